@@ -1,0 +1,132 @@
+"""The one tree of errors.
+
+Every error carries a `reason`: a short slug that is the metric's label and the log's field. The person who
+sent us bad input sees a plain status; the person on call sees the reason and the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ReceiverError(Exception):
+    """Anything the receiver itself can say went wrong.
+
+    Args:
+        message: one sentence for a person: what happened, where, what to do. Never holds a secret.
+        reason: the slug; a class has a default.
+    """
+
+    reason: str = "error"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the configuration: where it stands, what is wrong, what to do."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class ConfigError(ReceiverError):
+    """The configuration cannot be used; `problems` has every reason at once."""
+
+    reason = "config"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class PluginError(ReceiverError):
+    """A handler plugin cannot be loaded or does not fit; the message names it."""
+
+    reason = "plugin"
+
+
+class SignatureError(ReceiverError):
+    """A delivery's signature does not hold. The sender is never told why."""
+
+    reason = "bad_signature"
+
+
+class MalformedDelivery(ReceiverError):
+    """A delivery whose signature holds, but whose body cannot be read."""
+
+    reason = "malformed"
+
+
+class StoreUnavailable(ReceiverError):
+    """The store did not commit; nothing may be acknowledged."""
+
+    reason = "store_unavailable"
+
+
+class StoreBusy(StoreUnavailable):
+    """More is waiting to be committed than the bound allows."""
+
+    reason = "store_busy"
+
+
+class NotFound(ReceiverError):
+    """Something asked for by name or id is not there."""
+
+    reason = "not_found"
+
+
+class Reject(ReceiverError):
+    """Raised by a handler: this event can never be handled; the run becomes a dead letter at once."""
+
+    reason = "rejected"
+
+
+class RetryLater(ReceiverError):
+    """Raised by a handler: try again, not before `after` seconds from now.
+
+    The attempt counts like any other. The wait is at least `after` and at least what backoff would give.
+    """
+
+    reason = "retry_later"
+
+    def __init__(self, message: str, *, after: float, reason: str | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.after = max(0.0, after)
+
+
+class AudioError(ReceiverError):
+    """The audio could not be fetched this time; the run is tried again with backoff."""
+
+    reason = "audio_failed"
+
+
+class AudioGone(AudioError, Reject):
+    """The provider no longer has the audio (404 or 410). Final."""
+
+    reason = "audio_gone"
+
+
+class AudioRefused(AudioError, Reject):
+    """The provider refuses us (401, 402, 403), or the audio is not to be had safely. Final until a person acts."""
+
+    reason = "audio_refused"
+
+
+class AudioDelayed(AudioError, RetryLater):
+    """The provider told us to wait (429, 503)."""
+
+    reason = "audio_delayed"
+
+
+class BlockedAddress(AudioRefused):
+    """The address guard will not connect there: private, loopback, link-local, metadata, or not https."""
+
+    reason = "blocked_address"

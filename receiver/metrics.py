@@ -1,0 +1,87 @@
+"""What Prometheus sees. One registry for each receiver, so that two in one process do not mix."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from receiver.store.runs import Depth
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SLOW = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+
+
+class Metrics:
+    """Every counter, gauge and histogram, by name."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.deliveries = Counter(
+            "tts_receiver_deliveries",
+            "Deliveries by source and outcome (accepted, duplicate, quarantined, or the reason of the refusal).",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.intake_seconds = Histogram(
+            "tts_receiver_intake_seconds",
+            "From a delivery's first byte to the answer being ready, the commit included.",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.events = Counter(
+            "tts_receiver_events", "New events by source, type and origin.", ["source", "type", "origin"], registry=registry
+        )
+        self.runs = Counter(
+            "tts_receiver_runs", "Ended attempts by handler and outcome.", ["handler", "outcome"], registry=registry
+        )
+        self.handler_seconds = Histogram(
+            "tts_receiver_handler_seconds", "How long attempts took.", ["handler"], buckets=_SLOW, registry=registry
+        )
+        self.start_seconds = Histogram(
+            "tts_receiver_start_seconds",
+            "From a run being due to its handler starting.",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.blocked = Counter(
+            "tts_receiver_handler_blocked",
+            "Times a handler kept the handlers' event loop from running.",
+            ["handler"],
+            registry=registry,
+        )
+        self.abandoned = Gauge(
+            "tts_receiver_abandoned_threads",
+            "Threads of plain handlers that were timed out and have not returned.",
+            registry=registry,
+        )
+        self.depth = Gauge(
+            "tts_receiver_runs_open", "Runs by handler and state (pending, running, dead).", ["handler", "state"],
+            registry=registry,
+        )  # fmt: skip
+        self.oldest_due = Gauge(
+            "tts_receiver_oldest_due_seconds", "Age of the oldest due run that has not started.", registry=registry
+        )
+        self.waiting = Gauge(
+            "tts_receiver_intake_waiting", "Writes handed to the store and not yet committed.", registry=registry
+        )
+        self.audio_bytes = Counter(
+            "tts_receiver_audio_bytes", "Bytes of audio fetched and stored.", ["source"], registry=registry
+        )
+        self.audio_seconds = Histogram(
+            "tts_receiver_audio_seconds", "How long fetches took.", ["source", "outcome"], buckets=_SLOW, registry=registry
+        )
+
+    def show_depth(self, depth: Depth, now: float) -> None:
+        """Set the gauges that come from the store."""
+        self.depth.clear()
+        for (handler, state), count in depth.by_handler.items():
+            self.depth.labels(handler, state).set(count)
+        self.oldest_due.set(0 if depth.oldest_due_at is None else max(0.0, now - depth.oldest_due_at))
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)

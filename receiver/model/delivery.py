@@ -1,0 +1,90 @@
+"""A delivery on its way in: what the wire gave, and what is handed to the store.
+
+Apart from the events because a delivery is a fact about the wire and an event a fact about a job: several
+deliveries can carry one event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+
+from receiver.model.event import TERMINAL
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Header lines as ASGI gives them: lower-case names, raw values, repeats kept."""
+
+VOLATILE = frozenset({"audio_url", "audio_url_expires_at", "created_at"})
+"""Payload fields that differ between honest copies of one event (signed addresses, times of sending)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a provider's module read out of a delivery's or an answer's body.
+
+    Attributes:
+        type: the event word.
+        job_id: the provider's job id, or None.
+        payload: normalised fields: `status`, `audio_endpoint`, `audio_url`, `audio_url_expires_at`,
+            `chars_charged`, `metadata`, `error {code, message}` where known; the whole body for other words.
+        notes: oddities for the log, each a slug.
+    """
+
+    type: str
+    job_id: str | None
+    payload: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One verified delivery, ready to be stored.
+
+    Attributes:
+        event_id: the id the event gets if this delivery turns out to be its first.
+        key: the identity beside source and type: the job id for a terminal event, else delivery id or digest.
+        payload: JSON text of the normalised payload.
+        body: the raw body, as signed.
+        headers: JSON text of the kept header lines, so that the signature can be checked again.
+        digest: SHA-256 over what the event says about its job; a duplicate with another digest is a conflict.
+        skew: our clock minus the signature's, in seconds; None where the scheme has no time.
+        handlers: names of the handlers that get a run.
+        quarantined: keep it, do not dispatch it.
+        received_at: unix seconds.
+    """
+
+    event_id: str
+    source: str
+    type: str
+    key: str
+    job_id: str | None
+    origin: str
+    payload: str
+    body: bytes
+    headers: str
+    digest: bytes
+    key_id: str | None
+    skew: float | None
+    received_at: float
+    handlers: tuple[str, ...]
+    quarantined: bool = False
+
+
+def facts_digest(parsed: Parsed) -> bytes:
+    """SHA-256 over the facts: type, job and payload without what honest copies may differ in."""
+    facts = {name: value for name, value in sorted(parsed.payload.items()) if name not in VOLATILE}
+    return hashlib.sha256(pydantic_core.to_json([parsed.type, parsed.job_id, facts])).digest()
+
+
+def identity(parsed: Parsed, delivery_id: str | None, body: bytes) -> str:
+    """The event's key beside (source, type): one identity for push and poll.
+
+    A terminal event is its job. Any other is its delivery id, else its body's SHA-256.
+    """
+    if parsed.type in TERMINAL and parsed.job_id is not None:
+        return parsed.job_id
+    return delivery_id or hashlib.sha256(body).hexdigest()

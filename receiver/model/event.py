@@ -1,0 +1,134 @@
+"""What a handler is given: one fact about a job, as a typed and frozen value.
+
+Built from the stored row alone, so that a webhook, a poll and a replay look the same to a handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+COMPLETED = "job.completed"
+FAILED = "job.failed"
+TEST = "test"
+TERMINAL = frozenset({COMPLETED, FAILED})
+OPPOSITE = {COMPLETED: FAILED, FAILED: COMPLETED}
+
+
+class Origin(StrEnum):
+    """How we learnt of an event."""
+
+    WEBHOOK = "webhook"
+    POLL = "poll"
+    SUBMIT = "submit"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact, stored once. Subscribe with `on=Event` to be given every event.
+
+    Attributes:
+        id: ours: `evt_` and 32 hex digits, sorting by time.
+        source: the configured source's name.
+        type: the provider's event word.
+        job_id: the provider's job id; None where the event names no job.
+        received_at: when the first delivery was accepted (UTC).
+        payload: the event's own data as JSON values, for what the typed fields do not cover.
+    """
+
+    event_type: ClassVar[str | None] = None
+
+    id: str
+    source: str
+    type: str
+    job_id: str | None = None
+    origin: Origin = Origin.WEBHOOK
+    received_at: datetime
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was given as `metadata` when the job was submitted; empty if nothing was."""
+        value = self.payload.get("metadata")
+        return value if isinstance(value, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCompleted(Event):
+    """A job's audio is ready at the provider. Get it with `await ctx.audio()`."""
+
+    event_type: ClassVar[str | None] = COMPLETED
+
+    job_id: str
+    chars_charged: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(Event):
+    """A job ended without audio.
+
+    Attributes:
+        code: the provider's error code, such as `GENERATION_FAILED`; empty if it gave none.
+        message: the provider's words; empty if it gave none.
+    """
+
+    event_type: ClassVar[str | None] = FAILED
+
+    job_id: str
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestEvent(Event):
+    """The provider's test of our webhook address."""
+
+    __test__: ClassVar[bool] = False  # its name looks like a test class to pytest
+    event_type: ClassVar[str | None] = TEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherEvent(Event):
+    """Any other word of the provider's; `type` has it, `payload` the whole body."""
+
+
+_BY_TYPE: dict[str, type[Event]] = {COMPLETED: JobCompleted, FAILED: JobFailed, TEST: TestEvent}
+
+
+def event_class(type_: str) -> type[Event]:
+    """The class that an event of this type word becomes."""
+    return _BY_TYPE.get(type_, OtherEvent)
+
+
+def build_event(
+    *, id: str, source: str, type: str, job_id: str | None, origin: str, received_at: float, payload: Mapping[str, Any]
+) -> Event:
+    """Make the typed event out of a stored row.
+
+    Args:
+        received_at: unix seconds.
+        payload: the normalised payload that a provider module made (see `providers.base.Parsed`).
+    """
+    common: dict[str, Any] = {
+        "id": id,
+        "source": source,
+        "type": type,
+        "job_id": job_id,
+        "origin": Origin(origin),
+        "received_at": datetime.fromtimestamp(received_at, UTC),
+        "payload": payload,
+    }
+    cls = event_class(type)
+    if cls is JobCompleted:
+        charged = payload.get("chars_charged")
+        common["chars_charged"] = charged if isinstance(charged, int) else None
+    elif cls is JobFailed:
+        error = payload.get("error")
+        error = error if isinstance(error, Mapping) else {}
+        common["code"] = str(error.get("code") or "")
+        common["message"] = str(error.get("message") or "")
+    return cls(**common)

@@ -1,0 +1,124 @@
+"""AI TTS Microservice: webhooks and a durable, redirecting audio endpoint.
+
+Wire facts: the service's founding documents and its public webhook documentation, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urljoin
+
+from receiver.errors import MalformedDelivery
+from receiver.model.delivery import Headers, Parsed
+from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
+from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
+
+
+class Aitts:
+    """The provider named `aitts`."""
+
+    name = "aitts"
+    base_url = "https://aitts.theproductivepixel.com"
+    scheme: str | None = "tts"
+    kept_headers: tuple[str, ...] = ("x-tts-event", "x-tts-delivery-id")
+    retry_window_seconds = 38 * 3600.0
+
+    def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
+        """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
+
+        The signed body names the event; the unsigned `X-TTS-Event` only where the body does not.
+
+        Raises:
+            MalformedDelivery: not a JSON object, no event word, or a terminal event without a usable job id.
+        """
+        document = read_json_object(body)
+        header_event = header_word(headers, b"x-tts-event")
+        notes: list[str] = []
+        if document.get("event") is None:
+            word = header_event
+        else:
+            word = usable_word(document["event"])
+            if header_event is not None and word != header_event:
+                notes.append("event_header_mismatch")
+        if word is None:
+            raise MalformedDelivery("The body names no event, and neither does X-TTS-Event.", reason="no_event")
+        nested = document.get("data")
+        data: Mapping[str, Any] = nested if isinstance(nested, dict) else document
+        job_id = usable_word(data.get("job_id"))
+        if word not in TERMINAL:
+            if word != TEST:
+                notes.append("unknown_event")
+            return Parsed(word, job_id, document, tuple(notes))
+        if job_id is None:
+            raise MalformedDelivery(f"{word} without a usable job_id.", reason="no_job_id")
+        return Parsed(word, job_id, _job_payload(word, document, data), tuple(notes))
+
+    def delivery_id(self, headers: Headers) -> str | None:
+        """`X-TTS-Delivery-ID`. Unsigned: it identifies only events that have no job."""
+        return header_word(headers, b"x-tts-delivery-id")
+
+    def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
+        """The two unsigned headers of each delivery."""
+        return [("X-TTS-Event", event), ("X-TTS-Delivery-ID", delivery_id)]
+
+    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
+        """A delivery's body in the documented form."""
+        data: dict[str, Any] = {"job_id": job_id}
+        if event == COMPLETED:
+            data |= {"status": "completed", "audio_endpoint": audio_path(job_id), "metadata": {}}
+        elif event == FAILED:
+            data |= {"status": "failed", "error": {"code": "GENERATION_FAILED", "message": "sent by hand"}}
+        return {"event": event, "created_at": created_at, "data": data}
+
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[AudioRequest]:
+        """The durable endpoint with the API key, then the temporary signed address without it.
+
+        An `audio_endpoint` on any other origin than the source's own is not used: the path is derived from the job id.
+        """
+        requests = []
+        if api_key is not None:
+            headers = {"Authorization": f"Bearer {api_key}"}
+            requests.append(AudioRequest(_endpoint(base_url, job_id, payload), headers, durable=True))
+        temporary = payload.get("audio_url")
+        if isinstance(temporary, str) and origin_of(temporary) is not None:
+            requests.append(AudioRequest(temporary, {}, durable=False))
+        return requests
+
+
+def audio_path(job_id: str) -> str:
+    """The documented path of a job's durable audio."""
+    return f"/api/v1/tts/{quote(job_id, safe='')}/audio"
+
+
+def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
+    given = payload.get("audio_endpoint")
+    if isinstance(given, str) and given.isascii() and given.isprintable() and given:
+        try:
+            resolved = urljoin(base_url.rstrip("/") + "/", given)
+        except ValueError:
+            resolved = ""
+        if origin_of(resolved) == origin_of(base_url):
+            return resolved
+    return base_url.rstrip("/") + audio_path(job_id)
+
+
+def _job_payload(word: str, document: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = ["status", "metadata"]
+    if word == COMPLETED:
+        names += ["audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged"]
+    payload: dict[str, Any] = {name: data[name] for name in names if data.get(name) is not None}
+    if word == FAILED:
+        payload["error"] = _error(data.get("error"))
+    if document.get("created_at") is not None:
+        payload["created_at"] = document["created_at"]
+    return payload
+
+
+def _error(value: object) -> dict[str, str]:
+    """`error {code, message}`, which may also be a plain string."""
+    if isinstance(value, dict):
+        return {"code": str(value.get("code") or ""), "message": str(value.get("message") or "")}
+    return {"code": "", "message": str(value) if value is not None else ""}

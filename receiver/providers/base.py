@@ -1,0 +1,123 @@
+"""What a provider module offers to the rest of the house, and the checks they all need on outside text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pydantic_core
+
+from receiver.errors import MalformedDelivery
+from receiver.model.delivery import Headers, Parsed
+
+MAX_WORD = 256
+"""Longest accepted event word, job id or delivery id, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRequest:
+    """One way to get a completed job's audio.
+
+    Attributes:
+        url: absolute address.
+        headers: credentials; they go to `url`'s own origin and nowhere else.
+        durable: whether the address stays good; a temporary one is asked only where no durable one is to be had.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    durable: bool
+
+
+class Provider(Protocol):
+    """One kind of service. Stateless; everything about an account is an argument."""
+
+    name: str
+    base_url: str
+    """The real service's address, the default of a source's `base_url`."""
+    scheme: str | None
+    """The signature scheme of its webhooks; None for a service that sends none."""
+    kept_headers: tuple[str, ...]
+    """Lower-case names of the unsigned headers worth keeping with an event."""
+    retry_window_seconds: float
+    """How long after the first attempt the service may still retry a delivery."""
+
+    def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
+        """Read a verified delivery.
+
+        Raises:
+            MalformedDelivery: the body cannot be read as this provider's.
+        """
+
+    def delivery_id(self, headers: Headers) -> str | None:
+        """The delivery's own id where its headers carry a usable one."""
+
+    def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
+        """Unsigned header lines that the service adds to a delivery."""
+
+    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
+        """A body as the service would send it, for `send`."""
+
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[AudioRequest]:
+        """Ways to get the audio of a completed job, best first; empty if there is none."""
+
+
+def origin_of(url: str) -> tuple[str, str, int] | None:
+    """(scheme, host, port) of an absolute http(s) address without credentials in it, or None if it is not one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower()
+    if scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return None
+    return scheme, parts.hostname.lower().rstrip("."), port or (443 if scheme == "https" else 80)
+
+
+def read_json_object(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object strictly (UTF-8, no NaN, bounded nesting).
+
+    Raises:
+        MalformedDelivery: it is not one.
+    """
+    try:
+        value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except (ValueError, RecursionError) as error:
+        raise MalformedDelivery(f"The body is not JSON: {error}.", reason="malformed_json") from None
+    if not isinstance(value, dict):
+        raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
+    return value
+
+
+def usable_word(value: object) -> str | None:
+    """An id or event word as text if it is one we can store, compare and print; else None.
+
+    Whole numbers become their digits. Control characters, unpaired surrogates and white space at the ends are not ours
+    to repair.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
+        return str(value)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_WORD:
+        return None
+    if value.isascii():
+        return value if value.isprintable() and value == value.strip() else None
+    if value != value.strip() or any(unicodedata.category(char)[0] == "C" for char in value):
+        return None
+    return value
+
+
+def header_word(headers: Headers, name: bytes) -> str | None:
+    """An unsigned header's value if it is there once and usable; else None."""
+    values = [value for header, value in headers if header == name]
+    if len(values) != 1:
+        return None
+    try:
+        return usable_word(values[0].decode("ascii"))
+    except UnicodeDecodeError:
+        return None

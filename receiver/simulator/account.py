@@ -1,0 +1,85 @@
+"""The account's webhook: registering it and testing it, under /api/user/enterprise/webhook."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .addresses import check_webhook_url
+from .submissions import read_object
+from .webhooks import WebhookSender
+from .wire import WireError, invalid, success, unauthorized
+from .world import World
+
+PATH = "/api/user/enterprise/webhook"
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class AccountApi:
+    """Register and test. Authorised by an ID token, not by the API key (provider's documentation)."""
+
+    def __init__(self, world: World, sender: WebhookSender) -> None:
+        self._world = world
+        self._sender = sender
+
+    def routes(self) -> list[Route]:
+        """The routes, on the API's origin."""
+        return [
+            Route(PATH, self._guarded("register", self._register), methods=["PUT"]),
+            Route(f"{PATH}/test", self._guarded("test", self._test), methods=["POST"]),
+        ]
+
+    def _guarded(self, name: str, endpoint: Endpoint) -> Endpoint:
+        async def guarded(request: Request) -> Response:
+            world = self._world
+            world.count(name)
+            given = request.headers.get("authorization", "").encode()
+            try:
+                if not hmac.compare_digest(given, f"Bearer {world.account.id_token}".encode()):
+                    raise unauthorized()
+                answer = await endpoint(request)
+            except WireError as error:
+                answer = error.response()
+            answer.headers.update(world.limit.headers(world.now()))
+            return answer
+
+        return guarded
+
+    async def _register(self, request: Request) -> Response:
+        """Provider's documentation: the answer holds the signing secret once.
+
+        `"regenerateSecret": true` makes a new one. The name of the field that holds it is not
+        documented: `secret` here.
+        """
+        account = self._world.account
+        body = read_object(await request.body())
+        allow = self._world.settings.allow_loopback_webhooks
+        url = check_webhook_url(body.get("url"), allow_loopback=allow)
+        account.webhook_url = url
+        if body.get("regenerateSecret") is True:
+            account.signing_secret = self._world.new_secret()
+            account.secret_shown = False
+        data = {"url": url}
+        if not account.secret_shown:
+            data["secret"] = account.signing_secret
+            account.secret_shown = True
+        self._world.changes.notify()
+        return success(data)
+
+    async def _test(self, request: Request) -> Response:
+        """Provider's documentation: 200 with `test_id` on a 2xx, 422 if not or timed out."""
+        _ = request
+        url = self._world.account.webhook_url
+        if url is None:
+            message = "There is no webhook to test."
+            raise invalid(message)
+        delivery = await self._sender.test(url)
+        if not delivery.accepted:
+            reason = delivery.error or f"it answered {delivery.status}"
+            raise WireError(422, "WEBHOOK_TEST_FAILED", f"The test was not delivered: {reason}")
+        return success({"test_id": str(uuid.UUID(delivery.delivery_id))})

@@ -1,0 +1,167 @@
+"""What may go wrong, how often, and the dice that decide it.
+
+A fault happens by chance (a rate in `Faults`, decided by a seeded dice) or because a test asked for
+it (`Dice.force`). Every fault that happened is counted in `Dice.injected`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+NOT_RATES = frozenset({"clock_skew"})
+FORCED_ONLY = frozenset({"redirect_to"})
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often each thing goes wrong: rates from 0 (never) to 1 (always); `clock_skew` is seconds.
+
+    Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
+    lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
+    Storage: the rest of the audio faults. Any request under /api/v1: the errors; submit: lost_answer.
+    """
+
+    duplicate: float = 0.0
+    """The same delivery is sent a second time at the same moment."""
+    reorder: float = 0.0
+    """The delivery waits until a later one has passed it (value: how many; default 1)."""
+    clock_skew: float = 0.0
+    """Seconds added to the signature's `t` (negative: the provider's clock is behind)."""
+    slow_body: float = 0.0
+    """The webhook's body dribbles in (value: seconds for the whole body)."""
+    truncated_webhook: float = 0.0
+    """The webhook's body is cut short and its Content-Length says so; the signature is of the whole."""
+    dropped_webhook: float = 0.0
+    """The connection breaks in the middle of the webhook's body."""
+    forged: float = 0.0
+    """Before the true delivery comes one signed with another secret."""
+    lost_webhook: float = 0.0
+    """The delivery is never sent, nor any retry of it."""
+    expired_url: float = 0.0
+    """The first signed address that a job's audio endpoint gives has expired; the next is good."""
+    redirect_loop: float = 0.0
+    """The audio endpoint redirects to two addresses that redirect to each other for ever."""
+    redirect_private: float = 0.0
+    """The audio endpoint redirects into a private network or to a cloud's metadata address."""
+    audio_gone: float = 0.0
+    """The audio endpoint answers 404: the audio is no longer retained."""
+    object_gone: float = 0.0
+    """Storage answers 404 NoSuchKey."""
+    truncated_audio: float = 0.0
+    """Storage closes before Content-Length is reached (value: bytes sent). Never for a Range request."""
+    slow_audio: float = 0.0
+    """Storage sends the audio in small pieces (value: seconds for the whole)."""
+    html_audio: float = 0.0
+    """Storage answers 200 with an HTML page instead of audio."""
+    wrong_checksum: float = 0.0
+    """Storage states checksums that are not those of the bytes it sends."""
+    no_content_length: float = 0.0
+    """Storage sends the audio chunked, without a length."""
+    storage_503: float = 0.0
+    """Storage answers 503 SlowDown."""
+    error_429: float = 0.0
+    """429 RATE_LIMIT_EXCEEDED (value: seconds for Retry-After)."""
+    error_500: float = 0.0
+    """500 GENERATION_FAILED."""
+    error_503: float = 0.0
+    """503 MAINTENANCE (value: seconds for Retry-After)."""
+    lost_answer: float = 0.0
+    """The job is made, and the connection breaks before the answer to the submit."""
+
+    def __post_init__(self) -> None:
+        for name in RATES:
+            rate = getattr(self, name)
+            if not 0.0 <= rate <= 1.0:
+                message = f"{name} is a rate between 0 and 1, not {rate}"
+                raise ValueError(message)
+
+
+RATES = frozenset(f.name for f in fields(Faults)) - NOT_RATES
+NAMES = RATES | FORCED_ONLY
+
+
+@dataclass(slots=True)
+class Forced:
+    """A fault that will happen `times` more times."""
+
+    times: int
+    value: float | str | None
+    at: str | None
+    job_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A fault that happens now, with the value that came with it."""
+
+    value: float | str | None = None
+
+    def number(self, default: float) -> float:
+        """The value as a number, or `default`."""
+        return default if self.value is None else float(self.value)
+
+    def text(self, default: str) -> str:
+        """The value as text, or `default`."""
+        return default if self.value is None else str(self.value)
+
+
+@dataclass
+class Dice:
+    """Decides faults. One random stream a fault, so that one rate does not change another's luck."""
+
+    seed: int
+    faults: Faults
+    on_hit: Callable[[], None] = lambda: None
+    injected: Counter[str] = field(default_factory=Counter)
+    _forced: dict[str, list[Forced]] = field(default_factory=dict)
+    _streams: dict[str, random.Random] = field(default_factory=dict)
+
+    def force(
+        self,
+        name: str,
+        times: int = 1,
+        *,
+        value: float | str | None = None,
+        at: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        """Make `name` happen the next `times` times it could: at endpoint `at`, for `job_id`, if given.
+
+        Raises ValueError for a fault that does not exist.
+        """
+        if name not in NAMES:
+            message = f"no fault {name!r}; there are {', '.join(sorted(NAMES))}"
+            raise ValueError(message)
+        self._forced.setdefault(name, []).append(Forced(times, value, at, job_id))
+
+    def roll(self, name: str, *, at: str = "", job_id: str = "", chance: bool = True) -> Hit | None:
+        """Whether `name` happens here and now. With `chance` off only what was forced can happen."""
+        hit = self._take_forced(name, at, job_id)
+        if hit is None and chance and name in RATES:
+            rate = getattr(self.faults, name)
+            if rate > 0 and self._stream(name).random() < rate:
+                hit = Hit()
+        if hit is not None:
+            self.injected[name] += 1
+            self.on_hit()
+        return hit
+
+    def clear(self) -> None:
+        """Forget what was forced and has not happened."""
+        self._forced.clear()
+
+    def _take_forced(self, name: str, at: str, job_id: str) -> Hit | None:
+        for forced in self._forced.get(name, ()):
+            here = forced.at in (None, at) and forced.job_id in (None, job_id)
+            if here and forced.times > 0:
+                forced.times -= 1
+                return Hit(forced.value)
+        return None
+
+    def _stream(self, name: str) -> random.Random:
+        if name not in self._streams:
+            self._streams[name] = random.Random(f"{self.seed}:fault:{name}")  # noqa: S311
+        return self._streams[name]

@@ -1,0 +1,54 @@
+"""The account's rate limit: so many requests in a window, told in every answer's headers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+ENTERPRISE = 1000
+WINDOW_SECONDS = 900.0
+
+
+@dataclass
+class RateLimit:
+    """A fixed window that begins with its first request.
+
+    Provider's documentation: 15-minute window per account; 10 pay-as-you-go, 100 Pro, 1,000
+    Enterprise; headers X-RateLimit-Limit, -Remaining, -Reset, -Bucket on every answer. The form of
+    Reset and Bucket is not documented: unix seconds and a plain word here.
+    """
+
+    limit: int = ENTERPRISE
+    window: float = WINDOW_SECONDS
+    bucket: str = "account"
+    _used: int = field(default=0, init=False)
+    _since: float | None = field(default=None, init=False)
+
+    def take(self, now: float) -> bool:
+        """Count one request at `now` (unix seconds); False if the window is used up."""
+        self._roll_over(now)
+        if self._used >= self.limit:
+            return False
+        self._used += 1
+        return True
+
+    def seconds_left(self, now: float) -> int:
+        """Whole seconds until the window ends, at least 1."""
+        return max(1, math.ceil(self._end(now) - now))
+
+    def headers(self, now: float) -> dict[str, str]:
+        """The four headers as they stand at `now`."""
+        self._roll_over(now)
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(self.limit - self._used, 0)),
+            "X-RateLimit-Reset": str(math.ceil(self._end(now))),
+            "X-RateLimit-Bucket": self.bucket,
+        }
+
+    def _end(self, now: float) -> float:
+        return (now if self._since is None else self._since) + self.window
+
+    def _roll_over(self, now: float) -> None:
+        if self._since is None or now >= self._since + self.window:
+            self._since, self._used = now, 0

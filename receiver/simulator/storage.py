@@ -1,0 +1,165 @@
+"""The storage origin: signed, expiring addresses of audio, on another port than the API.
+
+It stands for the object store that the provider redirects to. Credentials have no business here:
+a request that carries any is refused and written down in `World.leaks`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .jobs import Job
+from .library import Audio
+from .ranges import Unsatisfiable, wanted_range
+from .replies import StreamReply
+from .world import World
+
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "cookie")
+SLOW_PIECES = 20
+SLOW_SECONDS = 1.0
+ERROR_PAGE = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\n"
+
+
+class Storage:
+    """Serves `GET /audio/{name}?expires=&signature=`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def app(self) -> ASGIApp:
+        """The ASGI application of this origin."""
+        return Starlette(
+            routes=[
+                Route("/audio/{name}", self._audio),
+                Route("/loop/{step:int}", self._loop),
+                Route("/{rest:path}", self._nothing),
+            ]
+        )
+
+    async def _audio(self, request: Request) -> ASGIApp:
+        world, name = self._world, request.path_params["name"]
+        job_id = name.rpartition(".")[0]
+        world.count("storage", job_id)
+        refusal = self._leaking(request) or self._unsigned(request, name)
+        if refusal is not None:
+            return refusal
+        if world.dice.roll("storage_503", at="storage", job_id=job_id):
+            return xml_error(503, "SlowDown", "Please reduce your request rate.")
+        job = world.jobs.by_object(name)
+        if job is None or world.dice.roll("object_gone", at="storage", job_id=job_id):
+            return xml_error(404, "NoSuchKey", "The specified key does not exist.")
+        if world.dice.roll("html_audio", at="storage", job_id=job_id):
+            return Response(ERROR_PAGE, media_type="text/html")
+        return self._bytes(request, job)
+
+    def _bytes(self, request: Request, job: Job) -> ASGIApp:
+        audio, dice = job.audio, self._world.dice
+        try:
+            part = wanted_range(
+                request.headers.get("range"),
+                request.headers.get("if-range"),
+                etag=audio.etag,
+                size=audio.size,
+            )
+        except Unsatisfiable:
+            answer = xml_error(416, "InvalidRange", "The requested range is not satisfiable.")
+            answer.headers["Content-Range"] = f"bytes */{audio.size}"
+            return answer
+        start, stop = part or (0, audio.size)
+        wrong = dice.roll("wrong_checksum", at="storage", job_id=job.id) is not None
+        headers = _headers(audio, wrong_checksum=wrong)
+        headers["Content-Length"] = str(stop - start)
+        if part:
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{audio.size}"
+            headers.pop("Content-MD5", None)
+        if dice.roll("no_content_length", at="storage", job_id=job.id):
+            del headers["Content-Length"]
+        cut = None if part else dice.roll("truncated_audio", at="storage", job_id=job.id)
+        if cut:
+            stop = min(int(cut.number(audio.size // 2)), stop)
+        slow = dice.roll("slow_audio", at="storage", job_id=job.id)
+        reply = StreamReply(
+            status=206 if part else 200,
+            headers=headers,
+            pieces=audio.pieces(start, stop),
+            closing=self._world.closing,
+            cut=cut is not None,
+        )
+        if slow:
+            step = max((stop - start) // SLOW_PIECES, 1)
+            bounds = range(start, stop, step)
+            reply.pieces = (b"".join(audio.pieces(at, min(at + step, stop))) for at in bounds)
+            reply.gap = slow.number(SLOW_SECONDS) / max(len(bounds), 1)
+        return reply
+
+    async def _loop(self, request: Request) -> Response:
+        """Two addresses that redirect to each other."""
+        self._world.count("loop")
+        refusal = self._leaking(request)
+        other = 2 if request.path_params["step"] == 1 else 1
+        return refusal or RedirectResponse(f"{self._world.storage_url}/loop/{other}", 307)
+
+    async def _nothing(self, request: Request) -> Response:
+        """Any other address."""
+        self._world.count("storage")
+        return self._leaking(request) or xml_error(404, "NoSuchKey", "There is nothing here.")
+
+    def _leaking(self, request: Request) -> Response | None:
+        account = self._world.account
+        found = [name for name in CREDENTIAL_HEADERS if name in request.headers]
+        secrets = (account.api_key, account.id_token, account.signing_secret)
+        if any(secret in str(request.url) for secret in secrets):
+            found.append("a secret in its address")
+        if not found:
+            return None
+        self._world.leaks.append(f"{request.method} {request.url.path} carried {', '.join(found)}")
+        self._world.changes.notify()
+        message = "Credentials other than the signature are not allowed."
+        return xml_error(400, "InvalidArgument", message)
+
+    def _unsigned(self, request: Request, name: str) -> Response | None:
+        query = request.query_params
+        expires, signature = query.get("expires", ""), query.get("signature", "")
+        right = expires.lstrip("-").isdecimal() and hmac.compare_digest(
+            self._world.storage_signature(name, int(expires)).encode(), signature.encode()
+        )
+        if not right:
+            return xml_error(403, "SignatureDoesNotMatch", "The signature is not valid.")
+        if int(expires) <= self._world.now():
+            return xml_error(403, "AccessDenied", "Request has expired")
+        return None
+
+
+def xml_error(status: int, code: str, message: str) -> Response:
+    """An error as object stores send it."""
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    body = f"{head}<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Response(body, status, media_type="application/xml")
+
+
+def _headers(audio: Audio, *, wrong_checksum: bool) -> dict[str, str]:
+    sums = audio.checksums()
+    if wrong_checksum:
+        wrong = hashlib.md5(b"other bytes", usedforsecurity=False).digest()
+        sums = {
+            "crc32c": base64.b64encode(wrong[:4]).decode(),
+            "md5": base64.b64encode(wrong).decode(),
+        }
+    headers = {
+        "Content-Type": audio.content_type,
+        "ETag": audio.etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=0",
+    }
+    if sums:
+        headers["x-goog-hash"] = ",".join(f"{name}={value}" for name, value in sums.items())
+        headers["Content-MD5"] = sums["md5"]
+    return headers

@@ -1,0 +1,40 @@
+"""The voices that the simulated provider offers. The names are ours; only the filters are documented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+FILTERS = ("language", "provider", "model_type", "gender")
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One voice, with the four things that can be filtered by."""
+
+    voice_id: str
+    language: str
+    provider: str
+    model_type: str
+    gender: str
+
+
+VOICES = (
+    Voice("en-US-Standard-A", "en-US", "google", "standard", "female"),
+    Voice("en-US-Neural2-D", "en-US", "google", "neural", "male"),
+    Voice("en-GB-Neural2-A", "en-GB", "google", "neural", "female"),
+    Voice("de-DE-Neural2-B", "de-DE", "google", "neural", "male"),
+    Voice("alloy", "en-US", "openai", "neural", "female"),
+)
+
+
+def filter_voices(voices: Sequence[Voice], wanted: Mapping[str, str]) -> list[dict[str, str]]:
+    """The voices that match every filter in `wanted`, letter case aside.
+
+    Provider's documentation: `?language=&provider=&model_type=&gender=`. An empty filter is none.
+    """
+    rows = [asdict(voice) for voice in voices]
+    for name in FILTERS:
+        value = wanted.get(name, "").lower()
+        rows = [row for row in rows if not value or row[name].lower() == value]
+    return rows

@@ -1,0 +1,63 @@
+"""The provider's envelope: `{"success": …}` answers and the errors it documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+
+class WireError(Exception):
+    """An error answer. Provider's documentation: `{"success":false,"error":{"code","message"}}`."""
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        """The answer itself."""
+        error = {"code": self.code, "message": self.message}
+        return JSONResponse({"success": False, "error": error}, self.status, self.headers)
+
+
+def success(data: Mapping[str, Any], status: int = 200) -> JSONResponse:
+    """`{"success":true,"data":…}`."""
+    return JSONResponse({"success": True, "data": data}, status)
+
+
+def invalid(message: str) -> WireError:
+    """400 VALIDATION_ERROR."""
+    return WireError(400, "VALIDATION_ERROR", message)
+
+
+def unauthorized() -> WireError:
+    """401 UNAUTHORIZED."""
+    return WireError(401, "UNAUTHORIZED", "Missing or invalid credentials.")
+
+
+def not_found(message: str) -> WireError:
+    """404. The provider's documentation names no code for it; NOT_FOUND is ours."""
+    return WireError(404, "NOT_FOUND", message)
+
+
+def too_many(retry_after: int) -> WireError:
+    """429 RATE_LIMIT_EXCEEDED with `Retry-After` in seconds."""
+    headers = {"Retry-After": str(retry_after)}
+    return WireError(429, "RATE_LIMIT_EXCEEDED", "Too many requests.", headers)
+
+
+def broken() -> WireError:
+    """500 GENERATION_FAILED."""
+    return WireError(500, "GENERATION_FAILED", "The audio could not be generated.")
+
+
+def maintenance(retry_after: int) -> WireError:
+    """503 MAINTENANCE. Provider's documentation: retry after 300 s."""
+    headers = {"Retry-After": str(retry_after)}
+    return WireError(503, "MAINTENANCE", "The service is under maintenance.", headers)

@@ -1,0 +1,268 @@
+"""The engine under the store: one writer with group commit, readers beside it.
+
+Apart from the SQL because it is about threads and transactions, not about tables. Writes that arrive while a commit is
+on its way gather and share the next transaction; nobody waits for a timer. A transaction costs one thread hop.
+
+Every statement of a write runs in one step where it can: a thread that gives up the interpreter's lock between rows
+waits for it again after each, behind an event loop that is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import QueuePool
+
+from receiver.errors import StoreUnavailable
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item of a batch
+
+log = structlog.get_logger("receiver.store")
+
+MOST_ITEMS = 512
+"""Items that share one transaction at the most: bounds how long a commit takes."""
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another process's transaction before the store counts as unavailable."""
+
+
+@dataclass(slots=True)
+class _Write:
+    """One thing to do in the next transaction, and where its outcome goes."""
+
+    function: Callable[[Connection, list[Any]], Sequence[Any]]
+    item: Any
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    outcome: Any = field(default=None)
+    error: BaseException | None = field(default=None)
+
+
+def sqlite_path(url: str, base: Path) -> Path | None:
+    """The file behind a SQLite address, relative ones under `base`; None for another engine.
+
+    Raises:
+        ValueError: the address cannot be read, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise ValueError("is not a database address such as sqlite:///data/receiver.db") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError("names no file: what is only in memory is not durable")
+    return base / parsed.database
+
+
+def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=1 if writes else 4,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS, "cached_statements": 256},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not writes:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class Database:
+    """One open store.
+
+    Args:
+        path: the SQLite file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer_engine = _sqlite_engine(path, writes=True)
+        self._reader_engine = _sqlite_engine(path, writes=False)
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+        self.waiting = 0
+        """Writes handed in and not yet answered. The intake refuses deliveries above a bound."""
+
+    def start(self) -> None:
+        """Start the writer. Call `migrate` before, `close` at the end."""
+        self._thread = threading.Thread(target=self._write_until_closed, name="store-write", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what is waiting and close every connection."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        self._readers.shutdown()
+        self._writer_engine.dispose()
+        self._reader_engine.dispose()
+
+    # synchronous use: the command line, migrations, tests
+
+    def transact(self, function: Callable[..., T], *args: Any) -> T:
+        """Run `function(connection, *args)` in a write transaction of its own, in this thread.
+
+        Raises:
+            StoreUnavailable: it did not commit.
+        """
+        try:
+            with self._writer_engine.begin() as connection:
+                return function(connection, *args)
+        except exc.DBAPIError as error:
+            raise _unavailable(error) from error
+
+    def query(self, function: Callable[..., T], *args: Any) -> T:
+        """Run `function(connection, *args)` against a snapshot, in this thread.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        try:
+            with self._reader_engine.connect() as connection:
+                return function(connection, *args)
+        except exc.DBAPIError as error:
+            raise _unavailable(error) from error
+
+    # asynchronous use: the running receiver
+
+    async def read(self, function: Callable[..., T], *args: Any) -> T:
+        """`query` in a worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.query(function, *args))
+
+    async def write(self, function: Callable[..., T], *args: Any) -> T:
+        """Run `function(connection, *args)` in the next shared transaction; return after its commit.
+
+        `function` may be run again if somebody else's write broke the shared transaction.
+
+        Raises:
+            StoreUnavailable: it did not commit.
+        """
+
+        def alone(connection: Connection, items: list[Any]) -> list[T]:
+            return [function(connection, *args) for _ in items]
+
+        result: T = await self.batch(alone, None)
+        return result
+
+    def batch(self, function: Callable[[Connection, list[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
+        """Hand `item` to `function(connection, items)` together with all others waiting for the same function.
+
+        `function` returns one result an item, in order. The future is done after the commit.
+
+        Raises (from the future):
+            StoreUnavailable: it did not commit.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self.waiting += 1
+        self._queue.put(_Write(function, item, loop, future))
+        return future
+
+    # the writer's thread
+
+    def _write_until_closed(self) -> None:
+        get, get_nowait = self._queue.get, self._queue.get_nowait
+        closing = False
+        while not closing:
+            first = get()
+            if first is None:
+                break
+            writes = [first]
+            try:
+                while len(writes) < MOST_ITEMS:
+                    write = get_nowait()
+                    if write is None:
+                        closing = True
+                        break
+                    writes.append(write)
+            except queue.Empty:
+                pass
+            self._commit(writes)
+            self._report(writes)
+
+    def _commit(self, writes: list[_Write]) -> None:
+        try:
+            self._transaction(writes)
+        except exc.DBAPIError as error:
+            if _is_outage(error):
+                self._fail(writes, _unavailable(error))
+            else:
+                self._commit_each(writes, error)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked for the write
+            self._commit_each(writes, error)
+
+    def _commit_each(self, writes: list[_Write], error: Exception) -> None:
+        """One write broke the transaction they shared: give each its own, so that only that one fails."""
+        if len(writes) == 1:
+            self._fail(writes, error)
+            return
+        for write in writes:
+            self._commit([write])
+
+    def _transaction(self, writes: list[_Write]) -> None:
+        groups: dict[Any, list[_Write]] = {}
+        for write in writes:
+            groups.setdefault(write.function, []).append(write)
+        with self._writer_engine.begin() as connection:
+            for function, group in groups.items():
+                results = function(connection, [write.item for write in group])
+                for write, outcome in zip(group, results, strict=True):
+                    write.outcome = outcome
+
+    def _fail(self, writes: list[_Write], error: BaseException) -> None:
+        for write in writes:
+            write.error = error
+
+    def _report(self, writes: list[_Write]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+        for write in writes:
+            by_loop.setdefault(write.loop, []).append(write)
+        for loop, group in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(self._settle, group)
+            except RuntimeError:  # that loop is closed: nobody waits for these any more
+                log.warning("store.nobody_waiting", writes=len(group))
+
+    def _settle(self, writes: list[_Write]) -> None:
+        self.waiting -= len(writes)
+        for write in writes:
+            if write.future.done():  # its request was cancelled; the write stands
+                continue
+            if write.error is not None:
+                write.future.set_exception(write.error)
+            else:
+                write.future.set_result(write.outcome)
+
+
+def _is_outage(error: exc.DBAPIError) -> bool:
+    """Whether the store itself is in trouble (full, locked, unreadable), rather than this one write wrong."""
+    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
+
+
+def _unavailable(error: exc.DBAPIError) -> StoreUnavailable:
+    return StoreUnavailable(f"The store did not answer: {error.orig}.")

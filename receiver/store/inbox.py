@@ -1,0 +1,235 @@
+"""Taking events in: exactly once, with one run per handler, in one transaction.
+
+The hot path of the product. Each statement covers the whole batch and is compiled once per batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from receiver.model.delivery import Delivery
+from receiver.model.event import OPPOSITE
+from receiver.store.schema import EventStatus, RunState, events, runs, signing_keys
+
+_EVENT_COLUMNS = (
+    "id", "source", "type", "key", "job_id", "origin", "status", "payload", "body", "headers", "digest", "key_id",
+    "skew", "received_at",
+)  # fmt: skip
+_RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
+
+DUPLICATE_DIFFERS = "duplicate_differs"
+COMPLETED_AND_FAILED = "completed_and_failed"
+
+Identity = tuple[str, str, str]  # key, source, type: in the order of the constraint
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a delivery.
+
+    Attributes:
+        event_id: the event that holds it: a new one, or the one it repeats.
+        duplicate: the event was there before.
+        quarantined: the event is kept and not dispatched.
+        released: a fresh delivery took this event out of quarantine.
+        conflict: why a person should look, or None.
+    """
+
+    event_id: str
+    duplicate: bool
+    quarantined: bool
+    released: bool = False
+    conflict: str | None = None
+
+
+def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
+    """Store deliveries; the first of each identity becomes the event, the others count as duplicates.
+
+    Returns:
+        One receipt a delivery, in order.
+    """
+    firsts: dict[Identity, Delivery] = {}
+    for delivery in deliveries:
+        firsts.setdefault(_identity(delivery), delivery)
+    known: dict[Identity, Any] = {}
+    new = firsts
+    if _insert_events(connection, list(firsts.values())) < len(firsts):
+        known = _stored(connection, firsts)
+        new = {at: first for at, first in firsts.items() if known[at].id == first.event_id}
+    _insert_runs(connection, [first for first in new.values() if not first.quarantined])
+    contradicted = _contradicted(connection, new)
+    _note_keys(connection, deliveries)
+    receipts = [_first_receipt(delivery, firsts, new, contradicted) for delivery in deliveries]
+    for index, receipt in enumerate(receipts):
+        if receipt is None:
+            delivery = deliveries[index]
+            at = _identity(delivery)
+            receipts[index] = _count_duplicate(connection, delivery, firsts[at] if at in new else known[at])
+    return [receipt for receipt in receipts if receipt is not None]
+
+
+def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
+    """Take an event out of quarantine and give its handlers their runs; False if it was not in quarantine."""
+    statement = (
+        update(events)
+        .where(events.c.id == event_id, events.c.status == EventStatus.QUARANTINED)
+        .values(status=EventStatus.ACCEPTED)
+    )
+    if connection.execute(statement).rowcount != 1:
+        return False
+    rows = [{"event_id": event_id, "handler": name, "state": RunState.PENDING, "due_at": now} for name in handlers]
+    if rows:
+        connection.execute(insert(runs), rows)
+    return True
+
+
+def _identity(delivery: Delivery) -> Identity:
+    return delivery.key, delivery.source, delivery.type
+
+
+def _first_receipt(
+    delivery: Delivery, firsts: dict[Identity, Delivery], new: dict[Identity, Delivery], contradicted: set[str]
+) -> Receipt | None:
+    at = _identity(delivery)
+    if at not in new or firsts[at] is not delivery:
+        return None
+    conflict = COMPLETED_AND_FAILED if delivery.event_id in contradicted else None
+    return Receipt(delivery.event_id, duplicate=False, quarantined=delivery.quarantined, conflict=conflict)
+
+
+def _insert_events(connection: Connection, deliveries: list[Delivery]) -> int:
+    """Insert what is not there yet; the count that was inserted."""
+    inserted = 0
+    for part in _parts(deliveries):
+        values: list[Any] = []
+        for item in part:
+            status = EventStatus.QUARANTINED if item.quarantined else EventStatus.ACCEPTED
+            values += (
+                item.event_id, item.source, item.type, item.key, item.job_id, item.origin, status.value, item.payload,
+                item.body, item.headers, item.digest, item.key_id, item.skew, item.received_at,
+            )  # fmt: skip
+        statement = _event_insert(len(part))
+        inserted += connection.exec_driver_sql(statement, tuple(values)).rowcount
+    return inserted
+
+
+def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
+    rows = [(item.event_id, name, item.received_at) for item in deliveries for name in item.handlers]
+    for part in _parts(rows):
+        values: list[Any] = []
+        for event_id, name, due_at in part:
+            values += (event_id, name, "pending", due_at)
+        connection.exec_driver_sql(_run_insert(len(part)), tuple(values))
+
+
+def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut into runs of 128, 64, … 1, so that few statement sizes serve every batch."""
+    start, size = 0, 128
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2
+        yield rows[start : start + size]
+        start += size
+
+
+@lru_cache(maxsize=32)
+def _event_insert(rows: int) -> str:
+    return _many_values("events", _EVENT_COLUMNS, rows) + " ON CONFLICT (key, source, type) DO NOTHING"
+
+
+@lru_cache(maxsize=32)
+def _run_insert(rows: int) -> str:
+    return _many_values("runs", _RUN_COLUMNS, rows)
+
+
+def _many_values(table: str, columns: Sequence[str], rows: int) -> str:
+    one = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
+
+
+def _stored(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Any]:
+    """The stored events with these identities. Looked up by key alone: SQLite scans the table for row values."""
+    wanted = set(identities)
+    rows = connection.execute(_BY_KEY, {"keys": list({key for key, _, _ in wanted})})
+    return {at: row for row in rows if (at := (row.key, row.source, row.type)) in wanted}
+
+
+_BY_KEY = select(
+    events.c.id, events.c.key, events.c.source, events.c.type, events.c.digest, events.c.status, events.c.conflict
+).where(events.c.key.in_(bindparam("keys", expanding=True)))
+
+
+def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[str]:
+    """Ids of new events whose job has also ended the other way; they are flagged."""
+    terminal = [at for at in new if at[2] in OPPOSITE]
+    if not terminal:
+        return set()
+    both = connection.execute(_ENDED_BOTH_WAYS, {"keys": [key for key, _, _ in terminal]}).all()
+    found: set[str] = set()
+    for key, source in both:
+        ends = _stored(connection, [(key, source, type_) for type_ in OPPOSITE])
+        mine = [row.id for row in ends.values() if (new_one := new.get((key, source, row.type))) and new_one.event_id == row.id]
+        found.update(sorted(mine)[-1:])  # of two in one batch the later id is the second
+    if found:
+        connection.execute(update(events).where(events.c.id.in_(found)).values(conflict=COMPLETED_AND_FAILED))
+    return found
+
+
+# Grouped, so that the common answer is no row at all.
+_ENDED_BOTH_WAYS = (
+    select(events.c.key, events.c.source)
+    .where(events.c.key.in_(bindparam("keys", expanding=True)), events.c.type.in_(list(OPPOSITE)))
+    .group_by(events.c.key, events.c.source)
+    .having(func.count() > 1)
+)
+
+
+def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> Receipt:
+    """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
+    event_id = first.event_id if isinstance(first, Delivery) else first.id
+    differs = first.digest != delivery.digest
+    quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
+    connection.execute(_BUMP, {"id_": event_id, "flag": DUPLICATE_DIFFERS if differs else None})
+    released = quarantined and not delivery.quarantined
+    if released:
+        released = release(connection, event_id, delivery.handlers, delivery.received_at)
+    return Receipt(
+        event_id,
+        duplicate=True,
+        quarantined=quarantined and delivery.quarantined,
+        released=released,
+        conflict=DUPLICATE_DIFFERS if differs else None,
+    )
+
+
+_BUMP = (
+    update(events)
+    .where(events.c.id == bindparam("id_"))
+    .values(duplicates=events.c.duplicates + 1, conflict=func.coalesce(events.c.conflict, bindparam("flag")))
+)
+
+_KEY_USED = sqlite.insert(signing_keys)
+_KEY_USED = _KEY_USED.on_conflict_do_update(
+    index_elements=["source", "key_id"],
+    set_={
+        "last_used_at": case(
+            (_KEY_USED.excluded.last_used_at > signing_keys.c.last_used_at, _KEY_USED.excluded.last_used_at),
+            else_=signing_keys.c.last_used_at,
+        )
+    },
+)
+
+
+def _note_keys(connection: Connection, deliveries: list[Delivery]) -> None:
+    used: dict[tuple[str, str], float] = {}
+    for delivery in deliveries:
+        if delivery.key_id is not None:
+            used[delivery.source, delivery.key_id] = delivery.received_at
+    for (source, key_id), at in used.items():
+        connection.execute(_KEY_USED, {"source": source, "key_id": key_id, "first_used_at": at, "last_used_at": at})

@@ -1,0 +1,68 @@
+"""Bring a store to the newest schema. The migration library is loaded only when there is something to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from receiver.errors import ReceiverError
+from receiver.store.database import Database
+from receiver.store.schema import HEAD
+
+SCRIPTS = Path(__file__).parent / "migrations"
+
+
+class SchemaTooNew(ReceiverError):
+    """The store was written by a newer release."""
+
+    reason = "schema_too_new"
+
+
+def revision(connection: Connection) -> str | None:
+    """The store's schema revision; None for an empty store."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def migrate(database: Database) -> tuple[str | None, str]:
+    """Upgrade if needed, in one transaction: another process that starts at the same time waits, then finds it done.
+
+    Returns:
+        The revisions before and after.
+
+    Raises:
+        SchemaTooNew: this release does not know the store's revision.
+        StoreUnavailable: the store cannot be opened.
+    """
+    before = database.query(revision)
+    if before == HEAD:
+        return before, HEAD
+    return database.transact(_upgrade), HEAD
+
+
+def _upgrade(connection: Connection) -> str | None:
+    before = revision(connection)  # again, now that nobody else can write
+    if before == HEAD:
+        return before
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    if before is not None:
+        try:
+            ScriptDirectory.from_config(config).get_revision(before)
+        except CommandError:
+            raise SchemaTooNew(
+                f"The store is at schema {before}, which this release does not know. "
+                "Run the release that wrote it, or a newer one."
+            ) from None
+    command.upgrade(config, "head")
+    return before

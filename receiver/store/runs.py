@@ -1,0 +1,294 @@
+"""The runs' state machine in SQL: claim with a lease, write a result only by who holds the run, give back, replay.
+
+A claim raises the attempt number, which is the fencing token: every later write names (event, handler, attempt, owner)
+and touches nothing if somebody else has claimed the run since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from receiver.store.schema import RunState, attempts, events, runs
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that we hold until its lease ends.
+
+    Attributes:
+        attempt: the fencing token.
+        counted: which attempt this is among those that count, from 1.
+        event: the event's row as keyword arguments of `model.event.build_event`.
+    """
+
+    event_id: str
+    handler: str
+    attempt: int
+    counted: int
+    started: float
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended.
+
+    Attributes:
+        outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, released.
+        state: the run's new state; PENDING for another try.
+        due_at: when to try again, unix seconds; only for PENDING.
+        forgiven: 1 if this attempt does not count.
+        result: what the handler returned, as JSON values.
+        error: one line for a person, without secrets.
+    """
+
+    claim: Claim
+    owner: str
+    outcome: str
+    state: RunState
+    ended: float
+    due_at: float | None = None
+    forgiven: int = 0
+    result: Any = None
+    error: str | None = None
+
+
+def claim(
+    connection: Connection, free: Mapping[str, int], most: int, owner: str, now: float, lease_until: float
+) -> list[Claim]:
+    """Claim due runs, the longest due first.
+
+    Args:
+        free: handler name to how many more of it may run.
+        most: how many may be claimed in all.
+        lease_until: unix seconds until which nobody else claims them.
+    """
+    claimed: list[Any] = []
+    for handler, room in free.items():
+        room = min(room, most - len(claimed))
+        if room <= 0:
+            continue
+        due = (
+            select(runs.c.event_id)
+            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now)
+            .order_by(runs.c.due_at)
+            .limit(room)
+            .with_for_update(skip_locked=True)
+        )
+        statement = (
+            update(runs)
+            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.event_id.in_(due.scalar_subquery()))
+            .values(
+                state=RunState.RUNNING,
+                attempt=runs.c.attempt + 1,
+                lease_owner=owner,
+                lease_until=lease_until,
+                started_at=now,
+            )
+            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven)
+        )
+        claimed += connection.execute(statement).all()
+    if not claimed:
+        return []
+    facts = _event_facts(connection, {row.event_id for row in claimed})
+    return [
+        Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, now, facts[row.event_id])
+        for row in claimed
+    ]
+
+
+def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, Any]]:
+    statement = select(
+        events.c.id,
+        events.c.source,
+        events.c.type,
+        events.c.job_id,
+        events.c.origin,
+        events.c.received_at,
+        events.c.payload,
+    ).where(events.c.id.in_(ids))
+    return {row.id: dict(row._mapping) for row in connection.execute(statement)}
+
+
+def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
+    """Write results; False for each that came from an attempt which no longer holds its run."""
+    held = [_finish_run(connection, item) for item in finishes]
+    rows = [
+        {
+            "event_id": item.claim.event_id,
+            "handler": item.claim.handler,
+            "number": item.claim.attempt,
+            "started": item.claim.started,
+            "ended": item.ended,
+            "outcome": item.outcome,
+            "error": item.error,
+        }
+        for item, ours in zip(finishes, held, strict=True)
+        if ours
+    ]
+    if rows:
+        connection.execute(insert(attempts), rows)
+    return held
+
+
+_FINISH = (
+    update(runs)
+    .where(
+        runs.c.event_id == bindparam("id_"),
+        runs.c.handler == bindparam("handler_"),
+        runs.c.attempt == bindparam("attempt_"),
+        runs.c.lease_owner == bindparam("owner_"),
+        runs.c.state == "running",
+    )
+    .values(
+        state=bindparam("state_"),
+        lease_owner=None,
+        lease_until=None,
+        due_at=func.coalesce(bindparam("due_"), runs.c.due_at),
+        finished_at=bindparam("finished_"),
+        forgiven=runs.c.forgiven + bindparam("forgiven_"),
+        result=bindparam("result_", type_=runs.c.result.type),
+        error=bindparam("error_"),
+    )
+)
+
+
+def _finish_run(connection: Connection, item: Finish) -> bool:
+    values = {
+        "id_": item.claim.event_id,
+        "handler_": item.claim.handler,
+        "attempt_": item.claim.attempt,
+        "owner_": item.owner,
+        "state_": item.state,
+        "due_": item.due_at,
+        "finished_": None if item.state is RunState.PENDING else item.ended,
+        "forgiven_": item.forgiven,
+        "result_": item.result,
+        "error_": item.error,
+    }
+    return bool(connection.execute(_FINISH, values).rowcount == 1)
+
+
+def extend(
+    connection: Connection, held: Sequence[tuple[str, str, int]], owner: str, lease_until: float
+) -> list[tuple[str, str, int]]:
+    """Extend the leases of (event, handler, attempt).
+
+    Returns:
+        Those that were lost: cancelled, or claimed by somebody else after the lease ended.
+    """
+    lost = []
+    for event_id, handler, attempt in held:
+        statement = (
+            update(runs)
+            .where(
+                runs.c.event_id == event_id,
+                runs.c.handler == handler,
+                runs.c.attempt == attempt,
+                runs.c.lease_owner == owner,
+                runs.c.state == "running",
+            )
+            .values(lease_until=lease_until)
+        )
+        if connection.execute(statement).rowcount != 1:
+            lost.append((event_id, handler, attempt))
+    return lost
+
+
+def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
+    """Runs whose lease has ended without a result, with the owner that let it end.
+
+    Their process died, or could not reach the store for longer than a lease.
+    """
+    statement = select(
+        runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.started_at, runs.c.lease_owner
+    ).where(runs.c.state == "running", runs.c.lease_until < now)
+    return [
+        (Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.started_at, {}), row.lease_owner)
+        for row in connection.execute(statement)
+    ]
+
+
+def next_due(connection: Connection, handlers: Iterable[str]) -> float | None:
+    """When the next pending run of these handlers is due, unix seconds; None if nothing is pending."""
+    earliest = [
+        connection.execute(
+            select(func.min(runs.c.due_at)).where(runs.c.handler == handler, runs.c.state == "pending")
+        ).scalar()
+        for handler in handlers
+    ]
+    return min((at for at in earliest if at is not None), default=None)
+
+
+def replay(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> list[str]:
+    """Make the event's runs of these handlers due again, with their attempts given back; missing runs are made.
+
+    A run that is open already is left as it is.
+
+    Returns:
+        Names of the handlers whose run was made or made due again.
+    """
+    renewed = []
+    for handler in handlers:
+        statement = (
+            update(runs)
+            .where(
+                runs.c.event_id == event_id,
+                runs.c.handler == handler,
+                runs.c.state.in_([RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED]),
+            )
+            .values(
+                state=RunState.PENDING,
+                due_at=now,
+                forgiven=runs.c.attempt,
+                finished_at=None,
+                result=None,
+                error=None,
+            )
+        )
+        if connection.execute(statement).rowcount == 1:
+            renewed.append(handler)
+        elif not connection.execute(
+            select(runs.c.handler).where(runs.c.event_id == event_id, runs.c.handler == handler)
+        ).first():
+            row = {"event_id": event_id, "handler": handler, "state": RunState.PENDING, "due_at": now}
+            connection.execute(insert(runs).values(row))
+            renewed.append(handler)
+    return renewed
+
+
+def cancel(connection: Connection, event_id: str, handler: str, now: float) -> bool:
+    """Cancel an open run; False if it was not open. An attempt on its way loses its lease: its result is discarded."""
+    statement = (
+        update(runs)
+        .where(runs.c.event_id == event_id, runs.c.handler == handler, runs.c.state.in_(["pending", "running"]))
+        .values(
+            state=RunState.CANCELLED, lease_owner=None, lease_until=None, finished_at=now, error="cancelled by hand"
+        )
+    )
+    return bool(connection.execute(statement).rowcount == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is open: per handler counts by state, and when the oldest due run became due."""
+
+    by_handler: Mapping[tuple[str, str], int]
+    oldest_due_at: float | None
+
+
+def depth(connection: Connection, now: float) -> Depth:
+    """What the gauges show."""
+    counts = connection.execute(
+        select(runs.c.handler, runs.c.state, func.count())
+        .where(runs.c.state.in_(["pending", "running", "dead"]))
+        .group_by(runs.c.handler, runs.c.state)
+    ).all()
+    oldest = connection.execute(
+        select(func.min(runs.c.due_at)).where(runs.c.state == "pending", runs.c.due_at <= now)
+    ).scalar()
+    return Depth({(row.handler, row.state): row[2] for row in counts}, oldest)
