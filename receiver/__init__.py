@@ -1,0 +1,56 @@
+"""A webhook receiver and event processor for text-to-speech services.
+
+This is the face for handler authors and for applications that mount the receiver; everything else is internal.
+Names are imported when they are first used, so that `import receiver` stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from receiver.app import create_app
+    from receiver.engine.context import Artifact, Context
+    from receiver.engine.handler import Handler, handler
+    from receiver.errors import (
+        AudioDelayed,
+        AudioError,
+        AudioGone,
+        AudioRefused,
+        ConfigError,
+        PluginError,
+        ReceiverError,
+        Reject,
+        RetryLater,
+    )
+    from receiver.model.event import Event, JobCompleted, JobFailed, Origin, OtherEvent, TestEvent
+    from receiver.settings import Settings, load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "receiver.app": ("create_app",),
+    "receiver.engine.context": ("Artifact", "Context"),
+    "receiver.engine.handler": ("Handler", "handler"),
+    "receiver.errors": (
+        "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "PluginError", "ReceiverError",
+        "Reject", "RetryLater",
+    ),
+    "receiver.model.event": ("Event", "JobCompleted", "JobFailed", "Origin", "OtherEvent", "TestEvent"),
+    "receiver.settings": ("Settings", "load"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "Context", "Event", "Handler",
+    "JobCompleted", "JobFailed", "Origin", "OtherEvent", "PluginError", "ReceiverError", "Reject", "RetryLater",
+    "Settings", "TestEvent", "create_app", "handler", "load",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)

@@ -12,11 +12,18 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from receiver.model.redact import Redactor
 
-QUIET = {"httpx": logging.WARNING, "httpcore": logging.WARNING, "uvicorn.access": logging.WARNING, "alembic": logging.WARNING}
+QUIET = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "alembic": logging.WARNING,
+}
 """Libraries whose own lines repeat ours, or quote whole addresses."""
 
 
-def configure(*, level: str = "info", format: str = "auto", secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
+def configure(
+    *, level: str = "info", format: str = "auto", secrets: Iterable[str] = (), stream: TextIO | None = None
+) -> None:
     """Set up structlog and the standard library's logging, so that both write the same kind of line.
 
     Args:

@@ -33,7 +33,10 @@ class Metrics:
             registry=registry,
         )
         self.events = Counter(
-            "tts_receiver_events", "New events by source, type and origin.", ["source", "type", "origin"], registry=registry
+            "tts_receiver_events",
+            "New events by source, type and origin.",
+            ["source", "type", "origin"],
+            registry=registry,
         )
         self.runs = Counter(
             "tts_receiver_runs", "Ended attempts by handler and outcome.", ["handler", "outcome"], registry=registry
@@ -72,7 +75,11 @@ class Metrics:
             "tts_receiver_audio_bytes", "Bytes of audio fetched and stored.", ["source"], registry=registry
         )
         self.audio_seconds = Histogram(
-            "tts_receiver_audio_seconds", "How long fetches took.", ["source", "outcome"], buckets=_SLOW, registry=registry
+            "tts_receiver_audio_seconds",
+            "How long fetches took.",
+            ["source", "outcome"],
+            buckets=_SLOW,
+            registry=registry,
         )
 
     def show_depth(self, depth: Depth, now: float) -> None:

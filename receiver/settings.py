@@ -214,9 +214,7 @@ class Source(Table):
                 key = scheme.parse_secret(entry.id or _key_id(text), text)
             except ValueError as error:
                 raise ValueError(f"signing_secrets[{index}]: {error}") from None
-            keys.append(
-                Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after))
-            )
+            keys.append(Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after)))
         if len({key.id for key in keys}) < len(keys):
             raise ValueError("signing_secrets: two of them have the same id")
         return tuple(keys)
@@ -313,7 +311,11 @@ def load(config: Path | None = None) -> Settings:
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     file = named or Path(DEFAULT_CONFIG)
     document = _read_toml(file) if named or file.exists() else {}
-    problems = [Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}") for key in document if key not in TABLES]
+    problems = [
+        Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}")
+        for key in document
+        if key not in TABLES
+    ]
     problems += _unknown_variables()
     given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
     try:

@@ -9,7 +9,9 @@ import json
 import re
 from collections.abc import Iterable
 
-_URL = re.compile(r"\b(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#\"'<>@]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?")
+_URL = re.compile(
+    r"\b(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#\"'<>@]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?"
+)
 SHORTEST = 4
 """Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""
 

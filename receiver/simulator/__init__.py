@@ -1,8 +1,8 @@
 """Text-to-speech providers played by real HTTP servers on loopback, for tests and for trying out.
 
-Written from the providers' documentation alone; it imports nothing of the receiver, so that what the
-receiver believes about a provider is tested against something else. `aitts` is here; others will be
-modules beside it.
+Written from the providers' documentation alone; it imports nothing of the receiver, so that what
+the receiver believes about a provider is tested against something else. `aitts` is here; others
+will be modules beside it.
 """
 
 from .faults import Faults

@@ -21,7 +21,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class AccountApi:
-    """Register and test. Authorised by an ID token, not by the API key (provider's documentation)."""
+    """Register and test. Provider's documentation: authorised by an ID token, not the API key."""
 
     def __init__(self, world: World, sender: WebhookSender) -> None:
         self._world = world

@@ -21,7 +21,7 @@ class Changes:
         current, self._next = self._next, asyncio.Event()
         current.set()
 
-    async def wait_until(self, predicate: Callable[[], object], timeout: float) -> None:
+    async def wait_until(self, predicate: Callable[[], object], timeout: float) -> None:  # noqa: ASYNC109
         """Return as soon as `predicate()` is true; looked at now and after every change.
 
         Raises TimeoutError after `timeout` seconds.

@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli) in plain Python, for storage's `x-goog-hash`; the standard library has none."""
+"""CRC-32C (Castagnoli) in plain Python, for `x-goog-hash`; the standard library has none."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Faults:
 
     Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
     lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
-    Storage: the rest of the audio faults. Any request under /api/v1: the errors; submit: lost_answer.
+    Storage: the other audio faults. Any request under /api/v1: the errors. Submit: lost_answer.
     """
 
     duplicate: float = 0.0
@@ -33,7 +33,7 @@ class Faults:
     slow_body: float = 0.0
     """The webhook's body dribbles in (value: seconds for the whole body)."""
     truncated_webhook: float = 0.0
-    """The webhook's body is cut short and its Content-Length says so; the signature is of the whole."""
+    """The body is cut short, its Content-Length with it; the signature is of the whole."""
     dropped_webhook: float = 0.0
     """The connection breaks in the middle of the webhook's body."""
     forged: float = 0.0
@@ -51,7 +51,7 @@ class Faults:
     object_gone: float = 0.0
     """Storage answers 404 NoSuchKey."""
     truncated_audio: float = 0.0
-    """Storage closes before Content-Length is reached (value: bytes sent). Never for a Range request."""
+    """Storage closes before Content-Length (value: bytes sent). Never for a Range request."""
     slow_audio: float = 0.0
     """Storage sends the audio in small pieces (value: seconds for the whole)."""
     html_audio: float = 0.0
@@ -110,7 +110,7 @@ class Hit:
 
 @dataclass
 class Dice:
-    """Decides faults. One random stream a fault, so that one rate does not change another's luck."""
+    """Decides faults. Each has its own random stream: one rate does not change another's luck."""
 
     seed: int
     faults: Faults
@@ -128,7 +128,7 @@ class Dice:
         at: str | None = None,
         job_id: str | None = None,
     ) -> None:
-        """Make `name` happen the next `times` times it could: at endpoint `at`, for `job_id`, if given.
+        """Make `name` happen the next `times` times it could (at `at`, for `job_id`, if given).
 
         Raises ValueError for a fault that does not exist.
         """
@@ -137,8 +137,8 @@ class Dice:
             raise ValueError(message)
         self._forced.setdefault(name, []).append(Forced(times, value, at, job_id))
 
-    def roll(self, name: str, *, at: str = "", job_id: str = "", chance: bool = True) -> Hit | None:
-        """Whether `name` happens here and now. With `chance` off only what was forced can happen."""
+    def roll(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> Hit | None:
+        """Whether `name` happens now. With `chance` off only what was forced can happen."""
         hit = self._take_forced(name, at, job_id)
         if hit is None and chance and name in RATES:
             rate = getattr(self.faults, name)
@@ -163,5 +163,6 @@ class Dice:
 
     def _stream(self, name: str) -> random.Random:
         if name not in self._streams:
-            self._streams[name] = random.Random(f"{self.seed}:fault:{name}")  # noqa: S311
+            stream = random.Random(f"{self.seed}:fault:{name}")  # noqa: S311
+            self._streams[name] = stream
         return self._streams[name]

@@ -126,7 +126,7 @@ class JobBook:
         return self._end(job_id, JobState.COMPLETED, now, None)
 
     def fail(self, job_id: str, now: float, error: dict[str, str] | str | None = None) -> Job:
-        """End the job badly with `error`, by default GENERATION_FAILED (provider's documentation)."""
+        """End the job badly with `error`; provider's documentation: GENERATION_FAILED."""
         usual = {"code": "GENERATION_FAILED", "message": "The audio could not be generated."}
         return self._end(job_id, JobState.FAILED, now, usual if error is None else error)
 

@@ -7,7 +7,7 @@ import re
 _ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-class Unsatisfiable(Exception):
+class UnsatisfiableError(Exception):
     """The range lies outside the bytes: 416."""
 
 
@@ -17,7 +17,7 @@ def wanted_range(
     """(start, stop) of the bytes asked for, `stop` not included; None for all of them (200).
 
     A header that is malformed, names several ranges or another unit is ignored, and so is one whose
-    `If-Range` is not exactly the strong `etag`. Raises Unsatisfiable.
+    `If-Range` is not exactly the strong `etag`. Raises UnsatisfiableError.
     """
     match = _ONE_RANGE.fullmatch((range_header or "").replace(" ", ""))
     if match is None or (if_range is not None and if_range.strip() != etag):
@@ -32,5 +32,5 @@ def wanted_range(
         if last and int(last) < start:
             return None
     if start >= size:
-        raise Unsatisfiable
+        raise UnsatisfiableError
     return start, stop

@@ -1,4 +1,7 @@
-"""The simulated provider as one object: two origins on loopback, their state, and handles for tests."""
+"""The simulated provider as one object: it starts both origins and plays the life of each job.
+
+What a test looks at and turns is in `handles.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
@@ -18,17 +20,18 @@ from starlette.applications import Starlette
 from .account import AccountApi
 from .aitts import Aitts
 from .faults import Dice, Faults
-from .jobs import FAIL_MARK, Job, JobBook
+from .handles import Handles
+from .jobs import FAIL_MARK, Job
 from .limits import ENTERPRISE, WINDOW_SECONDS, RateLimit
 from .serving import LoopServer
 from .signing import COMPLETED, FAILED
 from .storage import Storage
 from .voices import VOICES
 from .webhooks import WebhookSender
-from .world import Account, Delivery, Settings, World
+from .world import Account, Settings, World
 
 
-class Simulator:
+class Simulator(Handles):
     """`aitts` on this machine: `async with Simulator(seed=7) as sim: await sim.submit("Hello")`.
 
     Parameters beside `Settings` (whose fields can all be given by name):
@@ -66,7 +69,7 @@ class Simulator:
         settings: Settings | None = None,
     ) -> None:
         base = settings or Settings()
-        self._world = World(
+        world = World(
             settings=replace(
                 base,
                 seed=seed,
@@ -86,7 +89,8 @@ class Simulator:
             now=now,
             limit=RateLimit(rate_limit, rate_window),
         )
-        self._world.account.signing_secret = signing_secret or self._world.new_secret()
+        world.account.signing_secret = signing_secret or world.new_secret()
+        super().__init__(world)
         self._listen = (host, port, storage_port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
@@ -95,14 +99,9 @@ class Simulator:
         """Start both servers."""
         host, port, storage_port = self._listen
         async with AsyncExitStack() as stack:
-            self._client = await stack.enter_async_context(
-                httpx.AsyncClient(
-                    trust_env=False,
-                    timeout=self.settings.webhook_timeout,
-                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=50),
-                )
-            )
-            self._sender = WebhookSender(self._world, self._client, self._spawn)
+            hooks = await stack.enter_async_context(self._new_client(connections=64))
+            self._client = await stack.enter_async_context(self._new_client(connections=16))
+            self._sender = WebhookSender(self._world, hooks, self._spawn)
             self._api = Aitts(self._world, lambda job: self._spawn(self._run(job)))
             routes = [*self._api.routes(), *AccountApi(self._world, self._sender).routes()]
             api = LoopServer(Starlette(routes=routes), host, port)
@@ -118,137 +117,16 @@ class Simulator:
         """Stop everything: pauses end, tasks are cancelled, servers close."""
         await self._stack.aclose()
 
-    # Where it is and who may use it
-
-    @property
-    def base_url(self) -> str:
-        """The API's origin."""
-        return self._world.base_url
-
-    @property
-    def storage_url(self) -> str:
-        """The storage origin."""
-        return self._world.storage_url
-
-    @property
-    def api_key(self) -> str:
-        """For `Authorization: Bearer` under /api/v1."""
-        return self._world.account.api_key
-
-    @property
-    def id_token(self) -> str:
-        """For `Authorization: Bearer` under /api/user."""
-        return self._world.account.id_token
-
-    @property
-    def account(self) -> Account:
-        """The account: `credits`, `webhook_url`, `signing_secret` may be set."""
-        return self._world.account
-
-    @property
-    def signing_secret(self) -> str:
-        """What webhooks are signed with."""
-        return self._world.account.signing_secret
-
-    @signing_secret.setter
-    def signing_secret(self, secret: str) -> None:
-        self._world.account.signing_secret = secret
-
-    @property
-    def webhook_url(self) -> str | None:
-        """The account's webhook, as if it had been registered."""
-        return self._world.account.webhook_url
-
-    @webhook_url.setter
-    def webhook_url(self, url: str | None) -> None:
-        self._world.account.webhook_url = url
-
-    @property
-    def settings(self) -> Settings:
-        """How the provider behaves; replace it at any time."""
-        return self._world.settings
-
-    @settings.setter
-    def settings(self, settings: Settings) -> None:
-        self._world.settings = settings
-
-    @property
-    def limit(self) -> RateLimit:
-        """The account's rate limit."""
-        return self._world.limit
-
-    # What happened
-
-    @property
-    def jobs(self) -> JobBook:
-        """All jobs."""
-        return self._world.jobs
-
-    @property
-    def deliveries(self) -> list[Delivery]:
-        """All attempts at webhooks, in the order in which they ended."""
-        return self._world.deliveries
-
-    @property
-    def leaks(self) -> list[str]:
-        """Requests to the storage origin that carried credentials."""
-        return self._world.leaks
-
-    @property
-    def requests(self) -> Counter[str]:
-        """Requests by endpoint: submit, status, audio, voices, register, test, storage, loop."""
-        return self._world.requests
-
-    @property
-    def job_requests(self) -> Counter[tuple[str, str]]:
-        """Requests by (endpoint, job id)."""
-        return self._world.job_requests
-
-    @property
-    def injected(self) -> Counter[str]:
-        """Faults that happened, by name."""
-        return self._world.dice.injected
-
-    async def wait_until(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:  # noqa: ASYNC109
-        """Return once `predicate()` is true; looked at whenever something was recorded here.
-
-        Raises TimeoutError after `timeout` seconds.
-        """
-        await self._world.changes.wait_until(predicate, timeout)
-
-    # What shall happen
-
-    @property
-    def faults(self) -> Faults:
-        """What goes wrong by chance; replace it at any time."""
-        return self._world.dice.faults
-
-    @faults.setter
-    def faults(self, faults: Faults) -> None:
-        self._world.dice.faults = faults
-
-    def force(
-        self,
-        name: str,
-        times: int = 1,
-        *,
-        value: float | str | None = None,
-        at: str | None = None,
-        job_id: str | None = None,
-    ) -> None:
-        """Make a fault happen the next `times` times it could.
-
-        `value` is the fault's number or address (see `Faults`); `at` limits an error to one
-        endpoint (submit, status, audio, voices), `job_id` to one job.
-        """
-        self._world.dice.force(name, times, value=value, at=at, job_id=job_id)
-
     def hold_submits(self) -> AbstractContextManager[None]:
         """`with sim.hold_submits():` submits are begun and not ended until the block is left."""
         return self._api.hold_submits()
 
     async def submit(
-        self, text: str, *, idempotency_key: str | None = None, **fields: object
+        self,
+        text: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Any,  # noqa: ANN401
     ) -> str:
         """Submit a job over HTTP, as a customer does; returns its id.
 
@@ -277,7 +155,7 @@ class Simulator:
         self._sender.announce(job)
         return job
 
-    async def deliver(
+    async def deliver(  # noqa: PLR0913
         self,
         job_id: str,
         event: str | None = None,
@@ -303,6 +181,14 @@ class Simulator:
         )
         sent = await self._sender.send(out if body is None else replace(out, body=body))
         return sent.status
+
+    def _new_client(self, connections: int) -> httpx.AsyncClient:
+        # bounded: the client's pool looks at each of its connections for every request
+        return httpx.AsyncClient(
+            trust_env=False,
+            timeout=httpx.Timeout(self.settings.webhook_timeout, pool=None),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=16),
+        )
 
     async def _run(self, job: Job) -> None:
         """The life of a job after its submit."""

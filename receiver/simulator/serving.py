@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
@@ -44,14 +44,14 @@ class LoopServer(Server):
             app, http=_Protocol, ws="none", lifespan="off", log_config=None, log_level=None
         )
         super().__init__(config)
-        self._socket = socket.create_server((host, port), backlog=BACKLOG)
+        self._socket = _bound_socket(host, port)
         bound_host, bound_port = self._socket.getsockname()[:2]
         self.url = f"http://{bound_host}:{bound_port}"
         self._up = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> LoopServer:
+    async def __aenter__(self) -> Self:
         """Start, and return once it accepts connections."""
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]))
         await self._up.wait()
@@ -64,7 +64,7 @@ class LoopServer(Server):
             await self._task
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Leave the process's signal handlers alone."""
         yield
 
@@ -96,3 +96,17 @@ class LoopServer(Server):
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's delay off only where the protocol is named
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,7 +1,7 @@
 """The provider's webhooks as pure functions: bodies, signature, headers.
 
-Written from the provider's documentation and with the standard library alone, so that the receiver's
-own verification is checked against something that it does not share code with.
+Written from the provider's documentation and with the standard library alone, so that the
+receiver's own verification is checked against something that it does not share code with.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def iso(t: float) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def completed_body(
+def completed_body(  # noqa: PLR0913
     job_id: str,
     *,
     created_at: float,

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from .jobs import Job
 from .library import Audio
-from .ranges import Unsatisfiable, wanted_range
+from .ranges import UnsatisfiableError, wanted_range
 from .replies import StreamReply
 from .world import World
 
@@ -69,7 +69,7 @@ class Storage:
                 etag=audio.etag,
                 size=audio.size,
             )
-        except Unsatisfiable:
+        except UnsatisfiableError:
             answer = xml_error(416, "InvalidRange", "The requested range is not satisfiable.")
             answer.headers["Content-Range"] = f"bytes */{audio.size}"
             return answer

@@ -36,7 +36,8 @@ def read_submission(
     """The submission in `body`; fields that the documentation does not name are ignored.
 
     Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates
-    above; `voice` is the older name of `voice_id`. Raises WireError VALIDATION_ERROR, INVALID_VOICE.
+    above; `voice` is the older name of `voice_id`. Raises WireError: VALIDATION_ERROR or
+    INVALID_VOICE.
     """
     text = body.get("text")
     if not isinstance(text, str) or not text.strip():

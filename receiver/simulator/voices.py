@@ -1,4 +1,4 @@
-"""The voices that the simulated provider offers. The names are ours; only the filters are documented."""
+"""The voices on offer. The names are ours; only the filters are documented."""
 
 from __future__ import annotations
 

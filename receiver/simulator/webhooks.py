@@ -64,7 +64,7 @@ class WebhookSender:
         event = signing.FAILED if job.state is JobState.FAILED else signing.COMPLETED
         self._spawn(self._deliver(self.outgoing(job, event, url=url)))
 
-    def outgoing(
+    def outgoing(  # noqa: PLR0913
         self,
         job: Job,
         event: str,

@@ -38,7 +38,7 @@ class Settings:
     """How long a reordered delivery waits at most for a later one."""
     allow_loopback_webhooks: bool = True
     audio_url_seconds: float = 86_400.0
-    """Provider's documentation: the temporary `audio_url` lives 24 h. Negative: expired at birth."""
+    """Provider's documentation: `audio_url` lives 24 h. Negative: expired at birth."""
     signed_url_seconds: float = 300.0
     """Life of the address that the audio endpoint redirects to (not documented)."""
     name_audio_endpoint: bool = True
@@ -126,8 +126,8 @@ class World:
     def new_secret(self) -> str:
         """The next signing secret that the seed gives."""
         self.account.secrets_made += 1
-        source = random.Random(f"{self.settings.seed}:secret:{self.account.secrets_made}")  # noqa: S311
-        return f"whsec_{source.randbytes(32).hex()}"
+        name = f"{self.settings.seed}:secret:{self.account.secrets_made}"
+        return f"whsec_{random.Random(name).randbytes(32).hex()}"  # noqa: S311
 
     def address(self, path: str) -> str:
         """`path` of the API in the form that the settings ask for."""

@@ -174,7 +174,11 @@ def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[
     found: set[str] = set()
     for key, source in both:
         ends = _stored(connection, [(key, source, type_) for type_ in OPPOSITE])
-        mine = [row.id for row in ends.values() if (new_one := new.get((key, source, row.type))) and new_one.event_id == row.id]
+        mine = [
+            row.id
+            for row in ends.values()
+            if (new_one := new.get((key, source, row.type))) and new_one.event_id == row.id
+        ]
         found.update(sorted(mine)[-1:])  # of two in one batch the later id is the second
     if found:
         connection.execute(update(events).where(events.c.id.in_(found)).values(conflict=COMPLETED_AND_FAILED))

@@ -29,6 +29,7 @@ class Claim:
     handler: str
     attempt: int
     counted: int
+    due_at: float
     started: float
     event: Mapping[str, Any]
 
@@ -89,14 +90,14 @@ def claim(
                 lease_until=lease_until,
                 started_at=now,
             )
-            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven)
+            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at)
         )
         claimed += connection.execute(statement).all()
     if not claimed:
         return []
     facts = _event_facts(connection, {row.event_id for row in claimed})
     return [
-        Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, now, facts[row.event_id])
+        Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, now, facts[row.event_id])
         for row in claimed
     ]
 
@@ -205,10 +206,19 @@ def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
     Their process died, or could not reach the store for longer than a lease.
     """
     statement = select(
-        runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.started_at, runs.c.lease_owner
+        runs.c.event_id,
+        runs.c.handler,
+        runs.c.attempt,
+        runs.c.forgiven,
+        runs.c.due_at,
+        runs.c.started_at,
+        runs.c.lease_owner,
     ).where(runs.c.state == "running", runs.c.lease_until < now)
     return [
-        (Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.started_at, {}), row.lease_owner)
+        (
+            Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, row.started_at, {}),
+            row.lease_owner,
+        )
         for row in connection.execute(statement)
     ]
 

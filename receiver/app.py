@@ -1,0 +1,312 @@
+"""The one place where settings become objects.
+
+`Receiver` owns everything that runs; `create_app` gives its public side as an ASGI application with a lifespan, to be
+served or mounted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.engine.audio import AudioDesk, AudioSource
+from receiver.engine.context import Context
+from receiver.engine.dispatcher import Bounds, Dispatcher
+from receiver.engine.maintenance import Maintenance
+from receiver.engine.plugins import Registry, load_registry
+from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.watch import Watch
+from receiver.errors import ConfigError, Problem, StoreUnavailable
+from receiver.metrics import Metrics
+from receiver.model.delivery import Delivery
+from receiver.model.event import Event
+from receiver.model.redact import Redactor
+from receiver.model.signature import SCHEMES
+from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.storage import Storage, open_storage
+from receiver.settings import Settings
+from receiver.store import inbox, runs, views
+from receiver.store.database import Database, sqlite_path
+from receiver.store.inbox import Receipt
+from receiver.store.migrate import migrate
+from receiver.store.runs import Claim
+from receiver.web.health import health_routes, metrics_route
+from receiver.web.intake import Intake, IntakeContext, IntakeSource
+
+log = structlog.get_logger("receiver")
+
+STOP_SECONDS = 5.0
+"""How long a blocked handler loop is waited for at the end."""
+
+
+def open_database(settings: Settings) -> Database:
+    """The store that the settings name; its folder is made.
+
+    Raises:
+        ConfigError: the address cannot be used, or the folder cannot be made.
+    """
+    try:
+        path = sqlite_path(settings.store.url, settings.base)
+    except ValueError as error:
+        raise ConfigError([Problem("store.url", str(error))]) from None
+    if path is None:
+        raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
+    return Database(path)
+
+
+def open_audio(settings: Settings) -> Storage:
+    """The storage that the settings name.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    try:
+        return open_storage(settings.audio.url, settings.base)
+    except ValueError as error:
+        raise ConfigError([Problem("audio.url", str(error))]) from None
+
+
+def spool_folder(settings: Settings, storage: Storage) -> Path:
+    """Where unfinished files lie: inside a local audio folder, so that a rename publishes them; else beside the store."""
+    folder = storage.folder
+    if folder is None:
+        path = sqlite_path(settings.store.url, settings.base)
+        folder = path.parent if path is not None else settings.base
+    return folder / ".spool"
+
+
+class Receiver:
+    """Everything that runs, made from settings. Starts nothing until `start`.
+
+    Raises:
+        ConfigError: a handler does not load, or an address in the settings cannot be used.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry | None = None) -> None:
+        self.settings = settings
+        self.registry = registry or load_registry(settings)
+        self.metrics = Metrics()
+        self.database = open_database(settings)
+        self.storage = open_audio(settings)
+        self.redact = Redactor(settings.secrets())
+        self.handlers = HandlerLoop(_new_loop, self.metrics.abandoned.inc)
+        self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
+        self.audio = AudioDesk(self.database, self.fetcher, self.storage, self._audio_sources(), self.metrics)
+        self.http: httpx.AsyncClient | None = None
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.dispatcher = Dispatcher(
+            self.database,
+            self.registry,
+            self._execute,
+            owner=self.owner,
+            bounds=Bounds(
+                settings.dispatch.concurrency, settings.dispatch.lease_seconds, settings.dispatch.grace_seconds
+            ),
+            metrics=self.metrics,
+            redact=self.redact,
+        )
+        self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
+        self.maintenance = Maintenance(self.database, settings.store.retention_days)
+        self._state = "starting"
+        self.public = self._public()
+        self.private = self._private()
+
+    async def start(self) -> None:
+        """Open the store, migrate it, begin to dispatch.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened.
+            SchemaTooNew: a newer release wrote the store.
+        """
+        before, after = await asyncio.to_thread(migrate, self.database)
+        if before != after:
+            log.info("store.migrated", before=before, after=after)
+        self.database.start()
+        self.handlers.start()
+        self.http = httpx.AsyncClient(timeout=30)
+        self.watch.start()
+        self.dispatcher.start()
+        self.maintenance.start()
+        for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
+            log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
+        self._state = "ready"
+        log.info("receiver.started", sources=sorted(self.settings.sources), handlers=sorted(self.registry.active))
+
+    def drain(self) -> None:
+        """Say "not ready" from now on, so that a load balancer sends nothing more."""
+        self._state = "stopping"
+
+    async def stop(self) -> None:
+        """Let handlers finish within the grace period, give back the rest, close the store."""
+        self.drain()
+        await self.maintenance.stop()
+        await self.dispatcher.stop()
+        self.watch.stop()
+        await asyncio.to_thread(self._stop_handlers)
+        await asyncio.to_thread(self.database.close)
+        log.info("receiver.stopped")
+
+    def _stop_handlers(self) -> None:
+        async def close() -> None:
+            await self.fetcher.aclose()
+            if self.http is not None:
+                await self.http.aclose()
+
+        closing = self.handlers.submit(close())
+        try:
+            closing.result(STOP_SECONDS)
+        except TimeoutError:
+            log.warning("handlers.still_blocked", hint="a handler blocks the loop; the process ends without it")
+            return
+        if not self.handlers.stop(STOP_SECONDS):
+            log.warning("handlers.still_blocked", hint="a handler blocks the loop; the process ends without it")
+
+    # the parts
+
+    def _execute(self, name: str, event: Event, claim: Claim) -> Future[Outcome]:
+        active = self.registry[name]
+        if self.http is None:
+            raise RuntimeError("The receiver was not started.")
+        context = Context(
+            handler=name,
+            attempt=claim.counted,
+            idempotency_key=f"{claim.event_id}:{name}",
+            options=active.options,
+            log=structlog.get_logger("handler").bind(
+                source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
+            ),
+            http=self.http,
+            _audio=lambda: self.audio.get(event),
+            _loop=self.handlers.loop,
+        )
+        return self.handlers.submit(self.handlers.execute(active.handler, event, context))
+
+    def _audio_sources(self) -> dict[str, AudioSource]:
+        return {
+            name: AudioSource(
+                source.spoken,
+                source.origin,
+                source.api_key.get_secret_value() if source.api_key else None,
+                source.allow_private_addresses,
+            )
+            for name, source in self.settings.sources.items()
+        }
+
+    def _public(self) -> Starlette:
+        settings = self.settings
+
+        async def accept(delivery: Delivery) -> Receipt:
+            return await self.database.batch(inbox.accept, delivery)
+
+        context = IntakeContext(
+            accept=accept,
+            handlers_for=self.registry.names_for,
+            wake=self.dispatcher.wake,
+            waiting=lambda: self.database.waiting,
+            max_waiting=settings.server.max_waiting,
+            max_body_bytes=settings.server.max_body_bytes,
+            body_seconds=settings.server.body_seconds,
+            metrics=self.metrics,
+            now=time.time,
+        )
+        routes = []
+        for name, source in settings.sources.items():
+            scheme = source.spoken.scheme
+            if scheme is None:
+                continue
+            about = IntakeSource(
+                name, source.spoken, SCHEMES[scheme], source.keys(), source.tolerance_seconds, source.stale == "reject"
+            )
+            routes.append(Route(settings.webhook_path(name), Intake(about, context), methods=["POST"]))
+
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            await self.start()
+            try:
+                yield
+            finally:
+                await self.stop()
+
+        return Starlette(
+            routes=[*routes, *health_routes(self._missing)],
+            lifespan=lifespan,
+            exception_handlers={HTTPException: _plain_error},
+        )
+
+    def _private(self) -> Starlette:
+        async def refresh() -> None:
+            now = time.time()
+            self.metrics.show_depth(await self.database.read(runs.depth, now), now)
+            self.metrics.waiting.set(self.database.waiting)
+
+        return Starlette(
+            routes=[metrics_route(self.metrics, refresh), *health_routes(self._missing)],
+            exception_handlers={HTTPException: _plain_error, StoreUnavailable: _store_error},
+        )
+
+    async def _missing(self) -> dict[str, str]:
+        if self._state != "ready":
+            return {"receiver": f"is {self._state}"}
+        missing = {}
+        try:
+            await self.database.write(_probe)
+        except StoreUnavailable as error:
+            missing["store"] = self.redact(str(error))
+        if self.database.waiting >= self.settings.server.max_waiting:
+            missing["intake"] = "more deliveries wait for the store than server.max_waiting"
+        if not self.dispatcher.alive:
+            missing["dispatcher"] = "has ended"
+        return missing
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The receiver's public side as an ASGI application; its lifespan starts and stops everything.
+
+    Serve it, or mount it: a mounted application's lifespan is its parent's to run, as in
+    `lifespan=lambda parent: mounted.router.lifespan_context(mounted)`.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    return Receiver(settings).public
+
+
+async def _plain_error(request: Request, error: Exception) -> Response:
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    words = {404: "not_found", 405: "method_not_allowed"}
+    return JSONResponse({"error": words.get(status, "error")}, status, headers)
+
+
+async def _store_error(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "unavailable"}, 503, {"retry-after": "10"})
+
+
+def _probe(connection: object) -> None:
+    """Nothing: a transaction that can be begun and committed is what is asked for."""
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

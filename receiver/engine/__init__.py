@@ -1,0 +1,1 @@
+"""What runs in the background: plugins, the dispatcher, the handlers' own loop, maintenance."""

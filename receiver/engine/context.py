@@ -1,0 +1,109 @@
+"""What a handler is given beside the event: its log, its client, its options, and the audio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+import structlog
+
+from receiver.store.artifacts import ArtifactRow
+
+O = TypeVar("O")  # noqa: E741 - the handler's options
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """An audio file that was fetched, verified and stored.
+
+    Attributes:
+        address: where it lies: an absolute path, or an object's address.
+        path: the file, where the store is a local folder; else None.
+        bytes: its size.
+        sha256: hex digest of its bytes.
+        content_type: such as `audio/wav`, told from the bytes.
+        format: a short word: `wav`, `mp3`, `ogg`, `flac`, …
+        duration: seconds; None if the file does not say.
+        sample_rate: Hz; None if the file does not say.
+        channels: None if the file does not say.
+    """
+
+    address: str
+    path: Path | None
+    bytes: int
+    sha256: str
+    content_type: str
+    format: str
+    duration: float | None
+    sample_rate: int | None
+    channels: int | None
+    _stream: Callable[[], AsyncIterator[bytes]] = field(repr=False, compare=False)
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """The bytes in pieces, from wherever they lie."""
+        return self._stream()
+
+    async def read(self) -> bytes:
+        """All the bytes at once."""
+        return b"".join([piece async for piece in self._stream()])
+
+    @classmethod
+    def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[bytes]]) -> Artifact:
+        """Make one out of its row."""
+        return cls(
+            address=row.address,
+            path=path,
+            bytes=row.bytes,
+            sha256=row.sha256,
+            content_type=row.content_type,
+            format=row.format,
+            duration=row.duration,
+            sample_rate=row.sample_rate,
+            channels=row.channels,
+            _stream=stream,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(Generic[O]):
+    """One attempt's surroundings.
+
+    Attributes:
+        handler: the handler's name.
+        attempt: which attempt this is, from 1.
+        idempotency_key: the same for every attempt at this event by this handler: give it to services that take one.
+        options: the handler's checked options; None if it has none.
+        log: bound to source, event, job, handler and attempt.
+        http: a client for the handler's own calls. It knows no credentials and follows no redirects.
+    """
+
+    handler: str
+    attempt: int
+    idempotency_key: str
+    options: O
+    log: structlog.typing.FilteringBoundLogger
+    http: httpx.AsyncClient
+    _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+
+    async def audio(self) -> Artifact:
+        """The event's audio: fetched, verified and stored once, whoever asks first.
+
+        Raises:
+            AudioGone: the provider no longer has it.
+            AudioRefused: the provider refuses us, or the audio is not to be had safely.
+            AudioDelayed: the provider told us to wait.
+            AudioError: it did not work this time. Let all of them pass: each makes the right end of this attempt.
+        """
+        return await self._audio()
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """For plain handlers, which run in a thread: wait for something async, as in `ctx.wait(ctx.audio())`."""
+        if self._loop is None:
+            return asyncio.run(coroutine)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

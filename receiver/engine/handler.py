@@ -1,0 +1,114 @@
+"""The decorator that makes a function a handler. The face of the product for plugin authors: small and typed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from receiver.errors import PluginError
+from receiver.model.event import Event, event_class
+
+if TYPE_CHECKING:
+    from receiver.engine.context import Context
+
+E = TypeVar("E", bound=Event)
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
+
+Result = Any
+"""What a handler may return: JSON values, kept with the run; usually a dict or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function that subscribes to event types, and its bounds.
+
+    Still callable as the function it was: `await publish(event, ctx)`.
+
+    Attributes:
+        name: unique; names the runs, the log lines and the `[handlers.NAME]` table.
+        on: event classes it subscribes to.
+        attempts: executions before the run is dead.
+        timeout: seconds one attempt may take.
+        concurrency: how many of it may run at once; None for the dispatcher's bound alone.
+        options: a pydantic model or dataclass that the table's own keys are checked against.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    on: tuple[type[Event], ...]
+    attempts: int = 8
+    timeout: float = 300.0
+    concurrency: int | None = None
+    options: type[Any] | None = None
+
+    def __call__(self, event: Event, ctx: Context[Any]) -> Any:
+        """Call the function itself."""
+        return self.function(event, ctx)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the handlers' loop; a plain function gets a thread."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def wants(self, event_type: str) -> bool:
+        """Whether it subscribes to this event word."""
+        cls = event_class(event_type)
+        return any(issubclass(cls, wanted) for wanted in self.on)
+
+    def bounded(self, attempts: int | None, timeout: float | None, concurrency: int | None) -> Handler:
+        """The same handler with bounds from the configuration where it gives any."""
+        return replace(
+            self,
+            attempts=attempts or self.attempts,
+            timeout=timeout or self.timeout,
+            concurrency=concurrency or self.concurrency,
+        )
+
+
+def handler(
+    *,
+    on: type[E] | tuple[type[Event], ...],
+    name: str | None = None,
+    attempts: int = 8,
+    timeout: float = 300.0,
+    concurrency: int | None = None,
+    options: type[Any] | None = None,
+) -> Callable[[Callable[[E, Context[Any]], Awaitable[Result] | Result]], Handler]:
+    """Make a function `(event, ctx)` a handler.
+
+    An async function runs on the handlers' event loop, a plain one in a thread of its own. What it returns is kept with
+    the run. An exception means another attempt, with exponential backoff; `Reject` ends the run as a dead letter,
+    `RetryLater` says when to try again.
+
+    Args:
+        on: an event class or several: `JobCompleted`, `JobFailed`, `TestEvent`, `OtherEvent`, or `Event` for all.
+        name: the function's name if not given; lower-case letters, digits and underscores.
+        attempts: executions before the run is dead; at least 1.
+        timeout: seconds one attempt may take.
+        concurrency: how many of it may run at once.
+        options: a pydantic model or dataclass for the keys of `[handlers.NAME]`; given as `ctx.options`.
+
+    Raises:
+        PluginError: an argument does not fit; the message names the function.
+    """
+
+    def decorate(function: Callable[[E, Context[Any]], Awaitable[Result] | Result]) -> Handler:
+        called = name or getattr(function, "__name__", "")
+        where = f"The handler {called!r}"
+        if not NAME.match(called) or len(called) > 63:
+            raise PluginError(f"{where}: a name is lower-case letters, digits and single underscores; give name=….")
+        types = on if isinstance(on, tuple) else (on,)
+        if not types or not all(isinstance(cls, type) and issubclass(cls, Event) for cls in types):
+            raise PluginError(f"{where}: on= takes event classes such as JobCompleted.")
+        if attempts < 1 or timeout <= 0 or (concurrency is not None and concurrency < 1):
+            raise PluginError(f"{where}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+        try:
+            inspect.signature(function).bind(None, None)
+        except TypeError:
+            raise PluginError(f"{where}: the function must take (event, ctx).") from None
+        return Handler(called, function, types, attempts, timeout, concurrency, options)
+
+    return decorate

@@ -1,0 +1,59 @@
+"""What must be done now and then: forgetting finished events."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from receiver.engine.clock import Clock, SystemClock
+from receiver.errors import StoreUnavailable
+from receiver.store.database import Database
+from receiver.store.prune import prune
+
+log = structlog.get_logger("receiver.maintenance")
+
+EVERY_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
+
+
+async def prune_now(database: Database, before: float) -> int:
+    """Remove every finished event received before `before`, a batch a transaction; how many.
+
+    Raises:
+        StoreUnavailable: the store did not commit; what was removed until then stays removed.
+    """
+    removed = 0
+    while batch := await database.write(prune, before):
+        removed += batch
+    return removed
+
+
+class Maintenance:
+    """Prunes once an hour, the first time soon after the start."""
+
+    def __init__(self, database: Database, retention_days: float, clock: Clock | None = None) -> None:
+        self._database = database
+        self._retention = retention_days * DAY_SECONDS
+        self._clock = clock or SystemClock()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                removed = await prune_now(self._database, self._clock.now() - self._retention)
+                if removed:
+                    log.info("events.pruned", events=removed)
+            except StoreUnavailable as error:
+                log.error("events.not_pruned", detail=str(error))
+            await self._clock.wait(asyncio.Event(), EVERY_SECONDS)

@@ -1,0 +1,200 @@
+"""Find the handlers that the configuration names, check them, and say by name what does not load.
+
+Three places: an installed package's entry point (group `tts_receiver.handlers`), the plugins directory, and
+`use = "module:name"`. Only what is named in the configuration or lies in the directory is active.
+
+The built-in ones are loaded from beside this package by their file, never by the name `handlers`: a user's own folder
+of that name in the working directory must neither shadow them nor break the start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+import receiver
+from receiver.engine.handler import Handler
+from receiver.errors import ConfigError, PluginError, Problem
+from receiver.settings import HandlerSettings, Settings, nearest
+
+GROUP = "tts_receiver.handlers"
+BUILT_IN = Path(receiver.__file__).resolve().parent.parent / "handlers"
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """One active handler: its bounds after configuration, its checked options, and where it came from."""
+
+    handler: Handler
+    options: Any
+    where: str
+
+
+class Registry:
+    """The active handlers by name."""
+
+    def __init__(self, active: Mapping[str, Active]) -> None:
+        self.active = dict(active)
+        self._by_type: dict[str, tuple[str, ...]] = {}
+
+    def __getitem__(self, name: str) -> Active:
+        return self.active[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.active
+
+    def names_for(self, event_type: str) -> tuple[str, ...]:
+        """Names of the handlers that subscribe to this event word."""
+        found = self._by_type.get(event_type)
+        if found is None:
+            found = tuple(name for name, active in self.active.items() if active.handler.wants(event_type))
+            if len(self._by_type) < 1000:  # words come from outside
+                self._by_type[event_type] = found
+        return found
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Load every active handler.
+
+    Raises:
+        ConfigError: with each handler that cannot be loaded, by name, and why.
+    """
+    problems: list[Problem] = []
+    dropped: dict[str, tuple[Handler, str]] = {}
+    try:
+        dropped = _from_directory(settings)
+    except PluginError as error:
+        problems.append(Problem("plugins.directory", str(error)))
+    active: dict[str, Active] = {}
+    for name in [*settings.handlers, *(name for name in dropped if name not in settings.handlers)]:
+        table = settings.handlers.get(name, HandlerSettings())
+        try:
+            found, where = _find(name, table, dropped)
+            bounded = found.bounded(table.attempts, table.timeout, table.concurrency)
+            active[name] = Active(bounded, _options(name, found, table.options), where)
+        except PluginError as error:
+            problems.append(Problem(f"handlers.{name}", str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return Registry(active)
+
+
+def _find(name: str, table: HandlerSettings, dropped: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
+    if table.use is not None:
+        found, where = _from_reference(table.use), table.use
+    elif name in dropped:
+        found, where = dropped[name]
+    else:
+        installed = {point.name: point for point in entry_points(group=GROUP)}
+        if name not in installed:
+            known = nearest(name, [*installed, *dropped])
+            raise PluginError(f'there is no handler of this name{known}; or say use = "module:name"')
+        found, where = _from_entry_point(installed[name]), f"entry point {installed[name].value}"
+    # The table's name is the handler's: one function may serve under two names with other options.
+    return Handler(
+        name, found.function, found.on, found.attempts, found.timeout, found.concurrency, found.options
+    ), where
+
+
+def _from_entry_point(point: EntryPoint) -> Handler:
+    module, _, attribute = point.value.partition(":")
+    if module.partition(".")[0] == "handlers" and (file := BUILT_IN / f"{module.rpartition('.')[2]}.py").is_file():
+        return _attribute(_load_file(file, f"receiver_built_in.{file.stem}"), attribute, point.value)
+    return _from_reference(point.value)
+
+
+def _from_reference(reference: str) -> Handler:
+    module, colon, attribute = reference.partition(":")
+    if not colon or not module or not attribute:
+        raise PluginError(f"{reference!r} is not module:name")
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        raise PluginError(f"the module {module} cannot be imported: {_reason(error)}") from error
+    return _attribute(loaded, attribute, reference)
+
+
+def _from_directory(settings: Settings) -> dict[str, tuple[Handler, str]]:
+    if settings.plugins.directory is None:
+        return {}
+    folder = settings.base / settings.plugins.directory
+    if not folder.is_dir():
+        raise PluginError(f"{folder} is not a folder")
+    found: dict[str, tuple[Handler, str]] = {}
+    for file in sorted(folder.glob("*.py")):
+        if file.name.startswith("_"):
+            continue
+        module = _load_file(file, f"receiver_plugins.{file.stem}")
+        mine = [value for value in vars(module).values() if isinstance(value, Handler)]
+        if not mine:
+            raise PluginError(f"{file} has no handler; name it with a leading underscore if it is none")
+        for item in mine:
+            if item.name in found and found[item.name][0] is not item:
+                raise PluginError(f"{file} and {found[item.name][1]} both have a handler {item.name!r}")
+            found[item.name] = (item, str(file))
+    return found
+
+
+def _load_file(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{file} cannot be loaded as a module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise PluginError(f"{file} cannot be loaded: {_reason(error)}") from error
+    return module
+
+
+def _attribute(module: ModuleType, attribute: str, reference: str) -> Handler:
+    value = getattr(module, attribute, None)
+    if isinstance(value, Handler):
+        return value
+    what = "is not there" if value is None else "is not a handler; put @handler(on=…) above the function"
+    raise PluginError(f"{reference} {what}")
+
+
+def _options(name: str, found: Handler, given: dict[str, Any]) -> Any:
+    if found.options is None:
+        if given:
+            raise PluginError(f"takes no options, but has {', '.join(sorted(given))}{_bounds_hint(given)}")
+        return None
+    known = _option_names(found.options)
+    for key in given:
+        if known is not None and key not in known:
+            raise PluginError(
+                f"{key} is not an option of it{nearest(key, [*known, 'attempts', 'timeout', 'concurrency'])}"
+            )
+    try:
+        return TypeAdapter(found.options).validate_python(given)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        raise PluginError(
+            "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
+        ) from None
+
+
+def _bounds_hint(given: dict[str, Any]) -> str:
+    return nearest(next(iter(given)), ["attempts", "timeout", "concurrency", "use"])
+
+
+def _option_names(options: type[Any]) -> list[str] | None:
+    if issubclass(options, BaseModel):
+        return list(options.model_fields)
+    return [item.name for item in fields(options)] if is_dataclass(options) else None
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,156 @@
+"""The handlers' own event loop, in a thread of its own.
+
+Apart from the intake's loop so that a handler which blocks cannot stop deliveries from being taken, leases from being
+extended, or another handler from being timed out. Plain functions get a daemon thread each: one that never returns
+keeps neither the others nor the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pydantic_core
+
+from receiver.engine.context import Context
+from receiver.engine.handler import Handler
+from receiver.errors import Reject, RetryLater
+from receiver.model.event import Event
+
+T = TypeVar("T")
+MOST_RESULT_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one execution ended by itself.
+
+    Attributes:
+        word: succeeded, failed, rejected or retry_later.
+        result: what the handler returned, as JSON values.
+        error: the exception, for all but succeeded.
+    """
+
+    word: str
+    result: Any = None
+    error: Exception | None = None
+
+    @property
+    def after(self) -> float:
+        """Seconds to wait at least."""
+        return self.error.after if isinstance(self.error, RetryLater) else 0.0
+
+
+class HandlerLoop:
+    """A thread with an event loop that runs handlers.
+
+    Args:
+        factory: makes the loop.
+        abandoned: told +1 when a plain handler's thread is given up and -1 when it returns after all.
+    """
+
+    def __init__(
+        self, factory: Callable[[], asyncio.AbstractEventLoop], abandoned: Callable[[int], None] = lambda change: None
+    ) -> None:
+        self.loop = factory()
+        self._abandoned = abandoned
+        self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
+
+    @property
+    def thread_id(self) -> int | None:
+        """The thread's identity, for a look at its stack."""
+        return self._thread.ident
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine there, from any thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def stop(self, seconds: float) -> bool:
+        """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
+        if not self._thread.is_alive():
+            return True
+        self.submit(self._wind_up())
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            return False
+        self.loop.close()
+        return True
+
+    async def _wind_up(self) -> None:
+        tasks = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0) if tasks else None
+        await self.loop.shutdown_asyncgens()
+        self.loop.call_soon(self.loop.stop)
+
+    async def execute(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome:
+        """Run a handler once, on this loop. Only cancellation passes through."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.set_name(f"handler:{handler.name}")  # what the watch names when the loop is blocked
+        try:
+            if handler.is_async:
+                result = await handler.function(event, ctx)
+            else:
+                result = await self._in_thread(handler, event, ctx)
+            return Outcome("succeeded", result=_json(result))
+        except Reject as error:
+            return Outcome("rejected", error=error)
+        except RetryLater as error:
+            return Outcome("retry_later", error=error)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and nobody else's
+            return Outcome("failed", error=error)
+
+    async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Any:
+        done: asyncio.Future[Any] = self.loop.create_future()
+
+        def settle(result: Any, error: Exception | None) -> None:
+            if done.cancelled():
+                self._abandoned(-1)
+            elif error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def work() -> None:
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = handler.function(event, ctx)
+            except Exception as caught:  # noqa: BLE001 - carried to the loop's side
+                error = caught
+            except BaseException as caught:  # SystemExit and its like end an attempt, not the receiver
+                error = RuntimeError(f"{type(caught).__name__}: {caught}")
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                self.loop.call_soon_threadsafe(settle, result, error)
+
+        threading.Thread(target=work, name=f"handler-{handler.name}", daemon=True).start()
+        try:
+            return await done
+        except asyncio.CancelledError:
+            if done.cancelled():
+                self._abandoned(1)
+            raise
+
+
+def _json(result: Any) -> Any:
+    """The result as JSON values, bounded: what a handler returned must not undo what it did."""
+    if result is None:
+        return None
+    value = pydantic_core.to_jsonable_python(result, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
+    size = len(pydantic_core.to_json(value))
+    return value if size <= MOST_RESULT_BYTES else {"truncated": True, "bytes": size}

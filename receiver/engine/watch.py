@@ -1,0 +1,88 @@
+"""Notices a handler that blocks the handlers' event loop, and names it.
+
+A thread asks the loop for a sign of life while handlers run. If none comes in time, the task that the loop is in the
+middle of is the one that blocks; its stack says where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from receiver.engine.runner import HandlerLoop
+from receiver.metrics import Metrics
+
+log = structlog.get_logger("receiver.handlers")
+
+PATIENCE_SECONDS = 0.5
+"""A loop that does not answer for this long counts as blocked."""
+
+
+class Watch:
+    """Watches one handler loop.
+
+    Args:
+        busy: whether any handler runs; nothing is asked while none does.
+    """
+
+    def __init__(
+        self, handlers: HandlerLoop, metrics: Metrics, busy: Callable[[], bool], patience: float = PATIENCE_SECONDS
+    ) -> None:
+        self._handlers = handlers
+        self._metrics = metrics
+        self._busy = busy
+        self._patience = patience
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="handlers-watch", daemon=True)
+
+    def start(self) -> None:
+        """Start watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stopping.set()
+        self._thread.join(self._patience * 2)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._patience / 2):
+            if self._busy():
+                self._ask()
+
+    def _ask(self) -> None:
+        alive = threading.Event()
+        self._handlers.loop.call_soon_threadsafe(alive.set)
+        if alive.wait(self._patience) or self._stopping.is_set():
+            return
+        name, where = self._who()
+        self._metrics.blocked.labels(name).inc()
+        log.warning(
+            "handler.blocks_loop",
+            handler=name,
+            where=where,
+            blocked_seconds=self._patience,
+            hint="await instead, or make it a plain function: those run in threads",
+        )
+        while not alive.wait(self._patience):  # one warning for each time it blocks
+            if self._stopping.is_set():
+                return
+
+    def _who(self) -> tuple[str, str]:
+        task = asyncio.current_task(self._handlers.loop)
+        name = task.get_name().removeprefix("handler:") if task is not None else "unknown"
+        thread = self._handlers.thread_id
+        frame = sys._current_frames().get(thread) if thread is not None else None
+        return name, _innermost(frame)
+
+
+def _innermost(frame: FrameType | None) -> str:
+    if frame is None:
+        return "unknown"
+    last = traceback.extract_stack(frame, limit=None)[-1]
+    return f"{last.filename}:{last.lineno} in {last.name}"

@@ -1,0 +1,106 @@
+"""Audio in an object store: S3, Google Cloud Storage, Azure, or this process's memory in tests.
+
+Apart from the local folder, so that the library that speaks to object stores is loaded only where one is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obstore import exceptions
+from obstore.store import from_url
+
+from receiver.errors import AudioError, NotFound
+from receiver.outbound.storage import PIECE, Stored
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_CHUNK = 8 << 20
+_CONCURRENCY = 2
+"""Parts of an upload: size in bytes, and how many are on their way at once. Together they bound the memory."""
+
+_ERRORS = (exceptions.BaseError, OSError, ValueError)
+
+
+class ObjectStorage:
+    """Audio under one prefix of an object store.
+
+    Args:
+        url: such as `s3://bucket/prefix`; without credentials.
+
+    Raises:
+        ValueError: the store cannot be used like that.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") if not url.endswith("://") else url
+        try:
+            # The time limit is for one request, and a part of an upload is one.
+            if url.lower().startswith("memory:"):
+                self._store: ObjectStore = from_url("memory://")
+            else:
+                self._store = from_url(url, client_options={"timeout": "300s", "connect_timeout": "10s"})
+        except _ERRORS as error:
+            raise ValueError(f"the audio storage {self.url} cannot be used: {_words(error)}") from error
+
+    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
+        """See `Storage.publish`. An object appears when its upload is complete; its size is then asked for."""
+        try:
+            await self._store.put_async(
+                name,
+                part,
+                attributes={"Content-Type": content_type},
+                chunk_size=_CHUNK,
+                max_concurrency=_CONCURRENCY,
+            )
+            stored = (await self._store.head_async(name))["size"]
+        except _ERRORS as error:
+            raise AudioError(
+                f"The audio could not be put into {self.url}: {_words(error)}.", reason="storage_failed"
+            ) from error
+        wanted = part.stat().st_size
+        if stored != wanted:
+            raise AudioError(
+                f"{self.url}/{name} has {stored} bytes after an upload of {wanted}.", reason="storage_failed"
+            )
+        return Stored(f"{self._prefix}{name}", None)
+
+    async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.stream`. Piece by piece, since one long answer runs into the store's time limit."""
+        name = address.removeprefix(self._prefix)
+        if name == address or not name:
+            raise NotFound("That is not the address of an object in the audio storage.")
+        try:
+            size = (await self._store.head_async(name))["size"]
+            stop = size if end is None else min(end, size)
+            while start < stop:
+                piece = await self._store.get_range_async(name, start=start, end=min(start + PIECE, stop))
+                start += len(piece)
+                yield bytes(piece)
+        except FileNotFoundError:
+            raise NotFound(f"There is no object {address}.") from None
+        except _ERRORS as error:
+            raise AudioError(f"{address} cannot be read: {_words(error)}.", reason="storage_failed") from error
+
+    def writable(self) -> str | None:
+        """See `Storage.writable`."""
+        try:
+            self._store.put(".writable", b"may we?")
+            self._store.delete(".writable")
+        except _ERRORS as error:
+            return f"The audio storage {self.url} cannot be written to: {_words(error)}."
+        return None
+
+    @property
+    def _prefix(self) -> str:
+        return self.url if self.url.endswith("/") else self.url + "/"
+
+
+def _words(error: Exception) -> str:
+    """The first line of the library's message, without the query of an address in it: that may be a signature."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\?\S*", "", first)[:300].rstrip(".")

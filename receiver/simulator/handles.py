@@ -1,0 +1,143 @@
+"""What a test looks at and turns on a running simulator; apart from what makes it run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from .faults import Faults
+from .jobs import JobBook
+from .limits import RateLimit
+from .world import Account, Delivery, Settings, World
+
+
+class Handles:
+    """The base of `Simulator`: everything here only reads or sets the shared `World`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    # Where it is and who may use it
+
+    @property
+    def base_url(self) -> str:
+        """The API's origin."""
+        return self._world.base_url
+
+    @property
+    def storage_url(self) -> str:
+        """The storage origin."""
+        return self._world.storage_url
+
+    @property
+    def api_key(self) -> str:
+        """For `Authorization: Bearer` under /api/v1."""
+        return self._world.account.api_key
+
+    @property
+    def id_token(self) -> str:
+        """For `Authorization: Bearer` under /api/user."""
+        return self._world.account.id_token
+
+    @property
+    def account(self) -> Account:
+        """The account: `credits`, `webhook_url`, `signing_secret` may be set."""
+        return self._world.account
+
+    @property
+    def signing_secret(self) -> str:
+        """What webhooks are signed with."""
+        return self._world.account.signing_secret
+
+    @signing_secret.setter
+    def signing_secret(self, secret: str) -> None:
+        self._world.account.signing_secret = secret
+
+    @property
+    def webhook_url(self) -> str | None:
+        """The account's webhook, as if it had been registered."""
+        return self._world.account.webhook_url
+
+    @webhook_url.setter
+    def webhook_url(self, url: str | None) -> None:
+        self._world.account.webhook_url = url
+
+    @property
+    def settings(self) -> Settings:
+        """How the provider behaves; replace it at any time."""
+        return self._world.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._world.settings = settings
+
+    @property
+    def limit(self) -> RateLimit:
+        """The account's rate limit."""
+        return self._world.limit
+
+    # What happened
+
+    @property
+    def jobs(self) -> JobBook:
+        """All jobs."""
+        return self._world.jobs
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All attempts at webhooks, in the order in which they ended."""
+        return self._world.deliveries
+
+    @property
+    def leaks(self) -> list[str]:
+        """Requests to the storage origin that carried credentials."""
+        return self._world.leaks
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Requests by endpoint: submit, status, audio, voices, register, test, storage, loop."""
+        return self._world.requests
+
+    @property
+    def job_requests(self) -> Counter[tuple[str, str]]:
+        """Requests by (endpoint, job id)."""
+        return self._world.job_requests
+
+    @property
+    def injected(self) -> Counter[str]:
+        """Faults that happened, by name."""
+        return self._world.dice.injected
+
+    async def wait_until(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:  # noqa: ASYNC109
+        """Return once `predicate()` is true; looked at whenever something was recorded here.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        await self._world.changes.wait_until(predicate, timeout)
+
+    # What shall happen
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong by chance; replace it at any time."""
+        return self._world.dice.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._world.dice.faults = faults
+
+    def force(
+        self,
+        name: str,
+        times: int = 1,
+        *,
+        value: float | str | None = None,
+        at: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        """Make a fault happen the next `times` times it could.
+
+        `value` is the fault's number or address (see `Faults`); `at` limits an error to one
+        endpoint (submit, status, audio, voices), `job_id` to one job.
+        """
+        self._world.dice.force(name, times, value=value, at=at, job_id=job_id)

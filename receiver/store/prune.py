@@ -1,0 +1,38 @@
+"""Forget what is finished and old. Audio files are never touched: they are the user's."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, exists, func, select
+
+from receiver.store.schema import OPEN_STATES, RunState, events, runs
+
+BATCH = 500
+"""Events removed in one transaction, so that the intake never waits long for the writer."""
+
+
+def count_prunable(connection: Connection, before: float) -> int:
+    """How many events `prune` would remove."""
+    return int(connection.execute(select(func.count()).select_from(_prunable(before).subquery())).scalar_one())
+
+
+def prune(connection: Connection, before: float) -> int:
+    """Remove finished events received before `before` (unix seconds), with their runs, attempts and artifact rows.
+
+    Open events stay, and so do those in quarantine and those with dead letters newer than `before`.
+
+    Returns:
+        How many were removed; at most `BATCH`: call again until it is 0.
+    """
+    ids = list(connection.execute(_prunable(before).limit(BATCH)).scalars())
+    if ids:
+        connection.execute(delete(events).where(events.c.id.in_(ids)))
+    return len(ids)
+
+
+def _prunable(before: float):  # type: ignore[no-untyped-def]
+    of_event = runs.c.event_id == events.c.id
+    is_open = exists().where(of_event, runs.c.state.in_(OPEN_STATES))
+    recently_dead = exists().where(of_event, runs.c.state == RunState.DEAD, runs.c.finished_at >= before)
+    return select(events.c.id).where(
+        events.c.received_at < before, events.c.status == "accepted", ~is_open, ~recently_dead
+    )

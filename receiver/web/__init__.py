@@ -1,0 +1,1 @@
+"""What listens: the intake in public, health and metrics in private."""

@@ -1,0 +1,213 @@
+"""Where deliveries come in: find the source, verify, parse, store, answer; in that order, and 2xx only after the commit.
+
+Plain ASGI rather than request and response objects: this is the path that is measured.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from receiver.errors import MalformedDelivery, SignatureError, StoreBusy, StoreUnavailable
+from receiver.metrics import Metrics
+from receiver.model.delivery import Delivery, Parsed, facts_digest, identity
+from receiver.model.event import TERMINAL, TEST, Origin
+from receiver.model.ids import event_id
+from receiver.model.signature import Key, Scheme, Verified
+from receiver.providers.base import Provider
+from receiver.store.inbox import Receipt
+from receiver.web.body import BodyRefused, read_body
+
+log = structlog.get_logger("receiver.intake")
+
+RETRY_AFTER_SECONDS = 10
+_UNAUTHORIZED = b'{"error":"unauthorized"}'
+_UNAVAILABLE = b'{"error":"unavailable"}'
+_LONGEST_UNSIGNED_HEADER = 1024
+
+_LABELLED = TERMINAL | {TEST}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSource:
+    """What the intake needs to know of one source."""
+
+    name: str
+    provider: Provider
+    scheme: Scheme
+    keys: tuple[Key, ...]
+    tolerance_seconds: float
+    reject_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeContext:
+    """What all sources' intakes share.
+
+    Attributes:
+        accept: stores a delivery; returns after the commit.
+        handlers_for: names of the handlers that subscribe to an event word.
+        wake: called after an event with runs was committed.
+        waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
+    """
+
+    accept: Callable[[Delivery], Awaitable[Receipt]]
+    handlers_for: Callable[[str], tuple[str, ...]]
+    wake: Callable[[], None]
+    waiting: Callable[[], int]
+    max_waiting: int
+    max_body_bytes: int
+    body_seconds: float
+    metrics: Metrics
+    now: Callable[[], float] = time.time
+    dice: random.Random = random.Random()  # noqa: RUF009 - ids need no secrecy, and a test passes its own
+
+
+class Intake:
+    """The ASGI endpoint of one source."""
+
+    def __init__(self, source: IntakeSource, context: IntakeContext) -> None:
+        self._source = source
+        self._context = context
+        self._outcomes: dict[str, Any] = {}
+        self._log = log.bind(source=source.name)
+        self._signed = frozenset(name.encode() for name in source.scheme.headers)
+        unsigned = {name.encode() for name in source.provider.kept_headers}
+        self._kept = self._signed | unsigned | {b"content-type", b"user-agent"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one delivery."""
+        started = time.perf_counter()
+        context = self._context
+        headers: Headers = []
+        try:
+            body = await read_body(scope, receive, context.max_body_bytes, context.body_seconds)
+            status, outcome, answer = await self._take(scope["headers"], body)
+        except BodyRefused as refusal:
+            self._log.warning("delivery.refused", outcome=refusal.outcome)
+            if refusal.status is None:
+                self._count(refusal.outcome)
+                return
+            status, outcome = refusal.status, refusal.outcome
+            answer = b'{"error":"%s"}' % outcome.encode()
+            headers.append((b"connection", b"close"))
+        except SignatureError as error:
+            # One same answer for every bad signature: the reason is ours alone.
+            self._log.warning("delivery.refused", outcome=error.reason, detail=str(error))
+            status, outcome, answer = 401, error.reason, _UNAUTHORIZED
+        except MalformedDelivery as error:
+            self._log.warning("delivery.refused", outcome=error.reason, detail=str(error))
+            status, outcome = 400, error.reason
+            answer = b'{"error":"%s"}' % outcome.encode()
+        except StoreUnavailable as error:
+            self._log.error("delivery.not_stored", outcome=error.reason, detail=str(error))
+            status, outcome, answer = 503, error.reason, _UNAVAILABLE
+            headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        self._count(outcome)
+        context.metrics.intake_seconds.observe(time.perf_counter() - started)
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", b"%d" % len(answer)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _take(self, headers: Headers, body: bytes) -> tuple[int, str, bytes]:
+        """Verify, parse, store. Returns status, outcome, answer."""
+        source, context = self._source, self._context
+        now = context.now()
+        verified = source.scheme.verify(headers, body, source.keys, now)
+        stale = self._stale(verified)
+        parsed = source.provider.parse_delivery(headers, body)
+        for note in parsed.notes:
+            self._log.warning("delivery.odd", note=note, type=parsed.type, job=parsed.job_id)
+        if context.waiting() >= context.max_waiting:
+            raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
+        delivery = self._delivery(headers, body, parsed, verified, now, quarantined=stale)
+        receipt = await context.accept(delivery)
+        if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
+            context.wake()
+        outcome = self._note(receipt, delivery)
+        return 202, outcome, b'{"status":"%s","event":"%s"}' % (outcome.encode(), receipt.event_id.encode())
+
+    def _stale(self, verified: Verified) -> bool:
+        """Whether an authentic delivery is outside the tolerance.
+
+        Raises:
+            SignatureError: it is, and the source rejects such deliveries.
+        """
+        skew = verified.skew
+        if skew is None or abs(skew) <= self._source.tolerance_seconds:
+            return False
+        reason = "too_old" if skew > 0 else "too_new"
+        if self._source.reject_stale:
+            raise SignatureError(f"The signature holds, but is {skew:.0f} s from our clock.", reason=reason)
+        self._log.warning("delivery.stale", reason=reason, skew=round(skew), key=verified.key_id)
+        return True
+
+    def _delivery(
+        self, headers: Headers, body: bytes, parsed: Parsed, verified: Verified, now: float, *, quarantined: bool
+    ) -> Delivery:
+        source = self._source
+        kept = [
+            (
+                name.decode("latin-1"),
+                (value if name in self._signed else value[:_LONGEST_UNSIGNED_HEADER]).decode("latin-1"),
+            )
+            for name, value in headers
+            if name in self._kept
+        ]
+        return Delivery(
+            event_id=event_id(now, self._context.dice.getrandbits(74)),
+            source=source.name,
+            type=parsed.type,
+            key=identity(parsed, source.provider.delivery_id(headers), body),
+            job_id=parsed.job_id,
+            origin=Origin.WEBHOOK.value,
+            payload=pydantic_core.to_json(parsed.payload).decode(),
+            body=body,
+            headers=pydantic_core.to_json(kept).decode(),
+            digest=facts_digest(parsed),
+            key_id=verified.key_id,
+            skew=verified.skew,
+            received_at=now,
+            handlers=self._context.handlers_for(parsed.type),
+            quarantined=quarantined,
+        )
+
+    def _note(self, receipt: Receipt, delivery: Delivery) -> str:
+        """Log and count what became of a stored delivery; its outcome in a word."""
+        if receipt.quarantined:
+            outcome = "quarantined"
+        elif receipt.duplicate and not receipt.released:
+            outcome = "duplicate"
+        else:
+            outcome = "accepted"
+        if not receipt.duplicate:
+            word = delivery.type if delivery.type in _LABELLED else "other"  # a provider's words do not bound a label
+            self._context.metrics.events.labels(delivery.source, word, delivery.origin).inc()
+        self._log.info(
+            "delivery." + outcome,
+            event_id=receipt.event_id,
+            type=delivery.type,
+            job=delivery.job_id,
+            key=delivery.key_id,
+        )
+        if receipt.conflict:
+            self._log.warning(
+                "event.conflict", event_id=receipt.event_id, conflict=receipt.conflict, job=delivery.job_id
+            )
+        return outcome
+
+    def _count(self, outcome: str) -> None:
+        counter = self._outcomes.get(outcome)
+        if counter is None:
+            counter = self._outcomes[outcome] = self._context.metrics.deliveries.labels(self._source.name, outcome)
+        counter.inc()
