@@ -108,7 +108,7 @@ class Receiver:
         self.database = open_database(settings)
         self.storage = open_audio(settings)
         self.redact = Redactor(settings.secrets())
-        self.handlers = HandlerLoop(_new_loop, self.metrics.abandoned.inc)
+        self.handlers = HandlerLoop(new_loop, self.metrics.abandoned.inc)
         self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
         self.audio = AudioDesk(self.database, self.fetcher, self.storage, self._audio_sources(), self.metrics)
         self.http: httpx.AsyncClient | None = None
@@ -304,7 +304,8 @@ def _probe(connection: object) -> None:
     """Nothing: a transaction that can be begun and committed is what is asked for."""
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:

@@ -7,6 +7,7 @@ over the secrets directory, which wins over the file. Unknown keys are errors th
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -249,7 +250,7 @@ class Settings(BaseSettings):
     plugins: Plugins = Plugins()
     logs: Logs = Logs()
     handlers: dict[Name, HandlerSettings] = {}
-    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+    sources: dict[Name, Source] = {}
 
     base: Annotated[Path, Field(exclude=True)] = Path()
     """The folder that relative paths start from: the configuration file's."""
@@ -308,6 +309,21 @@ def load(config: Path | None = None) -> Settings:
     Raises:
         ConfigError: with every problem at once.
     """
+    settings, problems = salvage(config)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
+    """Like `load`, but leaves out what is wrong and goes on: the rest can then be checked as well.
+
+    Returns:
+        What could be read, and every problem.
+
+    Raises:
+        ConfigError: the file cannot be read at all.
+    """
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     file = named or Path(DEFAULT_CONFIG)
     document = _read_toml(file) if named or file.exists() else {}
@@ -323,13 +339,33 @@ def load(config: Path | None = None) -> Settings:
             given = _merge(given, outside)
     except SettingsError as error:
         problems.append(Problem("environment or secrets directory", str(error)))
-    try:
-        settings = Settings(**given, base=file.parent.resolve())
-    except ValidationError as error:
-        problems += [_problem(item) for item in error.errors(include_url=False, include_input=False)]
-    if problems:
-        raise ConfigError(problems)
-    return settings
+    if not given.get("sources"):
+        problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
+    while True:
+        try:
+            return Settings(**given, base=file.parent.resolve()), problems
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_input=False)
+            problems += [_problem(item) for item in errors]
+            usable = _without(given, [item["loc"] for item in errors])
+            if usable == given:  # nothing that could be left out
+                raise ConfigError(problems) from None
+            given = usable
+
+
+def _without(given: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """The configuration without the keys at these places; a whole table where the fault lies in what is missing."""
+    given = copy.deepcopy(given)
+    for place in places:
+        table: Any = given
+        *parents, last = place or ("sources",)
+        for part in parents:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and last in table:
+            del table[last]
+        elif place:
+            given.get(place[0], {}).pop(place[1], None) if len(place) > 1 else given.pop(place[0], None)
+    return given
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -385,8 +421,6 @@ def _problem(item: Any) -> Problem:
     if item["type"] == "extra_forbidden":
         return Problem(where, f"is not a known key{nearest(place[-1], _known_keys(place[:-1]))}")
     if item["type"] == "missing":
-        if place == ["sources"]:
-            return Problem(where, "there is none; add a table such as [sources.aitts]")
         return Problem(where, "is missing")
     message = str(item["msg"]).removeprefix("Value error, ")
     if place and place[0] == "sources" and len(place) == 2 and ":" in message:

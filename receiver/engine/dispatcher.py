@@ -89,6 +89,7 @@ class Dispatcher:
         self._held: dict[tuple[str, str, int], _Held] = {}
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
     @property
@@ -118,14 +119,23 @@ class Dispatcher:
         tasks = [held.task for held in self._held.values()]
         if tasks:
             log.info("dispatch.waiting_for_handlers", running=len(tasks), grace_seconds=self._bounds.grace_seconds)
-            _, late = await asyncio.wait(tasks, timeout=self._bounds.grace_seconds)
+            ended = asyncio.ensure_future(asyncio.wait(tasks))
+            hurried = asyncio.ensure_future(self._hurry.wait())
+            await asyncio.wait(
+                [ended, hurried], timeout=self._bounds.grace_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            hurried.cancel()
+            late = [task for task in tasks if not task.done()]
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late)
+            await ended
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """End the grace period now."""
+        self._hurry.set()
 
     # claiming
 

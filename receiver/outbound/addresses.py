@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from receiver.errors import AudioRefused
@@ -19,6 +20,12 @@ def where(url: str) -> str:
         return "an unreadable address"
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return "".join(char if " " < char <= "~" else "?" for char in shown[:300])
+
+
+def shown(text: str, limit: int) -> str:
+    """Somebody else's text as it may stand in a message: printable ASCII, short, no query of an address in it."""
+    plain = "".join(char if " " <= char <= "~" else " " for char in text)
+    return re.sub(r"\?\S*", "?", " ".join(plain.split()))[:limit]
 
 
 def next_hop(current: str, location: str | None) -> str:

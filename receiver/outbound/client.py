@@ -91,6 +91,11 @@ class Reply:
         value = self._response.headers.get(name)
         return None if value is None else value.strip()
 
+    def content_length(self) -> int | None:
+        """The announced bytes of the body; None if there is no such announcement."""
+        value = self.header("content-length") or ""
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, in pieces of up to 64 KiB, nothing decoded.
 

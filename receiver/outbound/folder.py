@@ -8,10 +8,9 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from receiver.errors import AudioError, NotFound
-from receiver.outbound.storage import PIECE, Stored
+from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread
 
 FOLDER_MODE = 0o750
@@ -26,8 +25,9 @@ class LocalFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(os.path.abspath(folder))
-        self.url = self.folder.as_uri()
+        self._folder = Path(os.path.abspath(folder))
+        self.folder: Path | None = self._folder
+        self.url = self._folder.as_uri()
 
     async def publish(self, part: Path, name: str, content_type: str) -> Stored:
         """See `Storage.publish`. A rename where `part` is on the same file system, as it is in the spool folder."""
@@ -35,12 +35,12 @@ class LocalFolder:
             target = await in_thread(self._publish, part, name)
         except OSError as error:
             raise AudioError(
-                f"The audio could not be put into {self.folder}: {error.strerror or error}.", reason="storage_failed"
+                f"The audio could not be put into {self._folder}: {error.strerror or error}.", reason="storage_failed"
             ) from error
-        return Stored(target.as_uri(), target)
+        return Stored(str(target), target)
 
     def _publish(self, part: Path, name: str) -> Path:
-        target = self._inside(self.folder / name)
+        target = self._inside(self._folder / name)
         _make_folder(target.parent)
         _sync(part)
         try:
@@ -88,33 +88,42 @@ class LocalFolder:
         finally:
             file.close()
 
+    async def size(self, address: str) -> int | None:
+        """See `Storage.size`."""
+        path = self.path_of(address)
+        try:
+            return (await in_thread(path.stat)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise AudioError(f"{path} cannot be read: {error.strerror}.", reason="storage_failed") from error
+
     def path_of(self, address: str) -> Path:
-        """The path of an address that `publish` gave.
+        """The path of an address that `publish` gave: it is the path itself.
 
         Raises:
             NotFound: it is not an address in this folder.
         """
-        parts = urlsplit(address)
-        if parts.scheme != "file" or parts.netloc:
+        if not address.startswith("/"):
             raise NotFound("That is not the address of a file in the audio folder.")
-        return self._inside(Path(unquote(parts.path)))
+        return self._inside(Path(address))
 
     def _inside(self, path: Path) -> Path:
         whole = Path(os.path.normpath(path))
-        if self.folder not in whole.parents:
+        if self._folder not in whole.parents:
             raise NotFound("That is not a file in the audio folder.")
         return whole
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""
         try:
-            _make_folder(self.folder)
-            with tempfile.TemporaryFile(dir=self.folder) as file:
+            _make_folder(self._folder)
+            with tempfile.TemporaryFile(dir=self._folder) as file:
                 file.write(b"may we?")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            return f"The audio folder {self.folder} cannot be written to: {error.strerror or error}."
+            return f"The audio folder {self._folder} cannot be written to: {error.strerror or error}."
         return None
 
 

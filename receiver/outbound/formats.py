@@ -21,7 +21,7 @@ SNIFF_BYTES = 4096
 """How many first bytes make a certain answer; `sniff` does with fewer at the end of a short file."""
 
 _MAX_READ, _MAX_PIECE = 32 << 20, 4 << 20
-"""How much of a file the reader of facts may read, in all and at once, in bytes. A crafted one would take everything."""
+"""How much of a file the reader of facts may read, in all and at once, in bytes: a crafted one asks for everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Apart from the local folder, so that the library that speaks to object stores is
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from receiver.errors import AudioError, NotFound
-from receiver.outbound.storage import PIECE, Stored
+from receiver.outbound.stored import PIECE, Stored
+from receiver.outbound.threads import in_thread
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -37,6 +39,7 @@ class ObjectStorage:
     """
 
     def __init__(self, url: str) -> None:
+        self.folder: Path | None = None
         self.url = url.rstrip("/") if not url.endswith("://") else url
         try:
             # The time limit is for one request, and a part of an upload is one.
@@ -62,7 +65,7 @@ class ObjectStorage:
             raise AudioError(
                 f"The audio could not be put into {self.url}: {_words(error)}.", reason="storage_failed"
             ) from error
-        wanted = part.stat().st_size
+        wanted = await in_thread(os.path.getsize, part)
         if stored != wanted:
             raise AudioError(
                 f"{self.url}/{name} has {stored} bytes after an upload of {wanted}.", reason="storage_failed"
@@ -71,9 +74,7 @@ class ObjectStorage:
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """See `Storage.stream`. Piece by piece, since one long answer runs into the store's time limit."""
-        name = address.removeprefix(self._prefix)
-        if name == address or not name:
-            raise NotFound("That is not the address of an object in the audio storage.")
+        name = self._name(address)
         try:
             size = (await self._store.head_async(name))["size"]
             stop = size if end is None else min(end, size)
@@ -94,6 +95,21 @@ class ObjectStorage:
         except _ERRORS as error:
             return f"The audio storage {self.url} cannot be written to: {_words(error)}."
         return None
+
+    async def size(self, address: str) -> int | None:
+        """See `Storage.size`."""
+        try:
+            return (await self._store.head_async(self._name(address)))["size"]
+        except FileNotFoundError:
+            return None
+        except _ERRORS as error:
+            raise AudioError(f"{address} cannot be read: {_words(error)}.", reason="storage_failed") from error
+
+    def _name(self, address: str) -> str:
+        name = address.removeprefix(self._prefix)
+        if name == address or not name:
+            raise NotFound("That is not the address of an object in the audio storage.")
+        return name
 
     @property
     def _prefix(self) -> str:

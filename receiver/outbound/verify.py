@@ -81,7 +81,7 @@ async def check(path: Path, expected: Published) -> str:
     try:
         sha256 = hashlib.sha256()
         md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
-        crc32c = google_crc32c.Checksum() if expected.crc32c else None
+        crc32c = google_crc32c.Checksum() if expected.crc32c else None  # type: ignore[no-untyped-call]
         sums = [one for one in (sha256, md5, crc32c) if one is not None]
         while await in_thread(_hash_stretch, file, sums):
             pass

@@ -49,6 +49,7 @@ class Closing:
     async def pause(self, seconds: float) -> None:
         """Wait `seconds`, less if the simulator closes."""
         try:
-            await asyncio.wait_for(self._closed.wait(), max(seconds, 0.0))
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._closed.wait()
         except TimeoutError:
             return

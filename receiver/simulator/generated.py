@@ -70,9 +70,7 @@ class GeneratedWav:
 def _header(data_bytes: int, sample_rate: int) -> bytes:
     layout = "<4sI4s4sIHHIIHH4sI"
     fmt = (16, 1, 1, sample_rate, sample_rate * 2, 2, 16)
-    return struct.pack(
-        layout, b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", *fmt, b"data", data_bytes
-    )
+    return struct.pack(layout, b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", *fmt, b"data", data_bytes)
 
 
 @lru_cache(maxsize=1)

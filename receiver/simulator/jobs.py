@@ -70,9 +70,7 @@ class Job:
 class JobBook:
     """All jobs, in the order of their submission."""
 
-    def __init__(
-        self, seed: int, library: Library, on_change: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, seed: int, library: Library, on_change: Callable[[], None] = lambda: None) -> None:
         self._seed = seed
         self._library = library
         self._on_change = on_change
@@ -141,9 +139,7 @@ class JobBook:
         found = job is not None and job.state is JobState.COMPLETED and job.object_name == name
         return job if found else None
 
-    def _end(
-        self, job_id: str, state: JobState, now: float, error: dict[str, str] | str | None
-    ) -> Job:
+    def _end(self, job_id: str, state: JobState, now: float, error: dict[str, str] | str | None) -> Job:
         job = self._jobs[job_id]
         job.state, job.error, job.ended_at = state, error, now
         self._on_change()

@@ -97,9 +97,7 @@ class Library:
 
     def __init__(self, folder: Path = AUDIO_FOLDER) -> None:
         self._clips = {
-            output_format: tuple(
-                Clip(path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{suffix}"))
-            )
+            output_format: tuple(Clip(path.name, path.read_bytes()) for path in sorted(folder.glob(f"*{suffix}")))
             for output_format, suffix in SUFFIXES.items()
         }
 

@@ -11,9 +11,7 @@ class UnsatisfiableError(Exception):
     """The range lies outside the bytes: 416."""
 
 
-def wanted_range(
-    range_header: str | None, if_range: str | None, *, etag: str, size: int
-) -> tuple[int, int] | None:
+def wanted_range(range_header: str | None, if_range: str | None, *, etag: str, size: int) -> tuple[int, int] | None:
     """(start, stop) of the bytes asked for, `stop` not included; None for all of them (200).
 
     A header that is malformed, names several ranges or another unit is ignored, and so is one whose

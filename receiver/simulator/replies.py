@@ -32,9 +32,7 @@ class StreamReply:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         raw = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
-        await send(
-            {"type": "http.response.start", "status": HTTPStatus(self.status), "headers": raw}
-        )
+        await send({"type": "http.response.start", "status": HTTPStatus(self.status), "headers": raw})
         gone = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             if scope["method"] != "HEAD":

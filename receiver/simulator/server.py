@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
 from starlette.applications import Starlette
@@ -28,13 +28,13 @@ from .signing import COMPLETED, FAILED
 from .storage import Storage
 from .voices import VOICES
 from .webhooks import WebhookSender
-from .world import Account, Settings, World
+from .world import Account, SettingFields, Settings, World
 
 
 class Simulator(Handles):
     """`aitts` on this machine: `async with Simulator(seed=7) as sim: await sim.submit("Hello")`.
 
-    Parameters beside `Settings` (whose fields can all be given by name):
+    Every field of `Settings` can be given by name (`job_seconds=`, …). Beside them:
 
     - faults: what goes wrong by chance; `sim.faults = replace(sim.faults, duplicate=1.0)` later.
     - webhook_url: the account's; can be set later as well.
@@ -55,10 +55,6 @@ class Simulator(Handles):
         id_token: str | None = None,
         signing_secret: str | None = None,
         webhook_url: str | None = None,
-        job_seconds: float | None = 0.2,
-        retry_schedule: Sequence[float] | None = None,
-        resign_retries: bool = True,
-        allow_loopback_webhooks: bool = True,
         rate_limit: int = ENTERPRISE,
         rate_window: float = WINDOW_SECONDS,
         credits: int | None = None,  # noqa: A002
@@ -66,18 +62,10 @@ class Simulator(Handles):
         host: str = "127.0.0.1",
         port: int = 0,
         storage_port: int = 0,
-        settings: Settings | None = None,
+        **settings: Unpack[SettingFields],
     ) -> None:
-        base = settings or Settings()
         world = World(
-            settings=replace(
-                base,
-                seed=seed,
-                job_seconds=job_seconds,
-                retry_schedule=base.retry_schedule if retry_schedule is None else retry_schedule,
-                resign_retries=resign_retries,
-                allow_loopback_webhooks=allow_loopback_webhooks,
-            ),
+            settings=Settings(seed=seed, **settings),
             dice=Dice(seed, faults or Faults()),
             account=Account(
                 api_key=api_key or f"tts_simulated_{seed}",
@@ -176,9 +164,7 @@ class Simulator(Handles):
             message = "there is no webhook address: set webhook_url or give url"
             raise ValueError(message)
         usual = FAILED if job.error is not None else COMPLETED
-        out = self._sender.outgoing(
-            job, event or usual, url=where, secret=secret, t=t, kind="extra"
-        )
+        out = self._sender.outgoing(job, event or usual, url=where, secret=secret, t=t, kind="extra")
         sent = await self._sender.send(out if body is None else replace(out, body=body))
         return sent.status
 

@@ -40,9 +40,7 @@ class LoopServer(Server):
     """A server for one loopback socket: `async with LoopServer(app, host, port) as server`."""
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        config = Config(
-            app, http=_Protocol, ws="none", lifespan="off", log_config=None, log_level=None
-        )
+        config = Config(app, http=_Protocol, ws="none", lifespan="off", log_config=None, log_level=None)
         super().__init__(config)
         self._socket = _bound_socket(host, port)
         bound_host, bound_port = self._socket.getsockname()[:2]

@@ -28,9 +28,7 @@ def sign(secret: str, body: bytes, t: int) -> str:
     return f"t={t},v1={mac.hexdigest()}"
 
 
-def delivery_headers(
-    secret: str, body: bytes, t: int, *, event: str, delivery_id: str
-) -> dict[str, str]:
+def delivery_headers(secret: str, body: bytes, t: int, *, event: str, delivery_id: str) -> dict[str, str]:
     """The headers of a delivery. Provider's documentation: the three `X-TTS-…`."""
     return {
         "Content-Type": "application/json",

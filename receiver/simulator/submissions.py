@@ -30,9 +30,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def read_submission(
-    body: Mapping[str, Any], voices: Sequence[Voice], *, allow_loopback: bool
-) -> Submission:
+def read_submission(body: Mapping[str, Any], voices: Sequence[Voice], *, allow_loopback: bool) -> Submission:
     """The submission in `body`; fields that the documentation does not name are ignored.
 
     Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates

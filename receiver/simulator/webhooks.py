@@ -183,6 +183,8 @@ class WebhookSender:
             if gap is None or any(answer.accepted for answer in answers):
                 return
             await self._world.closing.pause(gap)
+            if self._world.closing.closed:
+                return
 
     async def _let_pass(self, others: int) -> None:
         world = self._world

@@ -11,9 +11,7 @@ from starlette.responses import JSONResponse
 class WireError(Exception):
     """An error answer. Provider's documentation: `{"success":false,"error":{"code","message"}}`."""
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code

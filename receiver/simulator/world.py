@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 from .changes import Changes, Closing
 from .faults import Dice
@@ -46,6 +46,22 @@ class Settings:
     addresses: Literal["absolute", "relative"] = "absolute"
     """The form of `poll_url` and `audio_endpoint` (not documented: both must work)."""
     maintenance_retry_after: int = 300
+
+
+class SettingFields(TypedDict, total=False):
+    """The fields of `Settings` but the seed, as keywords."""
+
+    job_seconds: float | None
+    retry_schedule: Sequence[float]
+    resign_retries: bool
+    webhook_timeout: float
+    reorder_seconds: float
+    allow_loopback_webhooks: bool
+    audio_url_seconds: float
+    signed_url_seconds: float
+    name_audio_endpoint: bool
+    addresses: Literal["absolute", "relative"]
+    maintenance_retry_after: int
 
 
 @dataclass(slots=True)

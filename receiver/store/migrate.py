@@ -60,9 +60,37 @@ def _upgrade(connection: Connection) -> str | None:
         try:
             ScriptDirectory.from_config(config).get_revision(before)
         except CommandError:
-            raise SchemaTooNew(
-                f"The store is at schema {before}, which this release does not know. "
-                "Run the release that wrote it, or a newer one."
-            ) from None
+            raise _too_new(before) from None
     command.upgrade(config, "head")
     return before
+
+
+class SchemaTooOld(ReceiverError):
+    """The store was written by an older release and not migrated yet."""
+
+    reason = "schema_too_old"
+
+
+def require_current(connection: Connection) -> None:
+    """Check that the store is at this release's schema, without changing it.
+
+    Raises:
+        SchemaTooOld: it must be migrated first.
+        SchemaTooNew: a newer release wrote it.
+    """
+    found = revision(connection)
+    if found == HEAD:
+        return
+    if found is None or found < HEAD:
+        raise SchemaTooOld(
+            f"The store is at schema {found or 'none'}, this release needs {HEAD}: "
+            "run `tts-receiver db upgrade`, or start the receiver."
+        )
+    raise _too_new(found)
+
+
+def _too_new(found: str) -> SchemaTooNew:
+    return SchemaTooNew(
+        f"The store is at schema {found}, which this release does not know. "
+        "Run the release that wrote it, or a newer one."
+    )

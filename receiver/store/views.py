@@ -30,10 +30,13 @@ class Filter:
     handler: str | None = None
     after: float | None = None
     before: float | None = None
+    event_id: str | None = None
 
 
 def _event_conditions(which: Filter) -> list[Any]:
     conditions: list[Any] = []
+    if which.event_id is not None:
+        conditions.append(events.c.id == which.event_id)
     if which.source is not None:
         conditions.append(events.c.source == which.source)
     if which.type is not None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import wave
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ async def test_a_text_marked_fail_fails(sim: Simulator, api: httpx.AsyncClient) 
 async def test_a_job_without_a_time_waits_until_it_is_finished(
     sim: Simulator, api: httpx.AsyncClient
 ) -> None:
-    sim.settings = type(sim.settings)(job_seconds=None)
+    sim.settings = replace(sim.settings, job_seconds=None)
     job_id = await sim.submit("Hello")
     assert (await api.get(f"/api/v1/tts/{job_id}")).json()["data"]["status"] == "processing"
     assert (await api.get(f"/api/v1/tts/{job_id}/audio")).status_code == 404
@@ -191,3 +192,13 @@ def test_a_generated_wav_gives_the_same_bytes_however_it_is_cut() -> None:
     whole = b"".join(wav.pieces(0, 400_000))
     for start, stop in [(0, 10), (40, 50), (44, 65_580), (65_579, 262_189), (399_999, 400_000)]:
         assert b"".join(wav.pieces(start, stop)) == whole[start:stop]
+
+
+async def test_addresses_may_be_relative() -> None:
+    async with Simulator(job_seconds=None, addresses="relative") as sim:
+        job_id = await sim.submit("Hello")
+        sim.finish(job_id)
+        headers = {"Authorization": f"Bearer {sim.api_key}"}
+        async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+            answer = await client.get(f"{sim.base_url}/api/v1/tts/{job_id}")
+        assert answer.json()["data"]["audio_endpoint"] == f"/api/v1/tts/{job_id}/audio"

@@ -1,0 +1,123 @@
+"""`handlers list` and `sources list`: what is configured, and which signing secrets can be retired."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import typer
+
+from receiver.app import open_database
+from receiver.cli.options import Config, Json
+from receiver.cli.output import iso, print_json, print_table, when
+from receiver.engine.plugins import load_registry
+from receiver.settings import Source, load
+from receiver.store import views
+from receiver.store.migrate import revision
+from receiver.store.schema import HEAD
+
+handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
+sources = typer.Typer(no_args_is_help=True, help="The configured sources.")
+
+Uses = dict[tuple[str, str], tuple[float, float]]
+
+
+@handlers.callback()
+def _handlers() -> None:
+    """The active handlers."""
+
+
+@sources.callback()
+def _sources() -> None:
+    """The configured sources."""
+
+
+@handlers.command("list")
+def list_handlers(config: Config = None, json: Json = False) -> None:
+    """Show the active handlers, what they subscribe to and their bounds."""
+    rows = [
+        {
+            "name": name,
+            "on": [cls.__name__ for cls in active.handler.on],
+            "kind": "async" if active.handler.is_async else "thread",
+            "attempts": active.handler.attempts,
+            "timeout": active.handler.timeout,
+            "concurrency": active.handler.concurrency,
+            "where": active.where,
+        }
+        for name, active in load_registry(load(config)).active.items()
+    ]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        f"{len(rows)} active handlers",
+        ["name", "on", "kind", "attempts", "timeout s", "concurrency", "from"],
+        [
+            (r["name"], ", ".join(r["on"]), r["kind"], r["attempts"], r["timeout"], r["concurrency"], r["where"])
+            for r in rows
+        ],
+    )
+
+
+@sources.command("list")
+def list_sources(config: Config = None, json: Json = False) -> None:
+    """Show the sources and the last use of each signing secret."""
+    settings = load(config)
+    database = open_database(settings)
+    uses: Uses = {}
+    if database.path.exists() and database.query(revision) == HEAD:
+        uses = database.query(views.key_uses)
+    now = time.time()
+    rows: list[dict[str, Any]] = []
+    for name, source in settings.sources.items():
+        keys = [
+            iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
+            for key in source.keys()
+        ]
+        rows.append(
+            {
+                "name": name,
+                "provider": source.provider,
+                "webhook_path": settings.webhook_path(name),
+                "base_url": source.origin,
+                "api_key": source.api_key is not None,
+                "signing_secrets": keys,
+                "notes": key_notes(name, source, uses, now),
+            }
+        )
+    database.close()
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        f"{len(rows)} sources",
+        ["name", "provider", "webhook path", "base url", "api key", "signing secrets"],
+        [
+            (r["name"], r["provider"], r["webhook_path"], r["base_url"], "yes" if r["api_key"] else "no",
+             "\n".join(r["notes"]).replace("\n", "; "))
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
+def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
+    """A sentence on each signing secret: its last use, its validity, whether it can be retired.
+
+    An old secret can be retired when a newer one has been in use for longer than the provider retries a delivery, and
+    the old one has not been used for as long: no delivery signed with it can still be on its way.
+    """
+    keys = source.keys()
+    window = source.spoken.retry_window_seconds
+    notes = []
+    for key in keys:
+        used = uses.get((name, key.id))
+        note = f"secret {key.id}: " + (f"last used {when(used[1])}" if used else "never used")
+        if not key.active(now):
+            note += ", outside its validity"
+        newer = [uses[name, other.id][0] for other in keys if other is not key and (name, other.id) in uses]
+        replaced = any(first > (used[0] if used else 0) and now - first > window for first in newer)
+        if len(keys) > 1 and replaced and (used is None or now - used[1] > window):
+            note += "; can be retired"
+        notes.append(note)
+    return notes

@@ -1,0 +1,49 @@
+"""Open the configured store for a command, without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from receiver.app import open_database
+from receiver.errors import NotFound
+from receiver.settings import Settings, load
+from receiver.store import views
+from receiver.store.database import Database
+from receiver.store.migrate import require_current
+
+
+@contextmanager
+def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
+    """The settings and the store, which must be there and at this release's schema.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        NotFound: there is no store yet.
+        SchemaTooNew, SchemaTooOld: another release's store.
+    """
+    settings = load(config)
+    database = open_database(settings)
+    if not database.path.exists():
+        raise NotFound(f"There is no store at {database.path} yet; `tts-receiver serve` makes it.")
+    try:
+        database.query(require_current)
+        yield settings, database
+    finally:
+        database.close()
+
+
+def one_event(database: Database, prefix: str) -> str:
+    """The id that starts so.
+
+    Raises:
+        NotFound: none does, or several do.
+    """
+    text = prefix if prefix.startswith("evt_") else f"evt_{prefix}"
+    found = database.query(views.find_event, text)
+    if not found:
+        raise NotFound(f"There is no event {prefix}; `tts-receiver events list` shows what there is.")
+    if len(found) > 1:
+        raise NotFound(f"More than one event starts with {prefix}; give more of the id.")
+    return found[0]

@@ -1,0 +1,72 @@
+"""Options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.store.views import EVENT_STATES, Filter
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The TOML file. Default: $TTS_RECEIVER_CONFIG, else ./receiver.toml."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Source = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
+Type = Annotated[str | None, typer.Option("--type", help="Only of this event type, such as job.completed.")]
+Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
+Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
+Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many.")]
+EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def moment(text: str | None, option: str) -> float | None:
+    """Unix seconds of an age or an ISO time (UTC where it names no zone).
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    if match := _AGE.match(text.strip()):
+        return time.time() - float(match[1]) * _UNITS[match[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{option}: {text!r} is neither an age such as 2h nor an ISO time.") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
+    """The word, if it is one of the known ones.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    if text is not None and text not in known:
+        raise typer.BadParameter(f"{option}: {text!r} is none of {', '.join(known)}.")
+    return text
+
+
+def event_filter(
+    source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None
+) -> Filter:
+    """The filter that the options of the events commands describe."""
+    return Filter(
+        source=source,
+        type=type_,
+        state=one_of(state, EVENT_STATES, "--state"),
+        job=job,
+        after=moment(since, "--since"),
+        before=moment(until, "--until"),
+    )

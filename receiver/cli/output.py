@@ -1,0 +1,86 @@
+"""How commands print: tables for people, JSON for machines, questions only where somebody can answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+STATE_STYLES = {
+    "succeeded": "green", "done": "green", "dead": "bold red", "quarantined": "yellow", "pending": "cyan",
+    "running": "cyan", "open": "cyan", "cancelled": "dim",
+}  # fmt: skip
+
+
+def console() -> Console:
+    """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    return Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document. Bytes become text, or hex where they are none."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    return str(value)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table; text from outside is shown as it is, control characters escaped."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console().print(table)
+
+
+def cell(value: Any) -> str:
+    """One value as marked-up text."""
+    if value is None:
+        return "[dim]–[/]"
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
+    style = STATE_STYLES.get(text)
+    return f"[{style}]{escape(text)}[/]" if style else escape(text)
+
+
+def when(seconds: float | None) -> str | None:
+    """Unix seconds as a local-independent time: UTC, to the second."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def iso(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The row with these unix seconds as ISO times, for JSON."""
+    out = dict(row)
+    for name in names:
+        if out.get(name) is not None:
+            out[name] = datetime.fromtimestamp(out[name], UTC).isoformat().replace("+00:00", "Z")
+    return out
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless `--yes`; where nobody can answer, refuse.
+
+    Raises:
+        typer.Exit: the answer is no (1), or nobody can answer (2).
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        typer.echo(f"{question} Nobody is here to ask; say --yes.", err=True)
+        raise typer.Exit(2)
+    if not typer.confirm(question):
+        raise typer.Exit(1)

@@ -1,0 +1,132 @@
+"""`runs`: list, replay, cancel."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from receiver.cli.opening import one_event, opened
+from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter, one_of
+from receiver.cli.output import confirm, iso, print_json, print_table, when
+from receiver.store import runs, views
+from receiver.store.database import Database
+from receiver.store.schema import RunState
+
+app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
+
+STATES = tuple(str(state) for state in RunState)
+_State = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(STATES)}.")]
+_Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
+_Event = Annotated[str | None, typer.Argument(help="The event's id, or its beginning.")]
+
+
+def _filter(
+    source: str | None, type_: str | None, state: str | None, job: str | None, handler: str | None,
+    since: str | None, until: str | None,
+) -> views.Filter:  # fmt: skip
+    which = event_filter(source, type_, None, job, since, until)
+    return replace(which, state=one_of(state, STATES, "--state"), handler=handler)
+
+
+@app.command("list")
+def list_(
+    config: Config = None,
+    source: Source = None,
+    type_: Type = None,
+    state: _State = None,
+    job: Job = None,
+    handler: _Handler = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """List runs, those of the newest events first. Dead letters: --state dead."""
+    which = _filter(source, type_, state, job, handler, since, until)
+    with opened(config) as (_, database):
+        rows = database.query(views.list_runs, which, limit)
+    if json:
+        print_json([iso(row, "due_at", "started_at", "finished_at") for row in rows])
+        return
+    print_table(
+        f"{len(rows)} runs" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
+        ["event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error"],
+        [
+            (
+                row["event_id"], row["handler"], row["state"], row["attempts"], row["source"], row["type"],
+                row["job_id"], when(row["due_at"]), when(row["finished_at"]), row["error"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def replay(
+    event: _Event = None,
+    config: Config = None,
+    source: Source = None,
+    type_: Type = None,
+    state: _State = None,
+    job: Job = None,
+    handler: _Handler = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+) -> None:
+    """Make finished runs due again, with all their attempts: those of one event, or all that fit the filters."""
+    which = _filter(source, type_, state, job, handler, since, until)
+    closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
+
+    def one(connection: Any, row: dict[str, Any]) -> bool:
+        return bool(runs.replay(connection, row["event_id"], [row["handler"]], time.time()))
+
+    done = _each(config, event, which, closed, one, "Replay", yes)
+    typer.echo(f"{done} runs are due; a running receiver starts them within a second.")
+
+
+@app.command()
+def cancel(
+    event: _Event = None,
+    config: Config = None,
+    source: Source = None,
+    type_: Type = None,
+    state: _State = None,
+    job: Job = None,
+    handler: _Handler = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+) -> None:
+    """Cancel open runs: those of one event, or all that fit the filters. A handler at work is stopped within a lease."""
+    which = _filter(source, type_, state, job, handler, since, until)
+
+    def one(connection: Any, row: dict[str, Any]) -> bool:
+        return runs.cancel(connection, row["event_id"], row["handler"], time.time())
+
+    done = _each(config, event, which, (RunState.PENDING, RunState.RUNNING), one, "Cancel", yes)
+    typer.echo(f"{done} runs are cancelled.")
+
+
+def _each(
+    config: Any, event: str | None, which: views.Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
+) -> int:
+    with opened(config) as (_, database):
+        rows = [row for row in _rows(database, event, which) if row["state"] in states]
+        typer.echo(f"{len(rows)} runs match.")
+        if not rows:
+            return 0
+        if event is None:
+            confirm(f"{verb} {len(rows)} runs?", yes)
+        return sum(database.transact(change, row) for row in rows)
+
+
+def _rows(database: Database, event: str | None, which: views.Filter) -> list[dict[str, Any]]:
+    if event is None and which == views.Filter():
+        raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
+    if event is not None:
+        which = replace(which, event_id=one_event(database, event))
+    return database.query(views.list_runs, which, None)

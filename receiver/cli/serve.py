@@ -1,0 +1,149 @@
+"""`serve`: the public and the private listener, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Generator
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from starlette.types import ASGIApp
+
+from receiver import logs
+from receiver.app import Receiver, new_loop
+from receiver.cli.options import Config
+from receiver.errors import ConfigError, Problem
+from receiver.settings import Settings, load
+
+log = structlog.get_logger("receiver.serve")
+
+DRAIN_SECONDS = 10
+"""How long deliveries that are on their way may still take after the public listener has closed."""
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Public address, instead of server.host.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Public port, instead of server.port.")] = None,
+    private_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Private port, instead of server.private_port.")
+    ] = None,
+) -> None:
+    """Receive deliveries and run handlers until SIGTERM or Ctrl-C."""
+    settings = load(config)
+    given = {"host": host, "port": port, "private_port": private_port}
+    server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = settings.model_copy(update={"server": server})
+    logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
+    require_private(server.private_host)
+    receiver = Receiver(settings)
+    public = _listen(server.host, server.port, "server.port")
+    private = _listen(server.private_host, server.private_port, "server.private_port")
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_serve(receiver, settings, public, private))
+
+
+def require_private(host: str) -> None:
+    """The private listener has no passwords: it may listen on loopback only.
+
+    Raises:
+        ConfigError: it would be reachable from elsewhere.
+    """
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigError([Problem("server.private_host", f"{host} is not a loopback address such as 127.0.0.1")])
+
+
+def _listen(host: str, port: int, key: str) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        raise ConfigError([Problem(key, f"cannot listen on {host} port {port}: {error.strerror or error}")]) from None
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to us: there are two of them, and handlers to wait for."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, private: socket.socket) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(name: str) -> None:
+        if stop.is_set():
+            log.warning("stop.hurried", signal=name)
+            receiver.dispatcher.hurry()
+            return
+        log.info("stop.asked", signal=name, grace_seconds=settings.dispatch.grace_seconds)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number.name)
+    try:
+        await receiver.start()
+    except BaseException:
+        public.close()
+        private.close()
+        raise
+    inside, outside = _server(receiver.private), _server(receiver.public)
+    serving = [
+        asyncio.create_task(inside.serve(sockets=[private])),
+        asyncio.create_task(outside.serve(sockets=[public])),
+    ]
+    log.info("listening", public=_address(public), private=_address(private), pid=os.getpid())
+    waiting = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
+    # First no more deliveries, then the handlers' grace; the private side answers until the end.
+    receiver.drain()
+    outside.should_exit = True
+    await asyncio.wait([serving[1]])
+    await receiver.stop()
+    inside.should_exit = True
+    await asyncio.wait([serving[0]])
+    waiting.cancel()
+    for task in serving:
+        task.result()  # a listener that broke must not look like an orderly end
+    if waiting not in done:
+        raise RuntimeError("A listener ended by itself.")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

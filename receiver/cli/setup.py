@@ -1,0 +1,153 @@
+"""`init` writes a configuration, `check` reads one as `serve` would and says everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.app import open_audio, open_database
+from receiver.cli.inspect import key_notes
+from receiver.cli.options import Config
+from receiver.cli.serve import require_private
+from receiver.engine.plugins import Registry, load_registry
+from receiver.errors import ConfigError, Problem, ReceiverError
+from receiver.settings import Settings, salvage
+from receiver.store import views
+from receiver.store.database import Database
+from receiver.store.migrate import revision
+from receiver.store.schema import HEAD
+
+TEMPLATE = """\
+# Configuration of tts-receiver. Every key can be overridden by the environment, as in
+# TTS_RECEIVER_SERVER__PORT=9000, and secrets can be files in a secrets directory
+# ($TTS_RECEIVER_SECRETS_DIR, default /run/secrets) named like sources__aitts__api_key.
+# Relative paths start from this file's folder. What is commented out is the default.
+
+[server]
+# host = "127.0.0.1"          # put a TLS proxy in front; providers only call public https addresses
+# port = 8080
+# private_host = "127.0.0.1"  # /metrics, /livez, /readyz
+# private_port = 8081
+# max_body_bytes = 1048576
+
+[store]
+# url = "sqlite:///data/receiver.db"
+# retention_days = 30         # finished events are forgotten after this; audio files never
+
+[audio]
+# url = "data/audio"          # a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix
+# max_bytes = 1073741824
+
+[dispatch]
+# concurrency = 16
+
+# The active handlers. save_audio fetches and stores each completed job's audio, log writes a line for each event.
+[handlers.save_audio]
+[handlers.log]
+
+# Your own: every handler in the *.py files of this folder.
+# [plugins]
+# directory = "plugins"
+
+[sources.aitts]
+provider = "aitts"
+# base_url = "https://aitts.theproductivepixel.com"
+# The API key that fetches the audio (scope tts:status).
+# api_key = "tts_..."
+# What the provider showed once when you registered https://YOUR-HOST/webhooks/aitts as the webhook URL.
+# Several during a rotation: ["new", "old"].
+signing_secrets = []
+# tolerance_seconds = 300
+# stale = "quarantine"        # or "reject": what to do with authentic deliveries outside the tolerance
+# allow_private_addresses = false
+"""
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("receiver.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented configuration to start from, readable by you alone."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
+            out.write(TEMPLATE)
+    except FileExistsError:
+        raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
+    typer.echo(f"Wrote {file}. Next: put the signing secret and the API key in, then `tts-receiver check`.")
+
+
+def check(config: Config = None) -> None:
+    """Read the configuration as `serve` would and print every problem at once."""
+    settings, problems = salvage(config)
+    try:
+        require_private(settings.server.private_host)
+    except ConfigError as error:
+        problems += error.problems
+    registry: Registry | None = None
+    try:
+        registry = load_registry(settings)
+    except ConfigError as error:
+        problems += error.problems
+    database: Database | None = None
+    try:
+        problems += _check_audio(settings)
+        database = open_database(settings)
+        problems += _check_store(database)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        for problem in problems:
+            typer.echo(f"✗ {problem}", err=True)
+        typer.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.", err=True)
+        raise typer.Exit(1)
+    if registry is not None and database is not None:
+        _summary(settings, registry, database)
+
+
+def _check_audio(settings: Settings) -> list[Problem]:
+    try:
+        wrong = open_audio(settings).writable()
+    except ConfigError as error:
+        return list(error.problems)
+    return [Problem("audio.url", wrong)] if wrong else []
+
+
+def _check_store(database: Database) -> list[Problem]:
+    folder = database.path.parent
+    if not os.access(folder, os.W_OK):
+        return [Problem("store.url", f"{folder} is not writable")]
+    if not database.path.exists():
+        return []
+    try:
+        found = database.query(revision)
+        database.transact(lambda connection: None)
+    except ReceiverError as error:
+        return [Problem("store.url", f"{database.path}: {error}")]
+    if found is not None and found > HEAD:
+        return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
+    return []
+
+
+def _summary(settings: Settings, registry: Registry, database: Database) -> None:
+    known = database.path.exists() and database.query(revision) == HEAD
+    uses = database.query(views.key_uses) if known else {}
+    typer.echo("✓ The configuration can be used.")
+    typer.echo(f"  store    {database.path}{'' if known else ' (will be made)'}")
+    typer.echo(f"  audio    {open_audio(settings).url}")
+    for name, active in registry.active.items():
+        typer.echo(f"  handler  {name} ({active.where})")
+    if not registry.active:
+        typer.echo("  ! no handler is active: events are stored and nothing else happens")
+    for name, source in settings.sources.items():
+        typer.echo(f"  source   {name}: POST {settings.webhook_path(name)}, {source.provider} at {source.origin}")
+        if source.api_key is None:
+            typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
+        for note in key_notes(name, source, uses, time.time()):
+            typer.echo(f"           {note}")

@@ -1,0 +1,126 @@
+"""`send`, `sign` and `verify`: play the provider's part by hand, and find out why a signature does not hold."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+import httpx
+import typer
+
+from receiver.cli.options import Config
+from receiver.errors import NotFound, ReceiverError, SignatureError
+from receiver.model.diagnose import explain
+from receiver.model.signature import SCHEMES, Scheme
+from receiver.settings import Settings, Source, load, nearest
+
+SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
+
+
+class SendError(ReceiverError):
+    """A delivery sent by hand did not arrive."""
+
+    reason = "not_sent"
+
+
+def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
+    if name not in settings.sources:
+        raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
+    source = settings.sources[name]
+    if source.spoken.scheme is None:
+        raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
+    return source, SCHEMES[source.spoken.scheme]
+
+
+def _newest_secret(source: Source) -> str:
+    """The first secret that is valid now."""
+    now = time.time()
+    for entry, key in zip(source.signing_secrets, source.keys(), strict=True):
+        if key.active(now) and not key.public:
+            return entry.secret.get_secret_value()
+    raise NotFound("No signing secret of this source is valid now and can sign.")
+
+
+def send(
+    source: SourceName,
+    config: Config = None,
+    event: Annotated[str, typer.Option(help="The event word.")] = "job.completed",
+    job: Annotated[str | None, typer.Option(help="The job id; a new one if not given.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where to; the configured receiver's address if not given.")] = None,
+) -> None:
+    """Sign and send one delivery, as the provider would. Exit 0 if it was answered 2xx."""
+    settings = load(config)
+    about, scheme = _source(settings, source)
+    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
+    target = url or f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
+    now = time.time()
+    job = job or f"job-{secrets.token_hex(6)}"
+    created = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps(about.spoken.sample_body(event, job, created), separators=(",", ":")).encode()
+    delivery_id = str(uuid.uuid4())
+    headers = [
+        ("Content-Type", "application/json"),
+        *scheme.sign(_newest_secret(about), body, int(now), delivery_id),
+        *about.spoken.delivery_headers(event, delivery_id),
+    ]
+    try:
+        answer = httpx.post(target, content=body, headers=headers, timeout=30, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
+    typer.echo(f"{answer.status_code} {answer.text}")
+    typer.echo(f"{event} {job} to {target}", err=True)
+    raise typer.Exit(0 if answer.is_success else 1)
+
+
+def sign(
+    source: SourceName,
+    config: Config = None,
+    at: Annotated[int | None, typer.Option(help="Unix seconds to sign with; now if not given.")] = None,
+) -> None:
+    """Print the signature headers for the body on standard input: `curl -H "$(tts-receiver sign --source aitts < body)"`."""
+    about, scheme = _source(load(config), source)
+    body = sys.stdin.buffer.read()
+    now = int(time.time()) if at is None else at
+    for name, value in scheme.sign(_newest_secret(about), body, now, str(uuid.uuid4())):
+        typer.echo(f"{name}: {value}")
+
+
+def verify(
+    source: SourceName,
+    header: Annotated[list[str], typer.Option("--header", "-H", help="A header line of the delivery; repeat it.")],
+    config: Config = None,
+) -> None:
+    """Say exactly why a signature does or does not hold over the body on standard input. Exit 0 if it holds."""
+    about, scheme = _source(load(config), source)
+    headers = []
+    for line in header:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise typer.BadParameter(f"{line!r} is not 'Name: value'.", param_hint="--header")
+        headers.append((name.strip().lower().encode(), value.strip().encode()))
+    body = sys.stdin.buffer.read()
+    now = time.time()
+    keys = about.keys()
+    try:
+        verified = scheme.verify(headers, body, keys, now)
+    except SignatureError as error:
+        typer.echo(f"✗ It does not hold ({error.reason}): {error}")
+        if error.reason in ("mismatch", "no_active_key") and (hint := explain(scheme, headers, body, keys, now)):
+            typer.echo(f"  {hint}")
+        typer.echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
+        raise typer.Exit(1) from None
+    typer.echo(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
+    if verified.skew is None:
+        return
+    typer.echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
+    if abs(verified.skew) > about.tolerance_seconds:
+        done = "put in quarantine" if about.stale == "quarantine" else "rejected"
+        typer.echo(
+            f"  ! Outside the tolerance of {about.tolerance_seconds:.0f} s: as a delivery it would be {done} now."
+        )

@@ -1,0 +1,192 @@
+"""A completed job's audio, from the provider's address to a verified file in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from receiver.errors import AudioError, AudioGone, AudioRefused
+from receiver.outbound.addresses import where
+from receiver.outbound.client import Client
+from receiver.outbound.download import Ways, download
+from receiver.outbound.formats import SNIFF_BYTES, Facts, Format, read_facts, sniff
+from receiver.outbound.guard import AddressGuard, Resolve, system_resolve
+from receiver.outbound.names import artifact_name, part_name
+from receiver.outbound.part import Part
+from receiver.outbound.stored import Storage, Stored
+from receiver.outbound.threads import in_thread
+from receiver.outbound.verify import check
+from receiver.providers.base import AudioRequest
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedAudio:
+    """A whole, verified audio file in its place.
+
+    Attributes:
+        address: where in the storage it is.
+        path: its path, where the storage is a local folder.
+        bytes: its length.
+        sha256: lower-case hex.
+        content_type: media type, told from the bytes.
+        format: our word for it, told from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
+        duration: in seconds; None if its headers do not say.
+        sample_rate: in Hz; likewise.
+        channels: likewise.
+        seconds: how long the fetch took.
+    """
+
+    address: str
+    path: Path | None
+    bytes: int
+    sha256: str
+    content_type: str
+    format: str
+    duration: float | None
+    sample_rate: int | None
+    channels: int | None
+    seconds: float
+
+
+class AudioFetcher:
+    """Fetches audio into a storage. One for a process; closed at the end.
+
+    Args:
+        storage: where whole files go.
+        spool: the folder of files that are not whole yet; best on the storage's own file system, such as `.spool` in
+            a local audio folder, so that a file is moved into place and not copied.
+        max_bytes: the largest file that is accepted.
+        now: the clock, in Unix seconds.
+        sleep: waits a number of seconds.
+        random: chance between 0 and 1, for jitter.
+        resolve: the name look-up of the address guard.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        spool: Path,
+        max_bytes: int,
+        *,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        self._storage = storage
+        self._spool = spool
+        self._ways = Ways(max_bytes, now, sleep, random)
+        self._resolve = resolve
+        self._clients: dict[bool, Client] = {}
+
+    async def fetch(
+        self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
+    ) -> FetchedAudio:
+        """Fetch one output of a job. To be called again after a failure: it goes on where it broke off.
+
+        A cancellation, too, leaves the bytes for the next call, and no open file or lock.
+
+        Args:
+            requests: the ways to the audio, durable ones first; the next is gone only where one no longer leads there.
+            source: the source's name; with `job_id` and `n` it names the file.
+            job_id: the job's id, any text.
+            allow_private: whether private addresses and plain http are allowed.
+            n: which output of the job, from 0.
+
+        Raises:
+            AudioGone: the provider no longer has it. Final.
+            AudioRefused: we are not let at it, or it is not to be had safely, or it is too large. Final.
+            AudioDelayed: not before `after` seconds from now.
+            AudioError: anything else; worth another try.
+        """
+        start = self._ways.now()
+        if not requests:
+            raise AudioRefused(
+                f"There is no address to fetch the audio of job {job_id!r} from; set the source's api_key.",
+                reason="no_audio_address",
+            )
+        try:
+            part = await _open(self._spool / part_name(source, job_id, n))
+            try:
+                await self._make_whole(self._client(allow_private), requests, part)
+                kind = sniff(await in_thread(part.head, SNIFF_BYTES))
+                if kind is None:
+                    await in_thread(part.reset)
+                    raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
+                sha256 = await self._checked(part)
+                facts, size = await in_thread(read_facts, part.path), part.have
+                stored = await self._storage.publish(
+                    part.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
+                )
+                await in_thread(part.discard)
+            finally:
+                await in_thread(part.close)
+        except OSError as error:
+            raise AudioError(
+                f"The spool folder {self._spool} cannot be used: {error.strerror or error}.", reason="storage_failed"
+            ) from error
+        return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.aclose()
+
+    def _client(self, allow_private: bool) -> Client:
+        if allow_private not in self._clients:
+            self._clients[allow_private] = Client(AddressGuard(allow_private, self._resolve))
+        return self._clients[allow_private]
+
+    async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: Part) -> None:
+        if part.whole and part.have <= self._ways.max_bytes:
+            # It was whole before, and could not be put into its place.
+            return
+        for request in requests[:-1]:
+            try:
+                return await download(client, request, part, self._ways)
+            except AudioGone as error:
+                logger.info("audio_next_way", where=where(request.url), why=str(error))
+        await download(client, requests[-1], part, self._ways)
+
+    async def _checked(self, part: Part) -> str:
+        try:
+            return await check(part.path, part.known.published)
+        except AudioError:
+            await in_thread(part.reset)
+            raise
+
+
+async def _open(path: Path) -> Part:
+    """Open a part; if we are cancelled meanwhile, the thread's part is closed and not lost with its lock."""
+    opened: list[Part] = []
+    try:
+        await in_thread(lambda: opened.append(Part.open(path)))
+    except asyncio.CancelledError:
+        for part in opened:
+            part.close()
+        raise
+    return opened[0]
+
+
+def _fetched(stored: Stored, size: int, sha256: str, kind: Format, facts: Facts, seconds: float) -> FetchedAudio:
+    return FetchedAudio(
+        address=stored.address,
+        path=stored.path,
+        bytes=size,
+        sha256=sha256,
+        content_type=kind.content_type,
+        format=kind.word,
+        duration=facts.duration,
+        sample_rate=facts.sample_rate,
+        channels=facts.channels,
+        seconds=max(0.0, seconds),
+    )

@@ -1,0 +1,171 @@
+"""One way to the audio, walked until the part file is whole: resumed where it broke, begun again where it expired."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from receiver.errors import AudioError, AudioGone, AudioRefused
+from receiver.outbound.addresses import shown, where
+from receiver.outbound.client import Client, Interrupted, Reply
+from receiver.outbound.formats import SNIFF_BYTES, sniff
+from receiver.outbound.hops import Answer, follow
+from receiver.outbound.part import Part
+from receiver.outbound.ranges import StartOver, begun, continued, range_headers
+from receiver.outbound.retry_after import parse_retry_after
+from receiver.outbound.statuses import GONE, Expired, Place, error_code, failure
+from receiver.outbound.threads import in_thread
+from receiver.providers.base import AudioRequest
+
+logger = structlog.get_logger(__name__)
+
+MAX_STARTS = 3
+"""How often a signed address may have expired in one fetch."""
+MAX_RESUMES = 5
+FLUSH_BYTES = 1 << 20
+SAVE_BYTES = 16 << 20
+"""How many bytes are gathered before they are written, and written before they are made durable."""
+
+_ERROR_BODY = 64 << 10
+_FEWEST_SNIFFED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How to go about it: the largest file in bytes, a clock in Unix seconds, a sleep in seconds, and chance."""
+
+    max_bytes: int
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    random: Callable[[], float]
+
+
+async def download(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
+    """Make `part` whole. On any failure it keeps the bytes that the next try can build on.
+
+    Raises:
+        AudioGone, AudioRefused, AudioDelayed, AudioError: as their names say; see `errors.py`.
+        OSError: the spool cannot be written.
+    """
+    expired: list[Expired] = []
+    resumes, best = 0, part.have
+    while True:
+        try:
+            await _once(client, request, part, ways)
+            return
+        except Expired as error:
+            expired.append(error)
+            if len(expired) >= MAX_STARTS:
+                if all(one.status in GONE for one in expired):
+                    raise AudioGone(f"{error} {MAX_STARTS} fresh addresses were not found there.") from error
+                raise
+            logger.info("audio_address_expired", where=where(request.url), status=error.status)
+        except StartOver as error:
+            await in_thread(part.reset)
+            resumes += 1
+            if resumes > MAX_RESUMES:
+                raise
+            logger.info("audio_fetch_begun_again", where=where(request.url), why=str(error))
+        except Interrupted as error:
+            if part.have <= best or resumes >= MAX_RESUMES:
+                raise
+            best, resumes = part.have, resumes + 1
+            logger.info("audio_fetch_resumed", where=where(request.url), have=part.have, why=str(error))
+            await ways.sleep(min(8.0, 0.5 * 2**resumes) * (0.5 + ways.random() / 2))
+
+
+async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
+    headers = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"}
+    asked = range_headers(part.known, part.have)
+    async with follow(client, request, headers | asked) as answer:
+        reply = answer.reply
+        if reply.status == 416 and asked:
+            raise StartOver(f"{where(reply.url)} has no bytes after the {part.have} that we have.")
+        if reply.status != 200 and not (reply.status == 206 and asked):
+            raise await _failure(answer, ways.now())
+        encoding = (reply.header("content-encoding") or "identity").lower()
+        if encoding != "identity":
+            raise AudioError(
+                f"{where(reply.url)} sends the audio encoded as {encoding[:40]!r}, which was not asked for.",
+                reason="content_encoding",
+            )
+        if reply.status == 206:
+            await in_thread(part.learn, continued(reply, part.known, part.have))
+        else:
+            await in_thread(part.reset, begun(reply))
+        if (part.known.total or 0) > ways.max_bytes:
+            raise await _too_large(part, reply, ways)
+        await _pour(reply, part, ways)
+
+
+async def _failure(answer: Answer, now: float) -> AudioError:
+    reply, code = answer.reply, None
+    if answer.place is Place.PROVIDER:
+        try:
+            code = error_code(await reply.read(_ERROR_BODY))
+        except Interrupted as error:
+            logger.debug("error_body_not_read", where=where(reply.url), error=str(error))
+    retry_after = parse_retry_after(reply.header("retry-after"), now)
+    return failure(reply.status, answer.place, reply.url, retry_after=retry_after, code=code)
+
+
+async def _pour(reply: Reply, part: Part, ways: Ways) -> None:
+    """Bring the body into the part, in bounded memory."""
+    gathered, sniffed = bytearray(), part.have > 0
+    try:
+        async for chunk in reply.chunks():
+            gathered += chunk
+            if part.have + len(gathered) > ways.max_bytes:
+                gathered.clear()
+                raise await _too_large(part, reply, ways)
+            if not sniffed and len(gathered) >= SNIFF_BYTES:
+                _check_audio(gathered, reply)
+                sniffed = True
+            if len(gathered) >= FLUSH_BYTES:
+                # A cancelled write is finished all the same: it must not be in hand a second time.
+                piece, gathered = gathered, bytearray()
+                await in_thread(part.write, piece)
+                if part.unsaved >= SAVE_BYTES:
+                    await in_thread(part.save)
+        if not sniffed:
+            _check_audio(gathered, reply)
+            sniffed = True
+    finally:
+        # Whatever ended it, a cancellation too: the audio that has come stays.
+        if gathered and (sniffed or (len(gathered) >= _FEWEST_SNIFFED and sniff(bytes(gathered[:SNIFF_BYTES])))):
+            await in_thread(part.write, gathered)
+    await _check_length(reply, part)
+
+
+def _check_audio(first: bytearray, reply: Reply) -> None:
+    if not first:
+        raise AudioError(f"{where(reply.url)} sent an empty body.", reason="empty_audio")
+    if sniff(bytes(first[:SNIFF_BYTES])) is None:
+        raise AudioError(
+            f"{where(reply.url)} sent no audio but {shown(reply.header('content-type') or 'something', 60)}, "
+            f"beginning {shown(bytes(first[:200]).decode('latin-1'), 80)!r}.",
+            reason="not_audio",
+        )
+
+
+async def _check_length(reply: Reply, part: Part) -> None:
+    total = part.known.total
+    if total is None:
+        await in_thread(part.learn, replace(part.known, total=part.have))
+    elif part.have < total:
+        raise Interrupted(f"{where(reply.url)} sent {part.have} bytes of {total}.")
+    elif part.have > total:
+        await in_thread(part.reset)
+        raise AudioError(f"{where(reply.url)} sent more than its {total} bytes.", reason="length_mismatch")
+
+
+async def _too_large(part: Part, reply: Reply, ways: Ways) -> AudioRefused:
+    size = part.known.total
+    await in_thread(part.reset)
+    return AudioRefused(
+        f"The audio at {where(reply.url)} has {size or 'too many'} bytes, and the limit is {ways.max_bytes}; "
+        "raise the limit and replay the event.",
+        reason="audio_too_large",
+    )

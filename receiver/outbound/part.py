@@ -1,0 +1,179 @@
+"""A file that is not whole yet: its bytes, what is known of the whole, and the lock that makes it one fetch's own.
+
+Beside `<name>.part` lies `<name>.part.json`, written only after the bytes that it counts are on the disk. So a resumed
+fetch, in this process or the next, never builds on bytes that a crash took back.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import structlog
+
+from receiver.errors import AudioDelayed
+from receiver.outbound.verify import Published
+
+logger = structlog.get_logger(__name__)
+
+IN_PROGRESS_SECONDS = 5.0
+"""How long to wait before asking again for a file that another fetch is at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the first reply said about the whole file.
+
+    Attributes:
+        validator: a strong `ETag`, or a `Last-Modified` as good as one, for `If-Range`; None: it cannot be resumed.
+        total: bytes of the whole; None if it was not said.
+        origin: whose answer that was.
+        published: the storage's checksums.
+    """
+
+    validator: str | None = None
+    total: int | None = None
+    origin: str = ""
+    published: Published = field(default_factory=Published)
+
+
+class Part:
+    """An open, locked part file. Every method blocks, and raises OSError where the disk does.
+
+    Attributes:
+        path: where it is.
+        have: how many good bytes it has.
+        known: what is known of the whole.
+    """
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path = path
+        self.have = 0
+        self.known = Known()
+        self._handle = handle
+        self._sidecar = path.with_name(path.name + ".json")
+        self._saved = 0
+        self._noted = True
+        self._recall()
+
+    @classmethod
+    def open(cls, path: Path) -> Part:
+        """Open or make the part at `path`, and lock it.
+
+        Raises:
+            AudioDelayed: another fetch has it (`reason` `fetch_in_progress`).
+            OSError: the spool folder cannot be used.
+        """
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its last owner may have moved it into place between our opening and our locking it.
+                if _same_file(path, handle):
+                    return cls(path, handle)
+            except BlockingIOError:
+                os.close(handle)
+                raise AudioDelayed(
+                    "Another fetch of the same audio is on its way.",
+                    after=IN_PROGRESS_SECONDS,
+                    reason="fetch_in_progress",
+                ) from None
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, as far as is known."""
+        return self.known.total is not None and 0 < self.have == self.known.total
+
+    @property
+    def unsaved(self) -> int:
+        """Bytes that a crash would cost."""
+        return self.have - self._saved
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._handle, view, self.have)
+            if written == 0:
+                raise OSError(errno.EIO, "nothing was written")
+            self.have += written
+            view = view[written:]
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes."""
+        return os.pread(self._handle, min(size, self.have), 0)
+
+    def save(self) -> None:
+        """Make what is there durable, and say so beside it."""
+        if self.have == 0 or (self.have == self._saved and self._noted):
+            return
+        os.fdatasync(self._handle)
+        fresh = self._sidecar.with_name(self._sidecar.name + ".new")
+        fresh.write_text(json.dumps({"have": self.have, **asdict(self.known)}), encoding="utf-8")
+        os.replace(fresh, self._sidecar)
+        self._saved, self._noted = self.have, True
+
+    def reset(self, known: Known | None = None) -> None:
+        """Forget the bytes; begin a whole of which `known` is known."""
+        self._sidecar.unlink(missing_ok=True)
+        os.ftruncate(self._handle, 0)
+        self.have = self._saved = 0
+        self.known, self._noted = known or Known(), False
+
+    def learn(self, known: Known) -> None:
+        """Know more of the same whole."""
+        self.known, self._noted = known, False
+
+    def discard(self) -> None:
+        """Remove what is left in the spool. The file that was moved into place from here is not touched."""
+        self.have = self._saved = 0
+        self._sidecar.unlink(missing_ok=True)
+        if _same_file(self.path, self._handle):
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Give up the lock; keep the bytes for the next time, if there are any."""
+        try:
+            if self.have:
+                self.save()
+            else:
+                self.discard()
+        except OSError as error:
+            logger.warning("part_not_kept", file=self.path.name, error=error.strerror)
+        finally:
+            os.close(self._handle)
+
+    def _recall(self) -> None:
+        """Take up where the last fetch ended, if its note fits the bytes; begin again if not."""
+        try:
+            note = json.loads(self._sidecar.read_bytes())
+            published = Published(**note["published"])
+            known = Known(note["validator"], note["total"], note["origin"], published)
+            have = note["have"]
+            fits = type(have) is int and 0 < have <= os.fstat(self._handle).st_size
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            self.reset()
+            return
+        os.ftruncate(self._handle, have)
+        self.have = self._saved = have
+        self.known = known
+
+
+def _same_file(path: Path, handle: int) -> bool:
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(handle)
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)

@@ -1,0 +1,128 @@
+"""A small HTTP/1.1 server on loopback for the audio tests: it answers as a function says, byte by byte if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass
+class Asked:
+    """A request as it came."""
+
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Say:
+    """A reply: `cut` closes the connection after so many bytes of the body; `hang` waits there instead."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cut: int | None = None
+    length: bool = True
+    lines: tuple[str, ...] = ()
+    hang: asyncio.Event | None = None
+
+
+Behave = Callable[[Asked], Say | Awaitable[Say]]
+
+
+class Server:
+    """Answers with `behave`; remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.behave: Behave = lambda asked: Say(404)
+        self.port = 0
+        self.sent: asyncio.Event = asyncio.Event()
+
+    def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                first, *lines = head.decode("latin-1").split("\r\n")
+                headers = {}
+                for line in filter(None, lines):
+                    name, _, value = line.partition(":")
+                    headers[name.lower()] = value.strip()
+                asked = Asked(first.split(" ")[1], headers)
+                self.asked.append(asked)
+                say = self.behave(asked)
+                if isinstance(say, Awaitable):
+                    say = await say
+                if not await self._answer(writer, say):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, say: Say) -> bool:
+        lines = [f"HTTP/1.1 {say.status} X", *(f"{name}: {value}" for name, value in say.headers.items()), *say.lines]
+        if say.length:
+            lines.append(f"Content-Length: {len(say.body)}")
+        else:
+            lines.append("Connection: close")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        writer.write(say.body if say.cut is None else say.body[: say.cut])
+        await writer.drain()
+        self.sent.set()
+        if say.hang is not None:
+            await say.hang.wait()
+        return say.cut is None and say.length
+
+
+@asynccontextmanager
+async def serving(behave: Behave | None = None) -> AsyncIterator[Server]:
+    """A running server on a free port."""
+    server = Server()
+    if behave is not None:
+        server.behave = behave
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=1 << 20)
+    server.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listener.close()
+
+
+def make_wav(seconds: float = 1.0, rate: int = 24_000, channels: int = 1) -> bytes:
+    """A WAV with something in it, so that no two stretches of it are alike."""
+    frames = int(seconds * rate)
+    body = b"".join((index * 7919 % 65_521).to_bytes(2, "little") * channels for index in range(frames))
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(body)
+    return out.getvalue()
+
+
+def ranged(body: bytes, asked: Asked, etag: str = '"v1"', **more: str) -> Say:
+    """What a storage with ranges says."""
+    headers = {"ETag": etag, "Content-Type": "audio/wav", **more}
+    wanted = asked.headers.get("range")
+    if wanted and asked.headers.get("if-range", etag) == etag:
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(body):
+            return Say(416, {"Content-Range": f"bytes */{len(body)}"})
+        headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return Say(206, headers, body[start:])
+    return Say(200, headers, body)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
