@@ -16,6 +16,7 @@ QUIET = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
     "alembic": logging.WARNING,
 }
 """Libraries whose own lines repeat ours, or quote whole addresses."""

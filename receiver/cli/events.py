@@ -12,7 +12,7 @@ from receiver.cli.options import Config, EventState, Job, Json, Limit, Since, So
 from receiver.cli.output import cell, confirm, console, iso, print_json, print_table, when
 from receiver.engine.plugins import load_registry
 from receiver.engine.replay import release_event, replay_event, reverify
-from receiver.errors import ReceiverError
+from receiver.errors import NotFound, ReceiverError
 from receiver.store import views
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers told us.")
@@ -60,7 +60,9 @@ def show(
 ) -> None:
     """Show everything about one event."""
     with opened(config) as (settings, database):
-        found: dict[str, Any] = database.query(views.get_event, one_event(database, event)) or {}
+        found = database.query(views.get_event, one_event(database, event))
+        if found is None:  # pruned since it was looked up
+            raise NotFound(f"There is no event {event}.")
         try:
             found["signature"] = (
                 "holds" if reverify(settings, found) else "cannot be told (key retired, or not a webhook)"

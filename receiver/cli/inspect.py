@@ -35,7 +35,7 @@ def _sources() -> None:
 @handlers.command("list")
 def list_handlers(config: Config = None, json: Json = False) -> None:
     """Show the active handlers, what they subscribe to and their bounds."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "on": [cls.__name__ for cls in active.handler.on],

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from receiver.engine.context import Artifact
-from receiver.errors import AudioError, AudioRefused, Reject
+from receiver.errors import AudioError, AudioRefused, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher
@@ -87,10 +87,16 @@ class AudioDesk:
             raise Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")
         row = await self._database.read(artifacts.get, event.id)
         if row is not None:
-            if await self._storage.size(row.address) == row.bytes:
+            if await self._is_there(row):
                 return self._artifact(row)
             log.warning("audio.missing", event_id=event.id, address=row.address, hint="fetching it again")
         return await self._fetch(event)
+
+    async def _is_there(self, row: ArtifactRow) -> bool:
+        try:
+            return await self._storage.size(row.address) == row.bytes
+        except NotFound:  # the row is from before audio.url was changed
+            return False
 
     async def _fetch(self, event: JobCompleted) -> Artifact:
         source = self._sources.get(event.source)
@@ -139,5 +145,5 @@ class AudioDesk:
         def stream() -> AsyncIterator[bytes]:
             return self._storage.stream(row.address)
 
-        path = Path(row.address) if row.address.startswith("/") else None
+        path = Path(row.address) if self._storage.folder is not None else None
         return Artifact.of(row, path, stream)

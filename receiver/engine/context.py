@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,18 +43,18 @@ class Artifact:
     duration: float | None
     sample_rate: int | None
     channels: int | None
-    _stream: Callable[[], AsyncIterator[bytes]] = field(repr=False, compare=False)
+    _stream: Callable[[], AsyncIterator[builtins.bytes]] = field(repr=False, compare=False)
 
-    def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> AsyncIterator[builtins.bytes]:
         """The bytes in pieces, from wherever they lie."""
         return self._stream()
 
-    async def read(self) -> bytes:
+    async def read(self) -> builtins.bytes:
         """All the bytes at once."""
         return b"".join([piece async for piece in self._stream()])
 
     @classmethod
-    def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[bytes]]) -> Artifact:
+    def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[builtins.bytes]]) -> Artifact:
         """Make one out of its row."""
         return cls(
             address=row.address,

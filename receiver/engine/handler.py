@@ -96,7 +96,7 @@ def handler(
     """
 
     def decorate(function: Callable[[E, Context[Any]], Awaitable[Result] | Result]) -> Handler:
-        called = name or getattr(function, "__name__", "")
+        called = name or str(getattr(function, "__name__", ""))
         where = f"The handler {called!r}"
         if not NAME.match(called) or len(called) > 63:
             raise PluginError(f"{where}: a name is lower-case letters, digits and single underscores; give name=….")

@@ -1,8 +1,10 @@
 """The one file that knows httpx for outgoing traffic to providers and their storage.
 
-Redirects are not followed, cookies are not kept, the environment's proxies and netrc are not read, and every
-connection goes to exactly an IP address that the guard has checked. What goes wrong on the wire comes out as an error
-of ours, without the query of the address: a signed storage address is a secret.
+Every connection goes to exactly an IP address that the guard has checked. Requests are given to our transport without
+an `httpx.AsyncClient` around it: one that does not follow a redirect still parses it, fails on a bad one, keeps cookies
+and logs whole addresses. So nothing here follows redirects, keeps cookies, or reads the environment's proxies or netrc.
+What goes wrong on the wire comes out as an error of ours, without the query of the address: a signed storage address
+is a secret.
 """
 
 from __future__ import annotations
@@ -12,14 +14,13 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
 import httpx
 
 from receiver.errors import AudioError, AudioRefused
-from receiver.outbound.addresses import where
+from receiver.outbound.addresses import shown, where
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.pinned import PinnedBackend
 from receiver.providers.base import origin_of
@@ -65,7 +66,7 @@ def user_agent() -> str:
 
 def audio_error(error: Exception, url: str) -> AudioError:
     """What went wrong on the wire in our words, without the query of `url`."""
-    detail = str(error).replace(url, where(url)) or type(error).__name__
+    detail = shown(str(error), 200).rstrip(".") or type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return Interrupted(f"{where(url)} did not answer in time ({type(error).__name__}).", reason="timeout")
     if isinstance(error, httpx.ConnectError):
@@ -200,17 +201,11 @@ class Client:
     ) -> None:
         times = timeouts or Timeouts()
         self._guard = guard
-        # Both libraries log whole addresses, signatures included, one of them at INFO.
-        for name in ("httpx", "httpcore"):
-            if logging.getLogger(name).level < logging.WARNING:
-                logging.getLogger(name).setLevel(logging.WARNING)
-        self._http = httpx.AsyncClient(
-            transport=GuardedTransport(guard, ssl_context or httpx.create_ssl_context(), max_connections),
-            timeout=httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=False,
-            follow_redirects=False,
-        )
+        self._timeouts = {"connect": times.connect, "read": times.read, "write": times.write, "pool": times.pool}
+        # At DEBUG it logs every header, a `Location` with its signature too.
+        if logging.getLogger("httpcore").level < logging.WARNING:
+            logging.getLogger("httpcore").setLevel(logging.WARNING)
+        self._transport = GuardedTransport(guard, ssl_context or httpx.create_ssl_context(), max_connections)
 
     @asynccontextmanager
     async def send(
@@ -226,14 +221,18 @@ class Client:
         """
         self._guard.check_scheme(url)
         try:
-            request = self._http.build_request(
-                method, url, headers={"User-Agent": user_agent(), **headers}, content=content
+            request = httpx.Request(
+                method,
+                url,
+                headers={"User-Agent": user_agent(), **headers},
+                content=content,
+                extensions={"timeout": self._timeouts},
             )
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
         self._check_one_reading(url, request.url)
         try:
-            response = await self._http.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
         except (httpx.HTTPError, OSError) as error:
             raise audio_error(error, url) from error
         try:
@@ -252,4 +251,4 @@ class Client:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        await self._transport.aclose()

@@ -1,0 +1,61 @@
+# Every target sets itself up: Python 3.11 or newer, make and a package index are all that is needed.
+
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo serve test check format bench clean
+
+help:
+	@echo "make demo    run the main job end to end on loopback and print what happened"
+	@echo "make test    run every test"
+	@echo "make check   lint, types, architecture"
+	@echo "make bench   measure, side by side with a bare endpoint"
+	@echo "make serve   run the receiver with ./receiver.toml"
+	@echo "make format  format the code"
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python found; install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than 3.11; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "make: the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
+	@echo "Installing the receiver into $(VENV) ..."
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime pyproject.toml
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP) install --group dev
+	@touch $@
+
+demo: $(VENV)/.runtime
+	@$(BIN)/tts-receiver demo
+
+serve: $(VENV)/.runtime
+	@$(BIN)/tts-receiver serve
+
+test: $(VENV)/.dev
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info
