@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import structlog
@@ -16,9 +17,9 @@ from receiver.outbound.addresses import where
 from receiver.outbound.client import Client
 from receiver.outbound.download import Ways, download
 from receiver.outbound.formats import SNIFF_BYTES, Facts, Format, read_facts, sniff
-from receiver.outbound.guard import AddressGuard, Resolve, system_resolve
+from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
-from receiver.outbound.part import Part
+from receiver.outbound.part import Part, sweep
 from receiver.outbound.stored import Storage, Stored
 from receiver.outbound.threads import in_thread
 from receiver.outbound.verify import check
@@ -67,7 +68,7 @@ class AudioFetcher:
         now: the clock, in Unix seconds.
         sleep: waits a number of seconds.
         random: chance between 0 and 1, for jitter.
-        resolve: the name look-up of the address guard.
+        connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
     """
 
     def __init__(
@@ -79,12 +80,12 @@ class AudioFetcher:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
-        resolve: Resolve = system_resolve,
+        connect: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
         self._storage = storage
         self._spool = spool
         self._ways = Ways(max_bytes, now, sleep, random)
-        self._resolve = resolve
+        self._connect = connect
         self._clients: dict[bool, Client] = {}
 
     async def fetch(
@@ -116,7 +117,7 @@ class AudioFetcher:
         try:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
-                await self._make_whole(self._client(allow_private), requests, part)
+                await self._make_whole(self._client(allow_private=allow_private), requests, part)
                 kind = sniff(await in_thread(part.head, SNIFF_BYTES))
                 if kind is None:
                     await in_thread(part.reset)
@@ -130,10 +131,19 @@ class AudioFetcher:
             finally:
                 await in_thread(part.close)
         except OSError as error:
-            raise AudioError(
-                f"The spool folder {self._spool} cannot be used: {error.strerror or error}.", reason="storage_failed"
-            ) from error
+            raise self._spool_error(error) from error
         return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
+
+    async def sweep(self, older_than: float) -> int:
+        """Remove unfinished files that no fetch has touched for `older_than` seconds; how many there were.
+
+        Raises:
+            AudioError: the spool folder cannot be used (`reason` `storage_failed`).
+        """
+        try:
+            return await in_thread(sweep, self._spool, older_than, self._ways.now())
+        except OSError as error:
+            raise self._spool_error(error) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -141,21 +151,29 @@ class AudioFetcher:
         for client in clients:
             await client.aclose()
 
-    def _client(self, allow_private: bool) -> Client:
+    def _spool_error(self, error: OSError) -> AudioError:
+        return AudioError(
+            f"The spool folder {self._spool} cannot be used: {error.strerror or error}.", reason="storage_failed"
+        )
+
+    def _client(self, *, allow_private: bool) -> Client:
         if allow_private not in self._clients:
-            self._clients[allow_private] = Client(AddressGuard(allow_private, self._resolve))
+            self._clients[allow_private] = self._connect(allow_private)
         return self._clients[allow_private]
 
     async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: Part) -> None:
         if part.whole and part.have <= self._ways.max_bytes:
-            # It was whole before, and could not be put into its place.
+            logger.info("audio.already_whole", part=part.path.name)
             return
-        for request in requests[:-1]:
+        for request, following in zip_longest(requests, requests[1:]):
             try:
-                return await download(client, request, part, self._ways)
+                await download(client, request, part, self._ways)
             except AudioGone as error:
-                logger.info("audio_next_way", where=where(request.url), why=str(error))
-        await download(client, requests[-1], part, self._ways)
+                if following is None:
+                    raise
+                logger.info("audio.next_way", where=where(request.url), why=str(error))
+            else:
+                return
 
     async def _checked(self, part: Part) -> str:
         try:

@@ -26,16 +26,11 @@ from receiver.outbound.pinned import PinnedBackend
 from receiver.providers.base import origin_of
 
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.PoolTimeout: httpx.PoolTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+    getattr(httpcore, name): getattr(httpx, name)
+    for name in (
+        *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "ConnectError", "ReadError", "WriteError"),
+        *("LocalProtocolError", "RemoteProtocolError", "UnsupportedProtocol"),
+    )
 }
 _KNOWN = tuple(_ERRORS)
 
@@ -147,7 +142,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     on a private attribute of another library would one day be gone without a sound.
     """
 
-    def __init__(self, guard: AddressGuard, ssl_context: ssl.SSLContext, max_connections: int) -> None:
+    def __init__(self, backend: PinnedBackend, ssl_context: ssl.SSLContext, max_connections: int) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context,
             max_connections=max_connections,
@@ -155,7 +150,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             keepalive_expiry=30.0,
             http1=True,
             http2=False,
-            network_backend=PinnedBackend(guard),
+            network_backend=backend,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -189,6 +184,7 @@ class Client:
         timeouts: how long to wait.
         max_connections: connections at one time, to all hosts together.
         ssl_context: which certificates are trusted; the well-known authorities, or the operator's `SSL_CERT_FILE`.
+        dial: what connects to an IP address.
     """
 
     def __init__(
@@ -198,6 +194,7 @@ class Client:
         timeouts: Timeouts | None = None,
         max_connections: int = 64,
         ssl_context: ssl.SSLContext | None = None,
+        dial: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         times = timeouts or Timeouts()
         self._guard = guard
@@ -205,7 +202,8 @@ class Client:
         # At DEBUG it logs every header, a `Location` with its signature too.
         if logging.getLogger("httpcore").level < logging.WARNING:
             logging.getLogger("httpcore").setLevel(logging.WARNING)
-        self._transport = GuardedTransport(guard, ssl_context or httpx.create_ssl_context(), max_connections)
+        context = ssl_context or httpx.create_ssl_context()
+        self._transport = GuardedTransport(PinnedBackend(guard, dial), context, max_connections)
 
     @asynccontextmanager
     async def send(

@@ -54,26 +54,27 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
     while True:
         try:
             await _once(client, request, part, ways)
-            return
         except Expired as error:
             expired.append(error)
             if len(expired) >= MAX_STARTS:
                 if all(one.status in GONE for one in expired):
                     raise AudioGone(f"{error} {MAX_STARTS} fresh addresses were not found there.") from error
                 raise
-            logger.info("audio_address_expired", where=where(request.url), status=error.status)
+            logger.info("audio.address_expired", where=where(request.url), status=error.status)
         except StartOver as error:
             await in_thread(part.reset)
             resumes += 1
             if resumes > MAX_RESUMES:
                 raise
-            logger.info("audio_fetch_begun_again", where=where(request.url), why=str(error))
+            logger.info("audio.begun_again", where=where(request.url), why=str(error))
         except Interrupted as error:
             if part.have <= best or resumes >= MAX_RESUMES:
                 raise
             best, resumes = part.have, resumes + 1
-            logger.info("audio_fetch_resumed", where=where(request.url), have=part.have, why=str(error))
+            logger.info("audio.resumed", where=where(request.url), have=part.have, why=str(error))
             await ways.sleep(min(8.0, 0.5 * 2**resumes) * (0.5 + ways.random() / 2))
+        else:
+            return
 
 
 async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
@@ -106,7 +107,7 @@ async def _failure(answer: Answer, now: float) -> AudioError:
         try:
             code = error_code(await reply.read(_ERROR_BODY))
         except Interrupted as error:
-            logger.debug("error_body_not_read", where=where(reply.url), error=str(error))
+            logger.debug("audio.error_body_not_read", where=where(reply.url), error=str(error))
     retry_after = parse_retry_after(reply.header("retry-after"), now)
     return failure(reply.status, answer.place, reply.url, retry_after=retry_after, code=code)
 

@@ -25,11 +25,11 @@ class LocalFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = Path(os.path.abspath(folder))
+        self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a symbolic link stays what it is
         self.folder: Path | None = self._folder
         self.url = self._folder.as_uri()
 
-    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
+    async def publish(self, part: Path, name: str, content_type: str) -> Stored:  # noqa: ARG002 - a file has no type
         """See `Storage.publish`. A rename where `part` is on the same file system, as it is in the spool folder."""
         try:
             target = await in_thread(self._publish, part, name)
@@ -44,7 +44,7 @@ class LocalFolder:
         _make_folder(target.parent)
         _sync(part)
         try:
-            os.replace(part, target)
+            part.replace(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -62,9 +62,9 @@ class LocalFolder:
                 copy.flush()
                 os.fchmod(copy.fileno(), part.stat().st_mode & 0o777)
                 os.fsync(copy.fileno())
-            os.replace(name, target)
+            Path(name).replace(target)
         except BaseException:
-            os.unlink(name)
+            Path(name).unlink()
             raise
         part.unlink()
 

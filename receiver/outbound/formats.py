@@ -129,7 +129,7 @@ def read_facts(path: Path) -> Facts:
         with path.open("rb") as file:
             tag = TinyTag.get(file_obj=cast("BinaryIO", _Frugal(file)))
     except (TinyTagException, OSError, ValueError) as error:
-        logger.info("audio_facts_unknown", file=path.name, error=str(error) or type(error).__name__)
+        logger.info("audio.facts_unknown", file=path.name, error=str(error) or type(error).__name__)
         return Facts()
     return Facts(_positive(_plausible(tag)), _whole(tag.samplerate), _whole(tag.channels))
 

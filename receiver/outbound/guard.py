@@ -31,6 +31,10 @@ _SPECIAL_V4 = tuple(
     )
 )
 _SPECIAL_V6 = (ipaddress.IPv6Network("2001::/23"), ipaddress.IPv6Network("3fff::/20"))
+_METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
+)
 _GLOBAL_UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -50,9 +54,7 @@ def is_public(ip: str) -> bool:
         return _is_public_v4(address)
     if address.scope_id is not None:
         return False
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and address in _NAT64:
-        inner = _IPv4(int(address) & 0xFFFF_FFFF)
+    inner = _inside(address)
     if inner is not None:
         return _is_public_v4(inner)
     return (
@@ -61,6 +63,27 @@ def is_public(ip: str) -> bool:
         and not address.is_multicast
         and not any(address in network for network in _SPECIAL_V6)
     )
+
+
+def is_never_allowed(ip: str) -> bool:
+    """Whether no setting opens the way to an address: link-local, cloud metadata, multicast, unspecified, not one.
+
+    No provider lives there, and what does live there hands out the machine's own credentials.
+    """
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return True
+    inner = _inside(address) if isinstance(address, _IPv6) else None
+    bare = inner or address
+    return bare.is_link_local or bare.is_multicast or bare.is_unspecified or bare in _METADATA
+
+
+def _inside(address: _IPv6) -> _IPv4 | None:
+    """The IPv4 address that an IPv6 address leads to: mapped, 6to4 or NAT64."""
+    if address in _NAT64:
+        return _IPv4(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def _is_public_v4(address: _IPv4) -> bool:
@@ -87,11 +110,12 @@ class AddressGuard:
     """Decides where a connection may go.
 
     Args:
-        allow_private: let private addresses and plain `http` through, for a provider in one's own network.
+        allow_private: let private and loopback addresses and plain `http` through, for a provider in one's own
+            network. Link-local and metadata addresses stay shut (`is_never_allowed`).
         resolve: the name look-up; the system's own unless told.
     """
 
-    def __init__(self, allow_private: bool, resolve: Resolve = system_resolve) -> None:
+    def __init__(self, allow_private: bool, resolve: Resolve = system_resolve) -> None:  # noqa: FBT001 - its nature
         self.allow_private = allow_private
         self._resolve = resolve
 
@@ -113,7 +137,7 @@ class AddressGuard:
         One bad answer condemns the name: a name with a public and a private address is how the check is got round.
 
         Raises:
-            BlockedAddress: one of the answers is not public and private ones are not allowed.
+            BlockedAddress: one of the answers is not public and private ones are not allowed, or is never allowed.
             AudioError: the name cannot be resolved (`reason` `dns_failed`).
         """
         literal = host.strip("[]")
@@ -123,13 +147,14 @@ class AddressGuard:
             addresses = await self._look_up(host, port)
         else:
             addresses = [literal]
-        if not self.allow_private:
-            for address in addresses:
-                if not is_public(address):
-                    raise BlockedAddress(
-                        f"{host} is at {address}, which is not a public address; "
-                        "set allow_private for this source if it is in your own network."
-                    )
+        for address in addresses:
+            if is_never_allowed(address):
+                raise BlockedAddress(f"{host} is at {address}, a link-local or metadata address, or no real one.")
+            if not self.allow_private and not is_public(address):
+                raise BlockedAddress(
+                    f"{host} is at {address}, which is not a public address; "
+                    "set allow_private for this source if it is in your own network."
+                )
         return addresses
 
     async def _look_up(self, host: str, port: int) -> list[str]:

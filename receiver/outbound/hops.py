@@ -78,4 +78,4 @@ async def _finish(reply: Reply) -> None:
     try:
         await reply.read(_SHORT_BODY)
     except Interrupted as error:
-        logger.debug("redirect_body_not_read", where=where(reply.url), error=str(error))
+        logger.debug("audio.redirect_body_not_read", where=where(reply.url), error=str(error))

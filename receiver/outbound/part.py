@@ -119,7 +119,7 @@ class Part:
         os.fdatasync(self._handle)
         fresh = self._sidecar.with_name(self._sidecar.name + ".new")
         fresh.write_text(json.dumps({"have": self.have, **asdict(self.known)}), encoding="utf-8")
-        os.replace(fresh, self._sidecar)
+        fresh.replace(self._sidecar)
         self._saved, self._noted = self.have, True
 
     def reset(self, known: Known | None = None) -> None:
@@ -148,7 +148,7 @@ class Part:
             else:
                 self.discard()
         except OSError as error:
-            logger.warning("part_not_kept", file=self.path.name, error=error.strerror)
+            logger.warning("audio.part_not_kept", file=self.path.name, error=error.strerror)
         finally:
             os.close(self._handle)
 
@@ -170,9 +170,34 @@ class Part:
         self.known = known
 
 
+def sweep(spool: Path, older_than: float, now: float) -> int:
+    """Remove parts that no fetch has touched for `older_than` seconds, and notes without a part. Blocks.
+
+    Returns:
+        How many parts were removed.
+    """
+    removed = 0
+    for path in sorted(spool.glob("*.part")):
+        try:
+            if now - path.stat().st_mtime < older_than:
+                continue
+            part = Part.open(path)
+        except (FileNotFoundError, AudioDelayed):
+            continue  # its fetch has just ended, or is on its way
+        try:
+            part.discard()
+            removed += 1
+        finally:
+            part.close()
+    for note in spool.glob("*.part.json*"):
+        if now - note.stat().st_mtime >= older_than and not note.with_name(note.name.partition(".json")[0]).exists():
+            note.unlink(missing_ok=True)
+    return removed
+
+
 def _same_file(path: Path, handle: int) -> bool:
     try:
-        there = os.stat(path, follow_symlinks=False)
+        there = path.lstat()
     except FileNotFoundError:
         return False
     here = os.fstat(handle)

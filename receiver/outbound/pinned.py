@@ -19,11 +19,15 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
     The name stays the name for TLS (server name and certificate) and for the `Host` header: httpcore takes both from
     the request, not from here. A refusal (`BlockedAddress`) passes through httpcore as it is.
+
+    Args:
+        guard: what says where a connection may go.
+        dial: what connects to an IP address.
     """
 
-    def __init__(self, guard: AddressGuard) -> None:
+    def __init__(self, guard: AddressGuard, dial: httpcore.AsyncNetworkBackend | None = None) -> None:
         self._guard = guard
-        self._backend = httpcore.AnyIOBackend()
+        self._backend = dial or httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -59,9 +63,9 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_unix_socket(
         self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        path: str,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the signature is httpcore's
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
         """Refused: nothing of the outside is on a Unix socket."""
         raise httpcore.ConnectError("connections to Unix sockets are not made")

@@ -62,7 +62,7 @@ def _hex(encoded: str, size: int) -> str | None:
     except (binascii.Error, ValueError):
         value = b""
     if len(value) != size:
-        logger.warning("published_checksum_unreadable", bytes=size)
+        logger.warning("audio.checksum_unreadable", bytes=size)
         return None
     return value.hex()
 

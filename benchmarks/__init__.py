@@ -1,0 +1,1 @@
+"""Measurements, side by side in one run. Run them all with `make bench`, or one with `python -m benchmarks.intake`."""

@@ -1,0 +1,124 @@
+"""Start and stop what is measured: each server and the load client are processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECRET = "benchmark-secret-0123456789abcdef"
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its public port, private port and process id, and its folder."""
+
+    port: int
+    private_port: int
+    pid: int
+    folder: Path
+
+    def rss(self) -> int:
+        """Resident bytes now."""
+        return int((Path("/proc") / str(self.pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_rss(self) -> int:
+        """Resident bytes at the most, so far."""
+        status = (Path("/proc") / str(self.pid) / "status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor seconds used so far, user and system."""
+        fields = (Path("/proc") / str(self.pid) / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def bare() -> Iterator[Server]:
+    """The bare endpoint."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        yield Server(int(process.stdout.readline()), 0, process.pid, ROOT)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@contextmanager
+def receiver(config: str, folder: Path | None = None, prefix: tuple[str, ...] = ()) -> Iterator[Server]:
+    """`tts-receiver serve` with a source `aitts` and whatever else `config` (TOML) says, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as fresh:
+        where = folder or Path(fresh)
+        file = where / "receiver.toml"
+        if folder is None or not file.exists():
+            file.write_text(
+                textwrap.dedent(config)
+                + '\n[server]\nport = 0\nprivate_port = 0\n[logs]\nlevel = "info"\nformat = "json"\n'
+                + (
+                    ""
+                    if "[sources" in config
+                    else f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n'
+                )
+            )
+        log = where / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*(prefix or (sys.executable, "-m", "receiver")), "serve", "--config", str(file)],
+                stderr=out,
+                cwd=ROOT,
+            )
+        try:
+            line = _wait_for_line(log, "listening", process)
+            port = int(line["public"].rpartition(":")[2])
+            private = int(line["private"].rpartition(":")[2])
+            yield Server(port, private, process.pid, where)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _wait_for_line(log: Path, message: str, process: subprocess.Popen[Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for line in log.read_text().splitlines():
+            if line.startswith("{") and json.loads(line).get("message") == message:
+                return dict(json.loads(line))
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise RuntimeError(f"The server did not start:\n{log.read_text()}")
+
+
+def load(server: Server, requests: int, connections: int, rate: float | None = None) -> dict[str, Any]:
+    """Send deliveries from a process of its own; what it measured."""
+    orders = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "path": "/webhooks/aitts",
+        "secret": SECRET,
+        "requests": requests,
+        "connections": connections,
+        "rate": rate,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load"],
+        input=json.dumps(orders) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=180,
+        cwd=ROOT,
+    )
+    return dict(json.loads(done.stdout))

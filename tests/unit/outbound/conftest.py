@@ -1,0 +1,10 @@
+"""The engine's loop is asyncio; so is the tests'."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -1,0 +1,84 @@
+"""A real SQLite store in a folder of its own, copied from one that was migrated once."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.model.delivery import Delivery
+from receiver.store import inbox
+from receiver.store.database import Database
+from receiver.store.inbox import Receipt
+from receiver.store.migrate import migrate
+
+NOW = 1_700_000_000.0
+
+MakeDelivery = Callable[..., Delivery]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store at the newest schema."""
+    path = tmp_path_factory.mktemp("template") / "receiver.db"
+    database = Database(path)
+    migrate(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database(template: Path, tmp_path: Path) -> Iterator[Database]:
+    """An open, empty store; its writer is started."""
+    path = tmp_path / "receiver.db"
+    shutil.copyfile(template, path)
+    database = Database(path)
+    database.start()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def delivery() -> MakeDelivery:
+    """Makes deliveries; each has a new event id, later ones sort later."""
+    numbers = itertools.count(1)
+
+    def make(job: str = "job_1", type: str = "job.completed", source: str = "aitts", **values: Any) -> Delivery:
+        default: dict[str, Any] = {
+            "event_id": f"evt_{next(numbers):032x}",
+            "source": source,
+            "type": type,
+            "key": job,
+            "job_id": job,
+            "origin": "webhook",
+            "payload": '{"status":"completed"}',
+            "body": b'{"event":"job.completed"}',
+            "headers": '[["x-tts-signature","t=1,v1=00"]]',
+            "digest": b"d" * 32,
+            "key_id": "key-1",
+            "skew": 0.5,
+            "received_at": NOW,
+            "handlers": ("save_audio",),
+        }
+        return Delivery(**(default | values))
+
+    return make
+
+
+@pytest.fixture
+def accept(database: Database) -> Callable[..., list[Receipt]]:
+    """Stores deliveries in one transaction."""
+
+    def run(*deliveries: Delivery) -> list[Receipt]:
+        return database.transact(inbox.accept, list(deliveries))
+
+    return run

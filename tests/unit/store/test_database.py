@@ -1,0 +1,230 @@
+"""The writer: 2xx only after the commit, a bad write fails alone, an outage acknowledges nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, exc, text
+
+from receiver.errors import StoreUnavailable
+from receiver.model.delivery import Delivery
+from receiver.store import database as database_module
+from receiver.store import inbox
+from receiver.store.database import Database, sqlite_path
+
+pytestmark = pytest.mark.anyio
+
+Make = Callable[..., Delivery]
+
+
+def ids(path: Path) -> set[str]:
+    """Ids of the events that another process would see."""
+    connection = sqlite3.connect(path)
+    try:
+        return {row[0] for row in connection.execute("SELECT id FROM events")}
+    finally:
+        connection.close()
+
+
+def locked(path: Path) -> sqlite3.Connection:
+    """Another process in the middle of a write."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
+    return await asyncio.gather(*futures, return_exceptions=True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that does not wait long for another process's lock."""
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+
+async def test_a_delivery_is_seen_by_another_connection_once_its_future_is_done(
+    database: Database, delivery: Make
+) -> None:
+    for number in range(20):
+        one = delivery(f"job_{number}")
+        receipt = await database.batch(inbox.accept, one)
+        assert receipt.event_id == one.event_id
+        assert one.event_id in ids(database.path)
+
+
+async def test_nothing_is_acknowledged_before_the_commit(database: Database, delivery: Make) -> None:
+    other = locked(database.path)
+    futures = [database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)]
+    await asyncio.sleep(0)
+    assert not any(future.done() for future in futures)
+    assert database.waiting == 3
+    assert ids(database.path) == set()
+    other.rollback()
+    other.close()
+    receipts = await asyncio.gather(*futures)
+    assert {receipt.event_id for receipt in receipts} == ids(database.path)
+    assert database.waiting == 0
+
+
+async def test_writes_that_gather_behind_a_commit_share_the_next(database: Database, delivery: Make) -> None:
+    batches: list[int] = []
+
+    def spy(connection: Connection, deliveries: list[Delivery]) -> list[inbox.Receipt]:
+        batches.append(len(deliveries))
+        return inbox.accept(connection, deliveries)
+
+    other = locked(database.path)
+    futures = [database.batch(spy, delivery(f"job_{number}")) for number in range(200)]
+    other.rollback()
+    other.close()
+    await asyncio.gather(*futures)
+    assert sum(batches) == 200
+    assert len(batches) < 200
+    assert len(ids(database.path)) == 200
+
+
+async def test_fifty_copies_handed_in_at_once_are_one_event(database: Database, delivery: Make) -> None:
+    receipts = await asyncio.gather(*(database.batch(inbox.accept, delivery()) for _ in range(50)))
+    assert len({receipt.event_id for receipt in receipts}) == 1
+    assert [receipt.duplicate for receipt in receipts].count(False) == 1
+    assert len(ids(database.path)) == 1
+
+
+async def test_one_poisoned_write_in_a_shared_transaction_fails_alone(database: Database, delivery: Make) -> None:
+    good = [delivery(f"job_{number}") for number in range(4)]
+    poisoned = delivery("poison", payload=None)  # the column is NOT NULL
+    other = locked(database.path)  # so that all five share one transaction
+    futures = [database.batch(inbox.accept, item) for item in [*good[:2], poisoned, *good[2:]]]
+    other.rollback()
+    other.close()
+    first, second, failed, third, fourth = await outcomes(*futures)
+    assert isinstance(failed, exc.IntegrityError)
+    assert [receipt.event_id for receipt in (first, second, third, fourth)] == [item.event_id for item in good]
+    assert ids(database.path) == {item.event_id for item in good}
+
+
+async def test_a_function_that_raises_fails_alone_beside_deliveries(database: Database, delivery: Make) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM events"))
+        raise LookupError("mine")
+
+    await database.batch(inbox.accept, before := delivery("before"))
+    other = locked(database.path)
+    broken_write = asyncio.ensure_future(database.write(broken))
+    await asyncio.sleep(0)
+    accepted = database.batch(inbox.accept, after := delivery("after"))
+    other.rollback()
+    other.close()
+    failed, receipt = await outcomes(broken_write, accepted)
+    assert isinstance(failed, LookupError)
+    assert receipt.event_id == after.event_id
+    assert ids(database.path) == {before.event_id, after.event_id}, "what the broken one deleted is rolled back"
+
+
+async def test_a_lock_that_another_process_keeps_is_an_outage(
+    impatient: None, template: Path, tmp_path: Path, delivery: Make
+) -> None:
+    path = tmp_path / "locked.db"
+    path.write_bytes(template.read_bytes())
+    database = Database(path)
+    database.start()
+    other = locked(path)
+    failed = await outcomes(*(database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)))
+    assert [type(error) for error in failed] == [StoreUnavailable] * 3
+    assert {error.reason for error in failed} == {"store_unavailable"}
+    assert database.waiting == 0
+    other.rollback()
+    other.close()
+    assert ids(path) == set()
+    receipt = await database.batch(inbox.accept, again := delivery("job_0"))
+    assert receipt.event_id == again.event_id
+    assert not receipt.duplicate
+    database.close()
+
+
+async def test_a_full_disk_is_an_outage_and_what_was_not_committed_is_not_there(
+    database: Database, delivery: Make
+) -> None:
+    await database.batch(inbox.accept, kept := delivery("kept"))
+
+    def pages(connection: Connection, most: int) -> int:
+        return int(connection.exec_driver_sql(f"PRAGMA max_page_count={most}").scalar_one())
+
+    database.transact(pages, 1)  # SQLite makes it as many as there are
+    big = [delivery(f"big_{number}", body=b"x" * 100_000) for number in range(3)]
+    failed = await outcomes(*(database.batch(inbox.accept, item) for item in big))
+    assert [type(error) for error in failed] == [StoreUnavailable] * 3
+    assert "full" in str(failed[0])
+    assert ids(database.path) == {kept.event_id}
+    assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM runs")).scalar_one()) == 1
+    database.transact(pages, 1_000_000)
+    receipts = await asyncio.gather(*(database.batch(inbox.accept, item) for item in big))
+    assert not any(receipt.duplicate for receipt in receipts)
+    assert len(ids(database.path)) == 4
+
+
+async def test_a_cancelled_wait_leaves_the_write_standing_and_the_count_right(
+    database: Database, delivery: Make
+) -> None:
+    other = locked(database.path)
+    gone = database.batch(inbox.accept, one := delivery("gone"))
+    stays = database.batch(inbox.accept, delivery("stays"))
+    gone.cancel()
+    other.rollback()
+    other.close()
+    await stays
+    assert database.waiting == 0
+    assert one.event_id in ids(database.path)
+
+
+async def test_closing_commits_what_is_waiting(template: Path, tmp_path: Path, delivery: Make) -> None:
+    path = tmp_path / "closing.db"
+    path.write_bytes(template.read_bytes())
+    database = Database(path)
+    database.start()
+    futures = [database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(10)]
+    await asyncio.to_thread(database.close)
+    receipts = await asyncio.gather(*futures)
+    assert {receipt.event_id for receipt in receipts} == ids(path)
+
+
+async def test_what_reads_cannot_write(database: Database) -> None:
+    with pytest.raises(StoreUnavailable):
+        await database.read(lambda connection: connection.execute(text("DELETE FROM events")))
+
+
+async def test_commits_are_durable_and_integrity_is_on(database: Database) -> None:
+    def pragmas(connection: Connection) -> list[Any]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
+
+    assert await database.write(pragmas) == ["wal", 2, 1]
+
+
+async def test_a_file_that_is_no_database_is_an_outage_with_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "no.db"
+    path.write_bytes(b"this is not a database, it only looks like a file" * 100)
+    database = Database(path)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        database.query(lambda connection: connection.execute(text("SELECT 1")))
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [("sqlite:///data/r.db", "/base/data/r.db"), ("sqlite:////abs/r.db", "/abs/r.db"), ("postgresql://h/d", None)],
+)
+async def test_an_address_names_a_file_from_the_base_folder(url: str, file: str | None) -> None:
+    assert sqlite_path(url, Path("/base")) == (Path(file) if file else None)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "", "data/receiver.db", "://"])
+async def test_an_address_that_is_not_durable_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="names no file|database address"):
+        sqlite_path(url, Path("/base"))

@@ -1,0 +1,121 @@
+"""Migrations: from nothing, twice, at once, and never over a store that a newer release wrote."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from receiver.errors import StoreUnavailable
+from receiver.store.database import Database
+from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
+from receiver.store.schema import HEAD, metadata
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "receiver.db")
+    yield database
+    database.close()
+
+
+def schema_of(path: Path) -> dict[str, str]:
+    """Each table's and index's definition, white space apart."""
+    connection = sqlite3.connect(path)
+    try:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    finally:
+        connection.close()
+    return {name: "".join(sql.split()) for name, sql in rows if name != "alembic_version"}
+
+
+def set_revision(path: Path, to: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (to,))
+    connection.close()
+
+
+def test_an_empty_store_is_brought_to_the_newest_schema_and_a_second_start_changes_nothing(empty: Database) -> None:
+    assert empty.query(revision) is None
+    assert migrate(empty) == (None, HEAD)
+    before = schema_of(empty.path)
+    assert migrate(empty) == (HEAD, HEAD)
+    assert schema_of(empty.path) == before
+    assert {"events", "runs", "attempts", "artifacts", "signing_keys"} <= set(before)
+
+
+def test_the_newest_migration_is_the_one_the_code_names() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_the_migrated_schema_is_the_one_the_code_uses(empty: Database) -> None:
+    migrate(empty)
+
+    def differences(connection: object) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})  # type: ignore[arg-type]
+        return list(compare_metadata(context, metadata))
+
+    assert empty.query(differences) == []
+
+
+def test_the_migrated_schema_has_the_same_constraints_too(empty: Database, tmp_path: Path) -> None:
+    """The comparison above does not look at checks; here the sets of constraint texts are compared."""
+    migrate(empty)
+    direct = tmp_path / "direct.db"
+    engine = create_engine(f"sqlite:///{direct}")
+    metadata.create_all(engine)
+    engine.dispose()
+    ours, wanted = schema_of(empty.path), schema_of(direct)
+    assert set(ours) == set(wanted)
+    for name in wanted:
+        assert sorted(ours[name].replace('"', "")) == sorted(wanted[name].replace('"', "")), name
+
+
+def test_two_starts_at_once_migrate_once(tmp_path: Path) -> None:
+    databases = [Database(tmp_path / "receiver.db") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(migrate, databases))
+    assert [after for _, after in results] == [HEAD, HEAD]
+    assert databases[0].query(revision) == HEAD
+    for database in databases:
+        database.close()
+
+
+def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(empty: Database) -> None:
+    migrate(empty)
+    set_revision(empty.path, "9999")
+    before = schema_of(empty.path)
+    with pytest.raises(SchemaTooNew, match="9999"):
+        migrate(empty)
+    with pytest.raises(SchemaTooNew, match="9999"):
+        empty.query(require_current)
+    assert schema_of(empty.path) == before
+    assert empty.query(revision) == "9999"
+
+
+def test_a_command_that_only_reads_says_what_to_do_with_an_older_store(empty: Database) -> None:
+    with pytest.raises(SchemaTooOld, match="db upgrade"):
+        empty.query(require_current)
+    migrate(empty)
+    assert empty.query(require_current) is None
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
+    connection = sqlite3.connect(empty.path)
+    connection.execute("CREATE TABLE runs (mine TEXT)")  # in the way of the first migration
+    connection.close()
+    with pytest.raises(StoreUnavailable, match="runs"):
+        migrate(empty)
+    assert set(schema_of(empty.path)) == {"runs"}
