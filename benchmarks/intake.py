@@ -31,7 +31,9 @@ def _stored(server: Server) -> int:
 
 
 def main() -> bool:
-    table = Table(title=f"Accepted deliveries a second; {CONNECTIONS} connections, {REQUESTS} deliveries, {ROUNDS} rounds")
+    table = Table(
+        title=f"Accepted deliveries a second; {CONNECTIONS} connections, {REQUESTS} deliveries, {ROUNDS} rounds"
+    )
     for column in ("", "bare endpoint", "receiver", "ratio (median)", "ratios", "p99 of the answer"):
         table.add_column(column)
     good = True

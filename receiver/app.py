@@ -11,10 +11,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import structlog
@@ -23,6 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from receiver.engine.audio import AudioDesk, AudioSource
 from receiver.engine.context import Context
@@ -46,6 +48,7 @@ from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
 from receiver.web.health import health_routes, metrics_route
+from receiver.web.body import Deadline
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
 
 log = structlog.get_logger("receiver")
@@ -94,6 +97,23 @@ def spool_folder(settings: Settings, storage: Storage) -> Path:
     return folder / ".spool"
 
 
+class PublicApp(Starlette):
+    """The public side: deliveries go straight to their intake, everything else through Starlette's routes."""
+
+    def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._intakes = intakes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            intake = self._intakes.get(scope["path"].removeprefix(scope.get("root_path", "")))
+            if intake is not None:
+                await intake(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
 class Receiver:
     """Everything that runs, made from settings. Starts nothing until `start`.
 
@@ -127,6 +147,7 @@ class Receiver:
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store.retention_days)
         self._state = "starting"
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.public = self._public()
         self.private = self._private()
 
@@ -137,6 +158,7 @@ class Receiver:
             StoreUnavailable: the store cannot be opened.
             SchemaTooNew: a newer release wrote the store.
         """
+        self._loop = asyncio.get_running_loop()
         before, after = await asyncio.to_thread(migrate, self.database)
         if before != after:
             log.info("store.migrated", before=before, after=after)
@@ -214,8 +236,8 @@ class Receiver:
     def _public(self) -> Starlette:
         settings = self.settings
 
-        async def accept(delivery: Delivery) -> Receipt:
-            return await self.database.batch(inbox.accept, delivery)
+        def accept(delivery: Delivery) -> asyncio.Future[Receipt]:
+            return self.database.batch(inbox.accept, delivery, self._loop)
 
         context = IntakeContext(
             accept=accept,
@@ -224,11 +246,11 @@ class Receiver:
             waiting=lambda: self.database.waiting,
             max_waiting=settings.server.max_waiting,
             max_body_bytes=settings.server.max_body_bytes,
-            body_seconds=settings.server.body_seconds,
+            deadline=Deadline(settings.server.body_seconds),
             metrics=self.metrics,
             now=time.time,
         )
-        routes = []
+        intakes: dict[str, Intake] = {}
         for name, source in settings.sources.items():
             scheme = source.spoken.scheme
             if scheme is None:
@@ -236,7 +258,7 @@ class Receiver:
             about = IntakeSource(
                 name, source.spoken, SCHEMES[scheme], source.keys(), source.tolerance_seconds, source.stale == "reject"
             )
-            routes.append(Route(settings.webhook_path(name), Intake(about, context), methods=["POST"]))
+            intakes[settings.webhook_path(name)] = Intake(about, context)
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -246,8 +268,12 @@ class Receiver:
             finally:
                 await self.stop()
 
-        return Starlette(
-            routes=[*routes, *health_routes(self._missing)],
+        return PublicApp(
+            intakes,
+            routes=[
+                *(Route(path, intake, methods=["POST"]) for path, intake in intakes.items()),
+                *health_routes(self._missing),
+            ],
             lifespan=lifespan,
             exception_handlers={HTTPException: _plain_error},
         )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import collections
+import io
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+import pydantic_core
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -22,6 +28,10 @@ QUIET = {
 """Libraries whose own lines repeat ours, or quote whole addresses."""
 
 
+GATHER_SECONDS = 0.05
+"""How long an info line may wait in memory. A process that is killed loses these lines, and nothing else."""
+
+
 def configure(
     *, level: str = "info", format: str = "auto", secrets: Iterable[str] = (), stream: TextIO | None = None
 ) -> None:
@@ -31,9 +41,11 @@ def configure(
         level: debug, info, warning or error.
         format: `json`, `console`, or `auto` for colours where the stream is a terminal.
         secrets: texts that no line may show.
+        stream: where to; standard error if not given.
     """
     stream = stream or sys.stderr
     pretty = format == "console" or (format == "auto" and stream.isatty())
+    out: Any = stream if pretty else GatheringStream(stream)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     redact = Redactor(secrets)
     shared: list[Processor] = [
@@ -41,21 +53,21 @@ def configure(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render: list[Processor]
-    if pretty:
-        render = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), event_key="message")]
-    else:
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     # Our own field `event` is the event's id, so the line's text goes under `message`.
-    finish: list[Processor] = [_message, *render, _redaction(redact)]
+    finish: list[Processor] = [_message]
+    if pretty:
+        finish.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), event_key="message"))
+    else:
+        finish += [_exceptions, structlog.processors.JSONRenderer(serializer=_to_json)]
+    finish.append(_redaction(redact))
 
     structlog.configure(
         processors=[*shared, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -67,6 +79,56 @@ def configure(
     root.setLevel(threshold)
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, threshold))
+
+
+class GatheringStream(io.TextIOBase):
+    """Gathers lines for up to `GATHER_SECONDS` and writes them in one go: a system call a line is a tenth of the intake.
+
+    A warning or worse is written at once, with all before it. Thread-safe.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._lines: collections.deque[str] = collections.deque()
+        self._pending = threading.Event()
+        threading.Thread(target=self._write_gathered, name="logs", daemon=True).start()
+        atexit.register(self._write)
+
+    def write(self, text: str) -> int:
+        """Take a line."""
+        self._lines.append(text)
+        if '"level":"info"' in text or '"level":"debug"' in text:
+            if not self._pending.is_set():
+                self._pending.set()
+        else:
+            self._write()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: it happens by itself, and at the process's end."""
+
+    def _write_gathered(self) -> None:
+        while True:
+            self._pending.wait()
+            time.sleep(GATHER_SECONDS)
+            self._pending.clear()
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            text = "".join(self._lines.popleft() for _ in range(len(self._lines)))
+            if text:
+                self._stream.write(text)
+                self._stream.flush()
+
+
+def _to_json(line: Any, **options: Any) -> str:
+    return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
+
+
+def _exceptions(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    return structlog.processors.format_exc_info(logger, method, line) if line.get("exc_info") else line
 
 
 def _message(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

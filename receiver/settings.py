@@ -346,7 +346,8 @@ def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
             return Settings(**given, base=file.parent.resolve()), problems
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            problems += [_problem(item) for item in errors]
+            told = {problem.where for problem in problems}  # what was left out is not also missing
+            problems += [problem for item in errors if (problem := _problem(item)).where not in told]
             usable = _without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out
                 raise ConfigError(problems) from None
@@ -423,6 +424,8 @@ def _problem(item: Any) -> Problem:
     if item["type"] == "missing":
         return Problem(where, "is missing")
     message = str(item["msg"]).removeprefix("Value error, ")
+    if not place and message.startswith("sources."):
+        where, _, message = message.partition(": ")  # a check across sources names its key first
     if place and place[0] == "sources" and len(place) == 2 and ":" in message:
         key, _, message = message.partition(": ")  # a check of the whole source names its key first
         where = f"{where}.{key}"

@@ -69,7 +69,6 @@ def show(
             )
         except ReceiverError as error:
             found["signature"] = str(error)
-    found.pop("digest", None)
     times = {
         "runs": ("due_at", "lease_until", "started_at", "finished_at"),
         "attempts": ("started", "ended"),

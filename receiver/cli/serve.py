@@ -95,6 +95,7 @@ def _server(app: ASGIApp) -> _Server:
             ws="none",
             lifespan="off",
             access_log=False,
+            proxy_headers=False,  # the sender's address plays no part: the signature does
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -97,7 +97,7 @@ def _find(name: str, table: HandlerSettings, dropped: Mapping[str, tuple[Handler
         installed = {point.name: point for point in entry_points(group=GROUP)}
         if name not in installed:
             known = nearest(name, [*installed, *dropped])
-            raise PluginError(f'there is no handler of this name{known}; or say use = "module:name"')
+            raise PluginError(f'there is no handler of this name{known} (or say use = "module:name")')
         found, where = _from_entry_point(installed[name]), f"entry point {installed[name].value}"
     # The table's name is the handler's: one function may serve under two names with other options.
     return Handler(

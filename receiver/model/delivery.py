@@ -7,11 +7,8 @@ deliveries can carry one event.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import pydantic_core
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from receiver.model.event import TERMINAL
 
@@ -22,8 +19,7 @@ VOLATILE = frozenset({"audio_url", "audio_url_expires_at", "created_at"})
 """Payload fields that differ between honest copies of one event (signed addresses, times of sending)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What a provider's module read out of a delivery's or an answer's body.
 
     Attributes:
@@ -40,20 +36,19 @@ class Parsed:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One verified delivery, ready to be stored.
 
     Attributes:
         event_id: the id the event gets if this delivery turns out to be its first.
-        key: the identity beside source and type: the job id for a terminal event, else delivery id or digest.
+        key: the identity beside source and type: the job id for a terminal event, else delivery id or the body's hash.
         payload: JSON text of the normalised payload.
         body: the raw body, as signed.
         headers: JSON text of the kept header lines, so that the signature can be checked again.
-        digest: SHA-256 over what the event says about its job; a duplicate with another digest is a conflict.
         skew: our clock minus the signature's, in seconds; None where the scheme has no time.
         handlers: names of the handlers that get a run.
         quarantined: keep it, do not dispatch it.
+        notes_key: whether this use of the key is written down; once in a while is enough.
         received_at: unix seconds.
     """
 
@@ -66,25 +61,27 @@ class Delivery:
     payload: str
     body: bytes
     headers: str
-    digest: bytes
     key_id: str | None
     skew: float | None
     received_at: float
     handlers: tuple[str, ...]
     quarantined: bool = False
+    notes_key: bool = True
 
 
-def facts_digest(parsed: Parsed) -> bytes:
-    """SHA-256 over the facts: type, job and payload without what honest copies may differ in."""
-    facts = {name: value for name, value in sorted(parsed.payload.items()) if name not in VOLATILE}
-    return hashlib.sha256(pydantic_core.to_json([parsed.type, parsed.job_id, facts])).digest()
+def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two payloads of one event say something different about its job.
+
+    A field that only one of them has is no contradiction, nor is one that honest copies differ in.
+    """
+    return any(other[name] != one[name] for name in one.keys() & other.keys() - VOLATILE)
 
 
-def identity(parsed: Parsed, delivery_id: str | None, body: bytes) -> str:
+def identity(parsed: Parsed, delivery_id: Callable[[], str | None], body: bytes) -> str:
     """The event's key beside (source, type): one identity for push and poll.
 
     A terminal event is its job. Any other is its delivery id, else its body's SHA-256.
     """
     if parsed.type in TERMINAL and parsed.job_id is not None:
         return parsed.job_id
-    return delivery_id or hashlib.sha256(body).hexdigest()
+    return delivery_id() or hashlib.sha256(body).hexdigest()

@@ -69,7 +69,7 @@ def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
-        pool_size=1 if writes else 4,
+        pool_size=2 if writes else 4,
         max_overflow=0,
         connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS, "cached_statements": 256},
     )
@@ -103,6 +103,7 @@ class Database:
         self._reader_engine = _sqlite_engine(path, writes=False)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
         self.waiting = 0
         """Writes handed in and not yet answered. The intake refuses deliveries above a bound."""
@@ -169,15 +170,23 @@ class Database:
         result: T = await self.batch(alone, None)
         return result
 
-    def batch(self, function: Callable[[Connection, list[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
+    def batch(
+        self,
+        function: Callable[[Connection, list[I]], Sequence[T]],
+        item: I,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Future[T]:
         """Hand `item` to `function(connection, items)` together with all others waiting for the same function.
 
         `function` returns one result an item, in order. The future is done after the commit.
 
+        Args:
+            loop: the running loop, where the caller knows it: asking for it costs a system call on Python 3.11.
+
         Raises (from the future):
             StoreUnavailable: it did not commit.
         """
-        loop = asyncio.get_running_loop()
+        loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self.waiting += 1
         self._queue.put(_Write(function, item, loop, future))
@@ -204,6 +213,9 @@ class Database:
                 pass
             self._commit(writes)
             self._report(writes)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _commit(self, writes: list[_Write]) -> None:
         try:
@@ -228,11 +240,17 @@ class Database:
         groups: dict[Any, list[_Write]] = {}
         for write in writes:
             groups.setdefault(write.function, []).append(write)
-        with self._writer_engine.begin() as connection:
-            for function, group in groups.items():
-                results = function(connection, [write.item for write in group])
-                for write, outcome in zip(group, results, strict=True):
-                    write.outcome = outcome
+        connection = self._connection = self._connection or self._writer_engine.connect()
+        try:
+            with connection.begin():
+                for function, group in groups.items():
+                    results = function(connection, [write.item for write in group])
+                    for write, outcome in zip(group, results, strict=True):
+                        write.outcome = outcome
+        except BaseException:
+            self._connection = None  # a fresh one next time, whatever state this one is in
+            connection.close()
+            raise
 
     def _fail(self, writes: list[_Write], error: BaseException) -> None:
         for write in writes:

@@ -78,7 +78,6 @@ events = Table(
     Column("payload", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("headers", JSON, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
     Column("key_id", Text),
     Column("skew", Double),
     Column("received_at", Double, nullable=False),

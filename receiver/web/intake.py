@@ -17,17 +17,19 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.errors import MalformedDelivery, SignatureError, StoreBusy, StoreUnavailable
 from receiver.metrics import Metrics
-from receiver.model.delivery import Delivery, Parsed, facts_digest, identity
+from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
 from receiver.model.ids import event_id
 from receiver.model.signature import Key, Scheme, Verified
 from receiver.providers.base import Provider
 from receiver.store.inbox import Receipt
-from receiver.web.body import BodyRefused, read_body
+from receiver.web.body import BodyRefused, Deadline, read_body
 
 log = structlog.get_logger("receiver.intake")
 
 RETRY_AFTER_SECONDS = 10
+NOTE_KEY_SECONDS = 60.0
+"""How exactly the last use of a signing key is known."""
 _UNAUTHORIZED = b'{"error":"unauthorized"}'
 _UNAVAILABLE = b'{"error":"unavailable"}'
 _LONGEST_UNSIGNED_HEADER = 1024
@@ -66,7 +68,7 @@ class IntakeContext:
     waiting: Callable[[], int]
     max_waiting: int
     max_body_bytes: int
-    body_seconds: float
+    deadline: Deadline
     metrics: Metrics
     now: Callable[[], float] = time.time
     dice: random.Random = random.Random()  # noqa: RUF009 - ids need no secrecy, and a test passes its own
@@ -79,10 +81,14 @@ class Intake:
         self._source = source
         self._context = context
         self._outcomes: dict[str, Any] = {}
+        self._events: dict[str, Any] = {}
+        self._noted: dict[str, float] = {}
         self._log = log.bind(source=source.name)
-        self._signed = frozenset(name.encode() for name in source.scheme.headers)
-        unsigned = {name.encode() for name in source.provider.kept_headers}
-        self._kept = self._signed | unsigned | {b"content-type", b"user-agent"}
+        unsigned = dict.fromkeys(
+            (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER
+        )
+        signed = dict.fromkeys(source.scheme.headers, None)
+        self._kept = {name.encode(): (name, longest) for name, longest in {**unsigned, **signed}.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery."""
@@ -90,7 +96,7 @@ class Intake:
         context = self._context
         headers: Headers = []
         try:
-            body = await read_body(scope, receive, context.max_body_bytes, context.body_seconds)
+            body = await read_body(scope, receive, context.max_body_bytes, context.deadline)
             status, outcome, answer = await self._take(scope["headers"], body)
         except BodyRefused as refusal:
             self._log.warning("delivery.refused", outcome=refusal.outcome)
@@ -157,30 +163,34 @@ class Intake:
     ) -> Delivery:
         source = self._source
         kept = [
-            (
-                name.decode("latin-1"),
-                (value if name in self._signed else value[:_LONGEST_UNSIGNED_HEADER]).decode("latin-1"),
-            )
-            for name, value in headers
-            if name in self._kept
+            (about[0], value[: about[1]].decode("latin-1"))
+            for raw, value in headers
+            if (about := self._kept.get(raw)) is not None
         ]
         return Delivery(
             event_id=event_id(now, self._context.dice.getrandbits(74)),
             source=source.name,
             type=parsed.type,
-            key=identity(parsed, source.provider.delivery_id(headers), body),
+            key=identity(parsed, lambda: source.provider.delivery_id(headers), body),
             job_id=parsed.job_id,
             origin=Origin.WEBHOOK.value,
             payload=pydantic_core.to_json(parsed.payload).decode(),
             body=body,
             headers=pydantic_core.to_json(kept).decode(),
-            digest=facts_digest(parsed),
             key_id=verified.key_id,
             skew=verified.skew,
             received_at=now,
             handlers=self._context.handlers_for(parsed.type),
             quarantined=quarantined,
+            notes_key=self._notes_key(verified.key_id, now),
         )
+
+    def _notes_key(self, key_id: str, now: float) -> bool:
+        """Whether the key's last use is worth writing down again."""
+        if now - self._noted.get(key_id, 0.0) < NOTE_KEY_SECONDS:
+            return False
+        self._noted[key_id] = now
+        return True
 
     def _note(self, receipt: Receipt, delivery: Delivery) -> str:
         """Log and count what became of a stored delivery; its outcome in a word."""
@@ -191,8 +201,7 @@ class Intake:
         else:
             outcome = "accepted"
         if not receipt.duplicate:
-            word = delivery.type if delivery.type in _LABELLED else "other"  # a provider's words do not bound a label
-            self._context.metrics.events.labels(delivery.source, word, delivery.origin).inc()
+            self._count_event(delivery.type if delivery.type in _LABELLED else "other")  # no end of words in a label
         self._log.info(
             "delivery." + outcome,
             event_id=receipt.event_id,
@@ -205,6 +214,13 @@ class Intake:
                 "event.conflict", event_id=receipt.event_id, conflict=receipt.conflict, job=delivery.job_id
             )
         return outcome
+
+    def _count_event(self, word: str) -> None:
+        counter = self._events.get(word)
+        if counter is None:
+            counter = self._context.metrics.events.labels(self._source.name, word, Origin.WEBHOOK.value)
+            self._events[word] = counter
+        counter.inc()
 
     def _count(self, outcome: str) -> None:
         counter = self._outcomes.get(outcome)

@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.support import Provider, Site
+from tests.acceptance.support import API_KEY, SECRET, Provider, Site
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """An empty folder to configure and start a receiver in; what was started there is ended."""
+    """An empty folder to configure and start a receiver in; what was started there is ended.
+
+    Whatever the test does, no log and no output may show a secret, nor a traceback.
+    """
     it = Site(tmp_path / "site")
     yield it
     it.close()
+    written = it.everything_written()
+    assert SECRET not in written
+    assert API_KEY not in written
+    assert "Traceback" not in written
 
 
 @pytest.fixture

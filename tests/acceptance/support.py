@@ -220,6 +220,7 @@ class Site:
         self.store = folder / "data" / "receiver.db"
         self.audio = folder / "data" / "audio"
         self.servers: list[Server] = []
+        self.printed: list[str] = []
 
     def configure(
         self,
@@ -283,7 +284,10 @@ class Site:
             env=clean_environment(**(where | environment)),
             check=False,
         )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        out, err = done.stdout.decode(), done.stderr.decode()
+        self.printed += [out, err]
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """What the store says; never changes it. Empty while there is no store."""
@@ -308,6 +312,10 @@ class Site:
         """Audio files under final names: everything in the audio folder but the spool."""
         spool = self.audio / ".spool"
         return sorted(path for path in self.audio.rglob("*") if path.is_file() and spool not in path.parents)
+
+    def everything_written(self) -> str:
+        """All that servers and commands have written so far."""
+        return "\n".join([*self.printed, *(server.text() for server in self.servers)])
 
     def close(self) -> None:
         """End every server that still runs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +303,7 @@ def test_any_interleaving_gives_one_event_an_identity_and_counts_every_copy(
 ) -> None:
     shared.transact(_empty)
     made = [
-        replace(delivery(job, type_, source), quarantined=stale, digest=digest)
+        delivery(job, type_, source, quarantined=stale, digest=digest)
         for job, type_, source, stale, digest in copies
     ]
     waiting, receipts = iter(made), list[Receipt]()

@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("headers", sa.JSON(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=True),
         sa.Column("skew", sa.Double(), nullable=True),
         sa.Column("received_at", sa.Double(), nullable=False),

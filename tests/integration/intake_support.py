@@ -1,0 +1,122 @@
+"""A receiver with a real store, started by its own lifespan, and what a provider does to it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+
+from receiver import logs
+from receiver.app import Receiver
+from receiver.settings import Settings
+
+SECRET = "tts_signing_secret_0123456789"
+UNAUTHORIZED = b'{"error":"unauthorized"}'
+
+
+def configured(folder: Path, **tables: Any) -> Settings:
+    """Settings with one source `aitts`; `source={…}` adds to it, other names are whole tables."""
+    source = {"provider": "aitts", "signing_secrets": [SECRET], **tables.pop("source", {})}
+    defaults = {"sources": {"aitts": source}, "handlers": {"log": {}}}
+    return Settings(**{**defaults, **tables}, base=folder)
+
+
+def signature(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
+    """The provider's signature, by the standard library."""
+    now = int(time.time() if at is None else at)
+    return f"t={now},v1=" + hmac.new(secret.encode(), b"%d." % now + body, hashlib.sha256).hexdigest()
+
+
+def completed(job: str = "job_1", **data: Any) -> bytes:
+    """A documented body."""
+    return json.dumps({"event": "job.completed", "data": {"job_id": job, "status": "completed", **data}}).encode()
+
+
+@dataclass
+class Running:
+    """A started receiver and a provider's client."""
+
+    receiver: Receiver
+    client: httpx.AsyncClient
+
+    async def post(
+        self, body: bytes, *, path: str = "/webhooks/aitts", at: float | None = None, **headers: str
+    ) -> httpx.Response:
+        """A signed delivery; `headers` with underscores for hyphens add to or replace the signed ones."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.post(path, content=body, headers={"x-tts-signature": signature(body, at=at), **named})
+
+    def counted(self, outcome: str, source: str = "aitts") -> float:
+        """How many deliveries the metrics show with this outcome."""
+        wanted = f'tts_receiver_deliveries_total{{outcome="{outcome}",source="{source}"}} '
+        lines = self.receiver.metrics.render().decode().splitlines()
+        return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
+
+    def rows(self, table: str = "events") -> list[dict[str, Any]]:
+        """The rows that another process would see."""
+        connection = sqlite3.connect(self.receiver.database.path)
+        connection.row_factory = sqlite3.Row
+        try:
+            return [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
+        finally:
+            connection.close()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Start a receiver by its lifespan, stop it at the end."""
+    receiver = Receiver(settings)
+    transport = httpx.ASGITransport(app=receiver.public)
+    async with (
+        receiver.public.router.lifespan_context(receiver.public),
+        httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
+    ):
+        yield Running(receiver, client)
+
+
+class Lines:
+    """The log as it was written: JSON lines."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def text(self) -> str:
+        """All of it: a warning is written at once, with every line before it."""
+        structlog.get_logger("test").warning("test.looks")
+        return self.stream.getvalue()
+
+    def of(self, message: str) -> list[dict[str, Any]]:
+        """Lines with this message."""
+        lines = [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["message"] == message]
+
+
+@contextmanager
+def logged(format: str = "json", level: str = "debug", secrets: tuple[str, ...] = (SECRET,)) -> Iterator[Lines]:
+    """Write the log into memory; afterwards logging is as it was."""
+    root = logging.getLogger()
+    handlers, root_level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logs.QUIET}
+    lines = Lines()
+    logs.configure(level=level, format=format, secrets=secrets, stream=lines.stream)
+    try:
+        yield lines
+    finally:
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(root_level)
+        for name, old in levels.items():
+            logging.getLogger(name).setLevel(old)

@@ -1,0 +1,39 @@
+"""Event ids are UUIDv7: made before the commit, sorting by time."""
+
+from __future__ import annotations
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.model.ids import event_id
+
+_MILLISECONDS = st.integers(0, (1 << 48) - 1)
+_BITS = st.integers(0, (1 << 74) - 1)
+
+
+@given(milliseconds=_MILLISECONDS, bits=_BITS)
+def test_an_id_has_the_fields_of_a_uuid_version_7(milliseconds: int, bits: int) -> None:
+    made = event_id((milliseconds + 0.5) / 1000, bits)
+    prefix, _, digits = made.partition("_")
+    assert (prefix, len(made), made) == ("evt", 36, made.lower())
+    read = uuid.UUID(hex=digits)
+    assert (read.version, read.variant) == (7, uuid.RFC_4122)
+    assert read.int >> 80 == milliseconds
+    assert (read.int >> 64 & 0xFFF) << 62 | read.int & (1 << 62) - 1 == bits, "every random bit is kept"
+
+
+@given(early=_MILLISECONDS, later=_MILLISECONDS, bits=st.tuples(_BITS, _BITS))
+def test_ids_sort_by_time_to_the_millisecond(early: int, later: int, bits: tuple[int, int]) -> None:
+    if early < later:
+        assert event_id((early + 0.5) / 1000, bits[0]) < event_id((later + 0.5) / 1000, bits[1])
+
+
+@given(bits=st.integers(0, 1 << 200))
+def test_more_random_bits_than_needed_are_cut_off(bits: int) -> None:
+    assert event_id(1_700_000_000, bits) == event_id(1_700_000_000, bits & (1 << 74) - 1)
+
+
+def test_a_known_id_stays_the_same() -> None:
+    assert event_id(1_700_000_000.123, 0) == "evt_018bcfe5687b70008000000000000000"

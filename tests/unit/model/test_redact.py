@@ -1,0 +1,108 @@
+"""Nothing secret survives in what is written down."""
+
+from __future__ import annotations
+
+import json
+import string
+
+import pydantic_core
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from receiver.model.redact import SHORTEST, Redactor
+
+SECRET = "tts_signing_secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nothing to see", "nothing to see"),
+        (f"key {SECRET} refused", "key [redacted] refused"),
+        (f"{SECRET}{SECRET}", "[redacted][redacted]"),
+        ("GET https://s.example/a.wav?sig=abc&x=1 failed", "GET https://s.example/a.wav?[redacted] failed"),
+        ("https://s.example/a#token=abc", "https://s.example/a?[redacted]"),
+        ("https://user:pass@s.example/a", "https://s.example/a"),
+        ("https://user:p@ss@s.example/a", "https://s.example/a"),
+        ("https://s.example/@user/a", "https://s.example/@user/a"),
+        ("postgresql://u:pw@db:5432/tts?sslmode=x", "postgresql://db:5432/tts?[redacted]"),
+        ('{"url":"https://s.example/a?sig=abc","n":1}', '{"url":"https://s.example/a?[redacted]","n":1}'),
+        ("<https://s.example/?a=b>, 'https://t.example?c'", "<https://s.example/?[redacted]>, 'https://t.example?[redacted]'"),
+        ("two http://a.example/?x http://b.example/?y", "two http://a.example/?[redacted] http://b.example/?[redacted]"),
+        ("HTTPS://S.EXAMPLE/?SIG=abc", "HTTPS://S.EXAMPLE/?[redacted]"),
+        ("1https://s.example/?sig=abc", "1https://s.example/?[redacted]"),
+        ("_https://u:p@s.example/", "_https://s.example/"),
+        ("seehttps://s.example/?sig=abc", "seehttps://s.example/?[redacted]"),
+        ("https://[::1]:8080/a?x", "https://[::1]:8080/a?[redacted]"),
+        ("what? not a url #1", "what? not a url #1"),
+        ("", ""),
+    ],
+)
+def test_secrets_queries_and_credentials_are_cut_out_and_the_rest_stays(text: str, shown: str) -> None:
+    assert Redactor([SECRET])(text) == shown
+
+
+def test_a_secret_is_found_as_it_looks_inside_json() -> None:
+    secret = 'quote" back\\slash \t tab ü € 😀'
+    redact = Redactor([secret])
+    for ensure_ascii in (True, False):
+        line = json.dumps({"detail": f"bad {secret}!"}, ensure_ascii=ensure_ascii)
+        assert json.loads(redact(line)) == {"detail": "bad [redacted]!"}
+    assert json.loads(redact(pydantic_core.to_json({"detail": secret}).decode())) == {"detail": "[redacted]"}
+
+
+def test_the_longer_of_two_secrets_goes_first() -> None:
+    assert Redactor(["abcd", "abcdefgh"])("xabcdefghx") == "x[redacted]x"
+
+
+def test_very_short_secrets_are_not_looked_for() -> None:
+    assert Redactor(["a" * (SHORTEST - 1)])("banaaana") == "banaaana"
+
+
+_SECRETS = st.text(min_size=SHORTEST, max_size=30).filter(
+    lambda s: s == s.strip() and not any(0xD800 <= ord(char) < 0xE000 for char in s)
+)
+
+
+@given(secrets=st.lists(_SECRETS, min_size=1, max_size=4), before=st.text(), after=st.text())
+def test_no_secret_survives_in_any_text_plain_or_as_json(secrets: list[str], before: str, after: str) -> None:
+    assume(not any(secret in "?[redacted]" or "[redacted]" in secret or "://" in secret for secret in secrets))
+    assume("[" not in "".join(secrets) and "]" not in "".join(secrets))  # parts of the mark itself
+    redact = Redactor(secrets)
+    for secret in secrets:
+        assert secret not in redact(before + secret + after)
+        for line in (json.dumps(before + secret + after), pydantic_core.to_json(before + secret + after).decode()):
+            assert json.dumps(secret)[1:-1] not in redact(line)
+            assert pydantic_core.to_json(secret).decode()[1:-1] not in redact(line)
+
+
+_SAFE = st.text(string.ascii_letters + string.digits + "-_.~%&=+:;,", min_size=1, max_size=20)
+_AROUND = st.text(string.ascii_letters + string.digits + " _-\n\t.,()<>\"'éß", max_size=10)
+
+
+@given(
+    before=_AROUND,
+    scheme=st.sampled_from(["http", "https", "postgresql", "s3", "HTTPS"]),
+    host=st.sampled_from(["a.example", "127.0.0.1:80", "[::1]:8443"]),
+    path=st.sampled_from(["", "/", "/a/b.wav", "/@x"]),
+    mark=st.sampled_from("?#"),
+    hidden=_SAFE,
+)
+@example("0", "https", "a.example", "/", "?", "HIDDENHIDDEN")
+@example("é", "https", "a.example", "", "#", "HIDDENHIDDEN")
+def test_no_url_query_survives_whatever_stands_before_it(
+    before: str, scheme: str, host: str, path: str, mark: str, hidden: str
+) -> None:
+    hidden = f"QQQ{hidden}QQQ"
+    assert hidden not in Redactor()(f"{before}{scheme}://{host}{path}{mark}{hidden} end")
+
+
+@given(before=_AROUND, user=_SAFE, password=st.text(string.ascii_letters + "@:%!$", min_size=1))
+@example("1", "u", "p")
+@example("", "u", "p@p")
+def test_no_urls_credentials_survive_whatever_stands_before_it(before: str, user: str, password: str) -> None:
+    hidden = f"QQQ{password}QQQ"
+    shown = Redactor()(f"{before}https://{user}:{hidden}@a.example/path end")
+    assert "QQQ" not in shown
+    assert "a.example/path end" in shown

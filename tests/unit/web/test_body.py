@@ -1,0 +1,139 @@
+"""Reading a body: whole, bounded in size and time, while it streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.web.body import BodyRefused, Deadline, read_body
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Sender:
+    """Hands out messages; after the last it hangs forever."""
+
+    def __init__(self, messages: Iterable[dict[str, Any]]) -> None:
+        self.messages = list(messages)
+        self.taken = 0
+
+    async def receive(self) -> dict[str, Any]:
+        if self.taken == len(self.messages):
+            await asyncio.Event().wait()
+        self.taken += 1
+        return self.messages[self.taken - 1]
+
+
+def pieces(*parts: bytes) -> list[dict[str, Any]]:
+    return [
+        {"type": "http.request", "body": part, "more_body": index < len(parts) - 1} for index, part in enumerate(parts)
+    ]
+
+
+async def read(sender: Sender, *, most: int = 10, seconds: float = 60, length: bytes | None = None) -> bytes:
+    headers = [] if length is None else [(b"content-length", length)]
+    return await read_body({"type": "http", "headers": headers}, sender.receive, most, Deadline(seconds))
+
+
+async def refused(sender: Sender, **how: Any) -> tuple[int | None, str]:
+    with pytest.raises(BodyRefused) as caught:
+        await read(sender, **how)
+    return caught.value.status, caught.value.outcome
+
+
+async def test_a_body_in_one_piece_is_read() -> None:
+    assert await read(Sender(pieces(b"0123456789"))) == b"0123456789"
+    assert await read(Sender([{"type": "http.request"}])) == b""
+
+
+async def test_a_body_in_pieces_is_put_together() -> None:
+    assert await read(Sender(pieces(b"01", b"", b"234", b"56789"))) == b"0123456789"
+
+
+async def test_too_long_by_its_announced_length_is_refused_before_anything_is_read() -> None:
+    sender = Sender(pieces(b"x"))
+    assert await refused(sender, length=b"11") == (413, "too_large")
+    assert await refused(sender, length=b"9" * 5000) == (413, "too_large")
+    assert sender.taken == 0
+
+
+async def test_too_long_in_one_piece_is_refused() -> None:
+    assert await refused(Sender(pieces(b"x" * 11))) == (413, "too_large")
+
+
+async def test_too_long_while_it_streams_is_refused_at_once_whatever_was_announced() -> None:
+    sender = Sender(pieces(*[b"xxxx"] * 1000))
+    assert await refused(sender, length=b"4") == (413, "too_large")
+    assert sender.taken == 3
+
+
+@pytest.mark.parametrize("length", [b"", b"-1", b"ten", b"1e9", "١".encode(), b"\xff", b"5, 5"])
+async def test_an_announced_length_that_is_no_number_is_not_what_bounds_the_body(length: bytes) -> None:
+    assert await read(Sender(pieces(b"x" * 10)), length=length) == b"x" * 10
+    assert await refused(Sender(pieces(b"x" * 11)), length=length) == (413, "too_large")
+
+
+@pytest.mark.parametrize("first", [[], pieces(b"x", b"y")[:1]])
+async def test_a_sender_that_does_not_go_on_is_given_up(first: list[dict[str, Any]]) -> None:
+    assert await refused(Sender(first), seconds=0.001) == (408, "too_slow")
+
+
+@pytest.mark.parametrize("first", [[], pieces(b"x", b"y")[:1]])
+async def test_a_sender_that_goes_away_gets_no_answer(first: list[dict[str, Any]]) -> None:
+    assert await refused(Sender([*first, {"type": "http.disconnect"}])) == (None, "sender_gone")
+
+
+@given(parts=st.lists(st.binary(max_size=8), min_size=1, max_size=6), most=st.integers(0, 30))
+async def test_whatever_way_it_is_cut_a_body_is_whole_or_refused(parts: list[bytes], most: int) -> None:
+    whole = b"".join(parts)
+    if len(whole) <= most:
+        assert await read(Sender(pieces(*parts)), most=most) == whole
+    else:
+        assert await refused(Sender(pieces(*parts)), most=most) == (413, "too_large")
+
+
+async def test_one_deadline_serves_many_senders_and_cuts_off_only_the_late() -> None:
+    deadline = Deadline(0.01)
+    scope = {"type": "http", "headers": []}
+    slow = [asyncio.create_task(read_body(scope, Sender([]).receive, 10, deadline)) for _ in range(5)]
+    quick = await asyncio.gather(*(read_body(scope, Sender(pieces(b"x", b"y")).receive, 10, deadline) for _ in range(5)))
+    assert quick == [b"xy"] * 5
+    late = await asyncio.gather(*slow, return_exceptions=True)
+    assert [(type(error), getattr(error, "status", None)) for error in late] == [(BodyRefused, 408)] * 5
+    assert not any(task.cancelled() for task in slow)
+    assert await read_body(scope, Sender(pieces(b"z")).receive, 10, deadline) == b"z"
+    again = asyncio.create_task(read_body(scope, Sender([]).receive, 10, deadline))
+    with pytest.raises(BodyRefused):
+        await again
+
+
+async def test_a_request_that_is_cancelled_by_the_server_stays_cancelled() -> None:
+    deadline = Deadline(60)
+    task = asyncio.create_task(read_body({"type": "http", "headers": []}, Sender([]).receive, 10, deadline))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_task_that_was_cut_off_can_wait_again() -> None:
+    """Its cancellation was the deadline's business and is over: nothing after it is cancelled too."""
+
+    async def twice() -> str:
+        with pytest.raises(BodyRefused):
+            await read(Sender([]), seconds=0.001)
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+        return "went on"
+
+    assert await asyncio.create_task(twice()) == "went on"
