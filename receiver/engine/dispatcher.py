@@ -125,6 +125,7 @@ class Dispatcher:
                 [ended, hurried], timeout=self._bounds.grace_seconds, return_when=asyncio.FIRST_COMPLETED
             )
             hurried.cancel()
+            self._hurry.set()  # the grace is over: a result that cannot be stored is not tried again
             late = [task for task in tasks if not task.done()]
             for task in late:
                 task.cancel()
@@ -260,6 +261,8 @@ class Dispatcher:
                 break
             except StoreUnavailable as error:
                 bound.error("run.result_not_stored", detail=str(error))
+                if self._hurry.is_set():  # its lease ends by itself
+                    return
                 await self._clock.wait(asyncio.Event(), LOOK_SECONDS)
         if not held:
             bound.warning("run.lease_lost", outcome=finish.outcome)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 _URL = re.compile(
-    r"\b(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#\"'<>@]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?"
+    r"(?<![a-zA-Z])(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?"
 )
 SHORTEST = 4
 """Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""

@@ -22,6 +22,8 @@ _EVENT_COLUMNS = (
     "skew", "received_at",
 )  # fmt: skip
 _RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
+_MOST_VALUES = 8000 * len(_RUN_COLUMNS)
+"""SQLite takes 32,766 values a statement; a full batch of events stays below it, one with many handlers would not."""
 
 DUPLICATE_DIFFERS = "duplicate_differs"
 COMPLETED_AND_FAILED = "completed_and_failed"
@@ -112,8 +114,9 @@ def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
     for item in deliveries:
         for name in item.handlers:
             values += (item.event_id, name, "pending", item.received_at)
-    if values:
-        connection.exec_driver_sql(_run_insert(len(values) // len(_RUN_COLUMNS)), tuple(values))
+    for start in range(0, len(values), _MOST_VALUES):
+        part = values[start : start + _MOST_VALUES]
+        connection.exec_driver_sql(_run_insert(len(part) // len(_RUN_COLUMNS)), tuple(part))
 
 
 # One statement for the whole batch: the driver gives up the interpreter's lock once, and not once a row. Its text

@@ -138,6 +138,8 @@ class Intake:
             raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
         delivery = self._delivery(headers, body, parsed, verified, now, quarantined=stale)
         receipt = await context.accept(delivery)
+        if delivery.notes_key:
+            self._noted[verified.key_id] = now  # only now: what was not committed was not written down
         if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
             context.wake()
         outcome = self._note(receipt, delivery)
@@ -187,10 +189,7 @@ class Intake:
 
     def _notes_key(self, key_id: str, now: float) -> bool:
         """Whether the key's last use is worth writing down again."""
-        if now - self._noted.get(key_id, 0.0) < NOTE_KEY_SECONDS:
-            return False
-        self._noted[key_id] = now
-        return True
+        return now - self._noted.get(key_id, 0.0) >= NOTE_KEY_SECONDS
 
     def _note(self, receipt: Receipt, delivery: Delivery) -> str:
         """Log and count what became of a stored delivery; its outcome in a word."""

@@ -29,6 +29,8 @@ from tests.integration.intake_support import (
 
 from receiver.cli.inspect import key_notes
 from receiver.store import views
+from receiver.store.database import Database
+from receiver.store.views import Filter
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +128,24 @@ async def test_fifty_copies_at_once_are_one_event_and_one_run(up: Running) -> No
     assert {answer.json()["event"] for answer in answers} == {row["id"]}
     assert row["duplicates"] == 49
     assert len(up.rows("runs")) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [b"9" * 5000, b"-" + b"9" * 4301, b"1e999", b"[" * 190 + b"]" * 190, b'"\\u0000"', b'"\xf0\x9f\x98\x80"']
+)
+async def test_no_value_in_a_body_stops_its_copies_its_handlers_or_its_listing(
+    up: Running, lines: Lines, value: bytes
+) -> None:
+    body = b'{"event":"job.completed","data":{"job_id":"odd","metadata":{"n":' + value + b"}}}"
+    statuses = [(await up.post(body)).status_code for _ in range(3)]
+    assert statuses in ([202] * 3, [400] * 3)
+    assert (await up.post(completed("plain"))).status_code == 202
+    jobs = [row["job_id"] for row in await up.receiver.database.read(views.list_events, Filter(), 9)]
+    assert jobs == ["plain", "odd"][: len(jobs)]
+    for id_ in [row["id"] for row in up.rows()]:
+        assert await up.receiver.database.read(views.get_event, id_)
+    ready = await up.client.get("/readyz")
+    assert ready.json() == {"ready": True, "missing": {}}
 
 
 async def test_a_test_event_is_stored_and_answered_2xx(up: Running) -> None:
@@ -391,6 +411,18 @@ async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded
     assert "retired" not in new_note
 
 
+async def test_the_use_of_a_key_is_recorded_also_if_the_first_try_was_not_stored(
+    tmp_path: Path, lines: Lines
+) -> None:
+    async with running(configured(tmp_path, handlers={})) as up:
+        await limit_pages(up.receiver.database, 1)
+        big = completed(metadata={"text": "x" * 200_000})
+        assert (await up.post(big)).status_code == 503
+        await limit_pages(up.receiver.database, 1_000_000)
+        assert (await up.post(big)).status_code == 202
+        assert len(up.rows("signing_keys")) == 1
+
+
 async def test_a_secret_outside_its_validity_does_not_hold(tmp_path: Path, lines: Lines) -> None:
     secrets = [{"id": "old", "secret": SECRET, "not_after": "2020-01-01T00:00:00Z"}]
     async with running(configured(tmp_path, source={"signing_secrets": secrets})) as up:
@@ -400,6 +432,17 @@ async def test_a_secret_outside_its_validity_does_not_hold(tmp_path: Path, lines
 
 
 # the store in trouble
+
+
+def _pages(connection: Connection, most: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+
+async def limit_pages(database: Database, most: int) -> None:
+    """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
+    await database.write(_pages, most)
+    for _ in range(2):
+        await asyncio.to_thread(database.transact, _pages, most)
 
 
 def write_lock(path: Path) -> sqlite3.Connection:
@@ -449,11 +492,8 @@ async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) ->
 async def test_a_full_store_is_503_with_retry_after_and_nothing_is_acknowledged(
     tmp_path: Path, lines: Lines
 ) -> None:
-    def pages(connection: Connection, most: int) -> None:
-        connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
-
     async with running(configured(tmp_path, handlers={})) as up:
-        await asyncio.to_thread(up.receiver.database.transact, pages, 1)
+        await limit_pages(up.receiver.database, 1)
         big = completed(metadata={"text": "x" * 200_000})
         for _ in range(2):
             answer = await up.post(big)
@@ -462,7 +502,7 @@ async def test_a_full_store_is_503_with_retry_after_and_nothing_is_acknowledged(
         assert not_stored(up)
         assert up.counted("store_unavailable") == 2
         assert "full" in lines.of("delivery.not_stored")[0]["detail"]
-        await asyncio.to_thread(up.receiver.database.transact, pages, 1_000_000)
+        await limit_pages(up.receiver.database, 1_000_000)
         answer = await up.post(big)
         assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
 

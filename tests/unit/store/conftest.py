@@ -63,7 +63,6 @@ def delivery() -> MakeDelivery:
             "payload": '{"status":"completed"}',
             "body": b'{"event":"job.completed"}',
             "headers": '[["x-tts-signature","t=1,v1=00"]]',
-            "digest": b"d" * 32,
             "key_id": "key-1",
             "skew": 0.5,
             "received_at": NOW,

@@ -38,6 +38,17 @@ def locked(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _pages(connection: Connection, most: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+
+async def limit_pages(database: Database, most: int) -> None:
+    """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
+    await database.write(_pages, most)
+    for _ in range(2):
+        await asyncio.to_thread(database.transact, _pages, most)
+
+
 async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
     return await asyncio.gather(*futures, return_exceptions=True)
 
@@ -153,17 +164,14 @@ async def test_a_full_disk_is_an_outage_and_what_was_not_committed_is_not_there(
 ) -> None:
     await database.batch(inbox.accept, kept := delivery("kept"))
 
-    def pages(connection: Connection, most: int) -> int:
-        return int(connection.exec_driver_sql(f"PRAGMA max_page_count={most}").scalar_one())
-
-    database.transact(pages, 1)  # SQLite makes it as many as there are
+    await limit_pages(database, 1)
     big = [delivery(f"big_{number}", body=b"x" * 100_000) for number in range(3)]
     failed = await outcomes(*(database.batch(inbox.accept, item) for item in big))
     assert [type(error) for error in failed] == [StoreUnavailable] * 3
     assert "full" in str(failed[0])
     assert ids(database.path) == {kept.event_id}
     assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM runs")).scalar_one()) == 1
-    database.transact(pages, 1_000_000)
+    await limit_pages(database, 1_000_000)
     receipts = await asyncio.gather(*(database.batch(inbox.accept, item) for item in big))
     assert not any(receipt.duplicate for receipt in receipts)
     assert len(ids(database.path)) == 4
