@@ -58,6 +58,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> None:
         self._sent = time.perf_counter()
+        self._run.sent.append(time.time())
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +86,7 @@ class _Run:
         self.open = 0
         self.statuses: Counter[str] = Counter()
         self.seconds: list[float] = []
+        self.sent: list[float] = []
         self.idle: list[_Connection] = []
         self.finished = asyncio.Event()
 
@@ -136,10 +138,8 @@ def main() -> None:
     orders = json.loads(sys.stdin.readline())
     now = int(time.time())
     host, port = orders["host"], orders["port"]
-    requests = [
-        delivery(str(uuid.uuid4()), orders["secret"], now, f"{host}:{port}", orders["path"])
-        for _ in range(orders["requests"])
-    ]
+    jobs = [str(uuid.uuid4()) for _ in range(orders["requests"])]
+    requests = [delivery(job, orders["secret"], now, f"{host}:{port}", orders["path"]) for job in jobs]
 
     async def run() -> dict[str, Any]:
         it = _Run(requests, orders.get("rate"))
@@ -150,6 +150,7 @@ def main() -> None:
             "statuses": dict(it.statuses),
             "p50_ms": ordered[len(ordered) // 2] * 1000,
             "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
+            "sent": dict(zip(jobs, it.sent, strict=True)) if orders.get("rate") else {},
         }
 
     print(json.dumps(uvloop.run(run())))

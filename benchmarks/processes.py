@@ -10,14 +10,15 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 SECRET = "benchmark-secret-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
+KEPT = (".jsonl", ".profile")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Server:
     private_port: int
     pid: int
     folder: Path
+    kept: dict[str, str] = field(default_factory=dict)
+    """Text files of the folder, once it has ended."""
 
     def rss(self) -> int:
         """Resident bytes now."""
@@ -57,36 +60,39 @@ def bare() -> Iterator[Server]:
 
 
 @contextmanager
-def receiver(config: str, folder: Path | None = None, prefix: tuple[str, ...] = ()) -> Iterator[Server]:
-    """`tts-receiver serve` with a source `aitts` and whatever else `config` (TOML) says, in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as fresh:
-        where = folder or Path(fresh)
+def receiver(config: str, files: Mapping[str, str] | None = None, wrapper: str | None = None) -> Iterator[Server]:
+    """`tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has one.
+
+    Args:
+        files: further text files of the folder, by relative path.
+        wrapper: one of them, a Python script that is run in place of `python -m receiver`.
+    """
+    with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as name:
+        where = Path(name)
         file = where / "receiver.toml"
-        if folder is None or not file.exists():
-            file.write_text(
-                textwrap.dedent(config)
-                + '\n[server]\nport = 0\nprivate_port = 0\n[logs]\nlevel = "info"\nformat = "json"\n'
-                + (
-                    ""
-                    if "[sources" in config
-                    else f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n'
-                )
-            )
+        source = (
+            "" if "[sources" in config else f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n'
+        )
+        file.write_text(f"{textwrap.dedent(config)}\n[server]\nport = 0\nprivate_port = 0\n{source}")
+        for path, text in (files or {}).items():
+            (where / path).parent.mkdir(exist_ok=True)
+            (where / path).write_text(text)
         log = where / "log"
+        command = [str(where / wrapper)] if wrapper else ["-m", "receiver"]
         with log.open("w") as out:
-            process = subprocess.Popen(
-                [*(prefix or (sys.executable, "-m", "receiver")), "serve", "--config", str(file)],
-                stderr=out,
-                cwd=ROOT,
-            )
+            process = subprocess.Popen([sys.executable, *command, "serve", "--config", str(file)], stderr=out, cwd=ROOT)
+        server = None
         try:
             line = _wait_for_line(log, "listening", process)
             port = int(line["public"].rpartition(":")[2])
             private = int(line["private"].rpartition(":")[2])
-            yield Server(port, private, process.pid, where)
+            server = Server(port, private, process.pid, where)
+            yield server
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+            if server is not None:
+                server.kept.update({item.name: item.read_text() for item in where.iterdir() if item.suffix in KEPT})
 
 
 def _wait_for_line(log: Path, message: str, process: subprocess.Popen[Any]) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class PublicApp(Starlette):
 
     def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.router.redirect_slashes = False  # a provider follows no redirect: another path is another path
         self._intakes = intakes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +132,7 @@ class Receiver:
         self.handlers = HandlerLoop(new_loop, self.metrics.abandoned.inc)
         self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
         self.audio = AudioDesk(self.database, self.fetcher, self.storage, self._audio_sources(), self.metrics)
-        self.http: httpx.AsyncClient | None = None
+        self._http: httpx.AsyncClient | None = None
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(
             self.database,
@@ -164,7 +165,6 @@ class Receiver:
             log.info("store.migrated", before=before, after=after)
         self.database.start()
         self.handlers.start()
-        self.http = httpx.AsyncClient(timeout=30)
         self.watch.start()
         self.dispatcher.start()
         self.maintenance.start()
@@ -190,8 +190,8 @@ class Receiver:
     def _stop_handlers(self) -> None:
         async def close() -> None:
             await self.fetcher.aclose()
-            if self.http is not None:
-                await self.http.aclose()
+            if self._http is not None:
+                await self._http.aclose()
 
         closing = self.handlers.submit(close())
         try:
@@ -206,8 +206,6 @@ class Receiver:
 
     def _execute(self, name: str, event: Event, claim: Claim) -> Future[Outcome]:
         active = self.registry[name]
-        if self.http is None:
-            raise RuntimeError("The receiver was not started.")
         context = Context(
             handler=name,
             attempt=claim.counted,
@@ -216,11 +214,17 @@ class Receiver:
             log=structlog.get_logger("handler").bind(
                 source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
             ),
-            http=self.http,
+            _http=self._client,
             _audio=lambda: self.audio.get(event),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))
+
+    def _client(self) -> httpx.AsyncClient:
+        """The handlers' HTTP client, made when the first of them asks: its certificates take memory."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=30)
+        return self._http
 
     def _audio_sources(self) -> dict[str, AudioSource]:
         return {

@@ -124,7 +124,14 @@ class GatheringStream(io.TextIOBase):
 
 
 def _to_json(line: Any, **options: Any) -> str:
-    return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
+    try:
+        return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
+    except ValueError:  # bytes that are no text, an unpaired surrogate, a value that holds itself
+        return pydantic_core.to_json({_text(name): _text(value) for name, value in line.items()}).decode()
+
+
+def _text(value: Any) -> str:
+    return (value if isinstance(value, str) else repr(value)).encode(errors="backslashreplace").decode()
 
 
 def _exceptions(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

@@ -1,44 +1,15 @@
-"""`demo`: the main job end to end on loopback, against the simulated provider, with everything real.
-
-The provider runs in this process, the receiver as the `serve` command in one of its own. What is shown at the end is
-read from the receiver's store and from the files on disk, and held against what the provider handed out.
-"""
+"""`demo`: five jobs end to end on loopback."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import json
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from receiver.cli.output import cell, console
 from receiver.errors import ReceiverError
-from receiver.simulator import Job, Simulator
-from receiver.store import views
-from receiver.store.database import Database
-
-PATIENCE_SECONDS = 60.0
-JOBS = (
-    ("Good morning. This is the first of five.", "wav"),
-    ("The second comes as MP3.", "mp3"),
-    ("The third as Opus in an Ogg file.", "ogg_opus"),
-    ("The fourth is a wave file again, another one.", "wav"),
-    ("[fail] The fifth cannot be spoken.", "wav"),
-)
 
 
 class DemoError(ReceiverError):
@@ -53,6 +24,8 @@ def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Leave both servers up at the end, to try things.")] = False,
 ) -> None:
     """Run five jobs end to end on loopback, with duplicates and a forgery, and print what happened."""
+    from receiver.cli.demo_course import run
+
     where = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()
     try:
         where.mkdir(parents=True, mode=0o700)
@@ -61,226 +34,10 @@ def demo(
     except OSError as error:
         raise DemoError(f"{where} cannot be made: {error.strerror}.") from None
     try:
-        problems = asyncio.run(_demo(where, seed, stay))
+        problems = asyncio.run(run(where, seed, stay))
     except KeyboardInterrupt:
         typer.echo(f"\nStopped. What was written until then is in {where}", err=True)
         raise typer.Exit(130) from None
     for problem in problems:
         typer.echo(f"✗ {problem}", err=True)
     raise typer.Exit(1 if problems else 0)
-
-
-@dataclass(slots=True)
-class _Course:
-    """What has happened so far."""
-
-    sim: Simulator
-    database: Database
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def events(self) -> list[dict[str, Any]]:
-        """Every event of the store with its runs and artifacts, oldest first."""
-        found = [
-            self.database.query(views.get_event, id_) for id_ in self.database.query(views.event_ids, views.Filter())
-        ]
-        return [event for event in found if event is not None]
-
-    def settled(self) -> bool:
-        """Whether each job has ended, was told to the receiver, and has been handled."""
-        events = self.events()
-        return (
-            {event["job_id"] for event in events} == set(self.texts)
-            and all(run["state"] in ("succeeded", "dead") for event in events for run in event["runs"])
-            and {"duplicate", "forged"} <= {delivery.kind for delivery in self.sim.deliveries}
-            and sum(event["duplicates"] for event in events) == len(self._accepted_copies())
-        )
-
-    def _accepted_copies(self) -> list[Any]:
-        return [d for d in self.sim.deliveries if d.accepted and d.kind == "duplicate"]
-
-    def problems(self) -> list[str]:
-        """Whatever did not end as it must; empty if all is well."""
-        wrong = []
-        by_job = {event["job_id"]: event for event in self.events()}
-        for job in self.sim.jobs:
-            event = by_job.get(job.id)
-            wanted = "job.failed" if "[fail]" in self.texts[job.id] else "job.completed"
-            if event is None or event["type"] != wanted:
-                wrong.append(f"{job.id}: {wanted} is missing in the store")
-                continue
-            wrong += [
-                f"{job.id}: {run['handler']} is {run['state']}" for run in event["runs"] if run["state"] != "succeeded"
-            ]
-            if wanted == "job.completed":
-                wrong += _audio_problems(job, event)
-        if self.sim.leaks:
-            wrong.append("the API key reached the storage host")
-        forged = [delivery.status for delivery in self.sim.deliveries if delivery.kind == "forged"]
-        if forged != [401]:
-            wrong.append(f"the forged delivery was answered {forged}, not 401")
-        copies = sum(event["duplicates"] for event in by_job.values())
-        if copies < 1:
-            wrong.append("no duplicate was counted")
-        return wrong
-
-
-def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
-    if not event["artifacts"]:
-        yield f"{job.id}: no audio was stored"
-        return
-    artifact = event["artifacts"][0]
-    on_disk = hashlib.sha256(Path(artifact["address"]).read_bytes()).hexdigest()
-    at_origin = hashlib.sha256(b"".join(job.audio.pieces(0, job.audio.size))).hexdigest()
-    if not on_disk == artifact["sha256"] == at_origin:
-        yield f"{job.id}: the file on disk is not what the provider has"
-
-
-async def _demo(where: Path, seed: int, stay: bool) -> list[str]:
-    out = console()
-    async with Simulator(seed=seed, job_seconds=1.0) as sim:
-        config = _configure(where, sim)
-        async with _receiver(config, where / "receiver.log") as address:
-            sim.webhook_url = f"{address}/webhooks/aitts"
-            out.print(f"Provider  [bold]{sim.base_url}[/], its storage at {sim.storage_url}")
-            out.print(f"Receiver  [bold]{address}[/], configured by {config}")
-            database = Database(where / "data" / "receiver.db")
-            try:
-                course = _Course(sim, database)
-                await _play(course, out)
-                problems = course.problems()
-                _report(course, where, out)
-            finally:
-                database.close()
-            if stay and not problems:
-                await _stay(sim, address, config, out)
-    return problems
-
-
-def _configure(where: Path, sim: Simulator) -> Path:
-    config = where / "receiver.toml"
-    config.touch(mode=0o600)
-    config.write_text(
-        "[server]\nport = 0\nprivate_port = 0\n\n[handlers.save_audio]\n[handlers.log]\n\n"
-        f'[sources.aitts]\nprovider = "aitts"\nbase_url = "{sim.base_url}"\napi_key = "{sim.api_key}"\n'
-        f'signing_secrets = ["{sim.signing_secret}"]\n'
-        "allow_private_addresses = true  # the simulated provider lives on loopback\n"
-    )
-    return config
-
-
-@asynccontextmanager
-async def _receiver(config: Path, log: Path) -> AsyncIterator[str]:
-    """The receiver as a process of its own; its public address."""
-    with log.open("w") as out:
-        # -P: the working directory is nobody's business but the user's.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "receiver", "serve", "--config", str(config)], stderr=out, stdout=out
-        )
-    with _ended(process):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (address := _listening(log)) is None:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise DemoError(f"The receiver did not start; {log} says:\n{log.read_text()}")
-            await asyncio.sleep(0.05)
-        yield address
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def _listening(log: Path) -> str | None:
-    for line in log.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            if record.get("message") == "listening":
-                return str(record["public"])
-    return None
-
-
-async def _play(course: _Course, out: Console) -> None:
-    """Submit the jobs and watch until everything has settled."""
-    sim = course.sim
-    for text, output_format in JOBS:
-        job_id = await sim.submit(text, output_format=output_format, metadata={"text": text})
-        course.texts[job_id] = text
-    sim.force("duplicate", times=2)
-    sim.force("forged")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    with Live(console=out, refresh_per_second=10, transient=True) as live:
-        while not await asyncio.to_thread(course.settled):
-            if time.monotonic() > deadline:
-                out.print(f"[red]Not settled after {PATIENCE_SECONDS:.0f} s.[/]")
-                return
-            if out.is_terminal:
-                live.update(await asyncio.to_thread(_progress, course))
-            await asyncio.sleep(0.1)
-
-
-def _progress(course: _Course) -> Table:
-    by_job = {event["job_id"]: event for event in course.events()}
-    table = Table(title="At work", title_justify="left")
-    for column in ("text", "at the provider", "deliveries", "event", "handlers"):
-        table.add_column(column)
-    for job in course.sim.jobs:
-        event = by_job.get(job.id)
-        sent = sum(delivery.job_id == job.id for delivery in course.sim.deliveries)
-        handlers = ", ".join(f"{run['handler']} {run['state']}" for run in event["runs"]) if event else None
-        table.add_row(
-            cell(course.texts[job.id]), cell(job.state), cell(sent or None), cell(event["type"] if event else None),
-            cell(handlers),
-        )  # fmt: skip
-    return table
-
-
-def _report(course: _Course, where: Path, out: Console) -> None:
-    events = course.events()
-    wide = out.width >= 200
-    table = Table(title="What happened", title_justify="left")
-    for column in ("event", "handler", "attempts", "file", "bytes", "SHA-256", "duration"):
-        table.add_column(
-            column, overflow="fold", justify="right" if column in ("attempts", "bytes", "duration") else "left"
-        )
-    for event in events:
-        artifact = event["artifacts"][0] if event["artifacts"] else None
-        for run in event["runs"]:
-            row: list[Any] = [f"{event['type']} {event['job_id'][:8]}", run["handler"], run["attempt"]]
-            if artifact and run["handler"] == "save_audio":
-                address = Path(artifact["address"])
-                sha256 = artifact["sha256"] if wide else artifact["sha256"][:12] + "…"
-                file = address.relative_to(where) if address.is_relative_to(where) else address
-                row += [file, f"{artifact['bytes']:,}", sha256, f"{artifact['duration'] or 0:.2f} s"]
-            else:
-                row += [None] * 4
-            table.add_row(*(cell(value) for value in row))
-    out.print(table)
-    kinds = [delivery.kind for delivery in course.sim.deliveries]
-    answers = {delivery.status for delivery in course.sim.deliveries if delivery.kind == "forged"}
-    out.print(
-        f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
-        f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
-    )
-    out.print(f"Everything is in [bold]{where}[/]: audio in data/audio, the store data/receiver.db, receiver.log")
-
-
-async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
-    out.print("\nBoth servers stay up; Ctrl-C ends them. Try:")
-    out.print(
-        f"  curl -X POST {sim.base_url}/api/v1/tts -H 'Authorization: Bearer {sim.api_key}' "
-        """-H 'Content-Type: application/json' -d '{"text":"Hello","voice_id":"alloy","output_format":"mp3"}'""",
-        markup=False,
-        soft_wrap=True,
-    )
-    out.print(f"  tts-receiver events list --config {config}", markup=False, soft_wrap=True)
-    out.print(
-        f"  tts-receiver send --source aitts --url {address}/webhooks/aitts --config {config}",
-        markup=False,
-        soft_wrap=True,
-    )
-    await asyncio.Event().wait()

@@ -116,8 +116,8 @@ def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
         if not key.active(now):
             note += ", outside its validity"
         newer = [uses[name, other.id][0] for other in keys if other is not key and (name, other.id) in uses]
-        replaced = any(first > (used[0] if used else 0) and now - first > window for first in newer)
-        if len(keys) > 1 and replaced and (used is None or now - used[1] > window):
+        # One that was never used may as well be the next: nothing tells it from an old one.
+        if used and now - used[1] > window and any(first > used[0] and now - first > window for first in newer):
             note += "; can be retired"
         notes.append(note)
     return notes

@@ -80,7 +80,6 @@ class Context(Generic[O]):
         idempotency_key: the same for every attempt at this event by this handler: give it to services that take one.
         options: the handler's checked options; None if it has none.
         log: bound to source, event, job, handler and attempt.
-        http: a client for the handler's own calls. It knows no credentials and follows no redirects.
     """
 
     handler: str
@@ -88,9 +87,14 @@ class Context(Generic[O]):
     idempotency_key: str
     options: O
     log: structlog.typing.FilteringBoundLogger
-    http: httpx.AsyncClient
+    _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """A client for the handler's own calls, shared by all. It knows no credentials and follows no redirects."""
+        return self._http()
 
     async def audio(self) -> Artifact:
         """The event's audio: fetched, verified and stored once, whoever asks first.

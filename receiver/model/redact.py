@@ -21,14 +21,15 @@ class Redactor:
     """Cuts secrets out of text.
 
     Args:
-        secrets: texts that must never appear; also found as they look inside JSON.
+        secrets: texts that must never appear; also found as they look inside JSON and as Python shows them.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = set()
         for secret in secrets:
             if len(secret) >= SHORTEST:
-                forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+                for form in (secret, repr(secret)[1:-1]):
+                    forms |= {form, json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1]}
         self._secrets = tuple(sorted(forms, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:

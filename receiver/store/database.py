@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 
 log = structlog.get_logger("receiver.store")
+
+LOOK_SECONDS = 1.0
+"""How often the writer makes sure that the file is in its place: SQLite would go on in one that was moved away."""
 
 MOST_ITEMS = 512
 """Items that share one transaction at the most: bounds how long a commit takes."""
@@ -95,10 +99,14 @@ class Database:
 
     Args:
         path: the SQLite file; its folder must exist.
+        monotonic: seconds of a clock that only goes forward.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path = path
+        self._monotonic = monotonic
+        self._file: tuple[int, int] | None = None
+        self._look_at = 0.0
         self._writer_engine = _sqlite_engine(path, writes=True)
         self._reader_engine = _sqlite_engine(path, writes=False)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -110,6 +118,7 @@ class Database:
 
     def start(self) -> None:
         """Start the writer. Call `migrate` before, `close` at the end."""
+        self._file = _identity(self.path)
         self._thread = threading.Thread(target=self._write_until_closed, name="store-write", daemon=True)
         self._thread.start()
 
@@ -219,7 +228,10 @@ class Database:
 
     def _commit(self, writes: list[_Write]) -> None:
         try:
+            self._require_file()
             self._transaction(writes)
+        except StoreUnavailable as error:
+            self._fail(writes, error)
         except exc.DBAPIError as error:
             if _is_outage(error):
                 self._fail(writes, _unavailable(error))
@@ -235,6 +247,21 @@ class Database:
             return
         for write in writes:
             self._commit([write])
+
+    def _require_file(self) -> None:
+        """What is written into a file that was moved away or removed is not durable: the next start would not see it.
+
+        Raises:
+            StoreUnavailable: the file is not the one that was opened.
+        """
+        now = self._monotonic()
+        if now < self._look_at:
+            return
+        if _identity(self.path) != self._file:
+            raise StoreUnavailable(
+                f"The store {self.path} was moved, removed or replaced. Put it back, or restart the receiver."
+            )
+        self._look_at = now + LOOK_SECONDS
 
     def _transaction(self, writes: list[_Write]) -> None:
         groups: dict[Any, list[_Write]] = {}
@@ -275,6 +302,14 @@ class Database:
                 write.future.set_exception(write.error)
             else:
                 write.future.set_result(write.outcome)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:

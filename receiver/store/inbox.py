@@ -212,8 +212,6 @@ _KEY_USED = _KEY_USED.on_conflict_do_update(
 
 
 def _note_keys(connection: Connection, deliveries: list[Delivery]) -> None:
-    for item in deliveries:
-        if item.key_id is not None and item.notes_key:
-            at = item.received_at
-            row = {"source": item.source, "key_id": item.key_id, "first_used_at": at, "last_used_at": at}
-            connection.execute(_KEY_USED, row)
+    used = {(item.source, item.key_id): item.received_at for item in deliveries if item.key_id and item.notes_key}
+    for (source, key_id), at in used.items():
+        connection.execute(_KEY_USED, {"source": source, "key_id": key_id, "first_used_at": at, "last_used_at": at})

@@ -116,15 +116,17 @@ Index(
     runs.c.handler,
     runs.c.due_at,
     sqlite_where=runs.c.state == "pending",
-    postgresql_where=runs.c.state == "pending",
 )
 Index(
     "ix_runs_lease",
     runs.c.lease_until,
     sqlite_where=runs.c.state == "running",
-    postgresql_where=runs.c.state == "running",
 )
-Index("ix_runs_dead", runs.c.finished_at, sqlite_where=runs.c.state == "dead", postgresql_where=runs.c.state == "dead")
+Index(
+    "ix_runs_dead",
+    runs.c.finished_at,
+    sqlite_where=runs.c.state == "dead",
+)
 
 attempts = Table(
     "attempts",

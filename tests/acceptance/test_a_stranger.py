@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -197,8 +198,8 @@ def test_a_port_that_is_taken_is_one_clear_line(site: Site) -> None:
     site.configure()
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
-        for option, key in (("--port", "server.port"), ("--private-port", "server.private_port")):
-            refused = site.command("serve", option, port)
+        both = site.together(["serve", "--port", port], ["serve", "--private-port", port])
+        for refused, key in zip(both, ("server.port", "server.private_port"), strict=True):
             assert refused.returncode == 1
             told = [line for line in refused.stderr.splitlines() if not line.startswith("tts-receiver: ")]
             assert told == [f"  {key}: cannot listen on 127.0.0.1 port {port}: Address already in use"]
@@ -248,10 +249,9 @@ def test_a_store_of_a_newer_release_is_left_alone(site: Site) -> None:
     with closing(sqlite3.connect(site.store)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    for command in (("serve",), ("events", "list"), ("check",)):
-        refused = site.command(*command)
-        assert refused.returncode == 1, command
-        assert "9999" in refused.stderr, command
+    for refused in site.together(["serve"], ["events", "list"], ["check"], ["db", "upgrade"]):
+        assert refused.returncode == 1, refused
+        assert "9999" in refused.stderr, refused
         assert len(refused.stderr.splitlines()) <= 2, refused.stderr
 
 
@@ -275,30 +275,30 @@ def test_sign_makes_what_verify_and_the_receiver_accept(site: Site) -> None:
     assert "✓ It holds: made with key-" in verified.stdout
 
 
-NOW = int(time.time())
-BODY = completed("verified")
-
-
-@pytest.mark.parametrize(
-    ("header", "body", "code", "said"),
-    [
-        (f"X-TTS-Signature: {signature(BODY, NOW, 'another')}", BODY, 1, ["(mismatch)", "another secret"]),
-        (f"X-TTS-Signature: {signature(BODY, NOW)}", BODY + b"\n", 1, ["(mismatch)", "without its last line break"]),
-        ("X-TTS-Signature: garbage", BODY, 1, ["(malformed_header)"]),
-        ("X-Something: else", BODY, 1, ["(missing_header)", "x-tts-signature"]),
-        (f"X-TTS-Signature: {signature(BODY, NOW - 7200)}", BODY, 0, ["✓ It holds", "quarantine"]),
-        ("no colon", BODY, 2, ["is not 'Name: value'"]),
-    ],
-    ids=["wrong secret", "line break", "malformed", "missing", "stale", "no header"],
-)
-def test_verify_says_why(site: Site, header: str, body: bytes, code: int, said: list[str]) -> None:
+def test_verify_says_why(site: Site) -> None:
     site.configure()
+    now, body = int(time.time()), completed("verified")
+    good = f"X-TTS-Signature: {signature(body, now)}"
+    cases: list[tuple[str, bytes, int, list[str]]] = [
+        (f"X-TTS-Signature: {signature(body, now, 'another')}", body, 1, ["(mismatch)", "another secret"]),
+        (good, body + b"\n", 1, ["(mismatch)", "without its last line break"]),
+        (good, b"", 1, ["(mismatch)", "over 0 bytes of body"]),
+        ("X-TTS-Signature: garbage", body, 1, ["(malformed_header)"]),
+        ("X-Something: else", body, 1, ["(missing_header)", "x-tts-signature"]),
+        (f"X-TTS-Signature: {signature(body, now - 7200)}", body, 0, ["✓ It holds", "quarantine"]),
+        ("no colon", body, 2, ["is not 'Name: value'"]),
+    ]
 
-    answered = site.command("verify", "--source", SOURCE, "--header", header, stdin=body)
+    def verify(case: tuple[str, bytes, int, list[str]]) -> subprocess.CompletedProcess[str]:
+        return site.command("verify", "--source", SOURCE, "--header", case[0], stdin=case[1])
 
-    assert answered.returncode == code
-    for words in said:
-        assert words in answered.stdout + answered.stderr
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(verify, cases))
+
+    for answer, (header, _, code, said) in zip(answers, cases, strict=True):
+        assert answer.returncode == code, header
+        for words in said:
+            assert words in answer.stdout + answer.stderr, header
 
 
 def test_a_source_that_is_not_there_is_named_with_the_nearest(site: Site) -> None:
@@ -332,30 +332,36 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
     site.wait_for_state(event, "save_audio", "succeeded")
     site.wait_for_state(event, "log", "succeeded")
 
-    table = site.command("events", "list", "--source", SOURCE)
+    table, by_job, whole, people, run_list, handler_list, source_list = site.together(
+        ["events", "list", "--source", SOURCE],
+        ["events", "list", "--job", job.id, "--json"],
+        ["events", "show", event, "--json"],
+        ["events", "show", event[:24]],
+        ["runs", "list", "--handler", "save_audio", "--json"],
+        ["handlers", "list", "--json"],
+        ["sources", "list"],
+    )
     assert "2 events" in table.stdout
     assert job.id in table.stdout
     assert "job.failed" in table.stdout
-    (listed,) = json.loads(site.command("events", "list", "--job", job.id, "--json").stdout)
+    (listed,) = json.loads(by_job.stdout)
     assert (listed["id"], listed["state"]) == (event, "done")
     assert listed["duplicates"] == 1
 
-    shown = json.loads(site.command("events", "show", event, "--json").stdout)
+    shown = json.loads(whole.stdout)
     assert shown["signature"] == "holds"
     assert json.loads(shown["body"])["data"]["job_id"] == job.id
     assert {run["handler"]: run["state"] for run in shown["runs"]} == {"log": "succeeded", "save_audio": "succeeded"}
     assert shown["artifacts"][0]["sha256"] == sha256_at_the_origin(job)
-    people = site.command("events", "show", event[:24]).stdout
-    assert shown["artifacts"][0]["address"] in people.replace("\n", "")
-    assert "holds" in people
+    assert shown["artifacts"][0]["address"] in people.stdout
+    assert "holds" in people.stdout
 
-    runs = json.loads(site.command("runs", "list", "--handler", "save_audio", "--json").stdout)
+    runs = json.loads(run_list.stdout)
     assert [(run["event_id"], run["state"], run["attempts"]) for run in runs] == [(event, "succeeded", 1)]
-    handlers = json.loads(site.command("handlers", "list", "--json").stdout)
+    handlers = json.loads(handler_list.stdout)
     assert [handler["name"] for handler in handlers] == ["save_audio", "log"]
-    sources = site.command("sources", "list").stdout
-    assert "/webhooks/aitts" in sources
-    assert "last used 20" in sources
+    assert "/webhooks/aitts" in source_list.stdout
+    assert "last used 20" in source_list.stdout
 
     for name in ("cmdline", "comm"):
         line = Path(f"/proc/{server.pid}/{name}").read_bytes()
@@ -372,14 +378,16 @@ def test_replay_counts_first_and_asks_and_runs_again(site: Site) -> None:
     for event in events:
         site.wait_for_state(event, "picky", "succeeded")
 
-    refused = site.command("events", "replay", "--type", "job.completed")
+    refused, everything, unknown = site.together(
+        ["events", "replay", "--type", "job.completed"],
+        ["events", "replay"],
+        ["events", "replay", events[0], "--handler", "pickey"],
+    )
     assert refused.returncode == 2
     assert "3 events match." in refused.stdout
     assert "say --yes" in refused.stderr
-    everything = site.command("events", "replay")
     assert everything.returncode == 2
     assert "--since 365d" in everything.stderr
-    unknown = site.command("events", "replay", events[0], "--handler", "pickey")
     assert unknown.returncode == 1
     assert "The handler pickey is not active" in unknown.stderr
     assert [row["attempt"] for row in site.rows("SELECT attempt FROM runs")] == [1, 1, 1]
@@ -572,6 +580,28 @@ def test_a_store_that_is_locked_is_named_and_nothing_is_acknowledged_until_it_is
     until("it is ready again", lambda: get(f"{server.private}/readyz")[0] == 200)
     assert [row["job_id"] for row in site.rows("SELECT job_id FROM events")] == []
     site.wait_for_state(sent(server, "refused"), "log", "succeeded")
+
+
+def test_a_store_that_is_taken_away_is_named_and_nothing_more_is_acknowledged(site: Site) -> None:
+    """SQLite would go on writing into a file that the next start would not find."""
+    site.configure()
+    server = site.start()
+    kept = sent(server, "before")
+    site.wait_for_state(kept, "log", "succeeded")
+    away = site.folder / "away"
+    site.store.parent.rename(away)
+
+    until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503, 10)
+    named = json.loads(get(f"{server.private}/readyz")[1])["missing"]["store"]
+    refused = deliver(server.public, completed("refused"))
+    away.rename(site.store.parent)
+
+    assert named == f"The store {site.store} was moved, removed or replaced. Put it back, or restart the receiver."
+    assert refused == (503, {"error": "unavailable"})
+    until("it is ready again", lambda: get(f"{server.private}/readyz")[0] == 200, 10)
+    sent(server, "refused")
+    assert server.stop() == 0
+    assert [row["job_id"] for row in site.rows("SELECT job_id FROM events ORDER BY id")] == ["before", "refused"]
 
 
 @pytest.mark.parametrize("wait_for", ["listening", None], ids=["listening", "starting"])

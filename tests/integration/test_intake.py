@@ -169,9 +169,7 @@ async def test_an_unknown_event_word_is_stored_answered_2xx_and_bounds_no_label(
     assert 'type="other"' in up.receiver.metrics.render().decode()
 
 
-async def test_an_event_header_that_contradicts_the_body_is_logged_and_the_body_wins(
-    up: Running, lines: Lines
-) -> None:
+async def test_an_event_header_that_contradicts_the_body_is_logged_and_the_body_wins(up: Running, lines: Lines) -> None:
     answer = await up.post(completed(), x_tts_event="job.failed")
     assert (answer.status_code, up.rows()[0]["type"]) == (202, "job.completed")
     assert lines.of("delivery.odd")[0]["note"] == "event_header_mismatch"
@@ -232,9 +230,7 @@ async def test_a_malformed_body_with_a_bad_signature_is_401_not_400(up: Running)
         (b'{"event":"job.completed"}', "no_job_id"),
     ],
 )
-async def test_what_is_verified_but_cannot_be_read_is_400(
-    up: Running, lines: Lines, body: bytes, reason: str
-) -> None:
+async def test_what_is_verified_but_cannot_be_read_is_400(up: Running, lines: Lines, body: bytes, reason: str) -> None:
     answer = await up.post(body)
     assert (answer.status_code, answer.json()) == (400, {"error": reason})
     assert not_stored(up)
@@ -243,7 +239,16 @@ async def test_what_is_verified_but_cannot_be_read_is_400(
 
 
 async def test_an_unknown_source_is_404(up: Running) -> None:
-    for path in ("/webhooks/other", "/webhooks", "/", "/webhooks/aitts/more", "/webhooks/%00"):
+    for path in (
+        "/webhooks/other",
+        "/webhooks",
+        "/",
+        "/webhooks/aitts/",
+        "//webhooks/aitts",
+        "/livez/",
+        "/webhooks/aitts/more",
+        "/webhooks/%00",
+    ):
         answer = await up.post(completed(), path=path)
         assert (answer.status_code, answer.json()) == (404, {"error": "not_found"})
 
@@ -386,9 +391,7 @@ async def test_the_tolerance_is_the_sources_own(tmp_path: Path, lines: Lines) ->
 # rotation
 
 
-async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded(
-    tmp_path: Path, lines: Lines
-) -> None:
+async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded(tmp_path: Path, lines: Lines) -> None:
     secrets = [{"id": "old", "secret": "old-secret"}, {"id": "new", "secret": SECRET}]
     settings = configured(tmp_path, source={"signing_secrets": secrets})
     async with running(settings) as up:
@@ -411,9 +414,17 @@ async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded
     assert "retired" not in new_note
 
 
-async def test_the_use_of_a_key_is_recorded_also_if_the_first_try_was_not_stored(
-    tmp_path: Path, lines: Lines
-) -> None:
+async def test_a_new_secret_that_waits_for_its_first_use_is_not_said_to_be_ready_to_retire(tmp_path: Path) -> None:
+    secrets = [{"id": "in_use", "secret": "a-secret"}, {"id": "next", "secret": "b-secret"}]
+    source = configured(tmp_path, source={"signing_secrets": secrets}).sources["aitts"]
+    now = time.time()
+    in_use, waits = key_notes("aitts", source, {("aitts", "in_use"): (now - 90 * 86_400, now - 60)}, now)
+    assert "can be retired" not in in_use
+    assert "never used" in waits
+    assert "can be retired" not in waits
+
+
+async def test_the_use_of_a_key_is_recorded_also_if_the_first_try_was_not_stored(tmp_path: Path, lines: Lines) -> None:
     async with running(configured(tmp_path, handlers={})) as up:
         await limit_pages(up.receiver.database, 1)
         big = completed(metadata={"text": "x" * 200_000})
@@ -489,9 +500,7 @@ async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) ->
     assert up.rows()[0]["duplicates"] == 1
 
 
-async def test_a_full_store_is_503_with_retry_after_and_nothing_is_acknowledged(
-    tmp_path: Path, lines: Lines
-) -> None:
+async def test_a_full_store_is_503_with_retry_after_and_nothing_is_acknowledged(tmp_path: Path, lines: Lines) -> None:
     async with running(configured(tmp_path, handlers={})) as up:
         await limit_pages(up.receiver.database, 1)
         big = completed(metadata={"text": "x" * 200_000})

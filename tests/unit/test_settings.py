@@ -279,9 +279,7 @@ _VALUES: dict[str, Any] = {
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(source=st.fixed_dictionaries({}, optional=_VALUES))
-def test_no_configuration_however_wrong_shows_a_secret_in_its_errors(
-    write: Write, source: dict[str, Any]
-) -> None:
+def test_no_configuration_however_wrong_shows_a_secret_in_its_errors(write: Write, source: dict[str, Any]) -> None:
     import json
 
     def toml(value: Any) -> str:
@@ -335,6 +333,18 @@ def test_secrets_in_the_environment_are_json_or_one_a_line(
     monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__SIGNING_SECRETS", value)
     source = load(write('[sources.aitts]\nprovider = "aitts"\n')).sources["aitts"]
     assert [key.secret.decode() for key in source.keys()] == secrets
+
+
+@pytest.mark.parametrize("secret", ["12345", "true", "null", "1e5", '"quoted"', '{"a":1}', "0123"])
+def test_a_secret_in_the_environment_that_looks_like_json_is_the_text_it_is(
+    monkeypatch: pytest.MonkeyPatch, write: Write, secret: str
+) -> None:
+    monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__SIGNING_SECRETS", secret)
+    monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__API_KEY", secret)
+    source = load(write(GOOD)).sources["aitts"]
+    assert [key.secret.decode() for key in source.keys()] == [secret]
+    assert source.api_key is not None
+    assert source.api_key.get_secret_value() == secret
 
 
 def test_a_table_in_the_environment_may_be_json(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:

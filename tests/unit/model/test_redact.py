@@ -28,8 +28,14 @@ SECRET = "tts_signing_secret"
         ("https://s.example/@user/a", "https://s.example/@user/a"),
         ("postgresql://u:pw@db:5432/tts?sslmode=x", "postgresql://db:5432/tts?[redacted]"),
         ('{"url":"https://s.example/a?sig=abc","n":1}', '{"url":"https://s.example/a?[redacted]","n":1}'),
-        ("<https://s.example/?a=b>, 'https://t.example?c'", "<https://s.example/?[redacted]>, 'https://t.example?[redacted]'"),
-        ("two http://a.example/?x http://b.example/?y", "two http://a.example/?[redacted] http://b.example/?[redacted]"),
+        (
+            "<https://s.example/?a=b>, 'https://t.example?c'",
+            "<https://s.example/?[redacted]>, 'https://t.example?[redacted]'",
+        ),
+        (
+            "two http://a.example/?x http://b.example/?y",
+            "two http://a.example/?[redacted] http://b.example/?[redacted]",
+        ),
         ("HTTPS://S.EXAMPLE/?SIG=abc", "HTTPS://S.EXAMPLE/?[redacted]"),
         ("1https://s.example/?sig=abc", "1https://s.example/?[redacted]"),
         ("_https://u:p@s.example/", "_https://s.example/"),

@@ -262,8 +262,12 @@ def test_the_providers_are_known_by_their_names() -> None:
 # audio
 
 
-def ways(payload: dict[str, Any], base: str = BASE, key: str | None = KEY, job: str = "job_1") -> list[tuple[str, bool]]:
-    return [(request.url, "Authorization" in request.headers) for request in AITTS.audio_requests(base, key, job, payload)]
+def ways(
+    payload: dict[str, Any], base: str = BASE, key: str | None = KEY, job: str = "job_1"
+) -> list[tuple[str, bool]]:
+    return [
+        (request.url, "Authorization" in request.headers) for request in AITTS.audio_requests(base, key, job, payload)
+    ]
 
 
 def test_the_durable_endpoint_comes_first_with_the_key_then_the_temporary_address_without() -> None:

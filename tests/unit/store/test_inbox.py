@@ -158,9 +158,7 @@ def test_copies_in_one_batch_are_one_event(database: Database, accept: Accept, d
     assert count(database, runs) == 1
 
 
-def test_new_events_known_ones_and_copies_mix_in_one_batch(
-    database: Database, accept: Accept, delivery: Make
-) -> None:
+def test_new_events_known_ones_and_copies_mix_in_one_batch(database: Database, accept: Accept, delivery: Make) -> None:
     accept(known := delivery("known"))
     new = delivery("new")
     receipts = accept(delivery("known"), new, delivery("new"), delivery("known", payload='{"status":"other"}'))

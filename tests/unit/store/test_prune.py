@@ -90,9 +90,7 @@ def test_a_recent_event_stays_and_the_bound_is_exact(database: Database, accept:
     assert counts(database)["events"] == 1
 
 
-def test_a_dead_letter_stays_as_long_as_its_death_is_recent(
-    database: Database, accept: Accept, delivery: Make
-) -> None:
+def test_a_dead_letter_stays_as_long_as_its_death_is_recent(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=OLD))
     end_all(database, RunState.DEAD, NOW)
     assert database.transact(prune, NOW) == 0

@@ -218,9 +218,7 @@ def test_the_next_due_time_is_the_earliest_of_these_handlers(
     assert database.query(runs.next_due, ["c"]) is None
 
 
-def test_pending_runs_of_handlers_that_are_gone_are_named(
-    database: Database, accept: Accept, delivery: Make
-) -> None:
+def test_pending_runs_of_handlers_that_are_gone_are_named(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery("a", handlers=("old", "log")), delivery("b", handlers=("old",)))
     assert database.query(views.orphaned, ["log"]) == {"old": 2}
     assert database.query(views.orphaned, ["log", "old"]) == {}

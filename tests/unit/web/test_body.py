@@ -106,7 +106,9 @@ async def test_one_deadline_serves_many_senders_and_cuts_off_only_the_late() -> 
     deadline = Deadline(0.01)
     scope = {"type": "http", "headers": []}
     slow = [asyncio.create_task(read_body(scope, Sender([]).receive, 10, deadline)) for _ in range(5)]
-    quick = await asyncio.gather(*(read_body(scope, Sender(pieces(b"x", b"y")).receive, 10, deadline) for _ in range(5)))
+    quick = await asyncio.gather(
+        *(read_body(scope, Sender(pieces(b"x", b"y")).receive, 10, deadline) for _ in range(5))
+    )
     assert quick == [b"xy"] * 5
     late = await asyncio.gather(*slow, return_exceptions=True)
     assert [(type(error), getattr(error, "status", None)) for error in late] == [(BodyRefused, 408)] * 5

@@ -87,7 +87,6 @@ def upgrade() -> None:
         ["finished_at"],
         unique=False,
         sqlite_where=sa.text("state = 'dead'"),
-        postgresql_where=sa.text("state = 'dead'"),
     )
     op.create_index(
         "ix_runs_due",
@@ -95,7 +94,6 @@ def upgrade() -> None:
         ["handler", "due_at"],
         unique=False,
         sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_index(
         "ix_runs_lease",
@@ -103,7 +101,6 @@ def upgrade() -> None:
         ["lease_until"],
         unique=False,
         sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
     )
     op.create_table(
         "attempts",

@@ -1,0 +1,45 @@
+"""What Prometheus sees."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from receiver.metrics import Metrics
+from receiver.store.runs import Depth
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for found in family.samples:
+            if found.name == name and found.labels == labels:
+                return found.value
+    return None
+
+
+def test_open_runs_are_shown_by_handler_and_state_with_the_age_of_the_oldest() -> None:
+    metrics = Metrics()
+    metrics.show_depth(Depth({("log", "pending"): 3, ("log", "dead"): 1}, 90.0), 100.0)
+    assert sample(metrics, "tts_receiver_runs_open", handler="log", state="pending") == 3
+    assert sample(metrics, "tts_receiver_runs_open", handler="log", state="dead") == 1
+    assert sample(metrics, "tts_receiver_oldest_due_seconds") == 10
+
+
+def test_what_is_no_longer_open_is_no_longer_shown() -> None:
+    metrics = Metrics()
+    metrics.show_depth(Depth({("log", "pending"): 3}, 90.0), 100.0)
+    metrics.show_depth(Depth({}, None), 200.0)
+    assert sample(metrics, "tts_receiver_runs_open", handler="log", state="pending") is None
+    assert sample(metrics, "tts_receiver_oldest_due_seconds") == 0
+
+
+def test_a_clock_that_steps_back_shows_no_negative_age() -> None:
+    metrics = Metrics()
+    metrics.show_depth(Depth({}, 100.0), 90.0)
+    assert sample(metrics, "tts_receiver_oldest_due_seconds") == 0
+
+
+def test_two_receivers_in_one_process_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.deliveries.labels("aitts", "accepted").inc()
+    assert sample(one, "tts_receiver_deliveries_total", source="aitts", outcome="accepted") == 1
+    assert sample(other, "tts_receiver_deliveries_total", source="aitts", outcome="accepted") is None
