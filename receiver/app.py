@@ -146,7 +146,7 @@ class Receiver:
             redact=self.redact,
         )
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
-        self.maintenance = Maintenance(self.database, settings.store.retention_days)
+        self.maintenance = Maintenance(self.database, settings.store.retention_days, self.fetcher.sweep)
         self._state = "starting"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.public = self._public()

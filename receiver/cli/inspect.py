@@ -102,22 +102,33 @@ def list_sources(config: Config = None, json: Json = False) -> None:
 
 
 def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
-    """A sentence on each signing secret: its last use, its validity, whether it can be retired.
-
-    An old secret can be retired when a newer one has been in use for longer than the provider retries a delivery, and
-    the old one has not been used for as long: no delivery signed with it can still be on its way.
-    """
+    """A sentence on each signing secret: its last use, its validity, and when it can be retired."""
     keys = source.keys()
-    window = source.spoken.retry_window_seconds
     notes = []
     for key in keys:
         used = uses.get((name, key.id))
         note = f"secret {key.id}: " + (f"last used {when(used[1])}" if used else "never used")
         if not key.active(now):
             note += ", outside its validity"
-        newer = [uses[name, other.id][0] for other in keys if other is not key and (name, other.id) in uses]
-        # One that was never used may as well be the next: nothing tells it from an old one.
-        if used and now - used[1] > window and any(first > used[0] and now - first > window for first in newer):
-            note += "; can be retired"
+        others = [uses[name, other.id] for other in keys if other is not key and (name, other.id) in uses]
+        at = retirable_at(used, others, source.spoken.retry_window_seconds)
+        if at is not None:
+            note += "; can be retired" + ("" if at <= now else f" after {when(at)}")
         notes.append(note)
     return notes
+
+
+def retirable_at(used: tuple[float, float] | None, others: list[tuple[float, float]], window: float) -> float | None:
+    """When a signing secret is safe to remove, unix seconds; None while no newer one is in use.
+
+    Every delivery that was signed with it has then outlived the provider's retries.
+
+    Args:
+        used: when it was first and last used.
+        others: the same of the source's other secrets.
+        window: how long the provider retries a delivery, in seconds.
+    """
+    newer = [first for first, last in others if used is None or (first > used[0] and last > used[1])]
+    if not newer:
+        return None
+    return max(min(newer), used[1] if used else 0.0) + window

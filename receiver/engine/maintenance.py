@@ -1,13 +1,14 @@
-"""What must be done now and then: forgetting finished events."""
+"""What must be done now and then: forgetting finished events, clearing away downloads that nobody went on with."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from receiver.engine.clock import Clock, SystemClock
-from receiver.errors import StoreUnavailable
+from receiver.errors import AudioError, StoreUnavailable
 from receiver.store.database import Database
 from receiver.store.prune import prune
 
@@ -15,6 +16,11 @@ log = structlog.get_logger("receiver.maintenance")
 
 EVERY_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
+ABANDONED_SECONDS = 3 * DAY_SECONDS
+"""A partial download that was not touched for this long is abandoned: its run is dead, or was done elsewhere."""
+
+Sweep = Callable[[float], Awaitable[int]]
+"""Remove partial downloads not touched for so many seconds; how many."""
 
 
 async def prune_now(database: Database, before: float) -> int:
@@ -30,11 +36,12 @@ async def prune_now(database: Database, before: float) -> int:
 
 
 class Maintenance:
-    """Prunes once an hour, the first time soon after the start."""
+    """Does its chores once an hour, the first time soon after the start."""
 
-    def __init__(self, database: Database, retention_days: float, clock: Clock | None = None) -> None:
+    def __init__(self, database: Database, retention_days: float, sweep: Sweep, clock: Clock | None = None) -> None:
         self._database = database
         self._retention = retention_days * DAY_SECONDS
+        self._sweep = sweep
         self._clock = clock or SystemClock()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,4 +63,10 @@ class Maintenance:
                     log.info("events.pruned", events=removed)
             except StoreUnavailable as error:
                 log.error("events.not_pruned", detail=str(error))
+            try:
+                swept = await self._sweep(ABANDONED_SECONDS)
+                if swept:
+                    log.info("audio.swept", files=swept)
+            except AudioError as error:
+                log.error("audio.not_swept", detail=str(error))
             await self._clock.wait(asyncio.Event(), EVERY_SECONDS)

@@ -16,3 +16,8 @@ def event_id(now: float, random_bits: int) -> str:
     value |= 0b10 << 62
     value |= random_bits & (1 << 62) - 1
     return f"evt_{value:032x}"
+
+
+def first_id_at(seconds: float) -> str:
+    """What every id made before `seconds` (unix) sorts before, and every one made at or after it does not."""
+    return f"evt_{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"

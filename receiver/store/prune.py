@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, Select, delete, exists, func, select
 
-from receiver.store.schema import OPEN_STATES, RunState, events, runs
+from receiver.model.ids import first_id_at
+from receiver.store.schema import OPEN_STATES, EventStatus, RunState, events, runs
 
 BATCH = 500
 """Events removed in one transaction, so that the intake never waits long for the writer."""
@@ -29,10 +30,14 @@ def prune(connection: Connection, before: float) -> int:
     return len(ids)
 
 
-def _prunable(before: float):  # type: ignore[no-untyped-def]
+def _prunable(before: float) -> Select[tuple[str]]:
     of_event = runs.c.event_id == events.c.id
     is_open = exists().where(of_event, runs.c.state.in_(OPEN_STATES))
     recently_dead = exists().where(of_event, runs.c.state == RunState.DEAD, runs.c.finished_at >= before)
     return select(events.c.id).where(
-        events.c.received_at < before, events.c.status == "accepted", ~is_open, ~recently_dead
+        events.c.id < first_id_at(before),  # ids sort by time: the index finds the old ones
+        events.c.received_at < before,
+        events.c.status == EventStatus.ACCEPTED,
+        ~is_open,
+        ~recently_dead,
     )

@@ -33,7 +33,7 @@ from tests.acceptance.support import (
     until,
 )
 
-KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "16"))
+KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "13"))
 SEED = int(os.environ.get("TTS_ACCEPTANCE_SEED", "20261121"))
 CONNECTIONS = 6
 PER_SECOND = 150
@@ -305,7 +305,7 @@ def test_a_first_start_that_is_killed_does_not_spoil_the_store(site: Site, round
     site.wait_for_state(answer[1]["event"], "log", "succeeded")
 
 
-AUDIO_KILLS = max(5, KILLS // 3)
+AUDIO_KILLS = max(4, KILLS // 3)
 BIG = 36 * 1024 * 1024
 SMALL = 300_000
 

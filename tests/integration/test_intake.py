@@ -15,6 +15,11 @@ import pytest
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 from starlette.routing import Mount
+
+from receiver.cli.inspect import key_notes
+from receiver.store import views
+from receiver.store.database import Database
+from receiver.store.views import Filter
 from tests.integration.intake_support import (
     SECRET,
     UNAUTHORIZED,
@@ -26,11 +31,6 @@ from tests.integration.intake_support import (
     running,
     signature,
 )
-
-from receiver.cli.inspect import key_notes
-from receiver.store import views
-from receiver.store.database import Database
-from receiver.store.views import Filter
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""No bytes in headers or body produce a 5xx or an exception: the whole public side, with one receiver for all examples."""
+"""No bytes in headers or body produce a 5xx or an exception, asked of one whole receiver."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
 from tests.integration.intake_support import SECRET, UNAUTHORIZED, Running, configured, running, signature
 
 Lines = list[tuple[bytes, bytes]]
@@ -61,8 +62,8 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
 many = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 _NAMES = st.sampled_from(
-    [b"x-tts-signature", b"x-tts-event", b"x-tts-delivery-id", b"content-type", b"content-length", b"user-agent", b"host",
-     b"transfer-encoding", b"\xff"]
+    [b"x-tts-signature", b"x-tts-event", b"x-tts-delivery-id", b"content-type", b"content-length", b"user-agent",
+     b"host", b"transfer-encoding", b"\xff"]
 )  # fmt: skip
 _PIECES = st.sampled_from([b"t=", b"v1=", b",", str(int(time.time())).encode(), b"0" * 64, b"\x00", b"\xff", b"test"])
 _VALUES = st.one_of(st.binary(max_size=80), st.lists(_PIECES, max_size=8).map(b"".join))

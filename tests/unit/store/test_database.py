@@ -177,6 +177,30 @@ async def test_a_full_disk_is_an_outage_and_what_was_not_committed_is_not_there(
     assert len(ids(database.path)) == 4
 
 
+async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
+    template: Path, tmp_path: Path, delivery: Make
+) -> None:
+    """SQLite would go on writing into the moved file, which the next start would not see."""
+    path, elsewhere = tmp_path / "receiver.db", tmp_path / "elsewhere.db"
+    path.write_bytes(template.read_bytes())
+    seconds = iter(range(0, 1_000_000, 3600))
+    database = Database(path, monotonic=lambda: float(next(seconds)))
+    database.start()
+    await database.batch(inbox.accept, delivery("before"))
+    path.rename(elsewhere)
+    [failed] = await outcomes(database.batch(inbox.accept, delivery("gone")))
+    assert isinstance(failed, StoreUnavailable)
+    assert str(path) in str(failed)
+    path.write_bytes(template.read_bytes())
+    [failed] = await outcomes(database.batch(inbox.accept, delivery("replaced")))
+    assert isinstance(failed, StoreUnavailable)
+    assert ids(path) == set()
+    elsewhere.rename(path)
+    await database.batch(inbox.accept, delivery("after"))
+    await asyncio.to_thread(database.close)
+    assert len(ids(path)) == 2
+
+
 async def test_a_cancelled_wait_leaves_the_write_standing_and_the_count_right(
     database: Database, delivery: Make
 ) -> None:
@@ -234,5 +258,5 @@ async def test_an_address_names_a_file_from_the_base_folder(url: str, file: str 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "", "data/receiver.db", "://"])
 async def test_an_address_that_is_not_durable_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="names no file|database address"):
+    with pytest.raises(ValueError, match=r"names no file|database address"):
         sqlite_path(url, Path("/base"))
