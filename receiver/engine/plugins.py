@@ -80,7 +80,7 @@ def load_registry(settings: Settings) -> Registry:
         try:
             found, where = _find(name, table, dropped)
             bounded = found.bounded(table.attempts, table.timeout, table.concurrency)
-            active[name] = Active(bounded, _options(name, found, table.options), where)
+            active[name] = Active(bounded, check_options(name, found, table.options), where)
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
     if problems:
@@ -166,7 +166,12 @@ def _attribute(module: ModuleType, attribute: str, reference: str) -> Handler:
     raise PluginError(f"{reference} {what}")
 
 
-def _options(name: str, found: Handler, given: dict[str, Any]) -> Any:
+def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
+    """A handler's options, made from the keys of its table that are not ours; None for a handler without options.
+
+    Raises:
+        PluginError: a key is not known, or a value does not fit.
+    """
     if found.options is None:
         if given:
             raise PluginError(f"takes no options, but has {', '.join(sorted(given))}{_bounds_hint(given)}")

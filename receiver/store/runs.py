@@ -6,13 +6,15 @@ and touches nothing if somebody else has claimed the run since.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from receiver.store.schema import RunState, attempts, events, runs
+from receiver.store.schema import RunState, events, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,61 +119,62 @@ def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, A
 
 def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
     """Write results; False for each that came from an attempt which no longer holds its run."""
-    held = [_finish_run(connection, item) for item in finishes]
-    rows = [
-        {
-            "event_id": item.claim.event_id,
-            "handler": item.claim.handler,
-            "number": item.claim.attempt,
-            "started": item.claim.started,
-            "ended": item.ended,
-            "outcome": item.outcome,
-            "error": item.error,
-        }
-        for item, ours in zip(finishes, held, strict=True)
-        if ours
-    ]
-    if rows:
-        connection.execute(insert(attempts), rows)
-    return held
+    values: list[Any] = []
+    for item in finishes:
+        claim = item.claim
+        values += (
+            claim.event_id,
+            claim.handler,
+            claim.attempt,
+            item.owner,
+            item.state.value,
+            claim.due_at if item.due_at is None else item.due_at,
+            None if item.state is RunState.PENDING else item.ended,
+            item.forgiven,
+            None if item.result is None else json.dumps(item.result),
+            item.error,
+        )
+    written = connection.exec_driver_sql(_finish_statement(len(finishes)), tuple(values))
+    held = {tuple(row) for row in written}
+    ours = [(item.claim.event_id, item.claim.handler, item.claim.attempt) in held for item in finishes]
+    _insert_attempts(connection, [item for item, mine in zip(finishes, ours, strict=True) if mine])
+    return ours
 
 
-_FINISH = (
-    update(runs)
-    .where(
-        runs.c.event_id == bindparam("id_"),
-        runs.c.handler == bindparam("handler_"),
-        runs.c.attempt == bindparam("attempt_"),
-        runs.c.lease_owner == bindparam("owner_"),
-        runs.c.state == "running",
+@lru_cache(maxsize=512)
+def _finish_statement(rows: int) -> str:
+    """Every result in one statement: a statement a run would be most of the dispatcher's work."""
+    row = f"({', '.join('?' * 10)})"
+    return f"""
+        WITH done (event_id, handler, attempt, owner, state, due_at, finished_at, forgiven, result, error)
+        AS (VALUES {", ".join([row] * rows)})
+        UPDATE runs SET state = done.state, due_at = done.due_at, finished_at = done.finished_at,
+            forgiven = runs.forgiven + done.forgiven, result = done.result, error = done.error,
+            lease_owner = NULL, lease_until = NULL
+        FROM done
+        WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
+            AND runs.lease_owner = done.owner AND runs.state = 'running'
+        RETURNING event_id, handler, attempt
+    """  # noqa: S608 - placeholders only
+
+
+def _insert_attempts(connection: Connection, finishes: list[Finish]) -> None:
+    values: list[Any] = []
+    for item in finishes:
+        claim = item.claim
+        values += (
+            claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
+        )  # fmt: skip
+    if values:
+        connection.exec_driver_sql(_attempts_statement(len(finishes)), tuple(values))
+
+
+@lru_cache(maxsize=512)
+def _attempts_statement(rows: int) -> str:
+    return (
+        "INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error) VALUES "  # noqa: S608
+        + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
     )
-    .values(
-        state=bindparam("state_"),
-        lease_owner=None,
-        lease_until=None,
-        due_at=func.coalesce(bindparam("due_"), runs.c.due_at),
-        finished_at=bindparam("finished_"),
-        forgiven=runs.c.forgiven + bindparam("forgiven_"),
-        result=bindparam("result_", type_=runs.c.result.type),
-        error=bindparam("error_"),
-    )
-)
-
-
-def _finish_run(connection: Connection, item: Finish) -> bool:
-    values = {
-        "id_": item.claim.event_id,
-        "handler_": item.claim.handler,
-        "attempt_": item.claim.attempt,
-        "owner_": item.owner,
-        "state_": item.state,
-        "due_": item.due_at,
-        "finished_": None if item.state is RunState.PENDING else item.ended,
-        "forgiven_": item.forgiven,
-        "result_": item.result,
-        "error_": item.error,
-    }
-    return bool(connection.execute(_FINISH, values).rowcount == 1)
 
 
 def extend(

@@ -405,23 +405,23 @@ async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded
         assert all(before <= at <= time.time() for at in uses.values())
         recorded = await up.receiver.database.read(views.key_uses)
     source = settings.sources["aitts"]
-    now = time.time()
-    assert not any("can be retired" in note for note in key_notes("aitts", source, recorded, now))
-    later = now + 38 * 3600 + 60
-    old_note, new_note = key_notes("aitts", source, recorded, later)
-    assert "secret old" in old_note
+    window = source.spoken.retry_window_seconds
+    assert window == 38 * 3600
+    last = max(recorded["aitts", "old"][1], recorded["aitts", "new"][0])
+    old_note, new_note = key_notes("aitts", source, recorded, last + window - 60)
+    assert "secret old: last used" in old_note
+    assert not old_note.endswith("can be retired"), "a delivery signed with it may still be tried again"
+    old_note, new_note = key_notes("aitts", source, recorded, last + window + 60)
     assert old_note.endswith("can be retired")
     assert "retired" not in new_note
 
 
-async def test_a_new_secret_that_waits_for_its_first_use_is_not_said_to_be_ready_to_retire(tmp_path: Path) -> None:
+async def test_a_secret_that_is_alone_or_still_the_newest_in_use_cannot_be_retired(tmp_path: Path) -> None:
     secrets = [{"id": "in_use", "secret": "a-secret"}, {"id": "next", "secret": "b-secret"}]
     source = configured(tmp_path, source={"signing_secrets": secrets}).sources["aitts"]
     now = time.time()
-    in_use, waits = key_notes("aitts", source, {("aitts", "in_use"): (now - 90 * 86_400, now - 60)}, now)
-    assert "can be retired" not in in_use
-    assert "never used" in waits
-    assert "can be retired" not in waits
+    for uses in ({}, {("aitts", "in_use"): (now - 90 * 86_400, now - 80 * 86_400)}):
+        assert "retired" not in key_notes("aitts", source, uses, now)[0]
 
 
 async def test_the_use_of_a_key_is_recorded_also_if_the_first_try_was_not_stored(tmp_path: Path, lines: Lines) -> None:

@@ -7,7 +7,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.ids import event_id
+from receiver.model.ids import event_id, first_id_at
 
 _MILLISECONDS = st.integers(0, (1 << 48) - 1)
 _BITS = st.integers(0, (1 << 74) - 1)
@@ -28,6 +28,14 @@ def test_an_id_has_the_fields_of_a_uuid_version_7(milliseconds: int, bits: int) 
 def test_ids_sort_by_time_to_the_millisecond(early: int, later: int, bits: tuple[int, int]) -> None:
     if early < later:
         assert event_id((early + 0.5) / 1000, bits[0]) < event_id((later + 0.5) / 1000, bits[1])
+
+
+@given(milliseconds=_MILLISECONDS, bits=_BITS)
+def test_the_first_id_of_a_time_is_not_above_any_id_of_it_and_above_all_before(milliseconds: int, bits: int) -> None:
+    first = first_id_at((milliseconds + 0.5) / 1000)
+    assert first <= event_id((milliseconds + 0.5) / 1000, bits)
+    if milliseconds:
+        assert event_id((milliseconds - 0.5) / 1000, bits) < first
 
 
 @given(bits=st.integers(0, 1 << 200))

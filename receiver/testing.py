@@ -1,0 +1,274 @@
+"""Test a handler in three lines: make an event, run the handler once, look at how the attempt ended.
+
+```python
+from receiver.testing import completed, run_handler, wav
+
+def test_it_publishes_the_episode():
+    outcome = run_handler(publish_episode, completed(metadata={"episode": 7}), audio=wav(seconds=2))
+    assert outcome.state == "succeeded" and outcome.result == {"episode": 7}
+```
+
+The handler runs as it does in the receiver: an async one on a loop of its own, a plain one in a thread, options checked
+as those of its `[handlers.NAME]` table, the outcome decided by the same code. Nothing is stored, fetched or waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import io
+import tempfile
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import httpx
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from receiver.engine.context import Artifact, Context
+from receiver.engine.handler import Handler
+from receiver.engine.plugins import check_options
+from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.errors import AudioRefused, Reject
+from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
+from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.outbound.folder import LocalFolder
+from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff
+from receiver.settings import HandlerSettings
+from receiver.store.artifacts import ArtifactRow
+
+__all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler", "wav"]
+
+RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+"""When events made here were received, unless said otherwise."""
+
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerOutcome:
+    """How one attempt ended, and what it means for the run.
+
+    Attributes:
+        state: `succeeded`; `retry`: there would be another attempt; `dead`: rejected, or the attempts are used up.
+        result: what the handler returned, as the JSON values that are kept with the run.
+        error: the exception that ended the attempt; a `TimeoutError` where it was not done in time; None on success.
+        retry_after: seconds until the next attempt at least, as `RetryLater` asked for; None where backoff alone
+            decides, or there is no next attempt.
+        logs: the lines written with `ctx.log`, each a mapping with `level`, `message` and the line's fields.
+    """
+
+    state: Literal["succeeded", "retry", "dead"]
+    result: Any = None
+    error: Exception | None = None
+    retry_after: float | None = None
+    logs: tuple[Mapping[str, Any], ...] = ()
+
+
+def make_event(
+    type: str,
+    job_id: str | None = "job-1",
+    *,
+    source: str = "test",
+    origin: Origin = Origin.WEBHOOK,
+    received_at: datetime = RECEIVED_AT,
+    payload: Mapping[str, Any] | None = None,
+) -> Event:
+    """An event as a handler is given it. The same arguments make the same event, its id included.
+
+    Args:
+        type: the event word: `job.completed` makes a `JobCompleted`, `job.failed` a `JobFailed`, `test` a `TestEvent`,
+            any other an `OtherEvent`.
+        job_id: the provider's job id; None for an event that names no job.
+        source: the configured source's name.
+        received_at: with its time zone.
+        payload: the event's own data, as `event.payload` has it.
+    """
+    return build_event(
+        id="evt_" + hashlib.sha256(f"{source}\n{type}\n{job_id}".encode()).hexdigest()[:32],
+        source=source,
+        type=type,
+        job_id=job_id,
+        origin=origin,
+        received_at=received_at.timestamp(),
+        payload=dict(payload or {}),
+    )
+
+
+def completed(job_id: str = "job-1", **payload: Any) -> JobCompleted:
+    """A completed job; keywords go into its payload, as in `completed(metadata={"episode": 7}, chars_charged=42)`."""
+    return cast("JobCompleted", make_event(COMPLETED, job_id, payload={"status": "completed", **payload}))
+
+
+def failed(job_id: str = "job-1", *, code: str = "GENERATION_FAILED", message: str = "", **payload: Any) -> JobFailed:
+    """A failed job with the provider's code and words; other keywords go into its payload."""
+    error = {"code": code, "message": message}
+    return cast("JobFailed", make_event(FAILED, job_id, payload={"status": "failed", "error": error, **payload}))
+
+
+def wav(seconds: float = 1.0, sample_rate: int = 24_000) -> bytes:
+    """A real WAV file of silence: mono, 16 bits, `sample_rate` in Hz."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(bytes(2 * int(seconds * sample_rate)))
+    return out.getvalue()
+
+
+def run_handler(
+    handler: Handler,
+    event: Event,
+    *,
+    audio: bytes | Path | Exception | None = None,
+    options: Mapping[str, Any] | None = None,
+    attempt: int = 1,
+    http: httpx.AsyncBaseTransport | None = None,
+) -> HandlerOutcome:
+    """Run one attempt of a handler and say how it ended.
+
+    A plain function, also for tests that are async themselves: the handler has a loop and a thread of its own.
+
+    Args:
+        handler: what `@handler(on=…)` made.
+        event: from `completed`, `failed` or `make_event`.
+        audio: what `ctx.audio()` gives: an audio file's bytes (`wav()` makes some), or its path; format, duration and
+            digest are told from the file itself. Bytes lie in a folder that is gone afterwards, a path stays as it is.
+            An exception is raised by `ctx.audio()`: `AudioGone("…")`. Without any, `ctx.audio()` is refused.
+        options: the keys of the handler's `[handlers.NAME]` table, bounds such as `attempts` included.
+        attempt: which attempt this is, from 1; the last one that fails is `dead`.
+        http: what `ctx.http` talks to, such as `httpx.MockTransport(answer)`; None for the network, as in the receiver.
+
+    Raises:
+        PluginError: the options do not fit, in the words that the receiver's start has for it.
+        ValueError: the handler does not subscribe to the event, or `audio` is no audio that the receiver knows.
+    """
+    if not handler.wants(event.type):
+        raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}: it would not be run.")
+    table = HandlerSettings(**(options or {}))
+    checked = check_options(handler.name, handler, table.options)
+    bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
+    lines: list[Mapping[str, Any]] = []
+    with _artifact(event, audio) as get_audio, _handler_loop() as handlers:
+        client = httpx.AsyncClient(timeout=30, transport=http)
+
+        async def fetch() -> Artifact:
+            return get_audio()
+
+        context: Context[Any] = Context(
+            handler=bounded.name,
+            attempt=attempt,
+            idempotency_key=f"{event.id}:{bounded.name}",
+            options=checked,
+            log=_log_into(lines).bind(
+                source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
+            ),
+            _http=lambda: client,
+            _audio=fetch,
+            _loop=handlers.loop,
+        )
+        try:
+            outcome = _execute(handlers, bounded, event, context)
+        finally:
+            handlers.submit(client.aclose()).result(STOP_SECONDS)
+    return _decide(outcome, bounded, attempt, tuple(lines))
+
+
+def _execute(handlers: HandlerLoop, handler: Handler, event: Event, context: Context[Any]) -> Outcome:
+    future = handlers.submit(handlers.execute(handler, event, context))
+    try:
+        return future.result(handler.timeout)
+    except TimeoutError:
+        future.cancel()
+        return Outcome("timeout", error=TimeoutError(f"not done after {handler.timeout:g} s"))
+
+
+def _decide(outcome: Outcome, handler: Handler, attempt: int, logs: tuple[Mapping[str, Any], ...]) -> HandlerOutcome:
+    if outcome.word == "succeeded":
+        return HandlerOutcome(state="succeeded", result=outcome.result, logs=logs)
+    wait = wait_seconds(RetryPolicy(handler.attempts), attempt, 0.0, told=outcome.after)
+    if outcome.word == "rejected" or wait is None:
+        return HandlerOutcome(state="dead", error=outcome.error, logs=logs)
+    return HandlerOutcome(state="retry", error=outcome.error, retry_after=outcome.after or None, logs=logs)
+
+
+@contextmanager
+def _handler_loop() -> Iterator[HandlerLoop]:
+    handlers = HandlerLoop(asyncio.new_event_loop)
+    handlers.start()
+    try:
+        yield handlers
+    finally:
+        handlers.stop(STOP_SECONDS)
+
+
+@contextmanager
+def _artifact(event: Event, audio: bytes | Path | Exception | None) -> Iterator[Callable[[], Artifact]]:
+    """What answers `ctx.audio()`, as long as the attempt lasts."""
+
+    def refuse(error: Exception) -> Callable[[], Artifact]:
+        def get() -> Artifact:
+            raise error
+
+        return get
+
+    if not isinstance(event, JobCompleted):
+        yield refuse(Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio"))
+    elif audio is None:
+        yield refuse(AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio"))
+    elif isinstance(audio, Exception):
+        yield refuse(audio)
+    elif isinstance(audio, Path):
+        found = _of_file(event, audio.absolute())
+        yield lambda: found
+    else:
+        with tempfile.TemporaryDirectory(prefix="tts-receiver-test-") as folder:
+            kind = sniff(audio[:SNIFF_BYTES])
+            path = Path(folder).resolve() / f"{event.job_id.replace('/', '_')}.{kind.extension if kind else 'bin'}"
+            path.write_bytes(audio)
+            made = _of_file(event, path)
+            yield lambda: made
+
+
+def _of_file(event: Event, path: Path) -> Artifact:
+    with path.open("rb") as file:
+        kind = sniff(file.read(SNIFF_BYTES))
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if kind is None:
+        raise ValueError("audio= is no audio that the receiver knows; wav() makes some, and audio=AudioError(…) fails.")
+    row = ArtifactRow(
+        event_id=event.id,
+        n=0,
+        address=str(path),
+        bytes=path.stat().st_size,
+        sha256=sha256,
+        content_type=kind.content_type,
+        format=kind.word,
+        fetched_at=event.received_at.timestamp(),
+        fetch_seconds=0.0,
+        **dataclasses.asdict(read_facts(path)),
+    )
+    return Artifact.of(row, path, lambda: LocalFolder(path.parent).stream(row.address))
+
+
+def _log_into(lines: list[Mapping[str, Any]]) -> structlog.typing.FilteringBoundLogger:
+    def keep(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        fields = dict(line)
+        written = {"level": method, "message": fields.pop("event", "")}
+        if "event_id" in fields:  # the same names as in the log itself
+            written["event"] = fields.pop("event_id")
+        lines.append(written | fields)
+        raise structlog.DropEvent
+
+    return cast(
+        "structlog.typing.FilteringBoundLogger",
+        structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger(0)),
+    )
