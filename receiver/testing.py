@@ -21,7 +21,7 @@ import io
 import tempfile
 import wave
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,7 +157,12 @@ def run_handler(
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
     with _artifact(event, audio) as get_audio, _handler_loop() as handlers:
-        client = httpx.AsyncClient(timeout=30, transport=http)
+        clients: list[httpx.AsyncClient] = []
+
+        def client() -> httpx.AsyncClient:
+            if not clients:
+                clients.append(httpx.AsyncClient(timeout=30, transport=http))
+            return clients[0]
 
         async def fetch() -> Artifact:
             return get_audio()
@@ -170,14 +175,16 @@ def run_handler(
             log=_log_into(lines).bind(
                 source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
             ),
-            _http=lambda: client,
+            _http=client,
             _audio=fetch,
             _loop=handlers.loop,
         )
         try:
             outcome = _execute(handlers, bounded, event, context)
         finally:
-            handlers.submit(client.aclose()).result(STOP_SECONDS)
+            for opened in clients:
+                with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
+                    handlers.submit(opened.aclose()).result(STOP_SECONDS)
     return _decide(outcome, bounded, attempt, tuple(lines))
 
 
@@ -260,7 +267,7 @@ def _of_file(event: Event, path: Path) -> Artifact:
 
 
 def _log_into(lines: list[Mapping[str, Any]]) -> structlog.typing.FilteringBoundLogger:
-    def keep(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    def keep(_: WrappedLogger, method: str, line: EventDict) -> EventDict:
         fields = dict(line)
         written = {"level": method, "message": fields.pop("event", "")}
         if "event_id" in fields:  # the same names as in the log itself

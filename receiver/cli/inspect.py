@@ -121,14 +121,15 @@ def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
 def retirable_at(used: tuple[float, float] | None, others: list[tuple[float, float]], window: float) -> float | None:
     """When a signing secret is safe to remove, unix seconds; None while no newer one is in use.
 
-    Every delivery that was signed with it has then outlived the provider's retries.
+    Every delivery that was signed with it has then outlived the provider's retries. One that was never used may be the
+    next one: nothing is said of it.
 
     Args:
         used: when it was first and last used.
         others: the same of the source's other secrets.
         window: how long the provider retries a delivery, in seconds.
     """
-    newer = [first for first, last in others if used is None or (first > used[0] and last > used[1])]
-    if not newer:
+    if used is None:
         return None
-    return max(min(newer), used[1] if used else 0.0) + window
+    newer = [first for first, last in others if first > used[0] and last > used[1]]
+    return max(min(newer), used[1]) + window if newer else None

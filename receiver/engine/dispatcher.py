@@ -250,8 +250,12 @@ class Dispatcher:
     def _describe(self, error: BaseException | None) -> str:
         if error is None:
             return ""
-        text = str(error) if isinstance(error, ReceiverError) else f"{type(error).__name__}: {error}"
-        return self._redact(text)[:LONGEST_ERROR]
+        try:
+            text = str(error) if isinstance(error, ReceiverError) else f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
+            text = type(error).__name__
+        # No store takes an unpaired surrogate, which a file's name can bring in.
+        return self._redact(text.encode(errors="backslashreplace").decode())[:LONGEST_ERROR]
 
     async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> None:
         """Write a result; while the store is down, keep it and try again as long as the run is ours."""

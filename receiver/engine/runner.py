@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pydantic_core
+import structlog
 
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
@@ -23,6 +24,9 @@ from receiver.errors import Reject, RetryLater
 from receiver.model.event import Event
 
 T = TypeVar("T")
+
+log = structlog.get_logger("receiver.handlers")
+
 MOST_RESULT_BYTES = 65_536
 
 
@@ -72,7 +76,13 @@ class HandlerLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit) as error:  # from a task that a handler made; the others go on
+                log.warning("handler.exits", error=f"{type(error).__name__}: {error}")
+            else:
+                return
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there, from any thread."""
@@ -114,6 +124,12 @@ class HandlerLoop:
             return Outcome("retry_later", error=error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and nobody else's
             return Outcome("failed", error=error)
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling():
+                raise  # we were asked to end it
+            return Outcome("failed", error=RuntimeError("CancelledError: what it waited for was cancelled"))
+        except (KeyboardInterrupt, SystemExit) as caught:  # these would end the loop, and every handler with it
+            return Outcome("failed", error=RuntimeError(f"{type(caught).__name__}: {caught}"))
 
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Any:
         done: asyncio.Future[Any] = self.loop.create_future()
@@ -151,6 +167,10 @@ def _json(result: Any) -> Any:
     """The result as JSON values, bounded: what a handler returned must not undo what it did."""
     if result is None:
         return None
-    value = pydantic_core.to_jsonable_python(result, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
-    size = len(pydantic_core.to_json(value))
-    return value if size <= MOST_RESULT_BYTES else {"truncated": True, "bytes": size}
+    try:
+        text = pydantic_core.to_json(result, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
+        if len(text) > MOST_RESULT_BYTES:
+            return {"truncated": True, "bytes": len(text)}
+        return pydantic_core.from_json(text)
+    except Exception as error:  # noqa: BLE001 - it holds itself, or is no text, or its repr raises
+        return {"not_json": type(result).__name__, "reason": type(error).__name__}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from receiver.errors import AudioError, NotFound
 from receiver.outbound.stored import PIECE, Stored
-from receiver.outbound.threads import in_thread
+from receiver.outbound.threads import in_thread, opened
 
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
@@ -72,21 +72,16 @@ class LocalFolder:
         """See `Storage.stream`."""
         path = self.path_of(address)
         try:
-            file = await in_thread(path.open, "rb", 0)
+            async with opened(path) as file:
+                file.seek(start)
+                left = (1 << 63) if end is None else end - start
+                while left > 0 and (piece := await in_thread(file.read, min(PIECE, left))):
+                    left -= len(piece)
+                    yield piece
         except FileNotFoundError:
             raise NotFound(f"There is no file {path}.") from None
         except OSError as error:
             raise AudioError(f"{path} cannot be read: {error.strerror}.", reason="storage_failed") from error
-        try:
-            file.seek(start)
-            left = (1 << 63) if end is None else end - start
-            while left > 0 and (piece := await in_thread(file.read, min(PIECE, left))):
-                left -= len(piece)
-                yield piece
-        except OSError as error:
-            raise AudioError(f"{path} cannot be read: {error.strerror}.", reason="storage_failed") from error
-        finally:
-            file.close()
 
     async def size(self, address: str) -> int | None:
         """See `Storage.size`."""

@@ -17,7 +17,7 @@ from obstore.store import from_url
 
 from receiver.errors import AudioError, NotFound
 from receiver.outbound.stored import PIECE, Stored
-from receiver.outbound.threads import in_thread
+from receiver.outbound.threads import in_thread, opened
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -122,12 +122,9 @@ class ObjectStorage:
 
 
 async def _pieces(part: Path) -> AsyncIterator[bytes]:
-    file = await in_thread(part.open, "rb", 0)
-    try:
+    async with opened(part) as file:
         while piece := await in_thread(file.read, PIECE):
             yield piece
-    finally:
-        file.close()
 
 
 def _words(error: Exception) -> str:

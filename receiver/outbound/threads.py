@@ -7,7 +7,10 @@ its lock given up, under a write that is still going on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from io import FileIO
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -28,3 +31,19 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             task.exception()  # looked at, so that asyncio does not report it as forgotten; the cancellation wins
         raise cancelled
     return task.result()
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[FileIO]:
+    """A file opened for reading, unbuffered, in a worker thread; closed also where the opening itself is cancelled.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    files: list[FileIO] = []
+    try:
+        await in_thread(lambda: files.append(path.open("rb", buffering=0)))
+        yield files[0]
+    finally:
+        for file in files:
+            file.close()

@@ -19,7 +19,7 @@ import structlog
 
 from receiver.errors import AudioError
 from receiver.outbound.client import Reply
-from receiver.outbound.threads import in_thread
+from receiver.outbound.threads import in_thread, opened
 
 logger = structlog.get_logger(__name__)
 
@@ -77,16 +77,13 @@ async def check(path: Path, expected: Published) -> str:
         AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
         OSError: the file cannot be read.
     """
-    file = await in_thread(path.open, "rb", 0)
-    try:
+    async with opened(path) as file:
         sha256 = hashlib.sha256()
         md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
         crc32c = google_crc32c.Checksum() if expected.crc32c else None  # type: ignore[no-untyped-call]
         sums = [one for one in (sha256, md5, crc32c) if one is not None]
         while await in_thread(_hash_stretch, file, sums):
             pass
-    finally:
-        file.close()
     for name, made, wanted in (("CRC32C", crc32c, expected.crc32c), ("MD5", md5, expected.md5)):
         if made is not None and made.digest().hex() != wanted:
             raise AudioError(

@@ -144,7 +144,9 @@ class Database:
             with self._writer_engine.begin() as connection:
                 return function(connection, *args)
         except exc.DBAPIError as error:
-            raise _unavailable(error) from error
+            if _is_outage(error):
+                raise _unavailable(error) from error
+            raise
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` against a snapshot, in this thread.

@@ -119,26 +119,38 @@ def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, A
 
 def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
     """Write results; False for each that came from an attempt which no longer holds its run."""
+    held = [False] * len(finishes)
+    left = list(range(len(finishes)))
+    while left:
+        # Two results of one attempt (its own, and that it crashed) must not meet in one statement.
+        turn = {_attempt_key(finishes[index].claim): index for index in reversed(left)}
+        for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
+            held[turn[key]] = True
+        left = [index for index in left if index not in turn.values()]
+    _insert_attempts(connection, [item for item, ours in zip(finishes, held, strict=True) if ours])
+    return held
+
+
+def _attempt_key(claim: Claim) -> tuple[str, str, int]:
+    return claim.event_id, claim.handler, claim.attempt
+
+
+def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tuple[str, str, int]]:
+    """Write these results, no two of one attempt; the (event, handler, attempt) of those that held their run."""
     values: list[Any] = []
     for item in finishes:
-        claim = item.claim
         values += (
-            claim.event_id,
-            claim.handler,
-            claim.attempt,
+            *_attempt_key(item.claim),
             item.owner,
             item.state.value,
-            claim.due_at if item.due_at is None else item.due_at,
+            item.claim.due_at if item.due_at is None else item.due_at,
             None if item.state is RunState.PENDING else item.ended,
             item.forgiven,
             None if item.result is None else json.dumps(item.result),
             item.error,
         )
     written = connection.exec_driver_sql(_finish_statement(len(finishes)), tuple(values))
-    held = {tuple(row) for row in written}
-    ours = [(item.claim.event_id, item.claim.handler, item.claim.attempt) in held for item in finishes]
-    _insert_attempts(connection, [item for item, mine in zip(finishes, ours, strict=True) if mine])
-    return ours
+    return [(event_id, handler, attempt) for event_id, handler, attempt in written]
 
 
 @lru_cache(maxsize=512)

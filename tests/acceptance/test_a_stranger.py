@@ -495,10 +495,14 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
         site.wait_for_state(event, "picky", "dead")
         site.wait_for_state(event, "log", "succeeded")
     assert server.stop() == 0
+    then = time.time() - 40 * 86_400
+    aged = {event: f"evt_{int(then * 1000):012x}{event[16:]}" for event in (old, dead)}
     with closing(sqlite3.connect(site.store)) as connection, connection:
-        then = time.time() - 40 * 86_400
-        connection.execute("UPDATE events SET received_at = ? WHERE id IN (?, ?)", (then, old, dead))
-        connection.execute("UPDATE runs SET finished_at = ? WHERE event_id = ?", (then, old))
+        for event, id in aged.items():  # an id begins with its time
+            connection.execute("UPDATE events SET id = ?, received_at = ? WHERE id = ?", (id, then, event))
+            for table in ("runs", "attempts"):
+                connection.execute(f"UPDATE {table} SET event_id = ? WHERE event_id = ?", (id, event))
+        connection.execute("UPDATE runs SET finished_at = ? WHERE event_id = ?", (then, aged[old]))
 
     asked = site.command("prune")
     assert asked.returncode == 2
@@ -507,8 +511,8 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     done = site.command("prune", "--yes")
     assert done.returncode == 0
     assert "1 events are forgotten." in done.stdout
-    assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, dead}
-    assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", old) == []
+    assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
+    assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2
 
 

@@ -1,0 +1,391 @@
+"""A dispatcher with everything real but the time: store, handlers' loop and threads; the test moves the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+
+from receiver.app import Receiver
+from receiver.engine.context import Artifact, Context
+from receiver.engine.dispatcher import Bounds, Dispatcher
+from receiver.engine.handler import Handler
+from receiver.engine.plugins import Active, Registry
+from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.metrics import Metrics
+from receiver.model.delivery import Delivery
+from receiver.model.event import Event
+from receiver.model.redact import Redactor
+from receiver.model.retry import RetryPolicy
+from receiver.settings import Settings
+from receiver.store import inbox
+from receiver.store.database import Database
+from receiver.store.migrate import migrate
+from receiver.store.runs import Claim
+from tests.integration.intake_support import Running
+
+NOW = 1_700_000_000.0
+LEASE = 30.0
+HEARTBEAT = LEASE / 3
+SECRET = "an-api-key-0123456789"
+PATIENCE = 10.0
+"""Seconds after which a test that waits for something has failed."""
+
+
+class Signal:
+    """Wakes the test's loop whenever something happened anywhere; a test waits for what it wants to see."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._next = asyncio.Event()
+
+    def notify(self) -> None:
+        """Something happened; from any thread."""
+        self._loop.call_soon_threadsafe(self._raise)
+
+    def _raise(self) -> None:
+        current, self._next = self._next, asyncio.Event()
+        current.set()
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        """Return once `predicate()` is true; looked at after everything that happens."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                following = self._next
+                if predicate():
+                    return
+                await following.wait()
+
+
+class ManualClock:
+    """Time stands still until the test moves it."""
+
+    def __init__(self, signal: Signal, now: float = NOW) -> None:
+        self._signal = signal
+        self._now = now
+        self._waiting: list[tuple[float, asyncio.Event]] = []
+        self.waits: Counter[int] = Counter()
+
+    def now(self) -> float:
+        return self._now
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        self.waits[id(wake)] += 1
+        self._signal.notify()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        passed = asyncio.Event()
+        entry = (self._now + seconds, passed)
+        self._waiting.append(entry)
+        tasks = [asyncio.ensure_future(wake.wait()), asyncio.ensure_future(passed.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting.remove(entry)
+            for task in tasks:
+                task.cancel()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock; whoever waits until then goes on."""
+        self._now += seconds
+        for until, passed in self._waiting:
+            if until <= self._now:
+                passed.set()
+
+
+class Gate:
+    """Where handlers wait until the test lets them go; counts who is inside."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self.entered = self.inside = self.peak = self.cancelled = 0
+
+    async def hold(self) -> None:
+        """For async handlers."""
+        with self._count():
+            mine = asyncio.Event()
+            with self._lock:
+                self._waiting.append((asyncio.get_running_loop(), mine))
+                if self._open.is_set():
+                    mine.set()
+            try:
+                await mine.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+    def block(self) -> None:
+        """For plain handlers, and for those that block the loop."""
+        with self._count():
+            assert self._open.wait(PATIENCE)
+
+    def open(self) -> None:
+        """Let everybody go, now and later."""
+        with self._lock:
+            self._open.set()
+            waiting, self._waiting = self._waiting, []
+        for loop, event in waiting:
+            loop.call_soon_threadsafe(event.set)
+
+    @contextmanager
+    def _count(self) -> Iterator[None]:
+        with self._lock:
+            self.entered += 1
+            self.inside += 1
+            self.peak = max(self.peak, self.inside)
+        self._signal.notify()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.inside -= 1
+            self._signal.notify()
+
+
+@cache
+def _template() -> bytes:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        database = Database(folder / "receiver.db")
+        migrate(database)
+        database.close()
+        return (folder / "receiver.db").read_bytes()
+    finally:
+        shutil.rmtree(folder)
+
+
+def fresh_store(path: Path) -> Path:
+    """An empty store at the newest schema."""
+    path.write_bytes(_template())
+    return path
+
+
+def registry(*handlers: Handler, options: Any = None) -> Registry:
+    """These handlers, active."""
+    return Registry({found.name: Active(found, options, "here") for found in handlers})
+
+
+def query(path: Path, statement: str, *values: Any) -> list[dict[str, Any]]:
+    """Rows that another process would see."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute(statement, values)]
+    finally:
+        connection.close()
+
+
+def execute(path: Path, statement: str, *values: Any) -> None:
+    """What another process might do."""
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            connection.execute(statement, values)
+    finally:
+        connection.close()
+
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Engine:
+    """One process's dispatcher, and what a test sees and does around it."""
+
+    path: Path
+    signal: Signal
+    clock: ManualClock
+    database: Database
+    metrics: Metrics
+    handlers: HandlerLoop
+    dispatcher: Dispatcher
+    registry: Registry
+    stopped: bool = field(default=False)
+
+    def add(self, *jobs: str, type: str = "job.completed", handlers: tuple[str, ...] | None = None) -> list[str]:
+        """Store events as the intake does, without telling the dispatcher; their ids."""
+        deliveries = [
+            Delivery(
+                event_id=f"evt_{next(_numbers):032x}",
+                source="aitts",
+                type=type,
+                key=job,
+                job_id=job,
+                origin="webhook",
+                payload="{}",
+                body=b"{}",
+                headers="[]",
+                key_id=None,
+                skew=0.0,
+                received_at=self.clock.now(),
+                handlers=self.registry.names_for(type) if handlers is None else handlers,
+            )
+            for job in jobs
+        ]
+        return [receipt.event_id for receipt in self.database.transact(inbox.accept, deliveries)]
+
+    def new(self, *jobs: str, **kwargs: Any) -> list[str]:
+        """New events, as when the intake has committed them."""
+        ids = self.add(*jobs, **kwargs)
+        self.dispatcher.wake()
+        return ids
+
+    def runs(self, **which: str) -> list[dict[str, Any]]:
+        """Rows of runs, oldest event first, JSON read."""
+        rows = query(self.path, "SELECT * FROM runs ORDER BY event_id, handler")
+        for row in rows:
+            row["result"] = json.loads(row["result"]) if row["result"] is not None else None
+        return [row for row in rows if all(row[name] == value for name, value in which.items())]
+
+    def run(self, **which: str) -> dict[str, Any]:
+        """The one run."""
+        [row] = self.runs(**which)
+        return row
+
+    def states(self) -> Counter[str]:
+        """How many runs are in which state."""
+        return Counter(row["state"] for row in self.runs())
+
+    def attempts(self) -> list[tuple[int, str]]:
+        """Number and outcome of every attempt that ended."""
+        rows = query(self.path, "SELECT number, outcome FROM attempts ORDER BY event_id, handler, number")
+        return [(row["number"], row["outcome"]) for row in rows]
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        """Return once it is true."""
+        await self.signal.until(predicate)
+
+    async def until_state(self, state: str, count: int = 1) -> None:
+        """Return once so many runs are in this state."""
+        await self.until(lambda: self.states()[state] >= count)
+
+    async def look(self) -> None:
+        """Have the dispatcher look for due runs, and return when it has started what it found."""
+        for _ in range(2):  # a first look may have begun before
+            before = self._looks
+            self.dispatcher.wake()
+            await self.until(lambda before=before: self._looks > before)
+
+    @property
+    def _looks(self) -> int:
+        return self.clock.waits[id(self.dispatcher._wake)]
+
+    def metric(self, line: str) -> float:
+        """The value of a metric's line, such as `tts_receiver_runs_total{handler="a",outcome="failed"}`; 0 if absent."""
+        return metric(self.metrics, line)
+
+    async def stop(self) -> None:
+        """End the dispatcher; handlers that still run are given back at once."""
+        if not self.stopped:
+            self.stopped = True
+            self.dispatcher.hurry()
+            await self.dispatcher.stop()
+
+
+def metric(metrics: Metrics, line: str) -> float:
+    """The value of a metric's line; 0 if it is absent."""
+    for text in metrics.render().decode().splitlines():
+        if text.startswith(f"{line} "):
+            return float(text.rpartition(" ")[2])
+    return 0.0
+
+
+@asynccontextmanager
+async def engine(
+    path: Path,
+    *handlers: Handler,
+    signal: Signal | None = None,
+    clock: ManualClock | None = None,
+    owner: str = "me",
+    bounds: Bounds | None = None,
+    backoff: RetryPolicy | None = None,
+    dice: float = 0.0,
+    start: bool = True,
+) -> AsyncIterator[Engine]:
+    """A dispatcher over the store at `path`, which is made if it is not there."""
+    if not path.exists():
+        fresh_store(path)
+    signal = signal or Signal()
+    clock = clock or ManualClock(signal)
+    database = Database(path)
+    database.start()
+    metrics = Metrics()
+    active = registry(*handlers)
+    loop = HandlerLoop(asyncio.new_event_loop, metrics.abandoned.inc)
+    loop.start()
+    http: list[httpx.AsyncClient] = []
+
+    async def no_audio() -> Artifact:
+        raise AssertionError("no handler here asks for audio")
+
+    def call(name: str, event: Event, claim: Claim) -> Any:
+        context: Context[Any] = Context(
+            handler=name,
+            attempt=claim.counted,
+            idempotency_key=f"{claim.event_id}:{name}",
+            options=active[name].options,
+            log=structlog.get_logger("handler").bind(handler=name),
+            _http=lambda: http[0],
+            _audio=no_audio,
+            _loop=loop.loop,
+        )
+
+        async def told() -> Outcome:
+            try:
+                return await loop.execute(active[name].handler, event, context)
+            finally:
+                signal.notify()
+
+        return loop.submit(told())
+
+    dispatcher = Dispatcher(
+        database,
+        active,
+        call,
+        owner=owner,
+        bounds=bounds or Bounds(lease_seconds=LEASE),
+        metrics=metrics,
+        redact=Redactor([SECRET]),
+        backoff=backoff,
+        clock=clock,
+        dice=lambda: dice,
+    )
+    made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active)
+    if start:
+        dispatcher.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+        await asyncio.to_thread(loop.stop, PATIENCE)
+        await asyncio.to_thread(database.close)
+
+
+@asynccontextmanager
+async def receiving(settings: Settings, *handlers: Handler) -> AsyncIterator[Running]:
+    """A whole receiver with these handlers, and a provider's client."""
+    receiver = Receiver(settings, registry(*handlers) if handlers else None)
+    transport = httpx.ASGITransport(app=receiver.public)
+    async with (
+        receiver.public.router.lifespan_context(receiver.public),
+        httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
+    ):
+        yield Running(receiver, client)
