@@ -27,7 +27,7 @@ def delivery(job: str, secret: str, t: int, host: str, path: str) -> bytes:
             "data": {
                 "job_id": job,
                 "status": "completed",
-                "audio_url": f"https://storage.example/audio/{job}.wav?X-Goog-Expires=86400&X-Goog-Signature={'0a' * 64}",
+                "audio_url": f"https://storage.example/{job}.wav?X-Goog-Expires=86400&X-Goog-Signature={'0a' * 64}",
                 "audio_url_expires_at": "2026-11-22T09:00:00.000Z",
                 "audio_endpoint": f"/api/v1/tts/{job}/audio",
                 "chars_charged": 412,

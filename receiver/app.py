@@ -47,8 +47,8 @@ from receiver.store.database import Database, sqlite_path
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
-from receiver.web.health import health_routes, metrics_route
 from receiver.web.body import Deadline
+from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
 
 log = structlog.get_logger("receiver")
@@ -89,7 +89,7 @@ def open_audio(settings: Settings) -> Storage:
 
 
 def spool_folder(settings: Settings, storage: Storage) -> Path:
-    """Where unfinished files lie: inside a local audio folder, so that a rename publishes them; else beside the store."""
+    """Where unfinished files lie: in a local audio folder, so that a rename publishes them; else beside the store."""
     folder = storage.folder
     if folder is None:
         path = sqlite_path(settings.store.url, settings.base)
@@ -260,7 +260,12 @@ class Receiver:
             if scheme is None:
                 continue
             about = IntakeSource(
-                name, source.spoken, SCHEMES[scheme], source.keys(), source.tolerance_seconds, source.stale == "reject"
+                name,
+                source.spoken,
+                SCHEMES[scheme],
+                source.signing_keys(),
+                source.tolerance_seconds,
+                source.stale == "reject",
             )
             intakes[settings.webhook_path(name)] = Intake(about, context)
 

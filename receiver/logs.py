@@ -82,7 +82,7 @@ def configure(
 
 
 class GatheringStream(io.TextIOBase):
-    """Gathers lines for up to `GATHER_SECONDS` and writes them in one go: a system call a line is a tenth of the intake.
+    """Gathers lines for up to `GATHER_SECONDS` and writes them in one go: a system call a line costs the intake a tenth.
 
     A warning or worse is written at once, with all before it. Thread-safe.
     """

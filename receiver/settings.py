@@ -184,7 +184,7 @@ class Source(Table):
             raise ValueError("base_url: must be an absolute http(s) address without credentials")
         if address[0] != "https" and not self.allow_private_addresses:
             raise ValueError("base_url: must be https, or allow_private_addresses = true for a service on your network")
-        self.keys()
+        self.signing_keys()
         return self
 
     @property
@@ -197,7 +197,7 @@ class Source(Table):
         """The service's base address."""
         return (self.base_url or PROVIDERS[self.provider].base_url).rstrip("/")
 
-    def keys(self) -> tuple[Key, ...]:
+    def signing_keys(self) -> tuple[Key, ...]:
         """The signing secrets, ready to use.
 
         Raises:

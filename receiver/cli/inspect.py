@@ -73,7 +73,7 @@ def list_sources(config: Config = None, json: Json = False) -> None:
     for name, source in settings.sources.items():
         keys = [
             iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
-            for key in source.keys()
+            for key in source.signing_keys()
         ]
         rows.append(
             {
@@ -103,7 +103,7 @@ def list_sources(config: Config = None, json: Json = False) -> None:
 
 def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
     """A sentence on each signing secret: its last use, its validity, and when it can be retired."""
-    keys = source.keys()
+    keys = source.signing_keys()
     notes = []
     for key in keys:
         used = uses.get((name, key.id))

@@ -101,7 +101,7 @@ def cancel(
     until: Until = None,
     yes: Yes = False,
 ) -> None:
-    """Cancel open runs: those of one event, or all that fit the filters. A handler at work is stopped within a lease."""
+    """Cancel open runs: those of one event, or all that fit. A handler at work is stopped within a lease."""
     which = _filter(source, type_, state, job, handler, since, until)
 
     def one(connection: Any, row: dict[str, Any]) -> bool:

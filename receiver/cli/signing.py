@@ -40,7 +40,7 @@ def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
 def _newest_secret(source: Source) -> str:
     """The first secret that is valid now."""
     now = time.time()
-    for entry, key in zip(source.signing_secrets, source.keys(), strict=True):
+    for entry, key in zip(source.signing_secrets, source.signing_keys(), strict=True):
         if key.active(now) and not key.public:
             return entry.secret.get_secret_value()
     raise NotFound("No signing secret of this source is valid now and can sign.")
@@ -83,7 +83,7 @@ def sign(
     config: Config = None,
     at: Annotated[int | None, typer.Option(help="Unix seconds to sign with; now if not given.")] = None,
 ) -> None:
-    """Print the signature headers for the body on standard input: `curl -H "$(tts-receiver sign --source aitts < body)"`."""
+    """Print the signature headers for a body on standard input: `curl -H "$(tts-receiver sign --source aitts < body)"`."""
     about, scheme = _source(load(config), source)
     body = sys.stdin.buffer.read()
     now = int(time.time()) if at is None else at
@@ -106,7 +106,7 @@ def verify(
         headers.append((name.strip().lower().encode(), value.strip().encode()))
     body = sys.stdin.buffer.read()
     now = time.time()
-    keys = about.keys()
+    keys = about.signing_keys()
     try:
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:

@@ -79,7 +79,7 @@ def reverify(settings: Settings, event: dict[str, Any]) -> bool:
     source = settings.sources.get(event["source"])
     if event["origin"] != Origin.WEBHOOK or source is None or source.spoken.scheme is None:
         return False
-    keys = [key for key in source.keys() if key.id == event["key_id"]]
+    keys = [key for key in source.signing_keys() if key.id == event["key_id"]]
     if not keys:
         return False
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in event["headers"]]

@@ -149,7 +149,7 @@ class HandlerLoop:
                 result = handler.function(event, ctx)
             except Exception as caught:  # noqa: BLE001 - carried to the loop's side
                 error = caught
-            except BaseException as caught:  # SystemExit and its like end an attempt, not the receiver
+            except BaseException as caught:  # noqa: BLE001 - SystemExit and its like end an attempt, not the receiver
                 error = RuntimeError(f"{type(caught).__name__}: {caught}")
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 self.loop.call_soon_threadsafe(settle, result, error)

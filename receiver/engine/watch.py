@@ -77,7 +77,7 @@ class Watch:
         task = asyncio.current_task(self._handlers.loop)
         name = task.get_name().removeprefix("handler:") if task is not None else "unknown"
         thread = self._handlers.thread_id
-        frame = sys._current_frames().get(thread) if thread is not None else None
+        frame = sys._current_frames().get(thread) if thread is not None else None  # noqa: SLF001 - documented
         return name, _innermost(frame)
 
 

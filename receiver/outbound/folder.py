@@ -29,7 +29,7 @@ class LocalFolder:
         self.folder: Path | None = self._folder
         self.url = self._folder.as_uri()
 
-    async def publish(self, part: Path, name: str, content_type: str) -> Stored:  # noqa: ARG002 - a file has no type
+    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
         """See `Storage.publish`. A rename where `part` is on the same file system, as it is in the spool folder."""
         try:
             target = await in_thread(self._publish, part, name)

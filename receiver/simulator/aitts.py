@@ -88,7 +88,7 @@ class Aitts:
                 answer = no_reply
             if isinstance(answer, Response):
                 answer.headers.update(world.limit.headers(world.now()))
-                if answer.status_code == 429:  # noqa: PLR2004
+                if answer.status_code == 429:
                     answer.headers["X-RateLimit-Remaining"] = "0"
             return answer
 

@@ -163,6 +163,6 @@ class Dice:
 
     def _stream(self, name: str) -> random.Random:
         if name not in self._streams:
-            stream = random.Random(f"{self.seed}:fault:{name}")  # noqa: S311
+            stream = random.Random(f"{self.seed}:fault:{name}")
             self._streams[name] = stream
         return self._streams[name]

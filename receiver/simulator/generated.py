@@ -24,7 +24,7 @@ class GeneratedWav:
     suffix = ".wav"
     content_type = "audio/wav"
 
-    def __init__(self, *, bytes: int, sample_rate: int = SAMPLE_RATE) -> None:  # noqa: A002
+    def __init__(self, *, bytes: int, sample_rate: int = SAMPLE_RATE) -> None:
         if bytes < HEADER or bytes % 2 or bytes >= 2**32:
             message = f"a WAV of {bytes} bytes cannot be: even, from 44 up to 4 GiB"
             raise ValueError(message)

@@ -59,6 +59,6 @@ def _check_uuid4(key: str) -> None:
         version = uuid.UUID(key).version
     except ValueError:
         version = None
-    if version != 4:  # noqa: PLR2004
+    if version != 4:
         message = "Idempotency-Key must be a UUID v4"
         raise invalid(message)

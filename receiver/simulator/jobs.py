@@ -95,7 +95,7 @@ class JobBook:
     def create(self, submission: Submission, now: float) -> Job:
         """A new pending job at `now` (unix seconds), with the next of the shipped recordings."""
         number = len(self._jobs)
-        dice = random.Random(f"{self._seed}:job:{number}")  # noqa: S311
+        dice = random.Random(f"{self._seed}:job:{number}")
         job = Job(
             id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
             number=number,
@@ -109,7 +109,7 @@ class JobBook:
 
     def jitter(self, job: Job) -> float:
         """The factor from 0.75 to 1.25 on this job's duration."""
-        return 0.75 + 0.5 * random.Random(f"{self._seed}:jitter:{job.number}").random()  # noqa: S311
+        return 0.75 + 0.5 * random.Random(f"{self._seed}:jitter:{job.number}").random()
 
     def process(self, job_id: str) -> Job:
         """Pending to processing."""

@@ -46,7 +46,7 @@ class Simulator(Handles):
     Everything runs in the event loop that enters it.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         seed: int = 7,
         *,
@@ -57,7 +57,7 @@ class Simulator(Handles):
         webhook_url: str | None = None,
         rate_limit: int = ENTERPRISE,
         rate_window: float = WINDOW_SECONDS,
-        credits: int | None = None,  # noqa: A002
+        credits: int | None = None,
         now: Callable[[], float] = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -114,7 +114,7 @@ class Simulator(Handles):
         text: str,
         *,
         idempotency_key: str | None = None,
-        **fields: Any,  # noqa: ANN401
+        **fields: Any,
     ) -> str:
         """Submit a job over HTTP, as a customer does; returns its id.
 
@@ -143,7 +143,7 @@ class Simulator(Handles):
         self._sender.announce(job)
         return job
 
-    async def deliver(  # noqa: PLR0913
+    async def deliver(
         self,
         job_id: str,
         event: str | None = None,

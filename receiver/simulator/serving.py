@@ -25,7 +25,7 @@ TICK_SECONDS = 0.5
 class _Protocol(HttpToolsProtocol):
     """Tells the application how to close the connection, and writes no access log."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
 

@@ -44,7 +44,7 @@ def iso(t: float) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def completed_body(  # noqa: PLR0913
+def completed_body(
     job_id: str,
     *,
     created_at: float,

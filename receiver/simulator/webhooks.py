@@ -64,7 +64,7 @@ class WebhookSender:
         event = signing.FAILED if job.state is JobState.FAILED else signing.COMPLETED
         self._spawn(self._deliver(self.outgoing(job, event, url=url)))
 
-    def outgoing(  # noqa: PLR0913
+    def outgoing(
         self,
         job: Job,
         event: str,
@@ -160,7 +160,7 @@ class WebhookSender:
     def new_id(self) -> str:
         """The next delivery id that the seed gives."""
         self._ids += 1
-        source = random.Random(f"{self._world.settings.seed}:delivery:{self._ids}")  # noqa: S311
+        source = random.Random(f"{self._world.settings.seed}:delivery:{self._ids}")
         return str(uuid.UUID(int=source.getrandbits(128), version=4))
 
     async def _deliver(self, first: Outgoing) -> None:
@@ -171,7 +171,7 @@ class WebhookSender:
         if hit := dice.roll("reorder", at="webhook", job_id=first.job_id):
             await self._let_pass(int(hit.number(1)))
         if dice.roll("forged", at="webhook", job_id=first.job_id):
-            forged = replace(first, secret="whsec_not_the_secret", kind="forged")  # noqa: S106
+            forged = replace(first, secret="whsec_not_the_secret", kind="forged")
             await self.send(replace(forged, delivery_id=self.new_id()))
         for number, gap in enumerate((*settings.retry_schedule, None), start=1):
             renew = settings.resign_retries and number > 1

@@ -100,7 +100,7 @@ class Delivery:
     @property
     def accepted(self) -> bool:
         """Whether the answer was 2xx."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+        return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass
@@ -143,7 +143,7 @@ class World:
         """The next signing secret that the seed gives."""
         self.account.secrets_made += 1
         name = f"{self.settings.seed}:secret:{self.account.secrets_made}"
-        return f"whsec_{random.Random(name).randbytes(32).hex()}"  # noqa: S311
+        return f"whsec_{random.Random(name).randbytes(32).hex()}"
 
     def address(self, path: str) -> str:
         """`path` of the API in the form that the settings ask for."""

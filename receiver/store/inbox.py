@@ -72,7 +72,9 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
         first = new.get(at)
         if first is delivery:
             conflict = COMPLETED_AND_FAILED if delivery.event_id in contradicted else None
-            receipts.append(Receipt(delivery.event_id, False, delivery.quarantined, conflict=conflict))
+            receipts.append(
+                Receipt(delivery.event_id, duplicate=False, quarantined=delivery.quarantined, conflict=conflict)
+            )
         else:
             receipts.append(_count_duplicate(connection, delivery, first or known[at]))
     return receipts

@@ -71,8 +71,8 @@ def claim(
         lease_until: unix seconds until which nobody else claims them.
     """
     claimed: list[Any] = []
-    for handler, room in free.items():
-        room = min(room, most - len(claimed))
+    for handler, wanted in free.items():
+        room = min(wanted, most - len(claimed))
         if room <= 0:
             continue
         due = (

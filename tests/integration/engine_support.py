@@ -252,7 +252,8 @@ class Engine:
         """Rows of runs, oldest event first, JSON read."""
         rows = query(self.path, "SELECT * FROM runs ORDER BY event_id, handler")
         for row in rows:
-            row["result"] = json.loads(row["result"]) if row["result"] is not None else None
+            if isinstance(row["result"], str):  # SQLite keeps a lone number as a number
+                row["result"] = json.loads(row["result"])
         return [row for row in rows if all(row[name] == value for name, value in which.items())]
 
     def run(self, **which: str) -> dict[str, Any]:
@@ -289,7 +290,7 @@ class Engine:
         return self.clock.waits[id(self.dispatcher._wake)]
 
     def metric(self, line: str) -> float:
-        """The value of a metric's line, such as `tts_receiver_runs_total{handler="a",outcome="failed"}`; 0 if absent."""
+        """The value of a line such as `tts_receiver_runs_total{handler="a",outcome="failed"}`; 0 if it is absent."""
         return metric(self.metrics, line)
 
     async def stop(self) -> None:

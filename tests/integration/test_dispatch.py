@@ -1,4 +1,4 @@
-"""Runs are started at once, tried again as the policy says, and end as what the handler did; nobody disturbs another."""
+"""Runs start at once, are tried again as the policy says, end as the handler did, and nobody disturbs another."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ async def test_a_handler_whose_own_task_was_cancelled_has_failed_and_is_not_give
         await up.until_state("dead")
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -396,7 +396,7 @@ class Mute(Exception):
     [
         (ValueError("a name \udcff"), "ValueError: a name \\udcff"),
         (ValueError("nul \0"), "ValueError: nul \0"),
-        (Mute(), "Mute"),
+        (MuteError(), "MuteError"),
         (ExceptionGroup("many", [ValueError(1)]), "ExceptionGroup: many (1 sub-exception)"),
         (ValueError("x" * 10_000), "ValueError: " + "x" * 1988),
     ],

@@ -73,9 +73,7 @@ async def test_an_address_that_is_not_public_https_is_refused(url: object) -> No
         assert (await client.put(PATH, json={"url": "https://example.com/h"})).status_code == 200
 
 
-async def test_even_with_loopback_allowed_private_networks_are_refused(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_even_with_loopback_allowed_private_networks_are_refused(sim: Simulator, api: httpx.AsyncClient) -> None:
     for url in ("https://10.0.0.1/", "http://example.com/", "https://a.local/"):
         assert (await api.put(PATH, json={"url": url}, headers=user(sim))).status_code == 400
 
@@ -93,8 +91,6 @@ async def test_the_test_event_is_sent_signed_and_its_answer_decides(
     assert [d.kind for d in sim.deliveries] == ["test", "test"]
 
 
-async def test_there_is_nothing_to_test_before_an_address_is_registered(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_there_is_nothing_to_test_before_an_address_is_registered(sim: Simulator, api: httpx.AsyncClient) -> None:
     sim.webhook_url = None
     assert (await api.post(f"{PATH}/test", headers=user(sim))).status_code == 400

@@ -86,9 +86,7 @@ async def test_redirects_into_private_networks_name_both_kinds(
     assert hosts == {"10.0.0.1", "169.254.169.254"}
 
 
-async def test_a_redirect_goes_where_it_was_forced_to(
-    sim: Simulator, api: httpx.AsyncClient, job: str
-) -> None:
+async def test_a_redirect_goes_where_it_was_forced_to(sim: Simulator, api: httpx.AsyncClient, job: str) -> None:
     sim.force("redirect_to", value="https://elsewhere.example/x.wav")
     assert await location(api, job) == "https://elsewhere.example/x.wav"
     assert (await location(api, job)).startswith(sim.storage_url)
@@ -142,9 +140,7 @@ async def test_storage_may_be_too_busy(
     assert [(await web.get(url)).status_code for _ in range(2)] == [503, 200]
 
 
-async def test_an_error_can_be_forced_for_one_job_alone(
-    sim: Simulator, api: httpx.AsyncClient, job: str
-) -> None:
+async def test_an_error_can_be_forced_for_one_job_alone(sim: Simulator, api: httpx.AsyncClient, job: str) -> None:
     other = await sim.submit("Other")
     sim.force("error_500", at="status", job_id=other)
     assert (await api.get(f"/api/v1/tts/{job}")).status_code == 200

@@ -30,9 +30,7 @@ async def location(api: httpx.AsyncClient, job_id: str) -> str:
     return answer.headers["Location"]
 
 
-async def test_a_completed_job_names_its_audio(
-    sim: Simulator, api: httpx.AsyncClient, web: httpx.AsyncClient
-) -> None:
+async def test_a_completed_job_names_its_audio(sim: Simulator, api: httpx.AsyncClient, web: httpx.AsyncClient) -> None:
     job_id = await done(sim)
     data = (await api.get(f"/api/v1/tts/{job_id}")).json()["data"]
     assert data["status"] == "completed"
@@ -50,9 +48,7 @@ async def test_a_text_marked_fail_fails(sim: Simulator, api: httpx.AsyncClient) 
     assert "audio_url" not in data
 
 
-async def test_a_job_without_a_time_waits_until_it_is_finished(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_a_job_without_a_time_waits_until_it_is_finished(sim: Simulator, api: httpx.AsyncClient) -> None:
     sim.settings = replace(sim.settings, job_seconds=None)
     job_id = await sim.submit("Hello")
     assert (await api.get(f"/api/v1/tts/{job_id}")).json()["data"]["status"] == "processing"
@@ -74,7 +70,7 @@ async def test_an_unknown_job_is_answered_404(api: httpx.AsyncClient) -> None:
         ("ogg_opus", b"OggS", "audio/ogg"),
     ],
 )
-async def test_each_format_gets_its_own_real_audio(  # noqa: PLR0913
+async def test_each_format_gets_its_own_real_audio(
     sim: Simulator,
     api: httpx.AsyncClient,
     web: httpx.AsyncClient,
@@ -144,9 +140,7 @@ async def test_a_changed_or_missing_signature_is_answered_403(
         assert "<Code>SignatureDoesNotMatch</Code>" in answer.text
 
 
-async def test_each_request_for_durable_audio_gets_a_fresh_address(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_each_request_for_durable_audio_gets_a_fresh_address(sim: Simulator, api: httpx.AsyncClient) -> None:
     job_id = await done(sim)
     first = urlsplit(await location(api, job_id))
     assert first.netloc == urlsplit(sim.storage_url).netloc != urlsplit(sim.base_url).netloc

@@ -19,9 +19,7 @@ TTS = "/api/v1/tts"
 GOOD = {"text": "Hello", "voice_id": "alloy"}
 
 
-async def test_a_submit_is_answered_202_with_the_documented_fields(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_a_submit_is_answered_202_with_the_documented_fields(sim: Simulator, api: httpx.AsyncClient) -> None:
     answer = await api.post(TTS, json=GOOD)
     assert answer.status_code == 202
     body = answer.json()
@@ -56,9 +54,7 @@ async def test_a_submit_is_answered_202_with_the_documented_fields(
         ({"webhook_url": "http://example.com/"}, "VALIDATION_ERROR"),
     ],
 )
-async def test_a_bad_field_is_answered_400(
-    api: httpx.AsyncClient, change: dict[str, object], code: str
-) -> None:
+async def test_a_bad_field_is_answered_400(api: httpx.AsyncClient, change: dict[str, object], code: str) -> None:
     answer = await api.post(TTS, json=GOOD | change)
     assert answer.status_code == 400
     assert answer.json()["success"] is False
@@ -73,9 +69,7 @@ async def test_a_bad_field_is_answered_400(
         {"output_format": "wav", "sample_rate_hertz": 12000, "speed": 1.5, "unknown": True},
     ],
 )
-async def test_what_is_documented_is_accepted(
-    api: httpx.AsyncClient, change: dict[str, object]
-) -> None:
+async def test_what_is_documented_is_accepted(api: httpx.AsyncClient, change: dict[str, object]) -> None:
     assert (await api.post(TTS, json=GOOD | change)).status_code == 202
 
 
@@ -84,9 +78,7 @@ async def test_the_older_name_of_voice_id_is_accepted(api: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-async def test_a_body_that_is_no_json_object_is_answered_400(
-    api: httpx.AsyncClient, body: bytes
-) -> None:
+async def test_a_body_that_is_no_json_object_is_answered_400(api: httpx.AsyncClient, body: bytes) -> None:
     assert (await api.post(TTS, content=body)).json()["error"]["code"] == "VALIDATION_ERROR"
 
 
@@ -103,9 +95,7 @@ async def test_an_empty_account_is_answered_402(sim: Simulator, api: httpx.Async
     assert (answer.status_code, answer.json()["error"]["code"]) == (402, "INSUFFICIENT_CREDITS")
 
 
-async def test_the_same_key_and_body_get_the_same_answer_and_one_job(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_the_same_key_and_body_get_the_same_answer_and_one_job(sim: Simulator, api: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     first = await api.post(TTS, json=GOOD, headers=key)
     second = await api.post(TTS, json=dict(reversed(GOOD.items())), headers=key)
@@ -120,9 +110,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(api: httpx.AsyncClie
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "IDEMPOTENCY_KEY_REUSE")
 
 
-async def test_a_key_whose_first_request_is_running_is_a_conflict(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_a_key_whose_first_request_is_running_is_a_conflict(sim: Simulator, api: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     with sim.hold_submits():
         first = asyncio.create_task(api.post(TTS, json=GOOD, headers=key))
@@ -144,9 +132,7 @@ async def test_a_refused_submit_leaves_its_key_free(api: httpx.AsyncClient) -> N
     assert (await api.post(TTS, json=GOOD, headers=key)).status_code == 202
 
 
-async def test_a_lost_answer_can_be_asked_for_again_with_its_key(
-    sim: Simulator, api: httpx.AsyncClient
-) -> None:
+async def test_a_lost_answer_can_be_asked_for_again_with_its_key(sim: Simulator, api: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     sim.force("lost_answer")
     with pytest.raises(httpx.RemoteProtocolError):
@@ -185,7 +171,7 @@ async def test_every_answer_tells_the_rate_limit_and_one_too_many_is_429(
         ("error_503", None, 503, "MAINTENANCE", "300"),
     ],
 )
-async def test_a_forced_error_happens_as_often_as_asked_where_asked(  # noqa: PLR0913
+async def test_a_forced_error_happens_as_often_as_asked_where_asked(
     sim: Simulator,
     api: httpx.AsyncClient,
     fault: str,

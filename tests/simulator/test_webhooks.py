@@ -67,9 +67,7 @@ async def test_an_older_body_does_not_name_the_audio_endpoint(sim: Simulator, in
     assert "audio_endpoint" not in json.loads(inbox.bodies[0])["data"]
 
 
-async def test_retries_stop_at_the_first_2xx_and_keep_body_and_id(
-    sim: Simulator, inbox: Inbox
-) -> None:
+async def test_retries_stop_at_the_first_2xx_and_keep_body_and_id(sim: Simulator, inbox: Inbox) -> None:
     inbox.answers = [500, 307, 503]
     await sim.submit("Hello")
     await sim.wait_until(lambda: sim.deliveries and sim.deliveries[-1].accepted)
@@ -154,9 +152,7 @@ async def test_a_slow_body_comes_in_many_pieces(sim: Simulator, inbox: Inbox) ->
     assert genuine(sim, inbox)
 
 
-async def test_a_truncated_webhook_does_not_verify_and_its_retry_does(
-    sim: Simulator, inbox: Inbox
-) -> None:
+async def test_a_truncated_webhook_does_not_verify_and_its_retry_does(sim: Simulator, inbox: Inbox) -> None:
     sim.force("truncated_webhook")
     inbox.answers = [401]
     await sim.submit("Hello")
@@ -166,9 +162,7 @@ async def test_a_truncated_webhook_does_not_verify_and_its_retry_does(
     assert genuine(sim, inbox, 1)
 
 
-async def test_a_dropped_webhook_breaks_off_and_its_retry_is_whole(
-    sim: Simulator, inbox: Inbox
-) -> None:
+async def test_a_dropped_webhook_breaks_off_and_its_retry_is_whole(sim: Simulator, inbox: Inbox) -> None:
     sim.force("dropped_webhook")
     await sim.submit("Hello")
     await sim.wait_until(lambda: len(sim.deliveries) == 2)

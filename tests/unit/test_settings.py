@@ -56,7 +56,7 @@ def problems(file: Path | None = None) -> dict[str, str]:
 
 
 def secrets_of(source: Source) -> list[str]:
-    made = source.keys()
+    made = source.signing_keys()
     return [key.secret.decode() for key in made]
 
 
@@ -239,7 +239,7 @@ def test_secrets_have_ids_of_their_own_or_by_a_hash_and_their_validity(write: Wr
             """
         )
     )
-    plain, old = settings.sources["aitts"].keys()
+    plain, old = settings.sources["aitts"].signing_keys()
     assert plain.id.startswith("key-")
     assert "plain" not in plain.id
     assert (plain.not_before, plain.not_after) == (None, None)
@@ -258,7 +258,7 @@ def test_no_secret_is_in_a_repr_or_dump(write: Write) -> None:
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
         assert SECRET not in shown
         assert "tts_live_key" not in shown
-    assert SECRET not in repr(settings.sources["aitts"].keys())
+    assert SECRET not in repr(settings.sources["aitts"].signing_keys())
     assert set(settings.secrets()) == {SECRET, "tts_live_key"}
 
 
@@ -316,7 +316,7 @@ def test_the_environment_overrides_the_file_key_by_key(write: Write, monkeypatch
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__PROVIDER", "aitts")
     monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__SIGNING_SECRETS", SECRET)
-    assert load().sources["aitts"].keys()[0].secret == SECRET.encode()
+    assert load().sources["aitts"].signing_keys()[0].secret == SECRET.encode()
 
 
 @pytest.mark.parametrize(

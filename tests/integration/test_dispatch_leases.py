@@ -1,0 +1,374 @@
+"""Leases: kept while a handler works, lost to another owner, taken up after a death, and what a store outage does."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, Event, handler
+from receiver.engine.dispatcher import Bounds
+from receiver.store import database as database_module
+from receiver.store import runs
+from tests.integration.engine_support import (
+    HEARTBEAT,
+    LEASE,
+    NOW,
+    Engine,
+    Gate,
+    ManualClock,
+    Signal,
+    engine,
+    execute,
+)
+from tests.integration.intake_support import Lines, logged
+
+pytestmark = pytest.mark.anyio
+
+Ctx = Context[Any]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "receiver.db"
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with logged() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """Opened at the end: no thread is left behind."""
+    gate = Gate(Signal())
+    yield gate
+    gate.open()
+
+
+def take(up: Engine, owner: str = "other") -> None:
+    """Another process claims the run, as if this one's lease had ended."""
+    until = up.clock.now() + 1000
+    execute(up.path, "UPDATE runs SET attempt = attempt + 1, lease_owner = ?, lease_until = ?", owner, until)
+
+
+# kept
+
+
+async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Path, gate: Gate) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        assert (up.run()["lease_owner"], up.run()["lease_until"]) == ("me", NOW + LEASE)
+        for beat in range(1, 10):  # three leases long
+            up.clock.advance(HEARTBEAT)
+            await up.until(lambda beat=beat: up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
+        gate.open()
+        await up.until_state("succeeded")
+        assert up.attempts() == [(1, "succeeded")]
+
+
+async def test_a_handler_that_blocks_the_loop_keeps_its_lease(store: Path, gate: Gate) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        gate.block()
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        for beat in range(1, 5):
+            up.clock.advance(HEARTBEAT)
+            await up.until(lambda beat=beat: up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
+        gate.open()
+        await up.until_state("succeeded")
+
+
+# lost
+
+
+async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_discarded(
+    store: Path, lines: Lines, gate: Gate
+) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> str:
+        await gate.hold()
+        return "too late"
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        take(up)
+        theirs = up.run()
+        up.clock.advance(HEARTBEAT)
+        await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
+        assert up.run() == theirs
+        assert up.attempts() == []
+        assert lines.of("run.lease_lost")
+
+
+async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: Path, lines: Lines, gate: Gate) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> str:
+        await gate.hold()
+        return "too late"
+
+    async with engine(store, work, signal=gate._signal) as up:
+        [event_id] = up.new("job_1")
+        await up.until(lambda: gate.inside)
+        take(up)
+        theirs = up.run()
+        gate.open()  # it returns before the next heartbeat
+        await up.until(lambda: not up.dispatcher.busy)
+        assert (up.run(), up.attempts()) == (theirs, [])
+        [line] = lines.of("run.lease_lost")
+        assert (line["event"], line["handler"], line["outcome"]) == (event_id, "work", "succeeded")
+
+
+async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_heartbeat(store: Path, gate: Gate) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal) as up:
+        [event_id] = up.new("job_1")
+        await up.until(lambda: gate.inside)
+        assert up.database.transact(runs.cancel, event_id, "work", NOW)
+        up.clock.advance(HEARTBEAT)
+        await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
+        assert (up.run()["state"], up.run()["error"]) == ("cancelled", "cancelled by hand")
+
+
+# taken up after a death
+
+
+def dead_owner(up: Engine, attempt: int = 1) -> None:
+    """A process claimed the run and was killed."""
+    execute(
+        up.path,
+        "UPDATE runs SET state = 'running', attempt = ?, lease_owner = 'killed', lease_until = ?, started_at = ?",
+        attempt, up.clock.now() + LEASE, up.clock.now(),
+    )  # fmt: skip
+
+
+async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_the_attempt_counts(
+    store: Path, lines: Lines
+) -> None:
+    seen: list[int] = []
+
+    @handler(on=Event, attempts=2)
+    async def work(event: Event, ctx: Ctx) -> None:
+        seen.append(ctx.attempt)
+
+    async with engine(store, work, start=False) as up:
+        [event_id] = up.add("job_1")
+        dead_owner(up)
+        up.dispatcher.start()
+        for _ in range(3):  # the lease is not over yet at exactly its end
+            up.clock.advance(HEARTBEAT)
+            await up.look()
+            assert (up.run()["state"], seen) == ("running", [])
+        up.clock.advance(HEARTBEAT)
+        await up.until_state("succeeded")
+        assert seen == [2]
+        assert up.attempts() == [(1, "crashed"), (2, "succeeded")]
+        [line] = lines.of("run.crashed")
+        assert (line["event"], line["owner"], line["dead"]) == (event_id, "killed", False)
+        assert up.metric('tts_receiver_runs_total{handler="work",outcome="crashed"}') == 1
+
+
+async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_limit(store: Path) -> None:
+    @handler(on=Event, attempts=2)
+    async def work(event: Event, ctx: Ctx) -> None:
+        raise AssertionError("it must not run a third time")
+
+    async with engine(store, work, start=False) as up:
+        up.add("job_1")
+        dead_owner(up, attempt=2)
+        up.dispatcher.start()
+        await up.look()
+        up.clock.advance(LEASE + 1)
+        await up.until_state("dead")
+        assert up.run()["error"] == "the process that ran it ended without a result"
+        assert up.attempts() == [(2, "crashed")]
+
+
+async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_own_runs_for_crashed(
+    store: Path, gate: Gate
+) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        up.clock.advance(LEASE * 10)
+        await up.until(lambda: up.run()["lease_until"] == NOW + LEASE * 11)
+        gate.open()
+        await up.until_state("succeeded")
+        assert (gate.entered, up.attempts()) == (1, [(1, "succeeded")])
+
+
+# two processes
+
+
+async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> None:
+    at_once: Counter[str] = Counter()
+    ran: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def note(event: Event) -> None:
+        with lock:
+            at_once[event.id] += 1
+            assert at_once[event.id] == 1
+            ran[event.id] += 1
+
+    def done(event: Event) -> None:
+        with lock:
+            at_once[event.id] -= 1
+
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        note(event)
+        await asyncio.sleep(0)
+        done(event)
+
+    signal = Signal()
+    clock = ManualClock(signal)
+    few = Bounds(concurrency=4, lease_seconds=LEASE)
+    async with (
+        engine(store, work, signal=signal, clock=clock, owner="one", bounds=few, start=False) as one,
+        engine(store, work, signal=signal, clock=clock, owner="two", bounds=few, start=False) as two,
+    ):
+        ids = one.add(*(f"job_{number}" for number in range(100)))
+        one.dispatcher.start()
+        two.dispatcher.start()
+        await one.until_state("succeeded", 100)
+        assert ran == dict.fromkeys(ids, 1)
+        assert {row["attempt"] for row in one.runs()} == {1}
+        done_by = [up.metric('tts_receiver_runs_total{handler="work",outcome="succeeded"}') for up in (one, two)]
+        assert sum(done_by) == 100
+
+
+async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store: Path, gate: Gate) -> None:
+    @handler(on=Event, attempts=3)
+    async def work(event: Event, ctx: Ctx) -> int:
+        if ctx.attempt == 1:
+            await gate.hold()
+        return ctx.attempt
+
+    signal = gate._signal
+    clock = ManualClock(signal)
+    async with engine(store, work, signal=signal, clock=clock, owner="two") as two:
+        async with engine(store, work, signal=signal, clock=clock, owner="one") as one:
+            await two.look()
+            one.new("job_1")
+            await one.until(lambda: gate.inside)
+            for beat in range(1, 7):
+                clock.advance(HEARTBEAT)
+                await one.until(lambda beat=beat: one.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
+                await two.look()
+            assert (one.run()["lease_owner"], one.attempts()) == ("one", [])
+            one.dispatcher._loops[1].cancel()  # it is cut off: no heartbeat, and its handler goes on
+            clock.advance(LEASE + HEARTBEAT)
+            await two.until_state("succeeded")
+            assert two.run()["result"] == 2
+            gate.open()
+            await one.until(lambda: not one.dispatcher.busy)
+            assert two.run()["result"] == 2
+            assert two.attempts() == [(1, "crashed"), (2, "succeeded")]
+
+
+# a store outage
+
+
+async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_back(
+    store: Path, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> str:
+        await gate.hold()
+        return "done once"
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # somebody else's long transaction
+        gate.open()
+        await up.until(lambda: lines.of("run.result_not_stored"))
+        assert up.run()["state"] == "running"
+        for _ in range(3):
+            before = len(lines.of("run.result_not_stored"))
+            up.clock.advance(1)
+            await up.until(lambda before=before: len(lines.of("run.result_not_stored")) > before)
+        other.execute("ROLLBACK")
+        other.close()
+        up.clock.advance(1)
+        await up.until_state("succeeded")
+        assert (up.run()["result"], gate.entered) == ("done once", 1)
+        assert up.run()["finished_at"] == NOW  # when it ended, not when it could be written
+
+
+async def test_dispatch_goes_on_by_itself_after_an_outage(
+    store: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None: ...
+
+    async with engine(store, work) as up:
+        up.add("job_1")
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        up.dispatcher.wake()
+        await up.until(lambda: lines.of("dispatch.store_unavailable"))
+        other.execute("ROLLBACK")
+        other.close()
+        up.clock.advance(1)
+        await up.until_state("succeeded")
+        assert up.dispatcher.alive
+
+
+async def test_leases_are_extended_again_after_an_outage(
+    store: Path, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        up.clock.advance(HEARTBEAT)
+        await up.until(lambda: lines.of("dispatch.leases_not_extended"))
+        other.execute("ROLLBACK")
+        other.close()
+        up.clock.advance(HEARTBEAT)
+        await up.until(lambda: up.run()["lease_until"] == NOW + 2 * HEARTBEAT + LEASE)
+        gate.open()
+        await up.until_state("succeeded")
+        assert up.dispatcher.alive

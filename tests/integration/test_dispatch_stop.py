@@ -1,0 +1,204 @@
+"""An orderly end: no new runs, a grace period for those at work, the rest given back as if never begun."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, Event, JobCompleted, JobFailed, handler
+from receiver.engine.dispatcher import Bounds
+from receiver.store import database as database_module
+from tests.integration.engine_support import LEASE, PATIENCE, Gate, Signal, engine
+from tests.integration.intake_support import Lines, logged
+
+pytestmark = pytest.mark.anyio
+
+Ctx = Context[Any]
+SHORT = Bounds(lease_seconds=LEASE, grace_seconds=0.05)
+LONG = Bounds(lease_seconds=LEASE, grace_seconds=3600)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "receiver.db"
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with logged() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """Opened at the end: no thread is left behind."""
+    gate = Gate(Signal())
+    yield gate
+    gate.open()
+
+
+async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_starts(
+    store: Path, gate: Gate, lines: Lines
+) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> str:
+        await gate.hold()
+        return "done"
+
+    async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        stopping = asyncio.create_task(up.dispatcher.stop())
+        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        up.new("job_2")
+        gate.open()
+        async with asyncio.timeout(PATIENCE):
+            await stopping
+        assert [(row["state"], row["result"], row["attempt"]) for row in up.runs()] == [
+            ("succeeded", "done", 1),
+            ("pending", None, 0),
+        ]
+        assert not up.dispatcher.busy
+
+
+async def test_a_lease_is_extended_during_the_grace_as_well(store: Path, gate: Gate, lines: Lines) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        stopping = asyncio.create_task(up.dispatcher.stop())
+        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        up.clock.advance(LEASE)
+        await up.until(lambda: up.run()["lease_until"] == up.clock.now() + LEASE)
+        gate.open()
+        await stopping
+        assert up.run()["state"] == "succeeded"
+
+
+async def test_a_handler_that_outlasts_the_grace_is_given_back_and_the_attempt_does_not_count(
+    store: Path, gate: Gate, lines: Lines
+) -> None:
+    @handler(on=Event, attempts=1)
+    async def work(event: Event, ctx: Ctx) -> int:
+        if gate.entered == 0:
+            await gate.hold()
+        return ctx.attempt
+
+    async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        await up.dispatcher.stop()
+        await up.until(lambda: gate.cancelled)
+        row = up.run()
+        assert (row["state"], row["lease_owner"], row["error"]) == ("pending", None, None)
+        assert (row["attempt"], row["forgiven"], row["due_at"]) == (1, 1, up.clock.now())
+        assert up.attempts() == [(1, "released")]
+        assert lines.of("run.given_back")
+    async with engine(store, work) as next_process:
+        await next_process.until_state("succeeded")
+        assert next_process.run()["result"] == 1
+
+
+@pytest.mark.parametrize("kind", ["plain", "blocking"])
+async def test_a_handler_that_cannot_be_cancelled_is_given_back_as_well(store: Path, gate: Gate, kind: str) -> None:
+    def plain(event: Event, ctx: Ctx) -> str:
+        gate.block()
+        return "too late"
+
+    async def blocking(event: Event, ctx: Ctx) -> str:
+        return plain(event, ctx)
+
+    work = handler(on=Event, name="work")(plain if kind == "plain" else blocking)
+    async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        async with asyncio.timeout(PATIENCE):
+            await up.dispatcher.stop()
+        gate.open()
+        await up.until(lambda: not gate.inside)
+        assert (up.run()["state"], up.run()["result"]) == ("pending", None)
+        assert up.attempts() == [(1, "released")]
+
+
+async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: Path, gate: Gate) -> None:
+    @handler(on=JobCompleted)
+    async def slow(event: Event, ctx: Ctx) -> None:
+        await asyncio.Event().wait()
+
+    @handler(on=JobFailed)
+    async def quick(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    bounds = Bounds(lease_seconds=LEASE, grace_seconds=0.2)
+    async with engine(store, slow, quick, signal=gate._signal, bounds=bounds) as up:
+        up.new("job_1")
+        up.new("job_2", type="job.failed")
+        await up.until(lambda: gate.inside and up.states()["running"] == 2)
+        stopping = asyncio.create_task(up.dispatcher.stop())
+        gate.open()
+        await stopping
+        assert {row["handler"]: row["state"] for row in up.runs()} == {"slow": "pending", "quick": "succeeded"}
+
+
+async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, lines: Lines) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        stopping = asyncio.create_task(up.dispatcher.stop())
+        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        up.dispatcher.hurry()
+        async with asyncio.timeout(PATIENCE):
+            await stopping
+        assert up.run()["state"] == "pending"
+
+
+async def test_an_idle_dispatcher_stops_at_once(store: Path) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None: ...
+
+    async with engine(store, work, bounds=LONG) as up:
+        await up.look()
+        assert up.dispatcher.alive
+        async with asyncio.timeout(PATIENCE):
+            await up.dispatcher.stop()
+        assert not up.dispatcher.alive
+
+
+async def test_a_result_that_cannot_be_stored_does_not_hold_up_the_end(
+    store: Path, gate: Gate, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
+        up.new("job_1")
+        await up.until(lambda: gate.inside)
+        other = sqlite3.connect(store, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        gate.open()
+        await up.until(lambda: lines.of("run.result_not_stored"))
+        async with asyncio.timeout(PATIENCE):
+            await up.dispatcher.stop()
+        other.execute("ROLLBACK")
+        other.close()
+        assert (up.run()["state"], up.run()["lease_owner"]) == ("running", "me")  # until its lease ends
