@@ -82,7 +82,7 @@ def configure(
 
 
 class GatheringStream(io.TextIOBase):
-    """Gathers lines for up to `GATHER_SECONDS` and writes them in one go: a system call a line costs the intake a tenth.
+    """Gathers lines for up to `GATHER_SECONDS` and writes them at once: a system call a line costs the intake a tenth.
 
     A warning or worse is written at once, with all before it. Thread-safe.
     """
@@ -135,7 +135,10 @@ def _text(value: Any) -> str:
 
 
 def _exceptions(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    return structlog.processors.format_exc_info(logger, method, line) if line.get("exc_info") else line
+    if line.get("exc_info"):
+        return structlog.processors.format_exc_info(logger, method, line)
+    line.pop("exc_info", None)
+    return line
 
 
 def _message(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

@@ -107,10 +107,13 @@ async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    inside, outside = _server(receiver.private), _server(receiver.public)
+
     def on_signal(name: str) -> None:
         if stop.is_set():
             log.warning("stop.hurried", signal=name)
             receiver.dispatcher.hurry()
+            outside.force_exit = True
             return
         log.info("stop.asked", signal=name, grace_seconds=settings.dispatch.grace_seconds)
         stop.set()
@@ -123,7 +126,6 @@ async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, 
         public.close()
         private.close()
         raise
-    inside, outside = _server(receiver.private), _server(receiver.public)
     serving = [
         asyncio.create_task(inside.serve(sockets=[private])),
         asyncio.create_task(outside.serve(sockets=[public])),

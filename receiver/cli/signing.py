@@ -83,7 +83,7 @@ def sign(
     config: Config = None,
     at: Annotated[int | None, typer.Option(help="Unix seconds to sign with; now if not given.")] = None,
 ) -> None:
-    """Print the signature headers for a body on standard input: `curl -H "$(tts-receiver sign --source aitts < body)"`."""
+    """Print the signature headers for a body on standard input, as in curl -H "$(tts-receiver sign … < body)"."""
     about, scheme = _source(load(config), source)
     body = sys.stdin.buffer.read()
     now = int(time.time()) if at is None else at

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,8 +29,6 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 
 log = structlog.get_logger("receiver.store")
 
-LOOK_SECONDS = 1.0
-"""How often the writer makes sure that the file is in its place: SQLite would go on in one that was moved away."""
 
 MOST_ITEMS = 512
 """Items that share one transaction at the most: bounds how long a commit takes."""
@@ -99,22 +96,23 @@ class Database:
 
     Args:
         path: the SQLite file; its folder must exist.
-        monotonic: seconds of a clock that only goes forward.
     """
 
-    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._monotonic = monotonic
         self._file: tuple[int, int] | None = None
-        self._look_at = 0.0
         self._writer_engine = _sqlite_engine(path, writes=True)
         self._reader_engine = _sqlite_engine(path, writes=False)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
-        self.waiting = 0
-        """Writes handed in and not yet answered. The intake refuses deliveries above a bound."""
+        self._committing = 0
+
+    @property
+    def waiting(self) -> int:
+        """Writes handed in and not yet committed. The intake refuses deliveries above a bound."""
+        return self._queue.qsize() + self._committing
 
     def start(self) -> None:
         """Start the writer. Call `migrate` before, `close` at the end."""
@@ -199,7 +197,6 @@ class Database:
         """
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self.waiting += 1
         self._queue.put(_Write(function, item, loop, future))
         return future
 
@@ -222,7 +219,9 @@ class Database:
                     writes.append(write)
             except queue.Empty:
                 pass
+            self._committing = len(writes)
             self._commit(writes)
+            self._committing = 0
             self._report(writes)
         if self._connection is not None:
             self._connection.close()
@@ -232,6 +231,7 @@ class Database:
         try:
             self._require_file()
             self._transaction(writes)
+            self._require_file()  # it may have been moved meanwhile
         except StoreUnavailable as error:
             self._fail(writes, error)
         except exc.DBAPIError as error:
@@ -256,14 +256,10 @@ class Database:
         Raises:
             StoreUnavailable: the file is not the one that was opened.
         """
-        now = self._monotonic()
-        if now < self._look_at:
-            return
         if _identity(self.path) != self._file:
             raise StoreUnavailable(
                 f"The store {self.path} was moved, removed or replaced. Put it back, or restart the receiver."
             )
-        self._look_at = now + LOOK_SECONDS
 
     def _transaction(self, writes: list[_Write]) -> None:
         groups: dict[Any, list[_Write]] = {}
@@ -296,7 +292,6 @@ class Database:
                 log.warning("store.nobody_waiting", writes=len(group))
 
     def _settle(self, writes: list[_Write]) -> None:
-        self.waiting -= len(writes)
         for write in writes:
             if write.future.done():  # its request was cancelled; the write stands
                 continue

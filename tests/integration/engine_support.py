@@ -79,12 +79,14 @@ class ManualClock:
         self._now = now
         self._waiting: list[tuple[float, asyncio.Event]] = []
         self.waits: Counter[int] = Counter()
+        self.seconds: Counter[float] = Counter()
 
     def now(self) -> float:
         return self._now
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         self.waits[id(wake)] += 1
+        self.seconds[seconds] += 1
         self._signal.notify()
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -131,6 +133,9 @@ class Gate:
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
+            finally:
+                with self._lock:
+                    self._waiting = [entry for entry in self._waiting if entry[1] is not mine]
 
     def block(self) -> None:
         """For plain handlers, and for those that block the loop."""
@@ -284,6 +289,12 @@ class Engine:
             before = self._looks
             self.dispatcher.wake()
             await self.until(lambda before=before: self._looks > before)
+
+    async def beat(self, seconds: float = HEARTBEAT) -> None:
+        """Move the clock, and return when the dispatcher has looked after its leases."""
+        before = self.clock.seconds[HEARTBEAT]
+        self.clock.advance(seconds)
+        await self.until(lambda: self.clock.seconds[HEARTBEAT] > before)
 
     @property
     def _looks(self) -> int:

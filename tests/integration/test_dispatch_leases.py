@@ -77,8 +77,8 @@ async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Path, gate
         await up.until(lambda: gate.inside)
         assert (up.run()["lease_owner"], up.run()["lease_until"]) == ("me", NOW + LEASE)
         for beat in range(1, 10):  # three leases long
-            up.clock.advance(HEARTBEAT)
-            await up.until(lambda beat=beat: up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
+            await up.beat()
+            assert up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE
         gate.open()
         await up.until_state("succeeded")
         assert up.attempts() == [(1, "succeeded")]
@@ -93,8 +93,8 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_lease(store: Path, gate:
         up.new("job_1")
         await up.until(lambda: gate.inside)
         for beat in range(1, 5):
-            up.clock.advance(HEARTBEAT)
-            await up.until(lambda beat=beat: up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
+            await up.beat()
+            assert up.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE
         gate.open()
         await up.until_state("succeeded")
 
@@ -180,10 +180,9 @@ async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_th
         dead_owner(up)
         up.dispatcher.start()
         for _ in range(3):  # the lease is not over yet at exactly its end
-            up.clock.advance(HEARTBEAT)
-            await up.look()
+            await up.beat()
             assert (up.run()["state"], seen) == ("running", [])
-        up.clock.advance(HEARTBEAT)
+        await up.beat()
         await up.until_state("succeeded")
         assert seen == [2]
         assert up.attempts() == [(1, "crashed"), (2, "succeeded")]
@@ -202,8 +201,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_li
         dead_owner(up, attempt=2)
         up.dispatcher.start()
         await up.look()
-        up.clock.advance(LEASE + 1)
-        await up.until_state("dead")
+        await up.beat(LEASE + 1)
         assert up.run()["error"] == "the process that ran it ended without a result"
         assert up.attempts() == [(2, "crashed")]
 
@@ -218,8 +216,8 @@ async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_ow
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        up.clock.advance(LEASE * 10)
-        await up.until(lambda: up.run()["lease_until"] == NOW + LEASE * 11)
+        await up.beat(LEASE * 10)
+        assert up.run()["lease_until"] == NOW + LEASE * 11
         gate.open()
         await up.until_state("succeeded")
         assert (gate.entered, up.attempts()) == (1, [(1, "succeeded")])
@@ -275,24 +273,27 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store
 
     signal = gate._signal
     clock = ManualClock(signal)
-    async with engine(store, work, signal=signal, clock=clock, owner="two") as two:
-        async with engine(store, work, signal=signal, clock=clock, owner="one") as one:
+    async with (
+        engine(store, work, signal=signal, clock=clock, owner="two") as two,
+        engine(store, work, signal=signal, clock=clock, owner="one") as one,
+    ):
+        await two.look()
+        one.new("job_1")
+        await one.until(lambda: gate.inside)
+        for beat in range(1, 7):
+            beats = clock.seconds[HEARTBEAT]
+            clock.advance(HEARTBEAT)
+            await one.until(lambda beats=beats: clock.seconds[HEARTBEAT] == beats + 2)  # both of them
+            assert one.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE
             await two.look()
-            one.new("job_1")
-            await one.until(lambda: gate.inside)
-            for beat in range(1, 7):
-                clock.advance(HEARTBEAT)
-                await one.until(lambda beat=beat: one.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE)
-                await two.look()
-            assert (one.run()["lease_owner"], one.attempts()) == ("one", [])
-            one.dispatcher._loops[1].cancel()  # it is cut off: no heartbeat, and its handler goes on
-            clock.advance(LEASE + HEARTBEAT)
-            await two.until_state("succeeded")
-            assert two.run()["result"] == 2
-            gate.open()
-            await one.until(lambda: not one.dispatcher.busy)
-            assert two.run()["result"] == 2
-            assert two.attempts() == [(1, "crashed"), (2, "succeeded")]
+        assert (one.run()["lease_owner"], one.attempts()) == ("one", [])
+        one.dispatcher._loops[1].cancel()  # it is cut off: no heartbeat, and its handler goes on
+        clock.advance(LEASE + HEARTBEAT)
+        await two.until_state("succeeded")
+        gate.open()
+        await one.until(lambda: not one.dispatcher.busy)
+        assert two.run()["result"] == 2
+        assert two.attempts() == [(1, "crashed"), (2, "succeeded")]
 
 
 # a store outage
@@ -363,12 +364,12 @@ async def test_leases_are_extended_again_after_an_outage(
         await up.until(lambda: gate.inside)
         other = sqlite3.connect(store, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        up.clock.advance(HEARTBEAT)
-        await up.until(lambda: lines.of("dispatch.leases_not_extended"))
+        await up.beat()
+        assert lines.of("dispatch.leases_not_extended")
         other.execute("ROLLBACK")
         other.close()
-        up.clock.advance(HEARTBEAT)
-        await up.until(lambda: up.run()["lease_until"] == NOW + 2 * HEARTBEAT + LEASE)
+        await up.beat()
+        assert up.run()["lease_until"] == NOW + 2 * HEARTBEAT + LEASE
         gate.open()
         await up.until_state("succeeded")
         assert up.dispatcher.alive

@@ -13,7 +13,7 @@ import pytest
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
-from tests.integration.engine_support import LEASE, PATIENCE, Gate, Signal, engine
+from tests.integration.engine_support import LEASE, PATIENCE, Engine, Gate, Signal, engine
 from tests.integration.intake_support import Lines, logged
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,14 @@ async def gate() -> AsyncIterator[Gate]:
     gate.open()
 
 
+async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:
+    """Returns when the grace period has begun."""
+    stopping = asyncio.create_task(up.dispatcher.stop())
+    up.dispatcher._loops[0].add_done_callback(lambda _: up.signal.notify())
+    await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+    return stopping
+
+
 async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_starts(
     store: Path, gate: Gate, lines: Lines
 ) -> None:
@@ -58,8 +66,7 @@ async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_start
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        stopping = asyncio.create_task(up.dispatcher.stop())
-        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        stopping = await begin_to_stop(up, lines)
         up.new("job_2")
         gate.open()
         async with asyncio.timeout(PATIENCE):
@@ -79,8 +86,7 @@ async def test_a_lease_is_extended_during_the_grace_as_well(store: Path, gate: G
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        stopping = asyncio.create_task(up.dispatcher.stop())
-        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        stopping = await begin_to_stop(up, lines)
         up.clock.advance(LEASE)
         await up.until(lambda: up.run()["lease_until"] == up.clock.now() + LEASE)
         gate.open()
@@ -161,8 +167,7 @@ async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, l
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        stopping = asyncio.create_task(up.dispatcher.stop())
-        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+        stopping = await begin_to_stop(up, lines)
         up.dispatcher.hurry()
         async with asyncio.timeout(PATIENCE):
             await stopping

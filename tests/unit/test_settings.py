@@ -248,7 +248,7 @@ def test_secrets_have_ids_of_their_own_or_by_a_hash_and_their_validity(write: Wr
 
 def test_the_id_of_a_secret_without_one_stays_the_same_and_differs_between_secrets() -> None:
     def id_of(secret: str) -> str:
-        return Source.model_validate({"provider": "aitts", "signing_secrets": [secret]}).keys()[0].id
+        return Source.model_validate({"provider": "aitts", "signing_secrets": [secret]}).signing_keys()[0].id
 
     assert id_of("one") == id_of("one") != id_of("two")
 

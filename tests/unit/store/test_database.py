@@ -183,8 +183,7 @@ async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
     """SQLite would go on writing into the moved file, which the next start would not see."""
     path, elsewhere = tmp_path / "receiver.db", tmp_path / "elsewhere.db"
     path.write_bytes(template.read_bytes())
-    seconds = iter(range(0, 1_000_000, 3600))
-    database = Database(path, monotonic=lambda: float(next(seconds)))
+    database = Database(path)
     database.start()
     await database.batch(inbox.accept, delivery("before"))
     path.rename(elsewhere)

@@ -1,0 +1,28 @@
+"""Every command, from one file for each group."""
+
+from __future__ import annotations
+
+import typer
+
+from receiver.cli import demo, events, inspect, runs, serve, setup, signing, store
+
+app = typer.Typer(
+    name="tts-receiver",
+    help="Receive, verify, store and handle the webhooks of text-to-speech services.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("init")(setup.init)
+app.command("check")(setup.check)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("send")(signing.send)
+app.command("sign")(signing.sign)
+app.command("verify")(signing.verify)
+app.command("prune")(store.prune)
+app.add_typer(events.app, name="events")
+app.add_typer(runs.app, name="runs")
+app.add_typer(inspect.handlers, name="handlers")
+app.add_typer(inspect.sources, name="sources")
+app.add_typer(store.db, name="db")
