@@ -25,7 +25,14 @@ def main() -> None:
     listener.bind(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="none", access_log=False, log_level="error", server_header=False
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        proxy_headers=False,
+        log_level="error",
+        server_header=False,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

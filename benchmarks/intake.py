@@ -16,7 +16,7 @@ from benchmarks.processes import Server, bare, load, receiver
 
 ROUNDS = 5
 REQUESTS = 20_000
-CONNECTIONS = 64
+CONNECTIONS = 128
 GOAL = 0.40
 
 CASES = {

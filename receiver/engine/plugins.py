@@ -69,11 +69,7 @@ def load_registry(settings: Settings) -> Registry:
         ConfigError: with each handler that cannot be loaded, by name, and why.
     """
     problems: list[Problem] = []
-    dropped: dict[str, tuple[Handler, str]] = {}
-    try:
-        dropped = _from_directory(settings)
-    except PluginError as error:
-        problems.append(Problem("plugins.directory", str(error)))
+    dropped = _from_directory(settings, problems)
     active: dict[str, Active] = {}
     for name in [*settings.handlers, *(name for name in dropped if name not in settings.handlers)]:
         table = settings.handlers.get(name, HandlerSettings())
@@ -118,30 +114,38 @@ def _from_reference(reference: str) -> Handler:
         raise PluginError(f"{reference!r} is not module:name")
     try:
         loaded = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"the module {module} cannot be imported: {_reason(error)}") from error
     return _attribute(loaded, attribute, reference)
 
 
-def _from_directory(settings: Settings) -> dict[str, tuple[Handler, str]]:
+def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tuple[Handler, str]]:
+    """Handlers by name with their file; what does not load is added to `problems`."""
+    found: dict[str, tuple[Handler, str]] = {}
     if settings.plugins.directory is None:
-        return {}
+        return found
     folder = settings.base / settings.plugins.directory
     if not folder.is_dir():
-        raise PluginError(f"{folder} is not a folder")
-    found: dict[str, tuple[Handler, str]] = {}
+        problems.append(Problem("plugins.directory", f"{folder} is not a folder"))
     for file in sorted(folder.glob("*.py")):
         if file.name.startswith("_"):
             continue
-        module = _load_file(file, f"receiver_plugins.{file.stem}")
-        mine = [value for value in vars(module).values() if isinstance(value, Handler)]
-        if not mine:
-            raise PluginError(f"{file} has no handler; name it with a leading underscore if it is none")
-        for item in mine:
-            if item.name in found and found[item.name][0] is not item:
-                raise PluginError(f"{file} and {found[item.name][1]} both have a handler {item.name!r}")
-            found[item.name] = (item, str(file))
+        try:
+            _add_file(file, found)
+        except PluginError as error:
+            problems.append(Problem("plugins.directory", str(error)))
     return found
+
+
+def _add_file(file: Path, found: dict[str, tuple[Handler, str]]) -> None:
+    module = _load_file(file, f"receiver_plugins.{file.stem}")
+    mine = [value for value in vars(module).values() if isinstance(value, Handler)]
+    if not mine:
+        raise PluginError(f"{file} has no handler; name it with a leading underscore if it is none")
+    for item in mine:
+        if item.name in found and found[item.name][0] is not item:
+            raise PluginError(f"{file} and {found[item.name][1]} both have a handler {item.name!r}")
+        found[item.name] = (item, str(file))
 
 
 def _load_file(file: Path, name: str) -> ModuleType:
@@ -152,7 +156,7 @@ def _load_file(file: Path, name: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickles look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was dropped there by mistake ends with sys.exit
         del sys.modules[name]
         raise PluginError(f"{file} cannot be loaded: {_reason(error)}") from error
     return module
@@ -189,6 +193,8 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
         raise PluginError(
             "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
         ) from None
+    except Exception as error:  # the author's own code: a validator, or a type that pydantic cannot use
+        raise PluginError(f"its options cannot be checked: {_reason(error)}") from error
 
 
 def _bounds_hint(given: dict[str, Any]) -> str:
@@ -196,10 +202,10 @@ def _bounds_hint(given: dict[str, Any]) -> str:
 
 
 def _option_names(options: type[Any]) -> list[str] | None:
-    if issubclass(options, BaseModel):
+    if isinstance(options, type) and issubclass(options, BaseModel):
         return list(options.model_fields)
     return [item.name for item in fields(options)] if is_dataclass(options) else None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

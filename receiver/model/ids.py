@@ -10,12 +10,10 @@ def event_id(now: float, random_bits: int) -> str:
         now: unix seconds.
         random_bits: at least 74 random bits; more are cut off.
     """
-    value = (int(now * 1000) & (1 << 48) - 1) << 80
-    value |= 0x7 << 76
-    value |= (random_bits >> 62 & 0xFFF) << 64
-    value |= 0b10 << 62
-    value |= random_bits & (1 << 62) - 1
-    return f"evt_{value:032x}"
+    milliseconds = int(now * 1000) & 0xFFFF_FFFF_FFFF
+    high = random_bits >> 62 & 0xFFF
+    low = 1 << 63 | random_bits & (1 << 62) - 1  # the variant's two bits, then 62 random ones
+    return f"evt_{milliseconds:012x}7{high:03x}{low:016x}"
 
 
 def first_id_at(seconds: float) -> str:

@@ -36,7 +36,7 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
-from tests.integration.intake_support import Running
+from tests.integration.intake_support import Lines, Running
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -206,6 +206,23 @@ def execute(path: Path, statement: str, *values: Any) -> None:
             connection.execute(statement, values)
     finally:
         connection.close()
+
+
+@contextmanager
+def telling(lines: Lines, signal: Signal) -> Iterator[None]:
+    """Whoever waits looks again after every line of the log."""
+    write = lines.stream.write
+
+    def write_and_tell(text: str) -> int:
+        written = write(text)
+        signal.notify()
+        return written
+
+    lines.stream.write = write_and_tell  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        lines.stream.write = write  # type: ignore[method-assign]
 
 
 _numbers = itertools.count(1)

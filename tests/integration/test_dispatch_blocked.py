@@ -1,0 +1,117 @@
+"""A handler that blocks the event loop is named in a warning and a metric, and the intake keeps answering meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, Event, handler
+from tests.integration.engine_support import Gate, Signal, metric, query, receiving, telling
+from tests.integration.intake_support import Lines, Running, completed, configured, logged
+
+pytestmark = pytest.mark.anyio
+
+Ctx = Context[Any]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with logged() as lines:
+        yield lines
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """Opened at the end: no thread is left behind."""
+    gate = Gate(Signal())
+    yield gate
+    gate.open()
+
+
+def blocked(up: Running, name: str) -> float:
+    return metric(up.receiver.metrics, f'tts_receiver_handler_blocked_total{{handler="{name}"}}')
+
+
+async def test_a_handler_that_blocks_is_named_and_the_intake_keeps_answering(
+    tmp_path: Path, lines: Lines, gate: Gate
+) -> None:
+    @handler(on=Event)
+    async def rude(event: Event, ctx: Ctx) -> str:
+        gate.block()
+        return "at last"
+
+    async with receiving(configured(tmp_path), rude) as up:
+        assert (await up.post(completed("job_1"))).status_code == 202
+        await gate._signal.until(lambda: gate.inside)
+        with telling(lines, gate._signal):
+            await gate._signal.until(lambda: lines.of("handler.blocks_loop"))
+        for number in range(2, 6):
+            answer = await up.post(completed(f"job_{number}"))
+            assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
+        assert (await up.client.get("/readyz")).status_code == 200
+        assert gate.inside == 1
+        [line] = lines.of("handler.blocks_loop")  # once, however long it blocks
+        assert (line["level"], line["handler"]) == ("warning", "rude")
+        assert "engine_support.py" in line["where"] or "threading.py" in line["where"]
+        assert blocked(up, "rude") == 1
+        gate.open()
+    rows = query(up.receiver.database.path, "SELECT state, result FROM runs WHERE attempt > 0")
+    assert {"state": "succeeded", "result": '"at last"'} in rows
+    assert len(query(up.receiver.database.path, "SELECT id FROM events")) == 5
+
+
+async def test_a_handler_that_awaits_or_runs_in_a_thread_is_not_called_blocking(
+    tmp_path: Path, lines: Lines, gate: Gate
+) -> None:
+    """Watched as often as it takes for the one that does block to be named."""
+    others = Gate(gate._signal)
+
+    @handler(on=Event)
+    async def polite(event: Event, ctx: Ctx) -> None:
+        await others.hold()
+
+    @handler(on=Event)
+    def in_a_thread(event: Event, ctx: Ctx) -> None:
+        others.block()
+
+    @handler(on=Event)
+    async def rude(event: Event, ctx: Ctx) -> None:
+        await others_are_inside.hold()
+        gate.block()
+
+    others_are_inside = Gate(gate._signal)
+    async with receiving(configured(tmp_path), polite, in_a_thread, rude) as up:
+        await up.post(completed())
+        await gate._signal.until(lambda: others.inside == 2 and others_are_inside.inside == 1)
+        others_are_inside.open()
+        with telling(lines, gate._signal):
+            await gate._signal.until(lambda: lines.of("handler.blocks_loop"))
+        assert [line["handler"] for line in lines.of("handler.blocks_loop")] == ["rude"]
+        assert (blocked(up, "polite"), blocked(up, "in_a_thread"), blocked(up, "rude")) == (0, 0, 1)
+        gate.open()
+        others.open()
+
+
+async def test_a_blocking_handler_is_timed_out_and_another_process_may_have_its_run(
+    tmp_path: Path, lines: Lines, gate: Gate
+) -> None:
+    @handler(on=Event, timeout=0.05, attempts=1)
+    async def rude(event: Event, ctx: Ctx) -> None:
+        gate.block()
+
+    async with receiving(configured(tmp_path), rude) as up:
+        with telling(lines, gate._signal):
+            await up.post(completed())
+            await gate._signal.until(lambda: lines.of("run.dead"))
+        assert gate.inside == 1
+        gate.open()
+    [row] = query(up.receiver.database.path, "SELECT state, error FROM runs")
+    assert row == {"state": "dead", "error": "TimeoutError: not done after 0.05 s"}
