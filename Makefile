@@ -20,7 +20,6 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is older than 3.11; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "make: the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
-	@$(PIP) install --upgrade "pip>=25.1"
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 	@echo "Installing the receiver into $(VENV) ..."
@@ -29,6 +28,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime pyproject.toml
 	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP) install --upgrade "pip>=25.1"
 	@$(PIP) install --group dev
 	@touch $@
 

@@ -27,7 +27,6 @@ def _run() -> None:
         print("tts-receiver: the configuration cannot be used:", file=sys.stderr)
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
-        print("`tts-receiver check` looks at everything at once.", file=sys.stderr)
         sys.exit(1)
     except ReceiverError as error:
         print(f"tts-receiver: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -91,6 +92,7 @@ class HandlerLoop:
     def stop(self, seconds: float) -> bool:
         """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
         if not self._thread.is_alive():
+            self.loop.close()
             return True
         self.submit(self._wind_up())
         self._thread.join(seconds)
@@ -117,6 +119,8 @@ class HandlerLoop:
                 result = await handler.function(event, ctx)
             else:
                 result = await self._in_thread(handler, event, ctx)
+                if inspect.isawaitable(result):  # an async function behind a plain decorator, or an object's __call__
+                    result = await result
             return Outcome("succeeded", result=_json(result))
         except Reject as error:
             return Outcome("rejected", error=error)

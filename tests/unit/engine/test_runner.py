@@ -1,0 +1,174 @@
+"""The handlers' own loop: started, stopped, and still turning whatever a handler does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from receiver import Context, Event, handler
+from receiver.app import new_loop
+from receiver.engine.handler import Handler
+from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.testing import completed
+
+PATIENCE = 10.0
+CTX: Any = None
+EVENT = completed()
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, new_loop], ids=["asyncio", "fastest"])
+def factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[HandlerLoop]:
+    loop = HandlerLoop(factory)
+    loop.start()
+    yield loop
+    assert loop.stop(PATIENCE)
+
+
+def run(loop: HandlerLoop, made: Handler) -> Outcome:
+    return loop.submit(loop.execute(made, EVENT, CTX)).result(PATIENCE)
+
+
+@handler(on=Event)
+async def good(event: Event, ctx: Context[Any]) -> str:
+    return "good"
+
+
+def test_an_async_handler_runs_on_the_loops_thread_and_a_plain_one_in_its_own(loop: HandlerLoop) -> None:
+    @handler(on=Event)
+    async def here(event: Event, ctx: Any) -> int:
+        return threading.get_ident()
+
+    @handler(on=Event)
+    def there(event: Event, ctx: Any) -> str:
+        return threading.current_thread().name
+
+    assert run(loop, here).result == loop.thread_id
+    assert run(loop, there).result == "handler-there"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_task_that_exits_behind_a_handlers_back_does_not_end_the_loop(
+    loop: HandlerLoop, error: type[BaseException]
+) -> None:
+    async def leave() -> None:
+        raise error("behind its back")
+
+    @handler(on=Event)
+    async def careless(event: Event, ctx: Any) -> str:
+        task = asyncio.get_running_loop().create_task(leave())
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), error)
+        return "went on"
+
+    assert run(loop, careless) == Outcome("succeeded", result="went on")
+    assert run(loop, good).result == "good"
+
+
+def test_an_async_function_behind_a_plain_decorator_is_awaited(loop: HandlerLoop) -> None:
+    async def work(event: Event, ctx: Any) -> int | None:
+        await asyncio.sleep(0)
+        return threading.get_ident()
+
+    @handler(on=Event)
+    def decorated(event: Event, ctx: Any) -> Any:
+        return work(event, ctx)
+
+    assert run(loop, decorated).result == loop.thread_id
+
+
+def test_a_handler_that_is_cancelled_from_outside_ends_as_cancelled(loop: HandlerLoop) -> None:
+    inside, seen = threading.Event(), threading.Event()
+
+    @handler(on=Event)
+    async def waits(event: Event, ctx: Any) -> None:
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.set()
+
+    future = loop.submit(loop.execute(waits, EVENT, CTX))
+    assert inside.wait(PATIENCE)
+    assert future.cancel()
+    assert seen.wait(PATIENCE)
+
+
+def test_the_end_cancels_what_still_runs(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    inside, seen = threading.Event(), threading.Event()
+
+    @handler(on=Event)
+    async def waits(event: Event, ctx: Any) -> None:
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.set()
+
+    loop = HandlerLoop(factory)
+    loop.start()
+    future = loop.submit(loop.execute(waits, EVENT, CTX))
+    assert inside.wait(PATIENCE)
+    assert loop.stop(PATIENCE)
+    assert seen.is_set()
+    assert future.cancelled()
+    assert loop.loop.is_closed()
+    assert loop.stop(PATIENCE)  # a second time is no harm
+
+
+def test_a_handler_that_blocks_the_loop_does_not_hold_up_the_end_for_longer_than_said(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    inside, release = threading.Event(), threading.Event()
+
+    @handler(on=Event)
+    async def blocks(event: Event, ctx: Any) -> None:
+        inside.set()
+        release.wait(PATIENCE)
+
+    loop = HandlerLoop(factory)
+    loop.start()
+    loop.submit(loop.execute(blocks, EVENT, CTX))
+    assert inside.wait(PATIENCE)
+    assert not loop.stop(0.02)
+    release.set()
+    loop._thread.join(PATIENCE)
+    assert loop.stop(PATIENCE)
+    assert loop.loop.is_closed()
+
+
+def test_a_plain_handler_that_outlives_the_loop_ends_without_a_word(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    inside, release = threading.Event(), threading.Event()
+    changes: list[int] = []
+
+    @handler(on=Event)
+    def blocks(event: Event, ctx: Any) -> None:
+        inside.set()
+        release.wait(PATIENCE)
+
+    loop = HandlerLoop(factory, changes.append)
+    loop.start()
+    loop.submit(loop.execute(blocks, EVENT, CTX))
+    assert inside.wait(PATIENCE)
+    assert loop.stop(PATIENCE)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "handler-blocks"]
+    release.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert changes == [1]
+
+
+def test_a_loop_that_was_never_started_stops_without_a_word() -> None:
+    loop = HandlerLoop(asyncio.new_event_loop)
+    assert loop.stop(PATIENCE)
+    assert loop.loop.is_closed()

@@ -1,0 +1,294 @@
+"""The documentation is true: what it lists is what the code has, both ways, and its examples run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic_core import PydanticUndefined
+
+from receiver import settings
+from receiver.cli.commands import app
+from receiver.metrics import Metrics
+from receiver.providers import PROVIDERS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+TABLES = {
+    "[server]": settings.Server,
+    "[store]": settings.Store,
+    "[audio]": settings.Audio,
+    "[dispatch]": settings.Dispatch,
+    "[plugins]": settings.Plugins,
+    "[logs]": settings.Logs,
+    "[handlers.NAME]": settings.HandlerSettings,
+    "[sources.NAME]": settings.Source,
+    "[[sources.NAME.signing_secrets]]": settings.SigningSecret,
+}
+
+OUTCOMES = {"too_large", "too_slow", "sender_gone"}
+"""Outcomes of a delivery whose body was not taken: words like a reason's, of an exception that never leaves the intake."""
+
+
+def first_cells(page: Path) -> list[str]:
+    """What stands in code marks in the first cell of each table row."""
+    return re.findall(r"^\| `([^`]+)` \|", page.read_text(), re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of one language."""
+    found: list[str] = re.findall(rf"^ *```{language}\n(.*?)^ *```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return found
+
+
+def trees() -> Iterator[tuple[Path, ast.AST]]:
+    """The receiver's modules, without the simulator."""
+    for file in sorted((ROOT / "receiver").rglob("*.py")):
+        if "simulator" not in file.relative_to(ROOT).parts:
+            yield file, ast.parse(file.read_text())
+
+
+def texts(node: ast.AST) -> set[str]:
+    return {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+
+
+# the configuration
+
+
+def documented_keys() -> dict[str, dict[str, str]]:
+    """Heading of the table to key to the text of its default."""
+    found: dict[str, dict[str, str]] = {}
+    for section in (REFERENCE / "configuration.md").read_text().split("\n## ")[1:]:
+        heading = section.partition("\n")[0].strip("`")
+        if heading in TABLES:
+            rows = re.findall(r"^\| `(\w+)` \| .*? \| ([^|]+) \| .*\|$", section, re.MULTILINE)
+            found[heading] = {key: default.strip() for key, default in rows}
+    return found
+
+
+def written(default: Any) -> str:
+    """A default as the page writes it."""
+    if default is PydanticUndefined:
+        return "required"
+    if default is None:
+        return "none"
+    value = list(default) if isinstance(default, tuple) else default
+    return f"`{json.dumps(value)}`"
+
+
+def test_every_key_of_the_configuration_is_documented_with_its_default_and_no_other() -> None:
+    wanted = {
+        heading: {name: written(field.default) for name, field in model.model_fields.items()}
+        for heading, model in TABLES.items()
+    }
+    assert documented_keys() == wanted
+
+
+def test_no_table_of_the_configuration_is_left_out() -> None:
+    assert {heading.strip("[]").partition(".")[0] for heading in TABLES} == set(settings.TABLES)
+
+
+def test_every_provider_is_named() -> None:
+    row = next(line for line in (REFERENCE / "configuration.md").read_text().splitlines() if "| `provider` |" in line)
+    assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(PROVIDERS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_configuration_that_is_shown_can_be_used(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("TTS_RECEIVER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TTS_RECEIVER_SECRETS_DIR", str(tmp_path))
+    for number, block in enumerate(blocks(page, "toml")):
+        given = tomllib.loads(block)
+        if "sources" not in given:  # a piece of a file: complete it
+            block += '\n[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["completed"]\n'
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        settings.load(file)
+
+
+# commands, metrics, messages, reasons
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every command that does something, with its group."""
+    inner = getattr(command, "commands", None)
+    if not inner:
+        yield " ".join(path)
+        return
+    for name, item in inner.items():
+        yield from commands(item, (*path, name))
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    page = (REFERENCE / "cli.md").read_text()
+    shown = re.findall(r"^\| `tts-receiver ([^`]+)` \|", page, re.MULTILINE)
+    named = {" ".join(word for word in text.partition(" -")[0].split() if word.islower()) for text in shown}
+    assert named == set(commands(typer.main.get_command(app)))
+
+
+def test_every_option_that_a_page_shows_is_one_of_its_command() -> None:
+    def options(command: Any) -> set[str]:
+        own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        return own.union({"--help"}, *(options(item) for item in getattr(command, "commands", {}).values()))
+
+    known = options(typer.main.get_command(app))
+    for page in PAGES:
+        for line in re.findall(r"tts-receiver [^`\n#|>]*", page.read_text()):
+            used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line.partition(" < ")[0]))
+            assert used <= known, f"{page.name}: {line}"
+
+
+def exposed() -> set[str]:
+    """Names of our own metrics as Prometheus sees them."""
+    made = (item for item in vars(Metrics()).values() if isinstance(item, MetricWrapperBase))
+    return {name + ("_total" if kind == "counter" else "") for name, kind in ((m._name, m._type) for m in made)}
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    assert set(first_cells(REFERENCE / "metrics.md")) == exposed()
+
+
+def test_every_metric_that_a_page_names_is_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"\btts_receiver_[a-z_]+", page.read_text()):
+            bare = re.sub(r"_(bucket|count|sum)$", "", name)
+            assert bare in exposed() or name == "tts_receiver_", f"{page.name}: {name}"
+
+
+def logged() -> Iterable[str]:
+    """Every first argument of a logging call."""
+    for _, tree in trees():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("debug", "info", "warning", "error", "exception", "critical")
+                and node.args
+            ):
+                yield from texts(node.args[0])
+
+
+def test_every_log_message_is_documented_and_no_other() -> None:
+    made = set(logged())
+    assert "delivery." in made  # made of a word and an outcome
+    made = (made - {"delivery."}) | {f"delivery.{outcome}" for outcome in ("accepted", "duplicate", "quarantined")}
+    assert set(first_cells(REFERENCE / "logs.md")) == made
+
+
+def reasons() -> Iterator[str]:
+    """Every slug that an error is given, as a class's default or where it is raised."""
+    for _, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "reason":
+                yield from texts(node.value)
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if any(isinstance(target, ast.Name) and target.id == "reason" for target in targets):
+                    yield from texts(node.value)
+
+
+def test_every_reason_is_documented_and_no_other() -> None:
+    assert set(first_cells(REFERENCE / "errors.md")) == set(reasons()) | OUTCOMES
+
+
+# links and examples
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can point to in a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    without_code = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        to = (page.parent / path).resolve() if path else page
+        assert to.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(to), f"{target} has no such heading"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    seen: set[Path] = set()
+    left = [DOCS / "index.md"]
+    while left:
+        page = left.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        left += [
+            to
+            for target in re.findall(r"\]\(([^)\s#]+)", page.read_text())
+            if "://" not in target and (to := (page.parent / target).resolve()).suffix == ".md"
+        ]
+    assert [page for page in DOCS.rglob("*.md") if page not in seen] == []
+
+
+def imported(name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A file as the module `name`, for as long as the test lasts."""
+    spec = util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_tests_of(module: Any) -> int:
+    found = [value for name, value in vars(module).items() if name.startswith("test_")]
+    for function in found:
+        function()
+    return len(found)
+
+
+def test_the_readmes_handler_and_its_test_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, test = blocks(ROOT / "README.md", "python")
+    assert len(handler.splitlines()) <= 13
+    (tmp_path / "hand_over.py").write_text(handler)
+    (tmp_path / "test_hand_over.py").write_text(test)
+    imported("plugins.hand_over", tmp_path / "hand_over.py", monkeypatch)
+    assert run_tests_of(imported("test_hand_over", tmp_path / "test_hand_over.py", monkeypatch)) == 1
+
+
+def test_the_how_to_of_handler_tests_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks(DOCS / "how-to" / "test-a-handler.md", "python")
+    (tmp_path / "shown.py").write_text(block)
+    assert run_tests_of(imported("shown", tmp_path / "shown.py", monkeypatch)) == 4
+
+
+@pytest.mark.parametrize(
+    "page", ["tutorial.md", "how-to/mount-in-your-app.md", "reference/handler-api.md"], ids=lambda page: str(page)
+)
+def test_python_that_is_shown_can_be_loaded(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TTS_RECEIVER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "receiver.toml").write_text('[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["shown_here"]\n')
+    shown = blocks(DOCS / page, "python")
+    assert shown
+    for number, block in enumerate(shown):
+        file = tmp_path / f"shown_{number}.py"
+        file.write_text(block)
+        imported(file.stem, file, monkeypatch)
