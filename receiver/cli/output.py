@@ -21,7 +21,7 @@ STATE_STYLES = {
 
 def console() -> Console:
     """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    return Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
 def print_json(value: Any) -> None:

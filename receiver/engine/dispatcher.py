@@ -91,6 +91,7 @@ class Dispatcher:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._turn = 0
 
     @property
     def busy(self) -> bool:
@@ -162,15 +163,18 @@ class Dispatcher:
             key = (claim.event_id, claim.handler, claim.attempt)
             self._held[key] = _Held(claim, asyncio.create_task(self._attempt(claim)))
         if claims:
+            self._turn += 1
             return 0.0  # perhaps there is more
         due = await self._database.read(runs.next_due, free)
         return LOOK_SECONDS if due is None else min(LOOK_SECONDS, max(0.001, due - self._clock.now()))
 
     def _free(self) -> dict[str, int]:
-        """How many more of each handler may run."""
+        """How many more of each handler may run. Each comes first in turn: one's backlog keeps nobody waiting."""
         running = Counter(held.claim.handler for held in self._held.values())
         free = {}
-        for name, active in self._registry.active.items():
+        handlers = list(self._registry.active.items())
+        first = self._turn % len(handlers) if handlers else 0
+        for name, active in handlers[first:] + handlers[:first]:
             room = (active.handler.concurrency or self._bounds.concurrency) - running[name]
             if room > 0:
                 free[name] = room

@@ -29,6 +29,8 @@ T = TypeVar("T")
 log = structlog.get_logger("receiver.handlers")
 
 MOST_RESULT_BYTES = 65_536
+TASK_PREFIX = "handler:"
+"""Begins the name of a handler's task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class HandlerLoop:
         self, factory: Callable[[], asyncio.AbstractEventLoop], abandoned: Callable[[int], None] = lambda change: None
     ) -> None:
         self.loop = factory()
+        self.loop.set_task_factory(_named_after_parent)
         self._abandoned = abandoned
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
@@ -113,7 +116,7 @@ class HandlerLoop:
         """Run a handler once, on this loop. Only cancellation passes through."""
         task = asyncio.current_task()
         if task is not None:
-            task.set_name(f"handler:{handler.name}")  # what the watch names when the loop is blocked
+            task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watch names when the loop is blocked
         try:
             if handler.is_async:
                 result = await handler.function(event, ctx)
@@ -165,6 +168,15 @@ class HandlerLoop:
             if done.cancelled():
                 self._abandoned(1)
             raise
+
+
+def _named_after_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """A task that a handler makes bears the handler's name too, unless it is given one."""
+    task = asyncio.Task(coroutine, loop=loop, **options)
+    parent = asyncio.current_task(loop)
+    if options.get("name") is None and parent is not None and parent.get_name().startswith(TASK_PREFIX):
+        task.set_name(parent.get_name())
+    return task
 
 
 def _json(result: Any) -> Any:

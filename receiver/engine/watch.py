@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from receiver.engine.runner import HandlerLoop
+from receiver.engine import runner
+from receiver.engine.runner import TASK_PREFIX, HandlerLoop
 from receiver.metrics import Metrics
 
 log = structlog.get_logger("receiver.handlers")
 
 PATIENCE_SECONDS = 0.5
 """A loop that does not answer for this long counts as blocked."""
+
+_LOOPS_OWN = (str(Path(asyncio.__file__).parent), runner.__file__)
+"""Whose frames stand around a handler's."""
 
 
 class Watch:
@@ -75,14 +79,19 @@ class Watch:
 
     def _who(self) -> tuple[str, str]:
         task = asyncio.current_task(self._handlers.loop)
-        name = task.get_name().removeprefix("handler:") if task is not None else "unknown"
+        named = task.get_name() if task is not None else ""
+        # Any other name is the handler's own choice for a task of its own: no label for a metric.
+        name = named.removeprefix(TASK_PREFIX) if named.startswith(TASK_PREFIX) else "unknown"
         thread = self._handlers.thread_id
         frame = sys._current_frames().get(thread) if thread is not None else None  # noqa: SLF001 - documented
-        return name, _innermost(frame)
+        return name, _place(frame)
 
 
-def _innermost(frame: FrameType | None) -> str:
+def _place(frame: FrameType | None) -> str:
+    """Where the handler's own code stands; what it called from there may be deep in a library."""
     if frame is None:
         return "unknown"
-    last = traceback.extract_stack(frame, limit=None)[-1]
-    return f"{last.filename}:{last.lineno} in {last.name}"
+    found, at = frame, frame.f_back
+    while at is not None and not at.f_code.co_filename.startswith(_LOOPS_OWN):
+        found, at = at, at.f_back
+    return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_name}"

@@ -511,6 +511,25 @@ async def test_a_handlers_own_bound_holds_it_alone(store: Path) -> None:
         assert (narrow_gate.peak, wide_gate.peak) == (2, 6)
 
 
+async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Path) -> None:
+    order: list[str] = []
+
+    @handler(on=JobCompleted)
+    async def busy(event: Event, ctx: Ctx) -> None:
+        order.append("busy")
+
+    @handler(on=JobFailed)
+    async def other(event: Event, ctx: Ctx) -> None:
+        order.append("other")
+
+    async with engine(store, busy, other, bounds=Bounds(concurrency=1), start=False) as up:
+        up.add(*(f"job_{number}" for number in range(20)))
+        up.add("job_x", "job_y", type="job.failed")
+        up.dispatcher.start()
+        await up.until_state("succeeded", 22)
+        assert order[:5] == ["busy", "other", "busy", "other", "busy"]
+
+
 async def test_a_hundred_handlers_that_wait_do_not_keep_a_new_one_waiting(store: Path) -> None:
     gate = Gate(Signal())
 

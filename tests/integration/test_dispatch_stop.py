@@ -50,7 +50,8 @@ async def gate() -> AsyncIterator[Gate]:
 async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:
     """Returns when the grace period has begun."""
     stopping = asyncio.create_task(up.dispatcher.stop())
-    up.dispatcher._loops[0].add_done_callback(lambda _: up.signal.notify())
+    for task in (up.dispatcher._loops[0], *(held.task for held in up.dispatcher._held.values())):
+        task.add_done_callback(lambda _: up.signal.notify())
     await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
     return stopping
 
@@ -139,7 +140,7 @@ async def test_a_handler_that_cannot_be_cancelled_is_given_back_as_well(store: P
         assert up.attempts() == [(1, "released")]
 
 
-async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: Path, gate: Gate) -> None:
+async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: Path, gate: Gate, lines: Lines) -> None:
     @handler(on=JobCompleted)
     async def slow(event: Event, ctx: Ctx) -> None:
         await asyncio.Event().wait()
@@ -148,13 +149,14 @@ async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: P
     async def quick(event: Event, ctx: Ctx) -> None:
         await gate.hold()
 
-    bounds = Bounds(lease_seconds=LEASE, grace_seconds=0.2)
-    async with engine(store, slow, quick, signal=gate._signal, bounds=bounds) as up:
+    async with engine(store, slow, quick, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
         up.new("job_2", type="job.failed")
         await up.until(lambda: gate.inside and up.states()["running"] == 2)
-        stopping = asyncio.create_task(up.dispatcher.stop())
+        stopping = await begin_to_stop(up, lines)
         gate.open()
+        await up.until_state("succeeded")
+        up.dispatcher.hurry()  # as the end of the grace period
         await stopping
         assert {row["handler"]: row["state"] for row in up.runs()} == {"slow": "pending", "quick": "succeeded"}
 

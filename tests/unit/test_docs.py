@@ -108,9 +108,7 @@ def test_every_provider_is_named() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_configuration_that_is_shown_can_be_used(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_configuration_that_is_shown_can_be_used(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("TTS_RECEIVER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TTS_RECEIVER_SECRETS_DIR", str(tmp_path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from receiver.metrics import Metrics
 from receiver.testing import completed
 
 WAIT = 10.0
+Log = queue.Queue[dict[str, Any]]
+Start = Callable[[HandlerLoop, Metrics, threading.Event], Watch]
 CTX: Any = None
 
 
@@ -31,9 +33,9 @@ def loop(request: pytest.FixtureRequest) -> Iterator[HandlerLoop]:
 
 
 @pytest.fixture
-def lines() -> Iterator[queue.Queue[dict[str, Any]]]:
+def lines() -> Iterator[Log]:
     """The log, as something to wait for."""
-    lines: queue.Queue[dict[str, Any]] = queue.Queue()
+    lines: Log = queue.Queue()
 
     def keep(_: Any, method: str, line: Any) -> Any:
         lines.put({"level": method, **line})
@@ -44,20 +46,37 @@ def lines() -> Iterator[queue.Queue[dict[str, Any]]]:
     structlog.reset_defaults()
 
 
+@pytest.fixture
+def watching(loop: HandlerLoop) -> Iterator[Start]:
+    """Starts watches, which look while the event is set; they end before the loop does."""
+    started: list[Watch] = []
+
+    def start(loop: HandlerLoop, metrics: Metrics, busy: threading.Event) -> Watch:
+        watch = Watch(loop, metrics, busy.is_set, patience=0.01)
+        watch.start()
+        started.append(watch)
+        return watch
+
+    yield start
+    for watch in started:
+        watch.stop()
+        watch._thread.join(WAIT)
+
+
 def counted(metrics: Metrics, name: str) -> float:
     return metrics.registry.get_sample_value("tts_receiver_handler_blocked_total", {"handler": name}) or 0.0
 
 
-def test_each_time_a_handler_blocks_it_is_named_once(loop: HandlerLoop, lines: queue.Queue[dict[str, Any]]) -> None:
-    release = threading.Semaphore(0)
+def test_each_time_a_handler_blocks_it_is_named_once(loop: HandlerLoop, lines: Log, watching: Start) -> None:
+    release, busy = threading.Semaphore(0), threading.Event()
 
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
+        busy.set()
         release.acquire(timeout=WAIT)
 
     metrics = Metrics()
-    watch = Watch(loop, metrics, busy=lambda: True, patience=0.01)
-    watch.start()
+    watch = watching(loop, metrics, busy)
     for times in (1, 2):
         future = loop.submit(loop.execute(rude, completed(), CTX))
         line = lines.get(timeout=WAIT)
@@ -65,34 +84,81 @@ def test_each_time_a_handler_blocks_it_is_named_once(loop: HandlerLoop, lines: q
         assert "test_watch.py" in line["where"]
         assert line["where"].endswith("in rude")
         assert counted(metrics, "rude") == times
+        busy.clear()
         release.release()
         future.result(WAIT)
     watch.stop()
     assert lines.empty()
 
 
-def test_the_watch_ends_while_a_handler_still_blocks(loop: HandlerLoop, lines: queue.Queue[dict[str, Any]]) -> None:
-    release = threading.Event()
+def test_a_task_that_a_handler_made_bears_the_handlers_name(loop: HandlerLoop, lines: Log, watching: Start) -> None:
+    release, busy = threading.Event(), threading.Event()
+
+    async def part(name: str) -> None:
+        busy.set()
+        release.wait(WAIT)
 
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part("a"))
+            group.create_task(part("b"))
+
+    metrics = Metrics()
+    watching(loop, metrics, busy)
+    future = loop.submit(loop.execute(rude, completed(), CTX))
+    line = lines.get(timeout=WAIT)
+    assert (line["handler"], counted(metrics, "rude")) == ("rude", 1)
+    assert line["where"].endswith("in part")
+    busy.clear()
+    release.set()
+    future.result(WAIT)
+
+
+def test_a_tasks_own_name_does_not_become_a_metrics_label(loop: HandlerLoop, lines: Log, watching: Start) -> None:
+    release, busy = threading.Event(), threading.Event()
+
+    async def part() -> None:
+        busy.set()
         release.wait(WAIT)
 
-    watch = Watch(loop, Metrics(), busy=lambda: True, patience=0.01)
-    watch.start()
+    @handler(on=Event)
+    async def rude(event: Event, ctx: Any) -> None:
+        await asyncio.create_task(part(), name=f"upload of {event.job_id}")
+
+    metrics = Metrics()
+    watching(loop, metrics, busy)
+    future = loop.submit(loop.execute(rude, completed(), CTX))
+    assert lines.get(timeout=WAIT)["handler"] == "unknown"
+    assert counted(metrics, "unknown") == 1
+    busy.clear()
+    release.set()
+    future.result(WAIT)
+
+
+def test_the_watch_ends_while_a_handler_still_blocks(loop: HandlerLoop, lines: Log, watching: Start) -> None:
+    release, busy = threading.Event(), threading.Event()
+
+    @handler(on=Event)
+    async def rude(event: Event, ctx: Any) -> None:
+        busy.set()
+        release.wait(WAIT)
+
+    watch = watching(loop, Metrics(), busy)
     loop.submit(loop.execute(rude, completed(), CTX))
     lines.get(timeout=WAIT)
     watch.stop()
     watch._thread.join(WAIT)
     assert not watch._thread.is_alive()
+    busy.clear()
     release.set()
 
 
-def test_something_that_is_no_handler_is_called_unknown(loop: HandlerLoop, lines: queue.Queue[dict[str, Any]]) -> None:
-    release = threading.Event()
-    watch = Watch(loop, Metrics(), busy=lambda: True, patience=0.01)
-    watch.start()
-    loop.loop.call_soon_threadsafe(release.wait, WAIT)
+def test_something_that_is_no_handler_is_called_unknown(loop: HandlerLoop, lines: Log, watching: Start) -> None:
+    release, busy = threading.Event(), threading.Event()
+    watch = watching(loop, Metrics(), busy)
+    loop.loop.call_soon_threadsafe(lambda: (busy.set(), release.wait(WAIT)))
     assert lines.get(timeout=WAIT)["handler"] == "unknown"
+    busy.clear()
     release.set()
     watch.stop()
