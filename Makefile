@@ -1,6 +1,9 @@
 # Every target sets itself up: Python 3.11 or newer, make and a package index are all that is needed.
 
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+# The first Python that really runs and is new enough: a name on the path may be an empty shell.
+FIND   := for p in python3 python3.13 python3.12 python3.11 python; do \
+            $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done
+PYTHON ?= $(shell $(FIND))
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -16,10 +19,10 @@ help:
 	@echo "make format  format the code"
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "make: no Python found; install Python 3.11 or newer" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "make: $(PYTHON) is older than 3.11; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "make: the venv module is missing (Debian: apt install python3-venv)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || \
+	  { echo "make: no Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "make: $(PYTHON) has no venv module (Debian: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 	@echo "Installing the receiver into $(VENV) ..."
