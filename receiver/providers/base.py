@@ -12,6 +12,7 @@ import pydantic_core
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
+from receiver.providers.wire import Account, Capabilities, Request, Response, Status
 
 MAX_WORD = 256
 """Longest accepted event word, job id or delivery id, in characters."""
@@ -44,6 +45,20 @@ class Provider(Protocol):
     """Lower-case names of the unsigned headers worth keeping with an event."""
     retry_window_seconds: float
     """How long after the first attempt the service may still retry a delivery."""
+
+    capabilities: Capabilities
+
+    def status_request(self, account: Account, job_id: str) -> Request:
+        """Ask for one job's status."""
+
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        """Read the answer.
+
+        An unknown status word means still running.
+
+        Raises:
+            ProviderError: the answer is an error, or cannot be read.
+        """
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a verified delivery.

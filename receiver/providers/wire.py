@@ -1,0 +1,158 @@
+"""Requests to make and responses to read, as plain values: what a provider module deals in instead of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from receiver.errors import ReceiverError
+from receiver.model.delivery import Headers, Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account at a provider: where, and with which key. The key is never shown.
+
+    Attributes:
+        base_url: without a slash at its end.
+        api_version: for services with several, such as audixa's `v2` and `v3`; None for the provider's default.
+    """
+
+    base_url: str
+    api_key: str | None = field(repr=False)
+    api_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a provider. `headers` holds the credentials, which go to the account's own origin only."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. `headers` as the wire gave them: lower-case names, raw values, repeats kept."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, as Latin-1 text."""
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for header, value in self.headers if header == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that has not ended. `progress` is 0 to 100 where the provider says; `word` its own status word."""
+
+    word: str
+    progress: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended: what a delivery for it would have said."""
+
+    parsed: Parsed
+
+
+Status = Running | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do: drives behaviour, so that nothing asks for a provider's name.
+
+    Attributes:
+        webhooks: it announces the end of a job.
+        polling: a job's status can be asked for.
+        idempotent_submit: a submit can be repeated under the same key without being charged twice.
+        formats: output formats that can be asked for; empty where the choice is not offered.
+        several_outputs: a job can have more than one file.
+        streaming: audio can be had while it is made.
+        history: many jobs' statuses can be asked for in one call.
+        min_poll_seconds: the provider's own limit between two polls of one account.
+        id_lifetime_seconds: how long a job id can be asked about; None where it says nothing.
+    """
+
+    webhooks: bool = False
+    polling: bool = True
+    idempotent_submit: bool = False
+    formats: tuple[str, ...] = ()
+    several_outputs: bool = False
+    streaming: bool = False
+    history: bool = False
+    min_poll_seconds: float = 1.0
+    id_lifetime_seconds: float | None = None
+
+
+class ProviderError(ReceiverError):
+    """A provider did not do what it was asked; the message says what to do about it.
+
+    Args:
+        retry_after: seconds it told us to wait; None if it said nothing.
+        code: its own error code; empty if it gave none.
+    """
+
+    reason = "provider_error"
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, retry_after: float | None = None, code: str = ""
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
+        self.code = code
+
+
+class Unauthorized(ProviderError):
+    """The API key is missing, wrong, or may not do this (401, 403)."""
+
+    reason = "provider_unauthorized"
+
+
+class Invalid(ProviderError):
+    """The request itself is wrong (400, 422): the same one will never work."""
+
+    reason = "provider_invalid"
+
+
+class OutOfCredits(ProviderError):
+    """The account cannot pay (402)."""
+
+    reason = "provider_credits"
+
+
+class UnknownJob(ProviderError):
+    """The provider does not know the job, or no longer does (404)."""
+
+    reason = "provider_unknown_job"
+
+
+class RateLimited(ProviderError):
+    """Too many requests (429): wait as told."""
+
+    reason = "provider_rate_limited"
+
+
+class Unavailable(ProviderError):
+    """The provider is in maintenance, broken, or answers what cannot be read (5xx, garbage): try later."""
+
+    reason = "provider_unavailable"
+
+
+class InProgress(ProviderError):
+    """A submit with this idempotency key is on its way (409): wait for it."""
+
+    reason = "provider_in_progress"
+
+
+class KeyReused(ProviderError):
+    """The idempotency key was used for another request (409)."""
+
+    reason = "provider_key_reused"
