@@ -12,7 +12,41 @@ from urllib.parse import quote, urljoin
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
+from receiver.providers.answers import Asked, Meaning, open_answer, still_running
+from receiver.providers.asking import bearer, get, segment
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
+from receiver.providers.fields import read_error, status_word
+from receiver.providers.wire import (
+    Account,
+    Capabilities,
+    Ended,
+    InProgress,
+    Invalid,
+    KeyReused,
+    OutOfCredits,
+    RateLimited,
+    Request,
+    Response,
+    Status,
+    Unauthorized,
+    Unavailable,
+)
+
+MAINTENANCE_SECONDS = 300.0
+"""How long to wait for the end of a maintenance that gives no time."""
+
+_CODES = {
+    "UNAUTHORIZED": Meaning(Unauthorized),
+    "VALIDATION_ERROR": Meaning(Invalid),
+    "INVALID_VOICE": Meaning(Invalid),
+    "INSUFFICIENT_CREDITS": Meaning(OutOfCredits),
+    "RATE_LIMIT_EXCEEDED": Meaning(RateLimited),
+    "REQUEST_IN_PROGRESS": Meaning(InProgress),
+    "IDEMPOTENCY_KEY_REUSE": Meaning(KeyReused),
+    "GENERATION_FAILED": Meaning(Unavailable),
+    "MAINTENANCE": Meaning(Unavailable, wait=MAINTENANCE_SECONDS),
+}
+_ENDS = {"completed": COMPLETED, "failed": FAILED}
 
 
 class Aitts:
@@ -23,6 +57,26 @@ class Aitts:
     scheme: str | None = "tts"
     kept_headers: tuple[str, ...] = ("x-tts-event", "x-tts-delivery-id")
     retry_window_seconds = 38 * 3600.0
+    capabilities = Capabilities(
+        webhooks=True,
+        idempotent_submit=True,
+        formats=("wav", "mp3", "ogg_opus"),
+        streaming=True,
+    )
+
+    def status_request(self, account: Account, job_id: str) -> Request:
+        """`GET /api/v1/tts/{job_id}`."""
+        return get(account, f"/api/v1/tts/{segment(job_id)}", bearer(account))
+
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        """Read `{"success", "data": {"status", …}}`; an end has the payload that its delivery would have had."""
+        asked = Asked(self.name, account, job_id, _CODES)
+        document = open_answer(asked, response)
+        data = _data(document)
+        event = _ENDS.get(status_word(data.get("status")) or "")
+        if event is None:
+            return still_running(asked, response, document, data.get("status"))
+        return Ended(Parsed(event, job_id, _job_payload(event, document, data)))
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
@@ -43,8 +97,7 @@ class Aitts:
                 notes.append("event_header_mismatch")
         if word is None:
             raise MalformedDelivery("The body names no event, and neither does X-TTS-Event.", reason="no_event")
-        nested = document.get("data")
-        data: Mapping[str, Any] = nested if isinstance(nested, dict) else document
+        data = _data(document)
         job_id = usable_word(data.get("job_id"))
         if word not in TERMINAL:
             if word != TEST:
@@ -105,20 +158,20 @@ def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
     return base_url.rstrip("/") + audio_path(job_id)
 
 
+def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    nested = document.get("data")
+    return nested if isinstance(nested, dict) else document
+
+
 def _job_payload(word: str, document: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     names = ["status", "metadata"]
     if word == COMPLETED:
         names += ["audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged"]
     payload: dict[str, Any] = {name: data[name] for name in names if data.get(name) is not None}
+    if isinstance(payload.get("status"), str):
+        payload["status"] = payload["status"].strip().lower()
     if word == FAILED:
-        payload["error"] = _error(data.get("error"))
+        payload["error"] = read_error(data.get("error"))._asdict()
     if document.get("created_at") is not None:
         payload["created_at"] = document["created_at"]
     return payload
-
-
-def _error(value: object) -> dict[str, str]:
-    """`error {code, message}`, which may also be a plain string."""
-    if isinstance(value, dict):
-        return {"code": str(value.get("code") or ""), "message": str(value.get("message") or "")}
-    return {"code": "", "message": str(value) if value is not None else ""}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from receiver.providers.wire import Account, Capabilities, Request, Response, St
 
 MAX_WORD = 256
 """Longest accepted event word, job id or delivery id, in characters."""
+
+_HUGE_NUMBER = re.compile(rb"[0-9]{200}|[0-9][eE]\+?[0-9]{3}")
+"""What any number looks like that is read as infinite, such as `1e999`; not all that look so are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,11 @@ class Provider(Protocol):
     capabilities: Capabilities
 
     def status_request(self, account: Account, job_id: str) -> Request:
-        """Ask for one job's status."""
+        """Ask for one job's status.
+
+        Raises:
+            ProviderError: the account cannot be asked (it names an `api_version` that there is not).
+        """
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """Read the answer.
@@ -105,9 +114,19 @@ def read_json_object(body: bytes) -> dict[str, Any]:
         value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
     except (ValueError, RecursionError) as error:
         raise MalformedDelivery(f"The body is not JSON: {error}.", reason="malformed_json") from None
+    if _HUGE_NUMBER.search(body) and not _finite(value):
+        raise MalformedDelivery("The body has a number that is too large.", reason="malformed_json")
     if not isinstance(value, dict):
         raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
     return value
+
+
+def _finite(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def usable_word(value: object) -> str | None:

@@ -79,6 +79,8 @@ class Capabilities:
         history: many jobs' statuses can be asked for in one call.
         min_poll_seconds: the provider's own limit between two polls of one account.
         id_lifetime_seconds: how long a job id can be asked about; None where it says nothing.
+        versions: what an account can do under each `api_version` it may name, the default one first; empty where
+            there is nothing to choose.
     """
 
     webhooks: bool = False
@@ -90,6 +92,11 @@ class Capabilities:
     history: bool = False
     min_poll_seconds: float = 1.0
     id_lifetime_seconds: float | None = None
+    versions: Mapping[str, Capabilities] = field(default_factory=dict, hash=False)
+
+    def of(self, account: Account) -> Capabilities:
+        """What this account can do."""
+        return self.versions.get(account.api_version, self) if account.api_version is not None else self
 
 
 class ProviderError(ReceiverError):

@@ -1,15 +1,17 @@
 """Text-to-speech providers played by real HTTP servers on loopback, for tests and for trying out.
 
 Written from the providers' documentation alone; it imports nothing of the receiver, so that what
-the receiver believes about a provider is tested against something else. `aitts` is here; others
-will be modules beside it.
+the receiver believes about a provider is tested against something else. Each of aitts, audixa,
+finevoice and miragic is a module; `Simulator` plays all four in one world.
 """
 
+from .faults import NAMES as FAULT_NAMES
 from .faults import Faults
 from .generated import GeneratedWav
-from .jobs import Job, JobBook, JobState
+from .jobs import PROVIDERS, Job, JobBook, JobState
 from .library import Audio, Clip, Library
 from .server import Simulator
+from .settings import DEFAULT_RETRIES, Settings
 from .signing import (
     completed_body,
     delivery_headers,
@@ -19,10 +21,12 @@ from .signing import (
     test_body,
 )
 from .voices import VOICES, Voice
-from .world import DEFAULT_RETRIES, Account, Delivery, Settings
+from .world import Account, Delivery
 
 __all__ = [
     "DEFAULT_RETRIES",
+    "FAULT_NAMES",
+    "PROVIDERS",
     "VOICES",
     "Account",
     "Audio",

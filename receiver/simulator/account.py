@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .addresses import check_webhook_url
+from .jobs import AITTS
 from .submissions import read_object
 from .webhooks import WebhookSender
 from .wire import WireError, invalid, success, unauthorized
@@ -37,7 +38,7 @@ class AccountApi:
     def _guarded(self, name: str, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:
             world = self._world
-            world.count(name)
+            world.count(name, provider=AITTS)
             given = request.headers.get("authorization", "").encode()
             try:
                 if not hmac.compare_digest(given, f"Bearer {world.account.id_token}".encode()):

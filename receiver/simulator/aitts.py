@@ -17,9 +17,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from .idempotency import IdempotencyBook
-from .jobs import Job, JobState
+from .jobs import AITTS, Job, JobState
 from .replies import no_reply
 from .signing import iso
+from .statuses import disturbed, spoken
 from .submissions import read_object, read_submission
 from .voices import filter_voices
 from .wire import (
@@ -74,10 +75,11 @@ class Aitts:
 
         async def guarded(request: Request) -> ASGIApp:
             world, job_id = self._world, request.path_params.get("job_id", "")
-            world.count(name, job_id)
+            at = f"{AITTS}.{name}"
+            world.count(name, job_id, provider=AITTS)
             answer: ASGIApp
             try:
-                self._fault(name, job_id)
+                self._fault(at, job_id)
                 self._authenticate(request)
                 if not world.limit.take(world.now()):
                     raise too_many(world.limit.seconds_left(world.now()))
@@ -90,7 +92,7 @@ class Aitts:
                 answer.headers.update(world.limit.headers(world.now()))
                 if answer.status_code == 429:
                     answer.headers["X-RateLimit-Remaining"] = "0"
-            return answer
+            return await disturbed(world, answer, at=at, job_id=job_id) if name == "status" else answer
 
         return guarded
 
@@ -112,23 +114,23 @@ class Aitts:
         body = read_object(await request.body())
         key = request.headers.get("idempotency-key")
         if key is None:
-            return self._submitted(await self._create(body))
+            return self._submitted(await self._create(request, body))
         known = self._idempotency.begin(key, body)
         if known is not None:
             return self._submitted(dict(known))
         try:
-            data = await self._create(body)
+            data = await self._create(request, body)
             self._idempotency.finish(key, data)
         finally:
             self._idempotency.abandon(key)
         return self._submitted(data)
 
     def _submitted(self, data: dict[str, Any]) -> ASGIApp:
-        if self._world.dice.roll("lost_answer", at="submit", job_id=data["job_id"]):
+        if self._world.dice.roll("lost_answer", at="aitts.submit", job_id=data["job_id"]):
             return no_reply
         return success(data, 202)
 
-    async def _create(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         world = self._world
         allow = world.settings.allow_loopback_webhooks
         submission = read_submission(body, world.voices, allow_loopback=allow)
@@ -138,7 +140,7 @@ class Aitts:
             if left < len(submission.text):
                 raise WireError(402, "INSUFFICIENT_CREDITS", "Not enough credits.")
             world.account.credits = left - len(submission.text)
-        job = world.jobs.create(submission, world.now())
+        job = world.jobs.create(submission, world.now(), mount=request.scope.get("root_path", ""))
         self._on_submit(job)
         return {
             "job_id": job.id,
@@ -151,7 +153,8 @@ class Aitts:
     async def _status(self, request: Request) -> Response:
         """Provider's documentation: the address expires after 24 h; a failed job has `error`."""
         world, job = self._world, self._job(request)
-        data: dict[str, Any] = {"job_id": job.id, "status": job.state.value}
+        word = spoken(world, job.state.value, at="aitts.status", job_id=job.id)
+        data: dict[str, Any] = {"job_id": job.id, "status": word}
         if job.state is JobState.COMPLETED:
             expires = int(world.now() + world.settings.audio_url_seconds)
             data |= {
@@ -167,7 +170,7 @@ class Aitts:
     async def _audio(self, request: Request) -> Response:
         """307 to a fresh signed address. Before the end of the job (not documented): 404."""
         world, job = self._world, self._job(request)
-        gone = world.dice.roll("audio_gone", at="audio", job_id=job.id)
+        gone = world.dice.roll("audio_gone", at="aitts.audio", job_id=job.id)
         if job.state is not JobState.COMPLETED or gone:
             message = "The audio of this job is not available."
             raise not_found(message)
@@ -176,14 +179,14 @@ class Aitts:
 
     def _location(self, job: Job) -> str:
         world, dice = self._world, self._world.dice
-        if hit := dice.roll("redirect_to", at="audio", job_id=job.id):
+        if hit := dice.roll("redirect_to", at="aitts.audio", job_id=job.id):
             return hit.text(world.base_url)
-        if dice.roll("redirect_loop", at="audio", job_id=job.id):
+        if dice.roll("redirect_loop", at="aitts.audio", job_id=job.id):
             return f"{world.storage_url}/loop/1"
-        if hit := dice.roll("redirect_private", at="audio", job_id=job.id):
+        if hit := dice.roll("redirect_private", at="aitts.audio", job_id=job.id):
             return hit.text(PRIVATE_ADDRESSES[dice.injected["redirect_private"] % 2])
         first = job.audio_fetches == 1
-        late = dice.roll("expired_url", at="audio", job_id=job.id, chance=first)
+        late = dice.roll("expired_url", at="aitts.audio", job_id=job.id, chance=first)
         life = -60.0 if late else world.settings.signed_url_seconds
         return world.signed_url(job, int(world.now() + life))
 
@@ -194,7 +197,7 @@ class Aitts:
 
     def _job(self, request: Request) -> Job:
         job = self._world.jobs.get(request.path_params["job_id"])
-        if job is None:
+        if job is None or job.provider != AITTS:
             message = "There is no such job."
             raise not_found(message)
         return job

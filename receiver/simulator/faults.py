@@ -21,7 +21,9 @@ class Faults:
 
     Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
     lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
-    Storage: the other audio faults. Any request under /api/v1: the errors. Submit: lost_answer.
+    Storage: the other audio faults. Any request to an API: the errors. Submit: lost_answer. Status of
+    any provider (and audixa's history): slow_status, lost_status, garbage_json, odd_case,
+    unknown_status; of those that are only polled also expired_id.
     """
 
     duplicate: float = 0.0
@@ -41,7 +43,8 @@ class Faults:
     lost_webhook: float = 0.0
     """The delivery is never sent, nor any retry of it."""
     expired_url: float = 0.0
-    """The first signed address that a job's audio endpoint gives has expired; the next is good."""
+    """The first address of a job's audio that is given (by the audio endpoint of aitts, in a status
+    answer of the others) has expired; the next is good."""
     redirect_loop: float = 0.0
     """The audio endpoint redirects to two addresses that redirect to each other for ever."""
     redirect_private: float = 0.0
@@ -63,13 +66,25 @@ class Faults:
     storage_503: float = 0.0
     """Storage answers 503 SlowDown."""
     error_429: float = 0.0
-    """429 RATE_LIMIT_EXCEEDED (value: seconds for Retry-After)."""
+    """429, in each provider's words (value: seconds for Retry-After)."""
     error_500: float = 0.0
-    """500 GENERATION_FAILED."""
+    """500, in each provider's words."""
     error_503: float = 0.0
-    """503 MAINTENANCE (value: seconds for Retry-After)."""
+    """503, in each provider's words (value: seconds for Retry-After)."""
     lost_answer: float = 0.0
     """The job is made, and the connection breaks before the answer to the submit."""
+    slow_status: float = 0.0
+    """The answer to a status request takes its time (value: seconds; default 1)."""
+    lost_status: float = 0.0
+    """The connection breaks before the answer to a status request."""
+    garbage_json: float = 0.0
+    """A status request is answered 200 with what is no JSON (value: the body)."""
+    odd_case: float = 0.0
+    """A status word comes in the other letter case. Never for finevoice, whose status is a number."""
+    unknown_status: float = 0.0
+    """The status is one that nobody documented (value: the word; for finevoice the number)."""
+    expired_id: float = 0.0
+    """A job's id is answered 404, as if it had expired. Not for aitts, whose ids do not."""
 
     def __post_init__(self) -> None:
         for name in RATES:
@@ -130,7 +145,8 @@ class Dice:
     ) -> None:
         """Make `name` happen the next `times` times it could (at `at`, for `job_id`, if given).
 
-        Raises ValueError for a fault that does not exist.
+        `at` is a provider (`audixa`), an endpoint of any provider (`status`) or both
+        (`audixa.status`). Raises ValueError for a fault that does not exist.
         """
         if name not in NAMES:
             message = f"no fault {name!r}; there are {', '.join(sorted(NAMES))}"
@@ -155,7 +171,7 @@ class Dice:
 
     def _take_forced(self, name: str, at: str, job_id: str) -> Hit | None:
         for forced in self._forced.get(name, ()):
-            here = forced.at in (None, at) and forced.job_id in (None, job_id)
+            here = forced.at in (None, at, *at.split(".")) and forced.job_id in (None, job_id)
             if here and forced.times > 0:
                 forced.times -= 1
                 return Hit(forced.value)

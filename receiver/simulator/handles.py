@@ -8,7 +8,8 @@ from collections.abc import Callable
 from .faults import Faults
 from .jobs import JobBook
 from .limits import RateLimit
-from .world import Account, Delivery, Settings, World
+from .settings import Settings
+from .world import Account, Delivery, World
 
 
 class Handles:
@@ -21,8 +22,13 @@ class Handles:
 
     @property
     def base_url(self) -> str:
-        """The API's origin."""
+        """The API's origin, and there aitts's base URL."""
         return self._world.base_url
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """The base URL of each provider: aitts, audixa, finevoice, miragic."""
+        return self._world.base_urls
 
     @property
     def storage_url(self) -> str:
@@ -31,8 +37,13 @@ class Handles:
 
     @property
     def api_key(self) -> str:
-        """For `Authorization: Bearer` under /api/v1."""
+        """The key of aitts, for `Authorization: Bearer` under /api/v1."""
         return self._world.account.api_key
+
+    @property
+    def api_keys(self) -> dict[str, str]:
+        """The key of each provider."""
+        return self._world.api_keys
 
     @property
     def id_token(self) -> str:
@@ -64,7 +75,7 @@ class Handles:
 
     @property
     def settings(self) -> Settings:
-        """How the provider behaves; replace it at any time."""
+        """How the providers behave; replace it at any time."""
         return self._world.settings
 
     @settings.setter
@@ -73,14 +84,14 @@ class Handles:
 
     @property
     def limit(self) -> RateLimit:
-        """The account's rate limit."""
+        """The account's rate limit at aitts."""
         return self._world.limit
 
     # What happened
 
     @property
     def jobs(self) -> JobBook:
-        """All jobs."""
+        """All jobs of all providers; `jobs.of("audixa")` those of one."""
         return self._world.jobs
 
     @property
@@ -95,12 +106,16 @@ class Handles:
 
     @property
     def requests(self) -> Counter[str]:
-        """Requests by endpoint: submit, status, audio, voices, register, test, storage, loop."""
+        """Requests by provider and endpoint: `audixa.status`, `aitts.submit`, … and `storage`, `loop`.
+
+        Endpoints: submit, status; audio, register and test of aitts; voices of aitts and audixa;
+        history of audixa. Those of aitts are also counted under the endpoint's name alone.
+        """
         return self._world.requests
 
     @property
     def job_requests(self) -> Counter[tuple[str, str]]:
-        """Requests by (endpoint, job id)."""
+        """Requests by (endpoint, job id), the endpoint's name alone."""
         return self._world.job_requests
 
     @property
@@ -137,7 +152,7 @@ class Handles:
     ) -> None:
         """Make a fault happen the next `times` times it could.
 
-        `value` is the fault's number or address (see `Faults`); `at` limits an error to one
-        endpoint (submit, status, audio, voices), `job_id` to one job.
+        `value` is the fault's number or text (see `Faults`); `at` limits it to a provider
+        (`audixa`), an endpoint (`status`) or both (`audixa.status`), `job_id` to one job.
         """
         self._world.dice.force(name, times, value=value, at=at, job_id=job_id)

@@ -11,6 +11,8 @@ from enum import StrEnum
 from .library import Audio, Library
 
 FAIL_MARK = "[fail]"
+AITTS = "aitts"
+PROVIDERS = (AITTS, "audixa", "finevoice", "miragic")
 
 
 class JobState(StrEnum):
@@ -39,17 +41,25 @@ class Submission:
 
 @dataclass(slots=True)
 class Job:
-    """One speech job."""
+    """One job of one provider."""
 
     id: str
     number: int
     submission: Submission
     audio: Audio
     created_at: float
+    provider: str = AITTS
+    kind: str = "speech"
+    """What finevoice calls the task: speech, separation, podcast, …"""
+    more_audio: tuple[Audio, ...] = ()
+    """Outputs beside `audio`, for the tasks that have several."""
+    mount: str = ""
+    """The path under which the customer reached the API, such as `/aitts`."""
     state: JobState = JobState.PENDING
     error: dict[str, str] | str | None = None
     ended_at: float | None = None
     audio_fetches: int = 0
+    """How often an address of its audio was given."""
 
     @property
     def chars_charged(self) -> int:
@@ -65,6 +75,19 @@ class Job:
     def object_name(self) -> str:
         """The name of its audio on the storage origin."""
         return f"{self.id}{self.audio.suffix}"
+
+    @property
+    def objects(self) -> dict[str, Audio]:
+        """All its outputs by their names on the storage origin."""
+        more = {f"{self.id}.{n}{audio.suffix}": audio for n, audio in enumerate(self.more_audio, start=2)}
+        return {self.object_name: self.audio} | more
+
+    @property
+    def error_message(self) -> str:
+        """Why it failed, in words."""
+        if isinstance(self.error, dict):
+            return self.error.get("message", "")
+        return self.error or ""
 
 
 class JobBook:
@@ -92,7 +115,20 @@ class JobBook:
         """The job, or None."""
         return self._jobs.get(job_id)
 
-    def create(self, submission: Submission, now: float) -> Job:
+    def of(self, provider: str) -> list[Job]:
+        """The jobs of one provider, in the order of their submission."""
+        return [job for job in self if job.provider == provider]
+
+    def create(
+        self,
+        submission: Submission,
+        now: float,
+        *,
+        provider: str = AITTS,
+        kind: str = "speech",
+        outputs: int = 1,
+        mount: str = "",
+    ) -> Job:
         """A new pending job at `now` (unix seconds), with the next of the shipped recordings."""
         number = len(self._jobs)
         dice = random.Random(f"{self._seed}:job:{number}")
@@ -102,6 +138,10 @@ class JobBook:
             submission=submission,
             audio=self._library.pick(submission.output_format, number),
             created_at=now,
+            provider=provider,
+            kind=kind,
+            more_audio=tuple(self._library.pick(submission.output_format, number + n) for n in range(1, outputs)),
+            mount=mount,
         )
         self._jobs[job.id] = job
         self._on_change()
@@ -134,9 +174,9 @@ class JobBook:
         self._on_change()
 
     def by_object(self, name: str) -> Job | None:
-        """The completed job whose audio has this name on the storage origin."""
-        job = self._jobs.get(name.rpartition(".")[0])
-        found = job is not None and job.state is JobState.COMPLETED and job.object_name == name
+        """The completed job one of whose outputs has this name on the storage origin."""
+        job = self._jobs.get(name.partition(".")[0])
+        found = job is not None and job.state is JobState.COMPLETED and name in job.objects
         return job if found else None
 
     def _end(self, job_id: str, state: JobState, now: float, error: dict[str, str] | str | None) -> Job:

@@ -1,4 +1,4 @@
-"""The account's rate limit: so many requests in a window, told in every answer's headers."""
+"""Rate limits: aitts's so many requests in a window, and the guard against polling too fast."""
 
 from __future__ import annotations
 
@@ -52,3 +52,21 @@ class RateLimit:
     def _roll_over(self, now: float) -> None:
         if self._since is None or now >= self._since + self.window:
             self._since, self._used = now, 0
+
+
+TOLERANCE_SECONDS = 0.05
+"""What a client that polls by the clock may come early: its timer and ours are not one."""
+
+
+@dataclass
+class PollGuard:
+    """Refuses a poll that follows the last accepted one too soon."""
+
+    _last: float | None = field(default=None, init=False)
+
+    def seconds_too_soon(self, now: float, gap: float) -> float:
+        """How much earlier than `gap` seconds after the last one this poll is; 0 accepts it."""
+        if self._last is not None and 0 <= now - self._last < gap - TOLERANCE_SECONDS:
+            return self._last + gap - now
+        self._last = now
+        return 0.0

@@ -1,4 +1,4 @@
-"""The simulated provider as one object: it starts both origins and plays the life of each job.
+"""The simulated providers as one object: it starts both origins and plays the life of each job.
 
 What a test looks at and turns is in `handles.py`.
 """
@@ -8,34 +8,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
 import httpx
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
 
 from .account import AccountApi
 from .aitts import Aitts
+from .audixa import Audixa
+from .customers import submit_request, submitted_id
 from .faults import Dice, Faults
+from .finevoice import Finevoice
 from .handles import Handles
-from .jobs import FAIL_MARK, Job
+from .jobs import AITTS, FAIL_MARK, PROVIDERS, Job, Submission
 from .limits import ENTERPRISE, WINDOW_SECONDS, RateLimit
+from .miragic import Miragic
+from .polled import PolledApi
 from .serving import LoopServer
+from .settings import SettingFields, Settings
 from .signing import COMPLETED, FAILED
 from .storage import Storage
-from .voices import VOICES
 from .webhooks import WebhookSender
-from .world import Account, SettingFields, Settings, World
+from .world import Account, World
+
+POLLED: tuple[type[PolledApi], ...] = (Audixa, Finevoice, Miragic)
+QUEUE_SHARE = 0.25
+"""The part of a job's time that it waits in the queue, at the providers that are polled."""
 
 
 class Simulator(Handles):
-    """`aitts` on this machine: `async with Simulator(seed=7) as sim: await sim.submit("Hello")`.
+    """Four providers on this machine: `async with Simulator(seed=7) as sim: await sim.submit("Hello")`.
 
-    Every field of `Settings` can be given by name (`job_seconds=`, …). Beside them:
+    Each has its own base URL (`sim.base_urls["audixa"]`) and key (`sim.api_keys["audixa"]`); aitts
+    is also at `sim.base_url` itself. Every field of `Settings` can be given by name
+    (`job_seconds=`, …). Beside them:
 
+    - api_key, id_token, signing_secret: of aitts; api_keys: of the others, by provider.
     - faults: what goes wrong by chance; `sim.faults = replace(sim.faults, duplicate=1.0)` later.
     - webhook_url: the account's; can be set later as well.
     - rate_limit, rate_window: requests in so many seconds.
@@ -52,6 +64,7 @@ class Simulator(Handles):
         *,
         faults: Faults | None = None,
         api_key: str | None = None,
+        api_keys: Mapping[str, str] | None = None,
         id_token: str | None = None,
         signing_secret: str | None = None,
         webhook_url: str | None = None,
@@ -76,6 +89,7 @@ class Simulator(Handles):
             ),
             now=now,
             limit=RateLimit(rate_limit, rate_window),
+            other_keys={name: f"{name}_simulated_{seed}" for name in PROVIDERS if name != AITTS} | dict(api_keys or {}),
         )
         world.account.signing_secret = signing_secret or world.new_secret()
         super().__init__(world)
@@ -90,14 +104,12 @@ class Simulator(Handles):
             hooks = await stack.enter_async_context(self._new_client(connections=64))
             self._client = await stack.enter_async_context(self._new_client(connections=16))
             self._sender = WebhookSender(self._world, hooks, self._spawn)
-            self._api = Aitts(self._world, lambda job: self._spawn(self._run(job)))
-            routes = [*self._api.routes(), *AccountApi(self._world, self._sender).routes()]
-            api = LoopServer(Starlette(routes=routes), host, port)
+            api = LoopServer(Starlette(routes=self._routes()), host, port)
             self._world.base_url = (await stack.enter_async_context(api)).url
             storage = LoopServer(Storage(self._world).app(), host, storage_port)
             self._world.storage_url = (await stack.enter_async_context(storage)).url
             stack.push_async_callback(self._cancel_tasks)
-            stack.callback(self._world.closing.close)
+            stack.callback(self._world.close)
             self._stack = stack.pop_all()
         return self
 
@@ -113,35 +125,39 @@ class Simulator(Handles):
         self,
         text: str,
         *,
+        provider: str = AITTS,
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> str:
         """Submit a job over HTTP, as a customer does; returns its id.
 
-        `fields` go into the body. Raises httpx.HTTPStatusError for any answer but 202.
+        `fields` go into the body; for audixa, `version="v3"` chooses the API. The key is for aitts
+        alone. Raises httpx.HTTPStatusError for any answer but 2xx.
         """
-        answer = await self._client.post(
-            f"{self.base_url}/api/v1/tts",
-            json={"text": text, "voice_id": VOICES[0].voice_id, **fields},
-            headers={
-                "Authorization": f"Bearer {self.api_key}",
-                "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
-            },
+        # aitts without its prefix, so that the addresses it gives are those under `base_url`
+        base_url = self.base_url if provider == AITTS else self.base_urls.get(provider, "")
+        api_key = self.api_keys.get(provider, "")
+        request = submit_request(
+            provider, text, fields, base_url=base_url, api_key=api_key, idempotency_key=idempotency_key
         )
+        answer = await self._client.send(request)
         answer.raise_for_status()
-        return str(answer.json()["data"]["job_id"])
+        return submitted_id(provider, answer.content)
+
+    def create_task(self, kind: str, *, text: str = "", outputs: int = 1) -> str:
+        """A task of another kind at finevoice (`separation`, `podcast`, …) with so many outputs; its id."""
+        submission = Submission(text=text, voice_id="", output_format="mp3")
+        job = self.jobs.create(submission, self._world.now(), provider="finevoice", kind=kind, outputs=outputs)
+        self._begin(job)
+        return job.id
 
     def finish(self, job_id: str) -> Job:
-        """End a job well now, and announce it."""
-        job = self.jobs.complete(job_id, self._world.now())
-        self._sender.announce(job)
-        return job
+        """End a job well now, and announce it if its provider does."""
+        return self._announced(self.jobs.complete(job_id, self._world.now()))
 
     def fail(self, job_id: str, error: dict[str, str] | str | None = None) -> Job:
-        """End a job badly now, and announce it. `error` may be a string (seen in the wild)."""
-        job = self.jobs.fail(job_id, self._world.now(), error)
-        self._sender.announce(job)
-        return job
+        """End a job badly now, and announce it if its provider does. `error` may be a string (seen in the wild)."""
+        return self._announced(self.jobs.fail(job_id, self._world.now(), error))
 
     async def deliver(
         self,
@@ -176,12 +192,34 @@ class Simulator(Handles):
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=16),
         )
 
+    def _routes(self) -> list[BaseRoute]:
+        self._api = Aitts(self._world, self._begin)
+        aitts = [*self._api.routes(), *AccountApi(self._world, self._sender).routes()]
+        polled = [api(self._world, self._begin) for api in POLLED]
+        mounts = [Mount(f"/{api.provider}", routes=api.routes()) for api in polled]
+        return [Mount(f"/{AITTS}", routes=aitts), *mounts, *aitts]
+
+    def _announced(self, job: Job) -> Job:
+        if job.provider == AITTS:
+            self._sender.announce(job)
+        return job
+
+    def _begin(self, job: Job) -> None:
+        self._spawn(self._run(job))
+
     async def _run(self, job: Job) -> None:
-        """The life of a job after its submit."""
-        self.jobs.process(job.id)
-        if self.settings.job_seconds is None:
+        """The life of a job after its submit. Without a time it waits: at aitts at work, else in the queue."""
+        seconds = self.settings.job_seconds
+        whole = 0.0 if seconds is None else seconds * self.jobs.jitter(job)
+        queued = 0.0 if job.provider == AITTS else whole * QUEUE_SHARE
+        if seconds is None and job.provider != AITTS:
             return
-        await self._world.closing.pause(self.settings.job_seconds * self.jobs.jitter(job))
+        if queued:
+            await self._world.closing.pause(queued)
+        self.jobs.process(job.id)
+        if seconds is None:
+            return
+        await self._world.closing.pause(whole - queued)
         if self._world.closing.closed or job.ended:
             return
         if FAIL_MARK in job.submission.text:

@@ -46,7 +46,7 @@ class Storage:
 
     async def _audio(self, request: Request) -> ASGIApp:
         world, name = self._world, request.path_params["name"]
-        job_id = name.rpartition(".")[0]
+        job_id = name.partition(".")[0]
         world.count("storage", job_id)
         refusal = self._leaking(request) or self._unsigned(request, name)
         if refusal is not None:
@@ -58,10 +58,10 @@ class Storage:
             return xml_error(404, "NoSuchKey", "The specified key does not exist.")
         if world.dice.roll("html_audio", at="storage", job_id=job_id):
             return Response(ERROR_PAGE, media_type="text/html")
-        return self._bytes(request, job)
+        return self._bytes(request, job, job.objects[name])
 
-    def _bytes(self, request: Request, job: Job) -> ASGIApp:
-        audio, dice = job.audio, self._world.dice
+    def _bytes(self, request: Request, job: Job, audio: Audio) -> ASGIApp:
+        dice = self._world.dice
         try:
             part = wanted_range(
                 request.headers.get("range"),
@@ -115,7 +115,7 @@ class Storage:
     def _leaking(self, request: Request) -> Response | None:
         account = self._world.account
         found = [name for name in CREDENTIAL_HEADERS if name in request.headers]
-        secrets = (account.api_key, account.id_token, account.signing_secret)
+        secrets = (*self._world.api_keys.values(), account.id_token, account.signing_secret)
         if any(secret in str(request.url) for secret in secrets):
             found.append("a secret in its address")
         if not found:

@@ -38,3 +38,15 @@ def filter_voices(voices: Sequence[Voice], wanted: Mapping[str, str]) -> list[di
         value = wanted.get(name, "").lower()
         rows = [row for row in rows if not value or row[name].lower() == value]
     return rows
+
+
+AUDIXA_VOICES = (
+    {"voice_id": "emma", "name": "Emma", "model": "base", "gender": "Female", "accent": "American",
+     "free": True, "is_custom": False, "description": "Warm and even."},
+    {"voice_id": "am_ethan", "name": "Ethan", "model": "base", "gender": "Male", "accent": "American",
+     "free": True, "is_custom": False, "description": "Calm and low."},
+    {"voice_id": "bf_clara", "name": "Clara", "model": "advanced", "gender": "Female", "accent": "British",
+     "free": False, "is_custom": False, "description": "Bright and quick."},
+)  # fmt: skip
+"""Voices of audixa. The fields are those that its official SDK documents; `emma` and `am_ethan` are
+the names its documentation uses in examples. A submit takes any name: customers have voices of their own."""

@@ -1,4 +1,4 @@
-"""What all parts of the simulator share: settings, the account, and the record of what happened."""
+"""What all parts of the simulator share: the accounts, and the record of what happened."""
 
 from __future__ import annotations
 
@@ -9,64 +9,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal
 
 from .changes import Changes, Closing
 from .faults import Dice
-from .jobs import Job, JobBook
+from .jobs import AITTS, PROVIDERS, Job, JobBook
 from .library import Library
 from .limits import ENTERPRISE, WINDOW_SECONDS, RateLimit
+from .settings import Settings
 from .voices import VOICES, Voice
-
-DEFAULT_RETRIES = tuple(25.0 * 4**n for n in range(7))
-"""Seconds between 8 attempts, 37.9 hours in all. Provider's documentation: up to 8 attempts over
-about 38 hours, exponential; the single steps are not documented."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How this provider behaves when nothing is wrong. Times are seconds."""
-
-    seed: int = 7
-    job_seconds: float | None = 0.2
-    """From submit to end, plus or minus a quarter; None: only `Simulator.finish` ends a job."""
-    retry_schedule: Sequence[float] = DEFAULT_RETRIES
-    resign_retries: bool = True
-    """Whether a retry is signed with a new `t` (not documented: both must work)."""
-    webhook_timeout: float = 10.0
-    reorder_seconds: float = 5.0
-    """How long a reordered delivery waits at most for a later one."""
-    allow_loopback_webhooks: bool = True
-    audio_url_seconds: float = 86_400.0
-    """Provider's documentation: `audio_url` lives 24 h. Negative: expired at birth."""
-    signed_url_seconds: float = 300.0
-    """Life of the address that the audio endpoint redirects to (not documented)."""
-    name_audio_endpoint: bool = True
-    """Whether webhook bodies hold `audio_endpoint` (older ones do not)."""
-    addresses: Literal["absolute", "relative"] = "absolute"
-    """The form of `poll_url` and `audio_endpoint` (not documented: both must work)."""
-    maintenance_retry_after: int = 300
-
-
-class SettingFields(TypedDict, total=False):
-    """The fields of `Settings` but the seed, as keywords."""
-
-    job_seconds: float | None
-    retry_schedule: Sequence[float]
-    resign_retries: bool
-    webhook_timeout: float
-    reorder_seconds: float
-    allow_loopback_webhooks: bool
-    audio_url_seconds: float
-    signed_url_seconds: float
-    name_audio_endpoint: bool
-    addresses: Literal["absolute", "relative"]
-    maintenance_retry_after: int
 
 
 @dataclass(slots=True)
 class Account:
-    """The one customer."""
+    """The one customer, as aitts knows him."""
 
     api_key: str
     id_token: str
@@ -121,15 +77,35 @@ class World:
     leaks: list[str] = field(default_factory=list)
     base_url: str = ""
     storage_url: str = ""
+    other_keys: dict[str, str] = field(default_factory=dict)
+    """The API keys at the providers beside aitts."""
     jobs: JobBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.jobs = JobBook(self.settings.seed, Library(), self.changes.notify)
         self.dice.on_hit = self.changes.notify
 
-    def count(self, endpoint: str, job_id: str = "") -> None:
-        """Record one request."""
-        self.requests[endpoint] += 1
+    @property
+    def api_keys(self) -> dict[str, str]:
+        """The API key at each provider."""
+        return {AITTS: self.account.api_key} | self.other_keys
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """The base URL of each provider."""
+        return {provider: f"{self.base_url}/{provider}" for provider in PROVIDERS}
+
+    def close(self) -> None:
+        """End every pause, and wake everyone who waits."""
+        self.closing.close()
+        self.changes.notify()
+
+    def count(self, endpoint: str, job_id: str = "", *, provider: str = "") -> None:
+        """Record one request, also under `provider.endpoint`; aitts and storage own the plain names."""
+        if provider:
+            self.requests[f"{provider}.{endpoint}"] += 1
+        if provider in ("", AITTS):
+            self.requests[endpoint] += 1
         if job_id:
             self.job_requests[endpoint, job_id] += 1
         self.changes.notify()
@@ -145,21 +121,27 @@ class World:
         name = f"{self.settings.seed}:secret:{self.account.secrets_made}"
         return f"whsec_{random.Random(name).randbytes(32).hex()}"
 
-    def address(self, path: str) -> str:
-        """`path` of the API in the form that the settings ask for."""
+    def poll_url(self, job: Job) -> str:
+        """Where the status of an aitts job is, in the form that the settings ask for."""
+        path = f"{job.mount}/api/v1/tts/{job.id}"
         return path if self.settings.addresses == "relative" else self.base_url + path
 
-    def poll_url(self, job: Job) -> str:
-        """Where the job's status is."""
-        return self.address(f"/api/v1/tts/{job.id}")
-
     def audio_endpoint(self, job: Job) -> str:
-        """Where the job's durable audio is."""
-        return self.address(f"/api/v1/tts/{job.id}/audio")
+        """Where the durable audio of an aitts job is."""
+        return f"{self.poll_url(job)}/audio"
 
     def signed_url(self, job: Job, expires: int) -> str:
         """The storage address of the job's audio, good until `expires` (unix seconds)."""
-        name = job.object_name
+        return self._signed(job.object_name, expires)
+
+    def temporary_urls(self, job: Job, *, at: str) -> list[str]:
+        """Storage addresses of all outputs, as a status answer at `at` gives them."""
+        job.audio_fetches += 1
+        late = self.dice.roll("expired_url", at=at, job_id=job.id, chance=job.audio_fetches == 1)
+        life = -60.0 if late else self.settings.temporary_url_seconds
+        return [self._signed(name, int(self.now() + life)) for name in job.objects]
+
+    def _signed(self, name: str, expires: int) -> str:
         signature = self.storage_signature(name, expires)
         return f"{self.storage_url}/audio/{name}?expires={expires}&signature={signature}"
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = MetaData(
@@ -54,6 +54,16 @@ class RunState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    WATCHING = "watching"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
     CANCELLED = "cancelled"
 
 
@@ -171,4 +181,37 @@ signing_keys = Table(
     Column("first_used_at", Double, nullable=False),
     Column("last_used_at", Double, nullable=False),
     PrimaryKeyConstraint("source", "key_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("watched_at", Double, nullable=False),
+    Column("next_poll_at", Double, nullable=False),
+    Column("deadline_at", Double, nullable=False),
+    # Raised by each claim and never lowered: the fencing token.
+    Column("claim", Integer, nullable=False, server_default=text("0")),
+    Column("polls", Integer, nullable=False, server_default=text("0")),
+    # Polls in a row to which the provider said that it does not know the job.
+    Column("misses", Integer, nullable=False, server_default=text("0")),
+    Column("lease_until", Double),
+    Column("progress", Integer),
+    Column("ended_at", Double),
+    Column("event_id", Text),
+    Column("error", Text),
+    PrimaryKeyConstraint("source", "job_id"),
+    CheckConstraint(_one_of("state", JobState), name="state"),
+)
+Index("ix_jobs_due", jobs.c.source, jobs.c.next_poll_at, sqlite_where=jobs.c.state == "watching")
+
+source_state = Table(
+    "source_state",
+    metadata,
+    Column("source", Text, primary_key=True),
+    # Nobody polls the source before this: it told us to wait, or refused us.
+    Column("pause_until", Double, nullable=False),
+    Column("reason", Text, nullable=False),
 )

@@ -1,0 +1,117 @@
+"""`simulate`: the four providers alone, for people who develop against them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import json
+import math
+import signal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from receiver.cli.output import console, print_table
+from receiver.errors import ReceiverError
+
+if TYPE_CHECKING:
+    from receiver.simulator import Faults, Simulator
+
+DEFAULT_PORT = 8765
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class SimulateError(ReceiverError):
+    """The simulator cannot be started."""
+
+    reason = "simulate"
+
+
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the APIs; 0: any that is free.")] = DEFAULT_PORT,
+    storage_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the audio's storage; 0: any.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed: other ids, other luck with faults.")] = 7,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME=RATE", help="What goes wrong how often, from 0 to 1. Can be repeated."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    webhook_url: Annotated[str | None, typer.Option(help="Where aitts sends its webhooks.")] = None,
+) -> None:
+    """Play all four providers on this machine until Ctrl-C, each under its own base URL."""
+    from receiver.simulator import Simulator
+
+    simulator = Simulator(
+        seed, faults=read_faults(fault or []), webhook_url=webhook_url, port=port, storage_port=storage_port
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_run(simulator, json_))
+
+
+def read_faults(given: list[str]) -> Faults:
+    """The faults that `NAME=RATE` options describe; `clock_skew` is in seconds, the others are rates.
+
+    Raises:
+        typer.BadParameter: a fault that does not exist (the nearest name is told), or a rate that is none.
+    """
+    from receiver.simulator import Faults
+
+    known = [field.name for field in fields(Faults)]
+    rates: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise typer.BadParameter(f"--fault: there is no fault {name!r}; is {near[0]!r} meant?")
+        try:
+            rates[name] = float(number)
+        except ValueError:
+            raise typer.BadParameter(f"--fault {text}: write {name}=RATE, a number from 0 to 1.") from None
+        if not math.isfinite(rates[name]):
+            raise typer.BadParameter(f"--fault {text}: {number} is no number to work with.")
+    try:
+        return Faults(**rates)
+    except ValueError as error:
+        raise typer.BadParameter(f"--fault: {error}.") from None
+
+
+def describe(simulator: Simulator) -> dict[str, dict[str, str]]:
+    """Each running provider's base URL and key; of aitts also what webhooks need."""
+    told = {
+        provider: {"base_url": base_url, "api_key": simulator.api_keys[provider]}
+        for provider, base_url in simulator.base_urls.items()
+    }
+    told["aitts"] |= {"signing_secret": simulator.signing_secret, "id_token": simulator.id_token}
+    return told
+
+
+async def _run(simulator: Simulator, as_json: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(simulator)
+        except OSError as error:
+            raise SimulateError(f"The simulator cannot listen: {error.strerror}. Name another --port.") from None
+        for number in SIGNALS:
+            # where the loop cannot watch signals, Ctrl-C still ends it
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, stop.set)
+                stack.callback(loop.remove_signal_handler, number)
+        told = describe(simulator)
+        if as_json:
+            print(json.dumps(told), flush=True)
+        else:
+            _print(simulator, told)
+        await stop.wait()
+
+
+def _print(simulator: Simulator, told: dict[str, dict[str, Any]]) -> None:
+    rows = [(provider, of["base_url"], of["api_key"]) for provider, of in told.items()]
+    print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
+    out = console()
+    out.print(f"Webhooks of aitts are signed with {simulator.signing_secret}", markup=False)
+    out.print(f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.", markup=False)
+    out.print("A text with [fail] in it makes a job fail. Ctrl-C ends.", markup=False)

@@ -1,0 +1,171 @@
+"""Reading a provider's answer: the document in it, or the error that it is.
+
+Apart from the provider modules because all of them answer with an HTTP status and a JSON object, and differ in words
+only. Nothing here raises anything but `ProviderError`; no text from outside is shown unbounded, unprintable or with the
+account's API key in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from receiver.errors import MalformedDelivery
+from receiver.model.redact import Redactor
+from receiver.model.retry_after import http_date, parse_retry_after
+from receiver.providers.base import read_json_object, usable_word
+from receiver.providers.fields import Trouble, status_word, trouble_of, views
+from receiver.providers.wire import (
+    Account,
+    Invalid,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Response,
+    Running,
+    Unauthorized,
+    Unavailable,
+    UnknownJob,
+)
+
+LONGEST_QUOTE = 300
+"""How much of a provider's own words goes into an error message, in characters."""
+
+
+class Meaning(NamedTuple):
+    """What a provider's error code means, and the seconds to wait where the answer does not say."""
+
+    error: type[ProviderError]
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an answer is an answer to.
+
+    Attributes:
+        service: the provider's name, for messages.
+        job_id: the job that was asked about; None if none was.
+        codes: the provider's error codes, where it has some.
+    """
+
+    service: str
+    account: Account
+    job_id: str | None = None
+    codes: Mapping[str, Meaning] = field(default_factory=dict)
+
+
+_STATUSES: dict[int, type[ProviderError]] = {
+    **dict.fromkeys((400, 405, 406, 411, 413, 414, 415, 422), Invalid),
+    **dict.fromkeys((401, 403), Unauthorized),
+    402: OutOfCredits,
+    **dict.fromkeys((404, 410), UnknownJob),
+    429: RateLimited,
+}
+
+
+def open_answer(asked: Asked, response: Response) -> dict[str, Any]:
+    """The JSON object of an answer whose HTTP status says success.
+
+    Raises:
+        ProviderError: any other answer, as what it means.
+    """
+    try:
+        document = read_json_object(response.body)
+    except MalformedDelivery as error:
+        if not 200 <= response.status <= 299:
+            raise refusal(asked, response, {}) from None
+        what = "not JSON" if error.reason == "malformed_json" else "JSON, but not an object"
+        raise unreadable(asked, response, what) from None
+    if not 200 <= response.status <= 299:
+        raise refusal(asked, response, document)
+    return document
+
+
+def refusal(
+    asked: Asked, response: Response, document: Mapping[str, Any], *, status: int | None = None
+) -> ProviderError:
+    """The error that an answer is.
+
+    Args:
+        status: the HTTP-like status where the body says another than the answer's own.
+    """
+    status = response.status if status is None else status
+    trouble = trouble_of(*views(document), others=("message",))
+    meaning = asked.codes.get(trouble.code)
+    kind = _STATUSES.get(status)
+    if kind is None:
+        kind = meaning.error if meaning and status < 500 else Unavailable
+    if kind is UnknownJob and asked.job_id is None:
+        kind = Invalid  # the address is not there: not a job, for none was asked about
+    wait = told_to_wait(response)
+    if wait is None and meaning is not None:
+        wait = meaning.wait
+    said = _quoted(asked, trouble)
+    message = f"{asked.service} answers {status}: {_advice(kind, asked, status)}" + (
+        f" It says: {said}" if said else ""
+    )
+    code = usable_word(trouble.code) or ""
+    return kind(message, retry_after=wait, code="" if _shows_key(asked, code) else code)
+
+
+def unreadable(asked: Asked, response: Response, what: str) -> Unavailable:
+    """The error for an answer that says success and yet cannot be understood."""
+    message = f"{asked.service} answers {response.status} with what cannot be read ({what}). Is base_url right?"
+    return Unavailable(message, reason="provider_unreadable", retry_after=told_to_wait(response))
+
+
+def still_running(
+    asked: Asked, response: Response, document: Mapping[str, Any], value: object, *, progress: object = None
+) -> Running:
+    """A job that has not ended, under the provider's own status word.
+
+    Raises:
+        ProviderError: the answer says that it is no success, or has no status that can be read.
+    """
+    if document.get("success") is False:
+        raise refusal(asked, response, document)
+    if status_word(value) is None:
+        raise unreadable(asked, response, "no status in it")
+    word = str(value).strip()
+    if isinstance(progress, int | float) and not isinstance(progress, bool) and 0 <= progress <= 100:
+        return Running(word, int(progress))
+    return Running(word)
+
+
+def told_to_wait(response: Response) -> float | None:
+    """Seconds of `Retry-After`; a date in it is held against the answer's own `Date`."""
+    return parse_retry_after(response.header("retry-after"), http_date(response.header("date")))
+
+
+def _advice(kind: type[ProviderError], asked: Asked, status: int) -> str:
+    if kind is Unauthorized:
+        if asked.account.api_key is None:
+            return "the source has no api_key."
+        return "the API key is wrong, revoked, or may not do this. Check the source's api_key and its scopes."
+    if kind is OutOfCredits:
+        return "the account has no credits left. Top it up."
+    if kind is UnknownJob:
+        return f"it does not know the job {asked.job_id!r}, or no longer does."
+    if kind is RateLimited:
+        return "too many requests for this account; wait as told."
+    if kind is Invalid:
+        return "the request is wrong, and will be so again."
+    if 300 <= status <= 399:
+        return "it sends us elsewhere. Is base_url right?"
+    if kind is Unavailable:
+        return "it is not able to answer now; try later."
+    return "this cannot be done now."
+
+
+def _quoted(asked: Asked, trouble: Trouble) -> str:
+    text = ": ".join(part for part in trouble if part)
+    if asked.account.api_key:
+        text = Redactor([asked.account.api_key])(text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+
+
+def _shows_key(asked: Asked, text: str) -> bool:
+    return bool(asked.account.api_key) and str(asked.account.api_key) in text

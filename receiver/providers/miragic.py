@@ -1,0 +1,51 @@
+"""Miragic: polling only.
+
+Wire facts: the service's founding documents. They name the audio's address in four ways; all are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.providers.answers import Asked, open_answer, still_running
+from receiver.providers.asking import get, key_header, segment
+from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
+from receiver.providers.poll_only import PollOnly, completed, failed
+from receiver.providers.wire import Account, Capabilities, Request, Response, Status
+
+_AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
+
+
+class Miragic(PollOnly):
+    """The provider named `miragic`."""
+
+    name = "miragic"
+    base_url = "https://backend.miragic.ai"
+    capabilities = Capabilities()
+
+    def status_request(self, account: Account, job_id: str) -> Request:
+        """`GET /api/v1/text-to-speech/jobs/{jobId}`."""
+        return get(account, f"/api/v1/text-to-speech/jobs/{segment(job_id)}", key_header(account, "X-API-Key"))
+
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        """`PENDING`, with `progress` where it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
+        asked = Asked(self.name, account, job_id)
+        document = open_answer(asked, response)
+        places = views(document)
+        value = pick(places, "status")
+        match status_word(value):
+            case "completed":
+                return completed(job_id, _audio_addresses(places)[:1])
+            case "failed":
+                return failed(job_id, trouble_of(*places))
+        return still_running(asked, response, document, value, progress=pick(places, "progress"))
+
+
+def _audio_addresses(places: tuple[Mapping[str, Any], ...]) -> list[str]:
+    """Every address of the audio, the documented first choice first."""
+    metadata = pick(places, "metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    inner = metadata.get("apiResponse")
+    everywhere = (inner if isinstance(inner, dict) else {}, *places, metadata)
+    return web_addresses(*(place.get(name) for name in _AUDIO_FIELDS for place in everywhere))

@@ -1,0 +1,80 @@
+"""What the providers that send no webhooks have in common: nothing to parse on delivery, and temporary audio addresses.
+
+Apart from the provider modules so that each of them holds its service's words and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from receiver.errors import MalformedDelivery
+from receiver.model.delivery import Headers, Parsed
+from receiver.model.event import COMPLETED, FAILED
+from receiver.providers.base import AudioRequest
+from receiver.providers.fields import Trouble, web_addresses
+from receiver.providers.wire import Capabilities, Ended
+
+
+class PollOnly:
+    """Base of the providers whose jobs are only heard of by asking."""
+
+    name: str
+    base_url: str
+    scheme: str | None = None
+    kept_headers: tuple[str, ...] = ()
+    retry_window_seconds = 0.0
+    capabilities: Capabilities
+
+    def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
+        """Refuse: no delivery can be this provider's.
+
+        Raises:
+            MalformedDelivery: always.
+        """
+        raise MalformedDelivery(f"{self.name} sends no webhooks; its jobs are polled.")
+
+    def delivery_id(self, headers: Headers) -> str | None:
+        """None: there are no deliveries."""
+        return None
+
+    def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
+        """Refuse.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{self.name} sends no webhooks: there is no delivery to make.")
+
+    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
+        """Refuse.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{self.name} sends no webhooks: there is no delivery to make.")
+
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[AudioRequest]:
+        """The temporary address, without credentials.
+
+        Of several outputs this is the first: another one of `audio_urls` is no second way to the same audio.
+        """
+        return [AudioRequest(url, {}, durable=False) for url in web_addresses(payload.get("audio_url"))[:1]]
+
+
+def completed(job_id: str, addresses: Iterable[str]) -> Ended:
+    """A job that ended well. `audio_url` is the first address; `audio_urls` has all where there are several."""
+    payload: dict[str, Any] = {"status": "completed"}
+    urls = list(addresses)
+    if urls:
+        payload["audio_url"] = urls[0]
+    if len(urls) > 1:
+        payload["audio_urls"] = urls
+    return Ended(Parsed(COMPLETED, job_id, payload))
+
+
+def failed(job_id: str, trouble: Trouble) -> Ended:
+    """A job that ended without audio."""
+    return Ended(Parsed(FAILED, job_id, {"status": "failed", "error": trouble._asdict()}))

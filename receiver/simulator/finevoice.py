@@ -1,0 +1,81 @@
+"""The API of `finevoice`: a submit, and one address at which tasks of every kind are polled.
+
+Written from the provider's documentation; what that leaves open is said where it is decided.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .jobs import Job, JobState, Submission
+from .polled import PolledApi, Refusal, bearer
+from .replies import no_reply
+from .statuses import UNKNOWN_NUMBER
+
+KINDS = (
+    "speech", "voice conversion", "speech to text", "sound effects", "separation", "podcast", "voice design",
+    "cloning", "music", "background music", "music cover", "enhancement",
+)  # fmt: skip
+"""The kinds of tasks. Provider's documentation: all are polled at the same address."""
+SYNC_SECONDS = 3600.0
+
+
+class Finevoice(PolledApi):
+    """`POST /v1/audio/speech-synthesis` and `GET /v1/task/{task_id}`."""
+
+    provider = "finevoice"
+    invalid_status = 422
+
+    def routes(self) -> list[Route]:
+        """The routes under the provider's base URL."""
+        return [
+            Route("/v1/audio/speech-synthesis", self._guarded("submit", self._submit), methods=["POST"]),
+            Route("/v1/task/{job_id}", self._guarded("status", self._status)),
+        ]
+
+    def _given_key(self, request: Request) -> str:
+        return bearer(request)
+
+    def _refused(self, refusal: Refusal) -> Response:
+        """Provider's documentation: 401, 404, 422; `error {code,message}` beside the body's `status`."""
+        body = {"status": refusal.status, "error": {"code": refusal.code, "message": refusal.message}}
+        in_body = self._world.settings.finevoice_errors == "body"
+        return JSONResponse(body, 200 if in_body else refusal.status, refusal.headers)
+
+    async def _submit(self, request: Request) -> ASGIApp:
+        """Provider's documentation: with `useAsync` 202 at once, or 200 if fast; without, 200 in the end."""
+        world, body = self._world, await self._object(request)
+        voice = self._text(body, "voice")
+        submission = Submission(text=self._text(body, "text"), voice_id=voice, output_format="mp3")
+        job = self._create(submission, request)
+        if body.get("useAsync") is not True or world.settings.finevoice_fast:
+            await world.changes.wait_until(lambda: job.ended or world.closing.closed, SYNC_SECONDS)
+            if not job.ended:
+                return no_reply
+        return self._submitted(job, JSONResponse(self._told(job, at="finevoice.submit")))
+
+    async def _status(self, request: Request) -> ASGIApp:
+        job = self._find(self._job_id(request))
+        told = self._told(job, at="finevoice.status")
+        if hit := self._world.dice.roll("unknown_status", at="finevoice.status", job_id=job.id):
+            told = {"status": int(hit.number(UNKNOWN_NUMBER)), "taskId": job.id}
+        return JSONResponse(told)
+
+    def _told(self, job: Job, *, at: str) -> dict[str, Any]:
+        """The body for a task: 202 running, 200 with `url` or `urls`, anything else with `error`.
+
+        Which number a failed task has is not documented: 500 here.
+        """
+        if job.state is JobState.COMPLETED:
+            urls = self._world.temporary_urls(job, at=at)
+            result = {"url": urls[0]} if len(urls) == 1 else {"urls": urls}
+            return {"status": 200, "taskId": job.id, **result}
+        if job.state is JobState.FAILED:
+            error = job.error if isinstance(job.error, dict) else {"code": "FAILED", "message": job.error_message}
+            return {"status": 500, "taskId": job.id, "error": error}
+        return {"status": 202, "taskId": job.id}

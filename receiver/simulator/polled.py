@@ -1,0 +1,142 @@
+"""What audixa, finevoice and miragic have in common: no webhooks, one key, status by polling.
+
+Each of them adds its routes, its way to show a key and its own words for an error.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .jobs import Job, Submission
+from .replies import no_reply
+from .statuses import disturbed
+from .submissions import read_object
+from .wire import WireError
+from .world import World
+
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+
+
+class Refusal(Exception):
+    """An error answer, before a provider puts it into its own words."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds, where it makes sense."""
+        return {} if self.retry_after is None else {"Retry-After": str(math.ceil(self.retry_after))}
+
+
+class PolledApi(ABC):
+    """The endpoints of one provider. `on_submit` is called with each new job."""
+
+    provider: ClassVar[str]
+    invalid_status: ClassVar[int]
+    """The HTTP status of an answer to a bad field."""
+
+    def __init__(self, world: World, on_submit: Callable[[Job], None]) -> None:
+        self._world = world
+        self._on_submit = on_submit
+
+    @abstractmethod
+    def routes(self) -> list[Route]:
+        """The routes under the provider's base URL."""
+
+    @abstractmethod
+    def _given_key(self, request: Request) -> str:
+        """The API key that the request shows."""
+
+    @abstractmethod
+    def _refused(self, refusal: Refusal) -> Response:
+        """The provider's error answer."""
+
+    def _job_id(self, request: Request) -> str:
+        return str(request.path_params.get("job_id", ""))
+
+    def _guarded(self, name: str, endpoint: Endpoint) -> Endpoint:
+        """`endpoint` behind faults and authentication."""
+
+        async def guarded(request: Request) -> ASGIApp:
+            world, job_id, at = self._world, self._job_id(request), f"{self.provider}.{name}"
+            world.count(name, job_id, provider=self.provider)
+            answer: ASGIApp
+            try:
+                self._fault(at, job_id)
+                given, right = self._given_key(request), world.api_keys[self.provider]
+                if not hmac.compare_digest(given.encode(), right.encode()):
+                    raise Refusal(401, "UNAUTHORIZED", "Missing or invalid API key.")
+                answer = await endpoint(request)
+            except Refusal as refusal:
+                answer = self._refused(refusal)
+            except ClientDisconnect:
+                answer = no_reply
+            if name in ("status", "history"):
+                return await disturbed(world, answer, at=at, job_id=job_id)
+            return answer
+
+        return guarded
+
+    def _fault(self, at: str, job_id: str) -> None:
+        dice = self._world.dice
+        if hit := dice.roll("error_503", at=at, job_id=job_id):
+            raise Refusal(503, "UNAVAILABLE", "The service is not available.", retry_after=hit.number(1))
+        if dice.roll("error_500", at=at, job_id=job_id):
+            raise Refusal(500, "INTERNAL_ERROR", "Something went wrong.")
+        if hit := dice.roll("error_429", at=at, job_id=job_id):
+            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=hit.number(1))
+
+    def _find(self, job_id: str, *, at: str = "status") -> Job:
+        """The provider's own job. Raises Refusal 404."""
+        job = self._world.jobs.get(job_id)
+        expired = self._world.dice.roll("expired_id", at=f"{self.provider}.{at}", job_id=job_id)
+        if job is None or job.provider != self.provider or expired:
+            raise Refusal(404, "NOT_FOUND", "There is no such job.")
+        return job
+
+    async def _object(self, request: Request) -> dict[str, Any]:
+        try:
+            return read_object(await request.body())
+        except WireError as error:
+            raise self._invalid(error.message) from error
+
+    def _text(self, fields: Mapping[str, Any], *names: str) -> str:
+        """The first of `names` among `fields`, which must be text and not blank."""
+        value = next((fields[name] for name in names if name in fields), None)
+        if not isinstance(value, str) or not value.strip():
+            raise self._invalid(f"{names[0]} is required")
+        return value
+
+    def _invalid(self, message: str) -> Refusal:
+        return Refusal(self.invalid_status, "VALIDATION_ERROR", message)
+
+    def _create(self, submission: Submission, request: Request) -> Job:
+        mount = request.scope.get("root_path", "")
+        job = self._world.jobs.create(submission, self._world.now(), provider=self.provider, mount=mount)
+        self._on_submit(job)
+        return job
+
+    def _submitted(self, job: Job, answer: Response) -> ASGIApp:
+        if self._world.dice.roll("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
+            return no_reply
+        return answer
+
+
+def bearer(request: Request) -> str:
+    """The key of `Authorization: Bearer <key>`; empty if there is none."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
