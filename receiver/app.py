@@ -53,6 +53,8 @@ from receiver.web.intake import Intake, IntakeContext, IntakeSource
 
 log = structlog.get_logger("receiver")
 
+PROBE_SECONDS = 1.0
+"""How old `/readyz` may be."""
 STOP_SECONDS = 5.0
 """How long a blocked handler loop is waited for at the end."""
 
@@ -70,7 +72,7 @@ def open_database(settings: Settings) -> Database:
     if path is None:
         raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
     return Database(path)
@@ -148,6 +150,8 @@ class Receiver:
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store.retention_days, self.fetcher.sweep)
         self._state = "starting"
+        self._trouble: str | None = None
+        self._probe_again_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.public = self._public()
         self.private = self._private()
@@ -298,14 +302,24 @@ class Receiver:
             exception_handlers={HTTPException: _plain_error, StoreUnavailable: _store_error},
         )
 
+    async def _store_trouble(self) -> str | None:
+        """What is wrong with the store; asked once a second: `/readyz` is public, and a transaction is not cheap."""
+        now = time.monotonic()
+        if now >= self._probe_again_at:
+            self._probe_again_at = now + PROBE_SECONDS
+            try:
+                await self.database.write(_probe)
+                self._trouble = None
+            except StoreUnavailable as error:
+                self._trouble = self.redact(str(error))
+        return self._trouble
+
     async def _missing(self) -> dict[str, str]:
         if self._state != "ready":
             return {"receiver": f"is {self._state}"}
         missing = {}
-        try:
-            await self.database.write(_probe)
-        except StoreUnavailable as error:
-            missing["store"] = self.redact(str(error))
+        if (trouble := await self._store_trouble()) is not None:
+            missing["store"] = trouble
         if self.database.waiting >= self.settings.server.max_waiting:
             missing["intake"] = "more deliveries wait for the store than server.max_waiting"
         if not self.dispatcher.alive:

@@ -35,7 +35,7 @@ def demo(
         raise DemoError(f"{where} cannot be made: {error.strerror}.") from None
     try:
         problems = asyncio.run(run(where, seed, stay))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo(f"\nStopped. What was written until then is in {where}", err=True)
         raise typer.Exit(130) from None
     for problem in problems:

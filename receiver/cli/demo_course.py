@@ -110,6 +110,8 @@ def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
 async def run(where: Path, seed: int, stay: bool) -> list[str]:
     """Run it in the folder `where`; whatever did not end as it must."""
     out = console()
+    if (task := asyncio.current_task()) is not None:  # SIGTERM, too, must not leave the receiver behind
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with Simulator(seed=seed, job_seconds=1.0) as sim:
         config = _configure(where, sim)
         async with _receiver(config, where / "receiver.log") as address:

@@ -40,7 +40,7 @@ def list_(
         print_json([iso(row, "received_at") for row in rows])
         return
     print_table(
-        f"{len(rows)} events" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
+        f"Events: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
         ["event", "received", "source", "type", "job", "state", "dup", "conflict"],
         [
             (
@@ -188,7 +188,7 @@ def _each(
             if which == views.Filter():
                 raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` means them all.")
             ids = database.query(views.event_ids, which)
-            typer.echo(f"{len(ids)} events match.")
+            typer.echo(f"Matching events: {len(ids)}.")
             if not ids:
                 return
             confirm(f"{verb.capitalize()} {len(ids)} events?", yes)
@@ -207,6 +207,6 @@ def _each(
             typer.echo(
                 f"{event_id}: {', '.join(names) or 'nothing to run (no handler subscribes, or its runs are open)'}"
             )
-        typer.echo(f"{started} runs are due; a running receiver starts them within a second.")
+        typer.echo(f"Runs due: {started}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

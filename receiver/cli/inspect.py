@@ -51,7 +51,7 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
         print_json(rows)
         return
     print_table(
-        f"{len(rows)} active handlers",
+        f"Active handlers: {len(rows)}",
         ["name", "on", "kind", "attempts", "timeout s", "concurrency", "from"],
         [
             (r["name"], ", ".join(r["on"]), r["kind"], r["attempts"], r["timeout"], r["concurrency"], r["where"])
@@ -91,7 +91,7 @@ def list_sources(config: Config = None, json: Json = False) -> None:
         print_json(rows)
         return
     print_table(
-        f"{len(rows)} sources",
+        f"Sources: {len(rows)}",
         ["name", "provider", "webhook path", "base url", "api key", "signing secrets"],
         [
             (r["name"], r["provider"], r["webhook_path"], r["base_url"], "yes" if r["api_key"] else "no",

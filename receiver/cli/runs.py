@@ -52,7 +52,7 @@ def list_(
         print_json([iso(row, "due_at", "started_at", "finished_at") for row in rows])
         return
     print_table(
-        f"{len(rows)} runs" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
+        f"Runs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
         ["event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error"],
         [
             (
@@ -85,7 +85,7 @@ def replay(
         return bool(runs.replay(connection, row["event_id"], [row["handler"]], time.time()))
 
     done = _each(config, event, which, closed, one, "Replay", yes)
-    typer.echo(f"{done} runs are due; a running receiver starts them within a second.")
+    typer.echo(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
 @app.command()
@@ -108,7 +108,7 @@ def cancel(
         return runs.cancel(connection, row["event_id"], row["handler"], time.time())
 
     done = _each(config, event, which, (RunState.PENDING, RunState.RUNNING), one, "Cancel", yes)
-    typer.echo(f"{done} runs are cancelled.")
+    typer.echo(f"Runs cancelled: {done}.")
 
 
 def _each(
@@ -116,7 +116,7 @@ def _each(
 ) -> int:
     with opened(config) as (_, database):
         rows = [row for row in _rows(database, event, which) if row["state"] in states]
-        typer.echo(f"{len(rows)} runs match.")
+        typer.echo(f"Matching runs: {len(rows)}.")
         if not rows:
             return 0
         if event is None:

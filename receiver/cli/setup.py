@@ -90,6 +90,7 @@ def check(config: Config = None) -> None:
         require_private(settings.server.private_host)
     except ConfigError as error:
         problems += error.problems
+    problems += _check_keys(settings, time.time())
     registry: Registry | None = None
     try:
         registry = load_registry(settings)
@@ -109,6 +110,16 @@ def check(config: Config = None) -> None:
         raise typer.Exit(1)
     if registry is not None and database is not None:
         _summary(settings, registry, database)
+
+
+def _check_keys(settings: Settings, now: float) -> list[Problem]:
+    return [
+        Problem(
+            f"sources.{name}.signing_secrets", "none is valid now (not_before, not_after): every delivery is refused"
+        )
+        for name, source in settings.sources.items()
+        if source.spoken.scheme and not any(key.active(now) for key in source.signing_keys())
+    ]
 
 
 def _check_audio(settings: Settings) -> list[Problem]:

@@ -46,11 +46,11 @@ def prune(
         kept = settings.store.retention_days if days is None else days
         before = time.time() - kept * DAY_SECONDS
         count = database.query(count_prunable, before)
-        typer.echo(f"{count} finished events are older than {kept:g} days.")
+        typer.echo(f"Finished events older than {kept:g} days: {count}.")
         if not count:
             return
         confirm(f"Forget {count} events?", yes)
         removed = 0
         while batch := database.transact(prune_batch, before):
             removed += batch
-        typer.echo(f"{removed} events are forgotten.")
+        typer.echo(f"Events forgotten: {removed}.")

@@ -128,7 +128,7 @@ class AddressGuard:
         scheme = urlsplit(url).scheme.lower()
         if scheme == "https" or (scheme == "http" and self.allow_private):
             return
-        hint = "; set allow_private for this source if it is in your own network" if scheme == "http" else ""
+        hint = "; set allow_private_addresses for this source if it is in your own network" if scheme == "http" else ""
         raise BlockedAddress(f"Only https addresses are fetched, and this one is {scheme or 'none'!r}{hint}.")
 
     async def resolve(self, host: str, port: int) -> list[str]:
@@ -153,7 +153,7 @@ class AddressGuard:
             if not self.allow_private and not is_public(address):
                 raise BlockedAddress(
                     f"{host} is at {address}, which is not a public address; "
-                    "set allow_private for this source if it is in your own network."
+                    "set allow_private_addresses for this source if it is in your own network."
                 )
         return addresses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -37,6 +38,9 @@ def migrate(database: Database) -> tuple[str | None, str]:
         SchemaTooNew: this release does not know the store's revision.
         StoreUnavailable: the store cannot be opened.
     """
+    if not database.path.exists():
+        # What providers send is nobody else's business; the files beside it get the same mode.
+        os.close(os.open(database.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     before = database.query(revision)
     if before == HEAD:
         return before, HEAD

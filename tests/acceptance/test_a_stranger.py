@@ -341,7 +341,7 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
         ["handlers", "list", "--json"],
         ["sources", "list"],
     )
-    assert "2 events" in table.stdout
+    assert "Events: 2" in table.stdout
     assert job.id in table.stdout
     assert "job.failed" in table.stdout
     (listed,) = json.loads(by_job.stdout)
@@ -384,7 +384,7 @@ def test_replay_counts_first_and_asks_and_runs_again(site: Site) -> None:
         ["events", "replay", events[0], "--handler", "pickey"],
     )
     assert refused.returncode == 2
-    assert "3 events match." in refused.stdout
+    assert "Matching events: 3." in refused.stdout
     assert "say --yes" in refused.stderr
     assert everything.returncode == 2
     assert "--since 365d" in everything.stderr
@@ -398,7 +398,7 @@ def test_replay_counts_first_and_asks_and_runs_again(site: Site) -> None:
     until("the first ran again", lambda: site.run_of(events[0], "picky")["attempt"] == 2)
     by_filter = site.command("events", "replay", "--since", "1h", "--yes")
     assert by_filter.returncode == 0, by_filter.stderr
-    assert "3 events match." in by_filter.stdout
+    assert "Matching events: 3." in by_filter.stdout
     until(
         "all ran again",
         lambda: (
@@ -425,9 +425,9 @@ def test_a_dead_letter_is_found_explained_and_replayed(site: Site) -> None:
     (site.folder / "cured").touch()
     replayed = site.command("runs", "replay", "--state", "dead", "--yes")
     assert replayed.returncode == 0, replayed.stderr
-    assert replayed.stdout.splitlines()[0] == "1 runs match."
+    assert replayed.stdout.splitlines()[0] == "Matching runs: 1."
     assert site.wait_for_state(event, "picky", "succeeded")["result"] == '"published"'
-    assert site.command("runs", "list", "--state", "dead").stdout.startswith("0 runs")
+    assert site.command("runs", "list", "--state", "dead").stdout.startswith("Runs: 0")
 
 
 def test_what_is_stale_is_kept_until_it_is_released(site: Site) -> None:
@@ -480,10 +480,10 @@ def test_an_unreachable_provider_leaves_the_run_pending_and_says_so(site: Site) 
     assert run["due_at"] > run["started_at"]
     cancelled = site.command("runs", "cancel", event)
     assert cancelled.returncode == 0
-    assert "1 runs are cancelled." in cancelled.stdout
+    assert "Runs cancelled: 1." in cancelled.stdout
     assert site.run_of(event, "save_audio")["state"] == "cancelled"
     nothing = site.command("runs", "cancel", event)
-    assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (0, "0 runs match.")
+    assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (0, "Matching runs: 0.")
 
 
 def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> None:
@@ -506,11 +506,11 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
 
     asked = site.command("prune")
     assert asked.returncode == 2
-    assert asked.stdout == "1 finished events are older than 30 days.\n"
+    assert asked.stdout == "Finished events older than 30 days: 1.\n"
     assert len(site.rows("SELECT 1 FROM events")) == 3
     done = site.command("prune", "--yes")
     assert done.returncode == 0
-    assert "1 events are forgotten." in done.stdout
+    assert "Events forgotten: 1." in done.stdout
     assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
     assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2

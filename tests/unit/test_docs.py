@@ -41,7 +41,7 @@ TABLES = {
 }
 
 OUTCOMES = {"too_large", "too_slow", "sender_gone"}
-"""Outcomes of a delivery whose body was not taken: words like a reason's, of an exception that never leaves the intake."""
+"""Outcomes of a delivery whose body was not taken: of an exception that never leaves the intake."""
 
 
 def first_cells(page: Path) -> list[str]:
