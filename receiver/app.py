@@ -31,6 +31,7 @@ from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
+from receiver.engine.poller import AT_ONCE, Poller, PollSource
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.engine.watch import Watch
 from receiver.errors import ConfigError, Problem, StoreUnavailable
@@ -40,8 +41,10 @@ from receiver.model.event import Event
 from receiver.model.redact import Redactor
 from receiver.model.signature import SCHEMES
 from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.client import Client
+from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage import Storage, open_storage
-from receiver.settings import Settings
+from receiver.settings import Settings, Source
 from receiver.store import inbox, runs, views
 from receiver.store.database import Database, sqlite_path
 from receiver.store.inbox import Receipt
@@ -147,6 +150,7 @@ class Receiver:
             metrics=self.metrics,
             redact=self.redact,
         )
+        self.pollers = [self._poller(name) for name, source in settings.sources.items() if _can_poll(source)]
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store.retention_days, self.fetcher.sweep)
         self._state = "starting"
@@ -171,6 +175,8 @@ class Receiver:
         self.handlers.start()
         self.watch.start()
         self.dispatcher.start()
+        for poller in self.pollers:
+            poller.start()
         self.maintenance.start()
         for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
@@ -185,6 +191,7 @@ class Receiver:
         """Let handlers finish within the grace period, give back the rest, close the store."""
         self.drain()
         await self.maintenance.stop()
+        await asyncio.gather(*(poller.stop() for poller in self.pollers))
         await self.dispatcher.stop()
         self.watch.stop()
         await asyncio.to_thread(self._stop_handlers)
@@ -229,6 +236,19 @@ class Receiver:
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=30)
         return self._http
+
+    def _poller(self, name: str) -> Poller:
+        source = self.settings.sources[name]
+        about = PollSource(name, source.spoken, source.account, source.cadence, source.poll.requests_per_second)
+        client = Client(AddressGuard(source.allow_private_addresses), max_connections=AT_ONCE)
+        return Poller(
+            self.database,
+            about,
+            client,
+            handlers_for=self.registry.names_for,
+            wake=self.dispatcher.wake,
+            metrics=self.metrics,
+        )
 
     def _audio_sources(self) -> dict[str, AudioSource]:
         return {
@@ -324,6 +344,8 @@ class Receiver:
             missing["intake"] = "more deliveries wait for the store than server.max_waiting"
         if not self.dispatcher.alive:
             missing["dispatcher"] = "has ended"
+        if not all(poller.alive for poller in self.pollers):
+            missing["poller"] = "has ended"
         return missing
 
 
@@ -337,6 +359,11 @@ def create_app(settings: Settings) -> Starlette:
         ConfigError: with every problem at once.
     """
     return Receiver(settings).public
+
+
+def _can_poll(source: Source) -> bool:
+    """Whether the source's jobs can be asked about: the provider has a way, and we have a key."""
+    return source.spoken.capabilities.polling and source.api_key is not None
 
 
 async def _plain_error(request: Request, error: Exception) -> Response:

@@ -38,6 +38,12 @@ class Metrics:
             ["source", "type", "origin"],
             registry=registry,
         )
+        self.polls = Counter(
+            "tts_receiver_polls",
+            "Polls by source and outcome (running, ended, or the reason of the trouble).",
+            ["source", "outcome"],
+            registry=registry,
+        )
         self.runs = Counter(
             "tts_receiver_runs", "Ended attempts by handler and outcome.", ["handler", "outcome"], registry=registry
         )

@@ -40,15 +40,19 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from receiver.errors import ConfigError, Problem
+from receiver.model.cadence import Cadence
 from receiver.model.signature import SCHEMES, Key
 from receiver.providers import PROVIDERS
 from receiver.providers.base import Provider, origin_of
+from receiver.providers.wire import Account
 
 ENV_PREFIX = "TTS_RECEIVER_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
 DEFAULT_CONFIG = "receiver.toml"
 DEFAULT_SECRETS = "/run/secrets"
+WEBHOOK_SECONDS = 120.0
+"""How long a watched job's webhook is waited for before the job is polled."""
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 
@@ -163,6 +167,20 @@ def _secret_list(value: Any) -> Any:
     return value
 
 
+class Poll(Table):
+    """How a source's jobs are polled. Seconds; what is not given is the provider's own.
+
+    `first_seconds`: from watching a job to its first poll; where the provider announces ends itself, how long its
+    webhook is waited for. `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
+    """
+
+    first_seconds: Annotated[float, Field(ge=0)] | None = None
+    min_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_seconds: Annotated[float, Field(gt=0)] = 60
+    deadline_seconds: Annotated[float, Field(gt=0)] = 86_400
+    requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
 class Source(Table):
     """One account at a provider."""
 
@@ -174,6 +192,8 @@ class Source(Table):
     stale: Literal["quarantine", "reject"] = "quarantine"
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")] | None = None
     allow_private_addresses: bool = False
+    api_version: str | None = None
+    poll: Poll = Poll()
 
     @model_validator(mode="after")
     def _check(self) -> Source:
@@ -191,6 +211,24 @@ class Source(Table):
     def spoken(self) -> Provider:
         """The provider module that speaks this source's language."""
         return PROVIDERS[self.provider]
+
+    @property
+    def account(self) -> Account:
+        """The account, as the provider module wants it."""
+        return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None, self.api_version)
+
+    @property
+    def cadence(self) -> Cadence:
+        """How often its jobs are polled: as configured, never more often than the provider allows."""
+        able = self.spoken.capabilities
+        first = self.poll.first_seconds
+        least = max(self.poll.min_seconds or 0.0, able.min_poll_seconds)
+        return Cadence(
+            first_seconds=(WEBHOOK_SECONDS if able.webhooks else 0.0) if first is None else first,
+            min_seconds=least,
+            max_seconds=max(self.poll.max_seconds, least),
+            deadline_seconds=self.poll.deadline_seconds,
+        )
 
     @property
     def origin(self) -> str:
@@ -438,6 +476,8 @@ def _known_keys(place: list[str]) -> list[str]:
         model = Settings.model_fields[place[0]].annotation
     elif model is Source and "signing_secrets" in place:
         model = SigningSecret
+    elif model is Source and "poll" in place:
+        model = Poll
     return list(model.model_fields) if model else list(TABLES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from receiver.cli import demo, events, inspect, runs, serve, setup, signing, store
+from receiver.cli import demo, events, inspect, jobs, runs, serve, setup, signing, store
 
 app = typer.Typer(
     name="tts-receiver",
@@ -23,6 +23,7 @@ app.command("verify")(signing.verify)
 app.command("prune")(store.prune)
 app.add_typer(events.app, name="events")
 app.add_typer(runs.app, name="runs")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(inspect.handlers, name="handlers")
 app.add_typer(inspect.sources, name="sources")
 app.add_typer(store.db, name="db")

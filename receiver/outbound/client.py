@@ -87,6 +87,10 @@ class Reply:
         value = self._response.headers.get(name)
         return None if value is None else value.strip()
 
+    def lines(self) -> list[tuple[bytes, bytes]]:
+        """Every header line: lower-case names, raw values, repeats kept."""
+        return [(name.lower(), value) for name, value in self._response.headers.raw]
+
     def content_length(self) -> int | None:
         """The announced bytes of the body; None if there is no such announcement."""
         value = self.header("content-length") or ""

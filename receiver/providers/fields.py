@@ -47,7 +47,8 @@ def trouble_of(*places: Mapping[str, Any], others: tuple[str, ...] = ()) -> Trou
     Args:
         others: further fields to look in.
     """
-    value = pick(places, *_TROUBLE_FIELDS, *others)
+    named = (place.get(name) for name in (*_TROUBLE_FIELDS, *others) for place in places)
+    value = next((value for value in named if value and value is not True), None)
     if isinstance(value, list):  # validation errors: [{"loc", "msg", "type"}]
         messages = [item["msg"] if isinstance(item, dict) and "msg" in item else item for item in value]
         return Trouble("", "; ".join(str(message) for message in messages))

@@ -80,6 +80,14 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     return receipts
 
 
+def terminal_event(connection: Connection, source: str, job_id: str) -> Any | None:
+    """The first event (`id`, `type`) that told of the job's end; None if none has yet."""
+    statement = select(events.c.id, events.c.type).where(
+        events.c.key == job_id, events.c.source == source, events.c.type.in_(list(OPPOSITE))
+    )
+    return connection.execute(statement.order_by(events.c.id).limit(1)).first()
+
+
 def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
     """Take an event out of quarantine and give its handlers their runs; False if it was not in quarantine."""
     statement = (

@@ -138,13 +138,15 @@ def _write(connection: Connection, claimed: JobClaim, values: dict[str, Any]) ->
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 
 
-def settle(connection: Connection, source: str, job_id: str, state: JobState, now: float, event_id: str) -> None:
-    """A webhook told of the end of a job that we watch."""
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.source == source, jobs.c.job_id == job_id, jobs.c.state == "watching")
-        .values(state=state, lease_until=None, ended_at=now, event_id=event_id)
-    )
+def point_to(connection: Connection, source: str, job_id: str, event_id: str) -> None:
+    """The job's end was told by this event, which was there before."""
+    connection.execute(update(jobs).where(jobs.c.source == source, jobs.c.job_id == job_id).values(event_id=event_id))
+
+
+def poll_now(connection: Connection, source: str, job_id: str, now: float) -> bool:
+    """Make a watched job due; False if it is not being watched."""
+    statement = update(jobs).where(jobs.c.source == source, jobs.c.job_id == job_id, jobs.c.state == "watching")
+    return bool(connection.execute(statement.values(next_poll_at=now)).rowcount == 1)
 
 
 def cancel(connection: Connection, source: str, job_id: str, now: float) -> bool:

@@ -1,0 +1,33 @@
+"""Ask a provider's API: one small request, one small answer, under the same guard as everything that leaves.
+
+No redirect is followed here: an API that redirects its calls would have us carry the key elsewhere.
+"""
+
+from __future__ import annotations
+
+from receiver.errors import AudioError, AudioRefused
+from receiver.outbound.client import Client
+from receiver.providers.wire import Request, Response, Unavailable
+
+MOST_BYTES = 4 * 1024 * 1024
+"""An answer longer than this is no status."""
+
+
+async def ask(client: Client, request: Request) -> Response:
+    """Send the request, read the answer.
+
+    Raises:
+        Unavailable: no connection, no whole answer in time, or an answer that is too long.
+        AudioRefused: the guard will not connect there (`BlockedAddress` among them).
+    """
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
+    try:
+        async with client.send(request.method, request.url, headers, request.body) as reply:
+            body = await reply.read(MOST_BYTES + 1)
+            if len(body) > MOST_BYTES:
+                raise Unavailable("The provider's answer is too long to be a status.", reason="provider_too_long")
+            return Response(reply.status, reply.lines(), body)
+    except AudioRefused:
+        raise
+    except AudioError as error:
+        raise Unavailable(str(error), reason=error.reason) from error
