@@ -204,6 +204,8 @@ class Source(Table):
             raise ValueError("base_url: must be an absolute http(s) address without credentials")
         if address[0] != "https" and not self.allow_private_addresses:
             raise ValueError("base_url: must be https, or allow_private_addresses = true for a service on your network")
+        if self.spoken.scheme is None and self.api_key is None:
+            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
         self.signing_keys()
         return self
 

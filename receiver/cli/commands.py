@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from receiver.cli import demo, events, inspect, jobs, runs, serve, setup, signing, store
+from receiver.cli import demo, events, inspect, jobs, runs, serve, setup, signing, simulate, store
 
 app = typer.Typer(
     name="tts-receiver",
@@ -17,6 +17,7 @@ app.command("init")(setup.init)
 app.command("check")(setup.check)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.command("send")(signing.send)
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)

@@ -131,7 +131,9 @@ class Poller:
     async def _round(self) -> float:
         """Poll what is due; seconds until it is worth looking again."""
         now = self._clock.now()
-        claims = await self._database.write(jobs.claim, self._source.name, AT_ONCE, now, now + LEASE_SECONDS)
+        # No more than are asked about well within the lease.
+        most = max(1, min(AT_ONCE, int(self._source.requests_per_second * LEASE_SECONDS / 4)))
+        claims = await self._database.write(jobs.claim, self._source.name, most, now, now + LEASE_SECONDS)
         if claims:
             async with asyncio.TaskGroup() as group:
                 for claim in claims:

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
@@ -206,8 +207,15 @@ class Client:
         # At DEBUG it logs every header, a `Location` with its signature too.
         if logging.getLogger("httpcore").level < logging.WARNING:
             logging.getLogger("httpcore").setLevel(logging.WARNING)
-        context = ssl_context or httpx.create_ssl_context()
-        self._transport = GuardedTransport(PinnedBackend(guard, dial), context, max_connections)
+        self._ssl_context = ssl_context
+        self._backend = PinnedBackend(guard, dial)
+        self._max_connections = max_connections
+
+    @cached_property
+    def _transport(self) -> GuardedTransport:
+        """Made for the first request: the certificates of every authority take megabytes."""
+        context = self._ssl_context or httpx.create_ssl_context()
+        return GuardedTransport(self._backend, context, self._max_connections)
 
     @asynccontextmanager
     async def send(
@@ -253,4 +261,5 @@ class Client:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        if "_transport" in vars(self):  # nothing was asked, nothing is open
+            await self._transport.aclose()

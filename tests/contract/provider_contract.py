@@ -33,7 +33,18 @@ from receiver.providers import wire
 from receiver.providers.base import AudioRequest, Provider, origin_of, usable_word
 from receiver.providers.wire import Account, Ended, ProviderError, Response, Running, Status
 from tests.contract.recorded import Recorded
-from tests.contract.strategies import KEY, anything, as_bytes, bases, damaged, header_lines, job_ids, payloads, statuses
+from tests.contract.strategies import (
+    KEY,
+    anything,
+    as_bytes,
+    bases,
+    damaged,
+    header_lines,
+    job_ids,
+    one_field_wrong,
+    payloads,
+    statuses,
+)
 
 JOB = "job_1"
 anywhere = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
@@ -172,6 +183,14 @@ class ProviderContract:
             assert not contradicts(pushed.payload, polled.parsed.payload)
 
     # whatever the service sends
+
+    def test_no_one_field_of_an_answer_can_break_the_reading(
+        self, provider: Provider, documents: list[Recorded]
+    ) -> None:
+        for document in documents:
+            if document.text is None:
+                for response in one_field_wrong(document):
+                    outcome(provider, response, document.api_version)
 
     @anywhere
     @given(data=st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,6 +15,12 @@ from tests.contract.recorded import Recorded
 KEY = "tts_live_0123456789abcdef"
 """The account's API key: also what a service may throw back at us."""
 _TOO_LARGE = "a number that is read as infinite"
+
+_ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 101, 0.5, 200, 404, 10**400, _TOO_LARGE, "", " ", "\x00\n", "completed", "x" * 5000, KEY,
+    f"key {KEY} is wrong", [], {}, [KEY], {"code": KEY, "message": f"{KEY}\n"}, [{"msg": KEY}], {"status": []},
+    "https://user:pw@a.example/", "//a.example", "http://[::1",
+)  # fmt: skip
 
 _WORDS = st.sampled_from(
     ["completed", "COMPLETED", "Failed", "expired", "pending", "success", "200", "202", "404", "500", "", " ", "\x00\n",
@@ -52,6 +59,17 @@ bases = st.sampled_from(
 def as_bytes(document: Any) -> bytes:
     """The document as JSON text, with the one number in it that Python does not write."""
     return json.dumps(document).replace(json.dumps(_TOO_LARGE), "1e999").encode()
+
+
+def one_field_wrong(recorded: Recorded) -> Iterator[Response]:
+    """The recorded answer once for each of its fields and each odd value there."""
+    whole = {"body": recorded.body}
+    for index in range(len(_places(whole))):
+        for odd in _ODD:
+            changed = copy.deepcopy(whole)
+            holder, key = _places(changed)[index]
+            holder[key] = odd
+            yield Response(recorded.status, recorded.response.headers, as_bytes(changed["body"]))
 
 
 @st.composite

@@ -1,0 +1,148 @@
+"""Fields are found whatever the form of the body, and requests are built without knowing a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from receiver.errors import MalformedDelivery
+from receiver.providers.answers import LONGEST_QUOTE, Asked, open_answer
+from receiver.providers.asking import bearer, get, key_header, segment
+from receiver.providers.audixa import Audixa
+from receiver.providers.base import read_json_object
+from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views, web_addresses
+from receiver.providers.finevoice import Finevoice
+from receiver.providers.miragic import Miragic
+from receiver.providers.wire import Account, Invalid, Response, Unauthorized, Unavailable, UnknownJob
+
+KEY = "key_0123456789"
+ACCOUNT = Account("https://api.example/", KEY)
+A, B = "https://a.example/1.mp3", "http://b.example/2.mp3"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"status": "flat"}, "flat"),
+        ({"data": {"status": "nested"}, "status": "flat"}, "nested"),
+        ({"data": {"status": None}, "status": "flat"}, "flat"),
+        ({"data": ["status"], "status": "flat"}, "flat"),
+        ({"data": {}}, None),
+    ],
+)
+def test_a_field_is_found_in_flat_and_nested_bodies(body: dict[str, Any], found: str | None) -> None:
+    assert pick(views(body), "status") == found
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(" Completed ", "completed"), (202, "202"), (True, None), (None, None), ([], None), ("\x00", None)],
+)
+def test_a_status_word_is_lower_case_text(value: object, word: str | None) -> None:
+    assert status_word(value) == word
+
+
+@pytest.mark.parametrize(
+    ("body", "trouble"),
+    [
+        ({"error": {"code": "X", "message": "y"}}, ("X", "y")),
+        ({"error": "y", "detail": "z"}, ("", "y")),
+        ({"error": None, "detail": "z"}, ("", "z")),
+        ({"error": True, "message": "z"}, ("", "z")),
+        ({"detail": [{"loc": ["text"], "msg": "too long"}, "and more"]}, ("", "too long; and more")),
+        ({"data": {"errorMessage": "inner"}, "message": "outer"}, ("", "inner")),
+        ({"data": {"message": "inner"}, "error": "outer"}, ("", "outer")),
+        ({}, ("", "")),
+    ],
+)
+def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], trouble: tuple[str, str]) -> None:
+    assert trouble_of(*views(body), others=("message",)) == Trouble(*trouble)
+
+
+def test_only_web_addresses_are_taken_each_once() -> None:
+    assert web_addresses(A, [B, A, 7, "ftp://c.example"], {"vocals": B, "x": None}, None, 3, "/relative") == [A, B]
+
+
+def test_an_audio_url_is_one_way_to_the_audio_however_many_outputs_there_are() -> None:
+    payload = {"audio_url": A, "audio_urls": [A, B]}
+    [request] = Finevoice().audio_requests("https://x.example", KEY, "j", payload)
+    assert (request.url, request.headers, request.durable) == (A, {}, False)
+    assert len(Finevoice().audio_requests("https://x.example", KEY, "j", {"audio_url": [A, B]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "request_url"),
+    [
+        (Finevoice().status_request(ACCOUNT, "a/b"), "https://api.example/v1/task/a%2Fb"),
+        (Miragic().status_request(ACCOUNT, "a?b"), "https://api.example/api/v1/text-to-speech/jobs/a%3Fb"),
+        (Audixa().status_request(ACCOUNT, "a&b"), "https://api.example/v2/status?generation_id=a%26b"),
+        (
+            Audixa().status_request(Account("https://api.example", KEY, "v3"), "g"),
+            "https://api.example/v3/tts?generation_id=g",
+        ),
+    ],
+)
+def test_a_status_is_asked_for_at_the_documented_address(url: Any, request_url: str) -> None:
+    assert (url.method, url.url, url.body) == ("GET", request_url, None)
+
+
+def test_each_service_is_given_the_key_in_its_own_header() -> None:
+    assert Finevoice().status_request(ACCOUNT, "j").headers["Authorization"] == f"Bearer {KEY}"
+    assert Miragic().status_request(ACCOUNT, "j").headers["X-API-Key"] == KEY
+    assert Audixa().status_request(ACCOUNT, "j").headers["x-api-key"] == KEY
+    assert bearer(Account("https://api.example", None)) == key_header(Account("https://api.example", None), "k") == {}
+    assert get(ACCOUNT, "/x", {}).headers == {"Accept": "application/json"}
+    assert segment("ü/..") == "%C3%BC%2F.."
+
+
+def test_an_unknown_api_version_is_refused_in_words() -> None:
+    with pytest.raises(Invalid, match="'v4'; there is: v2, v3"):
+        Audixa().status_request(Account("https://api.example", KEY, "v4"), "j")
+
+
+def test_version_three_of_audixa_can_do_more() -> None:
+    able = Audixa().capabilities
+    assert not able.of(Account("https://api.example", KEY)).history
+    assert not able.of(Account("https://api.example", KEY, "v2")).history
+    newer = able.of(Account("https://api.example", KEY, "v3"))
+    assert (newer.history, newer.formats, newer.id_lifetime_seconds) == (True, ("wav", "mp3"), 86_400)
+
+
+def answer(status: int, body: bytes, account: Account = ACCOUNT, job_id: str | None = "j") -> Any:
+    return open_answer(Asked("service", account, job_id), Response(status, [], body))
+
+
+def test_a_missing_key_is_named_as_such() -> None:
+    with pytest.raises(Unauthorized, match="has no api_key"):
+        answer(401, b"", Account("https://api.example", None))
+
+
+def test_404_is_an_unknown_job_only_where_a_job_was_asked_about() -> None:
+    with pytest.raises(UnknownJob, match="'j'"):
+        answer(404, b"{}")
+    with pytest.raises(Invalid):
+        answer(404, b"{}", job_id=None)
+
+
+def test_the_services_words_are_shown_short_on_one_line_and_without_the_key() -> None:
+    body = b'{"detail": "no\\n\\u0007' + KEY.encode() + b" at https://a.example/x?sig=secret " + b"x" * 1000 + b'"}'
+    with pytest.raises(Invalid, match=r"It says: no \[redacted\] at https://a.example/x\?\[redacted\] x+…$") as caught:
+        answer(400, body)
+    assert len(str(caught.value)) < LONGEST_QUOTE + 150
+
+
+def test_a_redirect_is_no_answer() -> None:
+    with pytest.raises(Unavailable, match="base_url"):
+        answer(308, b"")
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e400", b"9" * 400 + b".5", b"9" * 250 + b"e99", b"1E+0400"])
+def test_a_number_that_would_be_read_as_infinite_is_refused(number: bytes) -> None:
+    with pytest.raises(MalformedDelivery, match="too large"):
+        read_json_object(b'{"data": {"x": [' + number + b"]}}")
+
+
+@pytest.mark.parametrize("number", [b"1e308", b"1e-999", b"9" * 400, b"1E+0010"])
+def test_a_number_that_only_looks_large_is_read(number: bytes) -> None:
+    assert read_json_object(b'{"x": ' + number + b"}")
