@@ -1,8 +1,8 @@
-"""The course of `demo`: the main job end to end on loopback, against the simulated provider, with everything real.
+"""The course of `demo`: the main job end to end on loopback, against the simulated providers, with everything real.
 
 Apart from the command, so that the simulator is loaded only where it is used.
 
-The provider runs in this process, the receiver as the `serve` command in one of its own. What is shown at the end is
+The providers run in this process, the receiver as the `serve` command in one of its own. What is shown at the end is
 read from the receiver's store and from the files on disk, and held against what the provider handed out.
 """
 
@@ -29,17 +29,24 @@ from rich.table import Table
 from receiver.cli.demo import DemoError
 from receiver.cli.output import cell, console
 from receiver.simulator import Job, Simulator
-from receiver.store import views
+from receiver.store import jobs, views
 from receiver.store.database import Database
 
 PATIENCE_SECONDS = 60.0
-JOBS = (
-    ("Good morning. This is the first of five.", "wav"),
-    ("The second comes as MP3.", "mp3"),
-    ("The third as Opus in an Ogg file.", "ogg_opus"),
-    ("The fourth is a wave file again, another one.", "wav"),
-    ("[fail] The fifth cannot be spoken.", "wav"),
+LOST = "The webhook of this one is lost."
+POLLED = ("audixa", "finevoice", "miragic")
+# provider, text, further fields of the submit
+JOBS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("aitts", "Good morning. This is the first.", {"output_format": "wav"}),
+    ("aitts", "The second comes as MP3.", {"output_format": "mp3"}),
+    ("aitts", "The third as Opus in an Ogg file.", {"output_format": "ogg_opus"}),
+    ("aitts", "The fourth is a wave file again, another one.", {"output_format": "wav"}),
+    ("aitts", "[fail] The fifth cannot be spoken.", {"output_format": "wav"}),
+    ("aitts", LOST, {"output_format": "mp3"}),
+    *((provider, f"{provider} sends nothing and is polled.", {}) for provider in POLLED),
 )
+WEBHOOK_SECONDS = 2.0
+"""How long the lost webhook is waited for; a real source waits for minutes."""
 
 
 @dataclass(slots=True)
@@ -87,6 +94,7 @@ class _Course:
                 wrong += _audio_problems(job, event)
         if self.sim.leaks:
             wrong.append("the API key reached the storage host")
+        wrong += self._origin_problems(by_job)
         forged = [delivery.status for delivery in self.sim.deliveries if delivery.kind == "forged"]
         if forged != [401]:
             wrong.append(f"the forged delivery was answered {forged}, not 401")
@@ -94,6 +102,12 @@ class _Course:
         if copies < 1:
             wrong.append("no duplicate was counted")
         return wrong
+
+    def _origin_problems(self, by_job: dict[str, dict[str, Any]]) -> Iterator[str]:
+        for job_id, event in by_job.items():
+            polled = self.texts[job_id] == LOST or event["source"] in POLLED
+            if event["origin"] != ("poll" if polled else "webhook"):
+                yield f"{job_id}: its end was learnt by {event['origin']}"
 
 
 def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
@@ -116,7 +130,7 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
         config = _configure(where, sim)
         async with _receiver(config, where / "receiver.log") as address:
             sim.webhook_url = f"{address}/webhooks/aitts"
-            out.print(f"Provider  [bold]{sim.base_url}[/], its storage at {sim.storage_url}")
+            out.print(f"Providers [bold]{', '.join(sim.base_urls.values())}[/], their storage at {sim.storage_url}")
             out.print(f"Receiver  [bold]{address}[/], configured by {config}")
             database = Database(where / "data" / "receiver.db")
             try:
@@ -136,11 +150,18 @@ def _configure(where: Path, sim: Simulator) -> Path:
     config.touch(mode=0o600)
     config.write_text(
         "[server]\nport = 0\nprivate_port = 0\n\n[handlers.save_audio]\n[handlers.log]\n\n"
-        f'[sources.aitts]\nprovider = "aitts"\nbase_url = "{sim.base_url}"\napi_key = "{sim.api_key}"\n'
-        f'signing_secrets = ["{sim.signing_secret}"]\n'
-        "allow_private_addresses = true  # the simulated provider lives on loopback\n"
+        + "\n".join(_source(name, sim) for name in sim.base_urls)
     )
     return config
+
+
+def _source(provider: str, sim: Simulator) -> str:
+    secret = f'signing_secrets = ["{sim.signing_secret}"]\n' if provider == "aitts" else ""
+    return (
+        f'[sources.{provider}]\nprovider = "{provider}"\nbase_url = "{sim.base_urls[provider]}"\n'
+        f'api_key = "{sim.api_keys[provider]}"\n{secret}'
+        "allow_private_addresses = true  # the simulated providers live on loopback\n"
+    )
 
 
 @asynccontextmanager
@@ -182,9 +203,15 @@ def _listening(log: Path) -> str | None:
 async def _play(course: _Course, out: Console) -> None:
     """Submit the jobs and watch until everything has settled."""
     sim = course.sim
-    for text, output_format in JOBS:
-        job_id = await sim.submit(text, output_format=output_format, metadata={"text": text})
+    for provider, text, fields in JOBS:
+        job_id = await sim.submit(text, provider=provider, **fields)
         course.texts[job_id] = text
+        now = time.time()
+        if text == LOST:
+            sim.force("lost_webhook", job_id=job_id)
+            await asyncio.to_thread(_watch, course, provider, job_id, now + WEBHOOK_SECONDS)
+        elif provider in POLLED:
+            await asyncio.to_thread(_watch, course, provider, job_id, now)
     sim.force("duplicate", times=2)
     sim.force("forged")
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -196,6 +223,11 @@ async def _play(course: _Course, out: Console) -> None:
             if out.is_terminal:
                 live.update(await asyncio.to_thread(_progress, course))
             await asyncio.sleep(0.1)
+
+
+def _watch(course: _Course, source: str, job_id: str, first_at: float) -> None:
+    """What `tts-receiver jobs watch` does."""
+    course.database.transact(jobs.watch, source, job_id, time.time(), first_at, first_at + PATIENCE_SECONDS)
 
 
 def _progress(course: _Course) -> Table:
@@ -218,14 +250,15 @@ def _report(course: _Course, where: Path, out: Console) -> None:
     events = course.events()
     wide = out.width >= 200
     table = Table(title="What happened", title_justify="left")
-    for column in ("event", "handler", "attempts", "file", "bytes", "SHA-256", "duration"):
+    for column in ("event", "heard by", "handler", "attempts", "file", "bytes", "SHA-256", "duration"):
         table.add_column(
             column, overflow="fold", justify="right" if column in ("attempts", "bytes", "duration") else "left"
         )
     for event in events:
         artifact = event["artifacts"][0] if event["artifacts"] else None
         for run in event["runs"]:
-            row: list[Any] = [f"{event['type']} {event['job_id'][:8]}", run["handler"], run["attempt"]]
+            what = f"{event['source']} {event['type']} {event['job_id'][:8]}"
+            row: list[Any] = [what, event["origin"], run["handler"], run["attempt"]]
             if artifact and run["handler"] == "save_audio":
                 address = Path(artifact["address"])
                 sha256 = artifact["sha256"] if wide else artifact["sha256"][:12] + "…"

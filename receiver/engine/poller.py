@@ -131,13 +131,14 @@ class Poller:
     async def _round(self) -> float:
         """Poll what is due; seconds until it is worth looking again."""
         now = self._clock.now()
+        if self._next_request_at - now > LEASE_SECONDS / 4:  # a claim would be held, and lost, while it waits
+            return self._next_request_at - now
         # No more than are asked about well within the lease.
         most = max(1, min(AT_ONCE, int(self._source.requests_per_second * LEASE_SECONDS / 4)))
         claims = await self._database.write(jobs.claim, self._source.name, most, now, now + LEASE_SECONDS)
         if claims:
             async with asyncio.TaskGroup() as group:
                 for claim in claims:
-                    await self._pace()
                     group.create_task(self._poll_one(claim))
             return 0.0
         due = await self._database.read(jobs.next_due, self._source.name)
@@ -167,7 +168,15 @@ class Poller:
             return
         now = self._clock.now()
         if now >= claim.deadline_at:
-            await self._end(claim, _gave_up(claim, POLL_TIMEOUT, "The job did not end in time."), b"", JobState.EXPIRED)
+            parsed = _gave_up(claim, POLL_TIMEOUT, "The job did not end in time.")
+            await self._end(claim, parsed, b"", JobState.EXPIRED, polled=False)
+            return
+        await self._pace()
+        now = self._clock.now()
+        paused_until = await self._database.read(jobs.pause_until, claim.source)
+        if paused_until > now:  # another job's poll was told to wait
+            at = min(paused_until, claim.deadline_at)
+            await self._database.write(lambda connection: jobs.reschedule(connection, claim, at, polled=False))
             return
         provider, account = self._source.provider, self._source.account
         try:
@@ -180,7 +189,7 @@ class Poller:
         self._metrics.polls.labels(self._source.name, "ended" if isinstance(status, Ended) else "running").inc()
         if isinstance(status, Ended):
             state = JobState.COMPLETED if status.parsed.type == COMPLETED else JobState.FAILED
-            await self._end(claim, status.parsed, response.body, state)
+            await self._end(claim, status.parsed, response.body, state, polled=True)
         else:
             await self._again(claim, status, now)
 
@@ -190,7 +199,7 @@ class Poller:
         if known is None:
             return False
         state = JobState.COMPLETED if known.type == COMPLETED else JobState.FAILED
-        jobs.end(connection, claim, state, self._clock.now(), known.id)
+        jobs.end(connection, claim, state, self._clock.now(), known.id, polled=False)
         return True
 
     async def _again(self, claim: JobClaim, status: Running, now: float) -> None:
@@ -211,7 +220,7 @@ class Poller:
         misses = claim.misses + 1 if isinstance(error, UnknownJob) else 0
         if misses >= MOST_MISSES:
             parsed = _gave_up(claim, JOB_UNKNOWN, "The provider does not know the job, or no longer does.")
-            await self._end(claim, parsed, b"", JobState.EXPIRED)
+            await self._end(claim, parsed, b"", JobState.EXPIRED, polled=True)
             return
         told = error.retry_after if isinstance(error, ProviderError) else None
         pause = None
@@ -231,7 +240,7 @@ class Poller:
 
         await self._database.write(write)
 
-    async def _end(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState) -> None:
+    async def _end(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polled: bool) -> None:
         """Put the end through the inbox and end the job, in one transaction."""
         now = self._clock.now()
         delivery = Delivery(
@@ -251,7 +260,7 @@ class Poller:
         )
 
         def write(connection: Connection) -> Receipt | None:
-            if not jobs.end(connection, claim, state, now, delivery.event_id):
+            if not jobs.end(connection, claim, state, now, delivery.event_id, polled=polled):
                 return None  # somebody else polled it meanwhile, or it is watched no longer
             (receipt,) = inbox.accept(connection, [delivery])
             if receipt.duplicate:
@@ -262,10 +271,15 @@ class Poller:
         if receipt is None:
             return
         self._log.info(
-            "job.ended", event_id=receipt.event_id, job=claim.job_id, type=parsed.type, polls=claim.polls + 1
+            "job.ended",
+            event_id=receipt.event_id,
+            job=claim.job_id,
+            type=parsed.type,
+            polls=claim.polls + int(polled),
         )
         if not receipt.duplicate:
             self._metrics.events.labels(claim.source, parsed.type, Origin.POLL.value).inc()
+        if not receipt.duplicate or receipt.released:
             self._wake()
 
 

@@ -36,5 +36,5 @@ def next_wait(cadence: Cadence, polls: int, elapsed: float, progress: int | None
     wait = cadence.min_seconds * cadence.factor ** min(polls - 1, 64)
     if progress is not None and 0 < progress < 100:
         wait = elapsed * (100 - progress) / progress / 2
-    wait = min(wait, cadence.max_seconds) * (0.8 + 0.4 * dice)
-    return max(cadence.min_seconds, wait)
+    wait = min(wait, cadence.max_seconds / 1.2) * (0.8 + 0.4 * dice)  # spread below the cap as well
+    return max(cadence.min_seconds, min(wait, cadence.max_seconds))

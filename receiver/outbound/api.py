@@ -5,12 +5,16 @@ No redirect is followed here: an API that redirects its calls would have us carr
 
 from __future__ import annotations
 
+import asyncio
+
 from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.client import Client
 from receiver.providers.wire import Request, Response, Unavailable
 
 MOST_BYTES = 4 * 1024 * 1024
 """An answer longer than this is no status."""
+MOST_SECONDS = 30.0
+"""For the whole of it, however slowly it drips in: a poll must end well within its lease."""
 
 
 async def ask(client: Client, request: Request) -> Response:
@@ -22,11 +26,16 @@ async def ask(client: Client, request: Request) -> Response:
     """
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
     try:
-        async with client.send(request.method, request.url, headers, request.body) as reply:
+        async with (
+            asyncio.timeout(MOST_SECONDS),
+            client.send(request.method, request.url, headers, request.body) as reply,
+        ):
             body = await reply.read(MOST_BYTES + 1)
             if len(body) > MOST_BYTES:
                 raise Unavailable("The provider's answer is too long to be a status.", reason="provider_too_long")
             return Response(reply.status, reply.lines(), body)
+    except TimeoutError as error:
+        raise Unavailable("The provider's answer was not there in time.", reason="timeout") from error
     except AudioRefused:
         raise
     except AudioError as error:

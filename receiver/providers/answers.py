@@ -124,9 +124,10 @@ def still_running(
     Raises:
         ProviderError: the answer says that it is no success, or has no status that can be read.
     """
-    if document.get("success") is False:
+    known = status_word(value) is not None
+    if document.get("success") is False or (not known and any(trouble_of(*views(document)))):
         raise refusal(asked, response, document)
-    if status_word(value) is None:
+    if not known:
         raise unreadable(asked, response, "no status in it")
     word = str(value).strip()
     if isinstance(progress, int | float) and not isinstance(progress, bool) and 0 <= progress <= 100:

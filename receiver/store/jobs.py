@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, case, func, insert, or_, select, update
 
 from receiver.store.schema import JobState, jobs, source_state
 
@@ -82,9 +82,10 @@ def claim(connection: Connection, source: str, most: int, now: float, lease_unti
 
 
 def next_due(connection: Connection, source: str) -> float | None:
-    """When the source's next job is to be polled, unix seconds; None if none is watched."""
+    """When the source's next job can be claimed, unix seconds; None if none is watched."""
+    free_at = case((jobs.c.lease_until > jobs.c.next_poll_at, jobs.c.lease_until), else_=jobs.c.next_poll_at)
     earliest: float | None = connection.execute(
-        select(func.min(jobs.c.next_poll_at)).where(jobs.c.source == source, jobs.c.state == "watching")
+        select(func.min(free_at)).where(jobs.c.source == source, jobs.c.state == "watching")
     ).scalar()
     return None if earliest is None else max(earliest, pause_until(connection, source))
 
@@ -104,26 +105,30 @@ def reschedule(
     Args:
         polled: whether the provider was asked; not so where the source was paused before its turn.
     """
-    values: dict[str, Any] = {"next_poll_at": at, "lease_until": None, "error": error, "misses": misses}
+    values: dict[str, Any] = {"next_poll_at": at, "lease_until": None}
     if polled:
-        values |= {"polls": jobs.c.polls + 1, "progress": progress}
+        values |= {"polls": jobs.c.polls + 1, "progress": progress, "error": error, "misses": misses}
     return _write(connection, claimed, values)
 
 
 def end(
-    connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, error: str | None = None
+    connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polled: bool
 ) -> bool:
-    """The job has ended, as `event_id` says; False if somebody else has claimed it since."""
+    """The job has ended, as `event_id` says; False if somebody else has claimed it since.
+
+    Args:
+        polled: whether the provider was asked; not so where its webhook was first, or at the deadline.
+    """
     return _write(
         connection,
         claimed,
         {
             "state": state,
-            "polls": jobs.c.polls + 1,
+            "polls": jobs.c.polls + int(polled),
             "lease_until": None,
             "ended_at": now,
             "event_id": event_id,
-            "error": error,
+            "error": None,
         },
     )
 
