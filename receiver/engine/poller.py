@@ -159,7 +159,7 @@ class Poller:
             await self._poll(claim, bound)
         except StoreUnavailable as error:
             bound.error("poll.not_stored", detail=str(error))
-        except Exception:  # a fault of ours must not end the polling of every other job
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the polling of every other job
             bound.exception("poll.broken")
 
     async def _poll(self, claim: JobClaim, bound: structlog.typing.FilteringBoundLogger) -> None:

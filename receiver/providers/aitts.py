@@ -12,8 +12,8 @@ from urllib.parse import quote, urljoin
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
-from receiver.providers.answers import Asked, Meaning, open_answer, still_running
-from receiver.providers.asking import bearer, get, segment
+from receiver.providers.answers import Asked, Meaning, open_answer, still_running, submitted
+from receiver.providers.asking import bearer, check_speech, get, post_json, segment
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
 from receiver.providers.fields import read_error, status_word
 from receiver.providers.wire import (
@@ -27,7 +27,9 @@ from receiver.providers.wire import (
     RateLimited,
     Request,
     Response,
+    Speech,
     Status,
+    Submitted,
     Unauthorized,
     Unavailable,
 )
@@ -61,8 +63,38 @@ class Aitts:
         webhooks=True,
         idempotent_submit=True,
         formats=("wav", "mp3", "ogg_opus"),
+        options=("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url"),
         streaming=True,
     )
+
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        """`POST /api/v1/tts`; the same key and speech get the same answer."""
+        check_speech(self.name, speech, self.capabilities)
+        fields = {
+            "text": speech.text,
+            "voice_id": speech.voice,
+            "output_format": speech.format,
+            "sample_rate_hertz": speech.sample_rate,
+            "output_bitrate_kbps": speech.bitrate_kbps,
+            "speed": speech.speed,
+            "model_type": speech.model,
+            "webhook_url": speech.webhook_url,
+            "metadata": None if speech.metadata is None else dict(speech.metadata),
+        }
+        headers = bearer(account) | {"Idempotency-Key": idempotency_key}
+        return post_json(account, "/api/v1/tts", headers, fields)
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
+        asked = Asked(self.name, account, codes=_CODES)
+        document = open_answer(asked, response)
+        return submitted(
+            asked,
+            response,
+            document,
+            _data(document).get("job_id"),
+            lambda job_id: _read(asked, job_id, response, document),
+        )
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/tts/{job_id}`."""
@@ -72,11 +104,7 @@ class Aitts:
         """Read `{"success", "data": {"status", …}}`; an end has the payload that its delivery would have had."""
         asked = Asked(self.name, account, job_id, _CODES)
         document = open_answer(asked, response)
-        data = _data(document)
-        event = _ENDS.get(status_word(data.get("status")) or "")
-        if event is None:
-            return still_running(asked, response, document, data.get("status"))
-        return Ended(Parsed(event, job_id, _job_payload(event, document, data)))
+        return _read(asked, job_id, response, document)
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
@@ -156,6 +184,14 @@ def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
         if origin_of(resolved) == origin_of(base_url):
             return resolved
     return base_url.rstrip("/") + audio_path(job_id)
+
+
+def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
+    data = _data(document)
+    event = _ENDS.get(status_word(data.get("status")) or "")
+    if event is None:
+        return still_running(asked, response, document, data.get("status"))
+    return Ended(Parsed(event, job_id, _job_payload(event, document, data)))
 
 
 def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:

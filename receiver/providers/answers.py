@@ -7,7 +7,7 @@ account's API key in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from receiver.errors import MalformedDelivery
 from receiver.model.redact import Redactor
 from receiver.model.retry_after import http_date, parse_retry_after
 from receiver.providers.base import read_json_object, usable_word
-from receiver.providers.fields import Trouble, status_word, trouble_of, views
+from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views
 from receiver.providers.wire import (
     Account,
     Invalid,
@@ -24,6 +24,8 @@ from receiver.providers.wire import (
     RateLimited,
     Response,
     Running,
+    Status,
+    Submitted,
     Unauthorized,
     Unavailable,
     UnknownJob,
@@ -133,6 +135,28 @@ def still_running(
     if isinstance(progress, int | float) and not isinstance(progress, bool) and 0 <= progress <= 100:
         return Running(word, int(progress))
     return Running(word)
+
+
+def submitted(
+    asked: Asked, response: Response, document: Mapping[str, Any], value: object, read: Callable[[str], Status]
+) -> Submitted:
+    """A job that was taken on.
+
+    Args:
+        value: the job's id.
+        read: reads the document as an answer about the job of this id; asked only where it has a status.
+
+    Raises:
+        ProviderError: the answer says that it is no success, or has no job id.
+    """
+    job_id = usable_word(value)
+    if job_id is None:
+        if document.get("success") is False or any(trouble_of(*views(document))):
+            raise refusal(asked, response, document)
+        raise unreadable(asked, response, "no job id in it")
+    if document.get("success") is not False and pick(views(document), "status") is None:
+        return Submitted(job_id, Running("submitted"))
+    return Submitted(job_id, read(job_id))
 
 
 def told_to_wait(response: Response) -> float | None:

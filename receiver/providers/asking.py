@@ -1,16 +1,68 @@
-"""Building a request to a provider: its address below the account's own, and the credentials in its headers."""
+"""Building a request to a provider: its address below the account's own, the credentials in its headers, its body."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
-from receiver.providers.wire import Account, Request
+from receiver.providers.wire import Account, Capabilities, Invalid, Request, Speech
+
+_OPTIONS = ("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url")
 
 
 def get(account: Account, path: str, credentials: Mapping[str, str]) -> Request:
     """A GET for JSON. `path` starts with a slash and is quoted already."""
     return Request("GET", account.base_url.rstrip("/") + path, {"Accept": "application/json", **credentials})
+
+
+def post_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
+    """A POST of a JSON object; fields that are None are left out.
+
+    Raises:
+        Invalid: a field is not JSON.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        body = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as error:  # unpaired surrogates are a ValueError, too
+        raise Invalid(f"The request cannot be written as JSON: {type(error).__name__}.") from None
+    return _post(account, path, headers, "application/json", body)
+
+
+def post_form(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, str]) -> Request:
+    """A POST of a multipart form of texts.
+
+    Raises:
+        Invalid: a text has unpaired surrogates.
+    """
+    try:
+        parts = {name: value.encode() for name, value in fields.items()}
+    except UnicodeEncodeError:
+        raise Invalid("The request cannot be written as UTF-8.") from None
+    boundary = hashlib.sha256(b"\0".join(parts.values())).hexdigest()  # a text cannot hold its own hash
+    lines = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value + b"\r\n"
+        for name, value in parts.items()
+    ]
+    body = b"".join(lines) + f"--{boundary}--\r\n".encode()
+    return _post(account, path, headers, f"multipart/form-data; boundary={boundary}", body)
+
+
+def check_speech(service: str, speech: Speech, able: Capabilities) -> None:
+    """Refuse a speech with wishes that would be passed over in silence, and paid for.
+
+    Raises:
+        Invalid: says which.
+    """
+    if speech.format is not None and speech.format not in able.formats:
+        there_is = f"there is: {', '.join(able.formats)}" if able.formats else "the format cannot be chosen"
+        raise Invalid(f"{service} has no format {speech.format!r}; {there_is}.")
+    for option in _OPTIONS:
+        if getattr(speech, option) is not None and option not in able.options:
+            raise Invalid(f"{service} takes no {option}.")
 
 
 def bearer(account: Account) -> dict[str, str]:
@@ -26,3 +78,8 @@ def key_header(account: Account, name: str) -> dict[str, str]:
 def segment(job_id: str) -> str:
     """A job id as one segment of an address's path, whatever is in it."""
     return quote(job_id, safe="", errors="surrogatepass")
+
+
+def _post(account: Account, path: str, headers: Mapping[str, str], content_type: str, body: bytes) -> Request:
+    own = {"Accept": "application/json", "Content-Type": content_type}
+    return Request("POST", account.base_url.rstrip("/") + path, own | dict(headers), body)

@@ -14,7 +14,7 @@ import pydantic_core
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Status
+from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
 
 MAX_WORD = 256
 """Longest accepted event word, job id or delivery id, in characters."""
@@ -52,6 +52,20 @@ class Provider(Protocol):
     """How long after the first attempt the service may still retry a delivery."""
 
     capabilities: Capabilities
+
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        """Ask for a speech job. The key is sent where `capabilities.idempotent_submit` says so.
+
+        Raises:
+            Invalid: the speech has something that the service does not take.
+        """
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        """Read the answer.
+
+        Raises:
+            ProviderError: the answer is an error, or cannot be read. `Unavailable` does not say whether the job exists.
+        """
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """Ask for one job's status.

@@ -6,11 +6,15 @@ Wire facts: the service's founding documents and its public documentation, read 
 
 from __future__ import annotations
 
-from receiver.providers.answers import Asked, open_answer, refusal, still_running
-from receiver.providers.asking import bearer, get, segment
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.providers.answers import Asked, open_answer, refusal, still_running, submitted
+from receiver.providers.asking import bearer, check_speech, get, post_json, segment
 from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.poll_only import PollOnly, completed, failed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Status
+from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
 
 _DONE = 200
 _ABOUT_THE_REQUEST = frozenset({401, 403, 404, 408, 410, 429, 502, 503, 504})
@@ -23,6 +27,28 @@ class Finevoice(PollOnly):
     name = "finevoice"
     base_url = "https://apis.finevoice.ai"
     capabilities = Capabilities(several_outputs=True)
+
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        """`POST /v1/audio/speech-synthesis`, asynchronous. There is no idempotency key."""
+        check_speech(self.name, speech, self.capabilities)
+        fields = {"voice": speech.voice, "text": speech.text, "useAsync": True}
+        return post_json(account, "/v1/audio/speech-synthesis", bearer(account), fields)
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        """Read `{"status": 202, "taskId"}`; a fast job may be done: status 200, with its `url`.
+
+        One that is done and has no task id is given one made of its address: the audio is paid for.
+        """
+        asked = Asked(self.name, account)
+        document = open_answer(asked, response)
+        places = views(document)
+        status = _http_like(pick(places, "status"))
+        if status >= 300:
+            raise refusal(asked, response, document, status=status)
+        task_id, addresses = pick(places, "taskId"), _addresses(places)
+        if task_id is None and status == _DONE and addresses:
+            task_id = "url-" + hashlib.sha256(addresses[0].encode()).hexdigest()[:32]
+        return submitted(asked, response, document, task_id, lambda job_id: self.read_status(account, job_id, response))
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /v1/task/{task_id}`."""
@@ -37,14 +63,23 @@ class Finevoice(PollOnly):
         document = open_answer(asked, response)
         places = views(document)
         value = pick(places, "status")
-        word = status_word(value) or ""
-        status = int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
+        status = _http_like(value)
         if status == _DONE:
-            return completed(job_id, web_addresses(pick(places, "url", "audio_url"), pick(places, "urls")))
+            return completed(job_id, _addresses(places))
         if status in _ABOUT_THE_REQUEST:
             raise refusal(asked, response, document, status=status)
-        if word and pick(places, "error") is not None and not 100 <= status <= 299:
+        if status_word(value) and pick(places, "error") is not None and not 100 <= status <= 299:
             return failed(job_id, trouble_of(*places))
         if status >= 400:
             raise refusal(asked, response, document, status=status)
         return still_running(asked, response, document, value)
+
+
+def _http_like(value: object) -> int:
+    """The body's status as a number of three digits; 0 if it is not one."""
+    word = status_word(value) or ""
+    return int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
+
+
+def _addresses(places: tuple[Mapping[str, Any], ...]) -> list[str]:
+    return web_addresses(pick(places, "url", "audio_url"), pick(places, "urls"))

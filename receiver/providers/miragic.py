@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.providers.answers import Asked, open_answer, still_running
-from receiver.providers.asking import get, key_header, segment
+from receiver.providers.answers import Asked, open_answer, still_running, submitted
+from receiver.providers.asking import check_speech, get, key_header, post_form, segment
 from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.poll_only import PollOnly, completed, failed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Status
+from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
 
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
@@ -24,6 +24,19 @@ class Miragic(PollOnly):
     base_url = "https://backend.miragic.ai"
     capabilities = Capabilities()
 
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        """`POST /api/v1/text-to-speech/generate`, a multipart form. There is no idempotency key."""
+        check_speech(self.name, speech, self.capabilities)
+        fields = {"text": speech.text, "voice": speech.voice}
+        return post_form(account, "/api/v1/text-to-speech/generate", key_header(account, "X-API-Key"), fields)
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        """Read `{"success", "data": {"jobId", "status"}, "message"}`."""
+        asked = Asked(self.name, account)
+        document = open_answer(asked, response)
+        value = pick(views(document), "jobId", "id")
+        return submitted(asked, response, document, value, lambda job_id: _read(asked, job_id, response, document))
+
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/text-to-speech/jobs/{jobId}`."""
         return get(account, f"/api/v1/text-to-speech/jobs/{segment(job_id)}", key_header(account, "X-API-Key"))
@@ -32,14 +45,18 @@ class Miragic(PollOnly):
         """`PENDING`, with `progress` where it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
         asked = Asked(self.name, account, job_id)
         document = open_answer(asked, response)
-        places = views(document)
-        value = pick(places, "status")
-        match status_word(value):
-            case "completed":
-                return completed(job_id, _audio_addresses(places)[:1])
-            case "failed":
-                return failed(job_id, trouble_of(*places))
-        return still_running(asked, response, document, value, progress=pick(places, "progress"))
+        return _read(asked, job_id, response, document)
+
+
+def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
+    places = views(document)
+    value = pick(places, "status")
+    match status_word(value):
+        case "completed":
+            return completed(job_id, _audio_addresses(places)[:1])
+        case "failed":
+            return failed(job_id, trouble_of(*places))
+    return still_running(asked, response, document, value, progress=pick(places, "progress"))
 
 
 def _audio_addresses(places: tuple[Mapping[str, Any], ...]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from receiver.errors import ReceiverError
 from receiver.model.delivery import Headers, Parsed
@@ -30,7 +31,7 @@ class Request:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,39 @@ class Ended:
 Status = Running | Ended
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """What is to be spoken. What is None is left to the service.
+
+    Attributes:
+        voice: the service's own id of a voice.
+        format: one of the formats that the capabilities name.
+        sample_rate: hertz.
+        speed: 1.0 is the voice's own.
+        model: the service's own word for a model.
+        metadata: JSON values; sent where the service gives them back with the end.
+        webhook_url: where the end is announced, instead of at the account's own address.
+    """
+
+    text: str
+    voice: str
+    format: str | None = None
+    sample_rate: int | None = None
+    bitrate_kbps: int | None = None
+    speed: float | None = None
+    model: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that a provider has taken on; a fast one may have ended already."""
+
+    job_id: str
+    status: Status
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do: drives behaviour, so that nothing asks for a provider's name.
@@ -74,6 +108,7 @@ class Capabilities:
         polling: a job's status can be asked for.
         idempotent_submit: a submit can be repeated under the same key without being charged twice.
         formats: output formats that can be asked for; empty where the choice is not offered.
+        options: which of a speech's optional fields it takes beside `format`.
         several_outputs: a job can have more than one file.
         streaming: audio can be had while it is made.
         history: many jobs' statuses can be asked for in one call.
@@ -87,6 +122,7 @@ class Capabilities:
     polling: bool = True
     idempotent_submit: bool = False
     formats: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     several_outputs: bool = False
     streaming: bool = False
     history: bool = False

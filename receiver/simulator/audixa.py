@@ -6,7 +6,7 @@ it is decided. Both versions speak of the same account and the same jobs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 
 from .jobs import Job, JobState, Submission
 from .limits import PollGuard
-from .polled import PolledApi, Refusal
+from .polled import PolledApi, Refusal, no_such_job
 from .statuses import spoken
 from .voices import AUDIXA_VOICES
+from .world import World
 
 V2_WORDS = {
     JobState.PENDING: "Generating",
@@ -46,9 +47,12 @@ class Audixa(PolledApi):
     provider = "audixa"
     invalid_status = 422  # not documented
 
+    def __init__(self, world: World, on_submit: Callable[[Job], None]) -> None:
+        super().__init__(world, on_submit)
+        self._polls = PollGuard()
+
     def routes(self) -> list[Route]:
         """The routes under the provider's base URL."""
-        self._polls = PollGuard()
         return [
             Route("/v2/tts", self._guarded("submit", self._submit_v2), methods=["POST"]),
             Route("/v2/status", self._guarded("status", self._status_v2)),
@@ -102,7 +106,7 @@ class Audixa(PolledApi):
     async def _status_v2(self, request: Request) -> ASGIApp:
         job = self._polled(request)
         if self._expired(job):
-            raise _no_such_generation()
+            raise no_such_job()
         told = {"status": self._word(job, V2_WORDS[job.state], at="status")}
         if job.state is JobState.COMPLETED:
             [told[self._world.settings.audixa_v2_url]] = self._world.temporary_urls(job, at="audixa.status")
@@ -113,7 +117,7 @@ class Audixa(PolledApi):
     async def _status_v3(self, request: Request) -> ASGIApp:
         job = self._polled(request)
         if self._expired(job) and self._world.settings.audixa_expired == "404":
-            raise _no_such_generation()
+            raise no_such_job()
         return JSONResponse(self._told_v3(job, at="status"))
 
     async def _history(self, request: Request) -> ASGIApp:
@@ -171,7 +175,3 @@ class Audixa(PolledApi):
         if most is not None and int(text) > most:
             raise self._invalid(f"{name} must be at most {most}")
         return int(text)
-
-
-def _no_such_generation() -> Refusal:
-    return Refusal(404, "NOT_FOUND", "There is no such job.")

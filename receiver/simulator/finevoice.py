@@ -17,16 +17,16 @@ from .polled import PolledApi, Refusal, bearer
 from .replies import no_reply
 from .statuses import UNKNOWN_NUMBER
 
-KINDS = (
-    "speech", "voice conversion", "speech to text", "sound effects", "separation", "podcast", "voice design",
-    "cloning", "music", "background music", "music cover", "enhancement",
-)  # fmt: skip
-"""The kinds of tasks. Provider's documentation: all are polled at the same address."""
 SYNC_SECONDS = 3600.0
+"""How long a submit without `useAsync` waits at most; then the connection ends without an answer."""
 
 
 class Finevoice(PolledApi):
-    """`POST /v1/audio/speech-synthesis` and `GET /v1/task/{task_id}`."""
+    """`POST /v1/audio/speech-synthesis` and `GET /v1/task/{task_id}`.
+
+    Provider's documentation: tasks of every kind (voice conversion, separation, podcast, …) are
+    polled at the same address. Only speech can be submitted here; `Simulator.create_task` makes others.
+    """
 
     provider = "finevoice"
     invalid_status = 422
@@ -54,7 +54,10 @@ class Finevoice(PolledApi):
         submission = Submission(text=self._text(body, "text"), voice_id=voice, output_format="mp3")
         job = self._create(submission, request)
         if body.get("useAsync") is not True or world.settings.finevoice_fast:
-            await world.changes.wait_until(lambda: job.ended or world.closing.closed, SYNC_SECONDS)
+            try:
+                await world.changes.wait_until(lambda: job.ended or world.closing.closed, SYNC_SECONDS)
+            except TimeoutError:
+                return no_reply
             if not job.ended:
                 return no_reply
         return self._submitted(job, JSONResponse(self._told(job, at="finevoice.submit")))

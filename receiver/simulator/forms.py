@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email import message_from_bytes
+from email.message import Message
 
 
 class FormError(Exception):
@@ -21,6 +22,8 @@ def read_form(content_type: str, body: bytes) -> dict[str, str]:
         raise FormError(message)
     fields: dict[str, str] = {}
     for part in parts:
+        if not isinstance(part, Message):
+            continue
         name = part.get_param("name", header="content-disposition")
         value = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(value, bytes):

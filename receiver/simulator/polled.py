@@ -100,12 +100,12 @@ class PolledApi(ABC):
         if hit := dice.roll("error_429", at=at, job_id=job_id):
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=hit.number(1))
 
-    def _find(self, job_id: str, *, at: str = "status") -> Job:
-        """The provider's own job. Raises Refusal 404."""
+    def _find(self, job_id: str) -> Job:
+        """The provider's own job, for its status. Raises Refusal 404."""
         job = self._world.jobs.get(job_id)
-        expired = self._world.dice.roll("expired_id", at=f"{self.provider}.{at}", job_id=job_id)
+        expired = self._world.dice.roll("expired_id", at=f"{self.provider}.status", job_id=job_id)
         if job is None or job.provider != self.provider or expired:
-            raise Refusal(404, "NOT_FOUND", "There is no such job.")
+            raise no_such_job()
         return job
 
     async def _object(self, request: Request) -> dict[str, Any]:
@@ -134,6 +134,11 @@ class PolledApi(ABC):
         if self._world.dice.roll("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
             return no_reply
         return answer
+
+
+def no_such_job() -> Refusal:
+    """404: there is none, it is another provider's, or its id has expired."""
+    return Refusal(404, "NOT_FOUND", "There is no such job.")
 
 
 def bearer(request: Request) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Self, Unpack
 
 import httpx
@@ -188,6 +190,7 @@ class Simulator(Handles):
         # bounded: the client's pool looks at each of its connections for every request
         return httpx.AsyncClient(
             trust_env=False,
+            verify=_tls(),
             timeout=httpx.Timeout(self.settings.webhook_timeout, pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=16),
         )
@@ -239,3 +242,9 @@ class Simulator(Handles):
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    # reading the authorities' certificates takes longer than all else that a start does
+    return httpx.create_ssl_context()

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.provider_contract")
+for module in ("checks", "provider_contract", "status_contract", "submit_contract"):
+    pytest.register_assert_rewrite(f"tests.contract.{module}")

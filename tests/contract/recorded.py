@@ -8,6 +8,8 @@ One JSON file each: `source` (where the document is from), `api_version` if it b
     {"completed": PAYLOAD}
     {"failed": PAYLOAD}
     {"error": CLASS, "code": WORD, "retry_after": SECONDS, "says": PART OF THE MESSAGE}
+
+The answers to a submit are in the folder `submit` beside them; theirs have `"submitted": JOB ID` as well.
 """
 
 from __future__ import annotations

@@ -20,5 +20,10 @@ def documents(provider: Provider) -> list[Recorded]:
     return load(DOCUMENTS / provider.name)
 
 
+@pytest.fixture(scope="module")
+def submits(provider: Provider) -> list[Recorded]:
+    return load(DOCUMENTS / provider.name / "submit")
+
+
 class TestEveryProvider(ProviderContract):
     pass

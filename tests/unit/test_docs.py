@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,21 @@ from typing import Any
 import pytest
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from receiver import settings
 from receiver.cli.commands import app
 from receiver.metrics import Metrics
 from receiver.providers import PROVIDERS
+from receiver.providers.wire import Capabilities, ProviderError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
-TABLES = {
+TABLES: dict[str, type[BaseModel]] = {
     "[server]": settings.Server,
     "[store]": settings.Store,
     "[audio]": settings.Audio,
@@ -37,6 +40,7 @@ TABLES = {
     "[logs]": settings.Logs,
     "[handlers.NAME]": settings.HandlerSettings,
     "[sources.NAME]": settings.Source,
+    "[sources.NAME.poll]": settings.Poll,
     "[[sources.NAME.signing_secrets]]": settings.SigningSecret,
 }
 
@@ -86,6 +90,8 @@ def written(default: Any) -> str:
         return "required"
     if default is None:
         return "none"
+    if isinstance(default, BaseModel):
+        return "see below"
     value = list(default) if isinstance(default, tuple) else default
     return f"`{json.dumps(value)}`"
 
@@ -105,6 +111,35 @@ def test_no_table_of_the_configuration_is_left_out() -> None:
 def test_every_provider_is_named() -> None:
     row = next(line for line in (REFERENCE / "configuration.md").read_text().splitlines() if "| `provider` |" in line)
     assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(PROVIDERS)
+
+
+def columns() -> dict[str, Capabilities]:
+    """What each column of the capability table is about, by its heading."""
+    found: dict[str, Capabilities] = {}
+    for name, provider in PROVIDERS.items():
+        able = provider.capabilities
+        found |= {f"`{name}` `{version}`": of for version, of in able.versions.items()} or {f"`{name}`": able}
+    return found
+
+
+def told(value: Any) -> str:
+    """A capability as the page writes it."""
+    if isinstance(value, bool) or value in (None, ()):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def test_every_capability_is_documented_as_it_is_and_no_other() -> None:
+    section = (REFERENCE / "providers.md").read_text().partition("\n## What each can do\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    shown = {row[0].strip("`"): dict(zip(rows[0][1:-1], row[1:-1], strict=True)) for row in rows[2:]}
+    names = [field.name for field in fields(Capabilities) if field.name != "versions"]
+    assert shown == {name: {head: told(getattr(of, name)) for head, of in columns().items()} for name in names}
+
+
+def test_the_outcome_of_every_error_of_a_provider_is_documented() -> None:
+    section = (REFERENCE / "providers.md").read_text().partition("\n## What an error means\n")[2]
+    assert {kind.reason for kind in ProviderError.__subclasses__()} <= set(re.findall(r"`(provider_\w+)`", section))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
