@@ -44,7 +44,7 @@ from receiver.model.cadence import Cadence
 from receiver.model.signature import SCHEMES, Key
 from receiver.providers import PROVIDERS
 from receiver.providers.base import Provider, origin_of
-from receiver.providers.wire import Account
+from receiver.providers.wire import Account, ProviderError
 
 ENV_PREFIX = "TTS_RECEIVER_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -206,6 +206,10 @@ class Source(Table):
             raise ValueError("base_url: must be https, or allow_private_addresses = true for a service on your network")
         if self.spoken.scheme is None and self.api_key is None:
             raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
+        try:
+            self.spoken.status_request(self.account, "any")
+        except ProviderError as error:
+            raise ValueError(f"api_version: {error}") from None
         self.signing_keys()
         return self
 

@@ -1,4 +1,4 @@
-"""`demo`: five jobs end to end on loopback."""
+"""`demo`: jobs of four providers end to end on loopback."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class DemoError(ReceiverError):
 def demo(
     folder: Annotated[Path | None, typer.Option(help="Where to write; a new folder here if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another course of events.")] = 7,
-    stay: Annotated[bool, typer.Option("--stay", help="Leave both servers up at the end, to try things.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Leave the servers up at the end, to try things.")] = False,
 ) -> None:
-    """Run five jobs end to end on loopback, with duplicates and a forgery, and print what happened."""
+    """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened."""
     from receiver.cli.demo_course import run
 
     where = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()

@@ -278,7 +278,7 @@ def _report(course: _Course, where: Path, out: Console) -> None:
 
 
 async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
-    out.print("\nBoth servers stay up; Ctrl-C ends them. Try:")
+    out.print("\nThe servers stay up; Ctrl-C ends them. Try:")
     out.print(
         f"  curl -X POST {sim.base_url}/api/v1/tts -H 'Authorization: Bearer {sim.api_key}' "
         """-H 'Content-Type: application/json' -d '{"text":"Hello","voice_id":"alloy","output_format":"mp3"}'""",

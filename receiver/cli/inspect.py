@@ -79,7 +79,7 @@ def list_sources(config: Config = None, json: Json = False) -> None:
             {
                 "name": name,
                 "provider": source.provider,
-                "webhook_path": settings.webhook_path(name),
+                "webhook_path": settings.webhook_path(name) if source.spoken.scheme else None,
                 "base_url": source.origin,
                 "api_key": source.api_key is not None,
                 "signing_secrets": keys,
@@ -95,7 +95,7 @@ def list_sources(config: Config = None, json: Json = False) -> None:
         ["name", "provider", "webhook path", "base url", "api key", "signing secrets"],
         [
             (r["name"], r["provider"], r["webhook_path"], r["base_url"], "yes" if r["api_key"] else "no",
-             "\n".join(r["notes"]).replace("\n", "; "))
+             "; ".join(r["notes"]) or None)
             for r in rows
         ],
     )  # fmt: skip

@@ -157,7 +157,8 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     if not registry.active:
         typer.echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
-        typer.echo(f"  source   {name}: POST {settings.webhook_path(name)}, {source.provider} at {source.origin}")
+        heard = f"POST {settings.webhook_path(name)}" if source.spoken.scheme else "polled"
+        typer.echo(f"  source   {name}: {heard}, {source.provider} at {source.origin}")
         if source.api_key is None:
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):

@@ -111,9 +111,7 @@ def reschedule(
     return _write(connection, claimed, values)
 
 
-def end(
-    connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polled: bool
-) -> bool:
+def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polled: bool) -> bool:
     """The job has ended, as `event_id` says; False if somebody else has claimed it since.
 
     Args:
