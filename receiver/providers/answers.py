@@ -144,7 +144,7 @@ def submitted(
 
     Args:
         value: the job's id.
-        read: reads the document as an answer about the job of this id; asked only where it has a status.
+        read: reads the document as an answer about the job of this id; asked only where a status can be read.
 
     Raises:
         ProviderError: the answer says that it is no success, or has no job id.
@@ -154,7 +154,7 @@ def submitted(
         if document.get("success") is False or any(trouble_of(*views(document))):
             raise refusal(asked, response, document)
         raise unreadable(asked, response, "no job id in it")
-    if document.get("success") is not False and pick(views(document), "status") is None:
+    if document.get("success") is not False and status_word(pick(views(document), "status")) is None:
         return Submitted(job_id, Running("submitted"))
     return Submitted(job_id, read(job_id))
 

@@ -114,9 +114,9 @@ def states(settings: Settings) -> list[str]:
     return [row["state"] for row in rows(settings, "jobs")]
 
 
-async def ended(settings: Settings, signal: Signal, runs: int) -> None:
-    """Return once so many runs have succeeded."""
-    await signal.until(lambda: [row["state"] for row in rows(settings, "runs")] == ["succeeded"] * runs)
+async def ended(lines: Lines, signal: Signal, runs: int) -> None:
+    """Return once so many runs have succeeded; their rows are surely written once the receiver has stopped."""
+    await signal.until(lambda: len(lines.of("run.succeeded")) == runs)
 
 
 def sha256_at_the_origin(job: Job) -> str:
@@ -125,12 +125,12 @@ def sha256_at_the_origin(job: Job) -> str:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_completed_job_is_polled_and_its_audio_is_on_disk(
-    settings: Settings, sim: Simulator, signal: Signal, provider: str
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines, provider: str
 ) -> None:
     job = sim.finish(await sim.submit("Hello", provider=provider))
     watch(settings, job)
     async with serving(settings):
-        await ended(settings, signal, 1)
+        await ended(lines, signal, 1)
     [event], [run], [row], [artifact] = (rows(settings, name) for name in ("events", "runs", "jobs", "artifacts"))
     assert (event["type"], event["origin"], event["source"], event["job_id"]) == (
         "job.completed",
@@ -139,7 +139,7 @@ async def test_a_completed_job_is_polled_and_its_audio_is_on_disk(
         job.id,
     )
     assert (row["state"], row["polls"], row["event_id"]) == ("completed", 1, event["id"])
-    assert run["handler"] == "save_audio"
+    assert (run["handler"], run["state"]) == ("save_audio", "succeeded")
     audio = Path(artifact["address"]).read_bytes()
     assert Path(artifact["address"]).is_relative_to(settings.base / "data" / "audio")
     assert hashlib.sha256(audio).hexdigest() == artifact["sha256"] == sha256_at_the_origin(job)
@@ -148,27 +148,27 @@ async def test_a_completed_job_is_polled_and_its_audio_is_on_disk(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_failed_job_is_polled_and_its_handlers_are_told_why(
-    settings: Settings, sim: Simulator, signal: Signal, provider: str
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines, provider: str
 ) -> None:
     job = sim.fail(await sim.submit("Hello", provider=provider))
     watch(settings, job)
     async with serving(settings):
-        await ended(settings, signal, 1)
+        await ended(lines, signal, 1)
     [event], [run], [row] = (rows(settings, name) for name in ("events", "runs", "jobs"))
     assert (event["type"], event["origin"], row["state"]) == ("job.failed", "poll", "failed")
-    assert run["handler"] == "notes"
+    assert (run["handler"], run["state"]) == ("notes", "succeeded")
     assert "The audio could not be generated." in json.loads(run["result"])
     assert rows(settings, "artifacts") == []
 
 
 async def test_the_four_providers_are_polled_side_by_side_though_one_is_down(
-    settings: Settings, sim: Simulator, signal: Signal
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
     done = [sim.finish(await sim.submit(f"Hello {provider}", provider=provider)) for provider in PROVIDERS]
     sim.force("slow_status", 1, value=600, at="finevoice.status")
     watch(settings, *done)
     async with serving(settings) as (receiver, _):
-        await ended(settings, signal, 3)
+        await ended(lines, signal, 3)
         assert all(poller.alive for poller in receiver.pollers)
     assert {row["source"]: row["state"] for row in rows(settings, "jobs")} == {
         "aitts": "completed",
@@ -178,15 +178,18 @@ async def test_the_four_providers_are_polled_side_by_side_though_one_is_down(
     }
 
 
-async def test_after_its_webhook_a_job_is_not_polled(settings: Settings, sim: Simulator, signal: Signal) -> None:
+async def test_after_its_webhook_a_job_is_not_polled(
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
+) -> None:
     async with serving(settings) as (_, url):
         sim.webhook_url = f"{url}/webhooks/aitts"
         job = sim.finish(await sim.submit("Hello"))
-        await ended(settings, signal, 1)
+        await ended(lines, signal, 1)
         watch(settings, job)
-        await signal.until(lambda: states(settings) == ["completed"])
+        await signal.until(lambda: lines.of("poll.not_needed"))
     [event], [row] = rows(settings, "events"), rows(settings, "jobs")
     assert (event["origin"], event["duplicates"]) == ("webhook", 0)
+    assert row["state"] == "completed"
     assert (row["event_id"], row["polls"]) == (event["id"], 0)
     assert sim.requests["aitts.status"] == 0
 
@@ -201,8 +204,8 @@ async def test_a_webhook_that_comes_after_the_poll_is_a_counted_duplicate_and_no
     else:
         sim.jobs.fail(job.id, time.time())
     watch(settings, job)
-    async with serving(settings) as (receiver, url):
-        await ended(settings, signal, 1)
+    async with serving(settings) as (_, url):
+        await ended(lines, signal, 1)
         assert await sim.deliver(job.id, url=f"{url}/webhooks/aitts") in (200, 202)
     [event], [run] = rows(settings, "events"), rows(settings, "runs")
     assert (event["origin"], event["duplicates"], event["conflict"]) == ("poll", 1, None)
@@ -210,13 +213,13 @@ async def test_a_webhook_that_comes_after_the_poll_is_a_counted_duplicate_and_no
 
 
 async def test_two_receivers_on_one_store_make_one_event_a_job(
-    settings: Settings, sim: Simulator, signal: Signal
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
     done = [sim.finish(await sim.submit(f"Hello {n}", provider=PROVIDERS[n % 4])) for n in range(12)]
     watch(settings, *done)
     async with serving(settings), serving(settings):
-        await ended(settings, signal, 12)
-        await signal.until(lambda: states(settings) == ["completed"] * 12)
+        await ended(lines, signal, 12)
+    assert states(settings) == ["completed"] * 12
     events = rows(settings, "events")
     assert sorted(event["job_id"] for event in events) == sorted(job.id for job in done)
     assert {(event["duplicates"], event["conflict"]) for event in events} == {(0, None)}

@@ -196,11 +196,11 @@ class Polling:
             database,
             about,
             Client(AddressGuard(private), timeouts=timeouts),
-            handlers_for=lambda type: ("notes",) if type.startswith("job.") else (),
+            handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
             metrics=self.metrics,
             clock=self.clock,
-            dice=random.Random(7),
+            dice=random.Random(len(self.pollers)),
         )
         poller.notify = self.signal.notify
         self.pollers.append(poller)
@@ -292,9 +292,7 @@ async def polling(store: Path) -> AsyncIterator[Polling]:
 @pytest.mark.parametrize(
     ("say", "state", "type"), [(COMPLETED, "completed", "job.completed"), (FAILED, "failed", "job.failed")]
 )
-async def test_an_end_that_is_seen_becomes_an_event_with_its_runs(
-    up: Polling, say: Say, state: str, type: str
-) -> None:
+async def test_an_end_that_is_seen_becomes_an_event_with_its_runs(up: Polling, say: Say, state: str, type: str) -> None:
     up.watch("a")
     up.answers(lambda job: say)
     await up.poller()
@@ -355,7 +353,7 @@ async def test_the_requests_per_second_are_never_exceeded_whatever_is_due(up: Po
     up.answers(lambda job: PENDING if len(up.polls[job]) == 1 else COMPLETED)
     await up.poller(rate=rate)
     await up.settle()
-    while not up.states() == {"completed": 12}:
+    while up.states() != {"completed": 12}:
         assert up.clock.now() < NOW + 24 / rate + 100
         await up.pass_time(5 / rate)
     gaps = [later - earlier for earlier, later in zip(up.times, up.times[1:], strict=False)]
@@ -584,9 +582,7 @@ async def test_a_pause_is_obeyed_by_a_process_that_starts_into_it(up: Polling) -
     ],
     ids=lambda say: f"{say.status}-{say.body[:12]!r}",
 )
-async def test_an_answer_that_helps_nobody_is_asked_for_again_ever_later(
-    up: Polling, lines: Lines, say: Say
-) -> None:
+async def test_an_answer_that_helps_nobody_is_asked_for_again_ever_later(up: Polling, lines: Lines, say: Say) -> None:
     up.watch("a")
     up.answers(lambda job: say if len(up.polls[job]) <= 4 else COMPLETED)
     await up.poller()

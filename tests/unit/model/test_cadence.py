@@ -7,8 +7,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from receiver.model.cadence import Cadence, next_wait
+from receiver.settings import WEBHOOK_SECONDS, Poll, SigningSecret, Source
 
 
 @st.composite
@@ -69,3 +71,12 @@ def test_half_of_the_time_that_a_job_still_seems_to_need_is_waited() -> None:
     assert next_wait(Cadence(), 7, 30.0, 50, 0.5) == pytest.approx(15.0)
     assert next_wait(Cadence(), 1, 30.0, 75, 0.5) == pytest.approx(5.0)
     assert next_wait(Cadence(), 1, 30.0, 99, 0.5) == 2.0
+
+
+@pytest.mark.parametrize("provider", ["aitts", "audixa", "finevoice", "miragic"])
+def test_a_source_is_never_polled_more_often_than_its_provider_allows(provider: str) -> None:
+    poll = Poll(min_seconds=0.01, max_seconds=0.02)
+    secrets = (SigningSecret(secret=SecretStr("tts_signing_secret_0123456789")),)
+    source = Source(provider=provider, api_key=SecretStr("a-key"), signing_secrets=secrets, poll=poll)
+    assert source.cadence.min_seconds == source.spoken.capabilities.min_poll_seconds == source.cadence.max_seconds
+    assert source.cadence.first_seconds == (WEBHOOK_SECONDS if source.spoken.capabilities.webhooks else 0)
