@@ -15,7 +15,7 @@ from receiver.model.event import TERMINAL
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines as ASGI gives them: lower-case names, raw values, repeats kept."""
 
-VOLATILE = frozenset({"audio_url", "audio_url_expires_at", "created_at"})
+VOLATILE = frozenset({"audio_url", "audio_urls", "audio_url_expires_at", "created_at"})
 """Payload fields that differ between honest copies of one event (signed addresses, times of sending)."""
 
 
@@ -74,7 +74,14 @@ def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
     A field that only one of them has is no contradiction, nor is one that honest copies differ in.
     """
-    return any(other[name] != one[name] for name in one.keys() & other.keys() - VOLATILE)
+    return any(_differ(one[name], other[name]) for name in one.keys() & other.keys() - VOLATILE)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Of two objects the fields that both have are compared: an error may come with its code, or as its words alone."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return any(one[name] != other[name] for name in one.keys() & other.keys() if one[name] and other[name])
+    return bool(one != other)
 
 
 def identity(parsed: Parsed, delivery_id: Callable[[], str | None], body: bytes) -> str:

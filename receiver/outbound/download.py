@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import structlog
 
 from receiver.errors import AudioError, AudioGone, AudioRefused
+from receiver.model.retry_after import parse_retry_after
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.client import Client, Interrupted, Reply
 from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.hops import Answer, follow
 from receiver.outbound.part import Part
 from receiver.outbound.ranges import StartOver, begun, continued, range_headers
-from receiver.outbound.retry_after import parse_retry_after
 from receiver.outbound.statuses import GONE, Expired, Place, error_code, failure
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.outbound.retry_after import MAX_RETRY_AFTER, parse_retry_after
+from receiver.model.retry_after import MAX_RETRY_AFTER, parse_retry_after
 
 NOW = 1_800_000_000.0
 
