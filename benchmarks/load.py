@@ -129,7 +129,7 @@ class _Run:
                     await asyncio.sleep(pause)
                 while not self.idle:
                     await asyncio.sleep(0.001)
-                self._send(self.idle.pop())
+                self._send(self.idle.pop(0))  # in turn: one that idles for long is closed
         await self.finished.wait()
         return time.perf_counter() - started
 

@@ -126,6 +126,9 @@ class Poller:
             except StoreUnavailable as error:
                 self._log.error("poll.store_unavailable", detail=str(error))
                 seconds = LOOK_SECONDS
+            except Exception:
+                self._log.exception("poll.broken")
+                seconds = LOOK_SECONDS
             await self._clock.wait(self._stop, seconds)
 
     async def _round(self) -> float:

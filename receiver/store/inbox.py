@@ -81,9 +81,15 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
 
 
 def terminal_event(connection: Connection, source: str, job_id: str) -> Any | None:
-    """The first event (`id`, `type`) that told of the job's end; None if none has yet."""
+    """The first dispatched event (`id`, `type`) that told of the job's end; None if none has yet.
+
+    One in quarantine does not count: a poll that says the same takes it out.
+    """
     statement = select(events.c.id, events.c.type).where(
-        events.c.key == job_id, events.c.source == source, events.c.type.in_(list(OPPOSITE))
+        events.c.key == job_id,
+        events.c.source == source,
+        events.c.type.in_(list(OPPOSITE)),
+        events.c.status == EventStatus.ACCEPTED,
     )
     return connection.execute(statement.order_by(events.c.id).limit(1)).first()
 

@@ -225,3 +225,22 @@ async def test_two_receivers_on_one_store_make_one_event_a_job(
     assert {(event["duplicates"], event["conflict"]) for event in events} == {(0, None)}
     assert [sim.requests[f"{provider}.status"] for provider in PROVIDERS] == [3, 3, 3, 3]
     assert {row["attempt"] for row in rows(settings, "runs")} == {1}
+
+
+async def test_a_poll_takes_a_stale_webhooks_event_out_of_quarantine(
+    settings: Settings, sim: Simulator, signal: Signal
+) -> None:
+    job = sim.jobs[await sim.submit("Hello.", provider="aitts")]
+    async with serving(settings) as (_, url):
+        sim.finish(job.id)
+        stale = int(time.time()) - 3600
+        assert await sim.deliver(job.id, url=f"{url}/webhooks/aitts", t=stale) == 202
+        (event,) = rows(settings, "events")
+        assert event["status"] == "quarantined"
+        assert rows(settings, "runs") == []
+        watch(settings, job)
+        await signal.until(lambda: [run["state"] for run in rows(settings, "runs")] == ["succeeded"])
+    (event,) = rows(settings, "events")
+    assert (event["status"], event["origin"], event["duplicates"]) == ("accepted", "webhook", 1)
+    (row,) = rows(settings, "jobs")
+    assert (row["state"], row["event_id"]) == ("completed", event["id"])

@@ -917,3 +917,12 @@ async def test_a_job_made_due_by_hand_is_polled_at_the_next_look(up: Polling) ->
         assert database.transact(jobs.poll_now, "miragic", "a", NOW)
     await up.jump(1)
     assert up.times == [1]
+
+
+async def test_no_job_is_held_while_its_source_waits_long_for_a_turn(up: Polling) -> None:
+    up.watch("a", "b")
+    up.answers(lambda job: PENDING)
+    await up.poller(rate=0.01)
+    await up.pass_time(20)
+    assert up.times == [0]
+    assert (up.job("a")["lease_until"], up.job("b")["lease_until"]) == (None, None)
