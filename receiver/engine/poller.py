@@ -126,7 +126,7 @@ class Poller:
             except StoreUnavailable as error:
                 self._log.error("poll.store_unavailable", detail=str(error))
                 seconds = LOOK_SECONDS
-            except Exception:
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the polling
                 self._log.exception("poll.broken")
                 seconds = LOOK_SECONDS
             await self._clock.wait(self._stop, seconds)
