@@ -41,11 +41,6 @@ class Server:
         status = (Path("/proc") / str(self.pid) / "status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
-    def cpu_seconds(self) -> float:
-        """Processor seconds used so far, user and system."""
-        fields = (Path("/proc") / str(self.pid) / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 @contextmanager
 def bare() -> Iterator[Server]:

@@ -10,7 +10,6 @@ from benchmarks.processes import load, receiver
 
 REQUESTS = 20_000
 CONNECTIONS = 128
-SHOWN = 45
 
 # Wraps the command: profiles the main thread, which is the intake's loop, and prints the tree at the end.
 WRAPPER = """

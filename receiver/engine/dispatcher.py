@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -50,7 +50,6 @@ class Bounds:
 class _Held:
     claim: Claim
     task: asyncio.Task[None]
-    lost: bool = field(default=False)
 
 
 class Dispatcher:

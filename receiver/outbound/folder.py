@@ -14,7 +14,6 @@ from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread, opened
 
 FOLDER_MODE = 0o750
-FILE_MODE = 0o640
 
 
 class LocalFolder:
