@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver import Context, JobCompleted, handler
+from receiver import Artifact, Context, JobCompleted, handler
 
 
 @handler(on=JobCompleted)
 async def save_audio(event: JobCompleted, ctx: Context[None]) -> dict[str, Any]:
-    """Store the audio; the run's result says where and what."""
-    audio = await ctx.audio()
+    """Store all files of the job; the run's result says where and what, of several as a list under `files`."""
+    files = [_said(audio) for audio in await ctx.audio_files()]
+    return files[0] if len(files) == 1 else {"files": files}
+
+
+def _said(audio: Artifact) -> dict[str, Any]:
     return {"address": audio.address, "bytes": audio.bytes, "sha256": audio.sha256, "duration": audio.duration}

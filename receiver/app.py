@@ -24,32 +24,37 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.engine.audio import AudioDesk, AudioSource
+from receiver.assembly import job_sources, source_loop, why_not_askable
+from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
+from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
-from receiver.engine.poller import AT_ONCE, Poller, PollSource
 from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
 from receiver.errors import ConfigError, Problem, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
 from receiver.model.redact import Redactor
-from receiver.model.signature import SCHEMES
 from receiver.outbound.audio import AudioFetcher
-from receiver.outbound.client import Client
-from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage import Storage, open_storage
-from receiver.settings import Settings, Source
-from receiver.store import inbox, runs, views
+from receiver.settings import Settings
+from receiver.store import inbox, jobs, outstanding, runs, views
 from receiver.store.database import Database, sqlite_path
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
+from receiver.web.api.application import LazyApi
+from receiver.web.api.context import ApiContext
+from receiver.web.api.feed import Feed
+from receiver.web.api.guard import Guard
+from receiver.web.api.problems import on_http_error, on_store_error
 from receiver.web.body import Deadline
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
@@ -136,7 +141,9 @@ class Receiver:
         self.redact = Redactor(settings.secrets())
         self.handlers = HandlerLoop(new_loop, self.metrics.abandoned.inc)
         self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
-        self.audio = AudioDesk(self.database, self.fetcher, self.storage, self._audio_sources(), self.metrics)
+        sources = self._audio_sources()
+        renew = Renewal(self.database, self.fetcher, sources)
+        self.audio = AudioDesk(self.database, self.fetcher, self.storage, sources, self.metrics, renew)
         self._http: httpx.AsyncClient | None = None
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(
@@ -150,7 +157,22 @@ class Receiver:
             metrics=self.metrics,
             redact=self.redact,
         )
-        self.pollers = [self._poller(name) for name, source in settings.sources.items() if _can_poll(source)]
+        askable = job_sources(settings)
+        self.jobs = JobDesk(self.database, askable, self._look, lambda name: why_not_askable(settings, name))
+        self.loops = {
+            name: source_loop(
+                settings,
+                self.database,
+                source,
+                handlers_for=self.registry.names_for,
+                wake=self._committed,
+                metrics=self.metrics,
+                changed=self.jobs.changed,
+            )
+            for name, source in askable.items()
+        }
+        self.voices = VoiceDesk(self.database, settings.sources)
+        self.feed = Feed(self.database)
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store.retention_days, self.fetcher.sweep)
         self._state = "starting"
@@ -175,8 +197,8 @@ class Receiver:
         self.handlers.start()
         self.watch.start()
         self.dispatcher.start()
-        for poller in self.pollers:
-            poller.start()
+        for loop in self.loops.values():
+            loop.start()
         self.maintenance.start()
         for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
@@ -186,12 +208,14 @@ class Receiver:
     def drain(self) -> None:
         """Say "not ready" from now on, so that a load balancer sends nothing more."""
         self._state = "stopping"
+        self.feed.close()
 
     async def stop(self) -> None:
         """Let handlers finish within the grace period, give back the rest, close the store."""
         self.drain()
         await self.maintenance.stop()
-        await asyncio.gather(*(poller.stop() for poller in self.pollers))
+        await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
+        await self.voices.aclose()
         await self.dispatcher.stop()
         self.watch.stop()
         await asyncio.to_thread(self._stop_handlers)
@@ -227,6 +251,7 @@ class Receiver:
             ),
             _http=self._client,
             _audio=lambda: self.audio.get(event),
+            _audio_files=lambda: self.audio.get_all(event),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))
@@ -237,26 +262,18 @@ class Receiver:
             self._http = httpx.AsyncClient(timeout=30)
         return self._http
 
-    def _poller(self, name: str) -> Poller:
-        source = self.settings.sources[name]
-        about = PollSource(name, source.spoken, source.account, source.cadence, source.poll.requests_per_second)
-        client = Client(AddressGuard(source.allow_private_addresses), max_connections=AT_ONCE)
-        return Poller(
-            self.database,
-            about,
-            client,
-            handlers_for=self.registry.names_for,
-            wake=self.dispatcher.wake,
-            metrics=self.metrics,
-        )
+    def _committed(self) -> None:
+        """An event with runs is in the store."""
+        self.dispatcher.wake()
+        self.feed.wake()
+
+    def _look(self, source: str) -> None:
+        self.loops[source].look()
 
     def _audio_sources(self) -> dict[str, AudioSource]:
         return {
             name: AudioSource(
-                source.spoken,
-                source.origin,
-                source.api_key.get_secret_value() if source.api_key else None,
-                source.allow_private_addresses,
+                source.spoken, source.account, source.allow_private_addresses, source.poll.requests_per_second
             )
             for name, source in self.settings.sources.items()
         }
@@ -265,7 +282,10 @@ class Receiver:
         settings = self.settings
 
         def accept(delivery: Delivery) -> asyncio.Future[Receipt]:
-            return self.database.batch(inbox.accept, delivery, self._loop)
+            stored = self.database.batch(inbox.accept, delivery, self._loop)
+            if self.feed.active:
+                stored.add_done_callback(self.feed.wake)
+            return stored
 
         context = IntakeContext(
             accept=accept,
@@ -280,13 +300,13 @@ class Receiver:
         )
         intakes: dict[str, Intake] = {}
         for name, source in settings.sources.items():
-            scheme = source.spoken.scheme
+            scheme = source.scheme
             if scheme is None:
                 continue
             about = IntakeSource(
                 name,
                 source.spoken,
-                SCHEMES[scheme],
+                scheme,
                 source.signing_keys(),
                 source.tolerance_seconds,
                 source.stale == "reject",
@@ -311,15 +331,46 @@ class Receiver:
             exception_handlers={HTTPException: _plain_error},
         )
 
-    def _private(self) -> Starlette:
+    def _private(self) -> ASGIApp:
         async def refresh() -> None:
             now = time.time()
             self.metrics.show_depth(await self.database.read(runs.depth, now), now)
+            self.metrics.show_jobs(
+                await self.database.read(outstanding.counts),
+                await self.database.read(outstanding.silent_seconds, list(self.loops), now),
+            )
             self.metrics.waiting.set(self.database.waiting)
 
-        return Starlette(
+        app = Starlette(
             routes=[metrics_route(self.metrics, refresh), *health_routes(self._missing)],
-            exception_handlers={HTTPException: _plain_error, StoreUnavailable: _store_error},
+            exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error},
+        )
+        app.router.redirect_slashes = False
+        app.router.default = LazyApi(self._api())
+        return Guard(app, {token.id: token.token.get_secret_value() for token in self.settings.api.tokens})
+
+    def _api(self) -> ApiContext:
+        async def cancel(id: str) -> bool:
+            done = await self.database.write(jobs.cancel, id, time.time())
+            self.jobs.changed(id)
+            return done
+
+        return ApiContext(
+            database=self.database,
+            settings=self.settings,
+            registry=self.registry,
+            storage=self.storage,
+            redact=self.redact,
+            feed=self.feed,
+            deadline=Deadline(self.settings.server.body_seconds),
+            now=time.time,
+            running=lambda: self._state == "ready",
+            wake=self.dispatcher.wake,
+            submit=self.jobs.submit,
+            settled=self.jobs.settled,
+            watch=self.jobs.watch,
+            cancel=cancel,
+            voices=self.voices.voices,
         )
 
     async def _store_trouble(self) -> str | None:
@@ -344,7 +395,7 @@ class Receiver:
             missing["intake"] = "more deliveries wait for the store than server.max_waiting"
         if not self.dispatcher.alive:
             missing["dispatcher"] = "has ended"
-        if not all(poller.alive for poller in self.pollers):
+        if not all(loop.alive for loop in self.loops.values()):
             missing["poller"] = "has ended"
         return missing
 
@@ -361,19 +412,10 @@ def create_app(settings: Settings) -> Starlette:
     return Receiver(settings).public
 
 
-def _can_poll(source: Source) -> bool:
-    """Whether the source's jobs can be asked about: the provider has a way, and we have a key."""
-    return source.spoken.capabilities.polling and source.api_key is not None
-
-
 async def _plain_error(request: Request, error: Exception) -> Response:
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     words = {404: "not_found", 405: "method_not_allowed"}
     return JSONResponse({"error": words.get(status, "error")}, status, headers)
-
-
-async def _store_error(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "unavailable"}, 503, {"retry-after": "10"})
 
 
 def _probe(connection: object) -> None:

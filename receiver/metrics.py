@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -42,6 +44,30 @@ class Metrics:
             "tts_receiver_polls",
             "Polls by source and outcome (running, ended, or the reason of the trouble).",
             ["source", "outcome"],
+            registry=registry,
+        )
+        self.submits = Counter(
+            "tts_receiver_submits",
+            "Submit requests by source and outcome (submitted, or the reason of the trouble).",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.recovered = Counter(
+            "tts_receiver_events_recovered",
+            "Events that polling told of first, at sources whose provider sends webhooks.",
+            ["source"],
+            registry=registry,
+        )
+        self.jobs = Gauge(
+            "tts_receiver_jobs_open",
+            "Jobs by source and state (submitting, watching, unknown).",
+            ["source", "state"],
+            registry=registry,
+        )
+        self.silent = Gauge(
+            "tts_receiver_source_silent_seconds",
+            "How long nothing has been heard of a source that has open jobs; 0 if it has none.",
+            ["source"],
             registry=registry,
         )
         self.runs = Counter(
@@ -94,6 +120,15 @@ class Metrics:
         for (handler, state), count in depth.by_handler.items():
             self.depth.labels(handler, state).set(count)
         self.oldest_due.set(0 if depth.oldest_due_at is None else max(0.0, now - depth.oldest_due_at))
+
+    def show_jobs(self, counts: Mapping[tuple[str, str], int], silent: Mapping[str, float]) -> None:
+        """Set the gauges of jobs: how many by source and state, and how long each source is silent, in seconds."""
+        self.jobs.clear()
+        for (source, state), count in counts.items():
+            self.jobs.labels(source, state).set(count)
+        self.silent.clear()
+        for source, seconds in silent.items():
+            self.silent.labels(source).set(seconds)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

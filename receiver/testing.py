@@ -20,17 +20,18 @@ import hashlib
 import io
 import tempfile
 import wave
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import httpx
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from receiver.engine.audio import gravest
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.plugins import check_options
@@ -49,6 +50,9 @@ RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """When events made here were received, unless said otherwise."""
 
 STOP_SECONDS = 5.0
+
+OneFile = bytes | Path | Exception
+"""One audio file of a test: its bytes, its path, or what is raised by asking for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +131,7 @@ def run_handler(
     handler: Handler,
     event: Event,
     *,
-    audio: bytes | Path | Exception | None = None,
+    audio: OneFile | Sequence[OneFile] | None = None,
     options: Mapping[str, Any] | None = None,
     attempt: int = 1,
     http: httpx.AsyncBaseTransport | None = None,
@@ -141,7 +145,8 @@ def run_handler(
         event: from `completed`, `failed` or `make_event`.
         audio: what `ctx.audio()` gives: an audio file's bytes (`wav()` makes some), or its path; format, duration and
             digest are told from the file itself. Bytes lie in a folder that is gone afterwards, a path stays as it is.
-            An exception is raised by `ctx.audio()`: `AudioGone("…")`. Without any, `ctx.audio()` is refused.
+            An exception is raised by `ctx.audio()`: `AudioGone("…")`. A list of them is what `ctx.audio_files()` gives,
+            its first what `ctx.audio()` does. Without any, both are refused.
         options: the keys of the handler's `[handlers.NAME]` table, bounds such as `attempts` included.
         attempt: which attempt this is, from 1; the last one that fails is `dead`.
         http: what `ctx.http` talks to, such as `httpx.MockTransport(answer)`; None for the network, as in the receiver.
@@ -156,7 +161,7 @@ def run_handler(
     checked = check_options(handler.name, handler, table.options)
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
-    with _artifact(event, audio) as get_audio, _handler_loop() as handlers:
+    with _given(event, audio) as given, _handler_loop() as handlers:
         clients: list[httpx.AsyncClient] = []
 
         def client() -> httpx.AsyncClient:
@@ -164,8 +169,11 @@ def run_handler(
                 clients.append(httpx.AsyncClient(timeout=30, transport=http))
             return clients[0]
 
-        async def fetch() -> Artifact:
-            return get_audio()
+        async def first() -> Artifact:
+            return given.first()
+
+        async def files() -> tuple[Artifact, ...]:
+            return given.all()
 
         context: Context[Any] = Context(
             handler=bounded.name,
@@ -176,7 +184,8 @@ def run_handler(
                 source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
             ),
             _http=client,
-            _audio=fetch,
+            _audio=first,
+            _audio_files=files,
             _loop=handlers.loop,
         )
         try:
@@ -216,35 +225,53 @@ def _handler_loop() -> Iterator[HandlerLoop]:
         handlers.stop(STOP_SECONDS)
 
 
+class _Given(NamedTuple):
+    """What answers `ctx.audio()` and `ctx.audio_files()`."""
+
+    files: Sequence[Artifact | Exception]
+
+    def first(self) -> Artifact:
+        return self._all_of(self.files[:1])[0]
+
+    def all(self) -> tuple[Artifact, ...]:
+        return self._all_of(self.files)
+
+    def _all_of(self, files: Sequence[Artifact | Exception]) -> tuple[Artifact, ...]:
+        failed = [file for file in files if isinstance(file, Exception)]
+        if failed:
+            raise gravest(failed)
+        return tuple(file for file in files if isinstance(file, Artifact))
+
+
 @contextmanager
-def _artifact(event: Event, audio: bytes | Path | Exception | None) -> Iterator[Callable[[], Artifact]]:
-    """What answers `ctx.audio()`, as long as the attempt lasts."""
-
-    def refuse(error: Exception) -> Callable[[], Artifact]:
-        def get() -> Artifact:
-            raise error
-
-        return get
-
+def _given(event: Event, audio: OneFile | Sequence[OneFile] | None) -> Iterator[_Given]:
+    """The files, as long as the attempt lasts."""
     if not isinstance(event, JobCompleted):
-        yield refuse(Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio"))
+        yield _Given([Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")])
     elif audio is None:
-        yield refuse(AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio"))
-    elif isinstance(audio, Exception):
-        yield refuse(audio)
-    elif isinstance(audio, Path):
-        found = _of_file(event, audio.absolute())
-        yield lambda: found
+        yield _Given([AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio")])
     else:
+        several = [audio] if isinstance(audio, bytes | Path | Exception) else audio
+        if not several:
+            raise ValueError("audio= is an empty list; a completed job has one file at least.")
         with tempfile.TemporaryDirectory(prefix="tts-receiver-test-") as folder:
-            kind = sniff(audio[:SNIFF_BYTES])
-            path = Path(folder).resolve() / f"{event.job_id.replace('/', '_')}.{kind.extension if kind else 'bin'}"
-            path.write_bytes(audio)
-            made = _of_file(event, path)
-            yield lambda: made
+            yield _Given([_file(event, n, file, Path(folder).resolve()) for n, file in enumerate(several)])
 
 
-def _of_file(event: Event, path: Path) -> Artifact:
+def _file(event: JobCompleted, n: int, file: OneFile, folder: Path) -> Artifact | Exception:
+    if isinstance(file, Exception):
+        return file
+    if isinstance(file, bytes):
+        kind = sniff(file[:SNIFF_BYTES])
+        mark = f"~{n}" if n else ""
+        path = folder / f"{event.job_id.replace('/', '_')}{mark}.{kind.extension if kind else 'bin'}"
+        path.write_bytes(file)
+    else:
+        path = file.absolute()
+    return _of_file(event, n, path)
+
+
+def _of_file(event: Event, n: int, path: Path) -> Artifact:
     with path.open("rb") as file:
         kind = sniff(file.read(SNIFF_BYTES))
         file.seek(0)
@@ -253,7 +280,7 @@ def _of_file(event: Event, path: Path) -> Artifact:
         raise ValueError("audio= is no audio that the receiver knows; wav() makes some, and audio=AudioError(…) fails.")
     row = ArtifactRow(
         event_id=event.id,
-        n=0,
+        n=n,
         address=str(path),
         bytes=path.stat().st_size,
         sha256=sha256,

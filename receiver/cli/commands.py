@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from receiver.cli import demo, events, inspect, jobs, runs, serve, setup, signing, simulate, store
+from receiver.cli import (
+    demo,
+    events,
+    inspect,
+    jobs,
+    runs,
+    serve,
+    setup,
+    signing,
+    simulate,
+    sources,
+    store,
+    voices,
+    webhook,
+)
 
 app = typer.Typer(
     name="tts-receiver",
@@ -21,10 +35,12 @@ app.command("simulate")(simulate.simulate)
 app.command("send")(signing.send)
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)
+app.command("voices")(voices.voices)
 app.command("prune")(store.prune)
 app.add_typer(events.app, name="events")
 app.add_typer(runs.app, name="runs")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(inspect.handlers, name="handlers")
-app.add_typer(inspect.sources, name="sources")
+app.add_typer(sources.app, name="sources")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(store.db, name="db")

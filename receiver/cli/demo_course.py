@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from rich.table import Table
 
 from receiver.cli.demo import DemoError
 from receiver.cli.output import cell, console
+from receiver.model.ids import new_job_id
 from receiver.simulator import Job, Simulator
 from receiver.store import jobs, views
 from receiver.store.database import Database
@@ -227,7 +229,8 @@ async def _play(course: _Course, out: Console) -> None:
 
 def _watch(course: _Course, source: str, job_id: str, first_at: float) -> None:
     """What `tts-receiver jobs watch` does."""
-    course.database.transact(jobs.watch, source, job_id, time.time(), first_at, first_at + PATIENCE_SECONDS)
+    own, deadline_at = new_job_id(time.time(), secrets.randbits(74)), first_at + PATIENCE_SECONDS
+    course.database.transact(jobs.watch, own, source, job_id, time.time(), first_at, deadline_at)
 
 
 def _progress(course: _Course) -> Table:

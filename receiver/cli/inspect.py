@@ -1,23 +1,17 @@
-"""`handlers list` and `sources list`: what is configured, and which signing secrets can be retired."""
+"""`handlers list`: what is active; and, for every command that shows a source, which signing secrets can be retired."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import typer
 
-from receiver.app import open_database
 from receiver.cli.options import Config, Json
-from receiver.cli.output import iso, print_json, print_table, when
+from receiver.cli.output import print_json, print_table, when
 from receiver.engine.plugins import load_registry
 from receiver.settings import Source, load
-from receiver.store import views
-from receiver.store.migrate import revision
-from receiver.store.schema import HEAD
 
 handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
-sources = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
 Uses = dict[tuple[str, str], tuple[float, float]]
 
@@ -25,11 +19,6 @@ Uses = dict[tuple[str, str], tuple[float, float]]
 @handlers.callback()
 def _handlers() -> None:
     """The active handlers."""
-
-
-@sources.callback()
-def _sources() -> None:
-    """The configured sources."""
 
 
 @handlers.command("list")
@@ -58,47 +47,6 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
             for r in rows
         ],
     )
-
-
-@sources.command("list")
-def list_sources(config: Config = None, json: Json = False) -> None:
-    """Show the sources and the last use of each signing secret."""
-    settings = load(config)
-    database = open_database(settings)
-    uses: Uses = {}
-    if database.path.exists() and database.query(revision) == HEAD:
-        uses = database.query(views.key_uses)
-    now = time.time()
-    rows: list[dict[str, Any]] = []
-    for name, source in settings.sources.items():
-        keys = [
-            iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
-            for key in source.signing_keys()
-        ]
-        rows.append(
-            {
-                "name": name,
-                "provider": source.provider,
-                "webhook_path": settings.webhook_path(name) if source.spoken.scheme else None,
-                "base_url": source.origin,
-                "api_key": source.api_key is not None,
-                "signing_secrets": keys,
-                "notes": key_notes(name, source, uses, now),
-            }
-        )
-    database.close()
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        f"Sources: {len(rows)}",
-        ["name", "provider", "webhook path", "base url", "api key", "signing secrets"],
-        [
-            (r["name"], r["provider"], r["webhook_path"], r["base_url"], "yes" if r["api_key"] else "no",
-             "; ".join(r["notes"]) or None)
-            for r in rows
-        ],
-    )  # fmt: skip
 
 
 def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:

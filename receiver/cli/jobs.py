@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
+import random
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from receiver.assembly import job_sources, why_not_askable
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
-from receiver.errors import NotFound, ReceiverError
-from receiver.providers.base import usable_word
-from receiver.settings import Settings, nearest
+from receiver.engine.jobs.desk import NotAskable
+from receiver.engine.jobs.intents import poll_now, watch_job
+from receiver.errors import NotFound
 from receiver.store import jobs
+from receiver.store.database import Database
+from receiver.store.jobs import JobFilter, Row
 from receiver.store.schema import JobState
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: speech that a provider is making, and that we watch.")
 
 STATES = tuple(str(state) for state in JobState)
-_TIMES = ("watched_at", "next_poll_at", "deadline_at", "lease_until", "ended_at")
-_Source = Annotated[str, typer.Option("--source", help="The configured source.")]
-_Job = Annotated[str, typer.Argument(help="The provider's job id.")]
-
-
-class NotWatchable(ReceiverError):
-    """A job cannot be watched; the message says why and what to do."""
-
-    reason = "not_watchable"
+_TIMES = ("created_at", "due_at", "deadline_at", "lease_until", "submitted_at", "ended_at")
+_Job = Annotated[str, typer.Argument(help="Our id of the job (job_…), or the provider's.")]
 
 
 @app.command()
 def watch(
-    source: _Source,
+    source: Annotated[str, typer.Option("--source", help="The configured source.")],
     ids: Annotated[list[str], typer.Argument(help="The provider's job ids.")],
     config: Config = None,
     json: Json = False,
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
     with opened(config) as (settings, database):
-        about = _source(settings, source)
-        now, done = time.time(), []
-        for job_id in ids:
-            if usable_word(job_id) is None:
-                raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
-            deadline = now + about.cadence.deadline_seconds
-            # Named by hand means "tell me now": a webhook that was lost is not waited for.
-            new = database.transact(jobs.watch, source, job_id, now, now, deadline)
-            done.append({"source": source, "job_id": job_id, "new": new})
+        about = job_sources(settings).get(source)
+        if about is None:
+            raise NotAskable(why_not_askable(settings, source))
+        dice = random.Random()  # noqa: S311 - ids need no secrecy
+        done = [database.transact(watch_job, about, job_id, time.time(), dice) for job_id in ids]
     if json:
-        print_json(done)
+        print_json([_told(row) | {"new": new} for row, new in done])
         return
-    for row in done:
-        typer.echo(f"{row['job_id']}: {'watched from now on' if row['new'] else 'known already'}")
+    for row, new in done:
+        words = "watched from now on" if new else f"known already, {row['state']}"
+        typer.echo(f"{row['job_id']}: {words}")
 
 
 @app.command("list")
@@ -63,26 +57,27 @@ def list_(
     limit: Limit = 50,
     json: Json = False,
 ) -> None:
-    """List jobs, the last watched first."""
+    """List jobs, the newest first."""
     one_of(state, STATES, "--state")
     with opened(config) as (_, database):
-        rows = database.query(jobs.list_jobs, source, [state] if state else None, limit)
+        which = JobFilter(source=source, states=[state] if state else None)
+        rows = database.query(jobs.list_jobs, which, limit)
     if json:
-        print_json([iso(row, *_TIMES) for row in rows])
+        print_json([_told(row) for row in rows])
         return
     print_table(
         f"Jobs: {len(rows)}",
-        ["job", "source", "state", "progress", "polls", "next poll", "ended", "event", "error"],
+        ["id", "source", "provider's id", "state", "progress", "polls", "next", "ended", "error"],
         [
             (
-                row["job_id"],
+                row["id"],
                 row["source"],
+                row["job_id"],
                 row["state"],
                 None if row["progress"] is None else f"{row['progress']} %",
                 row["polls"],
-                when(row["next_poll_at"]) if row["state"] == "watching" else None,
+                when(row["due_at"]) if row["ended_at"] is None else None,
                 when(row["ended_at"]),
-                row["event_id"],
                 row["error"],
             )
             for row in rows
@@ -91,42 +86,63 @@ def list_(
 
 
 @app.command()
-def show(source: _Source, job: _Job, config: Config = None, json: Json = False) -> None:
+def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
     with opened(config) as (_, database):
-        found: dict[str, Any] | None = database.query(jobs.get, source, job)
-    if found is None:
-        raise NotFound(f"No job {job} of source {source} is known; `tts-receiver jobs list` shows what there is.")
+        found = _one(database, job, source)
     if json:
-        print_json(iso(found, *_TIMES))
+        print_json(_told(found))
         return
     out = console()
     for name, value in found.items():
-        out.print(f"[bold]{name:<13}[/] {cell(when(value) if name in _TIMES else value)}")
+        out.print(f"[bold]{name:<12}[/] {cell(when(value) if name in _TIMES else value)}")
 
 
 @app.command()
-def cancel(source: _Source, job: _Job, config: Config = None) -> None:
-    """Watch a job no longer. It goes on at the provider."""
+def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
+    """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
     with opened(config) as (_, database):
-        if not database.transact(jobs.cancel, source, job, time.time()):
-            raise NotFound(f"The job {job} of source {source} is not being watched.")
-    typer.echo(f"{job}: watched no longer")
+        found = _one(database, job, source)
+        if not database.transact(jobs.cancel, found["id"], time.time()):
+            being = "it is being submitted: wait until it is known what came of that"
+            why = being if found["state"] == JobState.SUBMITTING else f"it is {found['state']}"
+            raise NotFound(f"The job {job} cannot be cancelled: {why}.")
+        done = _one(database, found["id"], None)
+    if json:
+        print_json(_told(done))
+    else:
+        typer.echo(f"{job}: watched no longer")
 
 
 @app.command()
-def poll(source: _Source, job: _Job, config: Config = None) -> None:
-    """Have a watched job polled now, by a running receiver."""
+def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
+    """Have an open job asked about now, by a running receiver, and end its source's pause."""
     with opened(config) as (_, database):
-        if not database.transact(jobs.poll_now, source, job, time.time()):
-            raise NotFound(f"The job {job} of source {source} is not being watched.")
-    typer.echo(f"{job}: due now")
+        found = _one(database, job, source)
+        if not database.transact(poll_now, found, time.time()):
+            raise NotFound(f"The job {job} is not being watched: it is {found['state']}.")
+        done = _one(database, found["id"], None)
+    if json:
+        print_json(_told(done))
+    else:
+        typer.echo(f"{job}: due now")
 
 
-def _source(settings: Settings, name: str) -> Any:
-    if name not in settings.sources:
-        raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
-    source = settings.sources[name]
-    if source.api_key is None:
-        raise NotWatchable(f"The source {name} has no api_key: its jobs cannot be asked about.")
-    return source
+def _one(database: Database, reference: str, source: str | None) -> Row:
+    """The job that is meant.
+
+    Raises:
+        NotFound: there is none, or several sources have one of this id.
+    """
+    found = database.query(jobs.find, reference, source)
+    if not found:
+        of = f" of source {source}" if source else ""
+        raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` shows what there is.")
+    if len(found) > 1:
+        names = ", ".join(row["source"] for row in found)
+        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
+    return found[0]
+
+
+def _told(row: Row) -> Row:
+    return iso(row, *_TIMES)

@@ -118,7 +118,7 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
             f"sources.{name}.signing_secrets", "none is valid now (not_before, not_after): every delivery is refused"
         )
         for name, source in settings.sources.items()
-        if source.spoken.scheme and not any(key.active(now) for key in source.signing_keys())
+        if source.scheme and not any(key.active(now) for key in source.signing_keys())
     ]
 
 
@@ -157,7 +157,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     if not registry.active:
         typer.echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
-        heard = f"POST {settings.webhook_path(name)}" if source.spoken.scheme else "polled"
+        heard = f"POST {settings.webhook_path(name)}" if source.scheme else "polled"
         typer.echo(f"  source   {name}: {heard}, {source.provider} at {source.origin}")
         if source.api_key is None:
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")

@@ -16,7 +16,7 @@ import typer
 from receiver.cli.options import Config
 from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.diagnose import explain
-from receiver.model.signature import SCHEMES, Scheme
+from receiver.model.signature import Scheme
 from receiver.settings import Settings, Source, load, nearest
 
 SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
@@ -32,9 +32,9 @@ def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
     if name not in settings.sources:
         raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
     source = settings.sources[name]
-    if source.spoken.scheme is None:
+    if source.scheme is None:
         raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
-    return source, SCHEMES[source.spoken.scheme]
+    return source, source.scheme
 
 
 def _newest_secret(source: Source) -> str:

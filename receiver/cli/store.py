@@ -14,7 +14,7 @@ from receiver.cli.output import confirm
 from receiver.engine.maintenance import DAY_SECONDS
 from receiver.settings import load
 from receiver.store.migrate import migrate
-from receiver.store.prune import count_prunable
+from receiver.store.prune import count_prunable, prune_jobs
 from receiver.store.prune import prune as prune_batch
 
 db = typer.Typer(no_args_is_help=True, help="The store.")
@@ -53,4 +53,6 @@ def prune(
         removed = 0
         while batch := database.transact(prune_batch, before):
             removed += batch
+        while database.transact(prune_jobs, before):
+            pass
         typer.echo(f"Events forgotten: {removed}.")

@@ -1,4 +1,4 @@
-"""The event's audio, once: whoever asks first starts the fetch, the others wait for the same one.
+"""The files of an event's job, each once: whoever asks first starts the fetch, the others wait for the same one.
 
 Lives on the handlers' loop. The row in the store is what makes it once across processes and restarts.
 """
@@ -7,40 +7,51 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from receiver.engine.audio_source import AudioSource, Files, Renew
 from receiver.engine.context import Artifact
-from receiver.errors import AudioError, AudioRefused, NotFound, Reject
+from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
-from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import Storage
-from receiver.providers.base import Provider
+from receiver.providers.base import AudioRequest
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
 
 log = structlog.get_logger("receiver.audio")
 
-
-@dataclass(frozen=True, slots=True)
-class AudioSource:
-    """What a fetch needs to know of a source."""
-
-    provider: Provider
-    origin: str
-    api_key: str | None = field(repr=False)
-    allow_private: bool
+MOST_FILES = 64
+"""Files that are fetched for one job; how many there are is what somebody else says."""
+AT_ONCE = 2
+"""Files of one job that are fetched at one time, for one who asks for all of them."""
 
 
 @dataclass(slots=True)
 class _Fetch:
     task: asyncio.Task[Artifact]
     waiting: int = 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An event whose files somebody asks for at this moment.
+
+    Attributes:
+        renewal: on its way, or without success; a successful one leaves `fresh` and makes place for another.
+    """
+
+    askers: int = 0
+    fetches: dict[int, _Fetch] = field(default_factory=dict)
+    renewal: asyncio.Task[None] | None = None
+    fresh: Files | None = None
 
 
 class AudioDesk:
@@ -53,6 +64,7 @@ class AudioDesk:
         storage: Storage,
         sources: Mapping[str, AudioSource],
         metrics: Metrics,
+        renew: Renew,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -60,19 +72,85 @@ class AudioDesk:
         self._storage = storage
         self._sources = sources
         self._metrics = metrics
+        self._renew = renew
         self._now = now
-        self._fetches: dict[str, _Fetch] = {}
+        self._asked: dict[str, _Asked] = {}
 
     async def get(self, event: Event) -> Artifact:
-        """The event's artifact.
+        """The event's audio: its job's first file.
 
         Raises:
             AudioError: as `Context.audio` says.
             Reject: the event is not one that has audio.
         """
-        fetch = self._fetches.get(event.id)
+        job = _completed(event)
+        with self._asking(job) as asked:
+            return await self._shared(job, asked, 0)
+
+    async def get_all(self, event: Event) -> tuple[Artifact, ...]:
+        """All files of the event's job, in order, at most `AT_ONCE` on their way.
+
+        A file that fails does not keep the others from being fetched, whose addresses may not last; only where we are
+        told to wait none is begun any more.
+
+        Raises:
+            AudioError: as `Context.audio_files` says; of several errors the one that `gravest` gives.
+            Reject: the event is not one that has audio.
+        """
+        job = _completed(event)
+        count = self._count(job)
+        left, failed = iter(range(count)), list[Exception]()
+        found: dict[int, Artifact] = {}
+
+        async def fetch_some(asked: _Asked) -> None:
+            for n in left:
+                try:
+                    found[n] = await self._shared(job, asked, n)
+                except Exception as error:  # noqa: BLE001 - it is raised below, when the others have ended
+                    failed.append(error)
+                if any(not isinstance(error, AudioError) or isinstance(error, AudioDelayed) for error in failed):
+                    return
+
+        with self._asking(job) as asked:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, count)):
+                    group.create_task(fetch_some(asked))
+        if failed:
+            raise gravest(failed)
+        return tuple(found[n] for n in range(count))
+
+    def _count(self, event: JobCompleted) -> int:
+        source = self._sources.get(event.source)
+        if source is None:  # what is there already can be had all the same
+            urls = event.payload.get("audio_urls")
+            count = len(urls) if isinstance(urls, list) else 1
+        else:
+            count = len(source.files(event.job_id, event.payload))
+        if count > MOST_FILES:
+            raise AudioRefused(
+                f"The job has {count} files, and no more than {MOST_FILES} are fetched for one job; "
+                "ctx.audio() gives the first, and the event's payload has all addresses.",
+                reason="too_many_files",
+            )
+        return max(1, count)
+
+    @contextmanager
+    def _asking(self, event: JobCompleted) -> Iterator[_Asked]:
+        asked = self._asked.setdefault(event.id, _Asked())
+        asked.askers += 1
+        try:
+            yield asked
+        finally:
+            asked.askers -= 1
+            if asked.askers == 0:
+                del self._asked[event.id]
+                if asked.renewal is not None:
+                    asked.renewal.cancel()
+
+    async def _shared(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
+        fetch = asked.fetches.get(n)
         if fetch is None:
-            fetch = self._fetches[event.id] = _Fetch(asyncio.create_task(self._get(event)))
+            fetch = asked.fetches[n] = _Fetch(asyncio.create_task(self._get(event, asked, n)))
         fetch.waiting += 1
         try:
             return await asyncio.shield(fetch.task)
@@ -80,17 +158,15 @@ class AudioDesk:
             fetch.waiting -= 1
             if fetch.waiting == 0:
                 fetch.task.cancel()  # nobody wants it any more; no effect if it is done
-                self._fetches.pop(event.id, None)
+                asked.fetches.pop(n, None)
 
-    async def _get(self, event: Event) -> Artifact:
-        if not isinstance(event, JobCompleted):
-            raise Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")
-        row = await self._database.read(artifacts.get, event.id)
+    async def _get(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
+        row = await self._database.read(artifacts.get, event.id, n)
         if row is not None:
             if await self._is_there(row):
                 return self._artifact(row)
-            log.warning("audio.missing", event_id=event.id, address=row.address, hint="fetching it again")
-        return await self._fetch(event)
+            log.warning("audio.missing", event_id=event.id, n=n, address=row.address, hint="fetching it again")
+        return await self._fetch(event, asked, n)
 
     async def _is_there(self, row: ArtifactRow) -> bool:
         try:
@@ -98,33 +174,20 @@ class AudioDesk:
         except NotFound:  # the row is from before audio.url was changed
             return False
 
-    async def _fetch(self, event: JobCompleted) -> Artifact:
-        source = self._sources.get(event.source)
-        if source is None:
-            raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
-        requests = source.provider.audio_requests(source.origin, source.api_key, event.job_id, event.payload)
-        if not requests:
-            raise AudioRefused(
-                f"There is no way to fetch: the source {event.source} has no api_key, and the event no audio_url.",
-                reason="no_api_key",
-            )
+    async def _fetch(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
         started = time.perf_counter()
-        bound = log.bind(source=event.source, event_id=event.id, job=event.job_id)
-        outcome = "fetched"
+        bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
-            got = await self._fetcher.fetch(
-                requests, source=event.source, job_id=event.job_id, allow_private=source.allow_private
-            )
+            got = await self._fetched(event, asked, n)
         except AudioError as error:
-            outcome = error.reason
+            self._metrics.audio_seconds.labels(event.source, error.reason).observe(time.perf_counter() - started)
             bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
             raise
-        finally:
-            seconds = time.perf_counter() - started
-            self._metrics.audio_seconds.labels(event.source, outcome).observe(seconds)
+        seconds = time.perf_counter() - started
+        self._metrics.audio_seconds.labels(event.source, "fetched").observe(seconds)
         row = ArtifactRow(
             event_id=event.id,
-            n=0,
+            n=n,
             address=got.address,
             bytes=got.bytes,
             sha256=got.sha256,
@@ -141,9 +204,67 @@ class AudioDesk:
         bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
         return self._artifact(row)
 
+    async def _fetched(self, event: JobCompleted, asked: _Asked, n: int) -> FetchedAudio:
+        source = self._sources.get(event.source)
+        if source is None:
+            raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
+        files = source.files(event.job_id, event.payload)
+        if not files:
+            raise AudioRefused(
+                f"There is no way to fetch: the source {event.source} has no api_key, and the event no audio_url.",
+                reason="no_api_key",
+            )
+
+        async def from_ways(ways: Sequence[AudioRequest]) -> FetchedAudio:
+            return await self._fetcher.fetch(
+                ways, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n
+            )
+
+        known = asked.fresh
+        ways = (known or files)[n]
+        try:
+            return await from_ways(ways)
+        except AudioGone:
+            if any(way.durable for way in ways):
+                raise
+            await self._renewed(event, asked, known, len(files))
+            fresh = asked.fresh
+            if fresh is None or fresh is known:
+                raise
+        return await from_ways(fresh[n])
+
+    async def _renewed(self, event: JobCompleted, asked: _Asked, known: Files | None, count: int) -> None:
+        """Ask for fresh addresses, once for all files that want them; `asked.fresh` stays if none are to be had."""
+        source = self._sources[event.source]
+
+        async def renew() -> None:
+            payload = await self._renew(event.source, event.job_id)
+            fresh = [] if payload is None else source.files(event.job_id, payload)
+            if len(fresh) == count:  # of another number of files nobody can say which is which
+                asked.fresh, asked.renewal = fresh, None
+                log.info("audio.renewed", source=event.source, event_id=event.id, job=event.job_id)
+
+        if asked.fresh is not known:
+            return
+        if asked.renewal is None:
+            asked.renewal = asyncio.create_task(renew())
+            asked.renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(asked.renewal)
+
     def _artifact(self, row: ArtifactRow) -> Artifact:
         def stream() -> AsyncIterator[bytes]:
             return self._storage.stream(row.address)
 
         path = Path(row.address) if self._storage.folder is not None else None
         return Artifact.of(row, path, stream)
+
+
+def gravest(errors: Sequence[Exception]) -> Exception:
+    """The one that decides how the attempt ends: a final error, else the longest wait, else the first."""
+    return max(errors, key=lambda error: (isinstance(error, Reject), getattr(error, "after", 0.0)))
+
+
+def _completed(event: Event) -> JobCompleted:
+    if not isinstance(event, JobCompleted):
+        raise Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")
+    return event

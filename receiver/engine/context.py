@@ -23,6 +23,7 @@ class Artifact:
     """An audio file that was fetched, verified and stored.
 
     Attributes:
+        n: which of the job's files it is, from 0; the first is the job's audio.
         address: where it lies: an absolute path, or an object's address.
         path: the file, where the store is a local folder; else None.
         bytes: its size.
@@ -34,6 +35,7 @@ class Artifact:
         channels: None if the file does not say.
     """
 
+    n: int
     address: str
     path: Path | None
     bytes: int
@@ -57,6 +59,7 @@ class Artifact:
     def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[builtins.bytes]]) -> Artifact:
         """Make one out of its row."""
         return cls(
+            n=row.n,
             address=row.address,
             path=path,
             bytes=row.bytes,
@@ -89,6 +92,7 @@ class Context(Generic[O]):
     log: structlog.typing.FilteringBoundLogger
     _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
+    _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] | None = field(default=None, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
 
     @property
@@ -97,7 +101,7 @@ class Context(Generic[O]):
         return self._http()
 
     async def audio(self) -> Artifact:
-        """The event's audio: fetched, verified and stored once, whoever asks first.
+        """The event's audio: fetched, verified and stored once, whoever asks first. Of several files the first.
 
         Raises:
             AudioGone: the provider no longer has it.
@@ -106,6 +110,18 @@ class Context(Generic[O]):
             AudioError: it did not work this time. Let all of them pass: each makes the right end of this attempt.
         """
         return await self._audio()
+
+    async def audio_files(self) -> tuple[Artifact, ...]:
+        """All files of the event's job, in the provider's order: stems of a song, parts of a podcast.
+
+        For a job with one file that one alone. Each is fetched, verified and stored once, two at a time; one that is
+        there already, from an attempt before this one, is not fetched again.
+
+        Raises:
+            AudioError: as `audio`. One file that cannot be had is enough; those that are there stay.
+            AudioRefused: also where the job has more files than are fetched for one job.
+        """
+        return (await self._audio(),) if self._audio_files is None else await self._audio_files()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """For plain handlers, which run in a thread: wait for something async, as in `ctx.wait(ctx.audio())`."""

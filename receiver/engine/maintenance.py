@@ -10,7 +10,7 @@ import structlog
 from receiver.engine.clock import Clock, SystemClock
 from receiver.errors import AudioError, StoreUnavailable
 from receiver.store.database import Database
-from receiver.store.prune import prune
+from receiver.store.prune import prune, prune_jobs
 
 log = structlog.get_logger("receiver.maintenance")
 
@@ -24,7 +24,7 @@ Sweep = Callable[[float], Awaitable[int]]
 
 
 async def prune_now(database: Database, before: float) -> int:
-    """Remove every finished event received before `before`, a batch a transaction; how many.
+    """Remove every finished event received before `before`, and then its job, a batch a transaction; how many events.
 
     Raises:
         StoreUnavailable: the store did not commit; what was removed until then stays removed.
@@ -32,6 +32,8 @@ async def prune_now(database: Database, before: float) -> int:
     removed = 0
     while batch := await database.write(prune, before):
         removed += batch
+    while await database.write(prune_jobs, before):
+        pass
     return removed
 
 

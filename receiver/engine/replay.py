@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from receiver.engine.plugins import Registry
 from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.event import Origin
-from receiver.model.signature import SCHEMES
 from receiver.settings import Settings
 from receiver.store import inbox, runs, views
 
@@ -77,14 +76,14 @@ def reverify(settings: Settings, event: dict[str, Any]) -> bool:
         NotReplayable: the key is there, and the signature does not hold: somebody changed the row.
     """
     source = settings.sources.get(event["source"])
-    if event["origin"] != Origin.WEBHOOK or source is None or source.spoken.scheme is None:
+    if event["origin"] != Origin.WEBHOOK or source is None or (scheme := source.scheme) is None:
         return False
     keys = [key for key in source.signing_keys() if key.id == event["key_id"]]
     if not keys:
         return False
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in event["headers"]]
     try:
-        SCHEMES[source.spoken.scheme].verify(headers, event["body"], keys, event["received_at"])
+        scheme.verify(headers, event["body"], keys, event["received_at"])
     except SignatureError as error:
         raise NotReplayable(
             f"{event['id']}: the stored body does not fit its stored signature ({error.reason}): the row was changed."

@@ -1,4 +1,4 @@
-"""Event ids: UUIDv7 (RFC 9562), so that they sort by time and can be made before the commit."""
+"""Ids of events and jobs: UUIDv7 (RFC 9562), so that they sort by time and can be made before the commit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,32 @@ def event_id(now: float, random_bits: int) -> str:
         now: unix seconds.
         random_bits: at least 74 random bits; more are cut off.
     """
-    milliseconds = int(now * 1000) & 0xFFFF_FFFF_FFFF
-    high = random_bits >> 62 & 0xFFF
-    low = 1 << 63 | random_bits & (1 << 62) - 1  # the variant's two bits, then 62 random ones
-    return f"evt_{milliseconds:012x}7{high:03x}{low:016x}"
+    return "evt_" + _uuid7(now, random_bits)
+
+
+def new_job_id(now: float, random_bits: int) -> str:
+    """Make our own id of a job, which it has before the provider gives it one. Arguments as for `event_id`."""
+    return "job_" + _uuid7(now, random_bits)
+
+
+def new_submit_key(random_bits: int) -> str:
+    """Make an `Idempotency-Key`: a UUID v4, as providers want it.
+
+    Args:
+        random_bits: at least 122 random bits; more are cut off.
+    """
+    digits = f"{random_bits & (1 << 122) - 1:031x}"
+    variant = "89ab"[int(digits[15], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[16:19]}-{digits[19:]}"
 
 
 def first_id_at(seconds: float) -> str:
-    """What every id made before `seconds` (unix) sorts before, and every one made at or after it does not."""
+    """What every event's id made before `seconds` (unix) sorts before, and every one made at or after it does not."""
     return f"evt_{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"
+
+
+def _uuid7(now: float, random_bits: int) -> str:
+    milliseconds = int(now * 1000) & 0xFFFF_FFFF_FFFF
+    high = random_bits >> 62 & 0xFFF
+    low = 1 << 63 | random_bits & (1 << 62) - 1  # the variant's two bits, then 62 random ones
+    return f"{milliseconds:012x}7{high:03x}{low:016x}"

@@ -1,4 +1,4 @@
-"""A completed job's audio, from the provider's address to a verified file in its place."""
+"""One file of a completed job's audio, from the provider's address to a verified file in its place."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class AudioFetcher:
         try:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
-                await self._make_whole(self._client(allow_private=allow_private), requests, part)
+                await self._make_whole(self.client(allow_private=allow_private), requests, part)
                 kind = sniff(await in_thread(part.head, SNIFF_BYTES))
                 if kind is None:
                     await in_thread(part.reset)
@@ -133,6 +133,12 @@ class AudioFetcher:
         except OSError as error:
             raise self._spool_error(error) from error
         return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
+
+    def client(self, *, allow_private: bool) -> Client:
+        """The client that files are fetched with, for other requests of the same loop; closed with the fetcher."""
+        if allow_private not in self._clients:
+            self._clients[allow_private] = self._connect(allow_private)
+        return self._clients[allow_private]
 
     async def sweep(self, older_than: float) -> int:
         """Remove unfinished files that no fetch has touched for `older_than` seconds; how many there were.
@@ -155,11 +161,6 @@ class AudioFetcher:
         return AudioError(
             f"The spool folder {self._spool} cannot be used: {error.strerror or error}.", reason="storage_failed"
         )
-
-    def _client(self, *, allow_private: bool) -> Client:
-        if allow_private not in self._clients:
-            self._clients[allow_private] = self._connect(allow_private)
-        return self._clients[allow_private]
 
     async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: Part) -> None:
         if part.whole and part.have <= self._ways.max_bytes:

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from receiver.providers.aitts import Aitts
-from receiver.providers.audixa import Audixa
-from receiver.providers.base import Provider
-from receiver.providers.finevoice import Finevoice
-from receiver.providers.miragic import Miragic
+from receiver.providers.registry import PROVIDERS, known_providers
 
-_ALL: tuple[Provider, ...] = (Aitts(), Audixa(), Finevoice(), Miragic())
-
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
-"""Every provider by the word that a source's `provider` key uses."""
+__all__ = ["PROVIDERS", "known_providers"]

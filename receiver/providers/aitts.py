@@ -12,46 +12,39 @@ from urllib.parse import quote, urljoin
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
-from receiver.providers.answers import Asked, Meaning, open_answer, still_running, submitted
-from receiver.providers.asking import bearer, check_speech, get, post_json, segment
+from receiver.providers.aitts_account import AccountWebhook
+from receiver.providers.aitts_errors import CODES
+from receiver.providers.answers import (
+    Asked,
+    open_answer,
+    open_rows,
+    still_running,
+    submitted,
+)
+from receiver.providers.asking import bearer, get, post_json, segment, with_query
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
+from receiver.providers.checking import check_speech
 from receiver.providers.fields import read_error, status_word
+from receiver.providers.voices import voices_of
 from receiver.providers.wire import (
     Account,
     Capabilities,
     Ended,
-    InProgress,
-    Invalid,
-    KeyReused,
-    OutOfCredits,
-    RateLimited,
     Request,
     Response,
     Speech,
     Status,
     Submitted,
-    Unauthorized,
-    Unavailable,
+    Voice,
+    VoiceQuery,
 )
 
-MAINTENANCE_SECONDS = 300.0
-"""How long to wait for the end of a maintenance that gives no time."""
-
-_CODES = {
-    "UNAUTHORIZED": Meaning(Unauthorized),
-    "VALIDATION_ERROR": Meaning(Invalid),
-    "INVALID_VOICE": Meaning(Invalid),
-    "INSUFFICIENT_CREDITS": Meaning(OutOfCredits),
-    "RATE_LIMIT_EXCEEDED": Meaning(RateLimited),
-    "REQUEST_IN_PROGRESS": Meaning(InProgress),
-    "IDEMPOTENCY_KEY_REUSE": Meaning(KeyReused),
-    "GENERATION_FAILED": Meaning(Unavailable),
-    "MAINTENANCE": Meaning(Unavailable, wait=MAINTENANCE_SECONDS),
-}
+_RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
+_OPUS_RATES = (8000, 16000, 24000, 48000)
 _ENDS = {"completed": COMPLETED, "failed": FAILED}
 
 
-class Aitts:
+class Aitts(AccountWebhook):
     """The provider named `aitts`."""
 
     name = "aitts"
@@ -64,6 +57,10 @@ class Aitts:
         idempotent_submit=True,
         formats=("wav", "mp3", "ogg_opus"),
         options=("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url"),
+        sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
+        bitrates={"mp3": (32, 320), "ogg_opus": (6, 320)},
+        voices=True,
+        registers_webhooks=True,
         streaming=True,
     )
 
@@ -86,7 +83,7 @@ class Aitts:
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
-        asked = Asked(self.name, account, codes=_CODES)
+        asked = Asked(self.name, account, codes=CODES)
         document = open_answer(asked, response)
         return submitted(
             asked,
@@ -102,9 +99,19 @@ class Aitts:
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """Read `{"success", "data": {"status", …}}`; an end has the payload that its delivery would have had."""
-        asked = Asked(self.name, account, job_id, _CODES)
+        asked = Asked(self.name, account, job_id, CODES)
         document = open_answer(asked, response)
         return _read(asked, job_id, response, document)
+
+    def voices_request(self, account: Account, query: VoiceQuery) -> Request:
+        """`GET /api/v1/voices?language=&model_type=&gender=`."""
+        given = {"language": query.language, "model_type": query.model, "gender": query.gender}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        return get(account, with_query("/api/v1/voices", wanted), bearer(account))
+
+    def read_voices(self, account: Account, response: Response) -> list[Voice]:
+        """Read `{"success", "data": {"voices": […]}}`, or the list as `data`: its form is not documented."""
+        return voices_of(open_rows(Asked(self.name, account, codes=CODES), response, "voices"))
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
@@ -154,8 +161,8 @@ class Aitts:
 
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
-    ) -> list[AudioRequest]:
-        """The durable endpoint with the API key, then the temporary signed address without it.
+    ) -> list[list[AudioRequest]]:
+        """One file: the durable endpoint with the API key, then the temporary signed address without it.
 
         An `audio_endpoint` on any other origin than the source's own is not used: the path is derived from the job id.
         """
@@ -166,7 +173,7 @@ class Aitts:
         temporary = payload.get("audio_url")
         if isinstance(temporary, str) and origin_of(temporary) is not None:
             requests.append(AudioRequest(temporary, {}, durable=False))
-        return requests
+        return [requests] if requests else []
 
 
 def audio_path(job_id: str) -> str:

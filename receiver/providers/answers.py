@@ -7,6 +7,7 @@ account's API key in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from receiver.errors import MalformedDelivery
 from receiver.model.redact import Redactor
 from receiver.model.retry_after import http_date, parse_retry_after
-from receiver.providers.base import read_json_object, usable_word
+from receiver.providers.base import read_json, read_json_object, usable_word
 from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views
 from receiver.providers.wire import (
     Account,
@@ -35,11 +36,21 @@ LONGEST_QUOTE = 300
 """How much of a provider's own words goes into an error message, in characters."""
 
 
+_ID_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]+)+")
+"""What an ID token looks like: it is not the account's, so it is known by its form alone."""
+
+
 class Meaning(NamedTuple):
-    """What a provider's error code means, and the seconds to wait where the answer does not say."""
+    """What a provider's error code or status means.
+
+    Attributes:
+        wait: seconds to wait where the answer does not say.
+        advice: what to do about it, for a person; empty for what is said of every provider.
+    """
 
     error: type[ProviderError]
     wait: float | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +61,14 @@ class Asked:
         service: the provider's name, for messages.
         job_id: the job that was asked about; None if none was.
         codes: the provider's error codes, where it has some.
+        statuses: what a status means here and nowhere else.
     """
 
     service: str
     account: Account
     job_id: str | None = None
     codes: Mapping[str, Meaning] = field(default_factory=dict)
+    statuses: Mapping[int, Meaning] = field(default_factory=dict)
 
 
 _STATUSES: dict[int, type[ProviderError]] = {
@@ -85,6 +98,27 @@ def open_answer(asked: Asked, response: Response) -> dict[str, Any]:
     return document
 
 
+def open_rows(asked: Asked, response: Response, name: str) -> list[Any]:
+    """The list in an answer whose HTTP status says success: under its name, under `data`, or the whole body.
+
+    Raises:
+        ProviderError: any other answer, as what it means.
+    """
+    try:
+        whole = read_json(response.body)
+    except MalformedDelivery:
+        whole = None
+    if isinstance(whole, list) and 200 <= response.status <= 299:
+        return whole
+    document = open_answer(asked, response)
+    rows = pick(views(document), name, "data")
+    if document.get("success") is False or (not isinstance(rows, list) and any(trouble_of(*views(document)))):
+        raise refusal(asked, response, document)
+    if not isinstance(rows, list):
+        raise unreadable(asked, response, f"no list of {name} in it")
+    return rows
+
+
 def refusal(
     asked: Asked, response: Response, document: Mapping[str, Any], *, status: int | None = None
 ) -> ProviderError:
@@ -95,8 +129,8 @@ def refusal(
     """
     status = response.status if status is None else status
     trouble = trouble_of(*views(document), others=("message",))
-    meaning = asked.codes.get(trouble.code)
-    kind = _STATUSES.get(status)
+    meaning = asked.statuses.get(status) or asked.codes.get(trouble.code)
+    kind = meaning.error if meaning and status in asked.statuses else _STATUSES.get(status)
     if kind is None:
         kind = meaning.error if meaning and status < 500 else Unavailable
     if kind is UnknownJob and asked.job_id is None:
@@ -104,12 +138,11 @@ def refusal(
     wait = told_to_wait(response)
     if wait is None and meaning is not None:
         wait = meaning.wait
+    advice = (meaning.advice if meaning and meaning.error is kind else "") or _advice(kind, asked, status)
     said = _quoted(asked, trouble)
-    message = f"{asked.service} answers {status}: {_advice(kind, asked, status)}" + (
-        f" It says: {said}" if said else ""
-    )
+    message = f"{asked.service} answers {status}: {advice}" + (f" It says: {said}" if said else "")
     code = usable_word(trouble.code) or ""
-    return kind(message, retry_after=wait, code="" if _shows_key(asked, code) else code)
+    return kind(message, retry_after=wait, code="" if _redacted(asked, code) != code else code)
 
 
 def unreadable(asked: Asked, response: Response, what: str) -> Unavailable:
@@ -186,11 +219,10 @@ def _advice(kind: type[ProviderError], asked: Asked, status: int) -> str:
 
 def _quoted(asked: Asked, trouble: Trouble) -> str:
     text = ": ".join(part for part in trouble if part)
-    if asked.account.api_key:
-        text = Redactor([asked.account.api_key])(text)
+    text = _redacted(asked, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
-def _shows_key(asked: Asked, text: str) -> bool:
-    return bool(asked.account.api_key) and str(asked.account.api_key) in text
+def _redacted(asked: Asked, text: str) -> str:
+    return _ID_TOKEN.sub("[redacted]", Redactor([asked.account.api_key or ""])(text))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from receiver.providers.wire import Account, Capabilities, Invalid, Request, Speech
-
-_OPTIONS = ("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url")
+from receiver.providers.wire import Account, Invalid, Request
 
 
 def get(account: Account, path: str, credentials: Mapping[str, str]) -> Request:
     """A GET for JSON. `path` starts with a slash and is quoted already."""
     return Request("GET", account.base_url.rstrip("/") + path, {"Accept": "application/json", **credentials})
+
+
+def with_query(path: str, fields: Mapping[str, str]) -> str:
+    """A path with a query of these fields, whatever is in them; none if there are none."""
+    return f"{path}?{urlencode(fields, errors='surrogatepass')}" if fields else path
 
 
 def post_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
@@ -30,6 +34,17 @@ def post_json(account: Account, path: str, headers: Mapping[str, str], fields: M
     except (ValueError, TypeError, RecursionError) as error:  # unpaired surrogates are a ValueError, too
         raise Invalid(f"The request cannot be written as JSON: {type(error).__name__}.") from None
     return _post(account, path, headers, "application/json", body)
+
+
+def put_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
+    """A PUT of a JSON object; else as `post_json`."""
+    request = post_json(account, path, headers, fields)
+    return replace(request, method="PUT")
+
+
+def post_nothing(account: Account, path: str, headers: Mapping[str, str]) -> Request:
+    """A POST without a body."""
+    return Request("POST", account.base_url.rstrip("/") + path, {"Accept": "application/json", **headers}, b"")
 
 
 def post_form(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, str]) -> Request:
@@ -49,20 +64,6 @@ def post_form(account: Account, path: str, headers: Mapping[str, str], fields: M
     ]
     body = b"".join(lines) + f"--{boundary}--\r\n".encode()
     return _post(account, path, headers, f"multipart/form-data; boundary={boundary}", body)
-
-
-def check_speech(service: str, speech: Speech, able: Capabilities) -> None:
-    """Refuse a speech with wishes that would be passed over in silence, and paid for.
-
-    Raises:
-        Invalid: says which.
-    """
-    if speech.format is not None and speech.format not in able.formats:
-        there_is = f"there is: {', '.join(able.formats)}" if able.formats else "the format cannot be chosen"
-        raise Invalid(f"{service} has no format {speech.format!r}; {there_is}.")
-    for option in _OPTIONS:
-        if getattr(speech, option) is not None and option not in able.options:
-            raise Invalid(f"{service} takes no {option}.")
 
 
 def bearer(account: Account) -> dict[str, str]:

@@ -9,18 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
-from receiver.providers.answers import Asked, open_answer, still_running, submitted
-from receiver.providers.asking import check_speech, get, key_header, post_json
+from receiver.providers.answers import Asked, open_answer, open_rows, still_running, submitted
+from receiver.providers.asking import get, key_header, post_json, with_query
+from receiver.providers.base import usable_word
+from receiver.providers.checking import check_speech
 from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.poll_only import PollOnly, completed, failed
-from receiver.providers.wire import Account, Capabilities, Invalid, Request, Response, Speech, Status, Submitted
+from receiver.providers.voices import voices_of
+from receiver.providers.wire import (
+    HISTORY_PAGE,
+    Account,
+    Capabilities,
+    Invalid,
+    ProviderError,
+    Request,
+    Response,
+    Speech,
+    Status,
+    Submitted,
+    Voice,
+    VoiceQuery,
+)
 
-_V2 = Capabilities(options=("speed", "model"), min_poll_seconds=1.0, id_lifetime_seconds=24 * 3600.0)
-_V3 = replace(_V2, formats=("wav", "mp3"), history=True)
+_V2 = Capabilities(
+    options=("speed", "model"),
+    models=("base", "advance"),
+    voices=True,
+    min_poll_seconds=1.0,
+    id_lifetime_seconds=24 * 3600.0,
+)
+_V3 = replace(_V2, formats=("wav", "mp3"), models=("base", "advanced"), history=True)
 _STATUS_PATHS = {"v2": "/v2/status", "v3": "/v3/tts"}
 _SUBMIT_PATHS = {"v2": "/v2/tts", "v3": "/v3/tts"}
+_VOICES_PAGE = 500
+"""The most that the SDK documents for one call of v3."""
 _VOICE_FIELDS = {"v2": "voice", "v3": "voice_id"}
 
 
@@ -57,8 +80,8 @@ class Audixa(PollOnly):
         Raises:
             Invalid: the account's `api_version` is not one of ours.
         """
-        query = urlencode({"generation_id": job_id}, errors="surrogatepass")
-        return get(account, f"{_STATUS_PATHS[_version(account)]}?{query}", key_header(account, "x-api-key"))
+        path = with_query(_STATUS_PATHS[_version(account)], {"generation_id": job_id})
+        return get(account, path, key_header(account, "x-api-key"))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """v2: `Generating` / `Completed` / `Failed`; v3: `IN_QUEUE` / … / `EXPIRED`. In any case of letters.
@@ -68,6 +91,58 @@ class Audixa(PollOnly):
         asked = Asked(self.name, account, job_id)
         document = open_answer(asked, response)
         return _read(asked, job_id, response, document)
+
+    def voices_request(self, account: Account, query: VoiceQuery) -> Request:
+        """`GET /v2/voices?model=`, or `GET /v3/voices`, which takes a `model`, too.
+
+        Raises:
+            Invalid: a language or gender is asked for, or a model that there is not.
+        """
+        version = _version(account)
+        if query.language is not None or query.gender is not None:
+            raise Invalid(f"{self.name} lists its voices by model only, not by language or gender.")
+        models = self.capabilities.of(account).models
+        if query.model is not None and query.model not in models:
+            raise Invalid(f"{self.name} has no model {query.model!r}; there is: {', '.join(models)}.")
+        wanted = {"limit": str(_VOICES_PAGE)} if version == "v3" else {}
+        wanted |= {} if query.model is None else {"model": query.model}
+        return get(account, with_query(f"/{version}/voices", wanted), key_header(account, "x-api-key"))
+
+    def read_voices(self, account: Account, response: Response) -> list[Voice]:
+        """Read `{"voices": […]}`; what v2 answers is not documented, so a bare list is read as well."""
+        return voices_of(open_rows(Asked(self.name, account), response, "voices"))
+
+    def history_request(self, account: Account, offset: int) -> Request:
+        """`GET /v3/history?limit=&offset=`. That the newest are first is not documented.
+
+        Raises:
+            Invalid: v2 has no history.
+        """
+        if not self.capabilities.of(account).history:
+            raise self._no_history(account)
+        _version(account)
+        query = {"limit": str(HISTORY_PAGE), "offset": str(max(0, offset))}
+        return get(account, with_query("/v3/history", query), key_header(account, "x-api-key"))
+
+    def read_history(self, account: Account, response: Response) -> dict[str, Status]:
+        """Read `{"history": [{"generation_id", "status", …}]}`, each row like an answer to a question for its status.
+
+        Raises:
+            Invalid: v2 has no history.
+        """
+        if not self.capabilities.of(account).history:
+            raise self._no_history(account)
+        asked = Asked(self.name, account)
+        found: dict[str, Status] = {}
+        for row in open_rows(asked, response, "history"):
+            job_id = usable_word(pick((row,), "generation_id", "id")) if isinstance(row, dict) else None
+            if job_id is None:
+                continue
+            try:
+                found.setdefault(job_id, _read(asked, job_id, response, row))
+            except ProviderError:  # a row that cannot be read is asked about alone
+                continue
+        return found
 
 
 def _version(account: Account) -> str:

@@ -13,7 +13,18 @@ import pydantic_core
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.wire import (
+    Account,
+    Capabilities,
+    Registered,
+    Request,
+    Response,
+    Speech,
+    Status,
+    Submitted,
+    Voice,
+    VoiceQuery,
+)
 
 MAX_WORD = 256
 """Longest accepted event word, job id or delivery id, in characters."""
@@ -35,7 +46,10 @@ class AudioRequest:
 
 
 class Provider(Protocol):
-    """One kind of service. Stateless; everything about an account is an argument."""
+    """One kind of service. Stateless; everything about an account is an argument.
+
+    `receiver.providers.defaults` has a base class for what a service does not offer, `receiver.contract` the tests.
+    """
 
     name: str
     base_url: str
@@ -79,6 +93,65 @@ class Provider(Protocol):
             ProviderError: the answer is an error, or cannot be read.
         """
 
+    def voices_request(self, account: Account, query: VoiceQuery) -> Request:
+        """Ask for the voices on offer.
+
+        Raises:
+            Invalid: there is no list to ask for, or it cannot be filtered by what is asked.
+        """
+
+    def read_voices(self, account: Account, response: Response) -> list[Voice]:
+        """Read the answer; a row without a usable id is left out.
+
+        Raises:
+            ProviderError: the answer is an error, or cannot be read.
+        """
+
+    def history_request(self, account: Account, offset: int) -> Request:
+        """Ask for `HISTORY_PAGE` jobs from the newest but `offset` on.
+
+        Raises:
+            Invalid: there is no history to ask for.
+        """
+
+    def read_history(self, account: Account, response: Response) -> dict[str, Status]:
+        """Read the answer: each job's status by its id, as the answer has them; an unreadable row is left out.
+
+        Raises:
+            ProviderError: the answer is an error, or cannot be read.
+        """
+
+    def register_request(self, account: Account, id_token: str, url: str, *, new_secret: bool) -> Request:
+        """Say where deliveries go. The ID token is that of a person; the API key is not sent.
+
+        Args:
+            new_secret: ask for another signing secret; the old one is then no longer used.
+
+        Raises:
+            Invalid: the service cannot be told, or would not take the address.
+        """
+
+    def read_register(self, account: Account, response: Response) -> Registered:
+        """Read the answer.
+
+        Raises:
+            ProviderError: the answer is an error, or cannot be read.
+        """
+
+    def test_request(self, account: Account, id_token: str) -> Request:
+        """Ask the service to send a test to the registered address.
+
+        Raises:
+            Invalid: the service sends no tests.
+        """
+
+    def read_test(self, account: Account, response: Response) -> str:
+        """Read the answer: the id of a test that was delivered.
+
+        Raises:
+            ProviderError: the answer is an error (the test was not delivered), or cannot be read.
+        """
+
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a verified delivery.
 
@@ -97,8 +170,11 @@ class Provider(Protocol):
 
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
-    ) -> list[AudioRequest]:
-        """Ways to get the audio of a completed job, best first; empty if there is none."""
+    ) -> list[list[AudioRequest]]:
+        """The files of a completed job, and for each of them the ways to get it, best first.
+
+        The first file is the job's audio. Empty if there is none; no file is without a way.
+        """
 
 
 def origin_of(url: str) -> tuple[str, str, int] | None:
@@ -115,10 +191,22 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
 
 
 def read_json_object(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object strictly (UTF-8, no NaN, bounded nesting).
+    """Parse a JSON object strictly.
 
     Raises:
         MalformedDelivery: it is not one.
+    """
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
+    return value
+
+
+def read_json(body: bytes) -> Any:
+    """Parse any JSON strictly (UTF-8, no NaN, no infinite number, bounded nesting).
+
+    Raises:
+        MalformedDelivery: it is none.
     """
     try:
         value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
@@ -127,8 +215,6 @@ def read_json_object(body: bytes) -> dict[str, Any]:
     # A number such as 1e999 is read as infinite. Writing the value out again is the quickest way to see it.
     if b"Infinity" in pydantic_core.to_json(value, inf_nan_mode="constants") and not _finite(value):
         raise MalformedDelivery("The body has a number that is too large.", reason="malformed_json")
-    if not isinstance(value, dict):
-        raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
     return value
 
 

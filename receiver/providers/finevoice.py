@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.providers.answers import Asked, open_answer, refusal, still_running, submitted
-from receiver.providers.asking import bearer, check_speech, get, post_json, segment
+from receiver.providers.asking import bearer, get, post_json, segment
+from receiver.providers.checking import check_speech
 from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.poll_only import PollOnly, completed, failed
 from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted

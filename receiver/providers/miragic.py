@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.providers.answers import Asked, open_answer, still_running, submitted
-from receiver.providers.asking import check_speech, get, key_header, post_form, segment
+from receiver.providers.asking import get, key_header, post_form, segment
+from receiver.providers.checking import check_speech
 from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.poll_only import PollOnly, completed, failed
 from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
 
+_VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
+"""The documented ones; the list there is open at its end."""
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
 
@@ -22,7 +25,7 @@ class Miragic(PollOnly):
 
     name = "miragic"
     base_url = "https://backend.miragic.ai"
-    capabilities = Capabilities()
+    capabilities = Capabilities(known_voices=_VOICES)
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
         """`POST /api/v1/text-to-speech/generate`, a multipart form. There is no idempotency key."""

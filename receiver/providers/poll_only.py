@@ -12,19 +12,18 @@ from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED
 from receiver.providers.base import AudioRequest
+from receiver.providers.defaults import ProviderDefaults
 from receiver.providers.fields import Trouble, web_addresses
-from receiver.providers.wire import Capabilities, Ended
+from receiver.providers.wire import Ended
 
 
-class PollOnly:
+class PollOnly(ProviderDefaults):
     """Base of the providers whose jobs are only heard of by asking."""
 
-    name: str
     base_url: str
     scheme: str | None = None
     kept_headers: tuple[str, ...] = ()
     retry_window_seconds = 0.0
-    capabilities: Capabilities
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Refuse: no delivery can be this provider's.
@@ -56,12 +55,13 @@ class PollOnly:
 
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
-    ) -> list[AudioRequest]:
-        """The temporary address, without credentials.
+    ) -> list[list[AudioRequest]]:
+        """Each file's temporary address, without credentials.
 
-        Of several outputs this is the first: another one of `audio_urls` is no second way to the same audio.
+        Of several outputs each is a file: another one of `audio_urls` is no second way to the same audio.
         """
-        return [AudioRequest(url, {}, durable=False) for url in web_addresses(payload.get("audio_url"))[:1]]
+        urls = web_addresses(web_addresses(payload.get("audio_url"))[:1], payload.get("audio_urls"))
+        return [[AudioRequest(url, {}, durable=False)] for url in urls]
 
 
 def completed(job_id: str, addresses: Iterable[str]) -> Ended:

@@ -6,8 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.errors import ReceiverError
 from receiver.model.delivery import Headers, Parsed
+from receiver.providers.refusals import (
+    InProgress,
+    Invalid,
+    KeyReused,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    UnknownJob,
+    refused_for_sure,
+)
+
+__all__ = [
+    "HISTORY_PAGE",
+    "Account",
+    "Capabilities",
+    "Ended",
+    "InProgress",
+    "Invalid",
+    "KeyReused",
+    "OutOfCredits",
+    "ProviderError",
+    "RateLimited",
+    "Registered",
+    "Request",
+    "Response",
+    "Running",
+    "Speech",
+    "Status",
+    "Submitted",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownJob",
+    "Voice",
+    "VoiceQuery",
+    "refused_for_sure",
+]
+
+HISTORY_PAGE = 100
+"""How many jobs are asked for in one call for the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +140,67 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """One voice that a service offers. What is None it does not say.
+
+    Attributes:
+        id: what a submit wants as its `voice`.
+        language: as the service writes it, such as `en-US`.
+        details: whatever else the service says of it, JSON values.
+    """
+
+    id: str
+    name: str | None = None
+    language: str | None = None
+    gender: str | None = None
+    model: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceQuery:
+    """Which voices are wanted, in the service's own words. What is None is not asked for."""
+
+    language: str | None = None
+    gender: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A webhook address that the service took.
+
+    Attributes:
+        url: as the answer has it; empty where the answer does not repeat it.
+        secret: the signing secret, which is shown once; None where it is not shown this time.
+    """
+
+    url: str
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do: drives behaviour, so that nothing asks for a provider's name.
 
     Attributes:
         webhooks: it announces the end of a job.
         polling: a job's status can be asked for.
+        submit: it can be asked for a job; without it jobs are only watched.
         idempotent_submit: a submit can be repeated under the same key without being charged twice.
         formats: output formats that can be asked for; empty where the choice is not offered.
         options: which of a speech's optional fields it takes beside `format`.
+        sample_rates: hertz that can be asked for, by format; the key `""` is for no format named. A format that is
+            missing takes none; empty where nothing is known of it.
+        bitrates: kbps, least and most, by format; likewise.
+        models: the words for a model; empty where any word is sent as it is.
+        voices: a list of voices can be asked for.
+        known_voices: documented ids of voices where there is no list to ask for; there may be others.
+        registers_webhooks: it can be told where to send its deliveries, and to send a test.
         several_outputs: a job can have more than one file.
         streaming: audio can be had while it is made.
         history: many jobs' statuses can be asked for in one call.
-        min_poll_seconds: the provider's own limit between two polls of one account.
+        min_poll_seconds: the provider's own limit between two polls of one job.
         id_lifetime_seconds: how long a job id can be asked about; None where it says nothing.
         versions: what an account can do under each `api_version` it may name, the default one first; empty where
             there is nothing to choose.
@@ -120,9 +208,16 @@ class Capabilities:
 
     webhooks: bool = False
     polling: bool = True
+    submit: bool = True
     idempotent_submit: bool = False
     formats: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    sample_rates: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    bitrates: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    models: tuple[str, ...] = ()
+    voices: bool = False
+    known_voices: tuple[str, ...] = ()
+    registers_webhooks: bool = False
     several_outputs: bool = False
     streaming: bool = False
     history: bool = False
@@ -133,69 +228,3 @@ class Capabilities:
     def of(self, account: Account) -> Capabilities:
         """What this account can do."""
         return self.versions.get(account.api_version, self) if account.api_version is not None else self
-
-
-class ProviderError(ReceiverError):
-    """A provider did not do what it was asked; the message says what to do about it.
-
-    Args:
-        retry_after: seconds it told us to wait; None if it said nothing.
-        code: its own error code; empty if it gave none.
-    """
-
-    reason = "provider_error"
-
-    def __init__(
-        self, message: str, *, reason: str | None = None, retry_after: float | None = None, code: str = ""
-    ) -> None:
-        super().__init__(message, reason=reason)
-        self.retry_after = retry_after
-        self.code = code
-
-
-class Unauthorized(ProviderError):
-    """The API key is missing, wrong, or may not do this (401, 403)."""
-
-    reason = "provider_unauthorized"
-
-
-class Invalid(ProviderError):
-    """The request itself is wrong (400, 422): the same one will never work."""
-
-    reason = "provider_invalid"
-
-
-class OutOfCredits(ProviderError):
-    """The account cannot pay (402)."""
-
-    reason = "provider_credits"
-
-
-class UnknownJob(ProviderError):
-    """The provider does not know the job, or no longer does (404)."""
-
-    reason = "provider_unknown_job"
-
-
-class RateLimited(ProviderError):
-    """Too many requests (429): wait as told."""
-
-    reason = "provider_rate_limited"
-
-
-class Unavailable(ProviderError):
-    """The provider is in maintenance, broken, or answers what cannot be read (5xx, garbage): try later."""
-
-    reason = "provider_unavailable"
-
-
-class InProgress(ProviderError):
-    """A submit with this idempotency key is on its way (409): wait for it."""
-
-    reason = "provider_in_progress"
-
-
-class KeyReused(ProviderError):
-    """The idempotency key was used for another request (409)."""
-
-    reason = "provider_key_reused"

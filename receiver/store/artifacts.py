@@ -1,4 +1,4 @@
-"""Rows of fetched audio: one per (event, output)."""
+"""Rows of fetched audio: one for each file of an event's job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from receiver.store.schema import artifacts
 class ArtifactRow:
     """What is known of one fetched file. `duration` in seconds, `sample_rate` in Hz; None where the file does not say.
 
-    `address` is the file's path or the object's address; `format` a short word such as `wav`, `mp3`, `ogg`.
+    `n` is which of the job's files, from 0; `address` the file's path or the object's address; `format` a short word
+    such as `wav`, `mp3`, `ogg`.
     """
 
     event_id: str
@@ -37,7 +38,7 @@ def get(connection: Connection, event_id: str, n: int = 0) -> ArtifactRow | None
 
 
 def put(connection: Connection, artifact: ArtifactRow) -> None:
-    """Write the row; a later fetch of the same output replaces it."""
+    """Write the row; a later fetch of the same file replaces it."""
     values = asdict(artifact)
     key = (artifacts.c.event_id == artifact.event_id, artifacts.c.n == artifact.n)
     if connection.execute(update(artifacts).where(*key).values(values)).rowcount == 0:

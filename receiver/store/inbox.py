@@ -14,7 +14,8 @@ from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from receiver.model.delivery import Delivery, contradicts
-from receiver.model.event import COMPLETED, FAILED, OPPOSITE
+from receiver.model.event import COMPLETED, FAILED, OPPOSITE, TERMINAL
+from receiver.store.ends import End, settle
 from receiver.store.schema import EventStatus, RunState, events, runs, signing_keys
 
 _EVENT_COLUMNS = (
@@ -65,6 +66,7 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
         new = {at: first for at, first in firsts.items() if known[at].id == first.event_id}
     _insert_runs(connection, [first for first in new.values() if not first.quarantined])
     contradicted = _contradicted(connection, new)
+    settle(connection, _ends(new.values()))
     _note_keys(connection, deliveries)
     receipts = []
     for delivery in deliveries:
@@ -80,20 +82,6 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     return receipts
 
 
-def terminal_event(connection: Connection, source: str, job_id: str) -> Any | None:
-    """The first dispatched event (`id`, `type`) that told of the job's end; None if none has yet.
-
-    One in quarantine does not count: a poll that says the same takes it out.
-    """
-    statement = select(events.c.id, events.c.type).where(
-        events.c.key == job_id,
-        events.c.source == source,
-        events.c.type.in_(list(OPPOSITE)),
-        events.c.status == EventStatus.ACCEPTED,
-    )
-    return connection.execute(statement.order_by(events.c.id).limit(1)).first()
-
-
 def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
     """Take an event out of quarantine and give its handlers their runs; False if it was not in quarantine."""
     statement = (
@@ -106,7 +94,19 @@ def release(connection: Connection, event_id: str, handlers: Iterable[str], now:
     rows = [{"event_id": event_id, "handler": name, "state": RunState.PENDING, "due_at": now} for name in handlers]
     if rows:
         connection.execute(insert(runs), rows)
+    told = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
+    end = End(*connection.execute(told.where(events.c.id == event_id)).one())
+    if end.type in TERMINAL:
+        settle(connection, [end])
     return True
+
+
+def _ends(deliveries: Iterable[Delivery]) -> list[End]:
+    return [
+        End(item.source, item.key, item.type, item.event_id, item.received_at)
+        for item in deliveries
+        if item.type in TERMINAL and not item.quarantined
+    ]
 
 
 def _identity(delivery: Delivery) -> Identity:

@@ -1,93 +1,217 @@
-"""Watched jobs in SQL: claimed like runs, with a lease and a fencing token; a source's pause is everybody's."""
+"""Jobs in SQL: written down before they are submitted, claimed like runs, ended once.
+
+A claim raises the row's `claim`, which is the fencing token: every later write names it, and touches nothing if
+somebody else has claimed the job since. A row with a lease is in somebody's hands: being submitted, or being polled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from receiver.store.schema import JobState, jobs, source_state
+from receiver.errors import ReceiverError
+from receiver.store.ends import End, ended, known_end
+from receiver.store.schema import OPEN_JOBS, JobState, jobs
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A job that nobody else polls until its lease ends.
+    """A job that nobody else submits or polls until its lease ends.
 
     Attributes:
+        id: ours.
+        job_id: the provider's; None while it is being submitted.
         claim: the fencing token.
+        submits: requests begun before this one to submit it that were not refused for sure.
         polls: polls before this one.
         misses: polls in a row, before this one, to which the provider said it does not know the job.
-        watched_at: unix seconds; so is `deadline_at`.
+        created_at: unix seconds; so is `deadline_at`.
+        request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
+        submit_key: the idempotency key to submit it with.
     """
 
+    id: str
     source: str
-    job_id: str
+    job_id: str | None
+    state: JobState
     claim: int
+    submits: int
     polls: int
     misses: int
-    watched_at: float
+    created_at: float
+    deadline_at: float
+    request: Mapping[str, Any] | None = None
+    submit_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that is to be submitted.
+
+    Attributes:
+        request: the speech, as JSON values.
+        submit_key: the idempotency key that the provider is given.
+        client_key: the one that we were given; None if we were given none.
+        now: unix seconds; so is `deadline_at`.
+    """
+
+    id: str
+    source: str
+    request: Mapping[str, Any]
+    submit_key: str
+    client_key: str | None
+    now: float
     deadline_at: float
 
 
-def watch(connection: Connection, source: str, job_id: str, now: float, first_at: float, deadline_at: float) -> bool:
-    """Begin to watch a job; False if it is known already. Times are unix seconds."""
-    known = connection.execute(select(jobs.c.state).where(jobs.c.source == source, jobs.c.job_id == job_id)).first()
-    if known is not None:
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs; what is None does not matter. `before` is one of our ids: only those made before it."""
+
+    source: str | None = None
+    states: Sequence[str] | None = None
+    before: str | None = None
+
+
+class ClientKeyReused(ReceiverError):
+    """The idempotency key that we were given was given with another request before."""
+
+    reason = "idempotency_key_reused"
+
+
+# beginning
+
+
+def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
+    """Write down that a job is to be submitted.
+
+    Returns:
+        Its row, and whether it is new: the same client key with the same request is the same job.
+
+    Raises:
+        ClientKeyReused: the client key came with another request before.
+    """
+    if new.client_key is not None:
+        known = _one(connection, jobs.c.client_key == new.client_key)
+        if known is not None:
+            if known["source"] != new.source or known["request"] != dict(new.request):
+                raise ClientKeyReused(
+                    f"This idempotency key belongs to another request, that of job {known['id']}. Use a new one."
+                )
+            return known, False
     connection.execute(
         insert(jobs).values(
-            source=source,
-            job_id=job_id,
-            state=JobState.WATCHING,
-            watched_at=now,
-            next_poll_at=first_at,
-            deadline_at=deadline_at,
+            id=new.id,
+            source=new.source,
+            state=JobState.SUBMITTING,
+            created_at=new.now,
+            due_at=new.now,
+            deadline_at=new.deadline_at,
+            request=dict(new.request),
+            submit_key=new.submit_key,
+            client_key=new.client_key,
         )
     )
-    return True
+    return _the(connection, new.id), True
 
 
-def claim(connection: Connection, source: str, most: int, now: float, lease_until: float) -> list[JobClaim]:
-    """Claim due jobs of a source that is not paused, the longest due first."""
-    if pause_until(connection, source) > now:
-        return []
-    due = (
-        select(jobs.c.job_id)
-        .where(
-            jobs.c.source == source,
-            jobs.c.state == "watching",
-            jobs.c.next_poll_at <= now,
-            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now),
+def watch(
+    connection: Connection, id: str, source: str, job_id: str, now: float, first_at: float, deadline_at: float
+) -> tuple[Row, bool]:
+    """Begin to watch a job that was submitted elsewhere; one that is watched no longer is watched again.
+
+    Args:
+        id: ours, if the job is new.
+        now: unix seconds; so are the others.
+
+    Returns:
+        Its row, and whether it is watched from now on, and was not before. It may have ended: its event may be here.
+    """
+    known = _one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
+    again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
+    values = {"state": JobState.WATCHING, "due_at": first_at, "deadline_at": deadline_at}
+    if known is None:
+        row = {"id": id, "source": source, "job_id": job_id, "created_at": now}
+        connection.execute(insert(jobs).values(**row, **values))
+    elif again:
+        fresh = {"misses": 0, "ended_at": None, "event_id": None, "error": None, "error_code": None}
+        connection.execute(update(jobs).where(jobs.c.id == known["id"]).values(**values, **fresh))
+        id = known["id"]
+    else:
+        return known, False
+    _end_if_told(connection, id, source, job_id)
+    return _the(connection, id), True
+
+
+# claiming
+
+
+def claim(
+    connection: Connection,
+    source: str,
+    most: int,
+    now: float,
+    lease_until: float,
+    states: Sequence[JobState] = OPEN_JOBS,
+) -> list[JobClaim]:
+    """Claim a source's due jobs: those to be submitted first, then those to be polled, the longest due first."""
+    found: list[Any] = []
+    for state in states:
+        if len(found) < most:
+            free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
+            due = select(jobs).where(
+                jobs.c.source == source, jobs.c.state == str(state), jobs.c.due_at <= now, free
+            )  # fmt: skip
+            due = due.order_by(jobs.c.due_at).limit(most - len(found)).with_for_update(skip_locked=True)
+            found += connection.execute(due).all()
+    if found:
+        taken = update(jobs).where(jobs.c.id.in_([row.id for row in found]))
+        connection.execute(taken.values(claim=jobs.c.claim + 1, lease_until=lease_until))
+    return [
+        JobClaim(
+            id=row.id,
+            source=row.source,
+            job_id=row.job_id,
+            state=JobState(row.state),
+            claim=row.claim + 1,
+            submits=row.submits,
+            polls=row.polls,
+            misses=row.misses,
+            created_at=row.created_at,
+            deadline_at=row.deadline_at,
+            request=row.request,
+            submit_key=row.submit_key,
         )
-        .order_by(jobs.c.next_poll_at)
-        .limit(most)
-    )
-    statement = (
-        update(jobs)
-        .where(jobs.c.source == source, jobs.c.job_id.in_(due.scalar_subquery()))
-        .values(claim=jobs.c.claim + 1, lease_until=lease_until)
-        .returning(
-            jobs.c.source,
-            jobs.c.job_id,
-            jobs.c.claim,
-            jobs.c.polls,
-            jobs.c.misses,
-            jobs.c.watched_at,
-            jobs.c.deadline_at,
-        )
-    )
-    return [JobClaim(*row) for row in connection.execute(statement)]
+        for row in found
+    ]
 
 
-def next_due(connection: Connection, source: str) -> float | None:
-    """When the source's next job can be claimed, unix seconds; None if none is watched."""
-    free_at = case((jobs.c.lease_until > jobs.c.next_poll_at, jobs.c.lease_until), else_=jobs.c.next_poll_at)
-    earliest: float | None = connection.execute(
-        select(func.min(free_at)).where(jobs.c.source == source, jobs.c.state == "watching")
-    ).scalar()
-    return None if earliest is None else max(earliest, pause_until(connection, source))
+def next_due(connection: Connection, source: str, states: Sequence[JobState] = OPEN_JOBS) -> float | None:
+    """When the source's next job in these states can be claimed, unix seconds, pauses apart; None if there is none."""
+    times = [
+        connection.execute(
+            select(func.min(jobs.c.due_at)).where(
+                jobs.c.source == source, jobs.c.state == str(state), jobs.c.lease_until.is_(None)
+            )
+        ).scalar()
+        for state in states
+    ]
+    held = select(func.min(jobs.c.lease_until)).where(jobs.c.source == source, jobs.c.lease_until.is_not(None))
+    times.append(connection.execute(held).scalar())
+    return min((at for at in times if at is not None), default=None)
+
+
+# what became of a claim
+
+
+def give_back(connection: Connection, claimed: JobClaim, at: float) -> bool:
+    """Nothing was asked: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
+    return _write(connection, claimed, {"due_at": at, "lease_until": None})
 
 
 def reschedule(
@@ -95,104 +219,157 @@ def reschedule(
     claimed: JobClaim,
     at: float,
     *,
-    polled: bool,
     misses: int = 0,
     progress: int | None = None,
+    code: str | None = None,
     error: str | None = None,
 ) -> bool:
-    """Poll again at `at` (unix seconds); False if somebody else has claimed the job since.
+    """It was polled and has not ended: poll again at `at`, unix seconds. False as for `give_back`."""
+    asked = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
+    return _write(connection, claimed, {"due_at": at, "lease_until": None, **asked})
+
+
+def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
+    """The request to submit it is about to be made: from its commit on it counts. False as for `give_back`."""
+    return _write(connection, claimed, {"submits": jobs.c.submits + 1})
+
+
+def submit_again(connection: Connection, claimed: JobClaim, at: float, code: str, error: str, *, refused: bool) -> bool:
+    """Submit it again at `at`, unix seconds. False as for `give_back`.
 
     Args:
-        polled: whether the provider was asked; not so where the source was paused before its turn.
+        refused: the provider did not take it on for sure: that request does not count. Else the same idempotency key
+            makes sure that it is one job.
     """
-    values: dict[str, Any] = {"next_poll_at": at, "lease_until": None}
-    if polled:
-        values |= {"polls": jobs.c.polls + 1, "progress": progress, "error": error, "misses": misses}
+    submits = jobs.c.submits - int(refused)
+    values = {"due_at": at, "lease_until": None, "submits": submits, "error_code": code, "error": error}
     return _write(connection, claimed, values)
 
 
-def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polled: bool) -> bool:
-    """The job has ended, as `event_id` says; False if somebody else has claimed it since.
+def submitted(
+    connection: Connection, claimed: JobClaim, job_id: str, now: float, first_at: float, deadline_at: float
+) -> Row | None:
+    """The provider has taken it on under this id: it is watched from now on. None as False for `give_back`.
+
+    A job that is watched under this id already becomes part of this one. One that was submitted for itself stays: two
+    requests then have one job, and the second of them has failed.
+    """
+    if not _held(connection, claimed):
+        return None
+    values: Row = {"submitted_at": now, "lease_until": None, "error_code": None}
+    other = _one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
+    if other is not None and other["request"] is not None:
+        message = f"The provider gave it the id of another job that was submitted here, {other['id']}: {job_id}."
+        values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
+    else:
+        if other is not None:
+            connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
+        values |= {"state": JobState.WATCHING, "job_id": job_id, "due_at": first_at, "error": None}
+        values["deadline_at"] = deadline_at
+    _write(connection, claimed, values)
+    if other is None or other["request"] is None:
+        _end_if_told(connection, claimed.id, claimed.source, job_id)
+    return _the(connection, claimed.id)
+
+
+def refused(connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str) -> bool:
+    """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `give_back`."""
+    values = {"state": state, "ended_at": now, "lease_until": None, "error_code": code, "error": error}
+    return _write(connection, claimed, values)
+
+
+def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int) -> bool:
+    """A watched job has ended, as `event_id` says. False as for `give_back`.
 
     Args:
-        polled: whether the provider was asked; not so where its webhook was first, or at the deadline.
+        polls: how many of the provider's answers it took this time: 1, or 0 at the deadline.
     """
-    return _write(
-        connection,
-        claimed,
-        {
-            "state": state,
-            "polls": jobs.c.polls + int(polled),
-            "lease_until": None,
-            "ended_at": now,
-            "event_id": event_id,
-            "error": None,
-        },
-    )
+    fields = ended(End(claimed.source, claimed.job_id or "", "", event_id, now)) | {"state": state}
+    return _write(connection, claimed, fields | {"polls": jobs.c.polls + polls})
 
 
-def _write(connection: Connection, claimed: JobClaim, values: dict[str, Any]) -> bool:
-    statement = update(jobs).where(
-        jobs.c.source == claimed.source,
-        jobs.c.job_id == claimed.job_id,
-        jobs.c.claim == claimed.claim,
-        jobs.c.state == "watching",
-    )
+def was_told(connection: Connection, claimed: JobClaim) -> bool:
+    """Whether the job that we hold was ended by somebody else's event meanwhile."""
+    row = _one(connection, jobs.c.id == claimed.id)
+    return row is not None and row["claim"] == claimed.claim and row["state"] in (JobState.COMPLETED, JobState.FAILED)
+
+
+def point_to(connection: Connection, id: str, event_id: str) -> None:
+    """The job's end was told by this event, which was there before."""
+    connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
+
+
+def _held(connection: Connection, claimed: JobClaim) -> bool:
+    return _one(connection, *_mine(claimed)) is not None
+
+
+def _mine(claimed: JobClaim) -> tuple[Any, ...]:
+    return jobs.c.id == claimed.id, jobs.c.claim == claimed.claim, jobs.c.state == str(claimed.state)
+
+
+def _write(connection: Connection, claimed: JobClaim, values: Row) -> bool:
+    return bool(connection.execute(update(jobs).where(*_mine(claimed)).values(values)).rowcount == 1)
+
+
+def _end_if_told(connection: Connection, id: str, source: str, job_id: str) -> None:
+    told = known_end(connection, source, job_id)
+    if told is not None:
+        connection.execute(update(jobs).where(jobs.c.id == id).values(**ended(told)))
+
+
+# what a person does
+
+
+def poll_now(connection: Connection, id: str, now: float) -> bool:
+    """Make an open job due; False if it is not open."""
+    statement = update(jobs).where(jobs.c.id == id, jobs.c.state.in_(OPEN_JOBS))
+    return bool(connection.execute(statement.values(due_at=now)).rowcount == 1)
+
+
+def cancel(connection: Connection, id: str, now: float) -> bool:
+    """Watch the job no longer, or do not submit it; False if it is too late for that. It goes on at the provider.
+
+    One that may have reached the provider is not to be had back: what becomes of it must be known first.
+    """
+    waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
+    statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state == "watching", waiting))
+    values = {"state": JobState.CANCELLED, "lease_until": None, "ended_at": now}
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 
 
-def point_to(connection: Connection, source: str, job_id: str, event_id: str) -> None:
-    """The job's end was told by this event, which was there before."""
-    connection.execute(update(jobs).where(jobs.c.source == source, jobs.c.job_id == job_id).values(event_id=event_id))
+def get(connection: Connection, id: str) -> Row | None:
+    """The row of a job of ours by our own id."""
+    return _one(connection, jobs.c.id == id)
 
 
-def poll_now(connection: Connection, source: str, job_id: str, now: float) -> bool:
-    """Make a watched job due; False if it is not being watched."""
-    statement = update(jobs).where(jobs.c.source == source, jobs.c.job_id == job_id, jobs.c.state == "watching")
-    return bool(connection.execute(statement.values(next_poll_at=now)).rowcount == 1)
+def find(connection: Connection, reference: str, source: str | None = None) -> list[Row]:
+    """Jobs by our id or the provider's: several where more than one source has this id."""
+    statement = select(jobs).where(or_(jobs.c.id == reference, jobs.c.job_id == reference))
+    if source is not None:
+        statement = statement.where(jobs.c.source == source)
+    return [dict(row._mapping) for row in connection.execute(statement.order_by(jobs.c.source))]
 
 
-def cancel(connection: Connection, source: str, job_id: str, now: float) -> bool:
-    """Watch the job no longer; False if it was not being watched. It goes on at the provider."""
-    statement = (
-        update(jobs)
-        .where(jobs.c.source == source, jobs.c.job_id == job_id, jobs.c.state == "watching")
-        .values(state=JobState.CANCELLED, lease_until=None, ended_at=now)
-    )
-    return bool(connection.execute(statement).rowcount == 1)
+def list_jobs(connection: Connection, which: JobFilter, limit: int) -> list[Row]:
+    """Jobs, the newest first."""
+    statement = select(jobs)
+    if which.source is not None:
+        statement = statement.where(jobs.c.source == which.source)
+    if which.states is not None:
+        statement = statement.where(jobs.c.state.in_(which.states))
+    if which.before is not None:
+        statement = statement.where(jobs.c.id < which.before)
+    rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
+    return [dict(row._mapping) for row in rows]
 
 
-def pause(connection: Connection, source: str, until: float, reason: str) -> None:
-    """Let nobody poll the source before `until`, unix seconds; a longer pause stays."""
-    found = connection.execute(select(source_state.c.pause_until).where(source_state.c.source == source)).scalar()
-    if found is None:
-        connection.execute(insert(source_state).values(source=source, pause_until=until, reason=reason))
-    elif until > found:
-        statement = update(source_state).where(source_state.c.source == source)
-        connection.execute(statement.values(pause_until=until, reason=reason))
-
-
-def pause_until(connection: Connection, source: str) -> float:
-    """Until when the source is paused, unix seconds; 0 if it is not."""
-    return float(
-        connection.execute(select(source_state.c.pause_until).where(source_state.c.source == source)).scalar() or 0.0
-    )
-
-
-def get(connection: Connection, source: str, job_id: str) -> dict[str, Any] | None:
-    """The job's row."""
-    row = connection.execute(select(jobs).where(jobs.c.source == source, jobs.c.job_id == job_id)).first()
+def _one(connection: Connection, *conditions: Any) -> Row | None:
+    row = connection.execute(select(jobs).where(*conditions)).first()
     return None if row is None else dict(row._mapping)
 
 
-def list_jobs(
-    connection: Connection, source: str | None, states: Sequence[str] | None, limit: int
-) -> list[dict[str, Any]]:
-    """Jobs, the last watched first."""
-    statement = select(jobs)
-    if source is not None:
-        statement = statement.where(jobs.c.source == source)
-    if states is not None:
-        statement = statement.where(jobs.c.state.in_(states))
-    rows = connection.execute(statement.order_by(jobs.c.watched_at.desc()).limit(limit))
-    return [dict(row._mapping) for row in rows]
+def _the(connection: Connection, id: str) -> Row:
+    row = _one(connection, jobs.c.id == id)
+    if row is None:
+        raise LookupError(id)
+    return row

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, Select, delete, exists, func, select
 
 from receiver.model.ids import first_id_at
-from receiver.store.schema import OPEN_STATES, EventStatus, RunState, events, runs
+from receiver.store.schema import OPEN_STATES, EventStatus, JobState, RunState, events, jobs, runs
 
 BATCH = 500
-"""Events removed in one transaction, so that the intake never waits long for the writer."""
+"""Rows removed in one transaction, so that the intake never waits long for the writer."""
 
 
 def count_prunable(connection: Connection, before: float) -> int:
@@ -27,6 +27,22 @@ def prune(connection: Connection, before: float) -> int:
     ids = list(connection.execute(_prunable(before).limit(BATCH)).scalars())
     if ids:
         connection.execute(delete(events).where(events.c.id.in_(ids)))
+    return len(ids)
+
+
+def prune_jobs(connection: Connection, before: float) -> int:
+    """Remove jobs that ended before `before` (unix seconds) and whose event is no longer here.
+
+    One of which nobody knows what became of it stays: a person has to look.
+
+    Returns:
+        How many were removed; at most `BATCH`: call again until it is 0.
+    """
+    told = exists().where(events.c.id == jobs.c.event_id)
+    old = select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.state != JobState.UNKNOWN, ~told).limit(BATCH)
+    ids = list(connection.execute(old).scalars())
+    if ids:
+        connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
     return len(ids)
 
 

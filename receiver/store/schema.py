@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = MetaData(
@@ -58,16 +58,23 @@ class RunState(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """Where a job stands.
 
+    `submitting`: to be asked for, or being asked for. `unknown`: asked for, and nobody can say whether the provider
+    took it on: a person decides.
+    """
+
+    SUBMITTING = "submitting"
     WATCHING = "watching"
     COMPLETED = "completed"
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
 
 OPEN_STATES = (RunState.PENDING, RunState.RUNNING)
+OPEN_JOBS = (JobState.SUBMITTING, JobState.WATCHING)
 
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
@@ -186,32 +193,59 @@ signing_keys = Table(
 jobs = Table(
     "jobs",
     metadata,
+    # Ours: a job has it before the provider gives it one of its own.
+    Column("id", Text, primary_key=True),
     Column("source", Text, nullable=False),
-    Column("job_id", Text, nullable=False),
+    # The provider's id.
+    Column("job_id", Text),
     Column("state", Text, nullable=False),
-    Column("watched_at", Double, nullable=False),
-    Column("next_poll_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # When it is to be submitted or polled next.
+    Column("due_at", Double, nullable=False),
     Column("deadline_at", Double, nullable=False),
     # Raised by each claim and never lowered: the fencing token.
     Column("claim", Integer, nullable=False, server_default=text("0")),
+    Column("lease_until", Double),
+    # What was asked for; NULL for a job that was submitted elsewhere.
+    Column("request", JSON),
+    # The idempotency key that the provider is given.
+    Column("submit_key", Text),
+    # The idempotency key that we were given.
+    Column("client_key", Text),
+    # Requests begun to submit it, those apart that were refused for sure.
+    Column("submits", Integer, nullable=False, server_default=text("0")),
+    Column("submitted_at", Double),
     Column("polls", Integer, nullable=False, server_default=text("0")),
     # Polls in a row to which the provider said that it does not know the job.
     Column("misses", Integer, nullable=False, server_default=text("0")),
-    Column("lease_until", Double),
     Column("progress", Integer),
     Column("ended_at", Double),
     Column("event_id", Text),
+    # Why the last request did not help, or why the job ended badly: a word and a sentence.
+    Column("error_code", Text),
     Column("error", Text),
-    PrimaryKeyConstraint("source", "job_id"),
+    # `job_id` leads, so that the constraint's index also finds the job that an event tells of.
+    UniqueConstraint("job_id", "source"),
+    UniqueConstraint("client_key"),
     CheckConstraint(_one_of("state", JobState), name="state"),
+    CheckConstraint("job_id IS NOT NULL OR (request IS NOT NULL AND submit_key IS NOT NULL)", name="asked"),
+    CheckConstraint("job_id IS NOT NULL OR state IN ('submitting', 'failed', 'cancelled', 'unknown')", name="named"),
 )
-Index("ix_jobs_due", jobs.c.source, jobs.c.next_poll_at, sqlite_where=jobs.c.state == "watching")
+_OPEN = jobs.c.state.in_(["submitting", "watching"])
+Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, sqlite_where=_OPEN)
+Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, sqlite_where=jobs.c.lease_until.is_not(None))
 
 source_state = Table(
     "source_state",
     metadata,
     Column("source", Text, primary_key=True),
-    # Nobody polls the source before this: it told us to wait, or refused us.
+    # Nobody asks the source anything before this: it told us to wait, or refused us.
     Column("pause_until", Double, nullable=False),
     Column("reason", Text, nullable=False),
+    # Nobody polls the source before this: what is left of its rate limit is for submits and audio.
+    Column("poll_pause_until", Double, nullable=False, server_default=text("0")),
+    # When the next request may be made, so that all processes together keep the source's pace.
+    Column("next_request_at", Double, nullable=False, server_default=text("0")),
+    # When it last answered about a job, give or take half a minute.
+    Column("heard_at", Double, nullable=False, server_default=text("0")),
 )

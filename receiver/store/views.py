@@ -1,4 +1,4 @@
-"""Read models for people: lists with filters, and everything about one event. No function here writes."""
+"""Read models for people and programs: lists with filters, and everything about one event. No function here writes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Filter:
         state: for events one of `EVENT_STATES`; for runs a run state.
         after: received at or after, unix seconds.
         before: received before, unix seconds.
+        older_than: an event's id: only those whose id sorts before it.
     """
 
     source: str | None = None
@@ -31,12 +32,15 @@ class Filter:
     after: float | None = None
     before: float | None = None
     event_id: str | None = None
+    older_than: str | None = None
 
 
 def _event_conditions(which: Filter) -> list[Any]:
     conditions: list[Any] = []
     if which.event_id is not None:
         conditions.append(events.c.id == which.event_id)
+    if which.older_than is not None:
+        conditions.append(events.c.id < which.older_than)
     if which.source is not None:
         conditions.append(events.c.source == which.source)
     if which.type is not None:
@@ -78,15 +82,16 @@ def _chosen(statement: Select[Any], which: Filter) -> Select[Any]:
     return statement.where(_where_state(which.state)) if which.state is not None else statement
 
 
+SUMMARY: tuple[Any, ...] = (
+    events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, _STATE,
+    events.c.received_at, events.c.duplicates, events.c.conflict,
+)  # fmt: skip
+"""The columns of an event in a list."""
+
+
 def list_events(connection: Connection, which: Filter, limit: int) -> list[dict[str, Any]]:
     """Newest first."""
-    statement = _chosen(
-        select(
-            events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, _STATE,
-            events.c.received_at, events.c.duplicates, events.c.conflict,
-        ),
-        which,
-    )  # fmt: skip
+    statement = _chosen(select(*SUMMARY), which)
     rows = connection.execute(statement.order_by(events.c.id.desc()).limit(limit))
     return [dict(row._mapping) for row in rows]
 

@@ -51,10 +51,10 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
     again, listed, shown, cancelled = site.together(
         ["jobs", "watch", "--source", SOURCE, job.id],
         ["jobs", "list", "--state", "completed", "--json"],
-        ["jobs", "show", "--source", SOURCE, job.id, "--json"],
+        ["jobs", "show", job.id, "--source", SOURCE, "--json"],
         ["jobs", "cancel", "--source", SOURCE, unwanted.id],
     )
-    assert again.stdout == f"{job.id}: known already\n"
+    assert again.stdout == f"{job.id}: known already, completed\n"
     assert [row["job_id"] for row in json.loads(listed.stdout)] == [job.id]
     found = json.loads(shown.stdout)
     assert (found["state"], found["polls"], found["event_id"]) == ("completed", 1, row["event_id"])
@@ -64,7 +64,7 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
 
     # Put far off, as a long wait does, then asked for by hand.
     with closing(sqlite3.connect(site.store)) as store, store:
-        store.execute("UPDATE jobs SET next_poll_at = next_poll_at + 9999 WHERE job_id = ?", [running.id])
+        store.execute("UPDATE jobs SET due_at = due_at + 9999 WHERE job_id = ?", [running.id])
     provider.finish(running)
     done = site.command("jobs", "poll", "--source", SOURCE, running.id)
     assert (done.returncode, done.stdout) == (0, f"{running.id}: due now\n")
@@ -94,8 +94,8 @@ def test_a_command_that_cannot_do_it_says_so_and_what_to_do(site: Site, provider
     assert "There is no source 'aits'" in unknown.stderr
     assert SOURCE in unknown.stderr
     assert "jobs list" in nothing.stderr
-    assert "is not being watched" in cancel.stderr
-    assert "is not being watched" in poll.stderr
+    assert "No job no-such-job of source aitts is known" in cancel.stderr
+    assert "No job no-such-job of source aitts is known" in poll.stderr
     assert "is no job id" in blank.stderr
     assert "watching" in state.stderr
     server.kill()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from receiver.contract import ProviderContract
 from receiver.providers import PROVIDERS
 from receiver.providers.base import Provider
-from tests.contract.provider_contract import ProviderContract
-from tests.contract.recorded import DOCUMENTS, Recorded, load
 
 
 @pytest.fixture(scope="module", params=sorted(PROVIDERS))
@@ -16,13 +17,8 @@ def provider(request: pytest.FixtureRequest) -> Provider:
 
 
 @pytest.fixture(scope="module")
-def documents(provider: Provider) -> list[Recorded]:
-    return load(DOCUMENTS / provider.name)
-
-
-@pytest.fixture(scope="module")
-def submits(provider: Provider) -> list[Recorded]:
-    return load(DOCUMENTS / provider.name / "submit")
+def folder(provider: Provider) -> Path:
+    return Path(__file__).parent / "documents" / provider.name
 
 
 class TestEveryProvider(ProviderContract):

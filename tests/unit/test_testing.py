@@ -219,6 +219,46 @@ def test_bytes_that_are_no_audio_are_the_tests_own_mistake(data: bytes, tmp_path
             run_handler(describe, completed(), audio=audio)
 
 
+@handler(on=JobCompleted)
+async def count_files(event: JobCompleted, ctx: Context[None]) -> dict[str, Any]:
+    files = await ctx.audio_files()
+    return {
+        "first": files[0] == await ctx.audio(),
+        "n": [file.n for file in files],
+        "seconds": [file.duration for file in files],
+        "apart": len({file.address for file in files}),
+        "same": all([hashlib.sha256(await file.read()).hexdigest() == file.sha256 for file in files]),
+    }
+
+
+def test_several_files_are_given_as_a_list_and_each_is_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "speech.wav"
+    path.write_bytes(wav(seconds=3))
+    result = run_handler(count_files, completed(), audio=[wav(seconds=1), wav(seconds=2), path]).result
+    assert result == {"first": True, "n": [0, 1, 2], "seconds": [1.0, 2.0, 3.0], "apart": 3, "same": True}
+
+
+def test_a_handler_of_several_files_is_given_one_as_well() -> None:
+    result = run_handler(count_files, completed(), audio=wav()).result
+    assert result == {"first": True, "n": [0], "seconds": [1.0], "apart": 1, "same": True}
+
+
+def test_one_file_of_several_that_cannot_be_had_ends_the_attempt_but_not_for_who_asks_for_the_first() -> None:
+    delayed = [wav(), AudioDelayed("wait", after=5), AudioError("it broke"), AudioDelayed("wait longer", after=60)]
+    outcome = run_handler(count_files, completed(), audio=delayed)
+    assert (outcome.state, outcome.retry_after) == ("retry", 60.0)
+    gone = [wav(), AudioError("it broke"), AudioGone("it is gone")]
+    outcome = run_handler(count_files, completed(), audio=gone)
+    assert (outcome.state, str(outcome.error)) == ("dead", "it is gone")
+    assert run_handler(describe, completed(), audio=gone).state == "succeeded"
+
+
+def test_no_file_at_all_is_the_tests_own_mistake() -> None:
+    with pytest.raises(ValueError, match="an empty list"):
+        run_handler(count_files, completed(), audio=[])
+    assert run_handler(count_files, completed()).state == "dead"
+
+
 def test_a_failed_jobs_event_has_no_audio_as_in_the_receiver() -> None:
     @handler(on=Event)
     async def curious(event: Event, ctx: Context[None]) -> None:
@@ -346,6 +386,18 @@ def test_save_audio_says_where_and_what(tmp_path: Path) -> None:
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "duration": 2.0,
     }
+
+
+def test_save_audio_lists_the_files_of_a_job_that_has_several(tmp_path: Path) -> None:
+    paths = [tmp_path / "job-1.wav", tmp_path / "job-1~1.wav"]
+    for seconds, path in enumerate(paths, start=1):
+        path.write_bytes(wav(seconds=seconds))
+    outcome = run_handler(save_audio, completed(), audio=paths)
+    assert outcome.state == "succeeded"
+    assert [(file["address"], file["duration"]) for file in outcome.result["files"]] == [
+        (str(paths[0]), 1.0), (str(paths[1]), 2.0),
+    ]  # fmt: skip
+    assert set(outcome.result["files"][0]) == {"address", "bytes", "sha256", "duration"}
 
 
 def test_save_audio_subscribes_to_completed_jobs_alone() -> None:

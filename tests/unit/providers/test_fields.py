@@ -64,11 +64,13 @@ def test_only_web_addresses_are_taken_each_once() -> None:
     assert web_addresses(A, [B, A, 7, "ftp://c.example"], {"vocals": B, "x": None}, None, 3, "/relative") == [A, B]
 
 
-def test_an_audio_url_is_one_way_to_the_audio_however_many_outputs_there_are() -> None:
-    payload = {"audio_url": A, "audio_urls": [A, B]}
-    [request] = Finevoice().audio_requests("https://x.example", KEY, "j", payload)
-    assert (request.url, request.headers, request.durable) == (A, {}, False)
+def test_each_output_is_a_file_with_one_way_to_get_it() -> None:
+    payload = {"audio_url": B, "audio_urls": [A, B]}
+    [[first], [second]] = Finevoice().audio_requests("https://x.example", KEY, "j", payload)
+    assert (first.url, first.headers, first.durable) == (B, {}, False)
+    assert second.url == A
     assert len(Finevoice().audio_requests("https://x.example", KEY, "j", {"audio_url": [A, B]})) == 1
+    assert Finevoice().audio_requests("https://x.example", KEY, "j", {}) == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account, Invalid, Request, Speech
+from receiver.providers.checking import check_speech
+from receiver.providers.wire import Account, Capabilities, Invalid, Request, Speech
 
 SPEECH = Speech(text="Hello, ü😀", voice="nova")
 
@@ -75,7 +76,13 @@ def test_miragic_is_given_a_form() -> None:
     assert form(request) == {"text": SPEECH.text.encode(), "voice": b"nova"}
 
 
-@given(text=st.text(alphabet='ab-\r\n:;"', min_size=1), voice=st.text(alphabet="ab-\r\n", min_size=1))
+_VISIBLE = str.strip
+
+
+@given(
+    text=st.text(alphabet='ab-\r\n:;"', min_size=1).filter(_VISIBLE),
+    voice=st.text(alphabet="ab-\r\n", min_size=1).filter(_VISIBLE),
+)
 def test_no_text_breaks_out_of_its_form_field(text: str, voice: str) -> None:
     request = submit("miragic", Speech(text=text, voice=voice))
     boundary = request.headers["Content-Type"].partition("boundary=")[2].encode()
@@ -97,9 +104,66 @@ def test_metadata_that_is_not_json_is_refused(metadata: dict[str, Any]) -> None:
 
 
 def test_a_wish_that_the_service_does_not_know_is_refused_in_words() -> None:
-    with pytest.raises(Invalid, match="miragic takes no speed"):
+    with pytest.raises(Invalid, match="miragic takes no speed; beside text and voice it takes: nothing"):
         submit("miragic", Speech(text="t", voice="v", speed=1.5))
+    with pytest.raises(Invalid, match="audixa takes no sample_rate; beside text and voice it takes: speed, model"):
+        submit("audixa", Speech(text="t", voice="v", sample_rate=24000))
     with pytest.raises(Invalid, match="no format 'mp3'; the format cannot be chosen"):
         submit("audixa", Speech(text="t", voice="v", format="mp3"))
     with pytest.raises(Invalid, match="there is: wav, mp3, ogg_opus"):
         submit("aitts", Speech(text="t", voice="v", format="flac"))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"sample_rate": 11025}, "no sample_rate 11025 where no format is named; there is: 8000, 12000, 16000, 22050"),
+        ({"format": "ogg_opus", "sample_rate": 44100}, "with format ogg_opus; there is: 8000, 16000, 24000, 48000"),
+        ({"bitrate_kbps": 128}, "takes no bitrate_kbps where no format is named; it does with format mp3, ogg_opus"),
+        ({"format": "wav", "bitrate_kbps": 128}, "takes no bitrate_kbps with format wav"),
+        ({"format": "mp3", "bitrate_kbps": 31}, "no 31 kbps with format mp3; there is: 32 to 320"),
+        ({"format": "ogg_opus", "bitrate_kbps": 321}, "no 321 kbps with format ogg_opus; there is: 6 to 320"),
+        ({"speed": 0.0}, "speed of 0.0 cannot be spoken; 1.0 is the voice's own"),
+        ({"speed": float("nan")}, "speed of nan"),
+        ({"model": " "}, "model ' ' is not a word"),
+        ({"webhook_url": "http://hooks.example/x"}, "not an absolute https address"),
+        ({"text": " \n"}, "text is empty; there is nothing to say"),
+        ({"voice": ""}, "voice is empty; there is nothing to say it with"),
+        ({"text": "a\0b"}, "text has a NUL character"),
+    ],
+)
+def test_a_speech_that_would_be_refused_is_refused_with_what_there_is(wishes: dict[str, Any], says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        submit("aitts", Speech(**{"text": "t", "voice": "v"} | wishes))
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"sample_rate": 44100}, {"format": "mp3", "bitrate_kbps": 32}, {"format": "mp3", "bitrate_kbps": 320},
+        {"format": "ogg_opus", "sample_rate": 48000, "bitrate_kbps": 6}, {"format": "wav", "sample_rate": 12000},
+        {"speed": 0.25}, {"speed": 2}, {"webhook_url": "https://hooks.example:8443/x?y=z"}, {"model": "anything"},
+    ],
+)  # fmt: skip
+def test_a_speech_that_the_service_takes_is_sent(wishes: dict[str, Any]) -> None:
+    submit("aitts", Speech(**{"text": "t", "voice": "v"} | wishes))
+
+
+def test_the_word_for_a_better_model_is_another_one_in_each_version() -> None:
+    submit("audixa", Speech(text="t", voice="v", model="advance"), "v2")
+    submit("audixa", Speech(text="t", voice="v", model="advanced"), "v3")
+    with pytest.raises(Invalid, match=r"no model 'advanced'; there is: base, advance\."):
+        submit("audixa", Speech(text="t", voice="v", model="advanced"), "v2")
+    with pytest.raises(Invalid, match=r"no model 'advance'; there is: base, advanced\."):
+        submit("audixa", Speech(text="t", voice="v", model="advance"), "v3")
+
+
+def test_where_a_service_says_nothing_of_rates_any_that_could_be_one_is_sent() -> None:
+    able = Capabilities(options=("sample_rate", "bitrate_kbps"))
+    check_speech("mine", Speech(text="t", voice="v", sample_rate=11025, bitrate_kbps=7), able)
+    for wish in ({"sample_rate": 0}, {"bitrate_kbps": -1}):
+        with pytest.raises(Invalid, match="above 0"):
+            check_speech("mine", Speech(text="t", voice="v", **wish), able)
+    only_wav = Capabilities(formats=("wav", "mp3"), options=("sample_rate",), sample_rates={"wav": (8000,)})
+    with pytest.raises(Invalid, match="takes no sample_rate with format mp3; it does with: wav"):
+        check_speech("mine", Speech(text="t", voice="v", format="mp3", sample_rate=8000), only_wav)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from receiver.store import jobs
+from receiver.model.delivery import Delivery
+from receiver.store import inbox, jobs, outstanding, pace
 from receiver.store.database import Database
-from receiver.store.jobs import JobClaim
+from receiver.store.jobs import ClientKeyReused, JobClaim, JobFilter, NewJob, Row
 from receiver.store.schema import JobState
 
 NOW = 1_700_000_000.0
@@ -16,8 +18,20 @@ LEASE = 60.0
 DEADLINE = NOW + 3600
 
 
+SPEECH = {"text": "Hello", "voice": "alloy"}
+
+
+def own(number: int) -> str:
+    return f"job_{number:032x}"
+
+
 def watch(database: Database, *ids: str, source: str = "aitts", at: float = NOW) -> list[bool]:
-    return [database.transact(jobs.watch, source, job, NOW, at, DEADLINE) for job in ids]
+    return [database.transact(jobs.watch, f"{source}-{job}", source, job, NOW, at, DEADLINE)[1] for job in ids]
+
+
+def intend(database: Database, number: int = 1, key: str | None = None, **values: Any) -> tuple[Row, bool]:
+    new = {"source": "aitts", "request": SPEECH, "now": NOW, "deadline_at": DEADLINE, **values}
+    return database.transact(jobs.intend, NewJob(id=own(number), submit_key=f"key-{number}", client_key=key, **new))
 
 
 def claim(database: Database, now: float = NOW, most: int = 10, source: str = "aitts") -> list[JobClaim]:
@@ -25,26 +39,20 @@ def claim(database: Database, now: float = NOW, most: int = 10, source: str = "a
 
 
 def ids(claims: list[JobClaim]) -> list[str]:
-    return sorted(held.job_id for held in claims)
+    return sorted(held.job_id or held.id for held in claims)
 
 
-def job(database: Database, job_id: str = "a") -> dict[str, Any]:
-    found = database.query(jobs.get, "aitts", job_id)
-    assert found is not None
+def job(database: Database, job_id: str = "a") -> Row:
+    [found] = database.query(jobs.find, job_id, "aitts")
     return found
 
 
 def reschedule(database: Database, held: JobClaim, at: float, **values: Any) -> bool:
-    values.setdefault("polled", True)
     return database.transact(lambda connection: jobs.reschedule(connection, held, at, **values))
 
 
-def end(database: Database, held: JobClaim, state: JobState = JobState.COMPLETED, *, polled: bool = True) -> bool:
-    return database.transact(lambda connection: jobs.end(connection, held, state, NOW + 9, "evt_1", polled=polled))
-
-
-def pause(database: Database, until: float, reason: str = "provider_rate_limited", source: str = "aitts") -> None:
-    database.transact(jobs.pause, source, until, reason)
+def end(database: Database, held: JobClaim, state: JobState = JobState.COMPLETED, *, polls: int = 1) -> bool:
+    return database.transact(lambda connection: jobs.end(connection, held, state, NOW + 9, "evt_1", polls=polls))
 
 
 def next_due(database: Database, source: str = "aitts") -> float | None:
@@ -57,7 +65,7 @@ def next_due(database: Database, source: str = "aitts") -> float | None:
 def test_a_watched_job_is_due_as_asked_and_has_its_deadline(database: Database) -> None:
     assert watch(database, "a", at=NOW + 5) == [True]
     row = job(database)
-    assert (row["state"], row["watched_at"], row["next_poll_at"], row["deadline_at"]) == (
+    assert (row["state"], row["created_at"], row["due_at"], row["deadline_at"]) == (
         "watching",
         NOW,
         NOW + 5,
@@ -69,7 +77,8 @@ def test_a_watched_job_is_due_as_asked_and_has_its_deadline(database: Database) 
 def test_a_job_that_is_watched_twice_is_one_and_stays_as_it_was(database: Database) -> None:
     watch(database, "a")
     before = job(database)
-    assert database.transact(jobs.watch, "aitts", "a", NOW + 50, NOW + 60, NOW + 70) is False
+    again = database.transact(jobs.watch, "another", "aitts", "a", NOW + 50, NOW + 60, NOW + 70)
+    assert again == (before, False)
     assert job(database) == before
 
 
@@ -92,7 +101,9 @@ def test_the_same_id_at_two_sources_is_two_jobs(database: Database) -> None:
 
 def test_a_claim_has_what_a_poll_needs(database: Database) -> None:
     watch(database, "a")
-    assert claim(database) == [JobClaim("aitts", "a", 1, 0, 0, NOW, DEADLINE)]
+    assert claim(database) == [
+        JobClaim("aitts-a", "aitts", "a", JobState.WATCHING, 1, 0, 0, 0, NOW, DEADLINE, None, None)
+    ]
 
 
 def test_a_claimed_job_is_nobody_elses_until_its_lease_has_ended(database: Database) -> None:
@@ -126,7 +137,7 @@ def test_a_job_that_is_watched_no_longer_is_not_claimed(database: Database, ende
     if ended == "end":
         end(database, held)
     else:
-        database.transact(jobs.cancel, "aitts", "a", NOW)
+        database.transact(jobs.cancel, "aitts-a", NOW)
     assert claim(database, NOW + 10 * LEASE) == []
     assert next_due(database) is None
 
@@ -150,12 +161,6 @@ def test_a_job_in_somebodys_hands_is_not_due_before_its_lease_ends(database: Dat
     assert next_due(database) == NOW + 4
 
 
-def test_a_paused_source_has_nothing_due_before_the_pause_ends(database: Database) -> None:
-    watch(database, "a")
-    pause(database, NOW + 30)
-    assert next_due(database) == NOW + 30
-
-
 # rescheduling
 
 
@@ -164,7 +169,7 @@ def test_a_poll_of_a_running_job_is_counted_and_gives_the_job_back(database: Dat
     [held] = claim(database)
     assert reschedule(database, held, NOW + 2, progress=40)
     row = job(database)
-    assert (row["polls"], row["progress"], row["next_poll_at"], row["lease_until"]) == (1, 40, NOW + 2, None)
+    assert (row["polls"], row["progress"], row["due_at"], row["lease_until"]) == (1, 40, NOW + 2, None)
     assert [(again.polls, again.claim) for again in claim(database, NOW + 2)] == [(1, 2)]
 
 
@@ -183,10 +188,10 @@ def test_a_job_put_off_without_a_poll_keeps_all_that_is_known_of_it(database: Da
     [held] = claim(database)
     reschedule(database, held, NOW + 2, misses=3, progress=40, error="Why.")
     [held] = claim(database, NOW + 2)
-    assert reschedule(database, held, NOW + 9, polled=False)
+    assert database.transact(jobs.give_back, held, NOW + 9)
     row = job(database)
     assert (row["polls"], row["misses"], row["progress"], row["error"]) == (1, 3, 40, "Why.")
-    assert (row["next_poll_at"], row["lease_until"]) == (NOW + 9, None)
+    assert (row["due_at"], row["lease_until"]) == (NOW + 9, None)
 
 
 def test_whoever_lost_the_job_can_neither_reschedule_nor_end_it(database: Database) -> None:
@@ -224,7 +229,7 @@ def test_a_job_ends_once(database: Database) -> None:
 def test_an_end_that_was_not_asked_for_is_no_poll(database: Database) -> None:
     watch(database, "a")
     [held] = claim(database)
-    assert end(database, held, polled=False)
+    assert end(database, held, polls=0)
     assert job(database)["polls"] == 0
 
 
@@ -232,7 +237,7 @@ def test_an_ended_job_can_be_pointed_to_the_event_that_was_there_before(database
     watch(database, "a", "b")
     for held in claim(database):
         end(database, held)
-    database.transact(jobs.point_to, "aitts", "a", "evt_0")
+    database.transact(jobs.point_to, "aitts-a", "evt_0")
     assert (job(database)["event_id"], job(database, "b")["event_id"]) == ("evt_0", "evt_1")
 
 
@@ -242,7 +247,7 @@ def test_an_ended_job_can_be_pointed_to_the_event_that_was_there_before(database
 def test_a_cancel_while_a_poll_is_on_its_way_wins(database: Database) -> None:
     watch(database, "a")
     [held] = claim(database)
-    assert database.transact(jobs.cancel, "aitts", "a", NOW + 1) is True
+    assert database.transact(jobs.cancel, "aitts-a", NOW + 1) is True
     before = job(database)
     assert (before["state"], before["ended_at"], before["lease_until"]) == ("cancelled", NOW + 1, None)
     assert end(database, held) is False
@@ -252,64 +257,302 @@ def test_a_cancel_while_a_poll_is_on_its_way_wins(database: Database) -> None:
 
 def test_what_is_not_watched_can_be_neither_cancelled_nor_polled(database: Database) -> None:
     watch(database, "a")
-    database.transact(jobs.cancel, "aitts", "a", NOW)
-    for job_id in ("a", "unknown"):
-        assert database.transact(jobs.cancel, "aitts", job_id, NOW) is False
-        assert database.transact(jobs.poll_now, "aitts", job_id, NOW) is False
+    database.transact(jobs.cancel, "aitts-a", NOW)
+    for id_ in ("aitts-a", "unknown"):
+        assert database.transact(jobs.cancel, id_, NOW) is False
+        assert database.transact(jobs.poll_now, id_, NOW) is False
 
 
 def test_a_job_asked_for_now_is_due_now(database: Database) -> None:
     watch(database, "a", at=NOW + 999)
     assert claim(database) == []
-    assert database.transact(jobs.poll_now, "aitts", "a", NOW) is True
+    assert database.transact(jobs.poll_now, "aitts-a", NOW) is True
     assert ids(claim(database)) == ["a"]
 
 
 def test_a_job_asked_for_now_is_still_not_polled_twice_at_one_time(database: Database) -> None:
     watch(database, "a")
     claim(database)
-    database.transact(jobs.poll_now, "aitts", "a", NOW + 1)
+    database.transact(jobs.poll_now, "aitts-a", NOW + 1)
     assert claim(database, NOW + 1) == []
-
-
-# pauses
-
-
-def test_nobody_claims_from_a_paused_source_and_everybody_from_the_others(database: Database) -> None:
-    watch(database, "a")
-    watch(database, "b", source="other")
-    pause(database, NOW + 30)
-    assert claim(database, NOW + 29.9) == []
-    assert ids(claim(database, source="other")) == ["b"]
-    assert ids(claim(database, NOW + 30)) == ["a"]
-
-
-def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Database) -> None:
-    pause(database, NOW + 30, "provider_unauthorized")
-    pause(database, NOW + 10, "provider_rate_limited")
-    assert database.query(jobs.pause_until, "aitts") == NOW + 30
-    pause(database, NOW + 60, "provider_rate_limited")
-    assert database.query(jobs.pause_until, "aitts") == NOW + 60
-    assert database.query(jobs.pause_until, "other") == 0
 
 
 # reading
 
 
-def test_jobs_are_listed_the_last_watched_first_by_source_and_state(database: Database) -> None:
-    for index, (source, job_id) in enumerate([("aitts", "a"), ("other", "b"), ("aitts", "c")]):
-        database.transact(jobs.watch, source, job_id, NOW + index, NOW, DEADLINE)
-    database.transact(jobs.cancel, "aitts", "a", NOW)
+def test_jobs_are_listed_the_newest_first_by_source_and_state(database: Database) -> None:
+    for number, (source, job_id) in enumerate([("aitts", "a"), ("other", "b"), ("aitts", "c")]):
+        database.transact(jobs.watch, own(number), source, job_id, NOW, NOW, DEADLINE)
+    database.transact(jobs.cancel, own(0), NOW)
 
-    def listed(*which: Any) -> list[str]:
-        return [row["job_id"] for row in database.query(jobs.list_jobs, *which)]
+    def listed(limit: int = 50, **which: Any) -> list[str]:
+        return [row["job_id"] for row in database.query(jobs.list_jobs, JobFilter(**which), limit)]
 
-    assert listed(None, None, 50) == ["c", "b", "a"]
-    assert listed(None, None, 2) == ["c", "b"]
-    assert listed("aitts", None, 50) == ["c", "a"]
-    assert listed(None, ["cancelled"], 50) == ["a"]
-    assert listed("other", ["cancelled"], 50) == []
+    assert listed() == ["c", "b", "a"]
+    assert listed(2) == ["c", "b"]
+    assert listed(source="aitts") == ["c", "a"]
+    assert listed(states=["cancelled"]) == ["a"]
+    assert listed(source="other", states=["cancelled"]) == []
+    assert listed(before=own(2)) == ["b", "a"]
 
 
-def test_a_job_that_nobody_watched_is_not_there(database: Database) -> None:
-    assert database.query(jobs.get, "aitts", "a") is None
+def test_a_job_is_found_by_either_id_and_at_every_source_that_has_it(database: Database) -> None:
+    watch(database, "a")
+    watch(database, "a", source="other")
+    intend(database)
+    assert [row["source"] for row in database.query(jobs.find, "a")] == ["aitts", "other"]
+    assert [row["id"] for row in database.query(jobs.find, "a", "other")] == ["other-a"]
+    assert [row["id"] for row in database.query(jobs.find, own(1))] == [own(1)]
+    assert database.query(jobs.find, "b") == []
+    assert database.query(jobs.get, "nobody") is None
+
+
+# watching again
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+def test_a_job_that_is_watched_no_longer_can_be_watched_again(database: Database, how: str) -> None:
+    watch(database, "a")
+    [held] = claim(database)
+    if how == "cancelled":
+        database.transact(jobs.cancel, "aitts-a", NOW)
+    else:
+        end(database, held, JobState.EXPIRED)
+    row, new = database.transact(jobs.watch, "another", "aitts", "a", NOW + 5, NOW + 6, NOW + 7)
+    assert new
+    assert (row["id"], row["state"], row["due_at"], row["deadline_at"]) == ("aitts-a", "watching", NOW + 6, NOW + 7)
+    assert (row["ended_at"], row["event_id"]) == (None, None)
+
+
+# events
+
+
+def test_an_event_ends_the_job_that_it_tells_of_in_the_same_transaction(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    watch(database, "a", "b")
+    watch(database, "a", source="other")
+    told = delivery(job="a", type="job.failed", received_at=NOW + 3)
+    database.transact(inbox.accept, [told, delivery(job="c")])
+    row = job(database)
+    assert (row["state"], row["event_id"], row["ended_at"]) == ("failed", told.event_id, NOW + 3)
+    assert job(database, "b")["state"] == "watching"
+    assert ids(claim(database, source="other")) == ["a"]
+
+
+def test_an_event_in_quarantine_ends_no_job_until_it_is_released(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    watch(database, "a")
+    kept = delivery(job="a", quarantined=True)
+    database.transact(inbox.accept, [kept])
+    assert job(database)["state"] == "watching"
+    assert database.transact(inbox.release, kept.event_id, [], NOW)
+    assert (job(database)["state"], job(database)["event_id"]) == ("completed", kept.event_id)
+
+
+def test_a_job_whose_event_is_here_already_has_ended_when_it_is_watched(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    told = delivery(job="a")
+    database.transact(inbox.accept, [told])
+    assert watch(database, "a") == [True]
+    assert (job(database)["state"], job(database)["event_id"]) == ("completed", told.event_id)
+    assert claim(database, NOW + 999) == []
+
+
+def test_whoever_holds_a_job_learns_that_an_event_has_ended_it(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    watch(database, "a")
+    [held] = claim(database)
+    assert database.query(jobs.was_told, held) is False
+    database.transact(inbox.accept, [delivery(job="a")])
+    assert database.query(jobs.was_told, held) is True
+    assert end(database, held) is False
+
+
+# submitting
+
+
+def submitted(database: Database, held: JobClaim, job_id: str = "a", now: float = NOW + 1) -> Row | None:
+    return database.transact(jobs.submitted, held, job_id, now, now + 5, now + 100)
+
+
+def test_an_intent_is_there_before_anything_is_asked(database: Database) -> None:
+    row, new = intend(database)
+    assert new
+    assert (row["state"], row["job_id"], row["request"], row["submits"]) == ("submitting", None, SPEECH, 0)
+    assert (row["due_at"], row["deadline_at"], row["submit_key"]) == (NOW, DEADLINE, "key-1")
+
+
+def test_one_client_key_is_one_job_and_no_other_request(database: Database) -> None:
+    first, _ = intend(database, 1, "mine")
+    assert intend(database, 2, "mine") == (first, False)
+    with pytest.raises(ClientKeyReused, match=own(1)):
+        intend(database, 3, "mine", request={"text": "Bye", "voice": "alloy"})
+    with pytest.raises(ClientKeyReused):
+        intend(database, 4, "mine", source="other")
+    assert len(database.query(jobs.list_jobs, JobFilter(), 9)) == 1
+
+
+def test_what_is_to_be_submitted_is_claimed_before_what_is_to_be_polled(database: Database) -> None:
+    watch(database, "a", at=NOW - 99)
+    intend(database)
+    assert [(held.id, held.state) for held in claim(database, most=1)] == [(own(1), JobState.SUBMITTING)]
+    assert ids(claim(database)) == ["a"]
+
+
+def test_a_claim_to_submit_has_the_request_and_its_key(database: Database) -> None:
+    intend(database)
+    [held] = claim(database)
+    assert (held.job_id, held.request, held.submit_key, held.submits) == (None, SPEECH, "key-1", 0)
+
+
+def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_sure(database: Database) -> None:
+    intend(database)
+    [held] = claim(database)
+    assert database.transact(jobs.begin_submit, held)
+    assert database.query(jobs.get, own(1))["submits"] == 1
+    database.transact(lambda c: jobs.submit_again(c, held, NOW, "provider_rate_limited", "Wait.", refused=True))
+    [held] = claim(database)
+    assert held.submits == 0
+    database.transact(jobs.begin_submit, held)
+    database.transact(lambda c: jobs.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    [held] = claim(database)
+    assert held.submits == 1
+
+
+def test_a_submitted_job_is_watched_under_the_provider_s_id(database: Database) -> None:
+    intend(database)
+    [held] = claim(database)
+    row = submitted(database, held)
+    assert row == database.query(jobs.get, own(1))
+    assert (row["state"], row["job_id"], row["submitted_at"], row["lease_until"]) == ("watching", "a", NOW + 1, None)
+    assert (row["due_at"], row["deadline_at"]) == (NOW + 6, NOW + 101)
+
+
+def test_a_submitted_job_whose_event_was_quicker_has_ended(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    intend(database)
+    [held] = claim(database)
+    told = delivery(job="a")
+    database.transact(inbox.accept, [told])
+    row = submitted(database, held)
+    assert row is not None
+    assert (row["state"], row["event_id"]) == ("completed", told.event_id)
+
+
+def test_a_submitted_job_takes_over_the_one_that_was_watched_under_its_id(database: Database) -> None:
+    intend(database)
+    [held] = claim(database)
+    watch(database, "a")
+    submitted(database, held)
+    assert [row["id"] for row in database.query(jobs.find, "a")] == [own(1)]
+
+
+def test_two_submits_with_one_id_do_not_become_one_job_in_silence(database: Database) -> None:
+    for number in (1, 2):
+        intend(database, number)
+        [held] = claim(database)
+        submitted(database, held)
+    assert job(database)["id"] == own(1)
+    second = database.query(jobs.get, own(2))
+    assert (second["state"], second["error_code"], second["job_id"]) == ("failed", "same_job", None)
+    assert own(1) in second["error"]
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.UNKNOWN])
+def test_a_submit_that_came_to_nothing_says_why_and_is_not_tried_again(database: Database, state: JobState) -> None:
+    intend(database)
+    [held] = claim(database)
+    assert database.transact(jobs.refused, held, state, NOW + 2, "provider_invalid", "No such voice.")
+    row = database.query(jobs.get, own(1))
+    assert (row["state"], row["error_code"], row["error"], row["ended_at"]) == (
+        state, "provider_invalid", "No such voice.", NOW + 2
+    )  # fmt: skip
+    assert claim(database, NOW + 9999) == []
+
+
+def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> None:
+    intend(database)
+    [lost] = claim(database)
+    [held] = claim(database, NOW + LEASE + 1)
+    before = database.query(jobs.get, own(1))
+    assert database.transact(jobs.begin_submit, lost) is False
+    assert submitted(database, lost) is None
+    assert database.transact(jobs.refused, lost, JobState.FAILED, NOW, "x", "y") is False
+    assert database.query(jobs.get, own(1)) == before
+    assert submitted(database, held) is not None
+
+
+def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -> None:
+    intend(database, 1)
+    intend(database, 2)
+    [held] = claim(database, most=1)
+    assert database.transact(jobs.cancel, own(1), NOW) is False
+    assert database.transact(jobs.cancel, own(2), NOW) is True
+    database.transact(jobs.begin_submit, held)
+    database.transact(lambda c: jobs.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    assert database.transact(jobs.cancel, own(1), NOW) is False
+    assert ids(claim(database)) == [own(1)]
+
+
+# what a source's loop waits for
+
+
+def test_the_next_due_time_is_that_of_the_states_asked_for(database: Database) -> None:
+    watch(database, "a", at=NOW + 7)
+    intend(database)
+    assert next_due(database) == NOW
+    assert database.query(jobs.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
+
+
+def test_a_pace_is_kept_by_turns_that_everybody_takes_from_one_row(database: Database) -> None:
+    assert database.query(pace.of, "aitts") == pace.Pace()
+    assert database.transact(pace.take_turns, "aitts", 3, NOW, 0.5) == [NOW, NOW + 0.5, NOW + 1]
+    assert database.transact(pace.take_turns, "aitts", 1, NOW, 0.5) == [NOW + 1.5]
+    assert database.transact(pace.take_turns, "other", 1, NOW, 0.5) == [NOW]
+    assert database.transact(pace.take_turns, "aitts", 1, NOW + 9, 0.5) == [NOW + 9]
+
+
+@pytest.mark.parametrize(
+    ("taken_until", "gap", "ahead", "turns"),
+    [(0.0, 0.5, 1.0, 3), (1.0, 0.5, 1.0, 1), (1.5, 0.5, 1.0, 0), (99.0, 100.0, 1.0, 0), (0.0, 100.0, 1.0, 1)],
+)
+def test_turns_are_free_as_far_ahead_as_is_asked(taken_until: float, gap: float, ahead: float, turns: int) -> None:
+    assert pace.Pace(next_request_at=NOW + taken_until).free_turns(NOW, gap, ahead) == turns
+
+
+def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Database) -> None:
+    for until, reason, kept in [(30, "unauthorized", 30), (10, "limited", 30), (60, "limited", 60)]:
+        database.transact(pace.pause, "aitts", NOW + until, reason)
+        assert database.query(pace.of, "aitts").pause_until == NOW + kept
+    assert database.query(pace.of, "aitts").reason == "limited"
+    assert database.query(pace.of, "other") == pace.Pace()
+
+
+def test_a_pause_can_be_seen_and_lifted(database: Database) -> None:
+    database.transact(pace.pause, "aitts", NOW + 30, "unauthorized")
+    database.transact(pace.hold_polls, "other", NOW + 30)
+    assert set(database.query(pace.pauses, NOW)) == {"aitts", "other"}
+    assert database.query(pace.pauses, NOW + 30) == {}
+    database.transact(pace.resume, "aitts")
+    assert set(database.query(pace.pauses, NOW)) == {"other"}
+
+
+# what is outstanding
+
+
+def test_open_jobs_are_counted_and_a_silent_source_is_seen(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    watch(database, "a", "b")
+    intend(database)
+    assert database.query(outstanding.counts) == {("aitts", "watching"): 2, ("aitts", "submitting"): 1}
+    assert database.query(outstanding.silent_seconds, ["aitts", "other"], NOW + 60) == {"aitts": 60, "other": 0}
+    database.transact(pace.heard, "aitts", NOW + 40)
+    assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 20}
+    database.transact(inbox.accept, [delivery(job="a", received_at=NOW + 55)])
+    assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 5}

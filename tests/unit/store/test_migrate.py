@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -15,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from receiver.errors import StoreUnavailable
+from receiver.store import jobs, pace
 from receiver.store.database import Database
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
@@ -25,6 +27,17 @@ def empty(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "receiver.db")
     yield database
     database.close()
+
+
+def at_revision(path: Path, revision: str) -> None:
+    """A store as an earlier release wrote it."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def schema_of(path: Path) -> dict[str, str]:
@@ -119,3 +132,23 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
     with pytest.raises(StoreUnavailable, match="runs"):
         migrate(empty)
     assert set(schema_of(empty.path)) == {"runs"}
+
+
+def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty: Database) -> None:
+    at_revision(empty.path, "0002")
+    connection = sqlite3.connect(empty.path)
+    columns = "source, job_id, state, watched_at, next_poll_at, deadline_at, claim, polls, event_id"
+    for number in range(3):
+        values = ("aitts", f"a{number}", "watching", 1_700_000_000.5 + number, 5.0, 6.0, 7, 8, "evt_1")
+        connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    connection.execute("INSERT INTO source_state (source, pause_until, reason) VALUES ('aitts', 9.0, 'why')")
+    connection.commit()
+    connection.close()
+    assert migrate(empty) == ("0002", HEAD)
+    rows = empty.query(jobs.list_jobs, jobs.JobFilter(), 9)
+    assert [row["job_id"] for row in rows] == ["a2", "a1", "a0"]
+    row = rows[-1]
+    assert row["id"].startswith("job_018bcfe569f47")
+    assert (row["created_at"], row["due_at"], row["deadline_at"]) == (1_700_000_000.5, 5.0, 6.0)
+    assert (row["claim"], row["polls"], row["event_id"], row["request"], row["submits"]) == (7, 8, "evt_1", None, 0)
+    assert empty.query(pace.of, "aitts") == pace.Pace(9.0, "why", 0.0, 0.0)

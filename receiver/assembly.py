@@ -1,0 +1,58 @@
+"""Settings become the parts of the jobs' side: sources that can be asked, and the loops that ask them.
+
+Apart from `app` because the command line works with the same parts in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
+from receiver.engine.jobs.source import JobSource
+from receiver.metrics import Metrics
+from receiver.outbound.client import Client
+from receiver.outbound.guard import AddressGuard
+from receiver.settings import Settings, Source, nearest
+from receiver.store.database import Database
+
+
+def job_sources(settings: Settings) -> dict[str, JobSource]:
+    """The sources whose jobs can be asked about: the provider has a way, and we have a key."""
+    return {
+        name: JobSource(name, source.spoken, source.account, source.cadence, source.poll.requests_per_second)
+        for name, source in settings.sources.items()
+        if source.spoken.capabilities.polling and source.api_key is not None
+    }
+
+
+def why_not_askable(settings: Settings, name: str) -> str:
+    """Why a source is not among `job_sources`: one sentence that says what to do."""
+    source = settings.sources.get(name)
+    if source is None:
+        return f"There is no source {name!r}{nearest(name, settings.sources)}."
+    if source.api_key is None:
+        return f"The source {name} has no api_key: it cannot be asked for jobs."
+    return f"The jobs of {name} cannot be asked about: its provider only sends webhooks."
+
+
+def source_loop(
+    settings: Settings,
+    database: Database,
+    source: JobSource,
+    *,
+    handlers_for: Callable[[str], tuple[str, ...]],
+    wake: Callable[[], None],
+    metrics: Metrics,
+    changed: Callable[[str], None],
+) -> SourceLoop:
+    """The loop of one source; arguments as for `SourceLoop`."""
+    about: Source = settings.sources[source.name]
+    return SourceLoop(
+        database,
+        source,
+        Client(AddressGuard(about.allow_private_addresses), max_connections=AT_ONCE),
+        handlers_for=handlers_for,
+        wake=wake,
+        metrics=metrics,
+        changed=changed,
+    )

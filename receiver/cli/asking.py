@@ -1,0 +1,117 @@
+"""Ask a provider by hand: what `voices`, `sources test` and `webhook` share.
+
+Apart from the commands because each of them makes one request under the source's own address guard, and because what
+went wrong on the way must be told alike: what, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import NamedTuple
+
+from receiver.errors import NotFound, ReceiverError
+from receiver.model.redact import Redactor
+from receiver.outbound.api import ask
+from receiver.outbound.client import Client
+from receiver.outbound.guard import AddressGuard
+from receiver.providers.wire import Request, Response
+from receiver.settings import Settings, Source, nearest
+
+_ADVICE = {
+    "dns_failed": "Check base_url, and the name look-up of this machine.",
+    "connect_failed": "Check base_url and the network: is a firewall in between, or a proxy that must be used?",
+    "timeout": "Try again; if it stays so, check the network and base_url.",
+    "interrupted": "Try again; if it stays so, check the network and base_url.",
+    "bad_address": "Check base_url.",
+    "provider_too_long": "Check base_url: does the service itself answer there, or something before it?",
+}
+"""By the error's slug, where its own sentence does not say what to do."""
+_TLS = (
+    "Check that base_url has the name in the service's certificate, and that this machine's clock is right; "
+    "a certificate authority of your own goes into the file that SSL_CERT_FILE names."
+)
+SHORTEST_SECRET = 16
+"""Characters. What is shorter is no token, and may be a word of the sentence that says so."""
+
+
+class AskError(ReceiverError):
+    """A provider could not be asked, or did not answer as it must; the message ends with what to do."""
+
+
+class Trouble(NamedTuple):
+    """What went wrong between us and a source's provider.
+
+    Attributes:
+        source: the source's name.
+        reason: the error's slug.
+        what: a sentence: what happened, and where.
+        advice: what to do; empty where `what` says it.
+    """
+
+    source: str
+    reason: str
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"Source {self.source}: {self.what} {self.advice}".strip()
+
+
+def one_source(settings: Settings, name: str) -> Source:
+    """The configured source of this name.
+
+    Raises:
+        NotFound: there is none; the message names the nearest.
+    """
+    if name not in settings.sources:
+        raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
+    return settings.sources[name]
+
+
+async def ask_once(source: Source, request: Request, ssl_context: ssl.SSLContext | None = None) -> Response:
+    """Send one request to the source's provider, over a connection of its own.
+
+    Args:
+        ssl_context: which certificates are trusted; made anew if not given, which takes a while.
+
+    Raises:
+        Unavailable: no connection, no whole answer in time, or one that is too long.
+        AudioRefused: the source's address guard will not connect there.
+    """
+    client = Client(AddressGuard(source.allow_private_addresses), ssl_context=ssl_context)
+    try:
+        return await ask(client, request)
+    finally:
+        await client.aclose()
+
+
+def answer_to(source: Source, request: Request) -> Response:
+    """`ask_once` for a command that has nothing else to wait for. Errors are the same."""
+    return asyncio.run(ask_once(source, request))
+
+
+def trouble_with(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> Trouble:
+    """The error in words for whoever looks after the source, without any secret of it.
+
+    Args:
+        more_secrets: what else was sent and must not be shown.
+    """
+    cut = Redactor([*secrets_of(source), *(text for text in more_secrets if len(text) >= SHORTEST_SECRET)])
+    advice = _TLS if _broke_in_tls(error) else _ADVICE.get(error.reason, "")
+    what = cut(str(error)).strip()
+    return Trouble(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
+
+
+def secrets_of(source: Source) -> list[str]:
+    """Every secret text of one source."""
+    key = [source.api_key.get_secret_value()] if source.api_key is not None else []
+    return key + [entry.secret.get_secret_value() for entry in source.signing_secrets]
+
+
+def _broke_in_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__  # the connection pool hides the cause
+    return False

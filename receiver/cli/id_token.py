@@ -1,0 +1,65 @@
+"""Where a person's ID token comes from: a file, standard input, or the environment; never the command line.
+
+An argument stands in the process list for every user of the machine, and in the shell's history.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.errors import ReceiverError
+
+VARIABLE = "AITTS_ID_TOKEN"
+"""Without our own prefix: a variable with it sets something in the configuration."""
+LONGEST = 16_384
+"""Characters. An ID token has about a thousand."""
+
+IdTokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--id-token-file",
+        help=f"A file that holds the ID token of the account's owner; - for standard input. Default: ${VARIABLE}.",
+        allow_dash=True,
+    ),
+]
+
+
+class NoToken(ReceiverError):
+    """There is no ID token to be had; the message says how to give one."""
+
+
+def read_id_token(file: Path | None) -> str:
+    """The ID token, without white space around it.
+
+    Raises:
+        NoToken: there is none, or it is none.
+    """
+    if file is None:
+        token, where = os.environ.get(VARIABLE, ""), f"${VARIABLE}"
+        if not token:
+            raise NoToken(
+                "Registering and testing needs the Firebase ID token of the account's owner (an API key does not "
+                f"serve): give --id-token-file FILE, or - for standard input, or set {VARIABLE}."
+            )
+    elif str(file) == "-":
+        where = "standard input"
+        token = getpass.getpass("ID token: ") if sys.stdin.isatty() else sys.stdin.read(LONGEST + 1)
+    else:
+        where = str(file)
+        try:
+            with file.open(encoding="utf-8") as source:
+                token = source.read(LONGEST + 1)
+        except UnicodeDecodeError:
+            raise NoToken(f"{where} is not text, and so holds no ID token.") from None
+        except OSError as error:
+            raise NoToken(f"{where} cannot be read: {error.strerror}.") from None
+    token = token.strip()
+    if not token or len(token) > LONGEST or any(not "!" <= char <= "~" for char in token):
+        raise NoToken(f"What {where} holds is not an ID token: that is one word of letters, digits, dots and dashes.")
+    return token

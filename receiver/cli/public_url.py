@@ -1,0 +1,48 @@
+"""Which webhook addresses a provider takes: checked before it is asked.
+
+Provider's documentation (aitts): public https; localhost, private IP addresses, `.local` and `.internal` are refused.
+Names are not looked up: what the name means here need not be what it means to the provider.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from receiver.errors import ReceiverError
+from receiver.outbound.guard import is_public
+from receiver.providers.base import origin_of
+
+_PRIVATE_ENDINGS = (".localhost", ".local", ".internal")
+
+
+class NotPublic(ReceiverError):
+    """A provider could not, or would not, send deliveries there; the message says why. Nothing was asked."""
+
+
+def check_public(url: str) -> None:
+    """Refuse an address that the provider would refuse.
+
+    Raises:
+        NotPublic: says why, and what to give instead.
+    """
+    origin = origin_of(url) if url.isascii() and url.isprintable() and " " not in url else None
+    why = None
+    if origin is None or "#" in url:
+        why = "is not an absolute https address without credentials or fragment"
+    elif origin[0] != "https":
+        why = "is not https"
+    elif _is_private(origin[1]):
+        why = f"is not public: {origin[1]} cannot be reached from the internet"
+    if why:
+        raise NotPublic(
+            f"--url {url!r} {why}; nothing was asked. Give the address that your TLS proxy answers for this receiver, "
+            "such as https://tts.example.com/webhooks/aitts."
+        )
+
+
+def _is_private(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_PRIVATE_ENDINGS)
+    return not is_public(host)

@@ -1,0 +1,142 @@
+"""A file of signing secrets, one a line, the newest first: written whole or not at all, readable by its owner alone.
+
+A secret that is shown once must have a place before it is shown: so the new file is made, and its room taken, before
+the provider is asked. If it cannot be finished afterwards, the secret goes to a second place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from receiver.errors import ReceiverError
+
+ROOM = 4096
+"""Bytes that a new file has room for beside the secrets that are there."""
+
+
+class NotKept(ReceiverError):
+    """A secret could not be put where it belongs; the message says where it is instead, or that nothing was asked."""
+
+
+class SecretFile:
+    """A file that is ready to be replaced. Made by `reserved`."""
+
+    def __init__(self, path: Path, unfinished: Path, descriptor: int) -> None:
+        self.path = path
+        self._unfinished = unfinished
+        self._descriptor = descriptor
+
+    def secrets(self) -> list[str]:
+        """Those that are in it now, the newest first; none if it is not there."""
+        try:
+            text = self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return []
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def put_first(self, secret: str) -> None:
+        """Put a secret before those that are there; it is on the disk afterwards.
+
+        Raises:
+            NotKept: it is not; the message says where it is instead.
+        """
+        try:
+            if not secret.isprintable() or secret != secret.strip():
+                raise NotKept("it is not one line of text")
+            self._replace([secret, *(old for old in self.secrets() if old != secret)])
+        except (OSError, ValueError, NotKept) as error:
+            told = error.strerror if isinstance(error, OSError) else error
+            kept = keep_aside(secret.encode(errors="surrogatepass") + b"\n", "signing-secret")
+            raise NotKept(
+                f"The new signing secret could not be written to {self.path}: {told}. "
+                + (f"It is in {kept} instead: make it the first line of {self.path}, mode 0600." if kept else LOST)
+            ) from error
+
+    def _replace(self, secrets: Sequence[str]) -> None:
+        data = ("\n".join(secrets) + "\n").encode()
+        _write(self._descriptor, data)
+        self._unfinished.replace(self.path)
+        _sync_folder(self.path.parent)
+
+
+LOST = "It could not be put anywhere else either, and is lost: `tts-receiver webhook rotate` makes another."
+
+
+@contextmanager
+def reserved(path: Path) -> Iterator[SecretFile]:
+    """The file at `path` with a new one beside it that can take its place; nothing of it is left if it does not.
+
+    A link is followed: what it points to is replaced. An owner that the file has already stays its owner.
+
+    Raises:
+        NotKept: the folder cannot be written, or what is there cannot be replaced.
+    """
+    path = Path(os.path.realpath(path))
+    descriptor, unfinished = -1, None
+    try:
+        try:
+            about = path.stat() if path.exists() else None
+            if about is not None and not stat.S_ISREG(about.st_mode):
+                raise NotKept(f"{path} is not a file; nothing was asked.")
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # O_EXCL, mode 0600
+            unfinished = Path(name)
+            if about is not None and (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, about.st_uid, about.st_gid)
+            _write(descriptor, b"\n" * (ROOM + (about.st_size if about else 0)))
+            place = SecretFile(path, unfinished, descriptor)
+            place.secrets()
+        except (OSError, ValueError) as error:
+            told = error.strerror if isinstance(error, OSError) else "what is in it is not text"
+            raise NotKept(
+                f"{path} cannot be written: {told}; nothing was asked. The folder must be there and writable for the "
+                "user that the receiver runs as; say it as that user."
+            ) from error
+        yield place
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
+
+
+def keep_aside(data: bytes, stem: str) -> Path | None:
+    """Put bytes into a new file of mode 0600 in the current folder, else the folder for temporary files.
+
+    Returns:
+        Where they are; None if they could be put into neither.
+    """
+    for folder in (Path.cwd, tempfile.gettempdir):
+        with contextlib.suppress(OSError):
+            at = Path(folder())
+            descriptor, name = tempfile.mkstemp(prefix=f"{stem}-", dir=at)
+            try:
+                _write(descriptor, data)
+            finally:
+                os.close(descriptor)
+            _sync_folder(at)
+            return Path(name)
+    return None
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Make `data` the whole content of the file, on the disk."""
+    os.ftruncate(descriptor, max(len(data), os.fstat(descriptor).st_size))
+    at = 0
+    while at < len(data):
+        at += os.pwrite(descriptor, data[at:], at)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

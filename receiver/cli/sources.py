@@ -1,0 +1,193 @@
+"""`sources list` and `sources test`: what is configured, and whether each provider can be reached with its key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from receiver.app import open_database
+from receiver.cli.asking import one_source
+from receiver.cli.inspect import Uses, key_notes
+from receiver.cli.options import Config, Json
+from receiver.cli.output import cell, console, iso, print_json, print_table, when
+from receiver.cli.trying import Tried, try_source
+from receiver.providers.wire import Capabilities
+from receiver.settings import Settings, Source, load
+from receiver.store import pace, views
+from receiver.store.migrate import revision
+from receiver.store.schema import HEAD
+
+app = typer.Typer(no_args_is_help=True, help="The configured sources.")
+
+_CAN = {
+    "webhooks": "webhooks",
+    "idempotent_submit": "safe submit",
+    "voices": "voices",
+    "history": "history",
+    "streaming": "streaming",
+    "several_outputs": "several files",
+    "registers_webhooks": "registers webhooks",
+}
+"""The capabilities that one word says, in short."""
+
+Pauses = dict[str, pace.Pace]
+
+
+@app.callback()
+def _sources() -> None:
+    """The configured sources."""
+
+
+@app.command("list")
+def list_(config: Config = None, json: Json = False) -> None:
+    """Show the sources: how their jobs' ends are heard of, what they can do, a pause, their signing secrets."""
+    settings = load(config)
+    now = time.time()
+    uses, pauses = _stored(settings, now)
+    rows = [_row(settings, name, uses, pauses, now) for name in settings.sources]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        f"Sources: {len(rows)}",
+        ["name", "provider", "base url", "api key", "webhook path", "polled", "can", "paused", "signing secrets"],
+        [
+            (
+                row["name"],
+                " ".join(filter(None, (row["provider"], row["api_version"]))),
+                row["base_url"],
+                _yes(row["api_key"]),
+                row["webhook_path"],
+                _yes(row["polled"]),
+                ", ".join(_in_short(settings.sources[row["name"]])) or None,
+                _paused(row["pause"]),
+                "; ".join(row["notes"]) or None,
+            )
+            for row in rows
+        ],
+    )
+
+
+@app.command("test")
+def try_sources(
+    names: Annotated[list[str] | None, typer.Argument(help="The sources; all if none is named.")] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Reach each provider with its key: does it work, how long does it take, what is left of the rate limit.
+
+    Costs nothing: it asks for voices, or for a job that cannot be. Exit 1 if any fails.
+    """
+    settings = load(config)
+    chosen = {name: one_source(settings, name) for name in names or settings.sources}
+    tried = asyncio.run(_try_all(chosen))
+    if json:
+        print_json([_plain(one) for one in tried])
+    else:
+        for one in tried:
+            _say(one)
+    if not all(one.ok for one in tried):
+        raise typer.Exit(1)
+
+
+async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
+    trusted = httpx.create_ssl_context()
+    return await asyncio.gather(*(try_source(name, source, trusted) for name, source in chosen.items()))
+
+
+def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
+    """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
+    database = open_database(settings)
+    try:
+        if not database.path.exists() or database.query(revision) != HEAD:
+            return {}, {}
+        return database.query(views.key_uses), database.query(pace.pauses, now)
+    finally:
+        database.close()
+
+
+def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) -> dict[str, Any]:
+    source = settings.sources[name]
+    able = _able(source)
+    return {
+        "name": name,
+        "provider": source.provider,
+        "api_version": source.api_version,
+        "base_url": source.origin,
+        "api_key": source.api_key is not None,
+        "webhook_path": settings.webhook_path(name) if source.scheme else None,
+        "polled": able.polling and source.api_key is not None,
+        "capabilities": {word: getattr(able, word) for word in ("polling", *_CAN, "formats")},
+        "pause": _pause(pauses.get(name), now),
+        "signing_secrets": [
+            iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
+            for key in source.signing_keys()
+        ],
+        "notes": key_notes(name, source, uses, now),
+    }
+
+
+def _able(source: Source) -> Capabilities:
+    return source.spoken.capabilities.of(source.account)
+
+
+def _in_short(source: Source) -> list[str]:
+    able = _able(source)
+    return [short for word, short in _CAN.items() if getattr(able, word)] + list(able.formats)
+
+
+def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:
+    """The pause as JSON values. One of the polls alone leaves what is left of a rate limit to other requests."""
+    if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
+        return None
+    if stored.pause_until > now:
+        return iso({"until": stored.pause_until, "reason": stored.reason, "polls_only": False}, "until")
+    return iso({"until": stored.poll_pause_until, "reason": "rate limit nearly used up", "polls_only": True}, "until")
+
+
+def _paused(pause: dict[str, Any] | None) -> str | None:
+    if pause is None:
+        return None
+    return f"{'polls, ' if pause['polls_only'] else ''}until {pause['until'][:19]}Z ({pause['reason']})"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _plain(one: Tried) -> dict[str, Any]:
+    """The outcome as JSON values."""
+    limit = one.rate_limit
+    return one._asdict() | {"rate_limit": iso(limit._asdict(), "reset_at") if limit is not None else None}
+
+
+def _say(one: Tried) -> None:
+    out = console()
+    version = f" {one.api_version}" if one.api_version else ""
+    mark = "[green]✓[/]" if one.ok else "[bold red]✗[/]"
+    out.print(f"{mark} [bold]{cell(one.name)}[/]: {cell(one.provider)}{cell(version)} at {cell(one.base_url)}")
+    out.print(f"  {cell(one.detail)}")
+    if one.advice:
+        out.print(f"  {cell(one.advice)}")
+    facts = []
+    if one.round_trip_ms is not None:
+        facts.append(f"asked for {one.asked}: {one.round_trip_ms:.0f} ms")
+    if one.rate_limit is not None:
+        facts.append(_limit(one))
+    if facts:
+        out.print(f"  {cell('; '.join(facts))}")
+
+
+def _limit(one: Tried) -> str:
+    limit = one.rate_limit
+    if limit is None:
+        return ""
+    left = "?" if limit.remaining is None else limit.remaining
+    text = f"rate limit: {left} of {'?' if limit.limit is None else limit.limit} left"
+    if limit.reset_at is not None:
+        text += f" until {when(limit.reset_at)}"
+    return text + (f" (bucket {limit.bucket})" if limit.bucket else "")

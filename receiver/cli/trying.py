@@ -1,0 +1,174 @@
+"""One try at a source: the cheapest question that needs the key and costs nothing, and what its answer tells.
+
+Apart from the command that prints it because the answer has to be weighed: a list of voices proves the key; that there
+is no job of an impossible id proves it only if the same question without the key is refused.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from receiver.cli.asking import Trouble, ask_once, trouble_with
+from receiver.errors import MalformedDelivery, ReceiverError
+from receiver.model.rate_limit import RateLimit, read_rate_limit
+from receiver.providers.base import read_json_object
+from receiver.providers.wire import (
+    Account,
+    Capabilities,
+    Request,
+    Response,
+    Unauthorized,
+    UnknownJob,
+    VoiceQuery,
+)
+from receiver.settings import Source
+
+NO_JOB = "00000000-0000-0000-0000-000000000000"
+"""An id that no job has: it is drawn from no clock and by no chance."""
+
+Key = Literal["works", "refused", "none", "unknown"]
+
+
+class Tried(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        asked: `voices` or `a job`; None if nothing can be asked.
+        key: what is known of the API key.
+        round_trip_ms: from the name look-up to the answer's last byte, milliseconds; None if there was no answer.
+        reason: the error's slug; None if all is well.
+        detail: what was found, in a sentence.
+        advice: what to do; empty if there is nothing, or `detail` says it.
+    """
+
+    name: str
+    provider: str
+    base_url: str
+    api_version: str | None
+    asked: str | None
+    ok: bool
+    key: Key
+    round_trip_ms: float | None = None
+    rate_limit: RateLimit | None = None
+    reason: str | None = None
+    detail: str = ""
+    advice: str = ""
+
+
+class _Unproven(ReceiverError):
+    """The answer does not show that the key plays any part."""
+
+    reason = "provider_unreadable"
+
+
+async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> Tried:
+    """Ask the source's provider. Never raises for what the provider or the network does.
+
+    Args:
+        ssl_context: which certificates are trusted; made beforehand, so that it is not in the time that is shown.
+    """
+    trial = _Trial(source, ssl_context)
+    start = Tried(
+        name, source.provider, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
+    )
+    if not trial.able.voices and not trial.able.polling:
+        return start
+    try:
+        found = await trial.run()
+    except Unauthorized as error:
+        if trial.key == "none":
+            return trial.told(start)._replace(detail="Reached. There is no api_key to try: only webhooks are heard of.")
+        return _failed(trial.told(start)._replace(key="refused"), trouble_with(name, source, error))
+    except ReceiverError as error:
+        return _failed(trial.told(start), trouble_with(name, source, error))
+    return trial.told(start)._replace(key="none" if trial.key == "none" else "works", detail=found)
+
+
+_NOTHING = "There is nothing to ask: this source only receives webhooks."
+
+
+def _failed(told: Tried, trouble: Trouble) -> Tried:
+    return told._replace(ok=False, reason=trouble.reason, detail=trouble.what, advice=trouble.advice)
+
+
+class _Trial:
+    """The questions to one source, and what the last answer told beside its body."""
+
+    def __init__(self, source: Source, ssl_context: ssl.SSLContext) -> None:
+        self._source = source
+        self._ssl_context = ssl_context
+        self._account = source.account
+        self.able: Capabilities = source.spoken.capabilities.of(self._account)
+        self.key: Key = "none" if self._account.api_key is None else "unknown"
+        self._asked: str | None = None
+        self._seconds: float | None = None
+        self._limit: RateLimit | None = None
+
+    def told(self, start: Tried) -> Tried:
+        """The outcome with what is known of the last answer."""
+        ms = None if self._seconds is None else round(self._seconds * 1000, 1)
+        return start._replace(asked=self._asked, round_trip_ms=ms, rate_limit=self._limit)
+
+    async def run(self) -> str:
+        """Ask; what was found, in a sentence.
+
+        Raises:
+            ReceiverError: the key does not work, or nothing shows that it does.
+        """
+        if not self.able.voices:
+            return await self._ask_for_no_job()
+        response = await self._ask("voices", self._source.spoken.voices_request(self._account, VoiceQuery()))
+        if response.status in (403, 404) and self.able.polling:
+            # Keys have scopes: one that may ask for jobs is all that we need.
+            return await self._ask_for_no_job() + " It may not list voices."
+        count = len(self._source.spoken.read_voices(self._account, response))
+        return f"{self._works()} It offers {count} voices."
+
+    async def _ask_for_no_job(self) -> str:
+        response = await self._ask("a job", self._no_job(self._account))
+        self._read_no_job(self._account, response)
+        if self._account.api_key is not None:
+            await self._prove()
+        return self._works()
+
+    async def _prove(self) -> None:
+        """The same without a key: only where that is refused has the key been looked at."""
+        keyless = replace(self._account, api_key=None)
+        answer = await ask_once(self._source, self._no_job(keyless), self._ssl_context)
+        try:
+            self._read_no_job(keyless, answer)
+        except Unauthorized:
+            return
+        raise _Unproven(
+            f"{self._source.provider} answers {answer.status} with the key and without it: nothing shows that the key "
+            "is looked at. Is base_url right?"
+        )
+
+    def _no_job(self, account: Account) -> Request:
+        return self._source.spoken.status_request(account, NO_JOB)
+
+    def _read_no_job(self, account: Account, response: Response) -> None:
+        try:
+            self._source.spoken.read_status(account, NO_JOB, response)
+        except UnknownJob:
+            try:
+                read_json_object(response.body)
+            except MalformedDelivery:
+                raise _Unproven(
+                    f"{self._source.provider} answers {response.status} with what is not JSON: that is hardly the "
+                    "service. Is base_url right?"
+                ) from None
+
+    async def _ask(self, what: str, request: Request) -> Response:
+        self._asked = what
+        began = time.perf_counter()
+        response = await ask_once(self._source, request, self._ssl_context)
+        self._seconds = time.perf_counter() - began
+        self._limit = read_rate_limit(response.header, time.time())
+        return response
+
+    def _works(self) -> str:
+        return "The key works." if self._account.api_key is not None else "Reached, without an api_key."

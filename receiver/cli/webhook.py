@@ -1,0 +1,207 @@
+"""`webhook`: tell a provider where to send its deliveries, have it make a new signing secret, have it send a test.
+
+The secret that it shows once goes straight into the file that the configuration reads: never to a terminal, a log or a
+shell's history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from receiver.cli.asking import AskError, answer_to, ask_once, one_source, trouble_with
+from receiver.cli.awaited import load_awaiting, no_place
+from receiver.cli.id_token import IdTokenFile, read_id_token
+from receiver.cli.options import Config, Json
+from receiver.cli.output import print_json
+from receiver.cli.public_url import check_public
+from receiver.cli.secret_file import SecretFile, keep_aside, reserved
+from receiver.errors import AudioRefused, ConfigError, ReceiverError
+from receiver.providers.wire import Invalid, ProviderError, Registered, Request, Response, refused_for_sure
+from receiver.settings import Settings, Source, load
+
+app = typer.Typer(no_args_is_help=True, help="The webhook at a provider: register it, rotate its secret, test it.")
+
+_Name = Annotated[str, typer.Option("--source", help="The configured source.")]
+_Url = Annotated[str, typer.Option("--url", help="The public https address of this source's webhook path.")]
+
+_NOT_TAKEN = (
+    "Is the receiver running, and was it started again after the last rotation? If it refused the test, its log says "
+    "why, as delivery.refused."
+)
+_NEVER_SENT = frozenset({"connect_failed", "dns_failed"})
+"""Slugs of errors after which the provider surely knows nothing of the request."""
+
+
+@app.callback()
+def _webhook() -> None:
+    """The webhook at a provider."""
+
+
+@app.command()
+def register(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
+    """Register the address that deliveries go to. The signing secret goes into the source's signing_secrets_file."""
+    _change(source, url, id_token, config, json, rotate=False)
+
+
+@app.command()
+def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
+    """Have a new signing secret made. It comes first in signing_secrets_file; the old one holds beside it."""
+    _change(source, url, id_token, config, json, rotate=True)
+
+
+@app.command("test")
+def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
+    """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
+    about = one_source(load(config), source)
+    token = read_id_token(id_token)
+    request = about.spoken.test_request(about.account, token)
+    try:
+        test_id = about.spoken.read_test(about.account, answer_to(about, request))
+    except ReceiverError as error:
+        trouble = str(trouble_with(source, about, error, token))
+        raise AskError(f"{trouble} {_NOT_TAKEN}" if isinstance(error, Invalid) else trouble) from error
+    if json:
+        print_json({"source": source, "test_id": test_id})
+        return
+    typer.echo(f"✓ The test {test_id} was delivered and answered 2xx.")
+    typer.echo("  It is an event of its own: `tts-receiver events list --type test` shows it.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A registration: an address to be known to the provider, and perhaps a new secret to be put away.
+
+    Attributes:
+        path: where the secrets are.
+        known: whether the source has a secret already.
+    """
+
+    name: str
+    url: str
+    rotate: bool
+    source: Source
+    path: Path
+    known: bool
+
+    def request(self, token: str) -> Request:
+        """What the provider is asked."""
+        return self.source.spoken.register_request(self.source.account, token, self.url, new_secret=self.rotate)
+
+
+def _change(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
+    at = load_awaiting(config, name)
+    source = at.source
+    if not source.spoken.capabilities.of(source.account).registers_webhooks:
+        raise AskError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
+    if at.path is None:
+        raise no_place(config, name)
+    change = _Change(name, url, rotate, source, at.path, at.known)
+    if not source.allow_private_addresses:
+        check_public(url)
+    token = read_id_token(id_token)
+    try:
+        request = change.request(token)
+        with reserved(change.path) as file:
+            found = asyncio.run(_ask_and_keep(change, request, file))
+    except KeyboardInterrupt:
+        typer.echo(f"Broken off. {_UNKNOWN}", err=True)
+        raise
+    except (ProviderError, AudioRefused) as error:
+        trouble = trouble_with(name, source, error, token)
+        raise AskError(f"{trouble} {_UNKNOWN}" if _may_be_taken(error) else str(trouble)) from error
+    _say(change, found, at.settings, config, json)
+
+
+_UNKNOWN = (
+    "Whether the provider took it is not known, and a secret that it made would be lost: say it again. Until then "
+    "deliveries may be signed with a secret that is not configured here."
+)
+
+
+def _may_be_taken(error: ReceiverError) -> bool:
+    return isinstance(error, ProviderError) and not refused_for_sure(error) and error.reason not in _NEVER_SENT
+
+
+async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> Registered:
+    """The answer, its secret on the disk: put there in the same step, so that Ctrl-C comes to nothing in between."""
+    return _keep(change, file, await ask_once(change.source, request))
+
+
+def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
+    spoken, account = change.source.spoken, change.source.account
+    try:
+        found = spoken.read_register(account, response)
+    except ProviderError as error:
+        if not 200 <= response.status <= 299:
+            raise
+        raise AskError(f"{trouble_with(change.name, change.source, error)} {_kept_whole(response)}") from error
+    if found.secret is not None:
+        file.put_first(found.secret)
+    elif change.rotate:
+        raise AskError(
+            f"Source {change.name}: {spoken.name} took the address, but no signing secret can be found in its answer; "
+            f"{change.path} is as it was. {_kept_whole(response)}"
+        )
+    elif not change.known:
+        raise AskError(
+            f"Source {change.name}: {spoken.name} took the address, but shows no signing secret: it does so once, and "
+            f"has done so. `tts-receiver webhook rotate` has a new one made and puts it into {change.path}."
+        )
+    return found
+
+
+def _kept_whole(response: Response) -> str:
+    """Where the whole answer is now: it may hold a secret under a name that nobody has told us of."""
+    kept = keep_aside(response.body, "webhook-answer")
+    if kept is None:
+        return "Its whole answer could not be kept either."
+    return f"Its whole answer is in {kept}, which only you can read: if there is a secret in it, configure that."
+
+
+def _say(change: _Change, found: Registered, settings: Settings, config: Path | None, json: bool) -> None:
+    """What is so now, as the configuration reads it, and what comes next."""
+    try:
+        keys = [key.id for key in load(config).sources[change.name].signing_keys()]
+        wrong = None
+    except ConfigError as error:
+        keys, wrong = [], error
+    if json:
+        print_json(
+            {
+                "source": change.name,
+                "url": change.url,
+                "new_secret": found.secret is not None,
+                "signing_secrets_file": str(change.path),
+                "signing_secrets": keys,
+            }
+        )
+    else:
+        for line in _lines(change, found, settings, keys):
+            typer.echo(line)
+    if wrong is not None:
+        raise wrong
+
+
+def _lines(change: _Change, found: Registered, settings: Settings, keys: list[str]) -> list[str]:
+    lines = [f"✓ {change.source.provider} sends the deliveries of source {change.name} to {change.url}."]
+    wanted, given = settings.webhook_path(change.name), urlsplit(change.url).path
+    if given != wanted:
+        lines.append(f"  ! This receiver listens at {wanted}: have the proxy pass {given or '/'} on to that.")
+    if found.secret is None:
+        return [*lines, f"  No secret was shown; {', '.join(keys) or 'what is configured'} stays in use."]
+    named = f"; it is called {keys[0]} here" if keys else ""
+    lines.append(f"  The signing secret is in {change.path}, which only you can read{named}.")
+    lines.append("  A receiver reads it at its start: start it now, or start it again if it runs.")
+    if len(keys) > 1:
+        hours = change.source.spoken.retry_window_seconds / 3600
+        lines.append(
+            f"  Still accepted: {', '.join(keys[1:])}; what was signed before may come for {hours:.0f} hours more. "
+            "`tts-receiver sources list` says when an old secret can be retired: take its line out then, and restart."
+        )
+    return [*lines, f"  Next: `tts-receiver webhook test --source {change.name}`."]

@@ -1,0 +1,29 @@
+"""The tests that every provider module must pass, whatever its service: run them over your own, too.
+
+Importing this needs `pytest` and `hypothesis`, which the receiver itself does not: nothing else imports it.
+
+Record documents of the service's API in a folder (`recorded` says how), then
+
+    @pytest.fixture(scope="module")
+    def provider() -> Provider:
+        return Mine()
+
+    @pytest.fixture(scope="module")
+    def folder() -> Path:
+        return Path(__file__).parent / "documents"
+
+    class TestMine(ProviderContract):
+        pass
+"""
+
+from __future__ import annotations
+
+import pytest
+
+for module in ("checks", "files", "lists", "provider", "recorded", "status", "submit", "webhook"):
+    pytest.register_assert_rewrite(f"receiver.contract.{module}")  # so that a failure says what it saw
+
+from receiver.contract.provider import ProviderContract  # noqa: E402
+from receiver.contract.recorded import Recorded, load  # noqa: E402
+
+__all__ = ["ProviderContract", "Recorded", "load"]

@@ -1,0 +1,122 @@
+"""Recorded documents of a provider's API: an answer, where it is documented, and what it means.
+
+One JSON file each: `source` (where the document is from), `api_version` if it belongs to one, `status`, `headers`,
+`body` (or `text`, if it is not JSON), `status_field` if the body's status word is in another field than `status`, and
+`means`. In the folder itself are answers about one job's status:
+
+    {"running": WORD, "progress": PERCENT}
+    {"completed": PAYLOAD}      `files` has the addresses of its audio as well: a list for each file, best first
+    {"failed": PAYLOAD}         `delivery` has the body of the webhook for the same end, where there is one
+    {"error": CLASS, "code": WORD, "retry_after": SECONDS, "says": PART OF THE MESSAGE}
+
+Every answer can mean the last. The other answers are in folders beside them, as far as the service has them:
+
+    submit/     as above, and {"submitted": JOB ID} beside it
+    voices/     {"voices": [{"id", "name", "language", "gender", "model", "details"}]}, with what there is
+    history/    {"history": {JOB ID: one of the above}}
+    register/   {"registered": {"url", "secret"}}
+    test/       {"tested": TEST ID}
+
+`rate_limit` has what the headers say of the account's limit: `limit`, `remaining`, `reset_at` (unix seconds; now is the
+answer's own `Date`), `bucket`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.providers.wire import Response
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded answer."""
+
+    name: str
+    source: str
+    status: int
+    means: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    text: str | None = None
+    delivery: Mapping[str, Any] | None = None
+    files: list[list[str]] | None = None
+    rate_limit: Mapping[str, Any] | None = None
+    api_version: str | None = None
+    status_field: str = "status"
+
+    @property
+    def response(self) -> Response:
+        """The answer as it came over the wire."""
+        return self.with_body(self.body)
+
+    def with_body(self, body: Any) -> Response:
+        """The same answer with another JSON body."""
+        content = self.text if self.text is not None else json.dumps(body)
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        return Response(self.status, headers, content.encode())
+
+
+def load(folder: Path) -> list[Recorded]:
+    """Every document of a folder, by name; none if there is no such folder."""
+    return [Recorded(file.stem, **json.loads(file.read_text("utf-8"))) for file in sorted(folder.glob("*.json"))]
+
+
+class Recordings:
+    """The recorded documents as fixtures, all out of the fixture `folder` that the suite is given."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def recordings(
+        cls,
+        documents: list[Recorded],
+        submits: list[Recorded],
+        voice_lists: list[Recorded],
+        histories: list[Recorded],
+        registrations: list[Recorded],
+        webhook_tests: list[Recorded],
+    ) -> list[Recorded]:
+        """Every recorded answer."""
+        return [*documents, *submits, *voice_lists, *histories, *registrations, *webhook_tests]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def documents(cls, folder: Path) -> list[Recorded]:
+        """Answers about a job's status."""
+        return load(folder)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def submits(cls, folder: Path) -> list[Recorded]:
+        """Answers to a submit."""
+        return load(folder / "submit")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def voice_lists(cls, folder: Path) -> list[Recorded]:
+        """Answers to a question for the voices."""
+        return load(folder / "voices")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def histories(cls, folder: Path) -> list[Recorded]:
+        """Answers to a question for the history."""
+        return load(folder / "history")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def registrations(cls, folder: Path) -> list[Recorded]:
+        """Answers to a registration of the webhook's address."""
+        return load(folder / "register")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def webhook_tests(cls, folder: Path) -> list[Recorded]:
+        """Answers to a request for a test delivery."""
+        return load(folder / "test")

@@ -1,0 +1,141 @@
+"""Where jobs are begun in a running process, and their progress is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.jobs.intents import check_speech, submit_job, watch_job
+from receiver.engine.jobs.source import JobSource
+from receiver.errors import NotFound, ReceiverError
+from receiver.providers.wire import Speech
+from receiver.store import jobs
+from receiver.store.database import Database
+from receiver.store.jobs import Row
+from receiver.store.schema import OPEN_JOBS, JobState
+
+LOOK_SECONDS = 0.5
+"""How often a row that is waited for is looked at: another process may change it."""
+
+
+class NotAskable(ReceiverError):
+    """A source cannot be asked for jobs; the message says why and what to do."""
+
+    reason = "not_askable"
+
+
+class JobDesk:
+    """Begins jobs of all sources.
+
+    Args:
+        sources: those whose jobs can be asked about.
+        look: called with a source's name when there is something to do for its loop.
+        why_not: for any other source: why its jobs cannot be asked about.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sources: Mapping[str, JobSource],
+        look: Callable[[str], None],
+        why_not: Callable[[str], str],
+        *,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._look = look
+        self._why_not = why_not
+        self._clock = clock or SystemClock()
+        self._dice = dice or random.Random()  # noqa: S311 - ids need no secrecy
+        self._waiting: dict[str, list[asyncio.Event]] = {}
+
+    def source(self, name: str) -> JobSource:
+        """A source whose jobs can be asked about.
+
+        Raises:
+            NotAskable: there is none of this name, or it has no API key.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            raise NotAskable(self._why_not(name))
+        return source
+
+    async def submit(self, source: str, speech: Speech, client_key: str | None = None) -> tuple[Row, bool]:
+        """Begin a job: it is durable when this returns, and submitted soon after.
+
+        Returns:
+            Its row, and whether it is new.
+
+        Raises:
+            NotAskable: as `source`.
+            Invalid: the provider does not take this speech.
+            ClientKeyReused: the key came with another speech before.
+        """
+        about = self.source(source)
+        check_speech(about, speech)
+        now = self._clock.now()
+        row, new = await self._database.write(submit_job, about, speech, client_key, now, self._dice)
+        if new:
+            self._look(source)
+        return row, new
+
+    async def watch(self, source: str, job_id: str) -> tuple[Row, bool]:
+        """Watch a job that was submitted elsewhere.
+
+        Returns:
+            Its row, and whether it was not watched before.
+
+        Raises:
+            NotAskable: as `source`.
+            NotWatchable: the id is none.
+        """
+        about = self.source(source)
+        row, new = await self._database.write(watch_job, about, job_id, self._clock.now(), self._dice)
+        if new:
+            self._look(source)
+        return row, new
+
+    async def settled(self, id: str, seconds: float) -> Row:
+        """The job's row as soon as the provider has said yes or no to it, or after `seconds`.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        return await self._until(id, seconds, lambda row: row["state"] != JobState.SUBMITTING)
+
+    async def ended(self, id: str, seconds: float) -> Row:
+        """The job's row as soon as it has ended (`unknown` is an end, too), or after `seconds`.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        return await self._until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
+
+    def changed(self, id: str) -> None:
+        """A job's row has changed in this process: whoever waits for it looks again."""
+        for event in self._waiting.get(id, ()):
+            event.set()
+
+    async def _until(self, id: str, seconds: float, holds: Callable[[dict[str, Any]], bool]) -> Row:
+        event = asyncio.Event()
+        self._waiting.setdefault(id, []).append(event)
+        end = self._clock.now() + seconds
+        try:
+            while True:
+                event.clear()
+                row = await self._database.read(jobs.get, id)
+                if row is None:
+                    raise NotFound(f"There is no job {id}.")
+                left = end - self._clock.now()
+                if holds(row) or left <= 0:
+                    return row
+                await self._clock.wait(event, min(LOOK_SECONDS, left))
+        finally:
+            self._waiting[id].remove(event)
+            if not self._waiting[id]:
+                del self._waiting[id]

@@ -1,0 +1,97 @@
+"""Put a job's end through the inbox and end the job, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic_core
+from sqlalchemy import Connection
+
+from receiver.engine.jobs.source import Surroundings, log
+from receiver.model.delivery import Delivery, Parsed
+from receiver.model.event import FAILED, Origin
+from receiver.model.ids import event_id
+from receiver.store import inbox, jobs
+from receiver.store.inbox import Receipt
+from receiver.store.jobs import JobClaim
+from receiver.store.schema import JobState
+
+
+class Ending:
+    """Ends jobs of one source."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def delivery(self, claim: JobClaim, job_id: str, parsed: Parsed, body: bytes, origin: Origin) -> Delivery:
+        """The end as a delivery, such as a webhook would have brought."""
+        now = self._around.clock.now()
+        return Delivery(
+            event_id=event_id(now, self._around.dice.getrandbits(74)),
+            source=claim.source,
+            type=parsed.type,
+            key=job_id,
+            job_id=job_id,
+            origin=origin.value,
+            payload=pydantic_core.to_json(_with_metadata(parsed.payload, claim.request)).decode(),
+            body=body,
+            headers="[]",
+            key_id=None,
+            skew=None,
+            received_at=now,
+            handlers=self._around.handlers_for(parsed.type),
+        )
+
+    async def end(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:
+        """A watched job has ended.
+
+        Args:
+            body: the provider's answer; empty where nothing was asked.
+            polls: how many answers it took: 1 or 0.
+        """
+        now = self._around.clock.now()
+        delivery = self.delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
+
+        def write(connection: Connection) -> Receipt | None:
+            held = jobs.end(connection, claim, state, now, delivery.event_id, polls=polls)
+            if not held and not jobs.was_told(connection, claim):
+                return None  # somebody else polls it now, or it is watched no longer
+            (receipt,) = inbox.accept(connection, [delivery])
+            if held and receipt.duplicate:
+                jobs.point_to(connection, claim.id, receipt.event_id)
+            return receipt
+
+        receipt = await self._around.database.write(write)
+        if receipt is not None:
+            self.told(claim, delivery, receipt, polls=claim.polls + polls)
+
+    def told(self, claim: JobClaim, delivery: Delivery, receipt: Receipt, *, polls: int) -> None:
+        """After the commit: say it, count it, and wake the handlers."""
+        around = self._around
+        log.info(
+            "job.ended",
+            source=claim.source,
+            event_id=receipt.event_id,
+            job=delivery.job_id,
+            type=delivery.type,
+            polls=polls,
+        )
+        if not receipt.duplicate:
+            around.metrics.events.labels(claim.source, delivery.type, delivery.origin).inc()
+            if delivery.origin == Origin.POLL.value and around.source.able.webhooks:
+                around.metrics.recovered.labels(claim.source).inc()
+        if not receipt.duplicate or receipt.released:
+            around.wake()
+        around.changed(claim.id)
+
+
+def gave_up(job_id: str, code: str, message: str) -> Parsed:
+    """The end of a job of which the provider will not tell one."""
+    return Parsed(FAILED, job_id, {"status": "failed", "error": {"code": code, "message": message}})
+
+
+def _with_metadata(payload: Mapping[str, Any], request: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What was given with the submit comes back with the end, also where the service does not keep it."""
+    given = (request or {}).get("metadata")
+    return payload if not given or payload.get("metadata") else {**payload, "metadata": given}

@@ -1,0 +1,94 @@
+"""Begin jobs: write down that one is to be submitted, or that one is to be watched. Functions of a connection."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.engine.jobs.source import JobSource
+from receiver.errors import ReceiverError
+from receiver.model.ids import new_job_id, new_submit_key
+from receiver.providers.base import usable_word
+from receiver.providers.wire import Speech
+from receiver.store import jobs, pace
+from receiver.store.jobs import NewJob, Row
+
+
+class NotWatchable(ReceiverError):
+    """A job cannot be watched; the message says why and what to do."""
+
+    reason = "not_watchable"
+
+
+def submit_job(
+    connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, dice: random.Random
+) -> tuple[Row, bool]:
+    """Write down that a speech is to be submitted; a loop of this source, in whatever process, does it.
+
+    Args:
+        client_key: the same key with the same speech is the same job; None for a job of its own.
+        now: unix seconds.
+
+    Returns:
+        The job's row, and whether it is new.
+
+    Raises:
+        ClientKeyReused: the key came with another speech before.
+    """
+    new = NewJob(
+        id=new_job_id(now, dice.getrandbits(74)),
+        source=source.name,
+        request=request_of(speech),
+        submit_key=new_submit_key(dice.getrandbits(122)),
+        client_key=client_key,
+        now=now,
+        deadline_at=now + source.cadence.deadline_seconds,
+    )
+    return jobs.intend(connection, new)
+
+
+def check_speech(source: JobSource, speech: Speech) -> None:
+    """Refuse what the provider would refuse, or pass over in silence, before anything is written down or sent.
+
+    Raises:
+        Invalid: says what, and what there is instead.
+    """
+    source.provider.submit_request(source.account, speech, new_submit_key(0))
+
+
+def request_of(speech: Speech) -> dict[str, Any]:
+    """The speech as JSON values, without what is left to the service."""
+    return {name: value for name, value in asdict(speech).items() if value is not None}
+
+
+def watch_job(
+    connection: Connection, source: JobSource, job_id: str, now: float, dice: random.Random
+) -> tuple[Row, bool]:
+    """Watch a job that was submitted elsewhere.
+
+    Named by somebody means "tell me now": it is polled at once; a webhook that may have been lost is not waited for.
+
+    Returns:
+        The job's row, and whether it was not watched before.
+
+    Raises:
+        NotWatchable: the id is none.
+    """
+    if usable_word(job_id) is None:
+        raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
+    deadline_at = now + source.cadence.deadline_seconds
+    return jobs.watch(connection, new_job_id(now, dice.getrandbits(74)), source.name, job_id, now, now, deadline_at)
+
+
+def poll_now(connection: Connection, row: Row, now: float) -> bool:
+    """Make an open job due, and lift its source's pause: whoever asks has mended what was wrong.
+
+    False if it is not open.
+    """
+    if not jobs.poll_now(connection, row["id"], now):
+        return False
+    pace.resume(connection, row["source"])
+    return True

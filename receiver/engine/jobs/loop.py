@@ -1,0 +1,294 @@
+"""Claims one source's due jobs, gives each request its turn, and has it submitted or polled.
+
+One loop a source: each has its own pace, and one that is down does not hold up the others. The pace is in the store:
+all processes together make no more requests than the source allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.jobs.ending import Ending
+from receiver.engine.jobs.polling import Polling
+from receiver.engine.jobs.source import JobSource, Surroundings, log
+from receiver.engine.jobs.submitting import Submitting
+from receiver.errors import StoreUnavailable
+from receiver.metrics import Metrics
+from receiver.outbound.client import Client
+from receiver.providers.wire import HISTORY_PAGE
+from receiver.store import jobs, pace
+from receiver.store.database import Database
+from receiver.store.jobs import JobClaim
+from receiver.store.schema import OPEN_JOBS, JobState
+
+LOOK_SECONDS = 1.0
+"""How often the store is looked at for jobs that another process began."""
+LEASE_SECONDS = 60.0
+AT_ONCE = 64
+"""Jobs in hand at one time, a source: those whose request is on its way, and those that wait for their turn."""
+AHEAD_SECONDS = 1.0
+"""How far ahead turns are given: a pause that another process stores is seen before the next claim."""
+MARGIN = 1.02
+"""Turns are this much further apart than the rate says: requests that are sent apart can arrive together."""
+HISTORY_LEAST = 5
+"""Due jobs from which on the provider's history is asked for instead of each job."""
+HISTORY_PAGES = 5
+"""Pages of the history that are looked at before the rest is polled one by one."""
+SUBMIT_GRACE_SECONDS = 10.0
+"""How long a submit that is on its way is waited for at the end."""
+
+
+class Taken(NamedTuple):
+    """Claims with their turns (unix seconds): each has one, or all of `together` have one."""
+
+    alone: list[tuple[JobClaim, float]]
+    together: list[JobClaim]
+    turn: float
+
+
+class SourceLoop:
+    """Submits and polls one source's jobs until stopped.
+
+    Args:
+        client: makes the requests; its guard is the source's.
+        handlers_for: names of the handlers that subscribe to an event word.
+        wake: called after an event with runs was committed.
+        changed: called with our id of a job whose row has changed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        source: JobSource,
+        client: Client,
+        *,
+        handlers_for: Callable[[str], tuple[str, ...]],
+        wake: Callable[[], None],
+        metrics: Metrics,
+        changed: Callable[[str], None] = lambda _: None,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._client = client
+        self._clock = clock or SystemClock()
+        self._stop = asyncio.Event()
+        self._look = asyncio.Event()
+        around = Surroundings(
+            database=database,
+            source=source,
+            client=client,
+            handlers_for=handlers_for,
+            wake=wake,
+            metrics=metrics,
+            clock=self._clock,
+            dice=dice or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
+            stop=self._stop,
+            changed=changed,
+        )
+        ending = Ending(around)
+        self._polling = Polling(around, ending)
+        self._submitting = Submitting(around, ending)
+        self._metrics = metrics
+        self._gap = MARGIN / source.requests_per_second
+        self._sent_at = float("-inf")
+        self._not_in_history: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._submits: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still turns."""
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    def look(self) -> None:
+        """There may be something to do: look now."""
+        self._look.set()
+
+    async def stop(self) -> None:
+        """End. Polls on their way are abandoned, their leases end by themselves; submits are waited for a little."""
+        self._stop.set()
+        self._look.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)  # what it has claimed it must give back
+        for task in self._tasks - self._submits:
+            task.cancel()
+        if self._submits:
+            await asyncio.wait(self._submits, timeout=SUBMIT_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            self._look.clear()
+            try:
+                seconds = await self._round()
+            except StoreUnavailable as error:
+                log.error("poll.store_unavailable", source=self.name, detail=str(error))
+                seconds = LOOK_SECONDS
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the loop
+                log.exception("poll.broken", source=self.name)
+                seconds = LOOK_SECONDS
+            await self._clock.wait(self._look, seconds)
+
+    async def _round(self) -> float:
+        """Take what is due in hand; seconds until it is worth looking again."""
+        room = AT_ONCE - len(self._tasks)
+        if room <= 0:
+            return LOOK_SECONDS  # a task that ends wakes us
+        now = self._clock.now()
+        taken = await self._database.write(self._take, room, now)
+        for claim, turn in taken.alone:
+            self._begin(self._one(claim, turn), claim)
+        if taken.together:
+            self._begin(self._many(taken.together, taken.turn), None)
+        at = await self._database.read(self._next, now)
+        return LOOK_SECONDS if at is None else min(LOOK_SECONDS, max(0.001, at - self._clock.now()))
+
+    def _take(self, connection: Connection, room: int, now: float) -> Taken:
+        """Claim due jobs and their turns, in one transaction."""
+        state = pace.of(connection, self.name)
+        turns = min(room, state.free_turns(now, self._gap, AHEAD_SECONDS))
+        nothing = Taken([], [], now)
+        if state.pause_until > now or turns == 0:
+            return nothing
+        lease_until = now + LEASE_SECONDS
+        claims = jobs.claim(connection, self.name, turns, now, lease_until, [JobState.SUBMITTING])
+        if state.poll_pause_until <= now and len(claims) < turns:
+            history = self._source.able.history
+            most = HISTORY_PAGE if history else turns - len(claims)
+            watched = jobs.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
+            listed = [claim for claim in watched if claim.id not in self._not_in_history and claim.deadline_at > now]
+            if history and len(listed) >= HISTORY_LEAST:
+                left = {claim.id for claim in listed}
+                claims += [claim for claim in watched if claim.id not in left]
+                return Taken(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
+            claims += watched
+        return Taken(self._with_turns(connection, claims, now), [], now)
+
+    def _with_turns(
+        self, connection: Connection, claims: Sequence[JobClaim], now: float
+    ) -> list[tuple[JobClaim, float]]:
+        """Each claim with its turn; one that asks nothing needs none."""
+        asking = [claim for claim in claims if self._asks(claim, now)]
+        turns = iter(pace.take_turns(connection, self.name, len(asking), now, self._gap))
+        return [(claim, next(turns) if self._asks(claim, now) else now) for claim in claims]
+
+    def _turn(self, connection: Connection, now: float) -> float:
+        return pace.take_turns(connection, self.name, 1, now, self._gap)[0]
+
+    def _asks(self, claim: JobClaim, now: float) -> bool:
+        submitting = claim.state is JobState.SUBMITTING
+        return now < claim.deadline_at and not (submitting and self._submitting.is_lost(claim))
+
+    def _next(self, connection: Connection, now: float) -> float | None:
+        """When there may be something to take, unix seconds."""
+        state = pace.of(connection, self.name)
+        times = []
+        for kind in OPEN_JOBS:
+            due = jobs.next_due(connection, self.name, [kind])
+            if due is not None:
+                times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
+        if not times:
+            return None
+        return max(min(times), state.pause_until, state.next_request_at - AHEAD_SECONDS / 2)
+
+    def _begin(self, work: Coroutine[Any, Any, None], claim: JobClaim | None) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        if claim is not None and claim.state is JobState.SUBMITTING:
+            self._submits.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        full = len(self._tasks) >= AT_ONCE
+        self._tasks.discard(task)
+        self._submits.discard(task)
+        if full or not self._tasks:  # in between, turns ahead are taken twice a second
+            self._look.set()
+
+    async def _one(self, claim: JobClaim, turn: float) -> None:
+        """One job; what goes wrong is its own, and its lease brings it back."""
+        try:
+            await self._handle(claim, turn)
+        except StoreUnavailable as error:
+            log.error("poll.not_stored", source=self.name, job=claim.job_id, detail=str(error))
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the work on every other job
+            log.exception("poll.broken", source=self.name, job=claim.job_id)
+
+    async def _handle(self, claim: JobClaim, turn: float) -> None:
+        step = self._submitting if claim.state is JobState.SUBMITTING else self._polling
+        if claim.deadline_at <= self._clock.now():
+            await step.expire(claim)
+        elif claim.state is JobState.SUBMITTING and self._submitting.is_lost(claim):
+            await self._submitting.lose(claim)
+        elif not await self._wait_for(turn):
+            await self._give_back([claim])
+        elif claim.state is JobState.SUBMITTING:
+            await self._submitting.submit(claim)
+        else:
+            self._not_in_history.discard(claim.id)
+            await self._polling.poll(claim)
+
+    async def _many(self, claims: list[JobClaim], turn: float) -> None:
+        """Many jobs by the provider's history; those that are not in it are polled one by one next time."""
+        try:
+            for page in range(HISTORY_PAGES):
+                if not await self._wait_for(turn):
+                    await self._give_back(claims)
+                    return
+                before = len(claims)
+                claims = await self._polling.look_up(claims, page * HISTORY_PAGE)
+                if not claims or len(claims) == before:  # all found, or a page that did not help
+                    break
+                turn = await self._database.write(self._turn, self._clock.now())
+            self._not_in_history.update(claim.id for claim in claims)
+            await self._give_back(claims)
+        except StoreUnavailable as error:
+            log.error("poll.not_stored", source=self.name, detail=str(error))
+        except Exception:  # noqa: BLE001 - as in `_one`
+            log.exception("poll.broken", source=self.name)
+
+    async def _wait_for(self, turn: float) -> bool:
+        """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""
+        while True:
+            now = self._clock.now()
+            at = max(turn, self._sent_at + self._gap)  # who comes late to his turn must not meet the next
+            if at <= now or self._stop.is_set():
+                break
+            await self._clock.wait(self._stop, at - now)
+        if self._stop.is_set():
+            return False
+        self._sent_at = now
+        state = await self._database.read(pace.of, self.name)
+        return state.pause_until <= self._clock.now()
+
+    async def _give_back(self, claims: Sequence[JobClaim]) -> None:
+        now = self._clock.now()
+
+        def write(connection: Connection) -> None:
+            at = max(now, pace.of(connection, self.name).pause_until)
+            for claim in claims:
+                jobs.give_back(connection, claim, min(at, claim.deadline_at))
+
+        if claims:
+            await self._database.write(write)

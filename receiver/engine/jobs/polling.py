@@ -1,0 +1,117 @@
+"""One poll, or one look into the provider's history for many jobs, and what the answer means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from receiver.engine.jobs.ending import Ending, gave_up
+from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
+from receiver.errors import AudioRefused
+from receiver.model.cadence import next_wait
+from receiver.providers.wire import Ended, ProviderError, Running, Status, UnknownJob
+from receiver.store import jobs, pace
+from receiver.store.ends import state_of
+from receiver.store.jobs import JobClaim
+from receiver.store.schema import JobState
+
+MOST_MISSES = 5
+"""Polls in a row to which a provider may say that it does not know a job."""
+
+NOTE_SECONDS = 30.0
+"""How exactly it is known when the source last answered."""
+
+POLL_TIMEOUT = "POLL_TIMEOUT"
+JOB_UNKNOWN = "JOB_UNKNOWN"
+
+
+class Polling:
+    """Polls jobs of one source, each when it has its turn."""
+
+    def __init__(self, around: Surroundings, ending: Ending) -> None:
+        self._around = around
+        self._ending = ending
+        self._noted_at = float("-inf")
+
+    async def expire(self, claim: JobClaim) -> None:
+        """The job's deadline has passed."""
+        parsed = gave_up(claim.job_id or "", POLL_TIMEOUT, "The job did not end in time.")
+        await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=0)
+
+    async def poll(self, claim: JobClaim) -> None:
+        """Ask for one job's status."""
+        around, job_id = self._around, claim.job_id or ""
+        provider, account = around.source.provider, around.source.account
+        try:
+            response = await around.ask(provider.status_request(account, job_id))
+            status = provider.read_status(account, job_id, response)
+        except (ProviderError, AudioRefused) as error:
+            self._count(error.reason)
+            await self._trouble(claim, error)
+            return
+        await self._said(claim, status, response.body)
+
+    async def look_up(self, claims: Sequence[JobClaim], offset: int) -> list[JobClaim]:
+        """Ask for one page of the history.
+
+        Returns:
+            The claims that it says nothing of; all of them if it cannot be read.
+        """
+        around = self._around
+        provider, account = around.source.provider, around.source.account
+        try:
+            response = await around.ask(provider.history_request(account, offset))
+            found = provider.read_history(account, response)
+        except (ProviderError, AudioRefused) as error:
+            self._count(error.reason)
+            log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
+            pause = pause_for(error, around.clock.now())
+            await around.database.write(pause_source, around.source.name, pause, error.reason)
+            return list(claims)
+        said = [(claim, found[claim.job_id]) for claim in claims if claim.job_id in found]
+        await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
+        return [claim for claim in claims if claim.job_id not in found]
+
+    async def _said(self, claim: JobClaim, status: Status, body: bytes) -> None:
+        self._count("ended" if isinstance(status, Ended) else "running")
+        now = self._around.clock.now()
+        if now - self._noted_at >= NOTE_SECONDS:
+            self._noted_at = now
+            await self._around.database.write(pace.heard, claim.source, now)
+        if isinstance(status, Ended):
+            await self._ending.end(claim, status.parsed, body, state_of(status.parsed.type), polls=1)
+        else:
+            await self._again(claim, status)
+
+    async def _again(self, claim: JobClaim, status: Running) -> None:
+        around, now = self._around, self._around.clock.now()
+        elapsed = now - claim.created_at
+        wait = next_wait(around.source.cadence, claim.polls + 1, elapsed, status.progress, around.dice.random())
+        at = min(now + wait, claim.deadline_at)
+        await around.database.write(lambda connection: jobs.reschedule(connection, claim, at, progress=status.progress))
+        around.changed(claim.id)
+
+    async def _trouble(self, claim: JobClaim, error: ProviderError | AudioRefused) -> None:
+        """What an error means: for the job, and for the whole source."""
+        around, now = self._around, self._around.clock.now()
+        log.warning("poll.failed", source=claim.source, job=claim.job_id, reason=error.reason, detail=str(error))
+        misses = claim.misses + 1 if isinstance(error, UnknownJob) else 0
+        if misses >= MOST_MISSES:
+            parsed = gave_up(claim.job_id or "", JOB_UNKNOWN, "The provider does not know the job, or no longer does.")
+            await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=1)
+            return
+        pause = pause_for(error, now)
+        wait = next_wait(around.source.cadence, claim.polls + 1, 0.0, None, around.dice.random())
+        at = min(max(now + wait, pause or 0.0), claim.deadline_at)
+
+        def write(connection: Connection) -> None:
+            pause_source(connection, claim.source, pause, error.reason)
+            jobs.reschedule(connection, claim, at, misses=misses, code=error.reason, error=str(error))
+
+        await around.database.write(write)
+        around.changed(claim.id)
+
+    def _count(self, outcome: str) -> None:
+        self._around.metrics.polls.labels(self._around.source.name, outcome).inc()

@@ -1,0 +1,116 @@
+"""What submitting and polling share: the source, how to ask it, and what its errors mean for all of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from receiver.engine.clock import Clock
+from receiver.errors import AudioRefused
+from receiver.metrics import Metrics
+from receiver.model.cadence import Cadence
+from receiver.model.rate_limit import read_rate_limit
+from receiver.outbound.api import ask
+from receiver.outbound.client import Client
+from receiver.providers.base import Provider
+from receiver.providers.wire import (
+    Account,
+    Capabilities,
+    ProviderError,
+    RateLimited,
+    Request,
+    Response,
+    Unauthorized,
+)
+from receiver.store import pace
+from receiver.store.database import Database
+
+log = structlog.get_logger("receiver.jobs")
+
+REFUSED_PAUSE_SECONDS = 300.0
+"""How long a source is left alone that refuses our key: a person has to act."""
+LIMIT_PAUSE_SECONDS = 60.0
+"""How long, where it says "too many requests" and not until when."""
+KEPT_SHARE = 5
+"""One in so many requests of a rate limit's window is kept from polls, for submits and audio."""
+LIMIT_USED_UP = "rate_limit_used_up"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSource:
+    """What is to be known of a source to submit and poll its jobs."""
+
+    name: str
+    provider: Provider
+    account: Account
+    cadence: Cadence
+    requests_per_second: float
+
+    @property
+    def able(self) -> Capabilities:
+        """What this account can do."""
+        return self.provider.capabilities.of(self.account)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the parts of one source's loop work with.
+
+    Attributes:
+        client: makes the requests; its guard is the source's.
+        handlers_for: names of the handlers that subscribe to an event word.
+        wake: called after an event with runs was committed.
+        stop: set when the loop is to end.
+        changed: called with our id of a job whose row has changed.
+    """
+
+    database: Database
+    source: JobSource
+    client: Client
+    handlers_for: Callable[[str], tuple[str, ...]]
+    wake: Callable[[], None]
+    metrics: Metrics
+    clock: Clock
+    dice: random.Random
+    stop: asyncio.Event
+    changed: Callable[[str], None]
+
+    async def ask(self, request: Request) -> Response:
+        """Ask the source, and obey what it says of its rate limit.
+
+        Raises:
+            Unavailable: as `outbound.api.ask`.
+            AudioRefused: as `outbound.api.ask`.
+        """
+        response = await ask(self.client, request)
+        now = self.clock.now()
+        limit = read_rate_limit(response.header, now)
+        if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= now:
+            return response
+        until, name = limit.reset_at, self.source.name
+        if limit.remaining == 0:
+            await self.database.write(pace.pause, name, until, LIMIT_USED_UP)
+        elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
+            await self.database.write(pace.hold_polls, name, until)
+        return response
+
+
+def pause_for(error: ProviderError | AudioRefused, now: float) -> float | None:
+    """Until when an error pauses its whole source, unix seconds; None if it is one job's own."""
+    told = error.retry_after if isinstance(error, ProviderError) else None
+    if isinstance(error, Unauthorized | AudioRefused):
+        return now + REFUSED_PAUSE_SECONDS
+    if isinstance(error, RateLimited):
+        return now + (LIMIT_PAUSE_SECONDS if told is None else told)
+    return None if told is None else now + told
+
+
+def pause_source(connection: Connection, source: str, until: float | None, reason: str) -> None:
+    """Store the pause, if there is one."""
+    if until is not None:
+        pace.pause(connection, source, until, reason)

@@ -1,0 +1,196 @@
+"""One submit, and what its answer means: never lost, and never charged twice without a word.
+
+The intent was committed before. Whether a request whose answer we do not have made a job, only an idempotency key can
+tell: where the provider has them, it is asked again with the same one; where not, a person has to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from receiver.engine.jobs.ending import Ending
+from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
+from receiver.errors import AudioRefused, StoreUnavailable
+from receiver.model.delivery import Delivery
+from receiver.model.event import Origin
+from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.providers.wire import (
+    Ended,
+    InProgress,
+    ProviderError,
+    RateLimited,
+    Speech,
+    Submitted,
+    Unauthorized,
+    refused_for_sure,
+)
+from receiver.store import inbox, jobs
+from receiver.store.ends import state_of
+from receiver.store.inbox import Receipt
+from receiver.store.jobs import JobClaim
+from receiver.store.schema import JobState
+
+T = TypeVar("T")
+
+AGAIN = RetryPolicy(attempts=10, base_seconds=4.0, factor=2.0, cap_seconds=300.0)
+"""How often a submit is repeated under one idempotency key while nothing certain comes back."""
+IN_PROGRESS_SECONDS = 2.0
+"""How long to wait for a submit that is on its way, where the provider does not say."""
+NOT_SENT_SECONDS = (2.0, 60.0)
+"""How long to wait, at least and at most, where the request could not even be sent."""
+STORE_TRIES = 20
+STORE_SECONDS = 1.0
+"""How often, and how far apart, an answer is written down again while the store is away."""
+
+NOT_SENT = frozenset({"connect_failed", "dns_failed"})
+"""Reasons of a request that never left."""
+SUBMIT_TIMEOUT = "submit_timeout"
+SUBMIT_LOST = "submit_lost"
+
+
+class Submitting:
+    """Submits jobs of one source, each when it has its turn."""
+
+    def __init__(self, around: Surroundings, ending: Ending) -> None:
+        self._around = around
+        self._ending = ending
+
+    @property
+    def _keyed(self) -> bool:
+        return self._around.source.able.idempotent_submit
+
+    def is_lost(self, claim: JobClaim) -> bool:
+        """Whether a request was begun of which nobody ever said what came, and asking again might charge twice."""
+        return claim.submits > 0 and not self._keyed
+
+    async def lose(self, claim: JobClaim) -> None:
+        """Leave it to a person: see `is_lost`."""
+        await self._unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
+
+    async def expire(self, claim: JobClaim) -> None:
+        """Its deadline has passed."""
+        message = "It could not be submitted in time."
+        if claim.submits:
+            await self._unknown(claim, SUBMIT_TIMEOUT, message)
+        else:
+            await self._refused(claim, JobState.FAILED, SUBMIT_TIMEOUT, message)
+
+    async def submit(self, claim: JobClaim) -> None:
+        """Ask for the job. What happens in here, the row says afterwards."""
+        around = self._around
+        provider, account = around.source.provider, around.source.account
+        try:
+            request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
+            if not await around.database.write(jobs.begin_submit, claim):
+                return  # cancelled, or in somebody else's hands
+            response = await around.ask(request)
+            taken_on = provider.read_submit(account, response)
+        except (ProviderError, AudioRefused) as error:
+            self._count(error.reason)
+            await self._trouble(claim, error)
+            return
+        self._count("submitted")
+        await self._taken_on(claim, taken_on, response.body)
+
+    async def _taken_on(self, claim: JobClaim, answer: Submitted, body: bytes) -> None:
+        around, now = self._around, self._around.clock.now()
+        cadence = around.source.cadence
+        first_at, deadline_at = now + cadence.first_seconds, now + cadence.deadline_seconds
+        watched = replace(claim, state=JobState.WATCHING, job_id=answer.job_id)
+        delivery: Delivery | None = None
+        if isinstance(answer.status, Ended):
+            delivery = self._ending.delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
+
+        def write(connection: Connection) -> tuple[bool, Receipt | None]:
+            row = jobs.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
+            if row is None or row["state"] != JobState.WATCHING or delivery is None:
+                return row is not None, None
+            jobs.end(connection, watched, state_of(delivery.type), now, delivery.event_id, polls=0)
+            (receipt,) = inbox.accept(connection, [delivery])
+            if receipt.duplicate:
+                jobs.point_to(connection, claim.id, receipt.event_id)
+            return True, receipt
+
+        held, receipt = await self._store(write, job=answer.job_id)
+        bound = log.bind(source=claim.source, id=claim.id, job=answer.job_id)
+        if not held:
+            bound.error("submit.lease_lost", hint="somebody else has submitted it meanwhile; see this job's row")
+            return
+        bound.info("job.submitted")
+        around.changed(claim.id)
+        if receipt is not None and delivery is not None:
+            self._ending.told(claim, delivery, receipt, polls=0)
+
+    async def _trouble(self, claim: JobClaim, error: ProviderError | AudioRefused) -> None:
+        """What an error means: for the submit, and for the whole source."""
+        log.warning("submit.failed", source=claim.source, id=claim.id, reason=error.reason, detail=str(error))
+        now, told = self._around.clock.now(), getattr(error, "retry_after", None)
+        code = error.reason
+        if error.reason in NOT_SENT:
+            least, most = NOT_SENT_SECONDS
+            wait = min(most, max(least, (now - claim.created_at) / 2)) * self._spread()
+            await self._again(claim, error, now + wait, refused=True)
+        elif isinstance(error, RateLimited):
+            await self._again(claim, error, pause_for(error, now) or now, refused=True)
+        elif isinstance(error, InProgress):
+            wait = IN_PROGRESS_SECONDS * self._spread() if told is None else told
+            await self._again(claim, error, now + wait, refused=False)
+        elif isinstance(error, AudioRefused) or refused_for_sure(error):
+            # A key that is refused now says nothing of an earlier request under the same idempotency key.
+            lost = isinstance(error, Unauthorized) and claim.submits > 0
+            await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
+        else:
+            pause = wait_seconds(AGAIN, claim.submits + 1, self._around.dice.random(), told=told or 0.0)
+            if pause is None or not self._keyed:
+                await self._unknown(claim, code, str(error))
+            else:
+                await self._again(claim, error, now + pause, refused=False)
+
+    async def _again(self, claim: JobClaim, error: ProviderError | AudioRefused, at: float, *, refused: bool) -> None:
+        pause = pause_for(error, self._around.clock.now())
+        at = min(max(at, pause or 0.0), claim.deadline_at)
+
+        def write(connection: Connection) -> bool:
+            pause_source(connection, claim.source, pause, error.reason)
+            return jobs.submit_again(connection, claim, at, error.reason, str(error), refused=refused)
+
+        await self._store(write)
+        self._around.changed(claim.id)
+
+    async def _unknown(self, claim: JobClaim, code: str, message: str) -> None:
+        name = self._around.source.name
+        advice = (
+            f"Nobody can say whether {name} took it on and charged for it. Look there: if the job is there, "
+            f"`tts-receiver jobs watch --source {name} ID`; if not, submit it again."
+        )
+        await self._refused(claim, JobState.UNKNOWN, code, f"{message} {advice}")
+
+    async def _refused(self, claim: JobClaim, state: JobState, code: str, message: str) -> None:
+        now = self._around.clock.now()
+        await self._store(lambda connection: jobs.refused(connection, claim, state, now, code, message))
+        log.error("job.not_submitted", source=claim.source, id=claim.id, state=state, reason=code, detail=message)
+        self._around.changed(claim.id)
+
+    async def _store(self, write: Callable[[Connection], T], *, job: str | None = None) -> T:
+        """Write down what came of a request that cannot be repeated, also while the store is away for a time.
+
+        Raises:
+            StoreUnavailable: it stayed away; the lease ends by itself.
+        """
+        for _ in range(STORE_TRIES):
+            try:
+                return await self._around.database.write(write)
+            except StoreUnavailable as error:
+                log.error("submit.not_stored", source=self._around.source.name, job=job, detail=str(error))
+                await self._around.clock.wait(self._around.stop, STORE_SECONDS)
+        return await self._around.database.write(write)
+
+    def _spread(self) -> float:
+        return 0.8 + 0.4 * self._around.dice.random()
+
+    def _count(self, outcome: str) -> None:
+        self._around.metrics.submits.labels(self._around.source.name, outcome).inc()

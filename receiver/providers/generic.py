@@ -1,0 +1,290 @@
+"""Any other service, from configuration alone: how its words are spelled and where in its JSON they stand.
+
+A source of this provider has an instance of its own, made from its table. It does not submit: what a service wants to
+be told differs too much to be said in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.errors import MalformedDelivery
+from receiver.model.delivery import Headers, Parsed
+from receiver.model.event import COMPLETED, FAILED, TEST
+from receiver.providers.answers import Asked, open_answer, still_running
+from receiver.providers.asking import get, segment
+from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
+from receiver.providers.defaults import ProviderDefaults
+from receiver.providers.fields import Trouble, read_error, status_word, trouble_of, views, web_addresses
+from receiver.providers.places import Place, fill, first, with_lists
+from receiver.providers.wire import Account, Capabilities, Ended, Invalid, Request, Response, Speech, Status, Submitted
+
+JOB_ID = "{job_id}"
+"""What stands for the job id in a status address."""
+RETRY_SECONDS = 72 * 3600.0
+"""How long after its first attempt a delivery may come again: the longest that is usual, for we do not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the configuration says of a service. A place that is not given is empty.
+
+    Attributes:
+        scheme: the signature scheme's name; None for a service that sends no webhooks.
+        signed_headers: lower-case names of the headers that the scheme reads, and makes.
+        event_header: an unsigned header with the event word.
+        delivery_id_header: a header with the delivery's id.
+        event: where the event word is, and so on; of several places the first that says something counts.
+        completed_words: event and status words that mean `job.completed`, in lower case.
+        failed_words: likewise for `job.failed`; they count for more.
+        status_path: the address that a job is asked for by, below the base address, with `{job_id}` in it; None for a
+            service that cannot be asked.
+        auth_header: the header that the API key goes in, after `auth_prefix`.
+        min_poll_seconds: the service's limit between two polls of one job.
+        audio_needs_key: whether audio at the service's own origin is fetched with the API key.
+    """
+
+    scheme: str | None = None
+    signed_headers: tuple[str, ...] = ()
+    event_header: str | None = None
+    delivery_id_header: str | None = None
+    event: tuple[Place, ...] = ()
+    job_id: tuple[Place, ...] = ()
+    status: tuple[Place, ...] = ()
+    audio_url: tuple[Place, ...] = ()
+    error_code: tuple[Place, ...] = ()
+    error_message: tuple[Place, ...] = ()
+    metadata: tuple[Place, ...] = ()
+    progress: tuple[Place, ...] = ()
+    completed_words: tuple[str, ...] = ()
+    failed_words: tuple[str, ...] = ()
+    status_path: str | None = None
+    auth_header: str = "Authorization"
+    auth_prefix: str = "Bearer "
+    min_poll_seconds: float = 1.0
+    audio_needs_key: bool = False
+
+
+def status_path(template: str, base_url: str) -> str:
+    """The part of a status address below the base address.
+
+    Args:
+        template: a path with `{job_id}` in it, or a whole address that begins with the base address.
+
+    Raises:
+        ValueError: it leaves the base address, or names no job; in words for a person.
+    """
+    base = base_url.rstrip("/")
+    path = template.removeprefix(base) if base and template.startswith(f"{base}/") else template
+    if path.count(JOB_ID) != 1:
+        raise ValueError(f"must have {JOB_ID} in it once, as in /v1/jobs/{JOB_ID}")
+    bare = path.replace(JOB_ID, "id")
+    if not bare.startswith("/") or bare.startswith("//"):
+        raise ValueError("must be a path below base_url that begins with one slash: the API key goes nowhere else")
+    if not bare.isascii() or not bare.isprintable() or any(char in bare for char in ' \\#{}<>"'):
+        raise ValueError("must be an address's path in ASCII, quoted, without # and with no other braces")
+    if any(part in (".", "..") for part in bare.partition("?")[0].split("/")):
+        raise ValueError("must not lead back with . or ..")
+    return path
+
+
+class Generic(ProviderDefaults):
+    """The provider named `generic`, as one source's table describes it.
+
+    Args:
+        base_url: the service's address; empty for one that is neither asked nor fetched from with a key.
+    """
+
+    def __init__(self, shape: Shape, base_url: str = "") -> None:
+        self.name = "generic"
+        self.shape = shape
+        self.base_url = base_url
+        self.scheme = shape.scheme
+        self.retry_window_seconds = RETRY_SECONDS if shape.scheme else 0.0
+        names = (shape.event_header, shape.delivery_id_header)
+        self.kept_headers = tuple(name.lower() for name in names if name)
+        self.capabilities = Capabilities(
+            webhooks=shape.scheme is not None,
+            polling=shape.status_path is not None,
+            submit=False,
+            several_outputs=True,
+            min_poll_seconds=shape.min_poll_seconds,
+        )
+
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        """Refuse.
+
+        Raises:
+            Invalid: always.
+        """
+        raise _no_submit()
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        """Refuse: there was no submit that this could be the answer to.
+
+        Raises:
+            ProviderError: always.
+        """
+        open_answer(Asked(self.name, account), response)
+        raise _no_submit()
+
+    def status_request(self, account: Account, job_id: str) -> Request:
+        """`GET` of the configured address.
+
+        Raises:
+            Invalid: none is configured.
+        """
+        if self.shape.status_path is None:
+            raise Invalid("This source has no status_url: its jobs cannot be asked about.")
+        quoted = segment(job_id)
+        if not quoted.strip("."):
+            quoted = quoted.replace(".", "%2E")  # a client would take the segment .. for the one above
+        return get(account, self.shape.status_path.replace(JOB_ID, quoted), self._credentials(account.api_key))
+
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        """Read the answer by the status word alone; one that is in neither list means still running."""
+        asked = Asked(self.name, account, job_id)
+        document = open_answer(asked, response)
+        value = first(document, self.shape.status)
+        word = status_word(value)
+        type_ = self._meaning(word)
+        if type_ is not None:
+            return Ended(Parsed(type_, job_id, self._payload(type_, document)))
+        return still_running(asked, response, document, value, progress=first(document, self.shape.progress))
+
+    def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
+        """Read a delivery by the configured places.
+
+        The signed body's words count: its event word and its status. The unsigned event header counts only where the
+        body has no event word, and ends a job only where it has no status either. Without any event word the status is
+        the event's word.
+
+        A status that means an end, beside another event word and without a job id, means none.
+
+        Raises:
+            MalformedDelivery: not a JSON object, no usable word, or a terminal event without a usable job id.
+        """
+        document = read_json_object(body)
+        shape = self.shape
+        value = first(document, shape.event)
+        word, status = usable_word(value), status_word(first(document, shape.status))
+        told = header_word(headers, shape.event_header.lower().encode()) if shape.event_header else None
+        type_ = self._meaning(word and word.lower(), status)
+        if value is None and type_ is None and told is not None:
+            meant = self._meaning(told.lower())
+            if meant is None or status is None:
+                word, type_ = told, meant
+        notes = ["event_header_mismatch"] if told is not None and self._differs(told, word, type_) else []
+        if type_ is None and value is None:
+            word = word or status
+        if type_ is None and word is None:
+            raise MalformedDelivery("The delivery has neither an event word nor a status.", reason="no_event")
+        job_id = usable_word(first(document, shape.job_id))
+        if job_id is None and word is not None and self._meaning(word.lower()) is None:
+            type_ = None  # an event of another kind, whose status is not a job's
+        if type_ is None:
+            if word != TEST:
+                notes.append("unknown_event")
+            return Parsed(str(word), job_id, document, tuple(notes))
+        if job_id is None:
+            raise MalformedDelivery(f"{type_} without a usable job id.", reason="no_job_id")
+        return Parsed(type_, job_id, self._payload(type_, document), tuple(notes))
+
+    def delivery_id(self, headers: Headers) -> str | None:
+        """The configured header. It identifies only events that have no job."""
+        name = self.shape.delivery_id_header
+        return header_word(headers, name.lower().encode()) if name else None
+
+    def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
+        """The configured headers, but for those that the signature brings."""
+        if self.scheme is None:
+            raise _no_delivery()
+        named = ((self.shape.event_header, self._spelled(event)), (self.shape.delivery_id_header, delivery_id))
+        return [(name, value) for name, value in named if name and name.lower() not in self.shape.signed_headers]
+
+    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
+        """A body with the configured places filled, and nothing else in it."""
+        if self.scheme is None:
+            raise _no_delivery()
+        shape, word = self.shape, self._spelled(event)
+        values: list[tuple[tuple[Place, ...], Any]] = [(shape.event, word), (shape.job_id, job_id)]
+        if event in (COMPLETED, FAILED) or not shape.event:
+            values.append((shape.status, word))
+        if event == FAILED:
+            values += [(shape.error_code, "GENERATION_FAILED"), (shape.error_message, "sent by hand")]
+        body: dict[str, Any] = {}
+        for places, value in values:
+            if places:
+                fill(body, places[0], value)
+        return {name: with_lists(value) for name, value in body.items()}
+
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[list[AudioRequest]]:
+        """Each file's address: with the key only where it needs one and is at the service's own origin."""
+        home = origin_of(base_url)
+        requests = []
+        for url in web_addresses(payload.get("audio_url"), payload.get("audio_urls")):
+            ours = self.shape.audio_needs_key and api_key is not None and origin_of(url) == home
+            requests.append([AudioRequest(url, self._credentials(api_key) if ours else {}, durable=ours)])
+        return requests
+
+    def _credentials(self, api_key: str | None) -> dict[str, str]:
+        return {} if api_key is None else {self.shape.auth_header: f"{self.shape.auth_prefix}{api_key}"}
+
+    def _meaning(self, *words: str | None) -> str | None:
+        """The terminal event that one of these words means, in lower case. A word for a failure counts for more."""
+        if any(word in self.shape.failed_words or word == FAILED for word in words):
+            return FAILED
+        if any(word in self.shape.completed_words or word == COMPLETED for word in words):
+            return COMPLETED
+        return None
+
+    def _differs(self, told: str, word: str | None, type_: str | None) -> bool:
+        """Whether the event header says something else than the body."""
+        meant = self._meaning(told.lower())
+        return (word is not None and told != word) or (meant is not None and meant != type_)
+
+    def _spelled(self, event: str) -> str:
+        """An event word as the service would write it."""
+        words = {COMPLETED: self.shape.completed_words, FAILED: self.shape.failed_words}.get(event)
+        return words[0] if words else event
+
+    def _payload(self, type_: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
+        if type_ == COMPLETED:
+            urls = web_addresses(first(document, self.shape.audio_url))
+            if urls:
+                payload["audio_url"] = urls[0]
+            if len(urls) > 1:
+                payload["audio_urls"] = urls
+        else:
+            payload["error"] = self._trouble(document)._asdict()
+        metadata = first(document, self.shape.metadata)
+        if metadata is not None:
+            payload["metadata"] = metadata
+        return payload
+
+    def _trouble(self, document: Mapping[str, Any]) -> Trouble:
+        """What went wrong: from the configured places, else from wherever services usually say so."""
+        code, message = (first(document, places) for places in (self.shape.error_code, self.shape.error_message))
+        said = Trouble(
+            _text(code), _text(message) or read_error(message if isinstance(message, dict) else None).message
+        )
+        return said if any(said) else trouble_of(*views(document))
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _no_submit() -> Invalid:
+    return Invalid(
+        "A generic source cannot submit; submit as you do now, and watch the job with `tts-receiver jobs watch`."
+    )
+
+
+def _no_delivery() -> ValueError:
+    return ValueError("This generic source sends no webhooks: there is no delivery to make.")

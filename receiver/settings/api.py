@@ -1,0 +1,55 @@
+"""The private API's table: the bearer tokens that it takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets
+
+LEAST_TOKEN = 20
+"""Shortest bearer token, in characters: 80 bits even of hex digits."""
+
+
+class ApiToken(Table):
+    """One bearer token. `id` names it in logs; without one it is named by a hash of the token."""
+
+    id: SecretId = ""
+    token: SecretStr
+
+    @field_validator("token")
+    @classmethod
+    def _usable(cls, token: SecretStr) -> SecretStr:
+        text = token.get_secret_value()
+        if len(text) < LEAST_TOKEN:
+            raise ValueError(f"must have at least {LEAST_TOKEN} characters")
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("must be ASCII letters, digits and signs, without white space: a header has to carry it")
+        return token
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "id" not in given:
+            token = given.get("token")
+            text = token.get_secret_value() if isinstance(token, SecretStr) else token
+            if isinstance(text, str) and text.isascii():
+                return {"id": hashed_id("token", text), **given}
+        return given
+
+
+class Api(Table):
+    """Who may use the private API."""
+
+    tokens: Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(list_of_secrets("token"))] = ()
+
+    @field_validator("tokens")
+    @classmethod
+    def _distinct(cls, tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
+        if len({token.token.get_secret_value() for token in tokens}) < len(tokens):
+            raise ValueError("one of them is there twice")
+        if len({token.id for token in tokens}) < len(tokens):
+            raise ValueError("two of them have the same id")
+        return tokens

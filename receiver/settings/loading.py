@@ -1,0 +1,142 @@
+"""Reading the configuration: file, environment and secrets directory, in their order; every problem at once."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
+from pydantic_settings.exceptions import SettingsError
+
+from receiver.errors import ConfigError, Problem
+from receiver.providers.registry import taken_names
+from receiver.settings.problems import problem_of, without
+from receiver.settings.secrets_file import with_secrets_files
+from receiver.settings.table import nearest
+from receiver.settings.tables import ENV_PREFIX, TABLES, Settings
+
+CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
+DEFAULT_CONFIG = "receiver.toml"
+DEFAULT_SECRETS = "/run/secrets"
+
+
+def load(config: Path | None = None) -> Settings:
+    """Read the configuration.
+
+    Args:
+        config: the TOML file; without one `TTS_RECEIVER_CONFIG`, else `receiver.toml` here if it is there.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    settings, problems = salvage(config)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
+    """Like `load`, but leaves out what is wrong and goes on: the rest can then be checked as well.
+
+    Returns:
+        What could be read, and every problem.
+
+    Raises:
+        ConfigError: the file cannot be read at all.
+    """
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    file = named or Path(DEFAULT_CONFIG)
+    document = _read_toml(file) if named or file.exists() else {}
+    problems = [
+        Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}")
+        for key in document
+        if key not in TABLES
+    ]
+    problems += _unknown_variables()
+    given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
+    try:
+        for outside in (_secret_files(), EnvSettingsSource(Settings)()):
+            given = _merge(given, outside)
+    except SettingsError as error:
+        problems.append(Problem("environment or secrets directory", str(error)))
+    if not given.get("sources"):
+        problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
+    problems += _taken_names(given.get("sources"))
+    base = file.parent.resolve()
+    given, unread = with_secrets_files(given, base)
+    problems += unread
+    while True:
+        try:
+            return Settings(**given, base=base), problems
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_input=False)
+            # What was left out is not also missing; nor are the secrets of a file that could not be read.
+            told = {where for problem in problems for where in (problem.where, problem.where.removesuffix("_file"))}
+            problems += [problem for item in errors if (problem := problem_of(item)).where not in told]
+            usable = without(given, [item["loc"] for item in errors])
+            if usable == given:  # nothing that could be left out
+                raise ConfigError(problems) from None
+            given = usable
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = "is not there; `tts-receiver init` writes one"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        what = f"is not TOML: {error}"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    raise ConfigError([Problem(str(file), what)])
+
+
+def _secret_files() -> dict[str, Any]:
+    named = os.environ.get(SECRETS_VARIABLE)
+    if named and not Path(named).is_dir():
+        raise ConfigError([Problem(SECRETS_VARIABLE, f"{named} is not a folder")])
+    source = NestedSecretsSettingsSource(
+        Settings,  # type: ignore[arg-type]  # documented to take the class as well
+        secrets_dir=named or DEFAULT_SECRETS,
+        secrets_dir_missing="ok",
+        secrets_prefix="",
+        secrets_nested_delimiter="__",
+    )
+    return source()
+
+
+def _unknown_variables() -> list[Problem]:
+    """Variables with our prefix that name no table: a typing error must not pass for a setting."""
+    known = [f"{ENV_PREFIX}{table.upper()}__" for table in TABLES]
+    return [
+        Problem(variable, f"sets nothing{nearest(variable, known)}")
+        for variable in sorted(os.environ)
+        if variable.startswith(ENV_PREFIX)
+        and variable not in (CONFIG_VARIABLE, SECRETS_VARIABLE)
+        and not variable.startswith(tuple(known))
+    ]
+
+
+def _taken_names(sources: Any) -> list[Problem]:
+    """Sources whose provider an installed package brings as well: which of the two is meant is not ours to guess."""
+    tables = sources if isinstance(sources, dict) else {}
+    named = {name: table.get("provider") for name, table in tables.items() if isinstance(table, dict)}
+    taken = taken_names() if named else {}
+    return [
+        Problem(f"sources.{name}.provider", taken[word])
+        for name, word in named.items()
+        if isinstance(word, str) and word in taken
+    ]
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

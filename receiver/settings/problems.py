@@ -1,0 +1,73 @@
+"""Problems in words: where a key stands, what is wrong with it, what was probably meant; and the rest without them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from receiver.errors import Problem
+from receiver.settings.api import ApiToken
+from receiver.settings.generic import GenericTable
+from receiver.settings.source import Poll, SigningSecret, Source
+from receiver.settings.table import Table, nearest
+from receiver.settings.tables import TABLES, HandlerSettings, Settings
+
+
+def without(given: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """The configuration without the keys at these places; a whole table where the fault lies in what is missing."""
+    given = copy.deepcopy(given)
+    for where in places:
+        table: Any = given
+        place = where[:2] if _is_whole_source(where) else where  # without its table it would be said to lack that
+        *parents, last = place or ("sources",)
+        for part in parents:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and last in table:
+            del table[last]
+        elif place:
+            given.get(place[0], {}).pop(place[1], None) if len(place) > 1 else given.pop(place[0], None)
+    return given
+
+
+def problem_of(item: Any) -> Problem:
+    """One validation error in words: the key's place as it stands in the file, what is wrong, what to write instead."""
+    place = [str(part) for part in item["loc"]]
+    where = ".".join(place) or "configuration"
+    if item["type"] == "extra_forbidden":
+        return Problem(where, f"is not a known key{nearest(place[-1], _known_keys(place[:-1]))}")
+    if item["type"] == "missing":
+        return Problem(where, "is missing")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not place and message.startswith("sources."):
+        where, _, message = message.partition(": ")  # a check across sources names its key first
+    if _is_whole_source(place) and ":" in message:
+        key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
+        where = f"{where}.{key}"
+    return Problem(where, message[:1].lower() + message[1:])
+
+
+def _is_whole_source(place: Sequence[Any]) -> bool:
+    """Whether a fault lies in a source as a whole, or in its generic table as a whole."""
+    return bool(place) and place[0] == "sources" and (len(place) == 2 or tuple(place[2:]) == ("generic",))
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    """What could stand at a place: the keys of the innermost table that it lies in."""
+    if not place:
+        return list(TABLES)
+    outer: Any = {"sources": Source, "handlers": HandlerSettings}.get(
+        place[0], Settings.model_fields[place[0]].annotation
+    )
+    depth = 2 if place[0] in ("sources", "handlers") else 1  # a source may be named like a key
+    inner = next((_INNER[part] for part in place[depth:] if part in _INNER), outer)
+    return list(inner.model_fields)
+
+
+_INNER: dict[str, type[Table]] = {
+    "signing_secrets": SigningSecret,
+    "poll": Poll,
+    "generic": GenericTable,
+    "tokens": ApiToken,
+}
+"""The tables within a table, by their key."""

@@ -1,0 +1,86 @@
+"""Signing secrets in a file of their own, as `webhook register` and `webhook rotate` write it: one a line."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from receiver.errors import Problem
+from receiver.settings.table import list_of_secrets
+
+LONGEST_FILE = 65_536
+"""Bytes. A file of secrets has a few hundred."""
+KEY = "signing_secrets_file"
+
+
+def with_secrets_files(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """The configuration with the secrets of each source's file before those that it names itself.
+
+    A source whose file cannot be used loses the key.
+
+    Args:
+        given: the configuration, not yet checked.
+        base: the folder that relative paths start from.
+    """
+    problems: list[Problem] = []
+    sources = given.get("sources")
+    if not isinstance(sources, dict):
+        return given, problems
+    read: dict[str, Any] = {}
+    for name, source in sources.items():
+        read[name] = source
+        path = source.get(KEY) if isinstance(source, dict) else None
+        if not isinstance(path, str):
+            continue  # not there; or it is no text, which the check of the whole says
+        own = source.get("signing_secrets") or []
+        try:
+            secrets = read_secrets_file(base / path)
+        except ValueError as error:
+            problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
+            read[name] = {key: value for key, value in source.items() if key != KEY}
+            continue
+        try:
+            named = list_of_secrets("secret")(own)
+        except ValueError:
+            continue  # the check of the whole finds it again, with its place
+        if isinstance(named, list | tuple):
+            read[name] = source | {"signing_secrets": [*secrets, *named]}
+    return given | {"sources": read}, problems
+
+
+def read_secrets_file(path: Path) -> list[str]:
+    """The secrets in a file, in its order.
+
+    Raises:
+        ValueError: it cannot be read, holds none, or is open to others than its owner; says what to do.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
+            about = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
+            content = file.read(LONGEST_FILE + 1) if stat.S_ISREG(about.st_mode) else None
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; `tts-receiver webhook register` writes it") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if content is None:
+        raise ValueError(f"{path} is not a file")
+    if about.st_mode & 0o077:
+        raise ValueError(
+            f"{path} is open to others (mode {stat.S_IMODE(about.st_mode):04o}); `chmod 600 {path}`, and think about "
+            "new secrets if others have an account here"
+        )
+    if len(content) > LONGEST_FILE:
+        raise ValueError(f"{path} has more than {LONGEST_FILE} bytes: that is no file of secrets")
+    try:
+        secrets = [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text in UTF-8") from None
+    if not secrets:
+        raise ValueError(f"{path} is empty; it has one secret a line, the newest first")
+    return secrets
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe must not hold up the start

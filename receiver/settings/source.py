@@ -1,0 +1,186 @@
+"""A source: one account at a provider, how its deliveries are signed, and how its jobs are polled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+from receiver.errors import PluginError
+from receiver.model.cadence import Cadence
+from receiver.model.signature import SCHEMES, Key, Scheme
+from receiver.providers import known_providers
+from receiver.providers.base import Provider, origin_of
+from receiver.providers.registry import GENERIC
+from receiver.providers.wire import Account, ProviderError
+from receiver.settings.generic import GenericTable
+from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets, nearest
+
+WEBHOOK_SECONDS = 120.0
+"""How long a watched job's webhook is waited for before the job is polled."""
+
+
+class SigningSecret(Table):
+    """One signing secret. `id` names it in rows and logs; without one it is named by a hash of the secret."""
+
+    id: SecretId | None = None
+    secret: SecretStr
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+
+class Poll(Table):
+    """How a source's jobs are polled. Seconds; what is not given is the provider's own.
+
+    `first_seconds`: from watching a job to its first poll; where the provider announces ends itself, how long its
+    webhook is waited for. `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
+    """
+
+    first_seconds: Annotated[float, Field(ge=0)] | None = None
+    min_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_seconds: Annotated[float, Field(gt=0)] = 60
+    deadline_seconds: Annotated[float, Field(gt=0)] = 86_400
+    requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+class Source(Table):
+    """One account at a provider.
+
+    `signing_secrets_file` is read by `load`, which puts its secrets before those of `signing_secrets`; a source that
+    is made in code gives `signing_secrets` itself.
+    """
+
+    provider: str
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    signing_secrets: Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(list_of_secrets("secret"))] = ()
+    signing_secrets_file: str | None = None
+    tolerance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
+    stale: Literal["quarantine", "reject"] = "quarantine"
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")] | None = None
+    allow_private_addresses: bool = False
+    api_version: str | None = None
+    poll: Poll = Poll()
+    generic: GenericTable | None = None
+
+    _spoken: Provider = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _check(self) -> Source:
+        self._spoken = self._find_provider()
+        self._check_address()
+        if self.scheme is None and self.api_key is None:
+            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
+        self._check_asking()
+        self.signing_keys()
+        return self
+
+    def _find_provider(self) -> Provider:
+        if (self.provider == GENERIC) != (self.generic is not None):
+            what = "is missing" if self.generic is None else f"is only for provider = {GENERIC!r}"
+            raise ValueError(f"generic: {what}; it is the table that describes another service")
+        if self.generic is not None:
+            try:
+                return self.generic.provider((self.base_url or "").rstrip("/"))
+            except ValueError as error:
+                raise ValueError(f"generic.{error}") from None
+        known = known_providers()
+        try:
+            return known[self.provider]
+        except KeyError:
+            there_is = nearest(self.provider, [*known, GENERIC])
+            raise ValueError(f"provider: there is no provider {self.provider!r}{there_is}") from None
+        except PluginError as error:
+            raise ValueError(f"provider: {error}") from None
+
+    def _check_address(self) -> None:
+        wants_key = self.generic is not None and self.generic.audio_needs_key
+        if not self.origin and not self._spoken.capabilities.polling and not wants_key:
+            return  # nothing is ever asked of it
+        if not self.origin:
+            raise ValueError("base_url: is missing; it says where this service is")
+        address = origin_of(self.origin)
+        if address is None:
+            raise ValueError("base_url: must be an absolute http(s) address without credentials")
+        if address[0] != "https" and not self.allow_private_addresses:
+            raise ValueError("base_url: must be https, or allow_private_addresses = true for a service on your network")
+        if wants_key and self.api_key is None:
+            raise ValueError("api_key: is missing; generic.audio_needs_key fetches the audio with it")
+
+    def _check_asking(self) -> None:
+        """Whether a question for a status can be made, by the account's version and the provider's own code."""
+        if not self._spoken.capabilities.polling:
+            return
+        try:
+            self._spoken.status_request(self.account, "any")
+        except ProviderError as error:
+            raise ValueError(f"api_version: {error}") from None
+        except Exception as error:  # noqa: BLE001 - an installed package's own fault
+            what = f"{type(error).__name__} when it is asked for a status request"
+            raise ValueError(f"provider: {self.provider} is broken: {what}") from None
+
+    @property
+    def spoken(self) -> Provider:
+        """The provider module that speaks this source's language."""
+        return self._spoken
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """How its deliveries are signed; None if it sends none."""
+        if self.generic is not None:
+            return self.generic.signature
+        return SCHEMES[self.spoken.scheme] if self.spoken.scheme is not None else None
+
+    @property
+    def account(self) -> Account:
+        """The account, as the provider module wants it."""
+        return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None, self.api_version)
+
+    @property
+    def cadence(self) -> Cadence:
+        """How often its jobs are polled: as configured, never more often than the provider allows."""
+        able = self.spoken.capabilities
+        first = self.poll.first_seconds
+        least = max(self.poll.min_seconds or 0.0, able.min_poll_seconds)
+        return Cadence(
+            first_seconds=(WEBHOOK_SECONDS if able.webhooks else 0.0) if first is None else first,
+            min_seconds=least,
+            max_seconds=max(self.poll.max_seconds, least),
+            deadline_seconds=self.poll.deadline_seconds,
+        )
+
+    @property
+    def origin(self) -> str:
+        """The service's base address; empty for a generic one that is neither asked nor fetched from with a key."""
+        return (self.base_url or self.spoken.base_url).rstrip("/")
+
+    def signing_keys(self) -> tuple[Key, ...]:
+        """The signing secrets, ready to use.
+
+        Raises:
+            ValueError: there is none, or one cannot be used; says which, and never shows it.
+        """
+        scheme = self.scheme
+        if scheme is None:
+            return ()
+        if not self.signing_secrets:
+            raise ValueError("signing_secrets: is missing; a webhook source without a secret does not start")
+        keys = []
+        for index, entry in enumerate(self.signing_secrets):
+            text = entry.secret.get_secret_value()
+            try:
+                key = scheme.parse_secret(entry.id or hashed_id("key", text), text)
+            except ValueError as error:
+                raise ValueError(f"signing_secrets[{index}]: {error}") from None
+            keys.append(Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after)))
+        if len({key.id for key in keys}) < len(keys):
+            raise ValueError("signing_secrets: two of them have the same id")
+        return tuple(keys)
+
+
+def _seconds(at: datetime | None) -> float | None:
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,154 @@
+"""The tables of the configuration, and the whole of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from receiver.settings.api import Api
+from receiver.settings.source import Source
+from receiver.settings.table import Name, Port, Table
+
+ENV_PREFIX = "TTS_RECEIVER_"
+
+
+class Server(Table):
+    """Where the receiver listens. Ports of 0 let the system choose.
+
+    `body_seconds` bounds how long a sender may take for a body; `max_waiting` is the bound of the intake queue, in
+    deliveries not yet committed.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    private_host: str = "127.0.0.1"
+    private_port: Port = 8081
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1_048_576
+    body_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    max_waiting: Annotated[int, Field(ge=1)] = 2000
+
+
+class Store(Table):
+    """Where events are kept. Finished events are pruned after `retention_days`; open ones never."""
+
+    url: str = "sqlite:///data/receiver.db"
+    retention_days: Annotated[float, Field(ge=2)] = 30
+    """At least 2: a provider retries a delivery for up to 38 hours, and a pruned event would be taken for a new one."""
+
+
+class Audio(Table):
+    """Where audio goes: a folder, or an object store's address (`s3://bucket/prefix`, `gs://…`, `az://…`)."""
+
+    url: str = "data/audio"
+    max_bytes: Annotated[int, Field(ge=1)] = 1_073_741_824
+
+
+class Dispatch(Table):
+    """How handlers are run.
+
+    `lease_seconds`: how long after a process died its runs are taken up again; `grace_seconds`: how long running
+    handlers may go on after SIGTERM.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 16
+    lease_seconds: Annotated[float, Field(ge=0.5)] = 30
+    grace_seconds: Annotated[float, Field(ge=0)] = 20
+
+
+class Plugins(Table):
+    """`directory`: every handler in its `*.py` files is active."""
+
+    directory: str | None = None
+
+
+class Logs(Table):
+    """`format`: `auto` is colours on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class HandlerSettings(BaseModel):
+    """One handler: bounds that override the plugin's own, and the plugin's options beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    use: str | None = None
+    attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that are not ours: the handler's own options, not yet checked."""
+        return dict(self.model_extra or {})
+
+
+class Settings(BaseSettings):
+    """The whole configuration, checked."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    server: Server = Server()
+    store: Store = Store()
+    audio: Audio = Audio()
+    dispatch: Dispatch = Dispatch()
+    plugins: Plugins = Plugins()
+    logs: Logs = Logs()
+    api: Api = Api()
+    handlers: dict[Name, HandlerSettings] = {}
+    sources: dict[Name, Source] = {}
+
+    base: Annotated[Path, Field(exclude=True)] = Path()
+    """The folder that relative paths start from: the configuration file's."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed in wins: `load` puts the sources in order; code that embeds us passes everything."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_paths(self) -> Settings:
+        taken: dict[str, str] = {}
+        for name in self.sources:
+            path = self.webhook_path(name)
+            if path in ("/livez", "/readyz"):
+                raise ValueError(f"sources.{name}.path: {path} is the receiver's own")
+            if path in taken:
+                raise ValueError(f"sources.{name}.path: {path} is also the path of source {taken[path]}")
+            taken[path] = name
+        return self
+
+    def webhook_path(self, source: str) -> str:
+        """Where the source's deliveries come in."""
+        return self.sources[source].path or f"/webhooks/{source}"
+
+    def secrets(self) -> Iterator[str]:
+        """Every secret text, for the redaction of what is written down."""
+        for source in self.sources.values():
+            if source.api_key is not None:
+                yield source.api_key.get_secret_value()
+            for entry in source.signing_secrets:
+                yield entry.secret.get_secret_value()
+        for token in self.api.tokens:
+            yield token.token.get_secret_value()
+
+
+TABLES = tuple(name for name in Settings.model_fields if name != "base")

@@ -1,0 +1,84 @@
+"""Where events and jobs meet: a job that we know has ended once an event that says so is dispatched.
+
+Apart from both, because either can be first: the event of a job that nobody watched, or the job that is watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from receiver.model.event import COMPLETED, TERMINAL
+from receiver.store.schema import EventStatus, JobState, events, jobs
+
+
+class End(NamedTuple):
+    """A dispatched event that says that a job has ended.
+
+    Attributes:
+        at: when it was received, unix seconds.
+    """
+
+    source: str
+    job_id: str
+    type: str
+    event_id: str
+    at: float
+
+
+def state_of(type_: str) -> JobState:
+    """The state of a job that an event of this type word ends."""
+    return JobState.COMPLETED if type_ == COMPLETED else JobState.FAILED
+
+
+def known_end(connection: Connection, source: str, job_id: str) -> End | None:
+    """The first dispatched event that told of the job's end; None if none has yet.
+
+    One in quarantine does not count: a poll that says the same takes it out.
+    """
+    statement = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at).where(
+        events.c.key == job_id,
+        events.c.source == source,
+        events.c.type.in_(sorted(TERMINAL)),
+        events.c.status == EventStatus.ACCEPTED,
+    )
+    row = connection.execute(statement.order_by(events.c.id).limit(1)).first()
+    return None if row is None else End(*row)
+
+
+def settle(connection: Connection, ends: Sequence[End]) -> None:
+    """End the watched jobs that these events tell of.
+
+    On the intake's path: one look-up, and it usually finds nothing.
+    """
+    if not ends:
+        return
+    watched = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
+    if not watched:
+        return
+    told = {(end.source, end.job_id): end for end in reversed(ends)}  # of two in one batch the first counts
+    for id_, source, job_id in watched:
+        end = told.get((source, job_id))
+        if end is not None:
+            connection.execute(update(jobs).where(jobs.c.id == id_).values(**ended(end)))
+
+
+def ended(end: End) -> dict[str, Any]:
+    """What a job's row says once this event has told of its end."""
+    return {
+        "state": state_of(end.type),
+        "ended_at": end.at,
+        "event_id": end.event_id,
+        "lease_until": None,
+        "error_code": None,
+        "error": None,
+    }
+
+
+@lru_cache(maxsize=1024)
+def _watched(ids: int) -> str:
+    marks = ", ".join("?" * ids)
+    return f"SELECT id, source, job_id FROM jobs WHERE job_id IN ({marks}) AND state = 'watching'"  # noqa: S608

@@ -1,0 +1,63 @@
+"""New events in the order of their commits: what a reader who must miss nothing goes by.
+
+Ids cannot serve: they are made before the commit (docs/adr/0005), so that an event may appear behind one with a later
+id. SQLite has one writer at a time and gives a new row the highest rowid plus one, so that the rowid is the order of
+the commits, and what a reader sees is always all of it up to some row. Two things move rowids: VACUUM renumbers them,
+and when the newest row has been pruned its number is given again. Both are noticed by the id that stands beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, func, literal_column, select
+
+from receiver.store.schema import events
+from receiver.store.views import SUMMARY
+
+_row: Any = literal_column("events.rowid", BigInteger)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the order of commits: behind this row. `event_id` is None before the first of all."""
+
+    row: int = 0
+    event_id: str | None = None
+
+
+def newest(connection: Connection) -> Mark:
+    """The place behind everything that is there."""
+    found = connection.execute(select(_row, events.c.id).order_by(_row.desc()).limit(1)).first()
+    return Mark() if found is None else Mark(*found)
+
+
+def mark_of(connection: Connection, event_id: str) -> Mark:
+    """The place behind this event.
+
+    Of one that is not there any more, or never was, the place before everything with a later id: nothing newer is left
+    out, and a few may come that are older.
+    """
+    row = connection.execute(select(_row).where(events.c.id == event_id)).scalar()
+    if row is not None:
+        return Mark(row, event_id)
+    later = connection.execute(select(func.min(_row)).where(events.c.id > event_id)).scalar()
+    if later is None:
+        return newest(connection)
+    before = connection.execute(select(_row, events.c.id).where(later > _row).order_by(_row.desc()).limit(1)).first()
+    return Mark() if before is None else Mark(*before)
+
+
+def events_after(connection: Connection, mark: Mark, limit: int) -> list[tuple[Mark, dict[str, Any]]]:
+    """Up to `limit` events that were committed after the mark, in that order, each with its own mark."""
+    if mark.event_id is not None:
+        there = connection.execute(select(events.c.id).where(mark.row == _row)).scalar()
+        if there != mark.event_id:
+            mark = mark_of(connection, mark.event_id)
+    rows = connection.execute(select(_row.label("row"), *SUMMARY).where(mark.row < _row).order_by(_row).limit(limit))
+    found = []
+    for row in rows:
+        summary = dict(row._mapping)
+        found.append((Mark(summary.pop("row"), row.id), summary))
+    return found

@@ -1,0 +1,44 @@
+"""What is outstanding, for whoever watches over the receiver: open jobs, and sources that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select
+
+from receiver.store.schema import OPEN_JOBS, JobState, jobs, signing_keys, source_state
+
+SHOWN = (*OPEN_JOBS, JobState.UNKNOWN)
+
+
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """Jobs that are open, or that a person has to look at, by source and state."""
+    columns = (jobs.c.source, jobs.c.state)
+    statement = select(*columns, func.count()).where(jobs.c.state.in_(SHOWN)).group_by(*columns)
+    return {(source, state): count for source, state, count in connection.execute(statement)}
+
+
+def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -> dict[str, float]:
+    """How long nothing has been heard of each of these sources while it has open jobs; 0 where it has none.
+
+    Heard is a delivery, an answered poll, or the end of a job.
+    """
+    open_since = _times(connection, jobs, func.min(jobs.c.created_at), jobs.c.state.in_(OPEN_JOBS))
+    heard = [
+        _times(connection, signing_keys, func.max(signing_keys.c.last_used_at)),
+        _times(connection, source_state, func.max(source_state.c.heard_at)),
+        _times(connection, jobs, func.max(jobs.c.ended_at), jobs.c.event_id.is_not(None)),
+    ]
+    silent = {}
+    for source in sources:
+        since = open_since.get(source)
+        last = max(known.get(source, 0.0) for known in heard)
+        silent[source] = 0.0 if since is None else max(0.0, now - max(since, last))
+    return silent
+
+
+def _times(connection: Connection, table: Table, which: ColumnElement[float], *where: Any) -> dict[str, float]:
+    """One time a source, unix seconds."""
+    rows = connection.execute(select(table.c.source, which).where(*where).group_by(table.c.source))
+    return {source: at for source, at in rows if at is not None}

@@ -1,0 +1,59 @@
+"""The private API as an ASGI application; its models are imported and built when the first request comes.
+
+They take some megabytes, which a receiver that nobody asks anything does not need.
+"""
+
+from __future__ import annotations
+
+import json
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.web.api.context import ApiContext
+from receiver.web.api.problems import on_http_error
+
+
+class LazyApi:
+    """Everything of the private listener that is not health or metrics, unknown paths among it."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            self._app = api(self._context)
+        await self._app(scope, receive, send)
+
+
+def api(context: ApiContext) -> Starlette:
+    """The API: its operations, its document, its page."""
+    from receiver.web.api.binding import routes
+    from receiver.web.api.openapi import document
+    from receiver.web.api.page import POLICY, page
+    from receiver.web.api.table import TABLE
+
+    described = document(TABLE, tokens=bool(context.settings.api.tokens))
+    text = json.dumps(described, ensure_ascii=False)
+    shown = page(described)
+    safe = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    framed = {**safe, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+
+    async def openapi(request: Request) -> Response:
+        return Response(text, headers=safe, media_type="application/json")
+
+    async def docs(request: Request) -> Response:
+        return Response(shown, headers=framed, media_type="text/html")
+
+    app = Starlette(
+        routes=[Route("/openapi.json", openapi), Route("/docs", docs), *routes(TABLE, context)],
+        exception_handlers={HTTPException: on_http_error},
+    )
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,121 @@
+"""The audio of an event: streamed from where it is stored, whole or by ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import structlog
+from pydantic import Field
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Scope
+
+from receiver.errors import AudioError, NotFound
+from receiver.store import artifacts, views
+from receiver.store.artifacts import ArtifactRow
+from receiver.web.api.context import ApiContext
+from receiver.web.api.events import EventPath, not_there
+from receiver.web.api.fields import DIGITS, Incoming
+from receiver.web.api.problems import Refusal
+from receiver.web.api.ranges import Unsatisfiable, read_range
+
+log = structlog.get_logger("receiver.api")
+
+MOST_FILES = 1000
+
+
+class AudioQuery(Incoming):
+    """Which of the event's files."""
+
+    n: Annotated[int, DIGITS, Field(ge=0, le=MOST_FILES, description="Which file of the job's, from 0.")] = 0
+
+
+class AudioHeaders(Incoming):
+    """Which part of it."""
+
+    range: Annotated[str | None, Field(alias="Range", description="`bytes=0-1023`; one range.")] = None
+    if_range: Annotated[
+        str | None, Field(alias="If-Range", description="The `ETag` that the range belongs to; else all is sent.")
+    ] = None
+
+
+async def get_audio(
+    context: ApiContext, path: EventPath, query: AudioQuery, headers: AudioHeaders, scope: Scope
+) -> ASGIApp:
+    """The file as it was fetched and verified; its `ETag` is its SHA-256. 404 until a handler has fetched it."""
+    row = await _stored(context, path.id, query.n)
+    about = _headers(row, path.id)
+    whole = headers.if_range is not None and headers.if_range != about["ETag"]
+    try:
+        asked = None if whole or scope["method"] == "HEAD" else read_range(headers.range, row.bytes)
+    except Unsatisfiable:
+        raise Refusal(
+            416,
+            f"The file has {row.bytes} bytes.",
+            reason="bad_range",
+            headers={"Content-Range": f"bytes */{row.bytes}"},
+        ) from None
+    start, end = asked or (0, row.bytes)
+    status = 206 if asked else 200
+    if asked:
+        about["Content-Range"] = f"bytes {start}-{end - 1}/{row.bytes}"
+    about["Content-Length"] = str(end - start)
+    if scope["method"] == "HEAD":
+        return Response(None, status, about)
+    return StreamingResponse(await _begun(context, row, start, end), status, about)
+
+
+async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
+    row = await context.database.read(artifacts.get, event_id, n)
+    if row is None:
+        if not await context.database.read(views.find_event, event_id):
+            raise not_there(event_id)
+        raise Refusal(404, "The event has no such file, or no handler has fetched it yet.", reason="not_fetched")
+    try:
+        there = await context.storage.size(row.address)
+    except NotFound:  # the row is from before audio.url was changed
+        there = None
+    except AudioError as error:
+        raise _unreadable(context, error) from None
+    if there != row.bytes:
+        raise Refusal(404, "The file is not there any more; a replay fetches it again.", reason="audio_missing")
+    return row
+
+
+async def _begun(context: ApiContext, row: ArtifactRow, start: int, end: int) -> AsyncIterator[bytes]:
+    """The file's pieces, the first of them read: what goes wrong until there can still be told."""
+    pieces = context.storage.stream(row.address, start, end)
+    try:
+        first = await anext(aiter(pieces))
+    except (AudioError, NotFound, StopAsyncIteration) as error:
+        raise _unreadable(context, error) from None
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield first
+        try:
+            async for piece in pieces:
+                yield piece
+        except (AudioError, NotFound) as error:
+            log.error("api.audio_interrupted", event_id=row.event_id, detail=str(error))
+            raise
+
+    return rest()
+
+
+def _unreadable(context: ApiContext, error: Exception) -> Refusal:
+    detail = context.redact(str(error)) or "The file cannot be read."
+    return Refusal(502, detail, reason="storage_failed")
+
+
+def _headers(row: ArtifactRow, event_id: str) -> dict[str, str]:
+    kind = row.content_type if re.fullmatch(r"audio/[a-z0-9.+-]+", row.content_type) else "audio/octet-stream"
+    extension = re.sub(r"[^a-z0-9]", "", row.format.lower())[:10] or "bin"
+    return {
+        "Content-Type": kind,
+        "ETag": f'"{row.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'attachment; filename="{event_id}-{row.n}.{extension}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+    }

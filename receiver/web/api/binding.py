@@ -1,0 +1,175 @@
+"""Operations as Starlette routes: everything that comes in is checked, everything that goes out is as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.errors import MalformedDelivery, StoreUnavailable
+from receiver.providers.base import read_json_object
+from receiver.web.api.context import ApiContext
+from receiver.web.api.operations import Operation, Reply
+from receiver.web.api.problems import NO_STORE, Refusal, Wrong, problem, unavailable
+from receiver.web.body import BodyRefused, read_body
+
+log = structlog.get_logger("receiver.api")
+
+SAFE = ("GET", "HEAD")
+
+
+def routes(table: Sequence[Operation], context: ApiContext) -> list[Route]:
+    """One route a path, which knows all its methods: so that 405 names them all."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in table:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [Route(path, _Resource(methods, context)) for path, methods in by_path.items()]
+
+
+class _Resource:
+    """The endpoint of one path."""
+
+    def __init__(self, operations: dict[str, Operation], context: ApiContext) -> None:
+        self._operations = dict(operations)
+        if "GET" in operations:
+            self._operations.setdefault("HEAD", operations["GET"])
+        self._bound = {method: bind(operation, context) for method, operation in operations.items()}
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        operation = self._operations.get(scope["method"])
+        if operation is None:
+            allowed = ", ".join(sorted(self._operations))
+            answer: ASGIApp = problem(
+                405, f"This path takes {allowed}.", "method_not_allowed", headers={"Allow": allowed}
+            )
+        else:
+            answer = await self._bound[operation.method](scope, receive)
+        await answer(scope, receive, send)
+
+
+def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive], Any]:
+    """The operation as a function of one request that returns its answer, and never raises."""
+    inputs = operation.inputs
+    tokens = bool(context.settings.api.tokens)
+    problems = operation.problems(tokens=tokens)
+    changes = operation.method not in SAFE
+
+    async def answer(scope: Scope, receive: Receive) -> ASGIApp:
+        try:
+            if not context.running():
+                raise unavailable("The receiver is not running, or stops.", "stopping")
+            given: dict[str, Any] = {"context": context, "scope": scope}
+            for name, model in inputs.items():
+                given[name] = await _READERS[name](model, scope, receive, context)
+            wanted = operation.run.__annotations__
+            told = await operation.run(**{name: value for name, value in given.items() if name in wanted})
+            return _declared(operation, told, scope) if isinstance(told, Reply) else told
+        except Refusal as refusal:
+            if refusal.status in problems:
+                return refusal.response()
+            log.exception("api.broken", operation=operation.name, detail=f"{refusal.status} is not declared")
+        except BodyRefused as refusal:
+            return _body_refused(refusal)
+        except StoreUnavailable as error:
+            log.error("api.store_unavailable", operation=operation.name, detail=str(error))
+            return unavailable("The store does not answer; nothing was done.", error.reason).response()
+        except Exception:
+            log.exception("api.broken", operation=operation.name)
+        return problem(500, "A fault of the receiver's own; its log says which.", "error")
+
+    def _declared(operation: Operation, reply: Reply, scope: Scope) -> Response:
+        model = operation.answers[reply.status].model
+        if type(reply.body) is not model:
+            raise TypeError(f"{operation.name} answered {type(reply.body).__name__}")
+        if changes:
+            log.info("api.changed", operation=operation.name, status=reply.status, token=scope.get("token"))
+        headers = {**NO_STORE, **reply.headers}
+        return Response(reply.body.model_dump_json(), reply.status, headers, media_type="application/json")
+
+    return answer
+
+
+# what comes in
+
+
+async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
+    try:
+        return model.model_validate(scope["path_params"])
+    except ValidationError as error:
+        raise Refusal(404, "There is nothing of this id.", reason="not_found", errors=_wrong("path", error)) from None
+
+
+async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
+    pairs = Request(scope).query_params.multi_items()
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _invalid([Wrong(f"query.{twice}", "is there more than once")])
+    return _validated(model, values, "query")
+
+
+async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
+    wanted = {(of.alias or name).lower(): of.alias or name for name, of in model.model_fields.items()}
+    values: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = wanted.get(raw.decode("latin-1"))
+        if name is not None:
+            if name in values:
+                raise _invalid([Wrong(f"headers.{name}", "is there more than once")])
+            values[name] = value.decode("latin-1")
+    return _validated(model, values, "headers")
+
+
+async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
+    """The body as JSON, whatever its content type says: curl's -d says that it is a form."""
+    raw = await read_body(scope, receive, context.settings.server.max_body_bytes, context.deadline)
+    if not raw.strip() and not any(of.is_required() for of in model.model_fields.values()):
+        return model()
+    try:
+        values = read_json_object(raw)
+    except MalformedDelivery as error:
+        raise Refusal(400, str(error), reason=error.reason, errors=[Wrong("body", "is not a JSON object")]) from None
+    return _validated(model, values, "body")
+
+
+_READERS = {"path": _path, "query": _query, "headers": _headers, "body": _body}
+
+
+def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(_wrong(where, error)) from None
+
+
+def _invalid(errors: Sequence[Wrong]) -> Refusal:
+    return Refusal(400, "The request is not as /docs describes it.", reason="invalid_request", errors=errors)
+
+
+def _wrong(where: str, error: ValidationError) -> list[Wrong]:
+    found = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False)[:20]:
+        place = ".".join([where, *(str(part)[:100] for part in item["loc"])])
+        what = "is not known here" if item["type"] == "extra_forbidden" else str(item["msg"])
+        what = what.removeprefix("Value error, ")
+        found.append(Wrong(place, what[:1].lower() + what[1:]))
+    return found
+
+
+def _body_refused(refusal: BodyRefused) -> ASGIApp:
+    if refusal.status is None:
+        return _nobody
+    words = {408: "The body took too long.", 413: "The body is longer than server.max_body_bytes."}
+    return problem(refusal.status, words[refusal.status], refusal.outcome, headers={"Connection": "close"})
+
+
+async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    """The sender has gone: nobody reads an answer."""

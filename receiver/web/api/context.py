@@ -1,0 +1,50 @@
+"""What the private API needs of the rest of the house, handed in by the application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from receiver.engine.plugins import Registry
+    from receiver.model.redact import Redactor
+    from receiver.outbound.storage import Storage
+    from receiver.providers.wire import Speech, Voice, VoiceQuery
+    from receiver.settings import Settings
+    from receiver.store.database import Database
+    from receiver.web.api.feed import Feed
+    from receiver.web.body import Deadline
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiContext:
+    """Everything that an operation may use.
+
+    Attributes:
+        running: whether the store is open; while it is not, nothing of the API can be answered.
+        wake: called after runs were made due.
+        submit: (source, speech, client key) to the job's row, and whether it is new; see `JobDesk.submit`.
+        settled: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
+        watch: (source, the provider's job id) to the row, and whether it is new.
+        cancel: a job's id to whether it could be cancelled, and is now.
+        voices: (source, query) to the voices that the provider offers.
+    """
+
+    database: Database
+    settings: Settings
+    registry: Registry
+    storage: Storage
+    redact: Redactor
+    feed: Feed
+    deadline: Deadline
+    now: Callable[[], float]
+    running: Callable[[], bool]
+    wake: Callable[[], None]
+    submit: Callable[[str, Speech, str | None], Awaitable[tuple[Row, bool]]]
+    settled: Callable[[str, float], Awaitable[Row]]
+    watch: Callable[[str, str], Awaitable[tuple[Row, bool]]]
+    cancel: Callable[[str], Awaitable[bool]]
+    voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]

@@ -1,0 +1,129 @@
+"""Who may use the private listener: holders of a token; without tokens, programs of this machine.
+
+A program on this machine can be a browser, and what it sends can be the wish of a page from anywhere. So without tokens
+the listener takes no request that names another host (a name that was made to point to loopback: DNS rebinding), and
+none that a page of another origin has started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import structlog
+from cryptography.hazmat.primitives.constant_time import bytes_eq
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.web.api.problems import Refusal
+
+log = structlog.get_logger("receiver.api")
+
+OPEN = frozenset({"/livez", "/readyz"})
+"""Paths that whoever reaches the listener may ask for: orchestrators have no tokens."""
+REALM = 'Bearer realm="tts-receiver"'
+
+
+class Guard:
+    """Lets through what may come in, and refuses the rest before anything of it is read.
+
+    Args:
+        tokens: id to bearer token; if there is none, the listener is on loopback only.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Mapping[str, str]) -> None:
+        self._app = app
+        self._digests = {id_: _digest(token.encode()) for id_, token in tokens.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            try:
+                scope["token"] = self._who(scope)
+            except Refusal as refusal:
+                log.warning("api.refused", outcome=refusal.reason, method=scope["method"], path=scope["path"][:200])
+                await refusal.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _who(self, scope: Scope) -> str | None:
+        """The id of the token; None where there are no tokens.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+        if self._digests:
+            return self._bearer(scope)
+        require_local(scope)
+        return None
+
+    def _bearer(self, scope: Scope) -> str:
+        given = _values(scope, b"authorization")
+        if not given:
+            raise Refusal(
+                401,
+                "This listener wants a token of [api] tokens: Authorization: Bearer …",
+                reason="no_token",
+                headers={"WWW-Authenticate": REALM},
+            )
+        scheme, _, token = given[0].partition(b" ")
+        digest = _digest(token.strip())
+        found = None
+        for id_, known in self._digests.items():  # all of them, however soon one fits
+            if bytes_eq(digest, known):
+                found = id_
+        if found is None or scheme.lower() != b"bearer" or len(given) > 1:
+            raise Refusal(
+                401,
+                "The token is none of [api] tokens.",
+                reason="bad_token",
+                headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'},
+            )
+        return found
+
+
+def require_local(scope: Scope) -> None:
+    """Refuse what a browser on this machine may have been lured into.
+
+    Raises:
+        Refusal: 403.
+    """
+    hosts = _values(scope, b"host")
+    if len(hosts) > 1 or (hosts and not is_loopback(_hostname(hosts[0]))):
+        raise Refusal(403, "The Host header names another host than this machine's loopback.", reason="foreign_host")
+    origins = _values(scope, b"origin")
+    if origins and (len(origins) > 1 or not hosts or origins[0].lower() != b"http://" + hosts[0].lower()):
+        raise Refusal(403, "A page of another origin may not use this listener.", reason="foreign_origin")
+    if any(value.lower() == b"cross-site" for value in _values(scope, b"sec-fetch-site")):
+        raise Refusal(403, "A page of another site may not use this listener.", reason="foreign_origin")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host's address or name is this machine's own loopback."""
+    if host is None:
+        return False
+    if host in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _hostname(value: bytes) -> str | None:
+    """The name or address in a Host header, without its port; None if it cannot be read."""
+    try:
+        parts = urlsplit("//" + value.decode("ascii"))
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts.hostname if parts.netloc.encode() == value and "@" not in parts.netloc else None
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for header, value in scope["headers"] if header == name]
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()

@@ -1,0 +1,117 @@
+"""Jobs: watched, listed, shown, cancelled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from receiver.engine.jobs.desk import NotAskable
+from receiver.engine.jobs.intents import NotWatchable
+from receiver.store import jobs
+from receiver.store.schema import JobState
+from receiver.web.api.context import ApiContext, Row
+from receiver.web.api.fields import Incoming, JobId, Paging, SourceName, StrictIncoming, Word
+from receiver.web.api.models import Job, JobPage, job_of, next_page
+from receiver.web.api.operations import Reply
+from receiver.web.api.problems import Refusal
+from receiver.web.api.showing import whole
+
+
+class JobPath(Incoming):
+    """Which job."""
+
+    id: JobId
+
+
+class JobsQuery(Paging):
+    """Which jobs."""
+
+    source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
+    state: Annotated[JobState | None, Field(description="Only in this state.")] = None
+
+
+class WatchRequest(StrictIncoming):
+    """A job that was submitted elsewhere."""
+
+    source: Annotated[SourceName, Field(description="The configured source whose account submitted it.")]
+    job_id: Annotated[Word, Field(description="The provider's id of the job.")]
+
+
+def show(context: ApiContext, row: Row) -> Job:
+    """A job's row as it may be shown."""
+    return job_of(row, whole(row["request"], context.redact))
+
+
+def location(row: Row) -> dict[str, str]:
+    """Where a job is."""
+    return {"Location": f"/v1/jobs/{row['id']}"}
+
+
+def require_source(context: ApiContext, name: str) -> None:
+    """Refuse a name that no source has.
+
+    Raises:
+        Refusal: 404.
+    """
+    if name not in context.settings.sources:
+        raise Refusal(404, "There is no source of this name in the configuration.", reason="no_such_source")
+
+
+async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:
+    """Watch a job that was submitted elsewhere: its end becomes an event, by webhook or by polling.
+
+    A job that is watched already stays as it is; one that was cancelled or has expired is watched again.
+    """
+    require_source(context, body.source)
+    try:
+        row, new = await context.watch(body.source, body.job_id)
+    except (NotAskable, NotWatchable) as error:
+        raise Refusal(422, str(error), reason=error.reason) from None
+    return Reply(201 if new else 200, show(context, row), location(row))
+
+
+async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
+    """The newest first."""
+    which = jobs.JobFilter(
+        source=query.source,
+        states=None if query.state is None else (query.state,),
+        before=query.before("job_"),
+    )
+    rows = await context.database.read(jobs.list_jobs, which, query.limit + 1)
+    page, following = next_page(rows, query.limit)
+    return Reply(200, JobPage(items=[show(context, row) for row in page], next=following))
+
+
+async def get_job(context: ApiContext, path: JobPath) -> Reply:
+    """Where it stands. One that was cancelled is answered 410, with the job in the problem's `job`."""
+    row = await _row(context, path.id)
+    if row["state"] == JobState.CANCELLED:
+        raise Refusal(
+            410,
+            "The job was cancelled: nobody asks for it any more.",
+            reason="job_cancelled",
+            more={"job": show(context, row).model_dump(mode="json")},
+        )
+    return Reply(200, show(context, row))
+
+
+async def cancel_job(context: ApiContext, path: JobPath) -> Reply:
+    """Watch it no longer, or do not submit it. At the provider it goes on; it stays in the list, as `cancelled`."""
+    row = await _row(context, path.id)
+    if not await context.cancel(path.id):
+        row = await _row(context, path.id)
+        raise Refusal(
+            409,
+            f"The job is {row['state']}: it is too late to cancel it.",
+            reason="too_late",
+            more={"job": show(context, row).model_dump(mode="json")},
+        )
+    return Reply(200, show(context, await _row(context, path.id)))
+
+
+async def _row(context: ApiContext, id: str) -> Row:
+    row = await context.database.read(jobs.get, id)
+    if row is None:
+        raise Refusal(404, f"There is no job {id}.", reason="not_found")
+    return row

@@ -1,0 +1,132 @@
+"""The OpenAPI 3.1 document, made of the table of operations and the models that check what comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from receiver.web.api import problems
+from receiver.web.api.models import Problem
+from receiver.web.api.operations import Operation
+
+REF = "#/components/schemas/{model}"
+PLACES = {"path": "path", "query": "query", "headers": "header"}
+
+Document = dict[str, Any]
+
+
+def document(table: Sequence[Operation], *, tokens: bool) -> Document:
+    """The document.
+
+    Args:
+        tokens: whether the listener wants tokens.
+    """
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
+    for operation in table:
+        models += [(answer.model, "serialization") for answer in operation.answers.values() if answer.model]
+        if "body" in operation.inputs:
+            models.append((operation.inputs["body"], "validation"))
+    _, schemas = models_json_schema(list(dict.fromkeys(models)), ref_template=REF)
+    paths: Document = {}
+    for operation in table:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, tokens=tokens)
+    found: Document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tts-receiver",
+            "version": _version(),
+            "summary": "Speech jobs, what became of them, and their audio.",
+            "description": "The private API: for the application beside the receiver.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in table)],
+        "paths": paths,
+        "components": {"schemas": schemas["$defs"]},
+    }
+    if tokens:
+        found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"token": []}]
+    return found
+
+
+def _operation(operation: Operation, *, tokens: bool) -> Document:
+    told: Document = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+    }
+    parameters = [
+        parameter
+        for kind, place in PLACES.items()
+        if kind in operation.inputs
+        for parameter in _parameters(operation.inputs[kind], place)
+    ]
+    if parameters:
+        told["parameters"] = parameters
+    if "body" in operation.inputs:
+        schema = {"$ref": REF.format(model=operation.inputs["body"].__name__)}
+        told["requestBody"] = {
+            "required": operation.body_required,
+            "content": {"application/json": {"schema": schema}},
+        }
+    answers: Document = {}
+    for status, answer in operation.answers.items():
+        answers[str(status)] = described = {"description": answer.what}
+        if answer.model is not None:
+            schema = {"$ref": REF.format(model=answer.model.__name__)}
+            described["content"] = {"application/json": {"schema": schema}}  # type: ignore[assignment]
+        elif answer.media_type is not None:
+            described["content"] = {answer.media_type: {}}  # type: ignore[assignment]
+        if answer.headers:
+            described["headers"] = {  # type: ignore[assignment]
+                name: {"description": what, "schema": {"type": "string"}} for name, what in answer.headers.items()
+            }
+    for status, what in operation.problems(tokens=tokens).items():
+        schema = {"$ref": REF.format(model="Problem")}
+        answers[str(status)] = {"description": what, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+    told["responses"] = dict(sorted(answers.items()))
+    return told
+
+
+def _parameters(model: type[BaseModel], place: str) -> list[Document]:
+    schema = model.model_json_schema(ref_template=REF, mode="validation")
+    defined = schema.pop("$defs", {})
+    found = []
+    for name, declared in schema["properties"].items():
+        of = _inlined(declared, defined)
+        of.pop("title", None)
+        described = {"description": of.pop("description")} if "description" in of else {}
+        required = place == "path" or name in schema.get("required", ())
+        found.append({"name": name, "in": place, "required": required, **described, "schema": _without_null(of)})
+    return found
+
+
+def _inlined(schema: Document, defined: Document) -> Document:
+    """The schema with what it refers to written out: parameters are few and small."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return {**defined[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}
+        return {name: _inlined(value, defined) for name, value in schema.items()}
+    if isinstance(schema, list):
+        return [_inlined(item, defined) for item in schema]
+    return schema
+
+
+def _without_null(schema: Document) -> Document:
+    """A parameter that is not given is absent: there is no null in a query."""
+    some = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
+    if "anyOf" not in schema or len(some) != 1:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf" and value is not None}
+    return {**some[0], **rest}
+
+
+@cache
+def _version() -> str:
+    return version("tts-receiver")

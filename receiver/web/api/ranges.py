@@ -1,0 +1,39 @@
+"""The `Range` header of RFC 9110, as far as audio players use it: one range of bytes."""
+
+from __future__ import annotations
+
+import re
+
+_ONE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE)
+
+
+class Unsatisfiable(Exception):
+    """The range begins behind the end."""
+
+
+def read_range(value: str | None, size: int) -> tuple[int, int] | None:
+    """Which bytes are asked for: from the first, up to but not including the second.
+
+    Args:
+        size: of the whole, in bytes; at least 1.
+
+    Returns:
+        None for all of them: no range is asked for, several are, or it cannot be read. A server may pass over those.
+
+    Raises:
+        Unsatisfiable: there is no such byte.
+    """
+    found = _ONE.fullmatch(value) if value is not None else None
+    if found is None or found.group(1) == found.group(2) == "":
+        return None
+    first, last = found.groups()
+    if not first:
+        if int(last) == 0:
+            raise Unsatisfiable
+        return max(0, size - int(last)), size
+    start, end = int(first), int(last) + 1 if last else size
+    if end <= start:
+        return None
+    if start >= size:
+        raise Unsatisfiable
+    return start, min(end, size)

@@ -1,0 +1,130 @@
+"""New events as they are committed: server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import structlog
+from pydantic import Field
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.errors import StoreUnavailable
+from receiver.web.api.context import ApiContext
+from receiver.web.api.feed import Stream, TooManyStreams
+from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word
+from receiver.web.api.models import event_of
+from receiver.web.api.problems import unavailable
+
+log = structlog.get_logger("receiver.api")
+
+KEEP_ALIVE_SECONDS = 15.0
+"""How often a comment is sent where nothing happens: proxies and clients see that the stream lives."""
+LAST_SECONDS = 1.0
+"""How long a client that reads too slowly is waited for at the end."""
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+
+
+class StreamQuery(Incoming):
+    """Which events, from where, for how long."""
+
+    source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
+    type: Annotated[Word | None, Field(description="Only of this type.")] = None
+    after: Annotated[
+        EventId | None, Field(description="Begin with what was committed after this event. `Last-Event-ID` wins.")
+    ] = None
+    seconds: Annotated[
+        int | None,
+        DIGITS,
+        Field(ge=0, le=86_400, description="End after so long; 0 gives what is there. Without it the stream goes on."),
+    ] = None
+
+
+class StreamHeaders(Incoming):
+    """Where a client that lost its connection goes on."""
+
+    last: Annotated[EventId | None, Field(alias="Last-Event-ID", description="The last `id` that came.")] = None
+
+
+async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders, scope: Scope) -> ASGIApp:
+    """Each event once, in the order of the commits: `id` is the event's id, `event` its type, `data` the event as JSON.
+
+    A client that comes again with the last id misses nothing. Comments keep the connection alive. The stream ends when
+    the receiver does.
+    """
+    if scope["method"] == "HEAD":
+        return Response(None, 200, HEADERS, media_type=MEDIA_TYPE)
+    try:
+        place = await context.feed.join(headers.last or query.after)
+    except TooManyStreams as error:
+        raise unavailable(str(error), error.reason) from None
+    return _EventStream(context, query, place)
+
+
+class _EventStream:
+    """The answer. An ASGI application of its own, so that nothing outlives the connection or the receiver."""
+
+    def __init__(self, context: ApiContext, query: StreamQuery, place: Stream) -> None:
+        self._context = context
+        self._query = query
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.create_task(self._send(send))
+        others = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._over())]
+        try:
+            await asyncio.wait([sending, *others], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._context.feed.leave(self._place)
+            for task in (sending, *others):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sending
+
+    async def _over(self) -> None:
+        await self._place.ended.wait()
+        await asyncio.sleep(LAST_SECONDS)
+
+    async def _send(self, send: Send) -> None:
+        lines = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        lines.append((b"content-type", MEDIA_TYPE.encode() + b"; charset=utf-8"))
+        await send({"type": "http.response.start", "status": 200, "headers": lines})
+        try:
+            async for text in self._texts():
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+        except StoreUnavailable as error:
+            log.error("stream.store_unavailable", detail=str(error))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _texts(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        seconds = self._query.seconds
+        until = None if seconds is None else loop.time() + seconds
+
+        def patience() -> float:
+            return KEEP_ALIVE_SECONDS if until is None else min(KEEP_ALIVE_SECONDS, until - loop.time())
+
+        yield b": the new events, as they are committed\n\n"
+        async for row in self._context.feed.follow(self._place, patience):
+            if row is None:
+                yield b": nothing new\n\n"
+            elif self._wanted(row):
+                yield _message(row)
+
+    def _wanted(self, row: dict[str, Any]) -> bool:
+        query = self._query
+        return query.source in (None, row["source"]) and query.type in (None, row["type"])
+
+
+def _message(row: dict[str, Any]) -> bytes:
+    # The type is a provider's word: checked at the intake, it has no line breaks.
+    return f"id: {row['id']}\nevent: {row['type']}\ndata: {event_of(row).model_dump_json()}\n\n".encode()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,120 @@
+"""Every operation of the API. The routes, the checks and the document are made from this and from nothing else."""
+
+from __future__ import annotations
+
+from receiver.web.api.audio import get_audio
+from receiver.web.api.events import get_event, list_events, replay
+from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
+from receiver.web.api.models import EventDetail, EventPage, Job, JobPage, Replayed, VoiceList
+from receiver.web.api.operations import Answer, Operation
+from receiver.web.api.speech import speak
+from receiver.web.api.stream import MEDIA_TYPE, stream
+from receiver.web.api.voices import list_voices
+
+_LOCATION = {"Location": "The job's path."}
+_RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."}
+_NO_SOURCE = "There is no such source."
+
+TABLE = (
+    Operation(
+        "POST",
+        "/v1/speech",
+        speak,
+        "Submit speech",
+        "speech",
+        {
+            202: Answer("The job: submitted, or about to be.", Job, headers=_LOCATION),
+            200: Answer("The job that this idempotency key has made before.", Job, headers=_LOCATION),
+        },
+        {
+            402: "The account at the service cannot pay.",
+            404: _NO_SOURCE,
+            422: "The service does not take it, or the idempotency key belongs to another request.",
+            502: "The service refused our key, or nobody can say whether it took the job on.",
+        },
+    ),
+    Operation(
+        "GET",
+        "/v1/voices",
+        list_voices,
+        "List voices",
+        "speech",
+        {200: Answer("The voices that fit.", VoiceList)},
+        {
+            404: _NO_SOURCE,
+            422: "The service has no list of voices, or does not take a filter.",
+            429: "The service has had too many requests.",
+            502: "The service could not be asked, or its answer not be read.",
+        },
+    ),
+    Operation(
+        "POST",
+        "/v1/jobs",
+        watch_job,
+        "Watch a job",
+        "jobs",
+        {
+            201: Answer("The job is watched from now on.", Job, headers=_LOCATION),
+            200: Answer("The job was known before.", Job, headers=_LOCATION),
+        },
+        {404: _NO_SOURCE, 422: "Jobs of this source cannot be asked for, or the id is none."},
+    ),
+    Operation("GET", "/v1/jobs", list_jobs, "List jobs", "jobs", {200: Answer("A page of jobs.", JobPage)}),
+    Operation(
+        "GET",
+        "/v1/jobs/{id}",
+        get_job,
+        "Show a job",
+        "jobs",
+        {200: Answer("The job.", Job)},
+        {410: "It was cancelled."},
+    ),
+    Operation(
+        "DELETE",
+        "/v1/jobs/{id}",
+        cancel_job,
+        "Cancel a job",
+        "jobs",
+        {200: Answer("The job, cancelled.", Job)},
+        {409: "It has ended, or is being submitted at this moment."},
+    ),
+    Operation("GET", "/v1/events", list_events, "List events", "events", {200: Answer("A page of events.", EventPage)}),
+    Operation("GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: Answer("The event.", EventDetail)}),
+    Operation(
+        "POST",
+        "/v1/events/{id}/replay",
+        replay,
+        "Run an event's handlers again",
+        "events",
+        {202: Answer("Whose runs are due now.", Replayed)},
+        {409: "It is in quarantine, a handler is not active, or its row was changed."},
+    ),
+    Operation(
+        "GET",
+        "/v1/events/{id}/audio",
+        get_audio,
+        "Fetch an event's audio",
+        "events",
+        {
+            200: Answer("The whole file.", media_type="audio/*", headers=_RANGED),
+            206: Answer(
+                "The part that was asked for.",
+                media_type="audio/*",
+                headers={"Content-Range": "Which part of how much.", **_RANGED},
+            ),
+        },
+        {
+            404: "There is no such event or file, or no handler has fetched it yet.",
+            416: "The range begins behind the end.",
+            502: "The storage cannot be read.",
+        },
+    ),
+    Operation(
+        "GET",
+        "/v1/stream",
+        stream,
+        "Follow new events",
+        "events",
+        {200: Answer("Server-sent events, until the client or the receiver ends.", media_type=MEDIA_TYPE)},
+    ),
+)

@@ -1,0 +1,130 @@
+"""The suite that authors are given finds what is wrong with a provider, and costs nobody else anything."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.contract import ProviderContract, load
+from receiver.providers.aitts import Aitts
+from receiver.providers.audixa import Audixa
+from receiver.providers.base import AudioRequest
+from receiver.providers.finevoice import Finevoice
+from receiver.providers.wire import Account, Invalid, Request, Response, Running, Speech, Status, Submitted, VoiceQuery
+
+DOCUMENTS = Path(__file__).parent / "documents"
+
+
+class KeyInAddress(Finevoice):
+    def status_request(self, account: Account, job_id: str) -> Request:
+        return replace(super().status_request(account, job_id), url=f"{account.base_url}/x?key={account.api_key}")
+
+
+class PathOfTheId(Finevoice):
+    def status_request(self, account: Account, job_id: str) -> Request:
+        return Request("GET", f"{account.base_url}/v1/task/{job_id}")
+
+
+class ClaimsHistory(Finevoice):
+    capabilities = replace(Finevoice.capabilities, history=True)
+
+
+class HidesVoices(Audixa):
+    capabilities = replace(Audixa.capabilities, voices=False, versions={})
+
+
+class TakesAnything(Finevoice):
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        return super().submit_request(account, Speech(text=speech.text, voice=speech.voice), idempotency_key)
+
+
+class EndsOnAnyWord(Finevoice):
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        if b"WARMING_UP" in response.body:
+            raise Invalid("I do not know this word.")
+        return super().read_status(account, job_id, response)
+
+
+class FallsOver(Finevoice):
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        return Running(str({}["status"]))
+
+
+class SaysNoToEverything(Finevoice):
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        if response.status >= 500:
+            raise Invalid("No.")
+        return super().read_submit(account, response)
+
+
+class OneOfSeveral(Finevoice):
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[list[AudioRequest]]:
+        return super().audio_requests(base_url, api_key, job_id, payload)[:1]
+
+
+class DropsTheFilter(Aitts):
+    def voices_request(self, account: Account, query: VoiceQuery) -> Request:
+        return super().voices_request(account, VoiceQuery())
+
+
+class RegistersWithTheApiKey(Aitts):
+    def test_request(self, account: Account, id_token: str) -> Request:
+        return super().test_request(account, account.api_key or "")
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        (KeyInAddress(), "a_request_goes_to_the_accounts_own_origin_with_the_key_in_a_header_alone"),
+        (PathOfTheId(), "no_job_id_changes_the_shape_of_the_address"),
+        (ClaimsHistory(), "the_history_can_be_asked_for_where_it_says_so"),
+        (HidesVoices(), "voices_can_be_asked_for_where_it_says_so"),
+        (TakesAnything(), "an_option_that_the_service_does_not_take_is_refused_and_what_it_takes_is_sent"),
+        (EndsOnAnyWord(), "an_unknown_status_word_is_still_running"),
+        (FallsOver(), "no_one_field_of_an_answer_can_break_the_reading"),
+        (SaysNoToEverything(), "any_answer_to_a_submit_is_a_job_or_an_error"),
+        (OneOfSeveral(), "a_completed_job_says_where_its_audio_is"),
+        (DropsTheFilter(), "a_filter_is_sent_or_refused"),
+        (RegistersWithTheApiKey(), "a_person_asks_with_the_id_token_and_the_api_key_is_not_sent"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_a_provider_that_is_wrong_in_one_thing_fails_the_test_of_that_thing(provider: Any, name: str) -> None:
+    folder = DOCUMENTS / provider.name
+    fixtures = {
+        "provider": provider,
+        "documents": load(folder),
+        "submits": load(folder / "submit"),
+        "voice_lists": load(folder / "voices"),
+        "histories": load(folder / "history"),
+    }
+    test = getattr(ProviderContract(), f"test_{name}")
+    wanted = inspect.signature(test).parameters
+    with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
+        test(**{fixture: value for fixture, value in fixtures.items() if fixture in wanted})
+
+
+def loaded_by(module: str) -> set[str]:
+    """The modules that importing this one loads, in a process of its own."""
+    code = f"import {module}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
+    return set(done.stdout.split())
+
+
+def test_nothing_that_runs_needs_what_the_suite_needs() -> None:
+    assert not loaded_by("receiver.cli.commands") & {"pytest", "hypothesis", "receiver.contract"}
+
+
+def test_the_suite_needs_none_of_what_runs() -> None:
+    rooms = {name.split(".")[1] for name in loaded_by("receiver.contract") if name.startswith("receiver.")}
+    assert rooms == {"contract", "errors", "model", "providers"}

@@ -1,0 +1,510 @@
+"""A job with several files: each is fetched once, what is there stays, and expired addresses are renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from handlers.save_audio import save_audio
+from receiver import Artifact, AudioDelayed, AudioError, AudioGone, AudioRefused, JobCompleted, Reject, Settings
+from receiver.app import Receiver
+from receiver.engine.audio import AT_ONCE, MOST_FILES, AudioDesk
+from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.metrics import Metrics
+from receiver.model.delivery import Delivery
+from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.storage import open_storage
+from receiver.providers import PROVIDERS
+from receiver.providers.wire import Account
+from receiver.simulator import Job, Simulator
+from receiver.store import inbox, pace
+from receiver.store.database import Database
+from receiver.testing import completed, make_event
+from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry, telling
+from tests.integration.intake_support import Lines, configured, logged
+from tests.integration.outbound_support import Asked, Say, Server, make_wav, serving
+
+pytestmark = pytest.mark.anyio
+
+KEY = "finevoice-key-0123456789"
+STEMS = [make_wav(seconds=0.1 * (n + 1)) for n in range(6)]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with logged(secrets=(KEY,)) as lines:
+        yield lines
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def of(files: Iterable[Artifact]) -> list[tuple[int, str]]:
+    return [(file.n, file.sha256) for file in files]
+
+
+ALL = [(n, sha256(stem)) for n, stem in enumerate(STEMS)]
+
+
+class Bench:
+    """A service with a status and files at temporary addresses, and a desk with a clock that only sleeps move.
+
+    An address is `/VERSION/N`. The version that is good is `version`; a status answer gives addresses of that one.
+    """
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
+        self.version, self.files, self.known = "v1", len(STEMS), True
+        self.now, self.slept = NOW, list[float]()
+        self.metrics = Metrics()
+        self.database = Database(folder / "receiver.db")
+        self.database.start()
+        self.storage = open_storage(str(folder / "audio"), Path("/"))
+        self.fetcher = AudioFetcher(self.storage, folder / ".spool", 1 << 24, now=lambda: self.now, sleep=self.sleep)
+        self.sources = {
+            "finevoice": AudioSource(
+                PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True, requests_per_second=0.5
+            )
+        }
+        renew = Renewal(self.database, self.fetcher, self.sources, now=lambda: self.now, sleep=self.sleep)
+        self.desk = AudioDesk(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
+        server.behave = self.answer
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def answer(self, asked: Asked) -> Say:
+        if asked.path.startswith("/v1/task/"):
+            return self.status()
+        version, n = asked.path[1:].split("/")
+        if version != self.version:
+            return Say(403)
+        return Say(200, {"ETag": f'"{n}"', "Content-Type": "audio/wav"}, STEMS[int(n)])
+
+    def status(self) -> Say:
+        if not self.known:
+            return Say(404, {}, json.dumps({"status": 404, "error": {"message": "no such task"}}).encode())
+        body = {"status": 200, "taskId": "job-1", "urls": self.addresses(self.version, self.files)}
+        return Say(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    def addresses(self, version: str = "v1", count: int | None = None) -> list[str]:
+        return [self.server.url(f"/{version}/{n}") for n in range(len(STEMS) if count is None else count)]
+
+    def event(self, *, version: str = "v1", count: int | None = None, **payload: Any) -> JobCompleted:
+        """An event that is in the store."""
+        urls = self.addresses(version, count)
+        event = completed(**({"audio_url": urls[0], "audio_urls": urls} | payload))
+        event = make_event(event.type, event.job_id, source="finevoice", payload=event.payload)
+        assert isinstance(event, JobCompleted)
+        self.database.transact(inbox.accept, [delivery(event)])
+        return event
+
+    @property
+    def asked(self) -> list[str]:
+        """Files that were asked for, by their path."""
+        return [one.path for one in self.server.asked if not one.path.startswith("/v1/task/")]
+
+    @property
+    def statuses(self) -> int:
+        return len(self.server.asked) - len(self.asked)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return query(self.database.path, "SELECT * FROM artifacts ORDER BY n")
+
+    def there(self) -> list[int]:
+        return [row["n"] for row in self.rows()]
+
+
+def delivery(event: JobCompleted, *handlers: str) -> Delivery:
+    return Delivery(
+        event_id=event.id,
+        source=event.source,
+        type=event.type,
+        key=event.job_id,
+        job_id=event.job_id,
+        origin="poll",
+        payload=json.dumps(dict(event.payload)),
+        body=b"{}",
+        headers="[]",
+        key_id=None,
+        skew=None,
+        received_at=event.received_at.timestamp(),
+        handlers=handlers,
+    )
+
+
+@asynccontextmanager
+async def bench_over(folder: Path, server: Server) -> AsyncIterator[Bench]:
+    made = Bench(folder, server)
+    try:
+        yield made
+    finally:
+        await made.fetcher.aclose()
+        made.database.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    fresh_store(tmp_path / "receiver.db")
+    async with serving() as server, bench_over(tmp_path, server) as made:
+        yield made
+
+
+# all of them
+
+
+async def test_all_files_come_in_order_each_with_its_row_its_metric_and_its_log_line(
+    bench: Bench, lines: Lines
+) -> None:
+    event = bench.event()
+    files = await bench.desk.get_all(event)
+    assert of(files) == ALL == [(row["n"], row["sha256"]) for row in bench.rows()]
+    assert [Path(file.address).name for file in files] == ["job-1.wav", *(f"job-1~{n}.wav" for n in range(1, 6))]
+    assert [Path(file.address).read_bytes() for file in files] == STEMS
+    assert [await file.read() for file in files] == STEMS
+    assert sorted(line["n"] for line in lines.of("audio.stored")) == list(range(6))
+    count = 'tts_receiver_audio_seconds_count{outcome="fetched",source="finevoice"}'
+    assert metric(bench.metrics, count) == 6
+    assert metric(bench.metrics, 'tts_receiver_audio_bytes_total{source="finevoice"}') == sum(map(len, STEMS))
+
+
+async def test_who_asks_for_the_audio_is_given_the_first_file_and_no_other_is_fetched(bench: Bench) -> None:
+    first = await bench.desk.get(bench.event())
+    assert of([first]) == ALL[:1]
+    assert (bench.asked, bench.there()) == (["/v1/0"], [0])
+    assert Path(first.address).name == "job-1.wav"
+
+
+async def test_a_job_with_one_file_has_a_list_of_one(bench: Bench) -> None:
+    event = bench.event(count=1)
+    assert of(await bench.desk.get_all(event)) == ALL[:1]
+    assert bench.asked == ["/v1/0"]
+
+
+async def test_no_more_than_two_are_on_their_way_at_one_time(bench: Bench) -> None:
+    inside, most = 0, 0
+    two = asyncio.Condition()
+
+    async def in_pairs(asked: Asked) -> Say:
+        nonlocal inside, most
+        async with two:
+            inside += 1
+            most = max(most, inside)
+            two.notify_all()
+            await two.wait_for(lambda: most == AT_ONCE)
+            inside -= 1
+        return bench.answer(asked)
+
+    bench.server.behave = in_pairs
+    assert of(await bench.desk.get_all(bench.event())) == ALL
+    assert most == AT_ONCE == 2
+
+
+async def test_those_who_ask_at_the_same_time_share_one_fetch_for_each_file(bench: Bench) -> None:
+    event = bench.event()
+    first, *lists = await asyncio.gather(bench.desk.get(event), *(bench.desk.get_all(event) for _ in range(3)))
+    assert sorted(bench.asked) == [f"/v1/{n}" for n in range(6)]
+    assert lists[0] == lists[1] == lists[2]
+    assert lists[0][0] == first
+
+
+async def test_one_who_gives_up_does_not_break_the_fetches_that_another_waits_for(bench: Bench) -> None:
+    event, begun, release = bench.event(), asyncio.Event(), asyncio.Event()
+
+    async def held(asked: Asked) -> Say:
+        begun.set()
+        await release.wait()
+        return bench.answer(asked)
+
+    bench.server.behave = held
+    hasty, patient = (asyncio.create_task(bench.desk.get_all(event)) for _ in range(2))
+    await begun.wait()
+    hasty.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hasty
+    release.set()
+    assert of(await patient) == ALL
+    assert sorted(bench.asked) == [f"/v1/{n}" for n in range(6)]
+
+
+async def test_after_an_end_in_the_middle_only_the_missing_files_are_fetched(bench: Bench, tmp_path: Path) -> None:
+    event, stuck, release = bench.event(), asyncio.Event(), asyncio.Event()
+
+    async def up_to_two(asked: Asked) -> Say:
+        if asked.path in ("/v1/2", "/v1/3"):
+            if len(bench.asked) == 4:
+                stuck.set()
+            await release.wait()
+        return bench.answer(asked)
+
+    bench.server.behave = up_to_two
+    asking = asyncio.create_task(bench.desk.get_all(event))
+    await stuck.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    release.set()
+    assert bench.there() == [0, 1]
+    before = len(bench.asked)
+    async with bench_over(tmp_path, bench.server) as restarted:
+        assert of(await restarted.desk.get_all(event)) == ALL
+        assert sorted(bench.asked[before:]) == ["/v1/2", "/v1/3", "/v1/4", "/v1/5"]
+        Path(restarted.rows()[4]["address"]).unlink()
+        assert of(await restarted.desk.get_all(event)) == ALL
+        assert bench.asked[before + 4 :] == ["/v1/4"]
+
+
+# when one fails
+
+
+async def test_a_file_that_is_gone_fails_the_attempt_and_leaves_the_others(bench: Bench, lines: Lines) -> None:
+    bench.known = False
+    bench.server.behave = lambda asked: Say(404) if asked.path in ("/v1/1", "/v1/4") else bench.answer(asked)
+    with pytest.raises(AudioGone, match="/v1/1"):
+        await bench.desk.get_all(bench.event())
+    assert bench.there() == [0, 2, 3, 5]
+    assert {line["n"]: line["reason"] for line in lines.of("audio.not_fetched")} == {1: "audio_gone", 4: "audio_gone"}
+
+
+async def test_a_file_that_fails_for_now_is_all_that_the_next_attempt_fetches(bench: Bench) -> None:
+    event = bench.event()
+    bench.server.behave = lambda asked: Say(500) if asked.path == "/v1/2" else bench.answer(asked)
+    with pytest.raises(AudioError) as caught:
+        await bench.desk.get_all(event)
+    assert (caught.value.reason, isinstance(caught.value, Reject)) == ("server_error", False)
+    assert bench.there() == [0, 1, 3, 4, 5]
+    bench.server.behave, before = bench.answer, len(bench.asked)
+    assert of(await bench.desk.get_all(event)) == ALL
+    assert bench.asked[before:] == ["/v1/2"]
+
+
+async def test_a_storage_that_tells_us_to_wait_is_not_asked_for_the_next_file(bench: Bench) -> None:
+    bench.server.behave = lambda asked: Say(503, {"Retry-After": "17"})
+    with pytest.raises(AudioDelayed) as caught:
+        await bench.desk.get_all(bench.event())
+    assert caught.value.after == 17
+    assert sorted(bench.asked) == ["/v1/0", "/v1/1"]
+
+
+async def test_a_job_with_too_many_files_is_refused_in_words_and_its_first_is_to_be_had(bench: Bench) -> None:
+    event = bench.event(count=MOST_FILES + 1)
+    with pytest.raises(AudioRefused, match=f"The job has {MOST_FILES + 1} files, and no more than {MOST_FILES}") as no:
+        await bench.desk.get_all(event)
+    assert (no.value.reason, bench.asked) == ("too_many_files", [])
+    assert of([await bench.desk.get(event)]) == ALL[:1]
+
+
+async def test_without_the_source_in_the_configuration_what_is_there_can_still_be_had(bench: Bench) -> None:
+    event = bench.event()
+    files = await bench.desk.get_all(event)
+    bench.sources.clear()
+    assert await bench.desk.get_all(event) == files
+    Path(files[3].address).unlink()
+    with pytest.raises(AudioRefused, match="is not configured any more"):
+        await bench.desk.get_all(event)
+
+
+# addresses that have expired
+
+
+async def test_expired_addresses_are_renewed_by_asking_once_for_all_files(bench: Bench, lines: Lines) -> None:
+    bench.version = "v2"
+    assert of(await bench.desk.get_all(bench.event(version="v1"))) == ALL
+    assert bench.statuses == 1
+    assert sorted(path for path in bench.asked if "v2" in path) == [f"/v2/{n}" for n in range(6)]
+    assert len([path for path in bench.asked if "v1" in path]) <= AT_ONCE
+    assert len(lines.of("audio.renewed")) == 1
+    assert KEY not in lines.text
+    carried = {one.path for one in bench.server.asked if KEY in str(one.headers)}
+    assert carried == {"/v1/task/job-1"}
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_the_first_file_is_renewed_whichever_way_its_address_has_expired(bench: Bench, status: int) -> None:
+    bench.version = "v2"
+    bench.server.behave = lambda asked: Say(status) if asked.path == "/v1/0" else bench.answer(asked)
+    assert of([await bench.desk.get(bench.event())]) == ALL[:1]
+    assert (bench.asked, bench.statuses) == (["/v1/0", "/v2/0"], 1)
+
+
+async def test_addresses_that_expire_while_files_are_fetched_are_renewed_again(bench: Bench) -> None:
+    bench.version = "v2"
+
+    def short_lived(asked: Asked) -> Say:
+        if asked.path == "/v2/3":
+            bench.version = "v3"
+        return bench.answer(asked)
+
+    bench.server.behave = short_lived
+    assert of(await bench.desk.get_all(bench.event())) == ALL
+    assert bench.statuses == 2
+
+
+async def test_a_job_that_is_gone_at_the_provider_is_asked_about_once_and_its_audio_is_gone(bench: Bench) -> None:
+    bench.version, bench.known = "v2", False
+    with pytest.raises(AudioGone, match="the temporary address of the audio has expired"):
+        await bench.desk.get_all(bench.event())
+    assert (bench.statuses, bench.there()) == (1, [])
+
+
+async def test_fresh_addresses_of_another_number_of_files_are_not_used(bench: Bench) -> None:
+    bench.version, bench.files = "v2", 5
+    with pytest.raises(AudioGone):
+        await bench.desk.get_all(bench.event())
+    assert [path for path in bench.asked if "v2" in path] == []
+
+
+async def test_fresh_addresses_that_are_not_good_either_are_the_end(bench: Bench) -> None:
+    bench.version = "v2"
+    bench.server.behave = lambda asked: Say(404) if asked.path == "/v2/0" else bench.answer(asked)
+    with pytest.raises(AudioGone):
+        await bench.desk.get(bench.event())
+    assert (bench.asked, bench.statuses) == (["/v1/0", "/v2/0"], 1)
+
+
+async def test_a_source_that_tells_us_to_wait_is_left_alone_by_everybody_until_then(bench: Bench) -> None:
+    bench.version, event = "v2", bench.event()
+    told = Say(429, {"Retry-After": "90"}, b"{}")
+    bench.server.behave = lambda asked: told if "task" in asked.path else bench.answer(asked)
+    with pytest.raises(AudioDelayed) as caught:
+        await bench.desk.get(event)
+    assert (caught.value.reason, caught.value.after) == ("not_renewed", 90)
+    assert bench.database.transact(pace.of, "finevoice").pause_until == NOW + 90
+    bench.now += 30
+    with pytest.raises(AudioDelayed) as caught:
+        await bench.desk.get(event)
+    assert (caught.value.reason, caught.value.after, bench.statuses) == ("source_paused", 60, 1)
+    bench.server.behave = bench.answer
+    bench.now += 60
+    assert of([await bench.desk.get(event)]) == ALL[:1]
+
+
+@pytest.mark.parametrize(
+    ("say", "final"),
+    [
+        (Say(500), False),
+        (Say(200, {}, b"<html>"), False),
+        (Say(401, {}, b"{}"), True),
+        (Say(402, {}, b"{}"), True),
+        (Say(422, {}, b"{}"), True),
+        (Say(200, {}, b'{"status": 202}'), True),
+        (Say(200, {}, b'{"status": 500, "error": {"code": "FAILED"}}'), True),
+    ],
+)
+async def test_what_the_source_says_instead_decides_whether_it_is_tried_again(
+    bench: Bench, say: Say, *, final: bool
+) -> None:
+    bench.version = "v2"
+    bench.server.behave = lambda asked: say if "task" in asked.path else bench.answer(asked)
+    with pytest.raises(AudioError) as caught:
+        await bench.desk.get(bench.event())
+    assert isinstance(caught.value, Reject) is final
+    assert bench.statuses == 1
+
+
+async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
+    bench.version = "v2"
+    bench.database.transact(pace.take_turns, "finevoice", 3, NOW, 2.0)
+    await bench.desk.get(bench.event())
+    assert bench.slept == [6.0]
+    assert bench.database.transact(pace.of, "finevoice").next_request_at == NOW + 8
+
+
+async def test_a_durable_endpoint_is_not_renewed(bench: Bench) -> None:
+    url = bench.server.url("").rstrip("/")
+    bench.sources["finevoice"] = AudioSource(PROVIDERS["aitts"], Account(url, KEY), True)
+    bench.server.behave = lambda asked: Say(404)
+    with pytest.raises(AudioGone):
+        await bench.desk.get(bench.event(audio_url=None, audio_urls=None))
+    assert [one.path for one in bench.server.asked] == ["/api/v1/tts/job-1/audio"]
+
+
+async def test_without_an_api_key_nobody_is_asked(bench: Bench) -> None:
+    bench.version = "v2"
+    url = bench.server.url("").rstrip("/")
+    bench.sources["finevoice"] = AudioSource(PROVIDERS["finevoice"], Account(url, None), True)
+    with pytest.raises(AudioGone):
+        await bench.desk.get(bench.event())
+    assert bench.statuses == 0
+
+
+# from end to end
+
+
+@pytest.fixture
+async def signal(lines: Lines) -> AsyncIterator[Signal]:
+    """Raised with every line of the log."""
+    signal = Signal()
+    with telling(lines, signal):
+        yield signal
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator(job_seconds=None) as sim:
+        yield sim
+    assert sim.leaks == []
+
+
+async def told(sim: Simulator, job: Job) -> JobCompleted:
+    """The event that a poll of the job makes."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(
+            f"{sim.base_urls['finevoice']}/v1/task/{job.id}",
+            headers={"Authorization": f"Bearer {sim.api_keys['finevoice']}"},
+        )
+    said = answer.json()
+    urls = said.get("urls") or [said["url"]]
+    event = make_event("job.completed", job.id, source="finevoice", payload={"audio_url": urls[0], "audio_urls": urls})
+    assert isinstance(event, JobCompleted)
+    return event
+
+
+def settings_for(sim: Simulator, folder: Path) -> Settings:
+    source = {
+        "provider": "finevoice",
+        "base_url": sim.base_urls["finevoice"],
+        "api_key": sim.api_keys["finevoice"],
+        "allow_private_addresses": True,
+    }
+    return configured(folder, sources={"finevoice": source})
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
+    sim: Simulator, tmp_path: Path, lines: Lines, signal: Signal, *, expired: bool
+) -> None:
+    job = sim.finish(sim.create_task("separation", outputs=3))
+    if expired:
+        sim.force("expired_url", at="finevoice.status")
+    event = await told(sim, job)
+    (tmp_path / "data").mkdir()
+    database = Database(fresh_store(tmp_path / "data" / "receiver.db"))
+    database.transact(inbox.accept, [delivery(event, "save_audio")])
+    database.close()
+    receiver = Receiver(settings_for(sim, tmp_path), registry(save_audio))
+    async with receiver.public.router.lifespan_context(receiver.public):
+        await signal.until(lambda: lines.of("run.succeeded"))
+    rows = query(database.path, "SELECT * FROM artifacts ORDER BY n")
+    at_the_origin = [sha256(b"".join(audio.pieces(0, audio.size))) for audio in job.objects.values()]
+    assert [(row["n"], row["sha256"]) for row in rows] == list(enumerate(at_the_origin))
+    assert [sha256(Path(row["address"]).read_bytes()) for row in rows] == at_the_origin
+    [run] = query(database.path, "SELECT * FROM runs")
+    assert [file["address"] for file in json.loads(run["result"])["files"]] == [row["address"] for row in rows]
+    assert sim.requests["finevoice.status"] == 1 + expired
+    assert len(lines.of("audio.renewed")) == int(expired)

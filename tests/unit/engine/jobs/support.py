@@ -1,0 +1,275 @@
+"""Loops on one store, their provider, and a clock that a test sets. Everything is real but the time.
+
+A small server on loopback is the provider (it speaks miragic's language, which gives progress, unless a test says
+otherwise); the clock jumps from one moment that somebody waits for to the next, and only when every loop stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from receiver.engine.jobs.intents import submit_job, watch_job
+from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.jobs.source import JobSource
+from receiver.metrics import Metrics
+from receiver.model.cadence import Cadence
+from receiver.model.delivery import Delivery
+from receiver.outbound.client import Client, Timeouts
+from receiver.outbound.guard import AddressGuard
+from receiver.providers import PROVIDERS
+from receiver.providers.wire import Account, Speech
+from receiver.store.database import Database
+from tests.integration.engine_support import NOW, Signal, query
+from tests.integration.outbound_support import Asked, Say, Server, serving
+
+KEY = "an-api-key-0123456789"
+UNPACED = 1e9
+"""Requests per second that leave no gap a clock could show."""
+CADENCE = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=3600.0)
+
+
+class Clock:
+    """Stands still until it is set; knows who waits on it until when."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self._now = NOW
+        self._waiting: list[tuple[asyncio.Event, float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        entry = (wake, self._now + seconds, asyncio.Event())
+        self._waiting.append(entry)
+        self._signal.notify()
+        tasks = [asyncio.ensure_future(event.wait()) for event in (wake, entry[2])]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting.remove(entry)
+            for task in tasks:
+                task.cancel()
+
+    def moments(self, wake: asyncio.Event | None = None) -> list[float]:
+        """Until when somebody waits."""
+        return [until for whose, until, _ in self._waiting if until > self._now and wake in (None, whose)]
+
+    def set(self, now: float) -> None:
+        self._now = now
+        for _, until, passed in self._waiting:
+            if until <= now:
+                passed.set()
+
+
+class Watched(SourceLoop):
+    """A loop of which a test can tell that it stands still."""
+
+    notify: Callable[[], None]
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        super()._done(task)
+        self.notify()
+
+    def stands_still(self, clock: Clock) -> bool:
+        """Whether all that it does is wait for the clock."""
+        waiting = len(clock.moments(self._stop)) == len(self._tasks) and len(clock.moments(self._look)) == 1
+        return waiting and not self._look.is_set()
+
+
+def status(word: str, **data: Any) -> Say:
+    """miragic's answer to a status request."""
+    return Say(200, {"Content-Type": "application/json"}, json.dumps({"data": {"status": word, **data}}).encode())
+
+
+PENDING = status("PENDING")
+COMPLETED = status("COMPLETED", audioUrl="https://storage.example/a.mp3")
+FAILED = status("FAILED", errorMessage="No such voice.")
+
+
+def job_of(asked: Asked) -> str:
+    return asked.path.rpartition("/")[2]
+
+
+@dataclass
+class Polling:
+    """Loops on one store, their provider, and what a test sees and does."""
+
+    path: Path
+    signal: Signal
+    clock: Clock
+    server: Server
+    stack: AsyncExitStack
+    metrics: Metrics = field(default_factory=Metrics)
+    pollers: list[Watched] = field(default_factory=list)
+    databases: list[Database] = field(default_factory=list)
+    sources: dict[str, JobSource] = field(default_factory=dict)
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
+    woken: int = 0
+    polls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """When each job was asked about."""
+
+    def answers(self, behave: Callable[[str], Any]) -> None:
+        """The provider answers as `behave` says, which is given the job id."""
+
+        def answer(asked: Asked) -> Any:
+            self.polls[job_of(asked)].append(self.clock.now())
+            self.signal.notify()
+            return behave(job_of(asked))
+
+        self.server.behave = answer
+
+    @property
+    def times(self) -> list[float]:
+        """When anything was asked, in seconds from the start."""
+        return sorted(at - NOW for times in self.polls.values() for at in times)
+
+    async def poller(
+        self,
+        *,
+        source: str = "miragic",
+        rate: float = UNPACED,
+        cadence: Cadence = CADENCE,
+        provider: Any = None,
+        base_url: str | None = None,
+        timeouts: Timeouts | None = None,
+        private: bool = True,
+        version: str | None = None,
+    ) -> Watched:
+        """Another process's loop on this store, started."""
+        database = Database(self.path)
+        database.start()
+        self.databases.append(database)
+        self.stack.callback(database.close)
+        self.sources[source] = about = JobSource(
+            source,
+            provider or PROVIDERS["miragic"],
+            Account(base_url or self.server.url("").rstrip("/"), KEY, version),
+            cadence,
+            rate,
+        )
+        poller = Watched(
+            database,
+            about,
+            Client(AddressGuard(private), timeouts=timeouts),
+            handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
+            wake=self._wake,
+            metrics=self.metrics,
+            clock=self.clock,
+            dice=random.Random(len(self.pollers)),
+        )
+        poller.notify = self.signal.notify
+        self.pollers.append(poller)
+        self.stack.push_async_callback(poller.stop)
+        poller.start()
+        return poller
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
+        """As the command does."""
+        cadence = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
+        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, 1.0)
+        with self.writing() as database:
+            for job in ids:
+                assert database.transact(watch_job, about, job, self.clock.now(), self.dice)[1]
+
+    def submit(self, text: str = "Hello", client_key: str | None = None, source: str = "miragic") -> str:
+        """As the command does; our id of the job."""
+        with self.writing() as database:
+            speech = Speech(text=text, voice="alloy")
+            row, _ = database.transact(
+                submit_job, self.sources[source], speech, client_key, self.clock.now(), self.dice
+            )
+        return str(row["id"])
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """Another process's store."""
+        database = Database(self.path)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    async def settle(self) -> None:
+        """Return when every poller waits for the clock."""
+        await self.signal.until(lambda: all(poller.stands_still(self.clock) for poller in self.pollers))
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        await self.signal.until(predicate)
+
+    async def jump(self, seconds: float) -> None:
+        """So much later at once, and all done that is due then."""
+        await self.settle()
+        self.clock.set(self.clock.now() + seconds)
+        await self.settle()
+
+    async def pass_time(self, seconds: float) -> None:
+        """So much later, by every moment that somebody waits for."""
+        end = self.clock.now() + seconds
+        await self.settle()
+        while (moment := min(self.clock.moments())) <= end:
+            self.clock.set(moment)
+            await self.settle()
+        self.clock.set(end)
+
+    def job(self, job_id: str = "a", source: str = "miragic") -> dict[str, Any]:
+        [row] = query(self.path, "SELECT * FROM jobs WHERE job_id = ? AND source = ?", job_id, source)
+        return row
+
+    def states(self) -> Counter[str]:
+        return Counter(row["state"] for row in query(self.path, "SELECT state FROM jobs"))
+
+    def events(self) -> list[dict[str, Any]]:
+        rows = query(self.path, "SELECT * FROM events ORDER BY id")
+        return [row | {"payload": json.loads(row["payload"])} for row in rows]
+
+    def event(self) -> dict[str, Any]:
+        [event] = self.events()
+        return event
+
+    def runs(self) -> list[tuple[str, str, str]]:
+        return [(row["event_id"], row["handler"], row["state"]) for row in query(self.path, "SELECT * FROM runs")]
+
+    def pause(self) -> tuple[float, str] | None:
+        """For how long from the start, and why, the source is paused."""
+        rows = query(self.path, "SELECT * FROM source_state WHERE source = 'miragic'")
+        return (rows[0]["pause_until"] - NOW, rows[0]["reason"]) if rows and rows[0]["pause_until"] else None
+
+
+def webhook(job: str, type: str = "job.completed") -> Delivery:
+    return Delivery(
+        event_id=f"evt_{1:032x}",
+        source="miragic",
+        type=type,
+        key=job,
+        job_id=job,
+        origin="webhook",
+        payload='{"status":"completed"}',
+        body=b"{}",
+        headers="[]",
+        key_id=None,
+        skew=0.0,
+        received_at=NOW,
+        handlers=("notes",),
+    )
+
+
+@asynccontextmanager
+async def polling(store: Path) -> AsyncIterator[Polling]:
+    signal = Signal()
+    async with serving() as server, AsyncExitStack() as stack:
+        yield Polling(store, signal, Clock(signal), server, stack)

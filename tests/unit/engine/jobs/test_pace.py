@@ -1,0 +1,158 @@
+"""When jobs are polled: their cadence, the source's pace, and several processes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from receiver.engine.jobs.loop import LEASE_SECONDS
+from receiver.store import inbox, jobs
+from tests.integration.engine_support import NOW
+from tests.integration.outbound_support import Say, serving
+from tests.unit.engine.jobs.support import COMPLETED, FAILED, PENDING, Polling, status, webhook
+
+pytestmark = pytest.mark.anyio
+
+
+# how often
+
+
+async def test_the_first_poll_is_at_once_and_the_next_ever_rarer_up_to_the_cap(up: Polling) -> None:
+    up.watch("a")
+    up.answers(lambda job: PENDING)
+    await up.poller()
+    await up.pass_time(400)
+    gaps = [later - earlier for earlier, later in zip(up.times, up.times[1:], strict=False)]
+    assert up.times[0] == 0
+    assert all(2 - 1e-3 <= gap <= 60 + 1e-3 for gap in gaps)
+    assert gaps[0] <= 2.4 + 1e-3
+    assert gaps[-1] > 35
+    assert len(gaps) < 20
+    assert (up.job()["polls"], up.job()["state"]) == (len(up.times), "watching")
+
+
+async def test_progress_says_when_to_ask_again(up: Polling) -> None:
+    up.watch("a")
+    up.answers(lambda job: status("PENDING", progress=50))
+    await up.poller()
+    await up.settle()
+    await up.jump(40)  # asked now, after 40 seconds and at 50 %: 40 more are to come, half of them is waited
+    assert up.job()["progress"] == 50
+    assert up.job()["due_at"] - up.clock.now() == pytest.approx(20, rel=0.21)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5, 2.0])
+async def test_the_requests_per_second_are_never_exceeded_whatever_is_due(up: Polling, rate: float) -> None:
+    ids = [f"job-{number}" for number in range(12)]
+    up.watch(*ids)
+    up.answers(lambda job: PENDING if len(up.polls[job]) == 1 else COMPLETED)
+    await up.poller(rate=rate)
+    await up.settle()
+    while up.states() != {"completed": 12}:
+        assert up.clock.now() < NOW + 25 / rate + 100
+        await up.pass_time(5 / rate)
+    gaps = [later - earlier for earlier, later in zip(up.times, up.times[1:], strict=False)]
+    assert len(up.times) == 24
+    assert min(gaps) >= 1 / rate - 1e-3
+    assert len(up.events()) == 12
+
+
+async def test_a_job_whose_webhook_was_first_does_not_use_up_a_turn(up: Polling) -> None:
+    up.watch("told", "open")
+    with up.writing() as database:
+        database.transact(inbox.accept, [webhook("told")])
+    up.answers(lambda job: COMPLETED)
+    await up.poller(rate=0.1)
+    await up.settle()
+    assert up.states() == {"completed": 2}
+    assert up.times == [0]
+
+
+# one another
+
+
+async def test_a_source_that_is_down_does_not_hold_up_another(up: Polling) -> None:
+    never = asyncio.Event()
+
+    async def hang(job: str) -> Say:
+        await never.wait()
+        return COMPLETED
+
+    async with serving() as other:
+        other.behave = lambda asked: COMPLETED
+        up.answers(hang)
+        up.watch(*(f"stuck-{number}" for number in range(10)))
+        up.watch("b", source="other")
+        await up.poller()
+        await up.until(lambda: len(up.times) == 10)
+        well = await up.poller(source="other", base_url=other.url("").rstrip("/"))
+        await up.until(lambda: well.stands_still(up.clock))
+        assert up.job("b", "other")["state"] == "completed"
+        assert up.states() == {"watching": 10, "completed": 1}
+        never.set()
+        await up.settle()
+        assert up.states() == {"completed": 11}
+
+
+async def test_two_pollers_never_ask_about_one_job_at_one_time(up: Polling) -> None:
+    ids = [f"job-{number:02}" for number in range(16)]
+    up.watch(*ids)
+    go, inside, peak = asyncio.Event(), Counter[str](), Counter[str]()
+
+    async def behave(job: str) -> Say:
+        inside[job] += 1
+        peak[job] = max(peak[job], inside[job])
+        up.signal.notify()
+        await go.wait()
+        inside[job] -= 1
+        return PENDING if len(up.polls[job]) < 3 else COMPLETED
+
+    up.answers(behave)
+    await up.poller()
+    await up.poller()
+    await up.until(lambda: inside.total() == 16)
+    go.set()
+    await up.pass_time(30)
+    assert up.states() == {"completed": 16}
+    assert peak == dict.fromkeys(ids, 1)
+    assert {job: len(times) for job, times in up.polls.items()} == dict.fromkeys(ids, 3)
+    assert [event["duplicates"] for event in up.events()] == [0] * 16
+
+
+async def test_a_poller_that_lost_its_lease_changes_nothing_any_more(up: Polling) -> None:
+    up.watch("a")
+    go = asyncio.Event()
+
+    async def behave(job: str) -> Say:
+        if len(up.polls[job]) > 1:
+            return COMPLETED
+        await go.wait()
+        return FAILED
+
+    up.answers(behave)
+    slow = await up.poller()
+    await up.until(lambda: up.times)
+    up.clock.set(NOW + LEASE_SECONDS + 1)
+    quick = await up.poller()
+    await up.until(lambda: quick.stands_still(up.clock) and up.states() == {"completed": 1})
+    before = up.job()
+    go.set()
+    await up.until(lambda: slow.stands_still(up.clock))
+    assert up.job() == before
+    assert (up.event()["type"], up.event()["duplicates"]) == ("job.completed", 0)
+
+
+async def test_a_job_in_somebody_elses_hands_is_waited_for_without_haste(up: Polling) -> None:
+    up.watch("a")
+    with up.writing() as database:
+        database.transact(jobs.claim, "miragic", 8, NOW, NOW + LEASE_SECONDS)
+    up.answers(lambda job: COMPLETED)
+    poller = await up.poller()
+    await up.settle()
+    assert up.clock.moments(poller._look) == [NOW + 1]  # a look a second, as when there is nothing to do
+    await up.pass_time(LEASE_SECONDS - 1)
+    assert up.times == []
+    await up.pass_time(2)
+    assert up.states() == {"completed": 1}

@@ -1,0 +1,194 @@
+"""What goes wrong on our own side: faults, a store that is away, a stop in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.engine.jobs.loop import LEASE_SECONDS
+from receiver.providers import PROVIDERS
+from receiver.providers.wire import Account, Response, Status
+from receiver.store import database as database_module
+from receiver.store import jobs
+from tests.integration.engine_support import NOW, execute
+from tests.integration.intake_support import Lines
+from tests.integration.outbound_support import Say
+from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling
+
+pytestmark = pytest.mark.anyio
+
+
+# what goes wrong here
+
+
+async def test_a_job_cancelled_while_its_poll_is_on_its_way_has_no_event(up: Polling) -> None:
+    up.watch("a")
+
+    def behave(job: str) -> Say:
+        with up.writing() as database:
+            assert database.transact(jobs.cancel, up.job()["id"], NOW)
+        return COMPLETED
+
+    up.answers(behave)
+    await up.poller()
+    await up.settle()
+    assert (up.job()["state"], up.job()["event_id"]) == ("cancelled", None)
+    assert (up.events(), up.woken) == ([], 0)
+
+
+class Broken:
+    """A provider module with a fault of ours: it breaks on one job, as often as it is told."""
+
+    def __init__(self, times: float) -> None:
+        self.times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(PROVIDERS["miragic"], name)
+
+    def read_status(self, account: Account, job_id: str, response: Response) -> Status:
+        if job_id == "bad" and self.times > 0:
+            self.times -= 1
+            raise RuntimeError("a fault of ours")
+        return PROVIDERS["miragic"].read_status(account, job_id, response)
+
+
+async def test_a_poll_that_breaks_ends_neither_the_poller_nor_its_job(up: Polling, lines: Lines) -> None:
+    up.watch("a", "bad", "c")
+    up.answers(lambda job: COMPLETED)
+    poller = await up.poller(provider=Broken(1))
+    await up.settle()
+    assert poller.alive
+    assert [up.job(job)["state"] for job in ("a", "bad", "c")] == ["completed", "watching", "completed"]
+    [line] = lines.of("poll.broken")
+    assert line["job"] == "bad"
+    assert "a fault of ours" in str(line)
+    up.watch("d")
+    await up.jump(1)
+    assert up.job("d")["state"] == "completed"
+    assert len(up.polls["bad"]) == 1
+    await up.jump(LEASE_SECONDS)
+    assert up.job("bad")["state"] == "completed"
+
+
+async def test_a_job_that_breaks_every_poll_is_given_up_at_its_deadline(up: Polling) -> None:
+    up.watch("bad", deadline=200)
+    up.answers(lambda job: COMPLETED)
+    await up.poller(provider=Broken(math.inf))
+    for _ in range(4):
+        await up.jump(LEASE_SECONDS + 1)
+    assert up.job("bad")["state"] == "expired"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else's transaction that does not end."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def test_a_store_that_is_away_is_looked_for_again(
+    up: Polling, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+    up.watch("a")
+    up.answers(lambda job: COMPLETED)
+    with locked(up.path):
+        poller = await up.poller()
+        await up.settle()
+        await up.jump(1)
+        assert len(lines.of("poll.store_unavailable")) == 2
+        assert poller.alive
+        assert up.times == []
+    await up.jump(1)
+    assert up.states() == {"completed": 1}
+
+
+async def test_an_end_that_could_not_be_stored_is_asked_for_again(
+    up: Polling, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+    up.watch("a")
+    lock = AsyncExitStack()
+
+    def behave(job: str) -> Say:
+        if len(up.polls[job]) == 1:
+            lock.enter_context(locked(up.path))
+        return COMPLETED
+
+    up.answers(behave)
+    async with lock:
+        await up.poller()
+        await up.settle()
+        assert len(lines.of("poll.not_stored")) == 1
+        assert (up.job()["state"], up.events()) == ("watching", [])
+    await up.jump(LEASE_SECONDS + 1)
+    assert (up.job()["state"], up.event()["duplicates"]) == ("completed", 0)
+    assert len(up.times) == 2
+
+
+async def test_a_poller_stopped_in_the_middle_leaves_its_job_to_the_next(up: Polling) -> None:
+    up.watch("a")
+    never = asyncio.Event()
+
+    async def behave(job: str) -> Say:
+        if len(up.polls[job]) == 1:
+            await never.wait()
+        return COMPLETED
+
+    up.answers(behave)
+    first = await up.poller()
+    await up.until(lambda: up.times)
+    await first.stop()
+    up.pollers.remove(first)
+    assert not first.alive
+    assert (up.job()["state"], up.job()["polls"], up.events()) == ("watching", 0, [])
+    await up.poller()
+    await up.settle()
+    assert up.times == [0]
+    await up.jump(LEASE_SECONDS + 1)
+    assert up.states() == {"completed": 1}
+    assert len(up.events()) == 1
+    never.set()
+
+
+async def test_a_poller_stops_while_it_waits_for_its_turn(up: Polling) -> None:
+    up.watch("a", "b", "c")
+    up.answers(lambda job: PENDING)
+    poller = await up.poller(rate=0.1)
+    await up.settle()
+    await poller.stop()
+    up.pollers.remove(poller)
+    assert up.times == [0]
+
+
+async def test_a_job_made_due_by_hand_is_polled_at_the_next_look(up: Polling) -> None:
+    up.watch("a")
+    execute(up.path, "UPDATE jobs SET due_at = ?", NOW + 1000)
+    up.answers(lambda job: COMPLETED)
+    await up.poller()
+    await up.settle()
+    with up.writing() as database:
+        assert database.transact(jobs.poll_now, up.job()["id"], NOW)
+    await up.jump(1)
+    assert up.times == [1]
+
+
+async def test_no_job_is_held_while_its_source_waits_long_for_a_turn(up: Polling) -> None:
+    up.watch("a", "b")
+    up.answers(lambda job: PENDING)
+    await up.poller(rate=0.01)
+    await up.pass_time(20)
+    assert up.times == [0]
+    assert (up.job("a")["lease_until"], up.job("b")["lease_until"]) == (None, None)

@@ -1,0 +1,99 @@
+"""After which answers to a submit it is certain that no job was made, and what each error code says to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from receiver.providers import PROVIDERS
+from receiver.providers.aitts_errors import CODES
+from receiver.providers.wire import (
+    Account,
+    InProgress,
+    Invalid,
+    KeyReused,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Response,
+    Unauthorized,
+    Unavailable,
+    UnknownJob,
+    refused_for_sure,
+)
+
+ACCOUNT = Account("https://api.example", "tts_key_123")
+FOR_SURE = {Invalid, Unauthorized, OutOfCredits, RateLimited, KeyReused}
+
+
+def answered(provider: str, status: int, body: Any) -> ProviderError:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(ProviderError) as caught:
+        PROVIDERS[provider].read_submit(ACCOUNT, Response(status, [], content))
+    return caught.value
+
+
+def code(word: str) -> dict[str, Any]:
+    return {"success": False, "error": {"code": word, "message": ""}}
+
+
+@pytest.mark.parametrize("kind", ProviderError.__subclasses__())
+def test_only_a_service_that_said_no_has_made_no_job_for_sure(kind: type[ProviderError]) -> None:
+    assert refused_for_sure(kind("x")) == (kind in FOR_SURE)
+
+
+def test_the_kinds_are_all_told_apart() -> None:
+    assert set(ProviderError.__subclasses__()) == FOR_SURE | {Unavailable, UnknownJob, InProgress}
+    assert not refused_for_sure(ProviderError("of another kind"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, code("VALIDATION_ERROR")), (400, code("INVALID_VOICE")), (401, code("UNAUTHORIZED")), (401, b"<html>"),
+        (402, code("INSUFFICIENT_CREDITS")), (429, code("RATE_LIMIT_EXCEEDED")), (409, code("IDEMPOTENCY_KEY_REUSE")),
+        (404, b"Not Found"), (413, b""), (422, {"detail": "text"}), (200, code("INVALID_VOICE")),
+    ],
+)  # fmt: skip
+def test_what_the_service_read_and_refused_was_not_begun(status: int, body: Any) -> None:
+    assert refused_for_sure(answered("aitts", status, body))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, code("GENERATION_FAILED")), (500, code("INVALID_VOICE")), (502, b"<html>"), (503, code("MAINTENANCE")),
+        (504, b""), (408, b""), (409, code("REQUEST_IN_PROGRESS")), (409, b"{}"), (302, b""), (200, b""), (202, b"{"),
+        (202, {"success": True}), (202, {"success": True, "data": {"job_id": None}}), (200, code("NEVER_HEARD_OF")),
+    ],
+)  # fmt: skip
+def test_after_any_other_answer_the_job_may_be_there(status: int, body: Any) -> None:
+    assert not refused_for_sure(answered("aitts", status, body))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 202])
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_garbage_never_says_that_there_is_no_job(provider: str, status: int) -> None:
+    assert not refused_for_sure(answered(provider, status, b"<html>garbage</html>"))
+
+
+def test_a_body_that_refuses_under_a_success_refuses() -> None:
+    assert refused_for_sure(answered("finevoice", 200, {"status": 422, "error": {"code": "X", "message": "text"}}))
+    assert not refused_for_sure(answered("finevoice", 200, {"status": 500, "error": {"code": "X", "message": "y"}}))
+
+
+@pytest.mark.parametrize("word", sorted(CODES))
+def test_every_documented_code_is_a_typed_error_with_its_own_advice(word: str) -> None:
+    status = {"UNAUTHORIZED": 401, "INSUFFICIENT_CREDITS": 402, "RATE_LIMIT_EXCEEDED": 429, "GENERATION_FAILED": 500,
+              "MAINTENANCE": 503, "VALIDATION_ERROR": 400, "INVALID_VOICE": 400}.get(word, 409)  # fmt: skip
+    error = answered("aitts", status, code(word))
+    assert type(error) is CODES[word].error
+    assert error.code == word
+    others = {str(answered("aitts", status, code(other))) for other in CODES if other != word}
+    assert str(error) not in others
+
+
+def test_maintenance_that_names_no_time_is_waited_for() -> None:
+    assert answered("aitts", 503, code("MAINTENANCE")).retry_after == 300.0
