@@ -26,9 +26,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.assembly import job_sources, source_loop, why_not_askable
+from receiver.assembly import audio_sources, job_sources, source_loop, why_not_askable
 from receiver.engine.audio import AudioDesk
-from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.jobs.desk import JobDesk
@@ -141,7 +141,7 @@ class Receiver:
         self.redact = Redactor(settings.secrets())
         self.handlers = HandlerLoop(new_loop, self.metrics.abandoned.inc)
         self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
-        sources = self._audio_sources()
+        sources = audio_sources(settings)
         renew = Renewal(self.database, self.fetcher, sources)
         self.audio = AudioDesk(self.database, self.fetcher, self.storage, sources, self.metrics, renew)
         self._http: httpx.AsyncClient | None = None
@@ -269,14 +269,6 @@ class Receiver:
 
     def _look(self, source: str) -> None:
         self.loops[source].look()
-
-    def _audio_sources(self) -> dict[str, AudioSource]:
-        return {
-            name: AudioSource(
-                source.spoken, source.account, source.allow_private_addresses, source.poll.requests_per_second
-            )
-            for name, source in self.settings.sources.items()
-        }
 
     def _public(self) -> Starlette:
         settings = self.settings

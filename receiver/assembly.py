@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from receiver.engine.audio_source import AudioSource
 from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
@@ -22,6 +23,16 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
         name: JobSource(name, source.spoken, source.account, source.cadence, source.poll.requests_per_second)
         for name, source in settings.sources.items()
         if source.spoken.capabilities.polling and source.api_key is not None
+    }
+
+
+def audio_sources(settings: Settings) -> dict[str, AudioSource]:
+    """What a fetch of audio needs to know of each source."""
+    return {
+        name: AudioSource(
+            source.spoken, source.account, source.allow_private_addresses, source.poll.requests_per_second
+        )
+        for name, source in settings.sources.items()
     }
 
 

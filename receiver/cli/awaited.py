@@ -1,17 +1,18 @@
 """Read a configuration whose file of signing secrets is still to be written.
 
 A webhook source without a secret does not start, and its first secret is shown by the very call that `webhook register`
-makes. So for this one command, and for one source, the file that the configuration names may be missing yet.
+makes. So for the commands that bring secrets, and for no other, a file that the configuration names may be missing yet.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from receiver.settings import Settings, Source, load
 from receiver.settings.loading import CONFIG_VARIABLE, DEFAULT_CONFIG
 from receiver.settings.secrets_file import KEY
 from receiver.settings.tables import ENV_PREFIX
+
+_OF_A_FILE = re.compile(rf"sources\.(\w+)\.{KEY}")
 
 
 class NoPlace(ReceiverError):
@@ -50,21 +53,37 @@ def load_awaiting(config: Path | None, name: str) -> Awaiting:
         NotFound: there is no such source.
     """
     try:
-        settings = load(config)
+        settings, awaited = load(config), {}
     except ConfigError as error:
-        match [problem.where for problem in error.problems]:
-            case [where] if where == f"sources.{name}.signing_secrets":
-                raise no_place(config, name) from None
-            case [where] if where == f"sources.{name}.{KEY}":
-                path = _named(config, name)
-                if path is None or not _empty(path):
-                    raise
-        with _stand_in(name):
+        if f"sources.{name}.signing_secrets" in {problem.where for problem in error.problems}:
+            raise no_place(config, name) from None
+        awaited = _awaited(config, error)
+        if not awaited:
+            raise
+        with ExitStack() as stack:
+            for other in awaited:
+                stack.enter_context(_stand_in(other))
             settings = load(config)
-        return Awaiting(settings, settings.sources[name], path, known=len(settings.sources[name].signing_secrets) > 1)
     source = one_source(settings, name)
+    if name in awaited:
+        return Awaiting(settings, source, awaited[name], known=len(source.signing_secrets) > 1)
     path = settings.base / source.signing_secrets_file if source.signing_secrets_file is not None else None
     return Awaiting(settings, source, path, known=bool(source.signing_secrets))
+
+
+def _awaited(config: Path | None, error: ConfigError) -> dict[str, Path]:
+    """The files that are not there yet, by source, if they are all that is wrong; else nothing.
+
+    All of them, not only the one in question: of two new sources one must be the first.
+    """
+    found = {}
+    for problem in error.problems:
+        match = _OF_A_FILE.fullmatch(problem.where)
+        path = _named(config, match[1]) if match else None
+        if match is None or path is None or not _empty(path):
+            return {}
+        found[match[1]] = path
+    return found
 
 
 def config_file(config: Path | None) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from receiver.app import Receiver, new_loop
 from receiver.cli.options import Config
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Settings, load
+from receiver.web.api.guard import is_loopback
 
 log = structlog.get_logger("receiver.serve")
 
@@ -43,7 +43,7 @@ def serve(
     server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
     settings = settings.model_copy(update={"server": server})
     logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
-    require_private(server.private_host)
+    require_private(settings)
     receiver = Receiver(settings)
     public = _listen(server.host, server.port, "server.port")
     private = _listen(server.private_host, server.private_port, "server.private_port")
@@ -51,18 +51,17 @@ def serve(
         runner.run(_serve(receiver, settings, public, private))
 
 
-def require_private(host: str) -> None:
-    """The private listener has no passwords: it may listen on loopback only.
+def require_private(settings: Settings) -> None:
+    """The private listener may listen where others reach it only if it asks for tokens.
 
     Raises:
-        ConfigError: it would be reachable from elsewhere.
+        ConfigError: it would be open to whoever reaches it.
     """
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigError([Problem("server.private_host", f"{host} is not a loopback address such as 127.0.0.1")])
+    host = settings.server.private_host
+    if settings.api.tokens or is_loopback(host):
+        return
+    what = f"{host} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
+    raise ConfigError([Problem("server.private_host", what)])
 
 
 def _listen(host: str, port: int, key: str) -> socket.socket:

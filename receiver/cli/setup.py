@@ -30,7 +30,7 @@ TEMPLATE = """\
 [server]
 # host = "127.0.0.1"          # put a TLS proxy in front; providers only call public https addresses
 # port = 8080
-# private_host = "127.0.0.1"  # /metrics, /livez, /readyz
+# private_host = "127.0.0.1"  # the private API, /metrics, /livez, /readyz; elsewhere only with [api] tokens
 # private_port = 8081
 # max_body_bytes = 1048576
 
@@ -44,6 +44,10 @@ TEMPLATE = """\
 
 [dispatch]
 # concurrency = 16
+
+# Bearer tokens for the private API; without one it is open to this machine, and to nobody else.
+# [api]
+# tokens = ["make one with: openssl rand -hex 32"]
 
 # The active handlers. save_audio fetches and stores each completed job's audio, log writes a line for each event.
 [handlers.save_audio]
@@ -61,9 +65,46 @@ provider = "aitts"
 # What the provider showed once when you registered https://YOUR-HOST/webhooks/aitts as the webhook URL.
 # Several during a rotation: ["new", "old"].
 signing_secrets = []
+# Or in a file of mode 0600, one a line, which `tts-receiver webhook register` writes:
+# signing_secrets_file = "secrets/aitts"
 # tolerance_seconds = 300
 # stale = "quarantine"        # or "reject": what to do with authentic deliveries outside the tolerance
 # allow_private_addresses = false
+
+# How jobs that are submitted or watched are polled; the same for every source, in a table of its own.
+# [sources.aitts.poll]
+# first_seconds = 120         # how long the webhook is waited for; 0 where there are none
+# min_seconds = 1
+# max_seconds = 60
+# deadline_seconds = 86400    # then handlers get job.failed with POLL_TIMEOUT
+# requests_per_second = 1.0
+
+# Providers without webhooks: their jobs are polled, and need an API key.
+# [sources.audixa]
+# provider = "audixa"
+# api_key = "..."
+# api_version = "v2"          # or "v3"
+
+# [sources.finevoice]
+# provider = "finevoice"
+# api_key = "..."
+
+# [sources.miragic]
+# provider = "miragic"
+# api_key = "..."
+
+# Any other service, by its words and places alone: docs/how-to/receive-from-another-service.md has more.
+# [sources.other]
+# provider = "generic"
+# base_url = "https://api.voices.example"
+# api_key = "..."
+
+# [sources.other.generic]
+# status_url = "/v1/jobs/{job_id}"
+# status = "job.state"
+# completed_words = ["completed"]
+# failed_words = ["failed"]
+# audio_url = "job.audio_url"
 """
 
 
@@ -87,7 +128,7 @@ def check(config: Config = None) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
     settings, problems = salvage(config)
     try:
-        require_private(settings.server.private_host)
+        require_private(settings)
     except ConfigError as error:
         problems += error.problems
     problems += _check_keys(settings, time.time())
@@ -158,7 +199,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
         typer.echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
         heard = f"POST {settings.webhook_path(name)}" if source.scheme else "polled"
-        typer.echo(f"  source   {name}: {heard}, {source.provider} at {source.origin}")
+        typer.echo(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):

@@ -117,7 +117,7 @@ def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) 
         "name": name,
         "provider": source.provider,
         "api_version": source.api_version,
-        "base_url": source.origin,
+        "base_url": source.origin or None,
         "api_key": source.api_key is not None,
         "webhook_path": settings.webhook_path(name) if source.scheme else None,
         "polled": able.polling and source.api_key is not None,
@@ -145,7 +145,7 @@ def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:
     if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
         return None
     if stored.pause_until > now:
-        return iso({"until": stored.pause_until, "reason": stored.reason, "polls_only": False}, "until")
+        return iso({"until": stored.pause_until, "reason": stored.why, "polls_only": False}, "until")
     return iso({"until": stored.poll_pause_until, "reason": "rate limit nearly used up", "polls_only": True}, "until")
 
 
@@ -169,7 +169,8 @@ def _say(one: Tried) -> None:
     out = console()
     version = f" {one.api_version}" if one.api_version else ""
     mark = "[green]✓[/]" if one.ok else "[bold red]✗[/]"
-    out.print(f"{mark} [bold]{cell(one.name)}[/]: {cell(one.provider)}{cell(version)} at {cell(one.base_url)}")
+    where = f" at {one.base_url}" if one.base_url else ""
+    out.print(f"{mark} [bold]{cell(one.name)}[/]: {cell(f'{one.provider}{version}{where}')}")
     out.print(f"  {cell(one.detail)}")
     if one.advice:
         out.print(f"  {cell(one.advice)}")

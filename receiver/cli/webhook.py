@@ -167,7 +167,7 @@ def _kept_whole(response: Response) -> str:
 def _say(change: _Change, found: Registered, settings: Settings, config: Path | None, json: bool) -> None:
     """What is so now, as the configuration reads it, and what comes next."""
     try:
-        keys = [key.id for key in load(config).sources[change.name].signing_keys()]
+        keys = [key.id for key in load_awaiting(config, change.name).source.signing_keys()]
         wrong = None
     except ConfigError as error:
         keys, wrong = [], error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
@@ -178,7 +178,7 @@ class Aitts(AccountWebhook):
 
 def audio_path(job_id: str) -> str:
     """The documented path of a job's durable audio."""
-    return f"/api/v1/tts/{quote(job_id, safe='')}/audio"
+    return f"/api/v1/tts/{segment(job_id)}/audio"
 
 
 def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:

@@ -78,7 +78,10 @@ def key_header(account: Account, name: str) -> dict[str, str]:
 
 def segment(job_id: str) -> str:
     """A job id as one segment of an address's path, whatever is in it."""
-    return quote(job_id, safe="", errors="surrogatepass")
+    quoted = quote(job_id, safe="", errors="surrogatepass")
+    if quoted in (".", ".."):
+        return quoted.replace(".", "%2E")  # a client would take them for this segment and the one above
+    return quoted
 
 
 def _post(account: Account, path: str, headers: Mapping[str, str], content_type: str, body: bytes) -> Request:

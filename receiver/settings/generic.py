@@ -10,8 +10,9 @@ from pydantic_settings import NoDecode
 
 from receiver.model.event import COMPLETED, FAILED
 from receiver.model.signature import SCHEMES, Scheme, timestamped
-from receiver.providers.generic import Generic, Shape, status_path
+from receiver.providers.generic import Generic
 from receiver.providers.places import parse_place
+from receiver.providers.shape import Shape, status_path
 from receiver.settings.table import Table
 
 STRIPE_LIKE = "stripe-like"

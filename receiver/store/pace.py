@@ -21,13 +21,14 @@ class Pace(NamedTuple):
     """One source's pace. Unix seconds; 0 means: at any time.
 
     Attributes:
-        pause_until: nobody asks anything before this, for `reason`.
+        pause_until: nobody asks anything before this.
+        why: the slug of what paused it.
         poll_pause_until: nobody polls before this; what is left of the rate limit is for other requests.
         next_request_at: the first turn that is not taken.
     """
 
     pause_until: float = 0.0
-    reason: str = ""
+    why: str = ""
     poll_pause_until: float = 0.0
     next_request_at: float = 0.0
 

@@ -394,6 +394,36 @@ def test_a_source_that_only_hears_webhooks_is_reached_without_a_key(site: Site, 
     assert "no api_key to try" in one["detail"]
 
 
+def test_a_key_without_the_scope_for_voices_works_if_it_may_ask_for_jobs(
+    site: Site, stub: Callable[[Callable[[Any], None]], Stub]
+) -> None:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        known = handler.headers["Authorization"] == f"Bearer {API_KEY}"
+        status, code = ((403, "FORBIDDEN") if "voices" in handler.path else (404, "NOT_FOUND")) if known else (401, "X")
+        says(status, json.dumps({"success": False, "error": {"code": code, "message": "No."}}).encode())(handler)
+
+    fresh(site, stub(answer).url, f'signing_secrets = ["{SECRET}"]\napi_key = "{API_KEY}"')
+    one = outcomes(site, code=0)[SOURCE]
+    assert (one["asked"], one["key"], one["detail"]) == ("a job", "works", "The key works. It may not list voices.")
+
+
+def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> None:
+    site.config.write_text(
+        '[handlers.log]\n[sources.mine]\nprovider = "generic"\n'
+        f'signing_secrets = ["{SECRET}"]\n'
+        '[sources.mine.generic]\nscheme = "github-like"\nevent = "type"\njob_id = "job"\ncompleted_words = ["done"]\n'
+    )
+    done = site.command("sources", "test")
+    assert done.returncode == 0, done.stderr
+    assert "✓ mine: generic\n" in done.stdout
+    assert "There is nothing to ask: this source only receives webhooks." in done.stdout
+    [row] = json.loads(site.command("sources", "list", "--json").stdout)
+    assert (row["polled"], row["base_url"], row["webhook_path"]) == (False, None, "/webhooks/mine")
+    refused = site.command("webhook", "test", "--source", "mine", **{ID_TOKEN: "eyJhbGciOi.a.b"})
+    assert refused.returncode == 1
+    assert "takes no webhook address from us" in refused.stderr
+
+
 def test_what_stands_between_us_and_a_provider_is_named(
     site: Site, tmp_path: Path, stub: Callable[[Callable[[Any], None]], Stub]
 ) -> None:

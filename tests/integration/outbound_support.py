@@ -18,6 +18,8 @@ class Asked:
 
     path: str
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass
@@ -56,7 +58,9 @@ class Server:
                 for line in filter(None, lines):
                     name, _, value = line.partition(":")
                     headers[name.lower()] = value.strip()
-                asked = Asked(first.split(" ")[1], headers)
+                method, path, _ = first.split(" ")
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                asked = Asked(path, headers, method, body)
                 self.asked.append(asked)
                 say = self.behave(asked)
                 if isinstance(say, Awaitable):

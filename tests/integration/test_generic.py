@@ -75,7 +75,8 @@ class VoiceService:
 
     Attributes:
         answers: what a job's status is next; the last one stays.
-        keys: by path, each `X-Voice-Key` that came with a request, or None.
+        keys: each request's path, and the `X-Voice-Key` that came with it.
+        asked: how often each job was asked for.
     """
 
     def __init__(self) -> None:
@@ -423,7 +424,7 @@ async def test_whichever_comes_first_makes_the_event_and_the_other_is_a_duplicat
     )
     async with receiving(settings, notes) as running:
         await running.receiver.jobs.watch("voices", "j-1")
-        await signal.until(lambda: lines.of("poll.ended"))
+        await signal.until(lambda: lines.of("job.ended"))
         body = json.dumps({"type": "speech", "data": {"job": {"id": "j-1", "state": "finished"}}}).encode()
         answer = await post(running, body, eleven_headers(body))
         assert (answer.status_code, answer.json()["status"]) == (202, "duplicate")

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from importlib import util
 from pathlib import Path
@@ -38,6 +38,9 @@ TABLES: dict[str, type[BaseModel]] = {
     "[dispatch]": settings.Dispatch,
     "[plugins]": settings.Plugins,
     "[logs]": settings.Logs,
+    "[api]": settings.Api,
+    "[[api.tokens]]": settings.ApiToken,
+    "[sources.NAME.generic]": settings.GenericTable,
     "[handlers.NAME]": settings.HandlerSettings,
     "[sources.NAME]": settings.Source,
     "[sources.NAME.poll]": settings.Poll,

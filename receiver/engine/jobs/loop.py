@@ -256,9 +256,8 @@ class SourceLoop:
                 if not await self._wait_for(turn):
                     await self._give_back(claims)
                     return
-                before = len(claims)
-                claims = await self._polling.look_up(claims, page * HISTORY_PAGE)
-                if not claims or len(claims) == before:  # all found, or a page that did not help
+                claims, more = await self._polling.look_up(claims, page * HISTORY_PAGE)
+                if not claims or not more:
                     break
                 turn = await self._database.write(self._turn, self._clock.now())
             self._not_in_history.update(claim.id for claim in claims)

@@ -11,7 +11,7 @@ from receiver.engine.jobs.ending import Ending, gave_up
 from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
 from receiver.errors import AudioRefused
 from receiver.model.cadence import next_wait
-from receiver.providers.wire import Ended, ProviderError, Running, Status, UnknownJob
+from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
 from receiver.store import jobs, pace
 from receiver.store.ends import state_of
 from receiver.store.jobs import JobClaim
@@ -53,11 +53,11 @@ class Polling:
             return
         await self._said(claim, status, response.body)
 
-    async def look_up(self, claims: Sequence[JobClaim], offset: int) -> list[JobClaim]:
+    async def look_up(self, claims: Sequence[JobClaim], offset: int) -> tuple[list[JobClaim], bool]:
         """Ask for one page of the history.
 
         Returns:
-            The claims that it says nothing of; all of them if it cannot be read.
+            The claims that it says nothing of (all of them if it cannot be read), and whether a further page may.
         """
         around = self._around
         provider, account = around.source.provider, around.source.account
@@ -69,10 +69,10 @@ class Polling:
             log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
             pause = pause_for(error, around.clock.now())
             await around.database.write(pause_source, around.source.name, pause, error.reason)
-            return list(claims)
+            return list(claims), False
         said = [(claim, found[claim.job_id]) for claim in claims if claim.job_id in found]
         await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
-        return [claim for claim in claims if claim.job_id not in found]
+        return [claim for claim in claims if claim.job_id not in found], len(found) >= HISTORY_PAGE
 
     async def _said(self, claim: JobClaim, status: Status, body: bytes) -> None:
         self._count("ended" if isinstance(status, Ended) else "running")

@@ -28,7 +28,7 @@ MOST_FILES = 1000
 class AudioQuery(Incoming):
     """Which of the event's files."""
 
-    n: Annotated[int, DIGITS, Field(ge=0, le=MOST_FILES, description="Which file of the job's, from 0.")] = 0
+    n: Annotated[int, Field(ge=0, le=MOST_FILES, description="Which file of the job's, from 0."), DIGITS] = 0
 
 
 class AudioHeaders(Incoming):

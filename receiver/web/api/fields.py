@@ -39,20 +39,27 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _integer(value: Any) -> Any:
+    """JSON has one kind of number: 24000.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# These stand behind the bounds of a field: what stands before them, the JSON Schema does not know.
 DIGITS = BeforeValidator(_whole)
+INTEGER = BeforeValidator(_integer)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """A provider's word or id."""
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$", max_length=36)]
-JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-f]{32}$", max_length=36)]
-Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$", max_length=22)]
+EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
+JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-f]{32}$")]
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 """The place behind an item: its id in a shorter form. Every text of this form is a place."""
 
 
 class Paging(Incoming):
     """What every list takes."""
 
-    limit: Annotated[int, DIGITS, Field(ge=1, le=MOST_ITEMS, description="Items on a page.")] = 50
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, description="Items on a page."), DIGITS] = 50
     cursor: Annotated[Cursor | None, Field(description="The `next` of the page before; the first page without it.")] = (
         None
     )
@@ -77,3 +84,8 @@ def moment(seconds: float | None) -> datetime | None:
 def moment_of(seconds: float) -> datetime:
     """Unix seconds as a time (UTC)."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def is_event_id(text: str) -> bool:
+    """Whether it looks like one of our event ids."""
+    return re.fullmatch(r"evt_[0-9a-f]{32}", text) is not None

@@ -11,7 +11,7 @@ from receiver.providers.wire import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.schema import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import Incoming, SourceName, StrictIncoming
+from receiver.web.api.fields import INTEGER, Incoming, SourceName, StrictIncoming
 from receiver.web.api.jobs import location, require_source, show
 from receiver.web.api.operations import Reply
 from receiver.web.api.problems import Refusal
@@ -31,21 +31,17 @@ class SpeechRequest(StrictIncoming):
     """What is to be spoken. What is not given is left to the service; what it does not take is refused."""
 
     source: Annotated[SourceName, Field(description="The configured source to submit it to.")]
-    text: Annotated[str, StringConstraints(min_length=1)]
-    voice: Annotated[
-        str, StringConstraints(min_length=1, max_length=500), Field(description="An id of `GET /v1/voices`.")
-    ]
-    format: (
-        Annotated[str, StringConstraints(min_length=1, max_length=20), Field(description="Such as `mp3`.")] | None
-    ) = None
-    sample_rate: Annotated[int, Field(ge=1, le=1_000_000, description="Hz.")] | None = None
-    bitrate_kbps: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    speed: Annotated[float, Field(gt=0, le=100, description="1.0 is the voice's own.")] | None = None
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    metadata: (
-        Annotated[dict[str, JsonValue], Field(description="Given back with the end, where the service does.")] | None
-    ) = None
-    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    text: Annotated[str, Field(min_length=1)]
+    voice: Annotated[str, Field(min_length=1, max_length=500, description="An id of `GET /v1/voices`.")]
+    format: Annotated[str | None, Field(min_length=1, max_length=20, description="Such as `mp3`.")] = None
+    sample_rate: Annotated[int | None, Field(ge=1, le=1_000_000, description="Hz."), INTEGER] = None
+    bitrate_kbps: Annotated[int | None, Field(ge=1, le=100_000), INTEGER] = None
+    speed: Annotated[float | None, Field(gt=0, le=100, description="1.0 is the voice's own.")] = None
+    model: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    metadata: Annotated[
+        dict[str, JsonValue] | None, Field(description="Given back with the end, where the service does.")
+    ] = None
+    webhook_url: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
 
 
 class SpeechHeaders(Incoming):

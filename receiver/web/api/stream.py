@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receiver.errors import StoreUnavailable
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Stream, TooManyStreams
-from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word
+from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word, is_event_id
 from receiver.web.api.models import event_of
 from receiver.web.api.problems import unavailable
 
@@ -39,15 +39,18 @@ class StreamQuery(Incoming):
     ] = None
     seconds: Annotated[
         int | None,
-        DIGITS,
         Field(ge=0, le=86_400, description="End after so long; 0 gives what is there. Without it the stream goes on."),
+        DIGITS,
     ] = None
 
 
 class StreamHeaders(Incoming):
     """Where a client that lost its connection goes on."""
 
-    last: Annotated[EventId | None, Field(alias="Last-Event-ID", description="The last `id` that came.")] = None
+    last: Annotated[
+        str | None,
+        Field(alias="Last-Event-ID", description="The last `id` that came; passed over where it is no event's id."),
+    ] = None
 
 
 async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders, scope: Scope) -> ASGIApp:
@@ -58,8 +61,9 @@ async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders
     """
     if scope["method"] == "HEAD":
         return Response(None, 200, HEADERS, media_type=MEDIA_TYPE)
+    after = headers.last if headers.last is not None and is_event_id(headers.last) else query.after
     try:
-        place = await context.feed.join(headers.last or query.after)
+        place = await context.feed.join(after)
     except TooManyStreams as error:
         raise unavailable(str(error), error.reason) from None
     return _EventStream(context, query, place)

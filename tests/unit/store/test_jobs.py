@@ -529,7 +529,7 @@ def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Databa
     for until, reason, kept in [(30, "unauthorized", 30), (10, "limited", 30), (60, "limited", 60)]:
         database.transact(pace.pause, "aitts", NOW + until, reason)
         assert database.query(pace.of, "aitts").pause_until == NOW + kept
-    assert database.query(pace.of, "aitts").reason == "limited"
+    assert database.query(pace.of, "aitts").why == "limited"
     assert database.query(pace.of, "other") == pace.Pace()
 
 

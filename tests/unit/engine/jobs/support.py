@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -119,6 +120,22 @@ class Polling:
     woken: int = 0
     polls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """When each job was asked about."""
+
+    submits: list[Asked] = field(default_factory=list)
+    """The requests to submit a job, as they came."""
+
+    def takes_on(self, behave: Callable[[Asked], Any]) -> None:
+        """The provider answers what is submitted as `behave` says; what is polled it says is running."""
+
+        def answer(asked: Asked) -> Any:
+            if asked.method != "POST":
+                self.polls[job_of(asked)].append(self.clock.now())
+                return PENDING
+            self.submits.append(asked)
+            self.signal.notify()
+            return behave(asked)
+
+        self.server.behave = answer
 
     def answers(self, behave: Callable[[str], Any]) -> None:
         """The provider answers as `behave` says, which is given the job id."""
@@ -273,3 +290,15 @@ async def polling(store: Path) -> AsyncIterator[Polling]:
     signal = Signal()
     async with serving() as server, AsyncExitStack() as stack:
         yield Polling(store, signal, Clock(signal), server, stack)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else's transaction that does not end."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()

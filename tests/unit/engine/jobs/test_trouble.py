@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sqlite3
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -20,7 +17,7 @@ from receiver.store import jobs
 from tests.integration.engine_support import NOW, execute
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Say
-from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling
+from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling, locked
 
 pytestmark = pytest.mark.anyio
 
@@ -84,18 +81,6 @@ async def test_a_job_that_breaks_every_poll_is_given_up_at_its_deadline(up: Poll
     for _ in range(4):
         await up.jump(LEASE_SECONDS + 1)
     assert up.job("bad")["state"] == "expired"
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Somebody else's transaction that does not end."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
 
 
 async def test_a_store_that_is_away_is_looked_for_again(
