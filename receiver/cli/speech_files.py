@@ -109,7 +109,17 @@ def _publish(part: Path, path: Path, if_there: IfThere) -> None:
     if if_there is IfThere.REPLACE:
         part.replace(path)
     else:
-        _link(part, path)
+        try:
+            give_name(part, path)
+        except FileExistsError:
+            raise SpeechError(
+                f"{path} is there already, and is not this audio, which is in the store. --force replaces it."
+            ) from None
+    sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the name of a file durable."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
@@ -117,24 +127,23 @@ def _publish(part: Path, path: Path, if_there: IfThere) -> None:
         os.close(folder)
 
 
-def _link(part: Path, path: Path) -> None:
-    """A hard link is the one way to give a name only if nobody has it."""
+def give_name(part: Path, path: Path) -> None:
+    """Give a file its name only if nobody has it: a hard link is the one way to do both at once.
+
+    Raises:
+        FileExistsError: somebody has.
+        OSError: it cannot be done.
+    """
     try:
         path.hardlink_to(part)
     except FileExistsError:
-        raise _there(path) from None
+        raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         if os.path.lexists(path):
-            raise _there(path) from None
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         part.rename(path)
-
-
-def _there(path: Path) -> SpeechError:
-    return SpeechError(
-        f"{path} is there already, made by somebody else meanwhile; the audio is in the store. --force replaces it."
-    )
 
 
 # names, of text from outside

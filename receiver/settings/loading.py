@@ -40,6 +40,25 @@ def load(config: Path | None = None) -> Settings:
     return settings
 
 
+def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[str, Path]]:
+    """Like `load`, but a source's `signing_secrets_file` may still have to be written.
+
+    A webhook source without a secret does not start, and its first secret is shown by the very call that registers its
+    webhook. So for the commands that bring secrets, and for nothing else.
+
+    Returns:
+        The configuration, in which such a source has a secret that nobody knows, and the files to write, by source.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    unwritten: dict[str, Path] = {}
+    settings, problems = _read(config, unwritten)
+    if problems:
+        raise ConfigError(problems)
+    return settings, unwritten
+
+
 def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
     """Like `load`, but leaves out what is wrong and goes on: the rest can then be checked as well.
 
@@ -49,8 +68,17 @@ def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
     Raises:
         ConfigError: the file cannot be read at all.
     """
-    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
-    file = named or Path(DEFAULT_CONFIG)
+    return _read(config, None)
+
+
+def config_file(config: Path | None) -> Path:
+    """The file that the configuration is read from; it may not be there."""
+    return config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[Problem]]:
+    file = config_file(config)
+    named = config is not None or bool(os.environ.get(CONFIG_VARIABLE))
     document = _read_toml(file) if named or file.exists() else {}
     problems = [
         Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}")
@@ -68,7 +96,7 @@ def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
         problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
     base = file.parent.resolve()
-    given, unread = with_secrets_files(given, base)
+    given, unread = with_secrets_files(given, base, unwritten)
     problems += unread
     while True:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from receiver.errors import Problem
@@ -15,7 +16,13 @@ LONGEST_FILE = 65_536
 KEY = "signing_secrets_file"
 
 
-def with_secrets_files(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], list[Problem]]:
+class Unwritten(ValueError):
+    """There is nothing in the file yet: it is not there, or empty."""
+
+
+def with_secrets_files(
+    given: dict[str, Any], base: Path, unwritten: dict[str, Path] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
     """The configuration with the secrets of each source's file before those that it names itself.
 
     A source whose file cannot be used loses the key.
@@ -23,6 +30,8 @@ def with_secrets_files(given: dict[str, Any], base: Path) -> tuple[dict[str, Any
     Args:
         given: the configuration, not yet checked.
         base: the folder that relative paths start from.
+        unwritten: where it is no fault that nothing is in a file yet: the files, by source, are put in here, and such a
+            source has a secret that nobody knows.
     """
     problems: list[Problem] = []
     sources = given.get("sources")
@@ -38,9 +47,12 @@ def with_secrets_files(given: dict[str, Any], base: Path) -> tuple[dict[str, Any
         try:
             secrets = read_secrets_file(base / path)
         except ValueError as error:
-            problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
-            read[name] = {key: value for key, value in source.items() if key != KEY}
-            continue
+            if unwritten is None or not isinstance(error, Unwritten):
+                problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
+                read[name] = {key: value for key, value in source.items() if key != KEY}
+                continue
+            unwritten[name] = base / path
+            secrets = [token_hex(32)]
         try:
             named = list_of_secrets("secret")(own)
         except ValueError:
@@ -54,18 +66,21 @@ def read_secrets_file(path: Path) -> list[str]:
     """The secrets in a file, in its order.
 
     Raises:
-        ValueError: it cannot be read, holds none, or is open to others than its owner; says what to do.
+        Unwritten: it is not there, or empty.
+        ValueError: it cannot be read, or is open to others than its owner; says what to do.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
             about = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
             content = file.read(LONGEST_FILE + 1) if stat.S_ISREG(about.st_mode) else None
     except FileNotFoundError:
-        raise ValueError(f"{path} is not there; `tts-receiver webhook register` writes it") from None
+        raise Unwritten(f"{path} is not there; `tts-receiver webhook register` writes it") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if content is None:
         raise ValueError(f"{path} is not a file")
+    if not content.strip():
+        raise Unwritten(f"{path} is empty; it has one secret a line, the newest first")
     if about.st_mode & 0o077:
         raise ValueError(
             f"{path} is open to others (mode {stat.S_IMODE(about.st_mode):04o}); `chmod 600 {path}`, and think about "
@@ -74,12 +89,9 @@ def read_secrets_file(path: Path) -> list[str]:
     if len(content) > LONGEST_FILE:
         raise ValueError(f"{path} has more than {LONGEST_FILE} bytes: that is no file of secrets")
     try:
-        secrets = [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not text in UTF-8") from None
-    if not secrets:
-        raise ValueError(f"{path} is empty; it has one secret a line, the newest first")
-    return secrets
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -49,6 +49,8 @@ DIGITS = BeforeValidator(_whole)
 INTEGER = BeforeValidator(_integer)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """A provider's word or id."""
+Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])?$")]
+"""Up to 256 printable ASCII characters without a space at either end."""
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-f]{32}$")]

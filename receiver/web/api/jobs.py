@@ -11,7 +11,7 @@ from receiver.engine.jobs.intents import NotWatchable
 from receiver.store import jobs
 from receiver.store.schema import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import Incoming, JobId, Paging, SourceName, StrictIncoming, Word
+from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming
 from receiver.web.api.models import Job, JobPage, job_of, next_page
 from receiver.web.api.operations import Reply
 from receiver.web.api.problems import Refusal
@@ -35,7 +35,7 @@ class WatchRequest(StrictIncoming):
     """A job that was submitted elsewhere."""
 
     source: Annotated[SourceName, Field(description="The configured source whose account submitted it.")]
-    job_id: Annotated[Word, Field(description="The provider's id of the job.")]
+    job_id: Annotated[Printable, Field(description="The provider's id of the job.")]
 
 
 def show(context: ApiContext, row: Row) -> Job:
@@ -84,11 +84,11 @@ async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
 
 
 async def get_job(context: ApiContext, path: JobPath) -> Reply:
-    """Where it stands. One that was cancelled is answered 410, with the job in the problem's `job`."""
+    """Where it stands. One that was cancelled is not there any more: 404, with the job in the problem's `job`."""
     row = await _row(context, path.id)
     if row["state"] == JobState.CANCELLED:
         raise Refusal(
-            410,
+            404,
             "The job was cancelled: nobody asks for it any more.",
             reason="job_cancelled",
             more={"job": show(context, row).model_dump(mode="json")},

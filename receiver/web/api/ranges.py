@@ -31,9 +31,9 @@ def read_range(value: str | None, size: int) -> tuple[int, int] | None:
         if int(last) == 0:
             raise Unsatisfiable
         return max(0, size - int(last)), size
-    start, end = int(first), int(last) + 1 if last else size
-    if end <= start:
+    start = int(first)
+    if last and int(last) < start:
         return None
     if start >= size:
         raise Unsatisfiable
-    return start, min(end, size)
+    return start, min(int(last) + 1, size) if last else size

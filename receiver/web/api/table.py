@@ -67,7 +67,7 @@ TABLE = (
         "Show a job",
         "jobs",
         {200: Answer("The job.", Job)},
-        {410: "It was cancelled."},
+        {404: "There is no such job, or it was cancelled."},
     ),
     Operation(
         "DELETE",

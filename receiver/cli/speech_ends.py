@@ -1,0 +1,72 @@
+"""How a job ended, or why it does not go on, in sentences that say what to do."""
+
+from __future__ import annotations
+
+from receiver.cli.output import when
+from receiver.engine.jobs.submitting import NOT_SENT
+from receiver.model.event import Event, JobFailed
+from receiver.store.jobs import Row
+from receiver.store.pace import Pace
+from receiver.store.schema import JobState
+
+CANNOT_PAY = frozenset({"provider_unauthorized", "provider_credits"})
+"""Refusals that every further submit would meet, too."""
+
+
+def why_not(row: Row, event: Event | None) -> str:
+    """Why an ended job has no audio.
+
+    Args:
+        event: the one that told of its end; None if there is none.
+    """
+    source, id, state = row["source"], row["id"], row["state"]
+    if state == JobState.CANCELLED:
+        return f"The job {id} was cancelled: it is watched no longer."
+    if isinstance(event, JobFailed):
+        said = ": ".join(filter(None, (event.code, event.message))) or "it did not say why"
+        if state == JobState.EXPIRED:
+            return (
+                f"The job {id} was given up ({said}). If {source} still makes it: "
+                f"`tts-receiver jobs watch --source {source} {row['job_id']}`, then `tts-receiver speech --job {id}`."
+            )
+        return f"{source} could not make the audio ({said}). The job is {id}, there {row['job_id']}."
+    said = row["error"] or f"The job {id} is {state}."
+    if state == JobState.UNKNOWN:
+        return f"The job {id} is unknown: {said}"
+    if row["error_code"] == "provider_invalid" and "voice" in said.lower():
+        return f"{said} `tts-receiver voices --source {source}` shows what there is."
+    return str(said)
+
+
+def trouble(row: Row, pause: Pace | None) -> str | None:
+    """Why an open job does not go on at this moment; None if nothing is known to be wrong."""
+    until = when(row["deadline_at"])
+    if row["error"] is not None and row["state"] == JobState.SUBMITTING:
+        if row["error_code"] in NOT_SENT:
+            return f"No connection: {row['error']} Nothing is sent yet; it is tried until {until}. Ctrl-C leaves it."
+        return f"{row['error']} It is tried again, until {until}. Ctrl-C leaves it."
+    if pause is not None:
+        return (
+            f"The source {row['source']} is left alone until {when(pause.pause_until)} ({pause.reason}). If you have "
+            f"mended what was wrong, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C leaves it."
+        )
+    if row["error"] is not None:
+        return f"{row['error']} It is asked again, until {until}. Ctrl-C leaves it."
+    return None
+
+
+def how_to_go_on(row: Row) -> str:
+    """What becomes of a job that is waited for no longer, and what can be done about it."""
+    id, state = row["id"], row["state"]
+    if state == JobState.SUBMITTING and not row["submits"]:
+        goes = "is written down and not submitted yet; a running receiver submits it"
+    elif state == JobState.SUBMITTING:
+        goes = "may have been submitted; a running receiver finds out"
+    elif state == JobState.COMPLETED:
+        goes = "is completed, and its audio can be fetched"
+    else:
+        goes = f"goes on at {row['source']}"
+    return (
+        f"The job {id} {goes}. To wait for it and save it: `tts-receiver speech --job {id}`; "
+        f"to look: `tts-receiver jobs show {id}`; to stop it: `tts-receiver jobs cancel {id}`."
+    )

@@ -1,0 +1,213 @@
+"""The report of a batch: what became of each line, so that the same command goes on where it was ended.
+
+One JSON object a line. The first names the batch, whose id makes the idempotency keys; then one for each line that has
+ended, in the order of their ends. A line that is tried again has several: the last one counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from receiver.cli.speech_desk import SpeechError
+from receiver.cli.speech_files import give_name, sync_folder
+from receiver.errors import MalformedDelivery
+from receiver.providers.base import read_json_object
+
+VERSION = 1
+MOST_RECORD_BYTES = 1 << 20
+LONGEST_ERROR = 2000
+BEGUN = "submitting"
+"""The state of a line that is being tried again: it is written before the submit, so that the try is found again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of one line.
+
+    Attributes:
+        line: its number in the input.
+        id: as the input has it.
+        speech: the digest of what was to be spoken.
+        state: the job's, or `submitting`.
+        generation: which try this is, from 1.
+        job: our id; None if none was begun.
+        job_id: the provider's.
+        files: of each file `path` (relative to the output folder), `sha256`, `bytes`; empty if none was saved.
+        error: why there is no file; None if there is one.
+        code: the slug or the provider's word for that.
+    """
+
+    line: int
+    speech: str
+    state: str
+    generation: int = 1
+    id: str | None = None
+    job: str | None = None
+    job_id: str | None = None
+    files: tuple[Mapping[str, Any], ...] = field(default=())
+    error: str | None = None
+    code: str | None = None
+
+    @property
+    def saved(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state == "completed" and bool(self.files)
+
+    def told(self) -> dict[str, Any]:
+        """As the report has it."""
+        first = self.files[0] if self.files else {}
+        return {
+            "line": self.line,
+            "id": self.id,
+            "job": self.job,
+            "job_id": self.job_id,
+            "state": self.state,
+            "path": first.get("path"),
+            "sha256": first.get("sha256"),
+            "error": None if self.error is None else self.error[:LONGEST_ERROR],
+            "code": self.code,
+            "files": [dict(file) for file in self.files],
+            "speech": self.speech,
+            "generation": self.generation,
+        }
+
+
+class Report:
+    """An open report; nobody else has it at the same time.
+
+    Attributes:
+        batch: the batch's id.
+        fresh: whether it was made now.
+        last: what is known of each line that has ended.
+    """
+
+    def __init__(self, path: Path, handle: int, batch: str, *, fresh: bool) -> None:
+        self.path = path
+        self.batch = batch
+        self.fresh = fresh
+        self.last: dict[int, Record] = {}
+        self._handle = handle
+
+    @classmethod
+    def open(cls, path: Path, source: str, new_id: str) -> Self:
+        """Open the report at `path`, or make one for a batch with this id.
+
+        Raises:
+            SpeechError: it is another source's, no report of ours, or in another run's hands.
+        """
+        try:
+            fresh = not os.path.lexists(path)
+            if fresh:
+                _create(path, {"batch": new_id, "version": VERSION, "source": source})
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except OSError as error:
+            raise SpeechError(f"The report {path} cannot be opened: {error.strerror or error}.") from None
+        try:
+            return cls._read(path, handle, source, fresh=fresh)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    @classmethod
+    def _read(cls, path: Path, handle: int, source: str, *, fresh: bool) -> Self:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SpeechError(f"This batch is at work already: another process has the report {path}.") from None
+        with open(os.dup(handle), "rb") as file:  # noqa: PTH123 - it is open already
+            head = _object(file.readline(MOST_RECORD_BYTES))
+            if head is None or head.get("version") != VERSION or not isinstance(head.get("batch"), str):
+                raise SpeechError(f"{path} is not the report of a batch; name another with --report.")
+            if head.get("source") != source:
+                raise SpeechError(
+                    f"The report {path} is of a batch for the source {head.get('source')}; name another for {source}."
+                )
+            report = cls(path, handle, head["batch"], fresh=fresh)
+            good = file.tell()
+            number = 1
+            while raw := file.readline(MOST_RECORD_BYTES):
+                number += 1
+                if not raw.endswith(b"\n"):
+                    break  # torn by the end of the process that wrote it
+                record = _record(_object(raw))
+                if record is None:
+                    raise SpeechError(f"Line {number} of the report {path} cannot be read; name another with --report.")
+                report.last[record.line] = record
+                good = file.tell()
+        os.ftruncate(handle, good)
+        return report
+
+    def append(self, record: Record) -> None:
+        """Write down what is known of a line now.
+
+        Raises:
+            SpeechError: it cannot be written.
+        """
+        text = (json.dumps(record.told(), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            while text:
+                text = text[os.write(self._handle, text) :]
+        except OSError as error:
+            raise SpeechError(
+                f"The report {self.path} cannot be written: {error.strerror or error}. The same command goes on."
+            ) from None
+        self.last[record.line] = replace(record, error=None)
+
+    def close(self) -> None:
+        """Give it up."""
+        os.close(self._handle)
+
+
+def _create(path: Path, head: Mapping[str, Any]) -> None:
+    """Make it with its first line, or not at all: the batch's id must not be lost once a job was submitted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".tts-{head['batch']}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # somebody else began it at the same time
+            give_name(part, path)
+        sync_folder(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _object(raw: bytes) -> Mapping[str, Any] | None:
+    try:
+        return read_json_object(raw)
+    except MalformedDelivery:
+        return None
+
+
+def _record(told: Mapping[str, Any] | None) -> Record | None:
+    """A record out of the report; None if it is none."""
+    if told is None:
+        return None
+    line, generation, state, speech = (told.get(name) for name in ("line", "generation", "state", "speech"))
+    files, job, job_id = told.get("files"), told.get("job"), told.get("job_id")
+    numbers = type(line) is int and line > 0 and type(generation) is int and generation > 0
+    if not numbers or not isinstance(state, str) or not isinstance(speech, str) or not isinstance(files, list):
+        return None
+    if not all(value is None or isinstance(value, str) for value in (job, job_id)):
+        return None
+    if not all(isinstance(file, dict) and isinstance(file.get("path"), str) for file in files):
+        return None
+    return Record(
+        line=line,
+        speech=speech,
+        state=state,
+        generation=generation,
+        job=job,
+        job_id=job_id,
+        files=tuple(files),
+        code=told.get("code") if isinstance(told.get("code"), str) else None,
+    )

@@ -1,0 +1,214 @@
+"""Events over the private API: lists by pages, everything about one, replays; and no secret in any of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, JobCompleted, Reject, Settings, handler
+from tests.integration.api_support import Api, api, deliver, event_number, problem
+from tests.integration.engine_support import Gate, Signal, execute
+from tests.integration.intake_support import SECRET, completed, configured
+
+pytestmark = pytest.mark.anyio
+
+KEY = "tts_key_0123456789abcdef"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return configured(tmp_path, source={"api_key": KEY}, handlers={})
+
+
+async def pages(asked: Api, path: str) -> list[list[str]]:
+    """The ids of every page."""
+    found = []
+    cursor = ""
+    while True:
+        page = await asked.json(path + cursor)
+        found.append([item["id"] for item in page["items"]])
+        if page["next"] is None:
+            return found
+        cursor = f"&cursor={page['next']}"
+
+
+async def test_events_come_by_pages_the_newest_first(settings: Settings) -> None:
+    async with api(settings) as asked:
+        ids = await asked.add(*range(1, 8))
+        assert await pages(asked, "/v1/events?limit=3") == [ids[6:3:-1], ids[3:0:-1], ids[:1]]
+        assert await pages(asked, "/v1/events?limit=7") == [ids[::-1]]
+        assert (await asked.json("/v1/events"))["items"][0] == {
+            "id": event_number(7),
+            "source": "aitts",
+            "type": "job.completed",
+            "job_id": "job-7",
+            "origin": "webhook",
+            "state": "done",
+            "received_at": "2027-01-15T08:00:07Z",
+            "duplicates": 0,
+            "conflict": None,
+        }
+
+
+async def test_a_page_is_not_moved_by_events_that_come_meanwhile(settings: Settings) -> None:
+    async with api(settings) as asked:
+        ids = await asked.add(*range(1, 5))
+        first = await asked.json("/v1/events?limit=2")
+        await asked.add(5, 6)
+        second = await asked.json(f"/v1/events?limit=2&cursor={first['next']}")
+        assert [item["id"] for item in second["items"]] == ids[1::-1]
+
+
+async def test_events_are_found_by_source_type_job_and_state(settings: Settings) -> None:
+    async with api(settings) as asked:
+        await asked.add(1, 2, handlers=("nobody",))
+        await asked.add(3, source="other")
+        await asked.add(4, type="job.failed")
+        await asked.add(5, quarantined=True)
+
+        async def numbers(query: str) -> list[int]:
+            return [int(item["id"][4:], 16) for item in (await asked.json(f"/v1/events?{query}"))["items"]]
+
+        assert await numbers("source=other") == [3]
+        assert await numbers("type=job.failed") == [4]
+        assert await numbers("job_id=job-2") == [2]
+        assert await numbers("state=open") == [2, 1]
+        assert await numbers("state=quarantined") == [5]
+        assert await numbers("source=other&type=job.failed") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ("limit=0", "query.limit"),
+        ("limit=201", "query.limit"),
+        ("limit=+5", "query.limit"),
+        ("limit=5.0", "query.limit"),
+        ("cursor=nowhere", "query.cursor"),
+        ("state=lost", "query.state"),
+        ("sauce=aitts", "query.sauce"),
+        ("source=a&source=b", "query.source"),
+        ("type=", "query.type"),
+    ],
+)
+async def test_a_query_that_is_wrong_is_answered_with_where_and_what(
+    settings: Settings, query: str, where: str
+) -> None:
+    async with api(settings) as asked:
+        answer = await asked.get(f"/v1/events?{query}")
+        assert problem(answer) == (400, "invalid_request")
+        assert [wrong["where"] for wrong in answer.json()["errors"]] == [where]
+
+
+@handler(on=JobCompleted)
+async def publish(event: JobCompleted, ctx: Context[Any]) -> dict[str, Any]:
+    return {"published": event.job_id}
+
+
+@handler(on=JobCompleted)
+async def refuse(event: JobCompleted, ctx: Context[Any]) -> None:
+    raise Reject(f"never, says https://example.test/why?key={KEY}")
+
+
+async def until_done(asked: Api, event_id: str) -> dict[str, Any]:
+    """The event once none of its runs is open."""
+    signal = Signal()
+    while True:
+        told: dict[str, Any] = await asked.json(f"/v1/events/{event_id}")
+        if told["state"] != "open":
+            return told
+        await signal._loop.run_in_executor(None, lambda: None)
+
+
+async def test_an_event_is_shown_with_its_runs_attempts_and_audio(settings: Settings) -> None:
+    async with api(settings, publish, refuse) as asked:
+        id = await deliver(asked.up, completed("job_1", metadata={"episode": 7}))
+        digest = await asked.give_audio(id, b"RIFF....WAVE")
+        told = await until_done(asked, id)
+        assert (told["state"], told["job_id"], told["signature"]) == ("dead", "job_1", "holds")
+        assert told["payload"]["metadata"] == {"episode": 7}
+        assert json.loads(told["body"]) == json.loads(completed("job_1", metadata={"episode": 7}))
+        runs = {run["handler"]: run for run in told["runs"]}
+        assert (runs["publish"]["state"], runs["publish"]["result"]) == ("succeeded", {"published": "job_1"})
+        assert (runs["refuse"]["state"], runs["refuse"]["attempts"]) == ("dead", 1)
+        assert sorted(attempt["outcome"] for attempt in told["attempts"]) == ["rejected", "succeeded"]
+        (audio,) = told["artifacts"]
+        assert (audio["audio"], audio["sha256"], audio["bytes"]) == (f"/v1/events/{id}/audio?n=0", digest, 12)
+
+
+async def test_no_secret_is_in_what_is_shown(settings: Settings) -> None:
+    body = completed(
+        "job_1",
+        audio_url="https://cdn.test/a.wav?signature=deadbeef",
+        note=f"{KEY} and {SECRET}",
+        metadata={"mine": "https://me.test/?id=1", "oops": KEY},
+    )
+    async with api(settings, refuse) as asked:
+        id = await deliver(asked.up, body, **{"user-agent": "Provider/1"})
+        await until_done(asked, id)
+        answer = await asked.get(f"/v1/events/{id}")
+        assert KEY not in answer.text
+        assert SECRET not in answer.text
+        assert "deadbeef" not in answer.text
+        told = answer.json()
+        assert told["payload"]["audio_url"] == "https://cdn.test/a.wav?[redacted]"
+        assert told["payload"]["metadata"] == {"mine": "https://me.test/?id=1", "oops": "[redacted]"}
+        assert {line["name"]: line["value"] for line in told["headers"]} == {
+            "x-tts-signature": "[redacted]",
+            "user-agent": "Provider/1",
+        }
+
+
+async def test_a_row_that_was_changed_is_shown_as_such_and_not_replayed(settings: Settings) -> None:
+    async with api(settings, publish) as asked:
+        id = await deliver(asked.up, completed("job_1"))
+        await until_done(asked, id)
+        execute(asked.up.receiver.database.path, "UPDATE events SET body = ?", b'{"event":"job.completed"}')
+        assert (await asked.json(f"/v1/events/{id}"))["signature"] == "does not hold"
+        assert problem(await asked.post(f"/v1/events/{id}/replay")) == (409, "not_replayable")
+
+
+async def test_a_replay_runs_the_handlers_again(settings: Settings) -> None:
+    gate = Gate(Signal())
+    gate.open()
+
+    @handler(on=JobCompleted)
+    async def counted(event: JobCompleted, ctx: Context[Any]) -> None:
+        await gate.hold()
+
+    async with api(settings, counted, publish) as asked:
+        id = await deliver(asked.up, completed("job_1"))
+        await until_done(asked, id)
+        answer = await asked.post(f"/v1/events/{id}/replay")
+        assert (answer.status_code, answer.json()) == (202, {"event": id, "handlers": ["counted", "publish"]})
+        await gate._signal.until(lambda: gate.entered == 2 and gate.inside == 0)
+        await until_done(asked, id)
+        answer = await asked.post(f"/v1/events/{id}/replay", {"handlers": ["counted"]})
+        assert answer.json()["handlers"] == ["counted"]
+        await gate._signal.until(lambda: gate.entered == 3)
+
+
+async def test_what_cannot_be_replayed_is_refused_with_why(settings: Settings) -> None:
+    async with api(settings, publish) as asked:
+        (waiting,) = await asked.add(1, quarantined=True)
+        (id,) = await asked.add(2)
+        assert problem(await asked.post(f"/v1/events/{waiting}/replay")) == (409, "not_replayable")
+        assert problem(await asked.post(f"/v1/events/{id}/replay", {"handlers": ["nobody"]})) == (409, "not_replayable")
+        assert problem(await asked.post(f"/v1/events/{event_number(9)}/replay")) == (404, "not_found")
+        assert problem(await asked.post(f"/v1/events/{id}/replay", {"handler": "publish"})) == (400, "invalid_request")
+        assert problem(await asked.post(f"/v1/events/{id}/replay", ["publish"])) == (400, "not_an_object")
+
+
+@pytest.mark.parametrize("id", [event_number(1), "evt_1", "EVT_" + "0" * 32, "evt_" + "0" * 33, "%00", "..%2f"])
+async def test_an_event_that_is_not_there_is_not_found(settings: Settings, id: str) -> None:
+    async with api(settings) as asked:
+        assert (await asked.get(f"/v1/events/{id}")).status_code == 404
+        assert (await asked.get(f"/v1/events/{id}/audio")).status_code == 404

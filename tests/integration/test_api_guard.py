@@ -1,0 +1,161 @@
+"""Who may use the private listener: holders of a token; without tokens, programs of this machine and no page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from receiver import Settings
+from receiver.cli.serve import require_private
+from receiver.errors import ConfigError
+from tests.integration.api_support import BEARER, TOKEN, api, problem
+from tests.integration.intake_support import configured, logged
+
+pytestmark = pytest.mark.anyio
+
+PATHS = ["/v1/events", "/v1/jobs", "/v1/stream?seconds=0", "/openapi.json", "/docs", "/metrics", "/", "/v1/nothing"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return configured(tmp_path, handlers={})
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Settings:
+    tokens = [{"id": "app", "token": TOKEN}, {"id": "old", "token": "another-token-0123456789"}]
+    return configured(tmp_path, handlers={}, api={"tokens": tokens})
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_path_wants_a_token_if_there_are_tokens(guarded: Settings, path: str) -> None:
+    async with api(guarded) as asked:
+        answer = await asked.get(path)
+        assert problem(answer) == (401, "no_token")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="tts-receiver"'
+        answer = await asked.get(path, authorization="Bearer something-else-0123456789")
+        assert problem(answer) == (401, "bad_token")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="tts-receiver", error="invalid_token"'
+        assert (await asked.get(path, **BEARER)).status_code in (200, 404)
+
+
+async def test_health_is_for_everybody(guarded: Settings) -> None:
+    async with api(guarded) as asked:
+        assert (await asked.get("/livez")).status_code == 200
+        assert (await asked.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer  {TOKEN} ", 200),
+        ("Bearer another-token-0123456789", 200),
+        (TOKEN, 401),
+        (f"Basic {TOKEN}", 401),
+        (f"Bearer {TOKEN}x", 401),
+        (f"Bearer {TOKEN[:-1]}", 401),
+        ("Bearer", 401),
+        ("Bearer ", 401),
+        ("Bearer \xff\xfe", 401),
+    ],
+)
+async def test_a_token_is_taken_as_it_is_or_not_at_all(guarded: Settings, given: str, status: int) -> None:
+    async with api(guarded) as asked:
+        answer = await asked.client.get("/v1/events", headers=[(b"authorization", given.encode("latin-1"))])
+        assert answer.status_code == status
+
+
+async def test_two_authorizations_are_none(guarded: Settings) -> None:
+    async with api(guarded) as asked:
+        headers = [("authorization", f"Bearer {TOKEN}"), ("authorization", "Bearer x")]
+        assert problem(await asked.client.get("/v1/events", headers=headers)) == (401, "bad_token")
+
+
+async def test_no_refusal_and_no_log_line_has_a_token(guarded: Settings) -> None:
+    with logged(secrets=()) as lines:
+        async with api(guarded) as asked:
+            answer = await asked.get("/v1/events", authorization="Bearer sent-by-mistake-0123456789")
+            assert "sent-by-mistake" not in answer.text
+            answer = await asked.post("/v1/jobs", {"source": "nobody", "job_id": "1"}, **BEARER)
+            assert TOKEN not in answer.text
+        assert "sent-by-mistake" not in lines.text
+        assert TOKEN not in lines.text
+        assert [line["outcome"] for line in lines.of("api.refused")] == ["bad_token"]
+
+
+async def test_the_token_that_changed_something_is_named_in_the_log(guarded: Settings) -> None:
+    with logged() as lines:
+        async with api(guarded) as asked:
+            (id,) = await asked.add(1)
+            assert (await asked.post(f"/v1/events/{id}/replay", **BEARER)).status_code == 202
+        (line,) = lines.of("api.changed")
+        assert (line["operation"], line["status"], line["token"]) == ("replay", 202, "app")
+
+
+async def test_with_tokens_any_host_may_be_named(guarded: Settings) -> None:
+    async with api(guarded, base_url="http://receiver.internal:8081") as asked:
+        assert (await asked.get("/v1/events", origin="http://app.internal", **BEARER)).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081", "127.9.9.9", "::1"])
+async def test_without_tokens_the_host_is_this_machine(settings: Settings, host: str) -> None:
+    async with api(settings) as asked:
+        status = (await asked.get("/v1/events", host=host)).status_code
+        assert status == (403 if host == "::1" else 200)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.test", "evil.test:8081", "127.0.0.1.evil.test", "localhost.evil.test", "10.0.0.1", "localhost@evil.test",
+     "127.0.0.1/evil", "0.0.0.0", "localhost:x", "[::1", ""],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/events", "/metrics", "/docs"])
+async def test_without_tokens_a_name_that_was_made_to_point_here_is_refused(
+    settings: Settings, host: str, path: str
+) -> None:
+    async with api(settings) as asked:
+        assert problem(await asked.get(path, host=host)) == (403, "foreign_host")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.test"},
+        {"origin": "null"},
+        {"origin": "http://localhost:3000"},
+        {"origin": "https://127.0.0.1:8081"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
+async def test_without_tokens_a_page_of_another_origin_is_refused(settings: Settings, headers: dict[str, str]) -> None:
+    async with api(settings) as asked:
+        body = b'{"source":"aitts","job_id":"1"}'
+        answer = await asked.client.post("/v1/jobs", content=body, headers=headers)
+        assert problem(answer) == (403, "foreign_origin")
+        assert asked.up.rows("jobs") == []
+
+
+async def test_our_own_page_may_ask(settings: Settings) -> None:
+    async with api(settings) as asked:
+        answer = await asked.get("/openapi.json", origin="http://127.0.0.1:8081", sec_fetch_site="same-origin")
+        assert answer.status_code == 200
+        assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+def test_loopback_needs_no_token(tmp_path: Path, host: str) -> None:
+    require_private(configured(tmp_path, server={"private_host": host}))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "receiver.internal"])
+def test_another_address_needs_a_token(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match=r"server\.private_host: .* is not a loopback address .*\[api\] tokens"):
+        require_private(configured(tmp_path, server={"private_host": host}))
+    require_private(configured(tmp_path, server={"private_host": host}, api={"tokens": [TOKEN]}))
