@@ -15,6 +15,7 @@ from receiver.cli import (
     signing,
     simulate,
     sources,
+    speech,
     store,
     voices,
     webhook,
@@ -32,6 +33,7 @@ app.command("check")(setup.check)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.command("speech")(speech.speech)
 app.command("send")(signing.send)
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)

@@ -13,7 +13,7 @@ from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
 from receiver.engine.jobs.desk import NotAskable
-from receiver.engine.jobs.intents import poll_now, watch_job
+from receiver.engine.jobs.intents import adopt_job, poll_now, watch_job
 from receiver.errors import NotFound
 from receiver.store import jobs
 from receiver.store.database import Database
@@ -32,15 +32,23 @@ def watch(
     source: Annotated[str, typer.Option("--source", help="The configured source.")],
     ids: Annotated[list[str], typer.Argument(help="The provider's job ids.")],
     config: Config = None,
+    job: Annotated[
+        str | None, typer.Option("--for", help="Our id of an unknown job: this is what the provider made of it.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
+    if job is not None and len(ids) != 1:
+        raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
     with opened(config) as (settings, database):
         about = job_sources(settings).get(source)
         if about is None:
             raise NotAskable(why_not_askable(settings, source))
         dice = random.Random()  # noqa: S311 - ids need no secrecy
-        done = [database.transact(watch_job, about, job_id, time.time(), dice) for job_id in ids]
+        if job is not None:
+            done = [(database.transact(adopt_job, about, job, ids[0], time.time()), True)]
+        else:
+            done = [database.transact(watch_job, about, job_id, time.time(), dice) for job_id in ids]
     if json:
         print_json([_told(row) | {"new": new} for row, new in done])
         return

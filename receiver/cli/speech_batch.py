@@ -7,12 +7,10 @@ moment the process is ended at, the next one finds the job that was begun, and b
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from receiver.cli.speech_desk import Speaker, SpeechError
@@ -21,6 +19,7 @@ from receiver.cli.speech_files import IfThere, is_copy, numbered, save
 from receiver.cli.speech_lines import BadLine, Line
 from receiver.cli.speech_report import BEGUN, Record, Report
 from receiver.cli.speech_shown import BatchShown
+from receiver.cli.speech_survey import is_done
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed
@@ -28,12 +27,9 @@ from receiver.providers.wire import Invalid
 from receiver.store.jobs import ClientKeyReused, Row
 from receiver.store.schema import OPEN_JOBS, JobState
 
-MOST_NAMED = 100
-"""Lines that are named where something is wrong with them; the rest is counted."""
 NOTE_SECONDS = 60.0
 """How often the same trouble is told."""
 PAUSE_EVERY_SECONDS = 2.0
-AUDIO_EXTENSIONS = frozenset({".wav", ".mp3", ".ogg", ".flac", ".m4a", ".aac", ".webm", ".aiff"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,32 +42,6 @@ class Again:
     def wanted(self, state: str) -> bool:
         """Whether a line that ended in this state is."""
         return self.unknown if state == JobState.UNKNOWN else self.failed
-
-
-@dataclass(slots=True)
-class Survey:
-    """What is found out about a batch before anything is submitted.
-
-    Attributes:
-        total: lines that can be spoken.
-        before: those among them that are done.
-        bad: the first of the lines that cannot be used; `bad_lines` is their number.
-        changed: numbers of lines that are other ones than those that were done.
-        gone: numbers that the report has and the input no longer.
-    """
-
-    total: int = 0
-    before: int = 0
-    bad: list[BadLine] = field(default_factory=list)
-    bad_lines: int = 0
-    changed: list[int] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-
-    def refuse(self, line: BadLine) -> None:
-        """Count a line that cannot be used."""
-        self.bad_lines += 1
-        if len(self.bad) < MOST_NAMED:
-            self.bad.append(line)
 
 
 @dataclass(slots=True)
@@ -90,68 +60,6 @@ class Tally:
         return self.total - self.done - self.failed
 
 
-class _Names:
-    """Whether two lines would be one file, also where letter case does not matter."""
-
-    def __init__(self, folder: Path, if_there: IfThere, *, fresh: bool) -> None:
-        self._folder = folder
-        self._whole: set[str] = set()
-        self._stems: set[str] = set()
-        self._whole_stems: set[str] = set()
-        self._there: set[str] = set()
-        self._careful = fresh and if_there is IfThere.REFUSE
-        if self._careful and folder.is_dir():
-            found = (PurePath(name) for name in os.listdir(folder))
-            self._there = {name.stem for name in found if name.suffix.lower() in AUDIO_EXTENSIONS}
-
-    def take(self, line: Line) -> str | None:
-        """Why the line cannot have its name; None if it can."""
-        if self._careful and self._is_there(line):
-            return f"{self._folder / line.name} is there already; name another --output-dir, or replace with --force"
-        name = unicodedata.normalize("NFC", line.name).casefold()
-        stem = str(PurePath(name).with_suffix("")) if line.whole else name
-        if stem in self._stems or (name in self._whole if line.whole else stem in self._whole_stems):
-            return f"another line is saved as {line.name}, too; give each an id or output of its own"
-        if line.whole:
-            self._whole.add(name)
-            self._whole_stems.add(stem)
-        else:
-            self._stems.add(stem)
-        return None
-
-    def _is_there(self, line: Line) -> bool:
-        return os.path.lexists(self._folder / line.name) if line.whole else line.name in self._there
-
-
-def survey(lines: Iterator[Line | BadLine], report: Report, folder: Path, if_there: IfThere) -> Survey:
-    """Read all lines once, before anything is submitted.
-
-    Raises:
-        SpeechError: the input as a whole cannot be used.
-    """
-    found, names, seen = Survey(), _Names(folder, if_there, fresh=report.fresh), set()
-    for line in lines:
-        seen.add(line.number)
-        if isinstance(line, BadLine):
-            found.refuse(line)
-            continue
-        record = report.last.get(line.number)
-        if record is not None and record.speech != line.digest and record.state in (BEGUN, JobState.COMPLETED):
-            found.changed.append(line.number)
-        elif (why := names.take(line)) is not None:
-            found.refuse(BadLine(line.number, why))
-        else:
-            found.total += 1
-            found.before += record is not None and is_done(record, folder)
-    found.gone = sorted(set(report.last) - seen)
-    return found
-
-
-def is_done(record: Record, folder: Path) -> bool:
-    """Whether the line's files are where they were put."""
-    return record.saved and all((folder / file["path"]).is_file() for file in record.files)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What is to be done. `skip` has the numbers of the lines that are left out."""
@@ -161,7 +69,7 @@ class Batch:
     concurrency: int
     again: Again
     if_there: IfThere
-    skip: frozenset[int]
+    skip: set[int]
     wait: float | None
 
 
@@ -237,8 +145,8 @@ class _Course:
                     went_wrong=False,
                 )
                 return
-            row, generation = begun
-            async for row in self._speaker.follow(row["id"]):  # noqa: B007 - the last one counts
+            job, generation = begun
+            async for row in self._speaker.follow(job["id"]):
                 await self._note(row)
             record = await self._ended(line, row, generation)
             self._report.append(record)
@@ -283,7 +191,9 @@ class _Course:
         error, code = None, row["error_code"]
         if row["state"] == JobState.COMPLETED:
             try:
-                artifacts = await self._speaker.files(row, lambda text: self._say("fetch", f"line {line.number}: {text}"))
+                artifacts = await self._speaker.files(
+                    row, lambda text: self._say("fetch", f"line {line.number}: {text}")
+                )
                 files = await self._saved(line, artifacts)
             except (AudioError, NotFound, SpeechError) as problem:
                 error, code = f"The audio is not saved: {problem}", problem.reason

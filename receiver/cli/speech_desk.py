@@ -23,7 +23,6 @@ from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk, NotAskable
-from receiver.engine.jobs.intents import check_speech
 from receiver.engine.plugins import load_registry
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NotFound, ReceiverError
 from receiver.metrics import Metrics
@@ -80,7 +79,10 @@ class Speaker:
         renew = Renewal(self._database, self._fetcher, sources)
         self._audio = AudioDesk(self._database, self._fetcher, storage, sources, metrics, renew)
         self._desk = JobDesk(
-            self._database, {source: self._about}, lambda _: self._loop.look(), lambda name: f"{name} is not asked here."
+            self._database,
+            {source: self._about},
+            lambda _: self._loop.look(),
+            lambda name: f"{name} is not asked here.",
         )
         self._loop = source_loop(
             settings,
@@ -109,14 +111,6 @@ class Speaker:
         await self._loop.stop()
         await self._fetcher.aclose()
         await asyncio.to_thread(self._database.close)
-
-    def check(self, speech: Speech) -> None:
-        """Refuse what the provider would refuse.
-
-        Raises:
-            Invalid: says what, and what there is instead.
-        """
-        check_speech(self._about, speech)
 
     async def submit(self, speech: Speech, client_key: str | None = None) -> Row:
         """Begin a job; as `JobDesk.submit`, whose errors are the same."""

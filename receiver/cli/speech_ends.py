@@ -47,7 +47,7 @@ def trouble(row: Row, pause: Pace | None) -> str | None:
         return f"{row['error']} It is tried again, until {until}. Ctrl-C leaves it."
     if pause is not None:
         return (
-            f"The source {row['source']} is left alone until {when(pause.pause_until)} ({pause.reason}). If you have "
+            f"The source {row['source']} is left alone until {when(pause.pause_until)} ({pause.why}). If you have "
             f"mended what was wrong, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C leaves it."
         )
     if row["error"] is not None:

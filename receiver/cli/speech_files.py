@@ -65,7 +65,7 @@ async def save(artifact: Artifact, path: Path, if_there: IfThere, mark: str) -> 
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
+            with open(handle, "wb") as file:  # noqa: ASYNC230, PTH123 - it is open already
                 async for piece in artifact.stream():
                     digest.update(piece)
                     await asyncio.to_thread(file.write, piece)

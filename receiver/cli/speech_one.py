@@ -103,8 +103,8 @@ class _One:
         self._pause_at = 0.0
 
     async def do(self) -> Spoken:
-        row = self._row = await self._begun()
-        async for row in self._speaker.follow(row["id"]):
+        begun = self._row = await self._begun()
+        async for row in self._speaker.follow(begun["id"]):
             self._row = row
             await self._show(row)
         if row["state"] != JobState.COMPLETED:

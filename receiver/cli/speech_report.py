@@ -84,39 +84,47 @@ class Report:
 
     Attributes:
         batch: the batch's id.
-        fresh: whether it was made now.
         last: what is known of each line that has ended.
     """
 
-    def __init__(self, path: Path, handle: int, batch: str, *, fresh: bool) -> None:
+    def __init__(self, path: Path, handle: int, batch: str) -> None:
         self.path = path
         self.batch = batch
-        self.fresh = fresh
         self.last: dict[int, Record] = {}
         self._handle = handle
 
     @classmethod
-    def open(cls, path: Path, source: str, new_id: str) -> Self:
-        """Open the report at `path`, or make one for a batch with this id.
+    def begin(cls, path: Path, source: str, new_id: str) -> Self:
+        """Make the report of a new batch with this id, and open it.
+
+        Raises:
+            SpeechError: it cannot be made, or somebody else made it meanwhile and has it.
+        """
+        try:
+            _create(path, {"batch": new_id, "version": VERSION, "source": source})
+        except OSError as error:
+            raise SpeechError(f"The report {path} cannot be made: {error.strerror or error}.") from None
+        return cls.open(path, source)
+
+    @classmethod
+    def open(cls, path: Path, source: str) -> Self:
+        """Open the report at `path`.
 
         Raises:
             SpeechError: it is another source's, no report of ours, or in another run's hands.
         """
         try:
-            fresh = not os.path.lexists(path)
-            if fresh:
-                _create(path, {"batch": new_id, "version": VERSION, "source": source})
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
             raise SpeechError(f"The report {path} cannot be opened: {error.strerror or error}.") from None
         try:
-            return cls._read(path, handle, source, fresh=fresh)
+            return cls._read(path, handle, source)
         except BaseException:
             os.close(handle)
             raise
 
     @classmethod
-    def _read(cls, path: Path, handle: int, source: str, *, fresh: bool) -> Self:
+    def _read(cls, path: Path, handle: int, source: str) -> Self:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -129,7 +137,7 @@ class Report:
                 raise SpeechError(
                     f"The report {path} is of a batch for the source {head.get('source')}; name another for {source}."
                 )
-            report = cls(path, handle, head["batch"], fresh=fresh)
+            report = cls(path, handle, head["batch"])
             good = file.tell()
             number = 1
             while raw := file.readline(MOST_RECORD_BYTES):
@@ -192,10 +200,11 @@ def _record(told: Mapping[str, Any] | None) -> Record | None:
     """A record out of the report; None if it is none."""
     if told is None:
         return None
-    line, generation, state, speech = (told.get(name) for name in ("line", "generation", "state", "speech"))
+    line, generation, state, speech = told.get("line"), told.get("generation"), told.get("state"), told.get("speech")
     files, job, job_id = told.get("files"), told.get("job"), told.get("job_id")
-    numbers = type(line) is int and line > 0 and type(generation) is int and generation > 0
-    if not numbers or not isinstance(state, str) or not isinstance(speech, str) or not isinstance(files, list):
+    if not isinstance(line, int) or not isinstance(generation, int) or line < 1 or generation < 1:
+        return None
+    if not isinstance(state, str) or not isinstance(speech, str) or not isinstance(files, list):
         return None
     if not all(value is None or isinstance(value, str) for value in (job, job_id)):
         return None

@@ -115,10 +115,10 @@ class BatchShown(_Shown):
         )
         self._total = total
 
-    def begin(self, before: int, failed: int) -> None:
-        """So many lines are done from an earlier run; so many of them failed."""
+    def begin(self, before: int) -> None:
+        """So many lines are done from an earlier run."""
         if self._live:
-            self._task = self._progress.add_task("lines", total=self._total - before, failed=failed)
+            self._task = self._progress.add_task("lines", total=self._total, completed=before, failed=0)
 
     def line(self, text: str, *, failed: int, went_wrong: bool) -> None:
         """A line has ended. Where there is a bar, only what went wrong is said beside it."""

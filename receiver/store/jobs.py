@@ -148,6 +148,26 @@ def watch(
     return _the(connection, id), True
 
 
+def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at: float) -> Row | None:
+    """A person has found the job of an `unknown` one at the provider: it is watched under this id; None if it is not so.
+
+    A job that is watched under this id already becomes part of this one.
+    """
+    row = _one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
+    if row is None:
+        return None
+    other = _one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
+    if other is not None and other["request"] is not None:
+        return None
+    if other is not None:
+        connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
+    fresh = {"state": JobState.WATCHING, "job_id": job_id, "due_at": now, "deadline_at": deadline_at}
+    cleared = {"ended_at": None, "error": None, "error_code": None}
+    connection.execute(update(jobs).where(jobs.c.id == id).values(**fresh, **cleared))
+    _end_if_told(connection, id, row["source"], job_id)
+    return _the(connection, id)
+
+
 # claiming
 
 
@@ -329,10 +349,11 @@ def poll_now(connection: Connection, id: str, now: float) -> bool:
 def cancel(connection: Connection, id: str, now: float) -> bool:
     """Watch the job no longer, or do not submit it; False if it is too late for that. It goes on at the provider.
 
-    One that may have reached the provider is not to be had back: what becomes of it must be known first.
+    One that may have reached the provider is not to be had back: what becomes of it must be known first. An `unknown`
+    one can be cancelled by a person who has looked and found no job.
     """
     waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
-    statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state == "watching", waiting))
+    statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state.in_(["watching", "unknown"]), waiting))
     values = {"state": JobState.CANCELLED, "lease_until": None, "ended_at": now}
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 

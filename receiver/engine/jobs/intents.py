@@ -83,6 +83,24 @@ def watch_job(
     return jobs.watch(connection, new_job_id(now, dice.getrandbits(74)), source.name, job_id, now, now, deadline_at)
 
 
+def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, now: float) -> Row:
+    """Watch the job that a person has found for one of which nobody could say whether it was submitted.
+
+    Args:
+        id: ours, of the job that is `unknown`.
+        job_id: the provider's.
+
+    Raises:
+        NotWatchable: the id is none, the job is not `unknown`, or the provider's id is that of another one.
+    """
+    if usable_word(job_id) is None:
+        raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
+    row = jobs.adopt(connection, id, job_id, now, now + source.cadence.deadline_seconds)
+    if row is None:
+        raise NotWatchable(f"{id} cannot be watched as {job_id}: it is not unknown, or that is another job's id.")
+    return row
+
+
 def poll_now(connection: Connection, row: Row, now: float) -> bool:
     """Make an open job due, and lift its source's pause: whoever asks has mended what was wrong.
 

@@ -177,7 +177,7 @@ class SourceLoop:
             history = self._source.able.history
             most = HISTORY_PAGE if history else turns - len(claims)
             watched = jobs.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
-            listed = [claim for claim in watched if claim.id not in self._not_in_history and claim.deadline_at > now]
+            listed = [claim for claim in watched if claim.id not in self._not_in_history]
             if history and len(listed) >= HISTORY_LEAST:
                 left = {claim.id for claim in listed}
                 claims += [claim for claim in watched if claim.id not in left]
@@ -197,8 +197,9 @@ class SourceLoop:
         return pace.take_turns(connection, self.name, 1, now, self._gap)[0]
 
     def _asks(self, claim: JobClaim, now: float) -> bool:
-        submitting = claim.state is JobState.SUBMITTING
-        return now < claim.deadline_at and not (submitting and self._submitting.is_lost(claim))
+        if claim.state is not JobState.SUBMITTING:
+            return True
+        return now < claim.deadline_at and not self._submitting.is_lost(claim)
 
     def _next(self, connection: Connection, now: float) -> float | None:
         """When there may be something to take, unix seconds."""
@@ -229,18 +230,20 @@ class SourceLoop:
     async def _one(self, claim: JobClaim, turn: float) -> None:
         """One job; what goes wrong is its own, and its lease brings it back."""
         try:
-            await self._handle(claim, turn)
+            try:
+                await self._handle(claim, turn)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the work on every other job
+                log.exception("poll.broken", source=self.name, job=claim.job_id)
+                if claim.state is JobState.WATCHING and self._polling.is_last(claim):
+                    await self._polling.expire(claim, polls=1)
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, job=claim.job_id, detail=str(error))
-        except Exception:  # noqa: BLE001 - a fault of ours must not end the work on every other job
-            log.exception("poll.broken", source=self.name, job=claim.job_id)
 
     async def _handle(self, claim: JobClaim, turn: float) -> None:
-        step = self._submitting if claim.state is JobState.SUBMITTING else self._polling
-        if claim.deadline_at <= self._clock.now():
-            await step.expire(claim)
-        elif claim.state is JobState.SUBMITTING and self._submitting.is_lost(claim):
-            await self._submitting.lose(claim)
+        if claim.state is JobState.SUBMITTING and not self._asks(claim, self._clock.now()):
+            await self._submitting.give_up(claim)
         elif not await self._wait_for(turn):
             await self._give_back([claim])
         elif claim.state is JobState.SUBMITTING:

@@ -35,10 +35,14 @@ class Polling:
         self._ending = ending
         self._noted_at = float("-inf")
 
-    async def expire(self, claim: JobClaim) -> None:
-        """The job's deadline has passed."""
+    def is_last(self, claim: JobClaim) -> bool:
+        """Whether the job's deadline has passed: it is asked about once more, and then given up."""
+        return self._around.clock.now() >= claim.deadline_at
+
+    async def expire(self, claim: JobClaim, *, polls: int) -> None:
+        """The job has not ended in time."""
         parsed = gave_up(claim.job_id or "", POLL_TIMEOUT, "The job did not end in time.")
-        await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=0)
+        await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=polls)
 
     async def poll(self, claim: JobClaim) -> None:
         """Ask for one job's status."""
@@ -86,6 +90,9 @@ class Polling:
             await self._again(claim, status)
 
     async def _again(self, claim: JobClaim, status: Running) -> None:
+        if self.is_last(claim):
+            await self.expire(claim, polls=1)
+            return
         around, now = self._around, self._around.clock.now()
         elapsed = now - claim.created_at
         wait = next_wait(around.source.cadence, claim.polls + 1, elapsed, status.progress, around.dice.random())
@@ -103,6 +110,10 @@ class Polling:
             await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=1)
             return
         pause = pause_for(error, now)
+        if self.is_last(claim):
+            await around.database.write(pause_source, claim.source, pause, error.reason)
+            await self.expire(claim, polls=1)
+            return
         wait = next_wait(around.source.cadence, claim.polls + 1, 0.0, None, around.dice.random())
         at = min(max(now + wait, pause or 0.0), claim.deadline_at)
 

@@ -49,6 +49,7 @@ STORE_SECONDS = 1.0
 NOT_SENT = frozenset({"connect_failed", "dns_failed"})
 """Reasons of a request that never left."""
 SUBMIT_TIMEOUT = "submit_timeout"
+NOT_IN_TIME = "It could not be submitted in time."
 SUBMIT_LOST = "submit_lost"
 
 
@@ -67,17 +68,14 @@ class Submitting:
         """Whether a request was begun of which nobody ever said what came, and asking again might charge twice."""
         return claim.submits > 0 and not self._keyed
 
-    async def lose(self, claim: JobClaim) -> None:
-        """Leave it to a person: see `is_lost`."""
-        await self._unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
-
-    async def expire(self, claim: JobClaim) -> None:
-        """Its deadline has passed."""
-        message = "It could not be submitted in time."
-        if claim.submits:
-            await self._unknown(claim, SUBMIT_TIMEOUT, message)
+    async def give_up(self, claim: JobClaim) -> None:
+        """It is not asked for any more: see `is_lost`, or its deadline has passed."""
+        if self.is_lost(claim):
+            await self._unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
+        elif claim.submits:
+            await self._unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME)
         else:
-            await self._refused(claim, JobState.FAILED, SUBMIT_TIMEOUT, message)
+            await self._refused(claim, JobState.FAILED, SUBMIT_TIMEOUT, NOT_IN_TIME)
 
     async def submit(self, claim: JobClaim) -> None:
         """Ask for the job. What happens in here, the row says afterwards."""
@@ -165,7 +163,8 @@ class Submitting:
         name = self._around.source.name
         advice = (
             f"Nobody can say whether {name} took it on and charged for it. Look there: if the job is there, "
-            f"`tts-receiver jobs watch --source {name} ID`; if not, submit it again."
+            f"`tts-receiver jobs watch --source {name} --for {claim.id} ID`; if not, "
+            f"`tts-receiver jobs cancel {claim.id}` and submit it again."
         )
         await self._refused(claim, JobState.UNKNOWN, code, f"{message} {advice}")
 

@@ -499,6 +499,41 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
     assert ids(claim(database)) == [own(1)]
 
 
+def unknown(database: Database) -> None:
+    intend(database)
+    [held] = claim(database)
+    database.transact(jobs.refused, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
+
+
+def test_a_person_who_finds_the_job_of_an_unknown_one_has_it_watched(
+    database: Database, delivery: Callable[..., Delivery]
+) -> None:
+    unknown(database)
+    watch(database, "a")
+    row = database.transact(jobs.adopt, own(1), "a", NOW + 5, NOW + 50)
+    assert (row["id"], row["state"], row["job_id"], row["due_at"]) == (own(1), "watching", "a", NOW + 5)
+    assert (row["error"], row["ended_at"], row["deadline_at"]) == (None, None, NOW + 50)
+    assert len(database.query(jobs.find, "a")) == 1
+    database.transact(inbox.accept, [delivery(job="a")])
+    assert job(database)["state"] == "completed"
+
+
+def test_only_an_unknown_job_takes_an_id_and_no_other_submitted_ones(database: Database) -> None:
+    unknown(database)
+    intend(database, 2)
+    [held] = claim(database)
+    submitted(database, held)
+    assert database.transact(jobs.adopt, own(2), "b", NOW, NOW) is None
+    assert database.transact(jobs.adopt, own(1), "a", NOW, NOW) is None
+    assert database.query(jobs.get, own(1))["state"] == "unknown"
+
+
+def test_an_unknown_job_that_a_person_did_not_find_can_be_closed(database: Database) -> None:
+    unknown(database)
+    assert database.transact(jobs.cancel, own(1), NOW) is True
+    assert database.query(jobs.get, own(1))["state"] == "cancelled"
+
+
 # what a source's loop waits for
 
 

@@ -109,12 +109,23 @@ async def test_a_job_that_does_not_end_in_time_is_expired_and_its_handlers_are_t
     asked = len(up.times)
     await up.pass_time(2)
     event, row = up.event(), up.job()
+    asked += 1  # once more, at the deadline
     assert (row["state"], row["event_id"], row["polls"]) == ("expired", event["id"], asked)
     assert row["ended_at"] - NOW == pytest.approx(100, abs=0.01)
     assert (event["type"], event["payload"]["error"]["code"]) == ("job.failed", "POLL_TIMEOUT")
     assert up.runs() == [(event["id"], "notes", "pending")]
     assert len(up.times) == asked
     assert up.woken == 1
+
+
+async def test_a_job_that_ended_while_nobody_was_here_to_ask_is_not_given_up_unasked(up: Polling) -> None:
+    up.watch("a", "b", deadline=100)
+    up.clock.set(NOW + 5000)
+    up.answers(lambda job: COMPLETED if job == "a" else PENDING)
+    await up.poller()
+    await up.settle()
+    assert (up.job("a")["state"], up.job("b")["state"]) == ("completed", "expired")
+    assert len(up.times) == 2
 
 
 async def test_a_provider_that_never_answers_does_not_put_off_the_deadline(up: Polling) -> None:

@@ -212,7 +212,7 @@ async def test_without_keys_an_uncertain_answer_is_left_to_a_person_and_never_re
     await up.jump(1)
     found = row(up, id_)
     assert found["state"] == "unknown"
-    assert "jobs watch --source miragic" in found["error"]
+    assert f"jobs watch --source miragic --for {id_}" in found["error"]
     for _ in range(3):
         await up.jump(1300)
     assert len(up.submits) == 1

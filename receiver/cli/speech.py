@@ -1,0 +1,270 @@
+"""`speech`: text in, an audio file out; one, or one for each line of a file."""
+
+from __future__ import annotations
+
+import json as json_
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from receiver.app import open_database
+from receiver.assembly import job_sources, why_not_askable
+from receiver.cli.opening import opened
+from receiver.cli.options import Config, Json, one_of
+from receiver.cli.output import print_json
+from receiver.cli.speech_desk import Speaker, SpeechError, run
+from receiver.cli.speech_files import IfThere, require_place
+from receiver.cli.speech_lines import MOST_LINE_BYTES, Form, Manner, format_of
+from receiver.cli.speech_one import STDOUT, Spoken, Wanted, speak
+from receiver.cli.speech_shown import OneShown, printable
+from receiver.engine.jobs.desk import NotAskable
+from receiver.engine.jobs.intents import check_speech, submit_job
+from receiver.engine.jobs.loop import AT_ONCE
+from receiver.engine.jobs.source import JobSource
+from receiver.errors import NotFound
+from receiver.providers.wire import Speech
+from receiver.settings import Settings, load
+from receiver.store import jobs
+from receiver.store.jobs import Row
+from receiver.store.migrate import migrate
+
+_FORMS = tuple(str(form) for form in Form)
+
+
+def speech(
+    text: Annotated[str | None, typer.Argument(help="What is to be spoken; - reads it from standard input.")] = None,
+    config: Config = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="The configured source. Default: the only one that can be asked.")
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="A voice, as `tts-receiver voices` names it.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Such as mp3. Default: by the output's extension, else the service's own.")
+    ] = None,
+    sample_rate: Annotated[int | None, typer.Option(min=1, help="Hertz.")] = None,
+    bitrate: Annotated[int | None, typer.Option(min=1, help="kbps.")] = None,
+    speed: Annotated[float | None, typer.Option(help="1.0 is the voice's own.")] = None,
+    model: Annotated[str | None, typer.Option(help="The service's own word for a model.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, given back with the job's end; repeat it.")
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="The file to write; - is standard output. Default: the path in the store."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    wait: Annotated[float | None, typer.Option(min=0, help="Wait so many seconds at most. Default: no bound.")] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Only write it down and print its id: a running receiver does the rest.")
+    ] = False,
+    job: Annotated[str | None, typer.Option("--job", help="Go on with a job that was begun before.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", help="A batch: one text a line, .jsonl or .csv; - is standard input.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help=f"Of the batch: {', '.join(_FORMS)}. Default: by its name.")
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Of the batch. Default: speech-NAME.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Of the batch. Default: report.jsonl in the folder.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=AT_ONCE, help="Jobs of the batch at one time.")] = 4,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try lines again that failed.")] = False,
+    retry_unknown: Annotated[
+        bool, typer.Option("--retry-unknown", help="Try lines again that may have been charged for.")
+    ] = False,
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave out lines that cannot be used.")] = False,
+    json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the log, too.")] = False,
+) -> None:
+    """Have a text spoken: submit it, wait for the audio, save it. With --file, many of them."""
+    settings = load(config)
+    level = settings.logs.level if verbose else "error"
+    manner = Manner(
+        voice=voice,
+        format=format,
+        sample_rate=sample_rate,
+        bitrate_kbps=bitrate,
+        speed=speed,
+        model=model,
+        metadata=_metadata(metadata or []),
+    )
+    given = [name for name, value in (("TEXT", text), ("--file", file), ("--job", job)) if value is not None]
+    if len(given) != 1:
+        what = f"both {' and '.join(given)}" if given else "nothing"
+        raise typer.BadParameter(f"Give TEXT, --file or --job; there is {what}.")
+    if_there = IfThere.REPLACE if force else IfThere.REFUSE
+    if file is not None:
+        if output is not None or no_wait:
+            raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
+        one_of(input_format, _FORMS, "--input-format")
+        from receiver.cli.speech_batch import Again
+        from receiver.cli.speech_many import Many, speak_many
+
+        many = Many(
+            file=file,
+            form=None if input_format is None else Form(input_format),
+            folder=output_dir,
+            report=report,
+            manner=manner,
+            concurrency=concurrency,
+            again=Again(failed=retry_failed, unknown=retry_unknown),
+            if_there=if_there,
+            skip_invalid=skip_invalid,
+            wait=wait,
+            json=json,
+        )
+        raise typer.Exit(speak_many(settings, _asked(settings, source), many, level))
+    if output_dir is not None or report is not None or input_format is not None:
+        raise typer.BadParameter("--output-dir, --report and --input-format are for a batch: name it with --file.")
+    _check_output(output, if_there, json)
+    if job is not None:
+        if no_wait:
+            raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
+        row = _job(config, job, source)
+        wanted = Wanted(job=row["id"], output=output, if_there=if_there, wait=wait)
+        raise typer.Exit(_one(settings, row["source"], wanted, level, json))
+    name = _asked(settings, source)
+    about = _source(settings, name)
+    spoken = _speech(_text(text or ""), manner, output, name, about)
+    if no_wait:
+        raise typer.Exit(_written_down(settings, about, spoken, json))
+    wanted = Wanted(speech=spoken, output=output, if_there=if_there, wait=wait)
+    raise typer.Exit(_one(settings, name, wanted, level, json))
+
+
+def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool) -> int:
+    done: list[Spoken] = []
+
+    async def work(speaker: Speaker) -> int:
+        with OneShown() as shown:
+            done.append(await speak(speaker, wanted, shown))
+        return 0 if done[0].error is None else 1
+
+    code = run(settings, source, work, level=level)
+    if not done:
+        return code
+    spoken = done[0]
+    if spoken.error is not None:
+        print(f"tts-receiver: {printable(spoken.error)}", file=sys.stderr)
+    if json:
+        print_json(spoken.told())
+    elif spoken.error is None and wanted.output != STDOUT:
+        for path in spoken.paths:
+            print(path)
+    return code
+
+
+def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bool) -> int:
+    database = open_database(settings)
+    try:
+        migrate(database)
+        row, _ = database.transact(submit_job, about, spoken, None, time.time(), random.Random())  # noqa: S311
+    finally:
+        database.close()
+    if json:
+        print_json({"id": row["id"], "job_id": None, "source": row["source"], "state": str(row["state"])})
+    else:
+        print(row["id"])
+    return 0
+
+
+def _asked(settings: Settings, name: str | None) -> str:
+    """The source that is meant.
+
+    Raises:
+        SpeechError: there is none that can be asked.
+        typer.BadParameter: there are several.
+    """
+    if name is not None:
+        return name
+    able = [name for name, source in job_sources(settings).items() if source.able.submit]
+    if not able:
+        raise SpeechError("No source can be asked for speech: it needs an api_key and a provider that takes jobs.")
+    if len(able) > 1:
+        raise typer.BadParameter(f"Say which source with --source: {', '.join(able)}.")
+    return able[0]
+
+
+def _source(settings: Settings, name: str) -> JobSource:
+    about = job_sources(settings).get(name)
+    if about is None:
+        raise NotAskable(why_not_askable(settings, name))
+    return about
+
+
+def _speech(text: str, manner: Manner, output: str | None, name: str, about: JobSource) -> Speech:
+    """What is to be spoken, as the provider takes it.
+
+    Raises:
+        Invalid: the provider does not take it.
+    """
+    if manner.voice is None:
+        known = ", ".join(about.able.known_voices)
+        there_are = (
+            f"documented are: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
+        )
+        raise typer.BadParameter(f"Say which voice with --voice; {there_are}.")
+    format = manner.format
+    if format is None and output not in (None, STDOUT):
+        format = format_of(str(output), about.able.formats)
+    spoken = Speech(
+        text=text,
+        voice=manner.voice,
+        format=format,
+        sample_rate=manner.sample_rate,
+        bitrate_kbps=manner.bitrate_kbps,
+        speed=manner.speed,
+        model=manner.model,
+        metadata=manner.metadata,
+    )
+    check_speech(about, spoken)
+    return spoken
+
+
+def _text(text: str) -> str:
+    if text != "-":
+        return text
+    raw = sys.stdin.buffer.read(MOST_LINE_BYTES + 1)
+    if len(raw) > MOST_LINE_BYTES:
+        raise SpeechError(f"Standard input has more than {MOST_LINE_BYTES} bytes: too much for one speech.")
+    try:
+        return raw.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise SpeechError("Standard input is not UTF-8.") from None
+
+
+def _check_output(output: str | None, if_there: IfThere, json: bool) -> None:
+    if output is None:
+        return
+    if output == STDOUT:
+        if json:
+            raise typer.BadParameter("--json prints to standard output, and so does `-o -`: name a file.")
+        if sys.stdout.isatty():
+            raise SpeechError("Standard output is a terminal, and audio is not for reading; send it somewhere.")
+        return
+    require_place(Path(output), if_there)
+
+
+def _job(config: Path | None, reference: str, source: str | None) -> Row:
+    """The job that is meant, by our id or the provider's."""
+    with opened(config) as (_, database):
+        found = database.query(jobs.find, reference, source)
+    if not found:
+        raise NotFound(f"No job {reference} is known; `tts-receiver jobs list` shows what there is.")
+    if len(found) > 1:
+        names = ", ".join(row["source"] for row in found)
+        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
+    return found[0]
+
+
+def _metadata(pairs: list[str]) -> dict[str, Any] | None:
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{json_.dumps(pair)} is not KEY=VALUE.", param_hint="--metadata")
+        found[key] = value
+    return found or None

@@ -1,0 +1,221 @@
+"""`speech --file`: look at every line first, then speak them, and say how it went."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from receiver.assembly import job_sources, why_not_askable
+from receiver.cli.output import print_json
+from receiver.cli.speech_batch import Again, Batch, Tally, speak_batch
+from receiver.cli.speech_desk import Speaker, SpeechError, run
+from receiver.cli.speech_files import IfThere
+from receiver.cli.speech_lines import FORMS, BadLine, Form, Line, Manner, read_lines
+from receiver.cli.speech_report import Report
+from receiver.cli.speech_shown import BatchShown, printable
+from receiver.cli.speech_survey import Survey, survey
+from receiver.engine.jobs.desk import NotAskable
+from receiver.engine.jobs.intents import check_speech
+from receiver.providers.wire import Speech
+from receiver.settings import Settings
+
+STDIN = "-"
+MOST_COPIED_BYTES = 1 << 30
+"""Of an input that cannot be read twice."""
+MOST_NUMBERS = 20
+"""Numbers of lines that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Many:
+    """What the command line asks for; see the options of `speech`."""
+
+    file: str
+    form: Form | None
+    folder: Path | None
+    report: Path | None
+    manner: Manner
+    concurrency: int
+    again: Again
+    if_there: IfThere
+    skip_invalid: bool
+    wait: float | None
+    json: bool
+
+
+def speak_many(settings: Settings, source: str, many: Many, level: str) -> int:
+    """Do it; the exit code.
+
+    Raises:
+        SpeechError: nothing was submitted, because of the input or the report; or it took too long.
+    """
+    stem = "stdin" if many.file == STDIN else Path(many.file).stem
+    folder = many.folder if many.folder is not None else Path(f"speech-{stem}")
+    path = many.report or folder / "report.jsonl"
+    form = many.form or FORMS.get(Path(many.file).suffix.lower(), Form.TEXT)
+    about = job_sources(settings).get(source)
+    if about is None:
+        raise NotAskable(why_not_askable(settings, source))
+
+    def check(speech: Speech) -> None:
+        check_speech(about, speech)
+
+    with ExitStack() as stack:
+        file = stack.enter_context(_input(many.file))
+
+        def lines() -> Iterator[Line | BadLine]:
+            file.seek(0)
+            return read_lines(file, form, source, many.manner, about.able.formats, check)
+
+        known = Report.open(path, source) if os.path.lexists(path) else None
+        if known is not None:
+            stack.callback(known.close)
+        found = survey(lines(), None if known is None else known.last, folder, many.if_there)
+        _require_good(found, many, path)
+        report = known
+        if report is None:
+            report = Report.begin(path, source, secrets.token_hex(16))
+            stack.callback(report.close)
+        return _speak(settings, source, many, level, _Place(lines(), folder, report, found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    lines: Iterator[Line | BadLine]
+    folder: Path
+    report: Report
+    found: Survey
+
+
+def _speak(settings: Settings, source: str, many: Many, level: str, place: _Place) -> int:
+    found, tally = place.found, Tally(place.found.total, done=place.found.before)
+    batch = Batch(
+        lines=place.lines,
+        folder=place.folder,
+        concurrency=many.concurrency,
+        again=many.again,
+        if_there=many.if_there,
+        skip=found.refused,
+        wait=many.wait,
+    )
+
+    async def work(speaker: Speaker) -> int:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        with BatchShown(found.total) as shown:
+            shown.begin(found.before)
+            await speak_batch(speaker, batch, place.report, tally, shown)
+        _tell(tally, found, many, place)
+        return 0 if tally.done == tally.total else 1
+
+    return run(settings, source, work, level=level)
+
+
+def _require_good(found: Survey, many: Many, report: Path) -> None:
+    """Say everything that is wrong with the lines, before anything is submitted.
+
+    Raises:
+        SpeechError: something is.
+    """
+    for bad in found.bad:
+        print(printable(str(bad)), file=sys.stderr)
+    count = len(found.refused)
+    if count > len(found.bad):
+        print(f"… and {count - len(found.bad)} more", file=sys.stderr)
+    if found.changed:
+        raise SpeechError(
+            f"{_numbers(found.changed)} not as it was when it was spoken; the report is {report}. Put it back, or "
+            "speak new lines as another batch, with another --output-dir. Nothing was submitted."
+        )
+    if found.gone:
+        print(f"{_numbers(found.gone)} in the report and not in the input any more.", file=sys.stderr)
+    if count and not many.skip_invalid:
+        what = "1 line cannot be used" if count == 1 else f"{count} lines cannot be used"
+        raise SpeechError(f"{what}; nothing was submitted. Mend it, or leave it out with --skip-invalid.")
+    if not found.total:
+        raise SpeechError("There is no line to speak.")
+
+
+def _numbers(lines: list[int]) -> str:
+    more = f" and {len(lines) - MOST_NUMBERS} more" if len(lines) > MOST_NUMBERS else ""
+    verb, noun = ("is", "Line") if len(lines) == 1 else ("are", "Lines")
+    return f"{noun} {', '.join(map(str, lines[:MOST_NUMBERS]))}{more} {verb}"
+
+
+def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
+    if tally.halted is not None:
+        print(
+            f"tts-receiver: {printable(tally.halted)} So no more lines were begun. When that is mended, the same "
+            "command with --retry-failed goes on.",
+            file=sys.stderr,
+        )
+    if many.json:
+        print_json(
+            {
+                "total": tally.total,
+                "completed": tally.done,
+                "failed": tally.failed,
+                "unknown": tally.unknown,
+                "left": tally.left,
+                "skipped": len(found.refused),
+                "folder": os.fspath(place.folder),
+                "report": os.fspath(place.report.path),
+            }
+        )
+        return
+    rest = [f"{tally.failed} failed"] if tally.failed else []
+    rest += [f"{tally.left} not begun"] if tally.left else []
+    rest += [f"{len(found.refused)} left out as invalid"] if found.refused else []
+    told = "".join(f", {part}" for part in rest)
+    print(f"{tally.done} of {tally.total} lines are saved in {place.folder}{told}. Report: {place.report.path}")
+    if tally.failed > tally.unknown and not many.again.failed:
+        print("Lines that failed are tried again with --retry-failed.", file=sys.stderr)
+    if tally.unknown:
+        print(
+            "Of lines that are `unknown` nobody can say whether they were charged for; look at the provider before you "
+            "try them again with --retry-unknown.",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _input(name: str) -> Iterator[BinaryIO]:
+    """The input, such that it can be read twice.
+
+    Raises:
+        SpeechError: it cannot be read.
+    """
+    try:
+        if name == STDIN:
+            with _copied(sys.stdin.buffer) as file:
+                yield file
+            return
+        with Path(name).open("rb") as given:
+            if stat.S_ISREG(os.fstat(given.fileno()).st_mode):
+                yield given
+                return
+            with _copied(given) as file:
+                yield file
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        if error.filename != name:
+            raise
+        raise SpeechError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+@contextmanager
+def _copied(given: BinaryIO) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile(prefix="tts-") as file:
+        size = 0
+        while piece := given.read(1 << 20):
+            size += len(piece)
+            if size > MOST_COPIED_BYTES:
+                raise SpeechError(f"The input has more than {MOST_COPIED_BYTES} bytes; make several files of it.")
+            file.write(piece)
+        yield file

@@ -1,0 +1,195 @@
+"""The document, its page, and the answers that every path has: made of the same table as the routes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Settings
+from receiver.web.api import events, table
+from receiver.web.api.openapi import document
+from receiver.web.api.page import page
+from receiver.web.api.problems import Refusal
+from receiver.web.api.table import TABLE
+from tests.integration.api_support import BEARER, TOKEN, Api, api, event_number, problem
+from tests.integration.intake_support import configured, logged
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return configured(tmp_path, handlers={})
+
+
+def references(value: Any) -> Iterator[str]:
+    """Everything that a document points to."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+async def test_the_document_has_every_operation_and_what_it_points_to(settings: Settings) -> None:
+    async with api(settings) as asked:
+        answer = await asked.get("/openapi.json")
+        assert answer.headers["content-type"] == "application/json"
+        told = answer.json()
+        assert told == document(TABLE, tokens=False)
+        assert told["openapi"].startswith("3.1.")
+        listed = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+        assert listed == {(operation.method, operation.path) for operation in TABLE}
+        schemas = {f"#/components/schemas/{name}" for name in told["components"]["schemas"]}
+        assert set(references(told)) <= schemas
+        names = [operation["operationId"] for methods in told["paths"].values() for operation in methods.values()]
+        assert len(set(names)) == len(names)
+
+
+def test_every_operation_says_what_it_does() -> None:
+    for operation in TABLE:
+        assert operation.description, operation.name
+        assert operation.summary
+        for name, model in operation.inputs.items():
+            assert model.__doc__, (operation.name, name)
+
+
+async def test_tokens_are_in_the_document_only_where_they_are_wanted(tmp_path: Path) -> None:
+    async with api(configured(tmp_path / "a", handlers={}, api={"tokens": [TOKEN]}), **BEARER) as asked:
+        told = await asked.json("/openapi.json")
+        assert told["security"] == [{"token": []}]
+        assert told["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+        assert all(
+            "401" in operation["responses"] and "403" not in operation["responses"]
+            for methods in told["paths"].values()
+            for operation in methods.values()
+        )
+        assert TOKEN not in str(told)
+    async with api(configured(tmp_path / "b", handlers={})) as asked:
+        assert "security" not in await asked.json("/openapi.json")
+
+
+async def test_the_page_needs_nothing_from_anywhere(settings: Settings) -> None:
+    async with api(settings) as asked:
+        answer = await asked.get("/docs")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "unsafe" not in policy
+        text = answer.text
+        assert not re.search(r"<script|<link|<img|<iframe|\son\w+=|\sstyle=|https?://|@import|url\(", text)
+        for operation in TABLE:
+            assert f'id="{operation.name}"' in text
+        links = set(re.findall(r'href="#([^"]+)"', text))
+        assert links <= set(re.findall(r'id="([^"]+)"', text))
+
+
+def test_the_page_shows_texts_and_never_runs_them() -> None:
+    told = document(TABLE, tokens=True)
+    told["info"]["summary"] = told["paths"]["/v1/events"]["get"]["summary"] = '<script>"x"</script> `<b>`'
+    assert "<script" not in page(told)
+    assert "<code>&lt;b&gt;</code>" in page(told)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/events/", "/v1/nothing", "/docs/", "/webhooks/aitts"])
+async def test_a_path_that_there_is_not_is_a_problem(settings: Settings, path: str) -> None:
+    async with api(settings) as asked:
+        assert problem(await asked.get(path)) == (404, "no_such_path")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/jobs", "GET, HEAD, POST"),
+        ("POST", "/v1/events", "GET, HEAD"),
+        ("PATCH", f"/v1/events/{event_number(1)}", "GET, HEAD"),
+        ("GET", f"/v1/events/{event_number(1)}/replay", "POST"),
+        ("DELETE", "/v1/speech", "POST"),
+        ("OPTIONS", "/v1/jobs/x", "DELETE, GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_take_is_a_problem(
+    settings: Settings, method: str, path: str, allowed: str
+) -> None:
+    async with api(settings) as asked:
+        answer = await asked.client.request(method, path)
+        assert problem(answer) == (405, "method_not_allowed")
+        assert sorted(answer.headers["allow"].split(", ")) == allowed.split(", ")
+
+
+async def test_a_head_is_answered_as_a_get(settings: Settings) -> None:
+    async with api(settings) as asked:
+        for path in ("/v1/events", "/v1/jobs", "/openapi.json", "/docs"):
+            assert (await asked.client.head(path)).status_code == 200
+
+
+async def broken(asked: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+    """What a list of events is answered with when it raises this."""
+
+    async def breaks(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(asked.up.receiver.database, "read", breaks)
+    return await asked.get("/v1/events")
+
+
+async def test_a_fault_of_ours_says_nothing_of_itself(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with logged() as lines:
+        async with api(settings) as asked:
+            answer = await broken(asked, monkeypatch, RuntimeError("the details"))
+            assert problem(answer) == (500, "error")
+            assert "the details" not in answer.text
+        (line,) = lines.of("api.broken")
+        assert line["operation"] == "list_events"
+
+
+async def test_a_status_that_is_not_declared_does_not_go_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with logged() as lines:
+        async with api(settings) as asked:
+            answer = await broken(asked, monkeypatch, Refusal(418, "I am a teapot.", reason="error"))
+            assert problem(answer) == (500, "error")
+        assert lines.of("api.broken")
+
+
+async def test_a_store_that_is_away_is_told(settings: Settings) -> None:
+    async with api(settings) as asked:
+        (id,) = await asked.add(1)
+        file = asked.up.receiver.database.path
+        file.rename(file.with_suffix(".away"))
+        answer = await asked.post(f"/v1/events/{id}/replay")
+        file.with_suffix(".away").rename(file)
+        assert problem(answer) == (503, "store_unavailable")
+        assert answer.headers["retry-after"] == "10"
+
+
+async def test_a_receiver_that_stops_answers_that_it_stops(settings: Settings) -> None:
+    async with api(settings) as asked:
+        asked.up.receiver.drain()
+        answer = await asked.get("/v1/events")
+        assert problem(answer) == (503, "stopping")
+        assert (await asked.get("/docs")).status_code == 200
+
+
+def test_the_models_are_not_built_before_they_are_needed() -> None:
+    code = "import sys, receiver.app; print([name for name in sys.modules if name.startswith('receiver.web.api.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    heavy = {module.__name__ for module in (events, table)} | {"receiver.web.api.models", "receiver.web.api.openapi"}
+    assert not heavy & set(eval(done.stdout))

@@ -1,0 +1,119 @@
+"""Marks: places in the order of the commits, which stay true when rows are pruned or renumbered."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.store import feed
+from receiver.store.database import Database
+from receiver.store.feed import Mark
+from tests.integration.engine_support import fresh_store
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    found = Database(fresh_store(tmp_path / "receiver.db"))
+    yield found
+    found.close()
+
+
+def change(database: Database, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(database.path, isolation_level=None)
+    connection.execute(statement, values)
+    connection.close()
+
+
+def add(database: Database, *names: str) -> None:
+    """Commit events with these ids, one after the other."""
+    for name in names:
+        change(
+            database,
+            "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
+            "VALUES (?, 's', 't', ?, 'webhook', 'accepted', '{}', '', '[]', 0)",
+            name,
+            name,
+        )
+
+
+def after(database: Database, mark: Mark, limit: int = 100) -> list[str]:
+    return [row["id"] for _, row in database.query(feed.events_after, mark, limit)]
+
+
+def test_events_come_in_the_order_of_their_commits_and_not_of_their_ids(database: Database) -> None:
+    assert database.query(feed.newest) == Mark()
+    add(database, "e5", "e1", "e3")
+    assert after(database, Mark()) == ["e5", "e1", "e3"]
+    assert after(database, Mark(), 2) == ["e5", "e1"]
+    assert after(database, database.query(feed.mark_of, "e5")) == ["e1", "e3"]
+    assert after(database, database.query(feed.newest)) == []
+
+
+def test_each_event_has_its_own_mark(database: Database) -> None:
+    add(database, "a", "b", "c")
+    (first, _), (second, _), _ = database.query(feed.events_after, Mark(), 3)
+    assert after(database, first) == ["b", "c"]
+    assert after(database, second) == ["c"]
+
+
+def test_the_place_of_an_event_that_was_pruned_leaves_nothing_newer_out(database: Database) -> None:
+    add(database, "e2", "e4", "e3", "e5")
+    change(database, "DELETE FROM events WHERE id IN ('e2', 'e3')")
+    assert after(database, database.query(feed.mark_of, "e2")) == ["e4", "e5"]
+    assert after(database, database.query(feed.mark_of, "e3")) == ["e4", "e5"]
+    assert after(database, database.query(feed.mark_of, "e9")) == []
+    assert after(database, database.query(feed.mark_of, "")) == ["e4", "e5"]
+
+
+def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
+    add(database, "e1")
+    mark = database.query(feed.newest)
+    change(database, "DELETE FROM events")
+    assert after(database, mark) == []
+    add(database, "e2")
+    assert database.query(feed.newest).row == mark.row
+    assert after(database, mark) == ["e2"]
+
+
+def test_rows_that_were_renumbered_are_found_again(database: Database) -> None:
+    add(database, *(f"e{number}" for number in range(10, 30)))
+    mark = database.query(feed.mark_of, "e25")
+    change(database, "DELETE FROM events WHERE id < 'e20'")
+    change(database, "VACUUM")
+    assert database.query(feed.mark_of, "e25").row != mark.row
+    assert after(database, mark) == ["e26", "e27", "e28", "e29"]
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    committed=st.lists(st.integers(0, 99), unique=True, min_size=1, max_size=12),
+    pruned=st.sets(st.integers(0, 99)),
+    last=st.integers(0, 11),
+    vacuum=st.booleans(),
+)
+def test_from_whatever_place_nothing_that_was_committed_later_is_left_out(
+    database: Database, committed: list[int], pruned: set[int], last: int, vacuum: bool
+) -> None:
+    """What was committed later and whose id is earlier may be left out only where the place itself was pruned."""
+    change(database, "DELETE FROM events")
+    names = [f"e{number:02}" for number in committed]
+    add(database, *names)
+    at = names[last % len(names)]
+    later = names[names.index(at) + 1 :]
+    mark = database.query(feed.mark_of, at)
+    gone = {f"e{number:02}" for number in pruned}
+    for name in gone:
+        change(database, "DELETE FROM events WHERE id = ?", name)
+    if vacuum:
+        change(database, "VACUUM")
+    found = after(database, mark)
+    wanted = [name for name in later if name not in gone]
+    if at in gone:
+        assert [name for name in found if name > at] == [name for name in names if name > at and name not in gone]
+    else:
+        assert found == wanted
