@@ -2,8 +2,9 @@
 
 Apart from the command, so that the simulator is loaded only where it is used.
 
-The providers run in this process, the receiver as the `serve` command in one of its own. What is shown at the end is
-read from the receiver's store and from the files on disk, and held against what the provider handed out.
+The providers run in this process, the receiver as the `serve` command in one of its own. The jobs are submitted
+through the receiver's private API, as an application beside it would. What is shown at the end is read from the
+receiver's store and from the files on disk, and held against what the provider handed out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import secrets
 import signal
 import subprocess
 import sys
@@ -23,31 +23,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from receiver.cli.demo import DemoError
 from receiver.cli.output import cell, console
-from receiver.model.ids import new_job_id
+from receiver.simulator import VOICES as VOICE_ROWS
 from receiver.simulator import Job, Simulator
-from receiver.store import jobs, views
+from receiver.store import views
 from receiver.store.database import Database
 
 PATIENCE_SECONDS = 60.0
 LOST = "The webhook of this one is lost."
 POLLED = ("audixa", "finevoice", "miragic")
-# provider, text, further fields of the submit
-JOBS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("aitts", "Good morning. This is the first.", {"output_format": "wav"}),
-    ("aitts", "The second comes as MP3.", {"output_format": "mp3"}),
-    ("aitts", "The third as Opus in an Ogg file.", {"output_format": "ogg_opus"}),
-    ("aitts", "The fourth is a wave file again, another one.", {"output_format": "wav"}),
-    ("aitts", "[fail] The fifth cannot be spoken.", {"output_format": "wav"}),
-    ("aitts", LOST, {"output_format": "mp3"}),
-    *((provider, f"{provider} sends nothing and is polled.", {}) for provider in POLLED),
+# source, text, format
+JOBS: tuple[tuple[str, str, str | None], ...] = (
+    ("aitts", "Good morning. This is the first.", "wav"),
+    ("aitts", "The second comes as MP3.", "mp3"),
+    ("aitts", "The third as Opus in an Ogg file.", "ogg_opus"),
+    ("aitts", "The fourth is a wave file again, another one.", "wav"),
+    ("aitts", "[fail] The fifth cannot be spoken.", "wav"),
+    ("aitts", LOST, "mp3"),
+    *((provider, f"{provider} sends nothing and is polled.", None) for provider in POLLED),
+    *((provider, f"[fail] {provider} cannot speak this.", None) for provider in POLLED),
 )
-WEBHOOK_SECONDS = 2.0
+VOICES = {"aitts": VOICE_ROWS[0].voice_id, "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
+WEBHOOK_SECONDS = 4.0
 """How long the lost webhook is waited for; a real source waits for minutes."""
 
 
@@ -130,14 +133,14 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with Simulator(seed=seed, job_seconds=1.0) as sim:
         config = _configure(where, sim)
-        async with _receiver(config, where / "receiver.log") as address:
+        async with _receiver(config, where / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
             out.print(f"Providers [bold]{', '.join(sim.base_urls.values())}[/], their storage at {sim.storage_url}")
-            out.print(f"Receiver  [bold]{address}[/], configured by {config}")
+            out.print(f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {config}")
             database = Database(where / "data" / "receiver.db")
             try:
                 course = _Course(sim, database)
-                await _play(course, out)
+                await _play(course, private, out)
                 problems = course.problems()
                 _report(course, where, out)
             finally:
@@ -158,17 +161,20 @@ def _configure(where: Path, sim: Simulator) -> Path:
 
 
 def _source(provider: str, sim: Simulator) -> str:
-    secret = f'signing_secrets = ["{sim.signing_secret}"]\n' if provider == "aitts" else ""
+    webhooks = provider not in POLLED
+    secret = f'signing_secrets = ["{sim.signing_secret}"]\n' if webhooks else ""
+    first = f"first_seconds = {WEBHOOK_SECONDS}\n" if webhooks else ""
     return (
         f'[sources.{provider}]\nprovider = "{provider}"\nbase_url = "{sim.base_urls[provider]}"\n'
         f'api_key = "{sim.api_keys[provider]}"\n{secret}'
         "allow_private_addresses = true  # the simulated providers live on loopback\n"
+        f"[sources.{provider}.poll]\nrequests_per_second = 20\n{first}"
     )
 
 
 @asynccontextmanager
-async def _receiver(config: Path, log: Path) -> AsyncIterator[str]:
-    """The receiver as a process of its own; its public address."""
+async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
+    """The receiver as a process of its own; its public and its private address."""
     with log.open("w") as out:
         # -P: the working directory is nobody's business but the user's.
         process = subprocess.Popen(
@@ -176,11 +182,11 @@ async def _receiver(config: Path, log: Path) -> AsyncIterator[str]:
         )
     with _ended(process):
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (address := _listening(log)) is None:
+        while (addresses := _listening(log)) is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoError(f"The receiver did not start; {log} says:\n{log.read_text()}")
             await asyncio.sleep(0.05)
-        yield address
+        yield addresses
 
 
 @contextmanager
@@ -193,27 +199,24 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait()
 
 
-def _listening(log: Path) -> str | None:
+def _listening(log: Path) -> tuple[str, str] | None:
     for line in log.read_text().splitlines():
         with contextlib.suppress(ValueError):
             record = json.loads(line)
             if record.get("message") == "listening":
-                return str(record["public"])
+                return str(record["public"]), str(record["private"])
     return None
 
 
-async def _play(course: _Course, out: Console) -> None:
+async def _play(course: _Course, private: str, out: Console) -> None:
     """Submit the jobs and watch until everything has settled."""
     sim = course.sim
-    for provider, text, fields in JOBS:
-        job_id = await sim.submit(text, provider=provider, **fields)
-        course.texts[job_id] = text
-        now = time.time()
-        if text == LOST:
-            sim.force("lost_webhook", job_id=job_id)
-            await asyncio.to_thread(_watch, course, provider, job_id, now + WEBHOOK_SECONDS)
-        elif provider in POLLED:
-            await asyncio.to_thread(_watch, course, provider, job_id, now)
+    async with httpx.AsyncClient(base_url=private, timeout=PATIENCE_SECONDS, trust_env=False) as api:
+        for source, text, format_ in JOBS:
+            job_id = await _submit(api, source, text, format_)
+            course.texts[job_id] = text
+            if text == LOST:
+                sim.force("lost_webhook", job_id=job_id)
     sim.force("duplicate", times=2)
     sim.force("forged")
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -227,10 +230,15 @@ async def _play(course: _Course, out: Console) -> None:
             await asyncio.sleep(0.1)
 
 
-def _watch(course: _Course, source: str, job_id: str, first_at: float) -> None:
-    """What `tts-receiver jobs watch` does."""
-    own, deadline_at = new_job_id(time.time(), secrets.randbits(74)), first_at + PATIENCE_SECONDS
-    course.database.transact(jobs.watch, own, source, job_id, time.time(), first_at, deadline_at)
+async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str | None) -> str:
+    """What an application beside the receiver does; the provider's id of the job."""
+    wanted = {"source": source, "text": text, "voice": VOICES[source]}
+    if format_ is not None:
+        wanted["format"] = format_
+    answer = await api.post("/v1/speech", json=wanted)
+    if answer.status_code != httpx.codes.ACCEPTED:
+        raise DemoError(f"The receiver answered a submit with {answer.status_code}: {answer.text}")
+    return str(answer.json()["job_id"])
 
 
 def _progress(course: _Course) -> Table:

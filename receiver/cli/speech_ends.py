@@ -7,7 +7,7 @@ from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
 from receiver.store.jobs import Row
 from receiver.store.pace import Pace
-from receiver.store.schema import JobState
+from receiver.store.schema import OPEN_JOBS, JobState
 
 CANNOT_PAY = frozenset({"provider_unauthorized", "provider_credits"})
 """Refusals that every further submit would meet, too."""
@@ -29,17 +29,19 @@ def why_not(row: Row, event: Event | None) -> str:
                 f"The job {id} was given up ({said}). If {source} still makes it: "
                 f"`tts-receiver jobs watch --source {source} {row['job_id']}`, then `tts-receiver speech --job {id}`."
             )
-        return f"{source} could not make the audio ({said}). The job is {id}, there {row['job_id']}."
+        return f"{source} could not make the audio ({said}). The job is {id}, its id at {source} {row['job_id']}."
     said = row["error"] or f"The job {id} is {state}."
     if state == JobState.UNKNOWN:
         return f"The job {id} is unknown: {said}"
-    if row["error_code"] == "provider_invalid" and "voice" in said.lower():
+    if row["error_code"] == "provider_invalid" and "voice" in said.lower() and "tts-receiver voices" not in said:
         return f"{said} `tts-receiver voices --source {source}` shows what there is."
     return str(said)
 
 
 def trouble(row: Row, pause: Pace | None) -> str | None:
     """Why an open job does not go on at this moment; None if nothing is known to be wrong."""
+    if row["state"] not in OPEN_JOBS:
+        return None
     until = when(row["deadline_at"])
     if row["error"] is not None and row["state"] == JobState.SUBMITTING:
         if row["error_code"] in NOT_SENT:
@@ -59,9 +61,9 @@ def how_to_go_on(row: Row) -> str:
     """What becomes of a job that is waited for no longer, and what can be done about it."""
     id, state = row["id"], row["state"]
     if state == JobState.SUBMITTING and not row["submits"]:
-        goes = "is written down and not submitted yet; a running receiver submits it"
+        goes = "is written down and not submitted yet; a running receiver submits it, or the next `speech`"
     elif state == JobState.SUBMITTING:
-        goes = "may have been submitted; a running receiver finds out"
+        goes = "may have been submitted; a running receiver finds out, or the next `speech`"
     elif state == JobState.COMPLETED:
         goes = "is completed, and its audio can be fetched"
     else:

@@ -175,7 +175,7 @@ def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
     rest += [f"{len(found.refused)} left out as invalid"] if found.refused else []
     told = "".join(f", {part}" for part in rest)
     print(f"{tally.done} of {tally.total} lines are saved in {place.folder}{told}. Report: {place.report.path}")
-    if tally.failed > tally.unknown and not many.again.failed:
+    if tally.failed > tally.unknown and not many.again.failed and tally.halted is None:
         print("Lines that failed are tried again with --retry-failed.", file=sys.stderr)
     if tally.unknown:
         print(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection
 
 from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.jobs.loop import MARGIN
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
@@ -66,7 +67,7 @@ class VoiceDesk:
                 f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
             )
         request = source.spoken.voices_request(source.account, query)
-        await self._take_turn(name, 1.0 / source.poll.requests_per_second)
+        await self._take_turn(name, MARGIN / source.poll.requests_per_second)
         if name not in self._clients:
             self._clients[name] = self._client_for(source)
         return source.spoken.read_voices(source.account, await ask(self._clients[name], request))

@@ -84,7 +84,7 @@ def test_schemathesis_finds_nothing(site: Site, provider: Provider, tmp_path: Pa
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run",
-            f"{server.private}/openapi.json", "--checks", "all", "--seed", str(SEED), "--max-examples", "12",
+            f"{server.private}/openapi.json", "--checks", "all", "--seed", str(SEED), "--max-examples", "20",
             "--generation-deterministic", "--continue-on-failure",
             "--suppress-health-check", "all", "--warnings", "off",
             *(["--header", f"Authorization: Bearer {token}"] if token else []),

@@ -47,7 +47,7 @@ class _Resource:
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             answer: ASGIApp = problem(
-                405, f"This path takes {allowed}.", "method_not_allowed", headers={"Allow": allowed}
+                405, f"This path takes {allowed}.", reason="method_not_allowed", headers={"Allow": allowed}
             )
         else:
             answer = await self._bound[operation.method](scope, receive)
@@ -64,7 +64,7 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
     async def answer(scope: Scope, receive: Receive) -> ASGIApp:
         try:
             if not context.running():
-                raise unavailable("The receiver is not running, or stops.", "stopping")
+                raise unavailable("The receiver is not running, or stops.", reason="stopping")
             given: dict[str, Any] = {"context": context, "scope": scope}
             for name, model in inputs.items():
                 given[name] = await _READERS[name](model, scope, receive, context)
@@ -79,10 +79,10 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
             return _body_refused(refusal)
         except StoreUnavailable as error:
             log.error("api.store_unavailable", operation=operation.name, detail=str(error))
-            return unavailable("The store does not answer; nothing was done.", error.reason).response()
+            return unavailable("The store does not answer; nothing was done.", reason=error.reason).response()
         except Exception:
             log.exception("api.broken", operation=operation.name)
-        return problem(500, "A fault of the receiver's own; its log says which.", "error")
+        return problem(500, "A fault of the receiver's own; its log says which.", reason="error")
 
     def _declared(operation: Operation, reply: Reply, scope: Scope) -> Response:
         model = operation.answers[reply.status].model
@@ -168,7 +168,7 @@ def _body_refused(refusal: BodyRefused) -> ASGIApp:
     if refusal.status is None:
         return _nobody
     words = {408: "The body took too long.", 413: "The body is longer than server.max_body_bytes."}
-    return problem(refusal.status, words[refusal.status], refusal.outcome, headers={"Connection": "close"})
+    return problem(refusal.status, words[refusal.status], reason=refusal.outcome, headers={"Connection": "close"})
 
 
 async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,7 +24,6 @@ class Problem(Outgoing):
     detail: Annotated[str, Field(description="A sentence for a person.")]
     reason: Annotated[str, Field(description="A slug for programs; docs/reference/errors.md has them all.")]
     errors: Annotated[list[WrongPlace] | None, Field(description="What is wrong with the request, and where.")] = None
-    code: Annotated[str | None, Field(description="The provider's own error code, where it gave one.")] = None
     job: Annotated[Job | None, Field(description="The job that this is about.")] = None
 
 

@@ -55,12 +55,15 @@ class Refusal(ReceiverError):
 
     def response(self) -> Response:
         """The answer."""
-        return problem(self.status, str(self), self.reason, self.errors, self.headers, self.more)
+        return problem(
+            self.status, str(self), reason=self.reason, errors=self.errors, headers=self.headers, more=self.more
+        )
 
 
 def problem(
     status: int,
     detail: str,
+    *,
     reason: str,
     errors: Sequence[Wrong] = (),
     headers: Mapping[str, str] | None = None,
@@ -84,7 +87,7 @@ def problem(
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def unavailable(detail: str, reason: str) -> Refusal:
+def unavailable(detail: str, *, reason: str) -> Refusal:
     """The answer while the store does not answer, or the receiver stops: nothing was done, try again."""
     return Refusal(503, detail, reason=reason, headers={"Retry-After": str(RETRY_SECONDS)})
 
@@ -101,4 +104,4 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 async def on_store_error(request: Request, error: Exception) -> Response:
     """The store does not answer."""
-    return unavailable("The store does not answer; nothing was done.", "store_unavailable").response()
+    return unavailable("The store does not answer; nothing was done.", reason="store_unavailable").response()

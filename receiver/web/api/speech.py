@@ -74,12 +74,11 @@ async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest
 
 
 def _refused(context: ApiContext, row: Row) -> Refusal:
-    reason = row["error_code"] or "provider_error"
-    known = STATUS.get(reason, 502) if row["state"] == JobState.FAILED else 502
+    code = row["error_code"] or "provider_error"
     return Refusal(
-        known,
+        STATUS.get(code, 502) if row["state"] == JobState.FAILED else 502,
         row["error"] or "The provider refused it.",
-        reason=reason,
+        reason=code,
         headers=location(row),
         more={"job": show(context, row).model_dump(mode="json")},
     )

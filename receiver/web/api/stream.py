@@ -65,7 +65,7 @@ async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders
     try:
         place = await context.feed.join(after)
     except TooManyStreams as error:
-        raise unavailable(str(error), error.reason) from None
+        raise unavailable(str(error), reason=error.reason) from None
     return _EventStream(context, query, place)
 
 
