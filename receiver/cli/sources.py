@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from receiver.app import open_database
@@ -15,6 +14,7 @@ from receiver.cli.inspect import Uses, key_notes
 from receiver.cli.options import Config, Json
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
 from receiver.cli.trying import Tried, try_source
+from receiver.outbound.client import trusted_certificates
 from receiver.providers.wire import Capabilities
 from receiver.settings import Settings, Source, load
 from receiver.store import pace, views
@@ -95,7 +95,7 @@ def try_sources(
 
 
 async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
-    trusted = httpx.create_ssl_context()
+    trusted = trusted_certificates()
     return await asyncio.gather(*(try_source(name, source, trusted) for name, source in chosen.items()))
 
 

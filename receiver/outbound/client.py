@@ -14,7 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
@@ -50,6 +50,12 @@ class Timeouts:
     read: float = 30.0
     write: float = 30.0
     pool: float = 30.0
+
+
+@cache
+def trusted_certificates() -> ssl.SSLContext:
+    """The well-known authorities, or the operator's `SSL_CERT_FILE`. Read once: it takes a megabyte and 40 ms."""
+    return httpx.create_ssl_context()
 
 
 def user_agent() -> str:
@@ -214,7 +220,7 @@ class Client:
     @cached_property
     def _transport(self) -> GuardedTransport:
         """Made for the first request: the certificates of every authority take megabytes."""
-        context = self._ssl_context or httpx.create_ssl_context()
+        context = self._ssl_context or trusted_certificates()
         return GuardedTransport(self._backend, context, self._max_connections)
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from receiver.engine.jobs.ending import Ending
 from receiver.engine.jobs.polling import Polling
 from receiver.engine.jobs.source import JobSource, Surroundings, log
 from receiver.engine.jobs.submitting import Submitting
+from receiver.engine.jobs.turnstile import Turnstile
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.outbound.client import Client
@@ -36,6 +37,8 @@ AHEAD_SECONDS = 1.0
 """How far ahead turns are given: a pause that another process stores is seen before the next claim."""
 MARGIN = 1.02
 """Turns are this much further apart than the rate says: requests that are sent apart can arrive together."""
+PAUSE_SECONDS = 0.2
+"""How late a pause that another process stores may be seen by those who have their turn already; our own at once."""
 HISTORY_LEAST = 5
 """Due jobs from which on the provider's history is asked for instead of each job."""
 HISTORY_PAGES = 5
@@ -92,13 +95,17 @@ class SourceLoop:
             dice=dice or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
             stop=self._stop,
             changed=changed,
+            paused=self._paused,
         )
         ending = Ending(around)
         self._polling = Polling(around, ending)
         self._submitting = Submitting(around, ending)
         self._metrics = metrics
         self._gap = MARGIN / source.requests_per_second
-        self._sent_at = float("-inf")
+        self._turnstile = Turnstile(source.requests_per_second)
+        self._pauses = 0
+        self._pause_until = 0.0
+        self._pause_seen_at = float("-inf")
         self._not_in_history: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._submits: set[asyncio.Task[None]] = set()
@@ -272,17 +279,30 @@ class SourceLoop:
 
     async def _wait_for(self, turn: float) -> bool:
         """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""
-        while True:
+        while not self._stop.is_set():
             now = self._clock.now()
-            at = max(turn, self._sent_at + self._gap)  # who comes late to his turn must not meet the next
-            if at <= now or self._stop.is_set():
-                break
-            await self._clock.wait(self._stop, at - now)
-        if self._stop.is_set():
-            return False
-        self._sent_at = now
-        state = await self._database.read(pace.of, self.name)
-        return state.pause_until <= self._clock.now()
+            at = max(turn, self._turnstile.opens_at)  # who comes late to his turn must not meet the next
+            if at > now:
+                await self._clock.wait(self._stop, at - now)
+            elif now - self._pause_seen_at >= PAUSE_SECONDS:
+                await self._see_pause(now)
+            elif self._pause_until > now:
+                return False
+            else:
+                self._turnstile.passed(now)
+                return True
+        return False
+
+    async def _see_pause(self, now: float) -> None:
+        seen = self._pauses
+        self._pause_until = (await self._database.read(pace.of, self.name)).pause_until
+        if seen == self._pauses:  # else it may be from before
+            self._pause_seen_at = now
+
+    def _paused(self) -> None:
+        """We have paused the source."""
+        self._pauses += 1
+        self._pause_seen_at = float("-inf")
 
     async def _give_back(self, claims: Sequence[JobClaim]) -> None:
         now = self._clock.now()

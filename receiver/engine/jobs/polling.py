@@ -73,6 +73,7 @@ class Polling:
             log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
             pause = pause_for(error, around.clock.now())
             await around.database.write(pause_source, around.source.name, pause, error.reason)
+            around.paused()
             return list(claims), False
         said = [(claim, found[claim.job_id]) for claim in claims if claim.job_id in found]
         await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
@@ -112,6 +113,7 @@ class Polling:
         pause = pause_for(error, now)
         if self.is_last(claim):
             await around.database.write(pause_source, claim.source, pause, error.reason)
+            around.paused()
             await self.expire(claim, polls=1)
             return
         wait = next_wait(around.source.cadence, claim.polls + 1, 0.0, None, around.dice.random())
@@ -122,6 +124,7 @@ class Polling:
             jobs.reschedule(connection, claim, at, misses=misses, code=error.reason, error=str(error))
 
         await around.database.write(write)
+        around.paused()
         around.changed(claim.id)
 
     def _count(self, outcome: str) -> None:

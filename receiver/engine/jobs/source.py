@@ -67,6 +67,7 @@ class Surroundings:
         wake: called after an event with runs was committed.
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
+        paused: called after the source was paused.
     """
 
     database: Database
@@ -79,6 +80,7 @@ class Surroundings:
     dice: random.Random
     stop: asyncio.Event
     changed: Callable[[str], None]
+    paused: Callable[[], None]
 
     async def ask(self, request: Request) -> Response:
         """Ask the source, and obey what it says of its rate limit.
@@ -95,6 +97,7 @@ class Surroundings:
         until, name = limit.reset_at, self.source.name
         if limit.remaining == 0:
             await self.database.write(pace.pause, name, until, LIMIT_USED_UP)
+            self.paused()
         elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
             await self.database.write(pace.hold_polls, name, until)
         return response

@@ -157,6 +157,7 @@ class Submitting:
             return jobs.submit_again(connection, claim, at, error.reason, str(error), refused=refused)
 
         await self._store(write)
+        self._around.paused()
         self._around.changed(claim.id)
 
     async def _unknown(self, claim: JobClaim, code: str, message: str) -> None:
