@@ -43,6 +43,8 @@ HISTORY_LEAST = 5
 """Due jobs from which on the provider's history is asked for instead of each job."""
 HISTORY_PAGES = 5
 """Pages of the history that are looked at before the rest is polled one by one."""
+MOST_REMEMBERED = 10_000
+"""Jobs that are known not to be in the history."""
 SUBMIT_GRACE_SECONDS = 10.0
 """How long a submit that is on its way is waited for at the end."""
 
@@ -256,11 +258,10 @@ class SourceLoop:
         elif claim.state is JobState.SUBMITTING:
             await self._submitting.submit(claim)
         else:
-            self._not_in_history.discard(claim.id)
             await self._polling.poll(claim)
 
     async def _many(self, claims: list[JobClaim], turn: float) -> None:
-        """Many jobs by the provider's history; those that are not in it are polled one by one next time."""
+        """Many jobs by the provider's history; those that are not in it are polled one by one from then on."""
         try:
             for page in range(HISTORY_PAGES):
                 if not await self._wait_for(turn):
@@ -270,7 +271,9 @@ class SourceLoop:
                 if not claims or not more:
                     break
                 turn = await self._database.write(self._turn, self._clock.now())
-            self._not_in_history.update(claim.id for claim in claims)
+            if len(self._not_in_history) > MOST_REMEMBERED:
+                self._not_in_history.clear()
+            self._not_in_history.update(claim.id for claim in claims)  # they only get older
             await self._give_back(claims)
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, detail=str(error))
