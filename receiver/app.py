@@ -54,7 +54,7 @@ from receiver.web.api.application import LazyApi
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Feed
 from receiver.web.api.guard import Guard
-from receiver.web.api.problems import on_http_error, on_store_error
+from receiver.web.api.problems import on_fault, on_http_error, on_store_error
 from receiver.web.body import Deadline
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
@@ -335,7 +335,7 @@ class Receiver:
 
         app = Starlette(
             routes=[metrics_route(self.metrics, refresh), *health_routes(self._missing)],
-            exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error},
+            exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error, Exception: on_fault},
         )
         app.router.redirect_slashes = False
         app.router.default = LazyApi(self._api())

@@ -15,7 +15,7 @@ from typing import Any
 
 from receiver.cli.speech_desk import Speaker, SpeechError
 from receiver.cli.speech_ends import CANNOT_PAY, trouble, why_not
-from receiver.cli.speech_files import IfThere, is_copy, numbered, save
+from receiver.cli.speech_files import IfThere, clear, is_copy, numbered, save
 from receiver.cli.speech_lines import BadLine, Line
 from receiver.cli.speech_report import BEGUN, Record, Report
 from receiver.cli.speech_shown import BatchShown
@@ -226,8 +226,10 @@ class _Course:
         told = []
         for artifact in artifacts:
             path = numbered(first, artifact.n)
-            if not await asyncio.to_thread(is_copy, artifact, path):
-                mark = f"{self._report.batch[:12]}-{line.number}-{artifact.n}"
+            mark = f"{self._report.batch[:12]}-{line.number}-{artifact.n}"
+            if await asyncio.to_thread(is_copy, artifact, path):
+                clear(path, mark)
+            else:
                 await save(artifact, path, self._batch.if_there, mark)
             where = path.relative_to(self._batch.folder).as_posix()
             told.append({"path": where, "sha256": artifact.sha256, "bytes": artifact.bytes})

@@ -133,7 +133,7 @@ class Speaker:
             NotFound: there is no such job.
             StoreUnavailable: the store cannot be read.
         """
-        hurried = False
+        hurried = not self._about.able.webhooks
         while True:
             row = await self._desk.ended(id, LOOK_SECONDS)
             yield row

@@ -60,7 +60,7 @@ async def save(artifact: Artifact, path: Path, if_there: IfThere, mark: str) -> 
         SpeechError: it cannot be written, or something is there already. The audio stays in the store.
         AudioError, NotFound: it cannot be read from the store.
     """
-    part = path.with_name(f".tts-{mark}.part")
+    part = part_of(path, mark)
     digest = hashlib.sha256()
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -80,6 +80,16 @@ async def save(artifact: Artifact, path: Path, if_there: IfThere, mark: str) -> 
         raise SpeechError(
             f"{path} cannot be written: {error.strerror or error}. The audio is in the store, at {artifact.address}."
         ) from error
+
+
+def clear(path: Path, mark: str) -> None:
+    """Remove what a process that was killed left of the unfinished file."""
+    part_of(path, mark).unlink(missing_ok=True)
+
+
+def part_of(path: Path, mark: str) -> Path:
+    """Where a file is until it is whole."""
+    return path.with_name(f".tts-{mark}.part")
 
 
 async def pour(artifact: Artifact) -> None:

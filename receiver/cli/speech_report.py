@@ -10,13 +10,14 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from receiver.cli.speech_desk import SpeechError
-from receiver.cli.speech_files import give_name, sync_folder
+from receiver.cli.speech_files import clear, give_name, part_of, sync_folder
 from receiver.errors import MalformedDelivery
 from receiver.providers.base import read_json_object
 
@@ -25,6 +26,7 @@ MOST_RECORD_BYTES = 1 << 20
 LONGEST_ERROR = 2000
 BEGUN = "submitting"
 """The state of a line that is being tried again: it is written before the submit, so that the try is found again."""
+_BATCH = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +133,16 @@ class Report:
             raise SpeechError(f"This batch is at work already: another process has the report {path}.") from None
         with open(os.dup(handle), "rb") as file:  # noqa: PTH123 - it is open already
             head = _object(file.readline(MOST_RECORD_BYTES))
-            if head is None or head.get("version") != VERSION or not isinstance(head.get("batch"), str):
+            batch = None if head is None else head.get("batch")
+            known = head is not None and head.get("version") == VERSION
+            if head is None or not known or not isinstance(batch, str) or not _BATCH.fullmatch(batch):
                 raise SpeechError(f"{path} is not the report of a batch; name another with --report.")
             if head.get("source") != source:
                 raise SpeechError(
                     f"The report {path} is of a batch for the source {head.get('source')}; name another for {source}."
                 )
-            report = cls(path, handle, head["batch"])
+            clear(path, batch)
+            report = cls(path, handle, batch)
             good = file.tell()
             number = 1
             while raw := file.readline(MOST_RECORD_BYTES):
@@ -176,7 +181,7 @@ class Report:
 def _create(path: Path, head: Mapping[str, Any]) -> None:
     """Make it with its first line, or not at all: the batch's id must not be lost once a job was submitted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".tts-{head['batch']}.part")
+    part = part_of(path, head["batch"])
     try:
         with part.open("xb") as file:
             file.write(json.dumps(head).encode() + b"\n")

@@ -1,1 +1,1 @@
-"""What listens: the intake in public, health and metrics in private."""
+"""What listens: the intake in public, health, metrics and the API in private."""

@@ -144,7 +144,7 @@ async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """The application on a port of its own, served as `serve` does."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=5)
+        uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1)
     )
     task = asyncio.create_task(server._serve(sockets=[listener]))
     try:

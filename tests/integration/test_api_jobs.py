@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from receiver import Settings
 from receiver.simulator import Simulator
+from receiver.store import pace
 from tests.integration.api_support import Api, api, problem
+from tests.integration.engine_support import execute
 from tests.integration.intake_support import configured
 
 pytestmark = pytest.mark.anyio
@@ -226,6 +229,18 @@ async def test_a_job_that_has_ended_is_not_cancelled(settings: Settings) -> None
         assert answer.json()["job"]["state"] == "failed"
 
 
+async def test_no_secret_is_in_a_jobs_error_or_request(settings: Settings, sim: Simulator) -> None:
+    key = sim.api_keys["aitts"]
+    async with api(settings) as asked:
+        where = (await speak(asked, metadata={"key": key, "mine": "https://me.test/?id=1"})).headers["location"]
+        sentence = f"Cannot connect to https://speech.test/tts?key=1 with {key}."
+        execute(asked.up.receiver.database.path, "UPDATE jobs SET error = ?", sentence)
+        told = await asked.json(where)
+        assert key not in str(told)
+        assert told["error"] == "Cannot connect to https://speech.test/tts?[redacted] with [redacted]."
+        assert told["request"]["metadata"] == {"key": "[redacted]", "mine": "https://me.test/?id=1"}
+
+
 async def test_a_job_that_is_not_there_is_not_found(settings: Settings) -> None:
     async with api(settings) as asked:
         for id in ("job_" + "0" * 32, "made-elsewhere"):
@@ -245,6 +260,24 @@ async def test_voices_that_cannot_be_asked_for_are_refused_with_why(settings: Se
         assert problem(await asked.get("/v1/voices?source=nobody")) == (404, "no_such_source")
         assert problem(await asked.get("/v1/voices?source=keyless")) == (422, "provider_invalid")
         assert problem(await asked.get("/v1/voices")) == (400, "invalid_request")
+
+
+async def test_a_source_that_is_to_be_left_alone_is_not_asked_for_voices(settings: Settings) -> None:
+    async with api(settings) as asked:
+        until = time.time() + 300
+        await asked.up.receiver.database.write(pace.pause, "aitts", until, "provider_rate_limited")
+        answer = await asked.get("/v1/voices?source=aitts")
+        assert problem(answer) == (429, "provider_rate_limited")
+        assert 290 <= int(answer.headers["retry-after"]) <= 300
+
+
+async def test_voices_are_asked_for_at_the_sources_pace(tmp_path: Path, sim: Simulator) -> None:
+    source = at(sim, "aitts", poll={"requests_per_second": 0.05})
+    async with api(configured(tmp_path, sources={"aitts": source}, handlers={})) as asked:
+        assert (await asked.get("/v1/voices?source=aitts")).status_code == 200
+        answer = await asked.get("/v1/voices?source=aitts")
+        assert problem(answer) == (429, "provider_rate_limited")
+        assert 15 <= int(answer.headers["retry-after"]) <= 21
 
 
 async def test_a_provider_that_is_away_is_a_problem_of_the_way(tmp_path: Path, sim: Simulator) -> None:

@@ -17,7 +17,7 @@ from receiver import Settings
 from receiver.web.api import feed
 from tests.integration.api_support import HOST, Api, api, deliver, event_number, listening, problem
 from tests.integration.engine_support import PATIENCE, execute
-from tests.integration.intake_support import completed, configured
+from tests.integration.intake_support import completed, configured, logged
 
 pytestmark = pytest.mark.anyio
 
@@ -279,6 +279,61 @@ async def test_streams_end_at_once_with_the_receiver(settings: Settings) -> None
         assert await stream.rest() == []
         assert await other.rest() == []
         assert problem(await at.client.get(f"{at.base}/v1/stream")) == (503, "stopping")
+
+
+async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Settings) -> None:
+    async with api(settings) as asked:
+        await asked.add(1)
+        others = sqlite3.connect(asked.up.receiver.database.path)
+        with others:
+            others.executemany(
+                "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
+                "SELECT ?, source, type, ?, origin, status, payload, body, headers, received_at FROM events LIMIT 1",
+                ((event_number(number), str(number)) for number in range(2, 30_000)),
+            )
+        others.close()
+        async with asyncio.timeout(PATIENCE):
+            async with listening(asked.up.receiver.private) as base:
+                host, port = base.removeprefix("http://").split(":")
+                reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+                writer.write(f"GET /v1/stream?after={event_number(1)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                (place,) = asked.up.receiver.feed._streams
+                before = None
+                while before != place.mark:  # until the connection takes no more
+                    before = place.mark
+                    for _ in range(200):
+                        await asked.up.receiver.database.read(lambda connection: None)
+                assert 1 < place.mark.row < 29_999
+                asked.up.receiver.drain()
+            assert not asked.up.receiver.feed.active
+        writer.close()
+
+
+async def test_a_fault_ends_every_stream_rather_than_leave_a_gap(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with logged() as lines:
+        async with site(settings) as at, at.follow() as stream:
+            monkeypatch.setattr(feed.feed, "events_after", breaks)
+            at.asked.up.receiver.feed.wake()
+            assert await stream.rest() == []
+            monkeypatch.undo()
+            await at.asked.add(1)
+            async with at.follow(f"seconds=0&after={'evt_' + '0' * 32}") as again:
+                assert await again.rest() == [event_number(1)]
+        assert lines.of("stream.broken")
+
+
+async def test_a_type_with_line_breaks_makes_no_lines_of_its_own(settings: Settings) -> None:
+    async with site(settings) as at:
+        await at.asked.add(1, type="one\nid: evil\r\ndata: {}")
+        async with at.follow(f"seconds=0&after={'evt_' + '0' * 32}") as stream:
+            message = await stream.message()
+            assert (message["id"], message["event"]) == (event_number(1), "one id: evil data: {}")
 
 
 async def test_there_are_only_so_many_streams(settings: Settings) -> None:

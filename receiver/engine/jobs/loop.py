@@ -98,13 +98,13 @@ class SourceLoop:
             stop=self._stop,
             changed=changed,
             paused=self._paused,
+            turnstile=Turnstile(source.requests_per_second),
         )
         ending = Ending(around)
         self._polling = Polling(around, ending)
         self._submitting = Submitting(around, ending)
         self._metrics = metrics
         self._gap = MARGIN / source.requests_per_second
-        self._turnstile = Turnstile(source.requests_per_second)
         self._pauses = 0
         self._pause_until = 0.0
         self._pause_seen_at = float("-inf")
@@ -284,16 +284,12 @@ class SourceLoop:
         """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""
         while not self._stop.is_set():
             now = self._clock.now()
-            at = max(turn, self._turnstile.opens_at)  # who comes late to his turn must not meet the next
-            if at > now:
-                await self._clock.wait(self._stop, at - now)
+            if turn > now:
+                await self._clock.wait(self._stop, turn - now)
             elif now - self._pause_seen_at >= PAUSE_SECONDS:
                 await self._see_pause(now)
-            elif self._pause_until > now:
-                return False
             else:
-                self._turnstile.passed(now)
-                return True
+                return self._pause_until <= now
         return False
 
     async def _see_pause(self, now: float) -> None:

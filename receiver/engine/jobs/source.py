@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Connection
 
 from receiver.engine.clock import Clock
+from receiver.engine.jobs.turnstile import Turnstile
 from receiver.errors import AudioRefused
 from receiver.metrics import Metrics
 from receiver.model.cadence import Cadence
@@ -68,6 +69,7 @@ class Surroundings:
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
         paused: called after the source was paused.
+        turnstile: where every request goes through.
     """
 
     database: Database
@@ -81,6 +83,7 @@ class Surroundings:
     stop: asyncio.Event
     changed: Callable[[str], None]
     paused: Callable[[], None]
+    turnstile: Turnstile
 
     async def ask(self, request: Request) -> Response:
         """Ask the source, and obey what it says of its rate limit.
@@ -89,7 +92,7 @@ class Surroundings:
             Unavailable: as `outbound.api.ask`.
             AudioRefused: as `outbound.api.ask`.
         """
-        response = await ask(self.client, request)
+        response = await self._ask(request)
         now = self.clock.now()
         limit = read_rate_limit(response.header, now)
         if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= now:
@@ -100,6 +103,16 @@ class Surroundings:
             self.paused()
         elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
             await self.database.write(pace.hold_polls, name, until)
+        return response
+
+    async def _ask(self, request: Request) -> Response:
+        now = self.clock.now()
+        while not self.stop.is_set() and (at := self.turnstile.opens_at(now)) > now:
+            await self.clock.wait(self.stop, at - now)
+            now = self.clock.now()
+        passage = self.turnstile.sent(now)
+        response = await ask(self.client, request)
+        self.turnstile.answered(passage, self.clock.now())
         return response
 
 

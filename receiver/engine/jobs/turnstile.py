@@ -1,18 +1,34 @@
-"""No more requests in any second than the rate says, by when they were really sent.
+"""No more requests in any second than the rate says, by when they reach the provider.
 
-Turns are given out ahead, evenly spaced (`store.pace`). Whoever comes late to his turn must not meet those that are on
-time: what counts at the provider is when requests arrive, not when they should have been sent.
+Turns are given out ahead, evenly spaced (`store.pace`); that alone does not do. Whoever comes late to his turn must not
+meet those that are on time, and a request that had to connect first arrives behind one that was sent after it. When a
+request arrives, nobody tells us. But an answer that takes longer than the quickest ones shows how late its request may
+have been, and the request that is the first too many for one window with it waits for as much longer.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
-SPAN = 1.01
-"""A window is this much longer than the rate says: requests that are sent apart can arrive closer together. Less than
-the margin between turns, so that those who are on time never wait here."""
+SPAN = 1.005
+"""A window is this much longer than the rate says; the margin between turns is larger, so that who is on time does not
+wait here."""
 MOST = 1000
 """Requests in one window, at the most."""
+LATE_SHARE = 0.25
+"""How late a request may be thought to have arrived, at the most, as a part of the window: a slow answer need not be a
+late request."""
+REMEMBERED = 20
+"""Answers by which it is judged what is quick, at the least."""
+
+
+@dataclass(slots=True)
+class Passage:
+    """One request: when it was sent, unix seconds, and how long its answer took; None: there is none yet."""
+
+    sent: float
+    seconds: float | None = None
 
 
 class Turnstile:
@@ -25,17 +41,36 @@ class Turnstile:
     def __init__(self, rate: float) -> None:
         in_window = max(1, min(MOST, int(rate)))
         self._window = SPAN * in_window / rate
+        self._most_late = LATE_SHARE * in_window / rate
         self._apart = 0.5 / rate
-        self._sent: deque[float] = deque(maxlen=in_window)
+        self._passages: deque[Passage] = deque(maxlen=in_window)
+        self._seconds: deque[float] = deque(maxlen=max(REMEMBERED, 2 * in_window))
 
-    @property
-    def opens_at(self) -> float:
+    def opens_at(self, now: float) -> float:
         """When the next request may be sent, unix seconds. Those that are late catch up at twice the rate at most."""
-        if not self._sent:
-            return float("-inf")
-        full = len(self._sent) == self._sent.maxlen
-        return max(self._sent[-1] + self._apart, self._sent[0] + self._window if full else float("-inf"))
+        passages = self._passages
+        if not passages:
+            return now
+        at = passages[-1].sent + self._apart
+        if len(passages) < (passages.maxlen or 1):
+            return at
+        first = passages[0]
+        return max(at, first.sent + self._window + self._late(first, now))
 
-    def passed(self, now: float) -> None:
+    def sent(self, now: float) -> Passage:
         """A request is sent at this moment, unix seconds."""
-        self._sent.append(now)
+        passage = Passage(now)
+        self._passages.append(passage)
+        return passage
+
+    def answered(self, passage: Passage, now: float) -> None:
+        """Its answer is here at this moment, unix seconds."""
+        passage.seconds = now - passage.sent
+        self._seconds.append(passage.seconds)
+
+    def _late(self, passage: Passage, now: float) -> float:
+        """How late a request may have arrived, in seconds: as much as its answer took longer than the quickest."""
+        quickest = min(self._seconds, default=float("inf"))
+        if passage.seconds is None:
+            return self._most_late if now - passage.sent > quickest else 0.0
+        return min(self._most_late, max(0.0, passage.seconds - quickest))

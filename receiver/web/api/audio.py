@@ -77,7 +77,7 @@ async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
     except NotFound:  # the row is from before audio.url was changed
         there = None
     except AudioError as error:
-        raise _unreadable(context, error) from None
+        raise _unreadable(error) from None
     if there != row.bytes:
         raise Refusal(404, "The file is not there any more; a replay fetches it again.", reason="audio_missing")
     return row
@@ -89,7 +89,7 @@ async def _begun(context: ApiContext, row: ArtifactRow, start: int, end: int) ->
     try:
         first = await anext(aiter(pieces))
     except (AudioError, NotFound, StopAsyncIteration) as error:
-        raise _unreadable(context, error) from None
+        raise _unreadable(error) from None
 
     async def rest() -> AsyncIterator[bytes]:
         yield first
@@ -103,9 +103,8 @@ async def _begun(context: ApiContext, row: ArtifactRow, start: int, end: int) ->
     return rest()
 
 
-def _unreadable(context: ApiContext, error: Exception) -> Refusal:
-    detail = context.redact(str(error)) or "The file cannot be read."
-    return Refusal(502, detail, reason="storage_failed")
+def _unreadable(error: Exception) -> Refusal:
+    return Refusal(502, str(error) or "The file cannot be read.", reason="storage_failed")
 
 
 def _headers(row: ArtifactRow, event_id: str) -> dict[str, str]:

@@ -73,7 +73,7 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
             return _declared(operation, told, scope) if isinstance(told, Reply) else told
         except Refusal as refusal:
             if refusal.status in problems:
-                return refusal.response()
+                return refusal.response(context.redact)
             log.exception("api.broken", operation=operation.name, detail=f"{refusal.status} is not declared")
         except BodyRefused as refusal:
             return _body_refused(refusal)

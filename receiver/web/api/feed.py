@@ -168,6 +168,14 @@ class Feed:
                 yield None
 
     async def _read(self) -> None:
+        try:
+            await self._look()
+        except Exception:
+            log.exception("stream.broken")
+            for stream in self._streams:
+                stream.end()
+
+    async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         silent = False
         while self._streams and not self._closed:

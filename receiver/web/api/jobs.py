@@ -40,7 +40,8 @@ class WatchRequest(StrictIncoming):
 
 def show(context: ApiContext, row: Row) -> Job:
     """A job's row as it may be shown."""
-    return job_of(row, whole(row["request"], context.redact))
+    error = None if row["error"] is None else context.redact(row["error"])
+    return job_of({**row, "error": error}, whole(row["request"], context.redact))
 
 
 def location(row: Row) -> dict[str, str]:

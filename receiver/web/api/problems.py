@@ -6,7 +6,7 @@ Without pydantic, so that a refusal costs nothing before the API's models are ne
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -53,10 +53,10 @@ class Refusal(ReceiverError):
         self.headers = dict(headers or {})
         self.more = dict(more or {})
 
-    def response(self) -> Response:
-        """The answer."""
+    def response(self, redact: Callable[[str], str] = str) -> Response:
+        """The answer; `redact` cuts secrets out of the sentence."""
         return problem(
-            self.status, str(self), reason=self.reason, errors=self.errors, headers=self.headers, more=self.more
+            self.status, redact(str(self)), reason=self.reason, errors=self.errors, headers=self.headers, more=self.more
         )
 
 
@@ -100,6 +100,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return problem(405, "This path does not take this method.", reason="method_not_allowed", headers=headers)
     return problem(status, "The request was not answered.", reason="error", headers=headers)
+
+
+async def on_fault(request: Request, error: Exception) -> Response:
+    """A fault of ours; the server logs it."""
+    return problem(500, "A fault of the receiver's own; its log says which.", reason="error")
 
 
 async def on_store_error(request: Request, error: Exception) -> Response:

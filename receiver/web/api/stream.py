@@ -125,8 +125,8 @@ class _EventStream:
 
 
 def _message(row: dict[str, Any]) -> bytes:
-    # The type is a provider's word: checked at the intake, it has no line breaks.
-    return f"id: {row['id']}\nevent: {row['type']}\ndata: {event_of(row).model_dump_json()}\n\n".encode()
+    word = " ".join(row["type"].splitlines())  # a provider's, and must not begin a line of its own
+    return f"id: {row['id']}\nevent: {word}\ndata: {event_of(row).model_dump_json()}\n\n".encode()
 
 
 async def _gone(receive: Receive) -> None:

@@ -33,12 +33,12 @@ async def list_voices(context: ApiContext, query: VoicesQuery) -> Reply:
     try:
         found = await context.voices(query.source, which)
     except Invalid as error:
-        raise Refusal(422, context.redact(str(error)), reason=error.reason) from None
+        raise Refusal(422, str(error), reason=error.reason) from None
     except RateLimited as error:
         wait = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
-        raise Refusal(429, context.redact(str(error)), reason=error.reason, headers=wait) from None
+        raise Refusal(429, str(error), reason=error.reason, headers=wait) from None
     except (ProviderError, AudioError) as error:
-        raise Refusal(502, context.redact(str(error)), reason=error.reason) from None
+        raise Refusal(502, str(error), reason=error.reason) from None
     return Reply(
         200,
         VoiceList(
