@@ -11,22 +11,27 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import httpx
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from receiver.assembly import audio_sources, job_sources, source_loop, why_not_askable
+from receiver.assembly import (
+    audio_sources,
+    job_sources,
+    new_loop,
+    open_audio,
+    open_database,
+    source_loop,
+    spool_folder,
+    why_not_askable,
+)
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Context
@@ -37,16 +42,14 @@ from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
-from receiver.errors import ConfigError, Problem, StoreUnavailable
+from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
 from receiver.model.redact import Redactor
 from receiver.outbound.audio import AudioFetcher
-from receiver.outbound.storage import Storage, open_storage
 from receiver.settings import Settings
 from receiver.store import inbox, jobs, outstanding, runs, views
-from receiver.store.database import Database, sqlite_path
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
@@ -58,6 +61,7 @@ from receiver.web.api.problems import on_fault, on_http_error, on_store_error
 from receiver.web.body import Deadline
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
+from receiver.web.public import PublicApp, plain_error
 
 log = structlog.get_logger("receiver")
 
@@ -65,64 +69,6 @@ PROBE_SECONDS = 1.0
 """How old `/readyz` may be."""
 STOP_SECONDS = 5.0
 """How long a blocked handler loop is waited for at the end."""
-
-
-def open_database(settings: Settings) -> Database:
-    """The store that the settings name; its folder is made.
-
-    Raises:
-        ConfigError: the address cannot be used, or the folder cannot be made.
-    """
-    try:
-        path = sqlite_path(settings.store.url, settings.base)
-    except ValueError as error:
-        raise ConfigError([Problem("store.url", str(error))]) from None
-    if path is None:
-        raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
-    try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
-    return Database(path)
-
-
-def open_audio(settings: Settings) -> Storage:
-    """The storage that the settings name.
-
-    Raises:
-        ConfigError: the address cannot be used.
-    """
-    try:
-        return open_storage(settings.audio.url, settings.base)
-    except ValueError as error:
-        raise ConfigError([Problem("audio.url", str(error))]) from None
-
-
-def spool_folder(settings: Settings, storage: Storage) -> Path:
-    """Where unfinished files lie: in a local audio folder, so that a rename publishes them; else beside the store."""
-    folder = storage.folder
-    if folder is None:
-        path = sqlite_path(settings.store.url, settings.base)
-        folder = path.parent if path is not None else settings.base
-    return folder / ".spool"
-
-
-class PublicApp(Starlette):
-    """The public side: deliveries go straight to their intake, everything else through Starlette's routes."""
-
-    def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.router.redirect_slashes = False  # a provider follows no redirect: another path is another path
-        self._intakes = intakes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST":
-            intake = self._intakes.get(scope["path"].removeprefix(scope.get("root_path", "")))
-            if intake is not None:
-                await intake(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
 
 
 class Receiver:
@@ -320,7 +266,7 @@ class Receiver:
                 *health_routes(self._missing),
             ],
             lifespan=lifespan,
-            exception_handlers={HTTPException: _plain_error},
+            exception_handlers={HTTPException: plain_error},
         )
 
     def _private(self) -> ASGIApp:
@@ -404,20 +350,5 @@ def create_app(settings: Settings) -> Starlette:
     return Receiver(settings).public
 
 
-async def _plain_error(request: Request, error: Exception) -> Response:
-    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    words = {404: "not_found", 405: "method_not_allowed"}
-    return JSONResponse({"error": words.get(status, "error")}, status, headers)
-
-
 def _probe(connection: object) -> None:
     """Nothing: a transaction that can be begun and committed is what is asked for."""
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop that is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

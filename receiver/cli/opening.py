@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from receiver.app import open_database
+from receiver.assembly import open_database
 from receiver.errors import NotFound
 from receiver.settings import Settings, load
 from receiver.store import views

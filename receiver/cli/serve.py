@@ -17,7 +17,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from receiver import logs
-from receiver.app import Receiver, new_loop
+from receiver.app import Receiver
+from receiver.assembly import new_loop
 from receiver.cli.options import Config
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Settings, load

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.app import open_audio, open_database
+from receiver.assembly import open_audio, open_database
 from receiver.cli.inspect import key_notes
 from receiver.cli.options import Config
 from receiver.cli.serve import require_private

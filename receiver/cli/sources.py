@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.app import open_database
+from receiver.assembly import open_database
 from receiver.cli.asking import one_source
 from receiver.cli.inspect import Uses, key_notes
 from receiver.cli.options import Config, Json

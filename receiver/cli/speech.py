@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.app import open_database
-from receiver.assembly import job_sources, why_not_askable
+from receiver.assembly import job_sources, open_database, why_not_askable
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json

@@ -17,8 +17,16 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.app import new_loop, open_audio, open_database, spool_folder
-from receiver.assembly import audio_sources, job_sources, source_loop, why_not_askable
+from receiver.assembly import (
+    audio_sources,
+    job_sources,
+    new_loop,
+    open_audio,
+    open_database,
+    source_loop,
+    spool_folder,
+    why_not_askable,
+)
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact

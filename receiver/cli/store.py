@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.app import open_database
+from receiver.assembly import open_database
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm

@@ -149,7 +149,7 @@ def watch(
 
 
 def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at: float) -> Row | None:
-    """A person has found the job of an `unknown` one at the provider: it is watched under this id; None if it is not so.
+    """A person has found the provider's job of an `unknown` one: it is watched under this id; None if it is not so.
 
     A job that is watched under this id already becomes part of this one.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.app import new_loop
+from receiver.assembly import new_loop
 from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.testing import completed

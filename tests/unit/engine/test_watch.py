@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from receiver import Event, handler
-from receiver.app import new_loop
+from receiver.assembly import new_loop
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.watch import Watch
 from receiver.metrics import Metrics
