@@ -80,6 +80,10 @@ def speak_many(settings: Settings, source: str, many: Many, level: str) -> int:
             stack.callback(known.close)
         found = survey(lines(), None if known is None else known.last, folder, many.if_there)
         _require_good(found, many, path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpeechError(f"The folder {folder} cannot be made: {error.strerror or error}.") from None
         report = known
         if report is None:
             report = Report.begin(path, source, secrets.token_hex(16))
@@ -108,7 +112,6 @@ def _speak(settings: Settings, source: str, many: Many, level: str, place: _Plac
     )
 
     async def work(speaker: Speaker) -> int:
-        place.folder.mkdir(parents=True, exist_ok=True)
         with BatchShown(found.total) as shown:
             shown.begin(found.before)
             await speak_batch(speaker, batch, place.report, tally, shown)
@@ -192,21 +195,16 @@ def _input(name: str) -> Iterator[BinaryIO]:
     Raises:
         SpeechError: it cannot be read.
     """
-    try:
+    with ExitStack() as stack:
         if name == STDIN:
-            with _copied(sys.stdin.buffer) as file:
-                yield file
-            return
-        with Path(name).open("rb") as given:
-            if stat.S_ISREG(os.fstat(given.fileno()).st_mode):
-                yield given
-                return
-            with _copied(given) as file:
-                yield file
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        if error.filename != name:
-            raise
-        raise SpeechError(f"{name} cannot be read: {error.strerror}.") from None
+            given: BinaryIO = sys.stdin.buffer
+        else:
+            try:
+                given = stack.enter_context(Path(name).open("rb"))
+            except OSError as error:
+                raise SpeechError(f"{name} cannot be read: {error.strerror or error}.") from None
+        plain = name != STDIN and stat.S_ISREG(os.fstat(given.fileno()).st_mode)
+        yield given if plain else stack.enter_context(_copied(given))
 
 
 @contextmanager

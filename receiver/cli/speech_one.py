@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -15,7 +16,7 @@ from receiver.cli.speech_ends import how_to_go_on, trouble, why_not
 from receiver.cli.speech_files import IfThere, numbered, pour, save
 from receiver.cli.speech_shown import OneShown
 from receiver.engine.context import Artifact
-from receiver.errors import AudioError, NotFound, ReceiverError
+from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.providers.wire import Speech
 from receiver.store.jobs import Row
 from receiver.store.schema import JobState
@@ -89,6 +90,8 @@ async def speak(speaker: Speaker, wanted: Wanted, shown: OneShown) -> Spoken:
     except asyncio.CancelledError:
         shown.say(f"Stopped. {await one.left()}")
         raise
+    except StoreUnavailable as error:
+        raise SpeechError(f"{error} {await one.left()}") from error
 
 
 class _One:
@@ -130,7 +133,9 @@ class _One:
                 self._row = self._beginning.result()
         if self._row is None:
             return "Nothing was submitted."
-        return how_to_go_on(await self._speaker.job(self._row["id"]) or self._row)
+        with contextlib.suppress(StoreUnavailable):  # then what was known last has to do
+            self._row = await self._speaker.job(self._row["id"]) or self._row
+        return how_to_go_on(self._row)
 
     async def _begun(self) -> Row:
         wanted = self._wanted

@@ -92,7 +92,7 @@ class Context(Generic[O]):
     log: structlog.typing.FilteringBoundLogger
     _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
-    _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] | None = field(default=None, repr=False)
+    _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] = field(repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
 
     @property
@@ -121,7 +121,7 @@ class Context(Generic[O]):
             AudioError: as `audio`. One file that cannot be had is enough; those that are there stay.
             AudioRefused: also where the job has more files than are fetched for one job.
         """
-        return (await self._audio(),) if self._audio_files is None else await self._audio_files()
+        return await self._audio_files()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """For plain handlers, which run in a thread: wait for something async, as in `ctx.wait(ctx.audio())`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,50 @@ def test_the_bytes_go_to_standard_output_and_nothing_else_does(site: Site, provi
     assert done.stdout == b"".join(job.audio.pieces(0, job.audio.size))
     plain = site.command(*words(SOURCE, "Where is it?"))
     assert Path(plain.stdout.strip()) in site.final_files()
+
+
+def test_on_a_terminal_there_is_a_bar_and_standard_output_has_the_result_alone(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+    (site.folder / "lines.txt").write_text("One.\nTwo [fail] two.\n")
+    ours, theirs = os.openpty()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # the terminal is gone when nobody has it open any more
+            while piece := os.read(ours, 4096):
+                seen.append(piece)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        one, many = (
+            subprocess.run(
+                [sys.executable, "-m", "receiver", *words("miragic", *command)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=theirs,
+                timeout=60,
+                cwd=site.folder,
+                env=clean_environment(TTS_RECEIVER_CONFIG=str(site.config), TERM="xterm"),
+                check=False,
+            )
+            for command in (["Hello.", "-o", "hello.mp3"], ["--file", "lines.txt"])
+        )
+    finally:
+        os.close(theirs)
+        reading.join(10)
+        os.close(ours)
+    assert (one.returncode, one.stdout) == (0, b"hello.mp3\n")
+    assert (many.returncode, many.stdout.splitlines()) == (
+        1,
+        [b"1 of 2 lines are saved in speech-lines, 1 failed. Report: speech-lines/report.jsonl"],
+    )
+    shown = b"".join(seen).decode()
+    assert "watching" in shown
+    assert "1 failed" in shown
+    assert "2/2" in shown
+    assert "line 2: miragic could not make the audio" in shown
+    assert "line 1: saved" not in shown  # the bar says it
 
 
 def test_what_cannot_be_is_refused_before_anything_is_stored_or_sent(site: Site, provider: Provider) -> None:

@@ -375,6 +375,7 @@ async def engine(
             log=structlog.get_logger("handler").bind(handler=name),
             _http=lambda: http[0],
             _audio=no_audio,
+            _audio_files=no_audio,
             _loop=loop.loop,
         )
 
