@@ -17,8 +17,9 @@ from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json
 from receiver.cli.speech_desk import Speaker, SpeechError, run
 from receiver.cli.speech_files import IfThere, require_place
-from receiver.cli.speech_lines import MOST_LINE_BYTES, Form, Manner, format_of
+from receiver.cli.speech_lines import Manner, format_of
 from receiver.cli.speech_one import STDOUT, Spoken, Wanted, speak
+from receiver.cli.speech_rows import MOST_LINE_BYTES, Form
 from receiver.cli.speech_shown import OneShown, printable
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import check_speech, submit_job

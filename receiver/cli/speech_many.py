@@ -18,8 +18,9 @@ from receiver.cli.output import print_json
 from receiver.cli.speech_batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech_desk import Speaker, SpeechError, run
 from receiver.cli.speech_files import IfThere
-from receiver.cli.speech_lines import FORMS, BadLine, Form, Line, Manner, read_lines
+from receiver.cli.speech_lines import BadLine, Line, Manner, read_lines
 from receiver.cli.speech_report import Report
+from receiver.cli.speech_rows import FORMS, Form
 from receiver.cli.speech_shown import BatchShown, printable
 from receiver.cli.speech_survey import Survey, survey
 from receiver.engine.jobs.desk import NotAskable

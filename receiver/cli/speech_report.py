@@ -147,7 +147,7 @@ class Report:
             number = 1
             while raw := file.readline(MOST_RECORD_BYTES):
                 number += 1
-                if not raw.endswith(b"\n"):
+                if not raw.endswith(b"\n") and len(raw) < MOST_RECORD_BYTES:
                     break  # torn by the end of the process that wrote it
                 record = _record(_object(raw))
                 if record is None:

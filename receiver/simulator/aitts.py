@@ -20,7 +20,7 @@ from .idempotency import IdempotencyBook
 from .jobs import AITTS, Job, JobState
 from .replies import no_reply
 from .signing import iso
-from .statuses import disturbed, spoken
+from .statuses import disturbed, slowly, spoken
 from .submissions import read_object, read_submission
 from .voices import filter_voices
 from .wire import (
@@ -114,18 +114,19 @@ class Aitts:
         body = read_object(await request.body())
         key = request.headers.get("idempotency-key")
         if key is None:
-            return self._submitted(await self._create(request, body))
+            return await self._submitted(await self._create(request, body))
         known = self._idempotency.begin(key, body)
         if known is not None:
-            return self._submitted(dict(known))
+            return await self._submitted(dict(known))
         try:
             data = await self._create(request, body)
             self._idempotency.finish(key, data)
         finally:
             self._idempotency.abandon(key)
-        return self._submitted(data)
+        return await self._submitted(data)
 
-    def _submitted(self, data: dict[str, Any]) -> ASGIApp:
+    async def _submitted(self, data: dict[str, Any]) -> ASGIApp:
+        await slowly(self._world, at="aitts.submit", job_id=data["job_id"])
         if self._world.dice.roll("lost_answer", at="aitts.submit", job_id=data["job_id"]):
             return no_reply
         return success(data, 202)

@@ -78,14 +78,14 @@ class Audixa(PolledApi):
         body = await self._object(request)
         submission = self._submission(body, ("voice", "voice_id"), ("base", "advance"))
         job = self._create(submission, request)
-        return self._submitted(job, JSONResponse({"generation_id": job.id}, 201))
+        return await self._submitted(job, JSONResponse({"generation_id": job.id}, 201))
 
     async def _submit_v3(self, request: Request) -> ASGIApp:
         """Answered 200: the official SDK takes nothing else for success."""
         body = await self._object(request)
         submission = self._submission(body, ("voice_id",), ("base", "advanced"))
         job = self._create(submission, request)
-        return self._submitted(job, JSONResponse({"generation_id": job.id, "status": V3_WORDS[JobState.PENDING]}))
+        return await self._submitted(job, JSONResponse({"generation_id": job.id, "status": V3_WORDS[JobState.PENDING]}))
 
     def _submission(self, body: Mapping[str, Any], voice: tuple[str, ...], models: tuple[str, str]) -> Submission:
         model, speed, audio_format = body.get("model", "base"), body.get("speed"), body.get("audio_format", "wav")

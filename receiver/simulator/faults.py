@@ -21,7 +21,7 @@ class Faults:
 
     Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
     lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
-    Storage: the other audio faults. Any request to an API: the errors. Submit: lost_answer. Status of
+    Storage: the other audio faults. Any request to an API: the errors. Submit: slow_submit, lost_answer. Status of
     any provider (and audixa's history): slow_status, lost_status, garbage_json, odd_case,
     unknown_status; of those that are only polled also expired_id.
     """
@@ -71,6 +71,8 @@ class Faults:
     """500, in each provider's words."""
     error_503: float = 0.0
     """503, in each provider's words (value: seconds for Retry-After)."""
+    slow_submit: float = 0.0
+    """The job is made, and the answer to the submit takes its time (value: seconds; default 1)."""
     lost_answer: float = 0.0
     """The job is made, and the connection breaks before the answer to the submit."""
     slow_status: float = 0.0

@@ -60,7 +60,7 @@ class Finevoice(PolledApi):
                 return no_reply
             if not job.ended:
                 return no_reply
-        return self._submitted(job, JSONResponse(self._told(job, at="finevoice.submit")))
+        return await self._submitted(job, JSONResponse(self._told(job, at="finevoice.submit")))
 
     async def _status(self, request: Request) -> ASGIApp:
         job = self._find(self._job_id(request))

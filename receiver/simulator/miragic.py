@@ -52,7 +52,7 @@ class Miragic(PolledApi):
         job = self._create(Submission(text=text, voice_id=voice, output_format="mp3"), request)
         data = {"jobId": job.id, "status": "PENDING"}
         answer = JSONResponse({"success": True, "data": data, "message": "The job was accepted."})
-        return self._submitted(job, answer)
+        return await self._submitted(job, answer)
 
     async def _status(self, request: Request) -> ASGIApp:
         job = self._find(self._job_id(request))

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from .jobs import Job, Submission
 from .replies import no_reply
-from .statuses import disturbed
+from .statuses import disturbed, slowly
 from .submissions import read_object
 from .wire import WireError
 from .world import World
@@ -130,7 +130,8 @@ class PolledApi(ABC):
         self._on_submit(job)
         return job
 
-    def _submitted(self, job: Job, answer: Response) -> ASGIApp:
+    async def _submitted(self, job: Job, answer: Response) -> ASGIApp:
+        await slowly(self._world, at=f"{self.provider}.submit", job_id=job.id)
         if self._world.dice.roll("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
             return no_reply
         return answer

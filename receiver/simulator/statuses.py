@@ -1,4 +1,4 @@
-"""What may go wrong with the answer to a status request, the same for every provider."""
+"""What may go wrong with the answer to a status request or a submit, the same for every provider."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def spoken(world: World, word: str, *, at: str, job_id: str) -> str:
     if world.dice.roll("odd_case", at=at, job_id=job_id):
         return word.swapcase()
     return word
+
+
+async def slowly(world: World, *, at: str, job_id: str) -> None:
+    """Wait before the answer to a submit whose job is made."""
+    if hit := world.dice.roll("slow_submit", at=at, job_id=job_id):
+        await world.closing.pause(hit.number(SLOW_SECONDS))
 
 
 async def disturbed(world: World, answer: ASGIApp, *, at: str, job_id: str) -> ASGIApp:

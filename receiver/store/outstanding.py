@@ -7,28 +7,29 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from receiver.store.schema import OPEN_JOBS, JobState, jobs, signing_keys, source_state
-
-SHOWN = (*OPEN_JOBS, JobState.UNKNOWN)
+from receiver.store.jobs import IS_OPEN
+from receiver.store.schema import JobState, jobs, signing_keys, source_state
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """Jobs that are open, or that a person has to look at, by source and state."""
     columns = (jobs.c.source, jobs.c.state)
-    statement = select(*columns, func.count()).where(jobs.c.state.in_(SHOWN)).group_by(*columns)
-    return {(source, state): count for source, state, count in connection.execute(statement)}
+    found: dict[tuple[str, str], int] = {}
+    for which in (IS_OPEN, jobs.c.state == str(JobState.UNKNOWN)):
+        statement = select(*columns, func.count()).where(which).group_by(*columns)
+        found |= {(source, state): count for source, state, count in connection.execute(statement)}
+    return found
 
 
 def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -> dict[str, float]:
     """How long nothing has been heard of each of these sources while it has open jobs; 0 where it has none.
 
-    Heard is a delivery, an answered poll, or the end of a job.
+    Heard is a delivery, or an answer about a job.
     """
-    open_since = _times(connection, jobs, func.min(jobs.c.created_at), jobs.c.state.in_(OPEN_JOBS))
+    open_since = _times(connection, jobs, func.min(jobs.c.created_at), IS_OPEN)
     heard = [
         _times(connection, signing_keys, func.max(signing_keys.c.last_used_at)),
         _times(connection, source_state, func.max(source_state.c.heard_at)),
-        _times(connection, jobs, func.max(jobs.c.ended_at), jobs.c.event_id.is_not(None)),
     ]
     silent = {}
     for source in sources:

@@ -333,6 +333,25 @@ def test_ctrl_c_while_it_is_watched_says_how_to_go_on(site: Site, provider: Prov
     assert texts(provider) == {"Slow.": 1}
 
 
+def test_all_files_of_a_job_are_saved_also_of_one_that_was_submitted_elsewhere(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+
+    async def separate() -> str:
+        return provider.sim.create_task("separation", outputs=3)
+
+    task = provider._run(separate())
+    site.command("db", "upgrade")
+    assert site.command("jobs", "watch", "--source", "finevoice", task).returncode == 0
+    done = site.command("speech", "--job", task, "-o", "stems.mp3", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [file["path"] for file in told["files"]] == ["stems.mp3", "stems~1.mp3", "stems~2.mp3"]
+    assert [sha256_of(site.folder / file["path"]) for file in told["files"]] == [
+        file["sha256"] for file in told["files"]
+    ]
+    assert len({file["sha256"] for file in told["files"]}) > 1
+
+
 # many
 
 
@@ -567,6 +586,12 @@ def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: 
     for job in provider.sim.jobs:
         provider.finish(job)
     let_leases_end(site)
+    (site.folder / "lines.txt").write_text("One.\nTwo and a half.\n")
+    changed = site.command(*words(SOURCE), "--file", "lines.txt")
+    assert changed.returncode == 1
+    assert "line 2: it has changed since it was begun; put it back" in changed.stderr
+    assert texts(provider) == {"One.": 1, "Two.": 1}
+    (site.folder / "lines.txt").write_text("One.\nTwo.\n")
     done = site.command(*words(SOURCE), "--file", "lines.txt")
     assert done.returncode == 0, done.stderr
     assert texts(provider) == {"One.": 1, "Two.": 1}

@@ -129,7 +129,12 @@ def told(value: Any) -> str:
     """A capability as the page writes it."""
     if isinstance(value, bool) or value in (None, ()):
         return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
+    if isinstance(value, Mapping):
+        groups: dict[Any, list[str]] = {}
+        for name, of in value.items():
+            groups.setdefault(of, []).append(name or "none named")
+        return "; ".join(f"{', '.join(names)}: {told(of)}" for of, names in groups.items()) or "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
 def test_every_capability_is_documented_as_it_is_and_no_other() -> None:

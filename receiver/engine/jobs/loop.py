@@ -7,6 +7,7 @@ all processes together make no more requests than the source allows.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ PAUSE_SECONDS = 0.2
 HISTORY_LEAST = 5
 """Due jobs from which on the provider's history is asked for instead of each job."""
 HISTORY_PAGES = 5
-"""Pages of the history that are looked at before the rest is polled one by one."""
+"""Pages of the history that are looked at, though they end no jobs, before the rest is polled one by one."""
 MOST_REMEMBERED = 10_000
 """Jobs that are known not to be in the history."""
 SUBMIT_GRACE_SECONDS = 10.0
@@ -109,6 +110,7 @@ class SourceLoop:
         self._pause_until = 0.0
         self._pause_seen_at = float("-inf")
         self._not_in_history: set[str] = set()
+        self._paging = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._submits: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -182,7 +184,7 @@ class SourceLoop:
             return nothing
         lease_until = now + LEASE_SECONDS
         claims = jobs.claim(connection, self.name, turns, now, lease_until, [JobState.SUBMITTING])
-        if state.poll_pause_until <= now and len(claims) < turns:
+        if state.poll_pause_until <= now and len(claims) < turns and not self._paging:
             history = self._source.able.history
             most = HISTORY_PAGE if history else turns - len(claims)
             watched = jobs.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
@@ -214,7 +216,7 @@ class SourceLoop:
         """When there may be something to take, unix seconds."""
         state = pace.of(connection, self.name)
         times = []
-        for kind in OPEN_JOBS:
+        for kind in [JobState.SUBMITTING] if self._paging else OPEN_JOBS:
             due = jobs.next_due(connection, self.name, [kind])
             if due is not None:
                 times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
@@ -261,15 +263,22 @@ class SourceLoop:
             await self._polling.poll(claim)
 
     async def _many(self, claims: list[JobClaim], turn: float) -> None:
-        """Many jobs by the provider's history; those that are not in it are polled one by one from then on."""
+        """Many jobs by the provider's history; those that are not in it are polled one by one from then on.
+
+        A page that ends jobs, due or not, is worth more than polls: the next one is looked at, however far it goes.
+        """
+        self._paging = True
         try:
-            for page in range(HISTORY_PAGES):
+            for page in itertools.count():
                 if not await self._wait_for(turn):
                     await self._give_back(claims)
                     return
-                claims, more = await self._polling.look_up(claims, page * HISTORY_PAGE)
-                if not claims or not more:
+                claims, ended, more = await self._polling.look_up(claims, page * HISTORY_PAGE, LEASE_SECONDS)
+                searching = bool(claims) and page + 1 < HISTORY_PAGES
+                if not more or not (searching or ended >= HISTORY_LEAST):
                     break
+                if page + 1 == HISTORY_PAGES:
+                    await self._give_back(claims)  # while it goes on, their leases would end
                 turn = await self._database.write(self._turn, self._clock.now())
             if len(self._not_in_history) > MOST_REMEMBERED:
                 self._not_in_history.clear()
@@ -279,6 +288,9 @@ class SourceLoop:
             log.error("poll.not_stored", source=self.name, detail=str(error))
         except Exception:  # noqa: BLE001 - as in `_one`
             log.exception("poll.broken", source=self.name)
+        finally:
+            self._paging = False
+            self._look.set()
 
     async def _wait_for(self, turn: float) -> bool:
         """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -25,6 +26,20 @@ NOTE_SECONDS = 30.0
 
 POLL_TIMEOUT = "POLL_TIMEOUT"
 JOB_UNKNOWN = "JOB_UNKNOWN"
+
+
+class Looked(NamedTuple):
+    """What one page of the history said.
+
+    Attributes:
+        left: the claims that it says nothing of; all of them if it cannot be read.
+        ended: how many jobs it ended.
+        more: whether there may be a further page.
+    """
+
+    left: list[JobClaim]
+    ended: int
+    more: bool
 
 
 class Polling:
@@ -57,11 +72,11 @@ class Polling:
             return
         await self._said(claim, status, response.body)
 
-    async def look_up(self, claims: Sequence[JobClaim], offset: int) -> tuple[list[JobClaim], bool]:
-        """Ask for one page of the history.
+    async def look_up(self, claims: Sequence[JobClaim], offset: int, lease_seconds: float) -> Looked:
+        """Ask for one page of the history: for what is claimed, and to end whatever else has ended by it.
 
-        Returns:
-            The claims that it says nothing of (all of them if it cannot be read), and whether a further page may.
+        Args:
+            lease_seconds: for what else has ended.
         """
         around = self._around
         provider, account = around.source.provider, around.source.account
@@ -74,10 +89,16 @@ class Polling:
             pause = pause_for(error, around.clock.now())
             await around.database.write(pause_source, around.source.name, pause, error.reason)
             around.paused()
-            return list(claims), False
-        said = [(claim, found[claim.job_id]) for claim in claims if claim.job_id in found]
+            return Looked(list(claims), 0, more=False)
+        ours = [claim for claim in claims if claim.job_id in found]
+        others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
+        others -= {claim.job_id or "" for claim in ours}
+        name, now = around.source.name, around.clock.now()
+        ours += await around.database.write(jobs.claim_named, name, sorted(others), now, now + lease_seconds)
+        said = [(claim, found[claim.job_id or ""]) for claim in ours]
         await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
-        return [claim for claim in claims if claim.job_id not in found], len(found) >= HISTORY_PAGE
+        left = [claim for claim in claims if claim.job_id not in found]
+        return Looked(left, sum(isinstance(status, Ended) for _, status in said), more=len(found) >= HISTORY_PAGE)
 
     async def _said(self, claim: JobClaim, status: Status, body: bytes) -> None:
         self._count("ended" if isinstance(status, Ended) else "running")

@@ -28,7 +28,7 @@ from receiver.providers.wire import (
     Unauthorized,
     refused_for_sure,
 )
-from receiver.store import inbox, jobs
+from receiver.store import inbox, jobs, pace
 from receiver.store.ends import state_of
 from receiver.store.inbox import Receipt
 from receiver.store.jobs import JobClaim
@@ -104,6 +104,7 @@ class Submitting:
             delivery = self._ending.delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
+            pace.heard(connection, claim.source, now)
             row = jobs.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None

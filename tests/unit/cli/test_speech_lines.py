@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 
 from receiver.cli.speech_desk import SpeechError
 from receiver.cli.speech_lines import (
-    MOST_LINE_BYTES,
-    MOST_LINES,
     BadLine,
-    Form,
     Line,
     Manner,
     digest_of,
     format_of,
     read_lines,
 )
+from receiver.cli.speech_rows import FIELDS, MOST_LINE_BYTES, MOST_LINES, Form
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account, Speech
 
@@ -69,6 +67,21 @@ def test_json_lines_say_what_the_options_do_not() -> None:
     assert (first.id, first.name) == ("7", "7")
     assert second.speech.voice == "alloy"
     assert second.speech.metadata == {"from": "options"}
+
+
+@pytest.mark.parametrize("form", [Form.JSONL, Form.CSV])
+def test_every_field_is_taken_by_its_name(form: Form) -> None:
+    row: dict[str, Any] = dict.fromkeys(FIELDS, "x") | {"format": "mp3", "sample_rate": 24000, "speed": 1.5, "id": "i"}
+    row |= {"bitrate": 64, "metadata": {"a": 1}, "output": "o.mp3", "model": "standard", "voice": "alloy"}
+    del row["bitrate_kbps"]
+    cells = (json.dumps(value) if isinstance(value, dict) else str(value) for value in row.values())
+    table = io.StringIO()
+    csv.writer(table).writerows([row, cells])
+    data = json.dumps(row) if form is Form.JSONL else table.getvalue()
+    [line] = good(data.encode(), form)
+    wanted = {"format": "mp3", "sample_rate": 24000, "bitrate_kbps": 64, "speed": 1.5, "model": "standard"}
+    assert line.speech == Speech(text="x", voice="alloy", metadata={"a": 1}, **wanted)
+    assert (line.id, line.name) == ("i", "o.mp3")
 
 
 def test_csv_rows_are_numbered_by_their_first_line_and_empty_cells_are_left_to_the_options() -> None:

@@ -84,6 +84,8 @@ def test_a_report_has_one_owner_at_a_time(tmp_path: Path) -> None:
         ('{"batch": "b", "version": 99, "source": "aitts"}\n', "not the report of a batch"),
         ('{"batch": "b", "version": 1, "source": "audixa"}\n', "for the source audixa"),
         ('{"batch": "b", "version": 1, "source": "aitts"}\n{"line": "x"}\n', "Line 2 of the report"),
+        ('{"batch": "b", "version": 1, "source": "aitts"}\n' + "x" * (2 << 20), "Line 2 of the report"),
+        ('{"batch": "../b", "version": 1, "source": "aitts"}\n', "not the report of a batch"),
     ],
 )
 def test_what_is_no_report_of_this_batch_is_left_as_it_is(tmp_path: Path, text: str, why: str) -> None:
