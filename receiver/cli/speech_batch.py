@@ -30,6 +30,7 @@ from receiver.store.schema import OPEN_JOBS, JobState
 NOTE_SECONDS = 60.0
 """How often the same trouble is told."""
 PAUSE_EVERY_SECONDS = 2.0
+_CHANGED = "it has changed since it was begun; put it back, or give it to another batch."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,9 @@ class _Course:
     async def _line(self, line: Line, known: Record | None) -> None:
         try:
             begun = await self._begun(line, known)
-            if begun is None:
+            if isinstance(begun, str):
                 self._tally.failed += 1
-                self._tally.unknown += known is not None and known.state == JobState.UNKNOWN
+                self._tally.unknown += begun == JobState.UNKNOWN
                 self._shown.line(
                     f"line {line.number}: failed before, and is not tried again",
                     failed=self._tally.failed,
@@ -156,8 +157,8 @@ class _Course:
             record = Record(line=line.number, speech=line.digest, state="failed", error=str(error))
         self._count(record)
 
-    async def _begun(self, line: Line, known: Record | None) -> tuple[Row, int] | None:
-        """The line's job and the number of its try; None if it ended badly and is left so."""
+    async def _begun(self, line: Line, known: Record | None) -> tuple[Row, int] | str:
+        """The line's job and the number of its try; only the job's state if it ended badly and is left so."""
         generation = 1
         if known is not None:
             generation = known.generation
@@ -169,9 +170,13 @@ class _Course:
                         "put the file back, or give the line to another batch"
                     )
                 if row is not None and row["state"] in (*OPEN_JOBS, JobState.COMPLETED):
+                    if known.speech != line.digest:
+                        raise _LineChanged(_CHANGED + f" Its job is {row['id']}.")
                     return row, generation
-                if not self._batch.again.wanted(known.state):
-                    return None
+                # By now a person may have said what became of a job that was unknown.
+                state = known.state if row is None else str(row["state"])
+                if not self._batch.again.wanted(state):
+                    return state
                 generation += 1
                 begun = Record(
                     line=line.number, id=line.id, speech=line.digest, state=BEGUN, generation=generation
@@ -181,9 +186,7 @@ class _Course:
         try:
             return await self._speaker.submit(line.speech, key), generation
         except ClientKeyReused as error:
-            raise _LineChanged(
-                f"it has changed since it was begun; put it back, or give it to another batch. {error}"
-            ) from None
+            raise _LineChanged(f"{_CHANGED} {error}") from None
 
     async def _ended(self, line: Line, row: Row, generation: int) -> Record:
         files: tuple[dict[str, Any], ...] = ()

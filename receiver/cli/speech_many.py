@@ -183,8 +183,8 @@ def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
         print("Lines that failed are tried again with --retry-failed.", file=sys.stderr)
     if tally.unknown:
         print(
-            "Of lines that are `unknown` nobody can say whether they were charged for; look at the provider before you "
-            "try them again with --retry-unknown.",
+            "Of lines that are `unknown` nobody can say whether they were charged for: look at the provider. What was "
+            "said of each stands in the report; --retry-unknown tries them again without asking.",
             file=sys.stderr,
         )
 

@@ -575,6 +575,27 @@ def test_after_a_sigkill_a_service_without_idempotency_keys_is_not_asked_twice(s
         assert "--retry-unknown" in again.stderr
 
 
+def test_a_line_that_is_unknown_waits_for_a_person_who_says_what_became_of_it(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+    (site.folder / "lines.txt").write_text("One.\nTwo.\nThree.\n")
+    batch = [*words("audixa"), "--file", "lines.txt", "--concurrency", "1"]
+    provider.sim.force("lost_answer", 2, at="audixa.submit")
+    first = site.command(*batch)
+    assert first.returncode == 1
+    assert "1 of 3 lines are saved in speech-lines, 2 failed" in first.stdout
+    assert "--retry-unknown" in first.stderr
+    one, two, _ = (row["id"] for row in jobs_of(site))
+    site.command("jobs", "watch", "--source", "audixa", "--for", one, the_job(provider, "One.").id)
+    site.command("jobs", "cancel", two)
+    again = site.command(*batch)
+    assert "2 of 3 lines are saved in speech-lines, 1 failed" in again.stdout
+    assert texts(provider) == {"One.": 1, "Two.": 1, "Three.": 1}
+    assert sha256_of(site.folder / "speech-lines" / "0001.wav") == sha256_at_the_origin(the_job(provider, "One."))
+    retried = site.command(*batch, "--retry-failed")
+    assert retried.returncode == 0, retried.stderr
+    assert texts(provider) == {"One.": 1, "Two.": 2, "Three.": 1}
+
+
 def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: Provider) -> None:
     configured(site, provider)
     provider.sim.settings = replace(provider.sim.settings, job_seconds=None)

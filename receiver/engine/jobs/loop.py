@@ -111,7 +111,7 @@ class SourceLoop:
         self._pause_seen_at = float("-inf")
         self._not_in_history: set[str] = set()
         self._paging = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
         self._submits: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -134,18 +134,25 @@ class SourceLoop:
         self._look.set()
 
     async def stop(self) -> None:
-        """End. Polls on their way are abandoned, their leases end by themselves; submits are waited for a little."""
+        """End. Polls on their way are given back; submits are waited for a little, then left to their leases."""
         self._stop.set()
         self._look.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)  # what it has claimed it must give back
-        for task in self._tasks - self._submits:
+        polls = {task: claims for task, claims in self._tasks.items() if task not in self._submits}
+        for task in polls:
             task.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+        try:
+            await self._give_back([claim for task, claims in polls.items() if task.cancelled() for claim in claims])
+        except StoreUnavailable as error:
+            log.error("poll.not_stored", source=self.name, detail=str(error))
         if self._submits:
             await asyncio.wait(self._submits, timeout=SUBMIT_GRACE_SECONDS)
-        for task in self._tasks:
+        left = list(self._tasks)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         await self._client.aclose()
 
     async def _run(self) -> None:
@@ -169,9 +176,9 @@ class SourceLoop:
         now = self._clock.now()
         taken = await self._database.write(self._take, room, now)
         for claim, turn in taken.alone:
-            self._begin(self._one(claim, turn), claim)
+            self._begin(self._one(claim, turn), [claim])
         if taken.together:
-            self._begin(self._many(taken.together, taken.turn), None)
+            self._begin(self._many(taken.together, taken.turn), taken.together)
         at = await self._database.read(self._next, now)
         return LOOK_SECONDS if at is None else min(LOOK_SECONDS, max(0.001, at - self._clock.now()))
 
@@ -224,16 +231,16 @@ class SourceLoop:
             return None
         return max(min(times), state.pause_until, state.next_request_at - AHEAD_SECONDS / 2)
 
-    def _begin(self, work: Coroutine[Any, Any, None], claim: JobClaim | None) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        if claim is not None and claim.state is JobState.SUBMITTING:
+        self._tasks[task] = claims
+        if claims[0].state is JobState.SUBMITTING:
             self._submits.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         full = len(self._tasks) >= AT_ONCE
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._submits.discard(task)
         if full or not self._tasks:  # in between, turns ahead are taken twice a second
             self._look.set()
