@@ -15,11 +15,11 @@ from receiver.cli import (
     signing,
     simulate,
     sources,
-    speech,
     store,
     voices,
     webhook,
 )
+from receiver.cli.speech import command
 
 app = typer.Typer(
     name="tts-receiver",
@@ -33,7 +33,7 @@ app.command("check")(setup.check)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
-app.command("speech")(speech.speech)
+app.command("speech")(command.speech)
 app.command("send")(signing.send)
 app.command("sign")(signing.sign)
 app.command("verify")(signing.verify)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, BinaryIO
 
-from receiver.cli.speech_desk import SpeechError
+from receiver.cli.speech.desk import SpeechError
 from receiver.errors import MalformedDelivery
 from receiver.providers.base import read_json_object
 from receiver.settings import nearest

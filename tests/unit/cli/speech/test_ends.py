@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.cli.speech_ends import how_to_go_on, trouble, why_not
+from receiver.cli.speech.ends import how_to_go_on, trouble, why_not
 from receiver.model.event import Event, build_event
 from receiver.store.pace import Pace
 

@@ -15,14 +15,14 @@ from typing import BinaryIO
 
 from receiver.assembly import job_sources, why_not_askable
 from receiver.cli.output import print_json
-from receiver.cli.speech_batch import Again, Batch, Tally, speak_batch
-from receiver.cli.speech_desk import Speaker, SpeechError, run
-from receiver.cli.speech_files import IfThere
-from receiver.cli.speech_lines import BadLine, Line, Manner, read_lines
-from receiver.cli.speech_report import Report
-from receiver.cli.speech_rows import FORMS, Form
-from receiver.cli.speech_shown import BatchShown, printable
-from receiver.cli.speech_survey import Survey, survey
+from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
+from receiver.cli.speech.desk import Speaker, SpeechError, run
+from receiver.cli.speech.files import IfThere
+from receiver.cli.speech.lines import BadLine, Line, Manner, read_lines
+from receiver.cli.speech.report import Report
+from receiver.cli.speech.rows import FORMS, Form
+from receiver.cli.speech.shown import BatchShown, printable
+from receiver.cli.speech.survey import Survey, survey
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import check_speech
 from receiver.providers.wire import Speech

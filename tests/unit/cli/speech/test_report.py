@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cli.speech_desk import SpeechError
-from receiver.cli.speech_files import IfThere
-from receiver.cli.speech_lines import BadLine, Line, digest_of
-from receiver.cli.speech_report import Record, Report
-from receiver.cli.speech_survey import survey
+from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.files import IfThere
+from receiver.cli.speech.lines import BadLine, Line, digest_of
+from receiver.cli.speech.report import Record, Report
+from receiver.cli.speech.survey import survey
 from receiver.providers.wire import Speech
 
 

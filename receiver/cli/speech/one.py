@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receiver.cli.speech_desk import LOOK_SECONDS, Speaker, SpeechError
-from receiver.cli.speech_ends import how_to_go_on, trouble, why_not
-from receiver.cli.speech_files import IfThere, numbered, pour, save
-from receiver.cli.speech_shown import OneShown
+from receiver.cli.speech.desk import LOOK_SECONDS, Speaker, SpeechError
+from receiver.cli.speech.ends import how_to_go_on, trouble, why_not
+from receiver.cli.speech.files import IfThere, numbered, pour, save
+from receiver.cli.speech.shown import OneShown
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.providers.wire import Speech

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from receiver.cli.speech_desk import SpeechError
-from receiver.cli.speech_files import clear, give_name, part_of, sync_folder
+from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.files import clear, give_name, part_of, sync_folder
 from receiver.errors import MalformedDelivery
 from receiver.providers.base import read_json_object
 

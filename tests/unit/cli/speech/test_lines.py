@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cli.speech_desk import SpeechError
-from receiver.cli.speech_lines import (
+from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.lines import (
     BadLine,
     Line,
     Manner,
@@ -21,7 +21,7 @@ from receiver.cli.speech_lines import (
     format_of,
     read_lines,
 )
-from receiver.cli.speech_rows import FIELDS, MOST_LINE_BYTES, MOST_LINES, Form
+from receiver.cli.speech.rows import FIELDS, MOST_LINE_BYTES, MOST_LINES, Form
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account, Speech
 

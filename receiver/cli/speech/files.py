@@ -14,7 +14,7 @@ import sys
 from enum import Enum
 from pathlib import Path
 
-from receiver.cli.speech_desk import SpeechError
+from receiver.cli.speech.desk import SpeechError
 from receiver.engine.context import Artifact
 
 MOST_NAME_BYTES = 200

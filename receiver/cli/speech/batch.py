@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from receiver.cli.speech_desk import Speaker, SpeechError
-from receiver.cli.speech_ends import CANNOT_PAY, trouble, why_not
-from receiver.cli.speech_files import IfThere, clear, is_copy, numbered, save
-from receiver.cli.speech_lines import BadLine, Line
-from receiver.cli.speech_report import BEGUN, Record, Report
-from receiver.cli.speech_shown import BatchShown
-from receiver.cli.speech_survey import is_done
+from receiver.cli.speech.desk import Speaker, SpeechError
+from receiver.cli.speech.ends import CANNOT_PAY, trouble, why_not
+from receiver.cli.speech.files import IfThere, clear, is_copy, numbered, save
+from receiver.cli.speech.lines import BadLine, Line
+from receiver.cli.speech.report import BEGUN, Record, Report
+from receiver.cli.speech.shown import BatchShown
+from receiver.cli.speech.survey import is_done
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed

@@ -15,12 +15,12 @@ from receiver.assembly import job_sources, open_database, why_not_askable
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json
-from receiver.cli.speech_desk import Speaker, SpeechError, run
-from receiver.cli.speech_files import IfThere, require_place
-from receiver.cli.speech_lines import Manner, format_of
-from receiver.cli.speech_one import STDOUT, Spoken, Wanted, speak
-from receiver.cli.speech_rows import MOST_LINE_BYTES, Form
-from receiver.cli.speech_shown import OneShown, printable
+from receiver.cli.speech.desk import Speaker, SpeechError, run
+from receiver.cli.speech.files import IfThere, require_place
+from receiver.cli.speech.lines import Manner, format_of
+from receiver.cli.speech.one import STDOUT, Spoken, Wanted, speak
+from receiver.cli.speech.rows import MOST_LINE_BYTES, Form
+from receiver.cli.speech.shown import OneShown, printable
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import check_speech, submit_job
 from receiver.engine.jobs.loop import AT_ONCE
@@ -100,8 +100,8 @@ def speech(
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
         one_of(input_format, _FORMS, "--input-format")
-        from receiver.cli.speech_batch import Again
-        from receiver.cli.speech_many import Many, speak_many
+        from receiver.cli.speech.batch import Again
+        from receiver.cli.speech.many import Many, speak_many
 
         many = Many(
             file=file,

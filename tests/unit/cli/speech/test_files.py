@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cli.speech_desk import SpeechError
-from receiver.cli.speech_files import IfThere, inside, is_copy, numbered, require_place, save, word_for
+from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.files import IfThere, inside, is_copy, numbered, require_place, save, word_for
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from receiver.cli.speech_files import IfThere
-from receiver.cli.speech_lines import BadLine, Line
-from receiver.cli.speech_report import BEGUN, Record
+from receiver.cli.speech.files import IfThere
+from receiver.cli.speech.lines import BadLine, Line
+from receiver.cli.speech.report import BEGUN, Record
 from receiver.store.schema import JobState
 
 MOST_NAMED = 100
