@@ -97,8 +97,11 @@ class Generic(ProviderDefaults):
         A status that means an end, beside another event word and without a job id, means none.
 
         Raises:
-            MalformedDelivery: not a JSON object, no usable word, or a terminal event without a usable job id.
+            MalformedDelivery: not a JSON object, no usable word, a terminal event without a usable job id, or a source
+                that has no webhooks.
         """
+        if self.scheme is None:
+            raise MalformedDelivery("This source names no scheme: it has no webhooks.", reason="no_event")
         document = read_json_object(body)
         shape = self.shape
         value = first(document, shape.event)

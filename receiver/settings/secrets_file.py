@@ -79,7 +79,7 @@ def read_secrets_file(path: Path) -> list[str]:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if content is None:
         raise ValueError(f"{path} is not a file")
-    if not content.strip():
+    if not content.decode("utf-8", "replace").split():
         raise Unwritten(f"{path} is empty; it has one secret a line, the newest first")
     if about.st_mode & 0o077:
         raise ValueError(

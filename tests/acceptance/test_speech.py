@@ -190,6 +190,8 @@ def test_the_bytes_go_to_standard_output_and_nothing_else_does(site: Site, provi
 
 def test_on_a_terminal_there_is_a_bar_and_standard_output_has_the_result_alone(site: Site, provider: Provider) -> None:
     configured(site, provider)
+    sim = provider.sim
+    soon = sim.settings
     (site.folder / "lines.txt").write_text("One.\nTwo [fail] two.\n")
     ours, theirs = os.openpty()
     seen: list[bytes] = []
@@ -201,31 +203,36 @@ def test_on_a_terminal_there_is_a_bar_and_standard_output_has_the_result_alone(s
 
     reading = threading.Thread(target=read)
     reading.start()
-    try:
-        one, many = (
-            subprocess.run(
-                [sys.executable, "-m", "receiver", *words("miragic", *command)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=theirs,
-                timeout=60,
-                cwd=site.folder,
-                env=clean_environment(TTS_RECEIVER_CONFIG=str(site.config), TERM="xterm"),
-                check=False,
-            )
-            for command in (["Hello.", "-o", "hello.mp3"], ["--file", "lines.txt"])
+
+    def begin(*command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "receiver", *words("miragic", *command)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            cwd=site.folder,
+            env=clean_environment(TTS_RECEIVER_CONFIG=str(site.config), TERM="xterm"),
         )
+
+    try:
+        sim.settings = replace(soon, job_seconds=None)
+        with begin("Hello.", "-o", "hello.mp3") as one:
+            until("the bar says what is waited for", lambda: b"watching" in b"".join(seen))
+            provider.finish(the_job(provider, "Hello."))
+            printed = one.communicate(timeout=60)[0]
+        sim.settings = soon
+        with begin("--file", "lines.txt") as many:
+            summary = many.communicate(timeout=60)[0]
     finally:
         os.close(theirs)
         reading.join(10)
         os.close(ours)
-    assert (one.returncode, one.stdout) == (0, b"hello.mp3\n")
-    assert (many.returncode, many.stdout.splitlines()) == (
+    assert (one.returncode, printed) == (0, b"hello.mp3\n")
+    assert (many.returncode, summary.splitlines()) == (
         1,
         [b"1 of 2 lines are saved in speech-lines, 1 failed. Report: speech-lines/report.jsonl"],
     )
     shown = b"".join(seen).decode()
-    assert "watching" in shown
     assert "1 failed" in shown
     assert "2/2" in shown
     assert "line 2: miragic could not make the audio" in shown
