@@ -22,16 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from receiver.assembly import (
-    audio_sources,
-    job_sources,
-    new_loop,
-    open_audio,
-    open_database,
-    source_loop,
-    spool_folder,
-    why_not_askable,
-)
+from receiver.assembly import audio_sources, job_sources, new_loop, source_loop, why_not_askable
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Context
@@ -48,6 +39,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.event import Event
 from receiver.model.redact import Redactor
 from receiver.outbound.audio import AudioFetcher
+from receiver.places import open_audio, open_database, spool_folder
 from receiver.settings import Settings
 from receiver.store import inbox, jobs, outstanding, runs, views
 from receiver.store.inbox import Receipt

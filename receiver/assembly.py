@@ -1,4 +1,4 @@
-"""Settings become parts: the store, the audio storage, the sources that can be asked, the loops that ask them.
+"""Settings become parts: the sources that can be asked, the loops that ask them, what a fetch of audio needs.
 
 Apart from `app`, which puts them together to a receiver, because the command line works with some of them alone.
 """
@@ -7,58 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from receiver.engine.audio_source import AudioSource
 from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
 from receiver.engine.jobs.source import JobSource
-from receiver.errors import ConfigError, Problem
 from receiver.metrics import Metrics
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.storage import Storage, open_storage
 from receiver.settings import Settings, Source, nearest
-from receiver.store.database import Database, sqlite_path
-
-
-def open_database(settings: Settings) -> Database:
-    """The store that the settings name; its folder is made.
-
-    Raises:
-        ConfigError: the address cannot be used, or the folder cannot be made.
-    """
-    try:
-        path = sqlite_path(settings.store.url, settings.base)
-    except ValueError as error:
-        raise ConfigError([Problem("store.url", str(error))]) from None
-    if path is None:
-        raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
-    try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
-    return Database(path)
-
-
-def open_audio(settings: Settings) -> Storage:
-    """The storage that the settings name.
-
-    Raises:
-        ConfigError: the address cannot be used.
-    """
-    try:
-        return open_storage(settings.audio.url, settings.base)
-    except ValueError as error:
-        raise ConfigError([Problem("audio.url", str(error))]) from None
-
-
-def spool_folder(settings: Settings, storage: Storage) -> Path:
-    """Where unfinished files lie: in a local audio folder, so that a rename publishes them; else beside the store."""
-    folder = storage.folder
-    if folder is None:
-        path = sqlite_path(settings.store.url, settings.base)
-        folder = path.parent if path is not None else settings.base
-    return folder / ".spool"
+from receiver.store.database import Database
 
 
 def job_sources(settings: Settings) -> dict[str, JobSource]:

@@ -18,11 +18,11 @@ def main() -> None:
 
 def _run() -> None:
     # Imported here, so that Ctrl-C while everything is being loaded ends as quietly as later.
-    from receiver.cli.commands import app
+    from receiver.cli.commands import build
     from receiver.errors import ConfigError, ReceiverError
 
     try:
-        app()
+        build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except ConfigError as error:
         print("tts-receiver: the configuration cannot be used:", file=sys.stderr)
         for problem in error.problems:

@@ -10,13 +10,13 @@ import asyncio
 import ssl
 from typing import NamedTuple
 
-from receiver.errors import NotFound, ReceiverError
+from receiver.errors import ReceiverError
 from receiver.model.redact import Redactor
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.wire import Request, Response
-from receiver.settings import Settings, Source, nearest
+from receiver.settings import Source
 
 _ADVICE = {
     "dns_failed": "Check base_url, and the name look-up of this machine.",
@@ -56,17 +56,6 @@ class Trouble(NamedTuple):
 
     def __str__(self) -> str:
         return f"Source {self.source}: {self.what} {self.advice}".strip()
-
-
-def one_source(settings: Settings, name: str) -> Source:
-    """The configured source of this name.
-
-    Raises:
-        NotFound: there is none; the message names the nearest.
-    """
-    if name not in settings.sources:
-        raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
-    return settings.sources[name]
 
 
 async def ask_once(source: Source, request: Request, ssl_context: ssl.SSLContext | None = None) -> Response:

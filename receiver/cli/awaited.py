@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from receiver.cli.asking import one_source
 from receiver.errors import ConfigError, ReceiverError
 from receiver.settings import Settings, Source
 from receiver.settings.loading import config_file, load_awaiting_secrets
@@ -44,7 +43,7 @@ def load_awaiting(config: Path | None, name: str) -> Awaiting:
         if f"sources.{name}.signing_secrets" in {problem.where for problem in error.problems}:
             raise no_place(config, name) from None
         raise
-    source = one_source(settings, name)
+    source = settings.source(name)
     if name in unwritten:
         return Awaiting(settings, source, unwritten[name], known=len(source.signing_secrets) > 1)
     path = settings.base / source.signing_secrets_file if source.signing_secrets_file is not None else None

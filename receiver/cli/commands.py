@@ -1,48 +1,58 @@
-"""Every command, from one file for each group."""
+"""Every command, from one file for each group; only the one that is asked for is loaded."""
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import typer
 
-from receiver.cli import (
-    demo,
-    events,
-    inspect,
-    jobs,
-    runs,
-    serve,
-    setup,
-    signing,
-    simulate,
-    sources,
-    store,
-    voices,
-    webhook,
-)
-from receiver.cli.speech import command
+HOMES = {
+    "init": "setup:init",
+    "check": "setup:check",
+    "serve": "serve:serve",
+    "demo": "demo:demo",
+    "simulate": "simulate:simulate",
+    "speech": "speech.command:speech",
+    "send": "signing:send",
+    "sign": "signing:sign",
+    "verify": "signing:verify",
+    "voices": "voices:voices",
+    "prune": "store:prune",
+    "events": "events:app",
+    "runs": "runs:app",
+    "jobs": "jobs:app",
+    "handlers": "inspect:handlers",
+    "sources": "sources:app",
+    "webhook": "webhook:app",
+    "db": "store:db",
+}
+"""Where each command, or group of commands, is: a module below this package, and its name there."""
 
-app = typer.Typer(
-    name="tts-receiver",
-    help="Receive, verify, store and handle the webhooks of text-to-speech services.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command("init")(setup.init)
-app.command("check")(setup.check)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("simulate")(simulate.simulate)
-app.command("speech")(command.speech)
-app.command("send")(signing.send)
-app.command("sign")(signing.sign)
-app.command("verify")(signing.verify)
-app.command("voices")(voices.voices)
-app.command("prune")(store.prune)
-app.add_typer(events.app, name="events")
-app.add_typer(runs.app, name="runs")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(inspect.handlers, name="handlers")
-app.add_typer(sources.app, name="sources")
-app.add_typer(webhook.app, name="webhook")
-app.add_typer(store.db, name="db")
+
+def build(word: str | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+        word: the command that is asked for; all of them are loaded if it is none of ours: for the help, and for what to
+            say of a wrong one.
+    """
+    app = typer.Typer(
+        name="tts-receiver",
+        help="Receive, verify, store and handle the webhooks of text-to-speech services.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_commands)  # one command alone would not be a group
+    for name in [word] if word in HOMES else HOMES:
+        module, _, attribute = HOMES[name].partition(":")
+        found = getattr(import_module(f"receiver.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _commands() -> None:
+    """Receive, verify, store and handle the webhooks of text-to-speech services."""

@@ -8,12 +8,9 @@ from typing import Annotated
 
 import typer
 
-from receiver.assembly import job_sources, why_not_askable
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
-from receiver.engine.jobs.desk import NotAskable
-from receiver.engine.jobs.intents import adopt_job, poll_now, watch_job
 from receiver.errors import NotFound
 from receiver.store import jobs
 from receiver.store.database import Database
@@ -40,6 +37,11 @@ def watch(
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
+    # Not at the top: the other commands only look into the store.
+    from receiver.assembly import job_sources, why_not_askable
+    from receiver.engine.jobs.desk import NotAskable
+    from receiver.engine.jobs.intents import adopt_job, watch_job
+
     with opened(config) as (settings, database):
         about = job_sources(settings).get(source)
         if about is None:
@@ -125,6 +127,8 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Have an open job asked about now, by a running receiver, and end its source's pause."""
+    from receiver.engine.jobs.intents import poll_now
+
     with opened(config) as (_, database):
         found = _one(database, job, source)
         if not database.transact(poll_now, found, time.time()):

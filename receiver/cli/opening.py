@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from receiver.assembly import open_database
 from receiver.errors import NotFound
+from receiver.places import open_database
 from receiver.settings import Settings, load
 from receiver.store import views
 from receiver.store.database import Database

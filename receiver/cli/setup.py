@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from receiver.assembly import open_audio, open_database
 from receiver.cli.inspect import key_notes
 from receiver.cli.options import Config
 from receiver.cli.serve import require_private
 from receiver.engine.plugins import Registry, load_registry
 from receiver.errors import ConfigError, Problem, ReceiverError
+from receiver.places import open_audio, open_database
 from receiver.settings import Settings, salvage
 from receiver.store import views
 from receiver.store.database import Database

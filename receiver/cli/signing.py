@@ -17,7 +17,7 @@ from receiver.cli.options import Config
 from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.diagnose import explain
 from receiver.model.signature import Scheme
-from receiver.settings import Settings, Source, load, nearest
+from receiver.settings import Settings, Source, load
 
 SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
 
@@ -29,9 +29,7 @@ class SendError(ReceiverError):
 
 
 def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
-    if name not in settings.sources:
-        raise NotFound(f"There is no source {name!r}{nearest(name, settings.sources)}")
-    source = settings.sources[name]
+    source = settings.source(name)
     if source.scheme is None:
         raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
     return source, source.scheme

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.assembly import open_database
-from receiver.cli.asking import one_source
 from receiver.cli.inspect import Uses, key_notes
 from receiver.cli.options import Config, Json
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
-from receiver.cli.trying import Tried, try_source
-from receiver.outbound.client import trusted_certificates
+from receiver.places import open_database
 from receiver.providers.wire import Capabilities
 from receiver.settings import Settings, Source, load
 from receiver.store import pace, views
 from receiver.store.migrate import revision
 from receiver.store.schema import HEAD
+
+if TYPE_CHECKING:
+    from receiver.cli.trying import Tried
 
 app = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
@@ -83,7 +83,7 @@ def try_sources(
     Costs nothing: it asks for voices, or for a job that cannot be. Exit 1 if any fails.
     """
     settings = load(config)
-    chosen = {name: one_source(settings, name) for name in names or settings.sources}
+    chosen = {name: settings.source(name) for name in names or settings.sources}
     tried = asyncio.run(_try_all(chosen))
     if json:
         print_json([_plain(one) for one in tried])
@@ -95,6 +95,10 @@ def try_sources(
 
 
 async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
+    # Not at the top: what is only listed needs no network.
+    from receiver.cli.trying import try_source
+    from receiver.outbound.client import trusted_certificates
+
     trusted = trusted_certificates()
     return await asyncio.gather(*(try_source(name, source, trusted) for name, source in chosen.items()))
 

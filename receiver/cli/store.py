@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from receiver.assembly import open_database
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm
 from receiver.engine.maintenance import DAY_SECONDS
+from receiver.places import open_database
 from receiver.settings import load
 from receiver.store.migrate import migrate
 from receiver.store.prune import count_prunable, prune_jobs

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.cli.asking import AskError, answer_to, one_source, trouble_with
+from receiver.cli.asking import AskError, answer_to, trouble_with
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_json, print_table
 from receiver.errors import NotFound, ReceiverError
@@ -25,7 +25,7 @@ def voices(
     json: Json = False,
 ) -> None:
     """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
-    about = one_source(load(config), source)
+    about = load(config).source(source)
     able = about.spoken.capabilities.of(about.account)
     query = VoiceQuery(language=language, gender=gender, model=model)
     note = None

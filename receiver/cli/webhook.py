@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from receiver.cli.asking import AskError, answer_to, ask_once, one_source, trouble_with
+from receiver.cli.asking import AskError, answer_to, ask_once, trouble_with
 from receiver.cli.awaited import load_awaiting, no_place
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
@@ -58,7 +58,7 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 @app.command("test")
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
-    about = one_source(load(config), source)
+    about = load(config).source(source)
     token = read_id_token(id_token)
     request = about.spoken.test_request(about.account, token)
     try:

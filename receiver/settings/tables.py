@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from receiver.errors import NotFound
 from receiver.settings.api import Api
 from receiver.settings.source import Source
-from receiver.settings.table import Name, Port, Table
+from receiver.settings.table import Name, Port, Table, nearest
 
 ENV_PREFIX = "TTS_RECEIVER_"
 
@@ -135,6 +136,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"sources.{name}.path: {path} is also the path of source {taken[path]}")
             taken[path] = name
         return self
+
+    def source(self, name: str) -> Source:
+        """The source of this name.
+
+        Raises:
+            NotFound: there is none; the message names the nearest.
+        """
+        if name not in self.sources:
+            raise NotFound(f"There is no source {name!r}{nearest(name, self.sources)}")
+        return self.sources[name]
 
     def webhook_path(self, source: str) -> str:
         """Where the source's deliveries come in."""

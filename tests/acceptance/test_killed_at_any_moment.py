@@ -33,7 +33,7 @@ from tests.acceptance.support import (
     until,
 )
 
-KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "13"))
+KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "8"))
 SEED = int(os.environ.get("TTS_ACCEPTANCE_SEED", "20261121"))
 CONNECTIONS = 6
 PER_SECOND = 150

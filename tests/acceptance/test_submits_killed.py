@@ -36,6 +36,7 @@ ANSWER_SECONDS = 0.4
 """How long the provider takes to answer a submit; the job is made before."""
 VOICES = {"aitts": "alloy", "miragic": "alloy"}
 PACE = "requests_per_second = 50\nmin_seconds = 0.2\nmax_seconds = 0.5"
+HANDLERS = "[handlers.log]\nattempts = 100"
 LOST = "submit_lost"
 
 
@@ -99,7 +100,9 @@ def configured(site: Site, provider: Provider) -> Site:
         f'allow_private_addresses = true\napi_key = "{API_KEY}"\n[sources.miragic.poll]\n{PACE}'
     )
     source = f"[sources.aitts.poll]\nfirst_seconds = 0.2\n{PACE}"
-    return site.configure(miragic, base_url=sim.base_urls["aitts"], source=source, dispatch="lease_seconds = 0.5")
+    return site.configure(
+        miragic, base_url=sim.base_urls["aitts"], source=source, handlers=HANDLERS, dispatch="lease_seconds = 0.5"
+    )
 
 
 def intents(site: Site) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from receiver import settings
-from receiver.cli.commands import app
+from receiver.cli.commands import build
 from receiver.metrics import Metrics
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Capabilities, ProviderError
@@ -184,7 +184,7 @@ def test_every_command_is_documented_and_no_other() -> None:
     page = (REFERENCE / "cli.md").read_text()
     shown = re.findall(r"^\| `tts-receiver ([^`]+)` \|", page, re.MULTILINE)
     named = {" ".join(word for word in text.partition(" -")[0].split() if word.islower()) for text in shown}
-    assert named == set(commands(typer.main.get_command(app)))
+    assert named == set(commands(typer.main.get_command(build())))
 
 
 def test_every_option_that_a_page_shows_is_one_of_its_command() -> None:
@@ -192,7 +192,7 @@ def test_every_option_that_a_page_shows_is_one_of_its_command() -> None:
         own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         return own.union({"--help"}, *(options(item) for item in getattr(command, "commands", {}).values()))
 
-    known = options(typer.main.get_command(app))
+    known = options(typer.main.get_command(build()))
     for page in PAGES:
         for line in re.findall(r"tts-receiver [^`\n#|>]*", page.read_text()):
             used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line.partition(" < ")[0]))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.assembly import job_sources, open_database, why_not_askable
+from receiver.assembly import job_sources, why_not_askable
 from receiver.cli.opening import opened
 from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json
@@ -26,6 +26,7 @@ from receiver.engine.jobs.intents import check_speech, submit_job
 from receiver.engine.jobs.loop import AT_ONCE
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound
+from receiver.places import open_database
 from receiver.providers.wire import Speech
 from receiver.settings import Settings, load
 from receiver.store import jobs

@@ -17,16 +17,7 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import (
-    audio_sources,
-    job_sources,
-    new_loop,
-    open_audio,
-    open_database,
-    source_loop,
-    spool_folder,
-    why_not_askable,
-)
+from receiver.assembly import audio_sources, job_sources, new_loop, source_loop, why_not_askable
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact
@@ -39,6 +30,7 @@ from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.names import part_name
+from receiver.places import open_audio, open_database, spool_folder
 from receiver.providers.wire import Speech
 from receiver.settings import Settings
 from receiver.store import jobs, pace, views

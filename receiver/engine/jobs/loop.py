@@ -286,7 +286,7 @@ class SourceLoop:
                     break
                 if page + 1 == HISTORY_PAGES:
                     await self._give_back(claims)  # while it goes on, their leases would end
-                turn = await self._database.write(self._turn, self._clock.now())
+                turn = await self._next_page()
             if len(self._not_in_history) > MOST_REMEMBERED:
                 self._not_in_history.clear()
             self._not_in_history.update(claim.id for claim in claims)  # they only get older
@@ -298,6 +298,18 @@ class SourceLoop:
         finally:
             self._paging = False
             self._look.set()
+
+    async def _next_page(self) -> float:
+        """The turn of the next page, unix seconds. A submit goes first: there may be many pages."""
+        room = min(1, AT_ONCE - len(self._tasks))
+        taken = await self._database.write(self._take_page, room, self._clock.now())
+        for claim, turn in taken.alone:
+            self._begin(self._one(claim, turn), [claim])
+        return taken.turn
+
+    def _take_page(self, connection: Connection, room: int, now: float) -> Taken:
+        claims = jobs.claim(connection, self.name, room, now, now + LEASE_SECONDS, [JobState.SUBMITTING])
+        return Taken(self._with_turns(connection, claims, now), [], self._turn(connection, now))
 
     async def _wait_for(self, turn: float) -> bool:
         """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""

@@ -16,7 +16,7 @@ SPAN = 1.005
 wait here."""
 MOST = 1000
 """Requests in one window, at the most."""
-LATE_SHARE = 0.25
+LATE_SHARE = 0.5
 """How late a request may be thought to have arrived, at the most, as a part of the window: a slow answer need not be a
 late request."""
 REMEMBERED = 20

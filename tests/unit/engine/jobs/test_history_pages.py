@@ -81,7 +81,7 @@ async def test_while_pages_are_looked_at_nothing_is_asked_about_alone_and_submit
     await audixa(up, rate=0.5)
     await up.settle()
     up.submit(source="audixa")
-    await up.pass_time(6)
+    await up.pass_time(7)
     assert up.job("own", "audixa")["state"] == "watching"
     assert states(up, ids) == {"completed"}
     assert len(service.pages) == 3

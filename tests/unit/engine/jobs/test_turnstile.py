@@ -77,7 +77,7 @@ def test_a_provider_that_has_become_slow_is_not_taken_for_late_requests_for_ever
         before = now
         now, passage = through(turnstile, now + 1.02)
         waits.append(now - before)
-        turnstile.answered(passage, now + 0.5)
+        turnstile.answered(passage, now + 0.9)
     assert waits[2] == pytest.approx(SPAN + LATE_SHARE)
     assert waits[-1] == pytest.approx(1.02)
 

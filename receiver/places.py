@@ -1,0 +1,56 @@
+"""Where the settings say that things are: the store, the audio, unfinished files; many commands need no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receiver.errors import ConfigError, Problem
+from receiver.settings import Settings
+from receiver.store.database import Database, sqlite_path
+
+if TYPE_CHECKING:
+    from receiver.outbound.stored import Storage
+
+
+def open_database(settings: Settings) -> Database:
+    """The store that the settings name; its folder is made.
+
+    Raises:
+        ConfigError: the address cannot be used, or the folder cannot be made.
+    """
+    try:
+        path = sqlite_path(settings.store.url, settings.base)
+    except ValueError as error:
+        raise ConfigError([Problem("store.url", str(error))]) from None
+    if path is None:
+        raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
+    return Database(path)
+
+
+def open_audio(settings: Settings) -> Storage:
+    """The storage that the settings name.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    # Not at the top: what goes over a network is not needed to look into the store.
+    from receiver.outbound.storage import open_storage
+
+    try:
+        return open_storage(settings.audio.url, settings.base)
+    except ValueError as error:
+        raise ConfigError([Problem("audio.url", str(error))]) from None
+
+
+def spool_folder(settings: Settings, storage: Storage) -> Path:
+    """Where unfinished files lie: in a local audio folder, so that a rename publishes them; else beside the store."""
+    folder = storage.folder
+    if folder is None:
+        path = sqlite_path(settings.store.url, settings.base)
+        folder = path.parent if path is not None else settings.base
+    return folder / ".spool"

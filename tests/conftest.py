@@ -1,0 +1,11 @@
+"""How many examples hypothesis tries: few in every run, many with `HYPOTHESIS_PROFILE=thorough`."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=40)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -1,0 +1,60 @@
+"""What is asked again and again about open jobs goes through the index of open jobs, however many have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, event
+
+from receiver.store import jobs, outstanding
+from receiver.store.database import Database
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+def plans(database: Database) -> Iterator[Callable[..., list[str]]]:
+    """How SQLite carries out the reading statements of a function of a connection."""
+    engine = create_engine(f"sqlite:///{database.path}")
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, values: Any, *more: Any) -> None:
+        asked.append((statement, values))
+
+    def plans_of(function: Callable[..., Any], *arguments: Any) -> list[str]:
+        with engine.connect() as connection:
+            event.listen(engine, "before_cursor_execute", note)
+            function(connection, *arguments)
+            event.remove(engine, "before_cursor_execute", note)
+            return [_plan(connection, *one) for one in asked if one[0].startswith("SELECT")]
+
+    yield plans_of
+    engine.dispose()
+
+
+def _plan(connection: Connection, statement: str, values: Any) -> str:
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+    return " / ".join(row[3] for row in rows)
+
+
+def test_claiming_what_is_due_is_one_look_into_the_index(plans: Callable[..., list[str]]) -> None:
+    found = plans(jobs.claim, "aitts", 10, NOW, NOW + 60)
+    assert len(found) == 2
+    assert all("USING INDEX ix_jobs_due (source=? AND state=? AND due_at<?)" in plan for plan in found)
+    assert not any("TEMP B-TREE" in plan for plan in found)
+
+
+def test_when_the_next_is_due_is_one_look_into_the_index(plans: Callable[..., list[str]]) -> None:
+    *due, held = plans(jobs.next_due, "aitts")
+    assert len(due) == 2
+    assert all("ix_jobs_due (source=? AND state=?)" in plan for plan in due)
+    assert "ix_jobs_lease" in held
+
+
+def test_how_many_are_open_and_since_when_does_not_look_at_those_that_have_ended(
+    plans: Callable[..., list[str]],
+) -> None:
+    assert "ix_jobs_due" in plans(outstanding.counts)[0]
+    assert "ix_jobs_due" in plans(outstanding.silent_seconds, ["aitts"], NOW)[0]
