@@ -58,6 +58,7 @@ def trusted_certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+@cache
 def user_agent() -> str:
     """What we call ourselves."""
     try:

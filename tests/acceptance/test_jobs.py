@@ -117,7 +117,8 @@ def test_after_a_sigkill_during_polls_every_job_is_settled_with_one_event(
         provider.finish(job)
     server = configured(site, provider).start()
     if where == "between the ends":
-        provider.sim.force("slow_status", 1000, value=0.05)
+        provider.sim.force("slow_status", 6, value=0.05)
+        provider.sim.force("slow_status", 1000, value=600)  # the others hang until the kill
     else:
         provider.sim.force("slow_status", 8, value=600)
     site.command("jobs", "watch", "--source", SOURCE, *(job.id for job in jobs))
