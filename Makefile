@@ -8,11 +8,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo serve test check format bench clean
+.PHONY: help demo serve test coverage check format bench clean
 
 help:
 	@echo "make demo    run the main job end to end on loopback and print what happened"
 	@echo "make test    run every test"
+	@echo "make coverage  run every test and measure what they run; half as long again"
 	@echo "make check   lint, types, architecture"
 	@echo "make bench   measure, side by side with a bare endpoint"
 	@echo "make serve   run the receiver with ./receiver.toml"
@@ -42,8 +43,11 @@ serve: $(VENV)/.runtime
 	@$(BIN)/tts-receiver serve
 
 test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
+
+coverage: $(VENV)/.dev
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
