@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:
 	@echo "make demo    run the main job end to end on loopback and print what happened"
 	@echo "make test    run every test"
-	@echo "make coverage  run every test and measure what they run; half as long again"
+	@echo "make coverage  run every test, and measure what they run"
 	@echo "make check   lint, types, architecture"
 	@echo "make bench   measure, side by side with a bare endpoint"
 	@echo "make serve   run the receiver with ./receiver.toml"
