@@ -92,7 +92,7 @@ class RegistersWithTheApiKey(Aitts):
         (TakesAnything(), "an_option_that_the_service_does_not_take_is_refused_and_what_it_takes_is_sent"),
         (EndsOnAnyWord(), "an_unknown_status_word_is_still_running"),
         (FallsOver(), "no_one_field_of_an_answer_can_break_the_reading"),
-        (SaysNoToEverything(), "any_answer_to_a_submit_is_a_job_or_an_error"),
+        (SaysNoToEverything(), "a_service_that_breaks_may_have_taken_the_job_on"),
         (OneOfSeveral(), "a_completed_job_says_where_its_audio_is"),
         (DropsTheFilter(), "a_filter_is_sent_or_refused"),
         (RegistersWithTheApiKey(), "a_person_asks_with_the_id_token_and_the_api_key_is_not_sent"),
