@@ -195,12 +195,17 @@ class SourceLoop:
             history = self._source.able.history
             most = HISTORY_PAGE if history else turns - len(claims)
             watched = jobs.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
-            listed = [claim for claim in watched if claim.id not in self._not_in_history]
-            if history and len(listed) >= HISTORY_LEAST:
-                left = {claim.id for claim in listed}
-                claims += [claim for claim in watched if claim.id not in left]
+            listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
+            if len(listed) < HISTORY_LEAST:
+                listed = []
+            together = {claim.id for claim in listed}
+            alone = [claim for claim in watched if claim.id not in together]
+            room = max(0, turns - len(claims) - bool(listed))
+            claims += alone[:room]
+            for claim in alone[room:]:  # their leases would end before their turns
+                jobs.give_back(connection, claim, now)
+            if listed:
                 return Taken(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
-            claims += watched
         return Taken(self._with_turns(connection, claims, now), [], now)
 
     def _with_turns(

@@ -141,6 +141,17 @@ async def test_jobs_that_are_not_in_the_history_are_asked_about_one_by_one(up: P
     assert sorted(service.asked) == ids
 
 
+async def test_of_many_that_are_not_in_the_history_no_more_are_held_than_can_be_asked_about(up: Polling) -> None:
+    ids = names(80)
+    up.watch(*ids, source="audixa")
+    Audixa(up).words = {}  # nothing is in the history, and each job by itself is unknown
+    await audixa(up, rate=1.0)
+    await up.pass_time(20)
+    held = [up.job(job, "audixa")["lease_until"] for job in ids]
+    assert sum(lease is not None for lease in held) <= 3
+    assert max(up.times) >= 18
+
+
 @pytest.mark.parametrize("say", [Say(404), Say(500), Say(200, {}, b"<html>")], ids=lambda say: str(say.status))
 async def test_a_history_that_does_not_answer_keeps_no_job_from_being_polled(
     up: Polling, lines: Lines, say: Say
