@@ -1,8 +1,4 @@
-"""Jobs in SQL: written down before they are submitted, claimed like runs, ended once.
-
-A claim raises the row's `claim`, which is the fencing token: every later write names it, and touches nothing if
-somebody else has claimed the job since. A row with a lease is in somebody's hands: being submitted, or being polled.
-"""
+"""Jobs in SQL: written down before they are submitted, watched, found, cancelled. What is done with them: `holding`."""
 
 from __future__ import annotations
 
@@ -10,46 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
-from receiver.store.ends import End, ended, known_end
+from receiver.store.ends import ended, known_end
 from receiver.store.schema import OPEN_JOBS, JobState, jobs
 
 Row = dict[str, Any]
-
-IS_OPEN = jobs.c.state.in_(bindparam("open", [str(state) for state in OPEN_JOBS], expanding=True, literal_execute=True))
-"""Written out in the statement: SQLite uses the index of open jobs only where its condition stands word for word."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobClaim:
-    """A job that nobody else submits or polls until its lease ends.
-
-    Attributes:
-        id: ours.
-        job_id: the provider's; None while it is being submitted.
-        claim: the fencing token.
-        submits: requests begun before this one to submit it that were not refused for sure.
-        polls: polls before this one.
-        misses: polls in a row, before this one, to which the provider said it does not know the job.
-        created_at: unix seconds; so is `deadline_at`.
-        request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
-        submit_key: the idempotency key to submit it with.
-    """
-
-    id: str
-    source: str
-    job_id: str | None
-    state: JobState
-    claim: int
-    submits: int
-    polls: int
-    misses: int
-    created_at: float
-    deadline_at: float
-    request: Mapping[str, Any] | None = None
-    submit_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +63,7 @@ def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
         ClientKeyReused: the client key came with another request before.
     """
     if new.client_key is not None:
-        known = _one(connection, jobs.c.client_key == new.client_key)
+        known = one(connection, jobs.c.client_key == new.client_key)
         if known is not None:
             if known["source"] != new.source or known["request"] != dict(new.request):
                 raise ClientKeyReused(
@@ -120,7 +83,7 @@ def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
             client_key=new.client_key,
         )
     )
-    return _the(connection, new.id), True
+    return the(connection, new.id), True
 
 
 def watch(
@@ -135,7 +98,7 @@ def watch(
     Returns:
         Its row, and whether it is watched from now on, and was not before. It may have ended: its event may be here.
     """
-    known = _one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
+    known = one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, "due_at": first_at, "deadline_at": deadline_at}
     if known is None:
@@ -147,8 +110,8 @@ def watch(
         id = known["id"]
     else:
         return known, False
-    _end_if_told(connection, id, source, job_id)
-    return _the(connection, id), True
+    end_if_told(connection, id, source, job_id)
+    return the(connection, id), True
 
 
 def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at: float) -> Row | None:
@@ -156,10 +119,10 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
 
     A job that is watched under this id already becomes part of this one.
     """
-    row = _one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
+    row = one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
     if row is None:
         return None
-    other = _one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
+    other = one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         return None
     if other is not None:
@@ -167,189 +130,12 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
     fresh = {"state": JobState.WATCHING, "job_id": job_id, "due_at": now, "deadline_at": deadline_at}
     cleared = {"ended_at": None, "error": None, "error_code": None}
     connection.execute(update(jobs).where(jobs.c.id == id).values(**fresh, **cleared))
-    _end_if_told(connection, id, row["source"], job_id)
-    return _the(connection, id)
+    end_if_told(connection, id, row["source"], job_id)
+    return the(connection, id)
 
 
-# claiming
-
-
-def claim(
-    connection: Connection,
-    source: str,
-    most: int,
-    now: float,
-    lease_until: float,
-    states: Sequence[JobState] = OPEN_JOBS,
-) -> list[JobClaim]:
-    """Claim a source's due jobs: those to be submitted first, then those to be polled, the longest due first."""
-    found: list[Any] = []
-    for state in states:
-        if len(found) < most:
-            free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
-            due = select(jobs).where(
-                jobs.c.source == source, IS_OPEN, jobs.c.state == str(state), jobs.c.due_at <= now, free
-            )  # fmt: skip
-            due = due.order_by(jobs.c.due_at).limit(most - len(found)).with_for_update(skip_locked=True)
-            found += connection.execute(due).all()
-    return _claimed(connection, found, lease_until)
-
-
-def claim_named(
-    connection: Connection, source: str, job_ids: Sequence[str], now: float, lease_until: float
-) -> list[JobClaim]:
-    """Claim those of a source's watched jobs that have these ids of the provider's, due or not."""
-    if not job_ids:
-        return []
-    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
-    named = select(jobs).where(jobs.c.source == source, jobs.c.job_id.in_(job_ids), jobs.c.state == "watching", free)
-    return _claimed(connection, connection.execute(named.with_for_update(skip_locked=True)).all(), lease_until)
-
-
-def _claimed(connection: Connection, found: Sequence[Any], lease_until: float) -> list[JobClaim]:
-    if found:
-        taken = update(jobs).where(jobs.c.id.in_([row.id for row in found]))
-        connection.execute(taken.values(claim=jobs.c.claim + 1, lease_until=lease_until))
-    return [
-        JobClaim(
-            id=row.id,
-            source=row.source,
-            job_id=row.job_id,
-            state=JobState(row.state),
-            claim=row.claim + 1,
-            submits=row.submits,
-            polls=row.polls,
-            misses=row.misses,
-            created_at=row.created_at,
-            deadline_at=row.deadline_at,
-            request=row.request,
-            submit_key=row.submit_key,
-        )
-        for row in found
-    ]
-
-
-def next_due(connection: Connection, source: str, states: Sequence[JobState] = OPEN_JOBS) -> float | None:
-    """When the source's next job in these states can be claimed, unix seconds, pauses apart; None if there is none."""
-    times = [
-        connection.execute(
-            select(func.min(jobs.c.due_at)).where(
-                jobs.c.source == source, IS_OPEN, jobs.c.state == str(state), jobs.c.lease_until.is_(None)
-            )
-        ).scalar()
-        for state in states
-    ]
-    held = select(func.min(jobs.c.lease_until)).where(jobs.c.source == source, jobs.c.lease_until.is_not(None))
-    times.append(connection.execute(held).scalar())
-    return min((at for at in times if at is not None), default=None)
-
-
-# what became of a claim
-
-
-def give_back(connection: Connection, claimed: JobClaim, at: float) -> bool:
-    """Nothing was asked: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
-    return _write(connection, claimed, {"due_at": at, "lease_until": None})
-
-
-def reschedule(
-    connection: Connection,
-    claimed: JobClaim,
-    at: float,
-    *,
-    misses: int = 0,
-    progress: int | None = None,
-    code: str | None = None,
-    error: str | None = None,
-) -> bool:
-    """It was polled and has not ended: poll again at `at`, unix seconds. False as for `give_back`."""
-    asked = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
-    return _write(connection, claimed, {"due_at": at, "lease_until": None, **asked})
-
-
-def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
-    """The request to submit it is about to be made: from its commit on it counts. False as for `give_back`."""
-    return _write(connection, claimed, {"submits": jobs.c.submits + 1})
-
-
-def submit_again(connection: Connection, claimed: JobClaim, at: float, code: str, error: str, *, refused: bool) -> bool:
-    """Submit it again at `at`, unix seconds. False as for `give_back`.
-
-    Args:
-        refused: the provider did not take it on for sure: that request does not count. Else the same idempotency key
-            makes sure that it is one job.
-    """
-    submits = jobs.c.submits - int(refused)
-    values = {"due_at": at, "lease_until": None, "submits": submits, "error_code": code, "error": error}
-    return _write(connection, claimed, values)
-
-
-def submitted(
-    connection: Connection, claimed: JobClaim, job_id: str, now: float, first_at: float, deadline_at: float
-) -> Row | None:
-    """The provider has taken it on under this id: it is watched from now on. None as False for `give_back`.
-
-    A job that is watched under this id already becomes part of this one. One that was submitted for itself stays: two
-    requests then have one job, and the second of them has failed.
-    """
-    if not _held(connection, claimed):
-        return None
-    values: Row = {"submitted_at": now, "lease_until": None, "error_code": None}
-    other = _one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
-    if other is not None and other["request"] is not None:
-        message = f"The provider gave it the id of another job that was submitted here, {other['id']}: {job_id}."
-        values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
-    else:
-        if other is not None:
-            connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
-        values |= {"state": JobState.WATCHING, "job_id": job_id, "due_at": first_at, "error": None}
-        values["deadline_at"] = deadline_at
-    _write(connection, claimed, values)
-    if other is None or other["request"] is None:
-        _end_if_told(connection, claimed.id, claimed.source, job_id)
-    return _the(connection, claimed.id)
-
-
-def refused(connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str) -> bool:
-    """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `give_back`."""
-    values = {"state": state, "ended_at": now, "lease_until": None, "error_code": code, "error": error}
-    return _write(connection, claimed, values)
-
-
-def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int) -> bool:
-    """A watched job has ended, as `event_id` says. False as for `give_back`.
-
-    Args:
-        polls: how many of the provider's answers it took this time: 1, or 0 at the deadline.
-    """
-    fields = ended(End(claimed.source, claimed.job_id or "", "", event_id, now)) | {"state": state}
-    return _write(connection, claimed, fields | {"polls": jobs.c.polls + polls})
-
-
-def was_told(connection: Connection, claimed: JobClaim) -> bool:
-    """Whether the job that we hold was ended by somebody else's event meanwhile."""
-    row = _one(connection, jobs.c.id == claimed.id)
-    return row is not None and row["claim"] == claimed.claim and row["state"] in (JobState.COMPLETED, JobState.FAILED)
-
-
-def point_to(connection: Connection, id: str, event_id: str) -> None:
-    """The job's end was told by this event, which was there before."""
-    connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
-
-
-def _held(connection: Connection, claimed: JobClaim) -> bool:
-    return _one(connection, *_mine(claimed)) is not None
-
-
-def _mine(claimed: JobClaim) -> tuple[Any, ...]:
-    return jobs.c.id == claimed.id, jobs.c.claim == claimed.claim, jobs.c.state == str(claimed.state)
-
-
-def _write(connection: Connection, claimed: JobClaim, values: Row) -> bool:
-    return bool(connection.execute(update(jobs).where(*_mine(claimed)).values(values)).rowcount == 1)
-
-
-def _end_if_told(connection: Connection, id: str, source: str, job_id: str) -> None:
+def end_if_told(connection: Connection, id: str, source: str, job_id: str) -> None:
+    """End a job that is watched from now on, if its event is here already."""
     told = known_end(connection, source, job_id)
     if told is not None:
         connection.execute(update(jobs).where(jobs.c.id == id).values(**ended(told)))
@@ -378,7 +164,7 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
 
 def get(connection: Connection, id: str) -> Row | None:
     """The row of a job of ours by our own id."""
-    return _one(connection, jobs.c.id == id)
+    return one(connection, jobs.c.id == id)
 
 
 def find(connection: Connection, reference: str, source: str | None = None) -> list[Row]:
@@ -402,13 +188,15 @@ def list_jobs(connection: Connection, which: JobFilter, limit: int) -> list[Row]
     return [dict(row._mapping) for row in rows]
 
 
-def _one(connection: Connection, *conditions: Any) -> Row | None:
+def one(connection: Connection, *conditions: Any) -> Row | None:
+    """The row that fits."""
     row = connection.execute(select(jobs).where(*conditions)).first()
     return None if row is None else dict(row._mapping)
 
 
-def _the(connection: Connection, id: str) -> Row:
-    row = _one(connection, jobs.c.id == id)
+def the(connection: Connection, id: str) -> Row:
+    """The row of a job that is surely there."""
+    row = one(connection, jobs.c.id == id)
     if row is None:
         raise LookupError(id)
     return row

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from receiver.store.jobs import IS_OPEN
+from receiver.store.holding import IS_OPEN
 from receiver.store.schema import JobState, jobs, signing_keys, source_state
 
 

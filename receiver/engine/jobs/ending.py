@@ -12,9 +12,9 @@ from receiver.engine.jobs.source import Surroundings, log
 from receiver.model.delivery import Delivery, Parsed
 from receiver.model.event import FAILED, Origin
 from receiver.model.ids import event_id
-from receiver.store import inbox, jobs
+from receiver.store import holding, inbox
+from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
-from receiver.store.jobs import JobClaim
 from receiver.store.schema import JobState
 
 
@@ -54,12 +54,12 @@ class Ending:
         delivery = self.delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
 
         def write(connection: Connection) -> Receipt | None:
-            held = jobs.end(connection, claim, state, now, delivery.event_id, polls=polls)
-            if not held and not jobs.was_told(connection, claim):
+            held = holding.end(connection, claim, state, now, delivery.event_id, polls=polls)
+            if not held and not holding.was_told(connection, claim):
                 return None  # somebody else polls it now, or it is watched no longer
             (receipt,) = inbox.accept(connection, [delivery])
             if held and receipt.duplicate:
-                jobs.point_to(connection, claim.id, receipt.event_id)
+                holding.point_to(connection, claim.id, receipt.event_id)
             return receipt
 
         receipt = await self._around.database.write(write)

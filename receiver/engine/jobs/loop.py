@@ -24,9 +24,9 @@ from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.outbound.client import Client
 from receiver.providers.wire import HISTORY_PAGE
-from receiver.store import jobs, pace
+from receiver.store import holding, pace
 from receiver.store.database import Database
-from receiver.store.jobs import JobClaim
+from receiver.store.holding import JobClaim
 from receiver.store.schema import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 1.0
@@ -190,11 +190,11 @@ class SourceLoop:
         if state.pause_until > now or turns == 0:
             return nothing
         lease_until = now + LEASE_SECONDS
-        claims = jobs.claim(connection, self.name, turns, now, lease_until, [JobState.SUBMITTING])
+        claims = holding.claim(connection, self.name, turns, now, lease_until, [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < turns and not self._paging:
             history = self._source.able.history
             most = HISTORY_PAGE if history else turns - len(claims)
-            watched = jobs.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
+            watched = holding.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
             listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
             if len(listed) < HISTORY_LEAST:
                 listed = []
@@ -203,7 +203,7 @@ class SourceLoop:
             room = max(0, turns - len(claims) - bool(listed))
             claims += alone[:room]
             for claim in alone[room:]:  # their leases would end before their turns
-                jobs.give_back(connection, claim, now)
+                holding.give_back(connection, claim, now)
             if listed:
                 return Taken(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
         return Taken(self._with_turns(connection, claims, now), [], now)
@@ -229,7 +229,7 @@ class SourceLoop:
         state = pace.of(connection, self.name)
         times = []
         for kind in [JobState.SUBMITTING] if self._paging else OPEN_JOBS:
-            due = jobs.next_due(connection, self.name, [kind])
+            due = holding.next_due(connection, self.name, [kind])
             if due is not None:
                 times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
         if not times:
@@ -313,7 +313,7 @@ class SourceLoop:
         return taken.turn
 
     def _take_page(self, connection: Connection, room: int, now: float) -> Taken:
-        claims = jobs.claim(connection, self.name, room, now, now + LEASE_SECONDS, [JobState.SUBMITTING])
+        claims = holding.claim(connection, self.name, room, now, now + LEASE_SECONDS, [JobState.SUBMITTING])
         return Taken(self._with_turns(connection, claims, now), [], self._turn(connection, now))
 
     async def _wait_for(self, turn: float) -> bool:
@@ -345,7 +345,7 @@ class SourceLoop:
         def write(connection: Connection) -> None:
             at = max(now, pace.of(connection, self.name).pause_until)
             for claim in claims:
-                jobs.give_back(connection, claim, min(at, claim.deadline_at))
+                holding.give_back(connection, claim, min(at, claim.deadline_at))
 
         if claims:
             await self._database.write(write)

@@ -13,9 +13,9 @@ from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_sour
 from receiver.errors import AudioRefused
 from receiver.model.cadence import next_wait
 from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
-from receiver.store import jobs, pace
+from receiver.store import holding, pace
 from receiver.store.ends import state_of
-from receiver.store.jobs import JobClaim
+from receiver.store.holding import JobClaim
 from receiver.store.schema import JobState
 
 MOST_MISSES = 5
@@ -94,7 +94,7 @@ class Polling:
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
         others -= {claim.job_id or "" for claim in ours}
         name, now = around.source.name, around.clock.now()
-        ours += await around.database.write(jobs.claim_named, name, sorted(others), now, now + lease_seconds)
+        ours += await around.database.write(holding.claim_named, name, sorted(others), now, now + lease_seconds)
         said = [(claim, found[claim.job_id or ""]) for claim in ours]
         await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
         left = [claim for claim in claims if claim.job_id not in found]
@@ -119,7 +119,9 @@ class Polling:
         elapsed = now - claim.created_at
         wait = next_wait(around.source.cadence, claim.polls + 1, elapsed, status.progress, around.dice.random())
         at = min(now + wait, claim.deadline_at)
-        await around.database.write(lambda connection: jobs.reschedule(connection, claim, at, progress=status.progress))
+        await around.database.write(
+            lambda connection: holding.reschedule(connection, claim, at, progress=status.progress)
+        )
         around.changed(claim.id)
 
     async def _trouble(self, claim: JobClaim, error: ProviderError | AudioRefused) -> None:
@@ -142,7 +144,7 @@ class Polling:
 
         def write(connection: Connection) -> None:
             pause_source(connection, claim.source, pause, error.reason)
-            jobs.reschedule(connection, claim, at, misses=misses, code=error.reason, error=str(error))
+            holding.reschedule(connection, claim, at, misses=misses, code=error.reason, error=str(error))
 
         await around.database.write(write)
         around.paused()

@@ -28,10 +28,10 @@ from receiver.providers.wire import (
     Unauthorized,
     refused_for_sure,
 )
-from receiver.store import inbox, jobs, pace
+from receiver.store import holding, inbox, pace
 from receiver.store.ends import state_of
+from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
-from receiver.store.jobs import JobClaim
 from receiver.store.schema import JobState
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Submitting:
         provider, account = around.source.provider, around.source.account
         try:
             request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
-            if not await around.database.write(jobs.begin_submit, claim):
+            if not await around.database.write(holding.begin_submit, claim):
                 return  # cancelled, or in somebody else's hands
             response = await around.ask(request)
             taken_on = provider.read_submit(account, response)
@@ -105,13 +105,13 @@ class Submitting:
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
             pace.heard(connection, claim.source, now)
-            row = jobs.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
+            row = holding.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None
-            jobs.end(connection, watched, state_of(delivery.type), now, delivery.event_id, polls=0)
+            holding.end(connection, watched, state_of(delivery.type), now, delivery.event_id, polls=0)
             (receipt,) = inbox.accept(connection, [delivery])
             if receipt.duplicate:
-                jobs.point_to(connection, claim.id, receipt.event_id)
+                holding.point_to(connection, claim.id, receipt.event_id)
             return True, receipt
 
         held, receipt = await self._store(write, job=answer.job_id)
@@ -155,7 +155,7 @@ class Submitting:
 
         def write(connection: Connection) -> bool:
             pause_source(connection, claim.source, pause, error.reason)
-            return jobs.submit_again(connection, claim, at, error.reason, str(error), refused=refused)
+            return holding.submit_again(connection, claim, at, error.reason, str(error), refused=refused)
 
         await self._store(write)
         self._around.paused()
@@ -172,7 +172,7 @@ class Submitting:
 
     async def _refused(self, claim: JobClaim, state: JobState, code: str, message: str) -> None:
         now = self._around.clock.now()
-        await self._store(lambda connection: jobs.refused(connection, claim, state, now, code, message))
+        await self._store(lambda connection: holding.refused(connection, claim, state, now, code, message))
         log.error("job.not_submitted", source=claim.source, id=claim.id, state=state, reason=code, detail=message)
         self._around.changed(claim.id)
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from receiver.model.delivery import Delivery
-from receiver.store import inbox, jobs, outstanding, pace
+from receiver.store import holding, inbox, jobs, outstanding, pace
 from receiver.store.database import Database
-from receiver.store.jobs import ClientKeyReused, JobClaim, JobFilter, NewJob, Row
+from receiver.store.holding import JobClaim
+from receiver.store.jobs import ClientKeyReused, JobFilter, NewJob, Row
 from receiver.store.schema import JobState
 
 NOW = 1_700_000_000.0
@@ -35,7 +36,7 @@ def intend(database: Database, number: int = 1, key: str | None = None, **values
 
 
 def claim(database: Database, now: float = NOW, most: int = 10, source: str = "aitts") -> list[JobClaim]:
-    return database.transact(jobs.claim, source, most, now, now + LEASE)
+    return database.transact(holding.claim, source, most, now, now + LEASE)
 
 
 def ids(claims: list[JobClaim]) -> list[str]:
@@ -48,15 +49,15 @@ def job(database: Database, job_id: str = "a") -> Row:
 
 
 def reschedule(database: Database, held: JobClaim, at: float, **values: Any) -> bool:
-    return database.transact(lambda connection: jobs.reschedule(connection, held, at, **values))
+    return database.transact(lambda connection: holding.reschedule(connection, held, at, **values))
 
 
 def end(database: Database, held: JobClaim, state: JobState = JobState.COMPLETED, *, polls: int = 1) -> bool:
-    return database.transact(lambda connection: jobs.end(connection, held, state, NOW + 9, "evt_1", polls=polls))
+    return database.transact(lambda connection: holding.end(connection, held, state, NOW + 9, "evt_1", polls=polls))
 
 
 def next_due(database: Database, source: str = "aitts") -> float | None:
-    return database.query(jobs.next_due, source)
+    return database.query(holding.next_due, source)
 
 
 # watching
@@ -188,7 +189,7 @@ def test_a_job_put_off_without_a_poll_keeps_all_that_is_known_of_it(database: Da
     [held] = claim(database)
     reschedule(database, held, NOW + 2, misses=3, progress=40, error="Why.")
     [held] = claim(database, NOW + 2)
-    assert database.transact(jobs.give_back, held, NOW + 9)
+    assert database.transact(holding.give_back, held, NOW + 9)
     row = job(database)
     assert (row["polls"], row["misses"], row["progress"], row["error"]) == (1, 3, 40, "Why.")
     assert (row["due_at"], row["lease_until"]) == (NOW + 9, None)
@@ -237,7 +238,7 @@ def test_an_ended_job_can_be_pointed_to_the_event_that_was_there_before(database
     watch(database, "a", "b")
     for held in claim(database):
         end(database, held)
-    database.transact(jobs.point_to, "aitts-a", "evt_0")
+    database.transact(holding.point_to, "aitts-a", "evt_0")
     assert (job(database)["event_id"], job(database, "b")["event_id"]) == ("evt_0", "evt_1")
 
 
@@ -366,9 +367,9 @@ def test_whoever_holds_a_job_learns_that_an_event_has_ended_it(
 ) -> None:
     watch(database, "a")
     [held] = claim(database)
-    assert database.query(jobs.was_told, held) is False
+    assert database.query(holding.was_told, held) is False
     database.transact(inbox.accept, [delivery(job="a")])
-    assert database.query(jobs.was_told, held) is True
+    assert database.query(holding.was_told, held) is True
     assert end(database, held) is False
 
 
@@ -376,7 +377,7 @@ def test_whoever_holds_a_job_learns_that_an_event_has_ended_it(
 
 
 def submitted(database: Database, held: JobClaim, job_id: str = "a", now: float = NOW + 1) -> Row | None:
-    return database.transact(jobs.submitted, held, job_id, now, now + 5, now + 100)
+    return database.transact(holding.submitted, held, job_id, now, now + 5, now + 100)
 
 
 def test_an_intent_is_there_before_anything_is_asked(database: Database) -> None:
@@ -412,13 +413,13 @@ def test_a_claim_to_submit_has_the_request_and_its_key(database: Database) -> No
 def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_sure(database: Database) -> None:
     intend(database)
     [held] = claim(database)
-    assert database.transact(jobs.begin_submit, held)
+    assert database.transact(holding.begin_submit, held)
     assert database.query(jobs.get, own(1))["submits"] == 1
-    database.transact(lambda c: jobs.submit_again(c, held, NOW, "provider_rate_limited", "Wait.", refused=True))
+    database.transact(lambda c: holding.submit_again(c, held, NOW, "provider_rate_limited", "Wait.", refused=True))
     [held] = claim(database)
     assert held.submits == 0
-    database.transact(jobs.begin_submit, held)
-    database.transact(lambda c: jobs.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    database.transact(holding.begin_submit, held)
+    database.transact(lambda c: holding.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
     [held] = claim(database)
     assert held.submits == 1
 
@@ -467,7 +468,7 @@ def test_two_submits_with_one_id_do_not_become_one_job_in_silence(database: Data
 def test_a_submit_that_came_to_nothing_says_why_and_is_not_tried_again(database: Database, state: JobState) -> None:
     intend(database)
     [held] = claim(database)
-    assert database.transact(jobs.refused, held, state, NOW + 2, "provider_invalid", "No such voice.")
+    assert database.transact(holding.refused, held, state, NOW + 2, "provider_invalid", "No such voice.")
     row = database.query(jobs.get, own(1))
     assert (row["state"], row["error_code"], row["error"], row["ended_at"]) == (
         state, "provider_invalid", "No such voice.", NOW + 2
@@ -480,9 +481,9 @@ def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> No
     [lost] = claim(database)
     [held] = claim(database, NOW + LEASE + 1)
     before = database.query(jobs.get, own(1))
-    assert database.transact(jobs.begin_submit, lost) is False
+    assert database.transact(holding.begin_submit, lost) is False
     assert submitted(database, lost) is None
-    assert database.transact(jobs.refused, lost, JobState.FAILED, NOW, "x", "y") is False
+    assert database.transact(holding.refused, lost, JobState.FAILED, NOW, "x", "y") is False
     assert database.query(jobs.get, own(1)) == before
     assert submitted(database, held) is not None
 
@@ -493,8 +494,8 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
     [held] = claim(database, most=1)
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert database.transact(jobs.cancel, own(2), NOW) is True
-    database.transact(jobs.begin_submit, held)
-    database.transact(lambda c: jobs.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    database.transact(holding.begin_submit, held)
+    database.transact(lambda c: holding.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert ids(claim(database)) == [own(1)]
 
@@ -502,7 +503,7 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
 def unknown(database: Database) -> None:
     intend(database)
     [held] = claim(database)
-    database.transact(jobs.refused, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
+    database.transact(holding.refused, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
 
 
 def test_a_person_who_finds_the_job_of_an_unknown_one_has_it_watched(
@@ -541,7 +542,7 @@ def test_the_next_due_time_is_that_of_the_states_asked_for(database: Database) -
     watch(database, "a", at=NOW + 7)
     intend(database)
     assert next_due(database) == NOW
-    assert database.query(jobs.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
+    assert database.query(holding.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
 
 
 def test_a_pace_is_kept_by_turns_that_everybody_takes_from_one_row(database: Database) -> None:

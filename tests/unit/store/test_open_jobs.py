@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event
 
-from receiver.store import jobs, outstanding
+from receiver.store import holding, outstanding
 from receiver.store.database import Database
 
 NOW = 1_700_000_000.0
@@ -40,14 +40,14 @@ def _plan(connection: Connection, statement: str, values: Any) -> str:
 
 
 def test_claiming_what_is_due_is_one_look_into_the_index(plans: Callable[..., list[str]]) -> None:
-    found = plans(jobs.claim, "aitts", 10, NOW, NOW + 60)
+    found = plans(holding.claim, "aitts", 10, NOW, NOW + 60)
     assert len(found) == 2
     assert all("USING INDEX ix_jobs_due (source=? AND state=? AND due_at<?)" in plan for plan in found)
     assert not any("TEMP B-TREE" in plan for plan in found)
 
 
 def test_when_the_next_is_due_is_one_look_into_the_index(plans: Callable[..., list[str]]) -> None:
-    *due, held = plans(jobs.next_due, "aitts")
+    *due, held = plans(holding.next_due, "aitts")
     assert len(due) == 2
     assert all("ix_jobs_due (source=? AND state=?)" in plan for plan in due)
     assert "ix_jobs_lease" in held
