@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from receiver.engine.audio_source import AudioSource
+from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
@@ -35,6 +36,18 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
         )
         for name, source in settings.sources.items()
     }
+
+
+def job_source(settings: Settings, name: str) -> JobSource:
+    """One of `job_sources`.
+
+    Raises:
+        NotAskable: it is not among them; says why.
+    """
+    found = job_sources(settings).get(name)
+    if found is None:
+        raise NotAskable(why_not_askable(settings, name))
+    return found
 
 
 def why_not_askable(settings: Settings, name: str) -> str:

@@ -1,11 +1,20 @@
-"""How many examples hypothesis tries: few, always the same ones; or many new ones by `HYPOTHESIS_PROFILE=thorough`."""
+"""What every test has: asyncio, and a number of examples.
+
+Hypothesis tries few, always the same ones; or many new ones by `HYPOTHESIS_PROFILE=thorough`.
+"""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("quick", max_examples=40, derandomize=True)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

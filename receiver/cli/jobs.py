@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.opening import opened
+from receiver.cli.opening import one_job, opened
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
 from receiver.errors import NotFound
 from receiver.store import jobs
-from receiver.store.database import Database
 from receiver.store.jobs import JobFilter, Row
 from receiver.store.schema import JobState
 
@@ -38,14 +37,11 @@ def watch(
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
     # Not at the top: the other commands only look into the store.
-    from receiver.assembly import job_sources, why_not_askable
-    from receiver.engine.jobs.desk import NotAskable
+    from receiver.assembly import job_source
     from receiver.engine.jobs.intents import adopt_job, watch_job
 
     with opened(config) as (settings, database):
-        about = job_sources(settings).get(source)
-        if about is None:
-            raise NotAskable(why_not_askable(settings, source))
+        about = job_source(settings, source)
         dice = random.Random()  # noqa: S311 - ids need no secrecy
         if job is not None:
             done = [(database.transact(adopt_job, about, job, ids[0], time.time()), True)]
@@ -99,7 +95,7 @@ def list_(
 def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
     with opened(config) as (_, database):
-        found = _one(database, job, source)
+        found = one_job(database, job, source)
     if json:
         print_json(_told(found))
         return
@@ -112,12 +108,12 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
     with opened(config) as (_, database):
-        found = _one(database, job, source)
+        found = one_job(database, job, source)
         if not database.transact(jobs.cancel, found["id"], time.time()):
             being = "it is being submitted: wait until it is known what came of that"
             why = being if found["state"] == JobState.SUBMITTING else f"it is {found['state']}"
             raise NotFound(f"The job {job} cannot be cancelled: {why}.")
-        done = _one(database, found["id"], None)
+        done = one_job(database, found["id"], None)
     if json:
         print_json(_told(done))
     else:
@@ -130,30 +126,14 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
     from receiver.engine.jobs.intents import poll_now
 
     with opened(config) as (_, database):
-        found = _one(database, job, source)
+        found = one_job(database, job, source)
         if not database.transact(poll_now, found, time.time()):
             raise NotFound(f"The job {job} is not being watched: it is {found['state']}.")
-        done = _one(database, found["id"], None)
+        done = one_job(database, found["id"], None)
     if json:
         print_json(_told(done))
     else:
         typer.echo(f"{job}: due now")
-
-
-def _one(database: Database, reference: str, source: str | None) -> Row:
-    """The job that is meant.
-
-    Raises:
-        NotFound: there is none, or several sources have one of this id.
-    """
-    found = database.query(jobs.find, reference, source)
-    if not found:
-        of = f" of source {source}" if source else ""
-        raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` shows what there is.")
-    if len(found) > 1:
-        names = ", ".join(row["source"] for row in found)
-        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
-    return found[0]
 
 
 def _told(row: Row) -> Row:

@@ -9,8 +9,9 @@ from pathlib import Path
 from receiver.errors import NotFound
 from receiver.places import open_database
 from receiver.settings import Settings, load
-from receiver.store import views
+from receiver.store import jobs, views
 from receiver.store.database import Database
+from receiver.store.jobs import Row
 from receiver.store.migrate import require_current
 
 
@@ -46,4 +47,20 @@ def one_event(database: Database, prefix: str) -> str:
         raise NotFound(f"There is no event {prefix}; `tts-receiver events list` shows what there is.")
     if len(found) > 1:
         raise NotFound(f"More than one event starts with {prefix}; give more of the id.")
+    return found[0]
+
+
+def one_job(database: Database, reference: str, source: str | None) -> Row:
+    """The job that is meant.
+
+    Raises:
+        NotFound: there is none, or several sources have one of this id.
+    """
+    found = database.query(jobs.find, reference, source)
+    if not found:
+        of = f" of source {source}" if source else ""
+        raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` shows what there is.")
+    if len(found) > 1:
+        names = ", ".join(row["source"] for row in found)
+        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
     return found[0]

@@ -71,6 +71,11 @@ class Signal:
                 await following.wait()
 
 
+async def ended(lines: Lines, signal: Signal, runs: int) -> None:
+    """Return once so many runs have succeeded; their rows are surely written once the receiver has stopped."""
+    await signal.until(lambda: len(lines.of("run.succeeded")) == runs)
+
+
 class ManualClock:
     """Time stands still until the test moves it."""
 

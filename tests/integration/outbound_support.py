@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import pytest
-
 
 @dataclass
 class Asked:
@@ -125,8 +123,3 @@ def ranged(body: bytes, asked: Asked, etag: str = '"v1"', **more: str) -> Say:
         headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         return Say(206, headers, body[start:])
     return Say(200, headers, body)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

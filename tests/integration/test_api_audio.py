@@ -23,11 +23,6 @@ CONTENT = bytes(range(256)) * 8
 WHERE = ["data/audio", "memory://"]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def stored_at(tmp_path: Path, url: str = "data/audio") -> Settings:
     return configured(tmp_path, handlers={}, audio={"url": url})
 

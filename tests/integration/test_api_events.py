@@ -19,11 +19,6 @@ KEY = "tts_key_0123456789abcdef"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return configured(tmp_path, source={"api_key": KEY}, handlers={})
 

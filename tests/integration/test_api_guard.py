@@ -18,11 +18,6 @@ PATHS = ["/v1/events", "/v1/jobs", "/v1/stream?seconds=0", "/openapi.json", "/do
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return configured(tmp_path, handlers={})
 

@@ -23,11 +23,6 @@ SPEECH = {"source": "aitts", "text": "Hello world", "voice": "alloy"}
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
     async with Simulator(job_seconds=None) as sim:
         yield sim

@@ -25,11 +25,6 @@ KEY = {"Authorization": "Bearer tts_secret"}
 WAV = make_wav()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Bench:
     """A provider, a storage host of another origin, and a fetcher with a clock that only sleeps move."""
 

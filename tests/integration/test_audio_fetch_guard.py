@@ -29,11 +29,6 @@ WAV = make_wav(0.1)
 PUBLIC, OTHER = "93.184.216.34", "2606:4700::1111"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate, and its key, of `provider.example` and `storage.example`."""

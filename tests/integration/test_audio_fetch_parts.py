@@ -24,11 +24,6 @@ pytestmark = pytest.mark.anyio
 WAV = make_wav(20.0)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def no_sleep(seconds: float) -> None:
     await asyncio.sleep(0)
 

@@ -16,11 +16,6 @@ from receiver.outbound.storage import Storage, open_storage
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Bucket(ThreadingHTTPServer):
     """Objects, uploads in parts, and a fault: bytes that an upload loses."""
 

@@ -23,11 +23,6 @@ Ctx = Context[Any]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,11 @@ import pytest
 
 from receiver import Context, Event, handler
 from tests.integration.engine_support import Gate, Signal, metric, query, receiving, telling
-from tests.integration.intake_support import Lines, Running, completed, configured, logged
+from tests.integration.intake_support import Lines, Running, completed, configured
 
 pytestmark = pytest.mark.anyio
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
 
 
 @pytest.fixture

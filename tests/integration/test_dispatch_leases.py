@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.integration.engine_support import (
     engine,
     execute,
 )
-from tests.integration.intake_support import Lines, logged
+from tests.integration.intake_support import Lines
 
 pytestmark = pytest.mark.anyio
 
@@ -35,19 +35,8 @@ Ctx = Context[Any]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
 from tests.integration.engine_support import LEASE, PATIENCE, Engine, Gate, Signal, engine
-from tests.integration.intake_support import Lines, logged
+from tests.integration.intake_support import Lines
 
 pytestmark = pytest.mark.anyio
 
@@ -24,19 +24,8 @@ LONG = Bounds(lease_seconds=LEASE, grace_seconds=3600)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from handlers.save_audio import save_audio
 from receiver import Context, JobFailed, OtherEvent, Settings, handler
 from receiver.providers.wire import Invalid, Speech
 from receiver.simulator.serving import LoopServer
-from tests.integration.engine_support import Signal, query, receiving, telling
+from tests.integration.engine_support import Signal, query, receiving
 from tests.integration.intake_support import Lines, Running, configured, logged
 
 pytestmark = pytest.mark.anyio
@@ -36,22 +36,9 @@ STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def lines() -> Iterator[Lines]:
     with logged(secrets=(KEY, ELEVEN_SECRET, STANDARD_SECRET)) as lines:
         yield lines
-
-
-@pytest.fixture
-async def signal(lines: Lines) -> AsyncIterator[Signal]:
-    """Raised with every line of the log."""
-    signal = Signal()
-    with telling(lines, signal):
-        yield signal
 
 
 @handler(on=(JobFailed, OtherEvent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,20 +20,9 @@ from starlette.types import ASGIApp, Message
 
 from receiver import Context, JobCompleted, Settings, create_app, handler
 from tests.integration.engine_support import PATIENCE, Gate, Signal, query
-from tests.integration.intake_support import Lines, completed, configured, logged, signature
+from tests.integration.intake_support import Lines, completed, configured, signature
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,31 +17,12 @@ from receiver.simulator import Simulator, flat_body
 from receiver.simulator.serving import LoopServer
 from receiver.store import runs
 from receiver.store.database import Database
-from tests.integration.engine_support import NOW, Gate, Signal, query, registry, telling
-from tests.integration.intake_support import Lines, configured, logged
+from tests.integration.engine_support import NOW, Gate, Signal, query, registry
+from tests.integration.intake_support import Lines, configured
 
 pytestmark = pytest.mark.anyio
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
-
-
-@pytest.fixture
-async def signal(lines: Lines) -> AsyncIterator[Signal]:
-    """Raised with every line of the log as well."""
-    signal = Signal()
-    with telling(lines, signal):
-        yield signal
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ where nothing must happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,32 +21,13 @@ from receiver.providers.wire import Speech
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
 from tests.integration.api_support import HOST
-from tests.integration.engine_support import Signal, query, telling
-from tests.integration.intake_support import Lines, configured, logged
+from tests.integration.engine_support import Signal, ended, query
+from tests.integration.intake_support import Lines, configured
 
 pytestmark = pytest.mark.anyio
 
 SOON, NEVER = 0.3, 3600.0
 SPEECH = Speech(text="Hello.", voice="alloy")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
-
-
-@pytest.fixture
-async def signal(lines: Lines) -> AsyncIterator[Signal]:
-    """Raised with every line of the log."""
-    signal = Signal()
-    with telling(lines, signal):
-        yield signal
 
 
 @pytest.fixture
@@ -114,7 +95,7 @@ async def net(folder: Path, sim: Simulator, signal: Signal, first_seconds: float
 
 
 async def test_a_lost_webhook_is_made_up_for_by_a_poll_after_the_set_time(
-    tmp_path: Path, sim: Simulator, signal: Signal
+    tmp_path: Path, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
     sim.force("lost_webhook")
     async with net(tmp_path, sim, signal, SOON) as up:
@@ -133,8 +114,8 @@ async def test_a_lost_webhook_is_made_up_for_by_a_poll_after_the_set_time(
         assert (event["origin"], event["duplicates"], event["conflict"]) == ("poll", 1, None)
         assert await up.metrics("tts_receiver_events_total") == {("poll", "aitts", "job.completed"): 1}
         assert await up.metrics("tts_receiver_events_recovered_total") == {("aitts",): 1}
-        await signal.until(lambda: [run["state"] for run in up.rows("runs")] == ["succeeded"])
-    assert [row["attempt"] for row in up.rows("runs")] == [1]
+        await ended(lines, signal, 1)
+    assert [(run["state"], run["attempt"]) for run in up.rows("runs")] == [("succeeded", 1)]
 
 
 async def test_a_webhook_in_time_ends_the_job_at_once_and_nothing_is_polled(

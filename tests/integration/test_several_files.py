@@ -28,7 +28,7 @@ from receiver.simulator import Job, Simulator
 from receiver.store import inbox, pace
 from receiver.store.database import Database
 from receiver.testing import completed, make_event
-from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry, telling
+from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, serving
 
@@ -36,11 +36,6 @@ pytestmark = pytest.mark.anyio
 
 KEY = "finevoice-key-0123456789"
 STEMS = [make_wav(seconds=0.1 * (n + 1)) for n in range(6)]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -444,14 +439,6 @@ async def test_without_an_api_key_nobody_is_asked(bench: Bench) -> None:
 
 
 # from end to end
-
-
-@pytest.fixture
-async def signal(lines: Lines) -> AsyncIterator[Signal]:
-    """Raised with every line of the log."""
-    signal = Signal()
-    with telling(lines, signal):
-        yield signal
 
 
 @pytest.fixture

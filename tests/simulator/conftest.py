@@ -20,11 +20,6 @@ from receiver.simulator.serving import LoopServer
 QUICK = (0.01,) * 7
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Inbox:
     """A webhook receiver: keeps what came, answers with the next of `answers`, then with 202."""

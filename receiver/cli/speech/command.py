@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.assembly import job_sources, why_not_askable
-from receiver.cli.opening import opened
+from receiver.assembly import job_source, job_sources
+from receiver.cli.opening import one_job, opened
 from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json
 from receiver.cli.speech.desk import Speaker, SpeechError, run
@@ -21,16 +21,12 @@ from receiver.cli.speech.lines import Manner, format_of
 from receiver.cli.speech.one import STDOUT, Spoken, Wanted, speak
 from receiver.cli.speech.rows import MOST_LINE_BYTES, Form
 from receiver.cli.speech.shown import OneShown, printable
-from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import check_speech, submit_job
 from receiver.engine.jobs.loop import AT_ONCE
 from receiver.engine.jobs.source import JobSource
-from receiver.errors import NotFound
 from receiver.places import open_database
 from receiver.providers.wire import Speech
 from receiver.settings import Settings, load
-from receiver.store import jobs
-from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
 
 _FORMS = tuple(str(form) for form in Form)
@@ -124,11 +120,12 @@ def speech(
     if job is not None:
         if no_wait:
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
-        row = _job(config, job, source)
+        with opened(config) as (_, database):
+            row = one_job(database, job, source)
         wanted = Wanted(job=row["id"], output=output, if_there=if_there, wait=wait)
         raise typer.Exit(_one(settings, row["source"], wanted, level, json))
     name = _asked(settings, source)
-    about = _source(settings, name)
+    about = job_source(settings, name)
     spoken = _speech(_text(text or ""), manner, output, name, about)
     if no_wait:
         raise typer.Exit(_written_down(settings, about, spoken, json))
@@ -189,13 +186,6 @@ def _asked(settings: Settings, name: str | None) -> str:
     return able[0]
 
 
-def _source(settings: Settings, name: str) -> JobSource:
-    about = job_sources(settings).get(name)
-    if about is None:
-        raise NotAskable(why_not_askable(settings, name))
-    return about
-
-
 def _speech(text: str, manner: Manner, output: str | None, name: str, about: JobSource) -> Speech:
     """What is to be spoken, as the provider takes it.
 
@@ -247,18 +237,6 @@ def _check_output(output: str | None, if_there: IfThere, json: bool) -> None:
             raise SpeechError("Standard output is a terminal, and audio is not for reading; send it somewhere.")
         return
     require_place(Path(output), if_there)
-
-
-def _job(config: Path | None, reference: str, source: str | None) -> Row:
-    """The job that is meant, by our id or the provider's."""
-    with opened(config) as (_, database):
-        found = database.query(jobs.find, reference, source)
-    if not found:
-        raise NotFound(f"No job {reference} is known; `tts-receiver jobs list` shows what there is.")
-    if len(found) > 1:
-        names = ", ".join(row["source"] for row in found)
-        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
-    return found[0]
 
 
 def _metadata(pairs: list[str]) -> dict[str, Any] | None:

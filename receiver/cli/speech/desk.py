@@ -17,11 +17,11 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import audio_sources, job_sources, new_loop, source_loop, why_not_askable
+from receiver.assembly import audio_sources, job_source, new_loop, source_loop
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact
-from receiver.engine.jobs.desk import JobDesk, NotAskable
+from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NotFound, ReceiverError
 from receiver.metrics import Metrics
@@ -63,14 +63,11 @@ class Speaker:
     """
 
     def __init__(self, settings: Settings, source: str) -> None:
-        askable = job_sources(settings)
-        if source not in askable:
-            raise NotAskable(why_not_askable(settings, source))
+        self._about = job_source(settings, source)
         self.source = source
         self.redact = Redactor(settings.secrets())
         registry = load_registry(settings)
         metrics = Metrics()  # nobody asks for them, and the parts count all the same
-        self._about = askable[source]
         self._database = open_database(settings)
         storage = open_audio(settings)
         self._spool = spool_folder(settings, storage)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from receiver.assembly import job_sources, why_not_askable
+from receiver.assembly import job_source
 from receiver.cli.output import print_json
 from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech.desk import Speaker, SpeechError, run
@@ -23,7 +23,6 @@ from receiver.cli.speech.report import Report
 from receiver.cli.speech.rows import FORMS, Form
 from receiver.cli.speech.shown import BatchShown, printable
 from receiver.cli.speech.survey import Survey, survey
-from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import check_speech
 from receiver.providers.wire import Speech
 from receiver.settings import Settings
@@ -62,9 +61,7 @@ def speak_many(settings: Settings, source: str, many: Many, level: str) -> int:
     folder = many.folder if many.folder is not None else Path(f"speech-{stem}")
     path = many.report or folder / "report.jsonl"
     form = many.form or FORMS.get(Path(many.file).suffix.lower(), Form.TEXT)
-    about = job_sources(settings).get(source)
-    if about is None:
-        raise NotAskable(why_not_askable(settings, source))
+    about = job_source(settings, source)
 
     def check(speech: Speech) -> None:
         check_speech(about, speech)

@@ -50,19 +50,10 @@ class Ending:
             body: the provider's answer; empty where nothing was asked.
             polls: how many answers it took: 1 or 0.
         """
-        now = self._around.clock.now()
         delivery = self.delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
-
-        def write(connection: Connection) -> Receipt | None:
-            held = holding.end(connection, claim, state, now, delivery.event_id, polls=polls)
-            if not held and not holding.was_told(connection, claim):
-                return None  # somebody else polls it now, or it is watched no longer
-            (receipt,) = inbox.accept(connection, [delivery])
-            if held and receipt.duplicate:
-                holding.point_to(connection, claim.id, receipt.event_id)
-            return receipt
-
-        receipt = await self._around.database.write(write)
+        receipt = await self._around.database.write(
+            lambda connection: store_end(connection, claim, state, delivery, polls=polls)
+        )
         if receipt is not None:
             self.told(claim, delivery, receipt, polls=claim.polls + polls)
 
@@ -84,6 +75,19 @@ class Ending:
         if not receipt.duplicate or receipt.released:
             around.wake()
         around.changed(claim.id)
+
+
+def store_end(
+    connection: Connection, claim: JobClaim, state: JobState, delivery: Delivery, *, polls: int
+) -> Receipt | None:
+    """End a watched job, and take the event in that says so; None if the job is not ours to end."""
+    held = holding.end(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
+    if not held and not holding.was_told(connection, claim):
+        return None  # somebody else polls it now, or it is watched no longer
+    (receipt,) = inbox.accept(connection, [delivery])
+    if held and receipt.duplicate:
+        holding.point_to(connection, claim.id, receipt.event_id)
+    return receipt
 
 
 def gave_up(job_id: str, code: str, message: str) -> Parsed:

@@ -104,7 +104,6 @@ class SourceLoop:
         ending = Ending(around)
         self._polling = Polling(around, ending)
         self._submitting = Submitting(around, ending)
-        self._metrics = metrics
         self._gap = MARGIN / source.requests_per_second
         self._pauses = 0
         self._pause_until = 0.0

@@ -86,9 +86,7 @@ class Polling:
         except (ProviderError, AudioRefused) as error:
             self._count(error.reason)
             log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
-            pause = pause_for(error, around.clock.now())
-            await around.database.write(pause_source, around.source.name, pause, error.reason)
-            around.paused()
+            await around.pause(error)
             return Looked(list(claims), 0, more=False)
         ours = [claim for claim in claims if claim.job_id in found]
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
@@ -133,12 +131,11 @@ class Polling:
             parsed = gave_up(claim.job_id or "", JOB_UNKNOWN, "The provider does not know the job, or no longer does.")
             await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=1)
             return
-        pause = pause_for(error, now)
         if self.is_last(claim):
-            await around.database.write(pause_source, claim.source, pause, error.reason)
-            around.paused()
+            await around.pause(error)
             await self.expire(claim, polls=1)
             return
+        pause = pause_for(error, now)
         wait = next_wait(around.source.cadence, claim.polls + 1, 0.0, None, around.dice.random())
         at = min(max(now + wait, pause or 0.0), claim.deadline_at)
 

@@ -105,6 +105,12 @@ class Surroundings:
             await self.database.write(pace.hold_polls, name, until)
         return response
 
+    async def pause(self, error: ProviderError | AudioRefused) -> None:
+        """Leave the whole source alone as long as an error wants it, if it does."""
+        until = pause_for(error, self.clock.now())
+        await self.database.write(pause_source, self.source.name, until, error.reason)
+        self.paused()
+
     async def _ask(self, request: Request) -> Response:
         now = self.clock.now()
         while not self.stop.is_set() and (at := self.turnstile.opens_at(now)) > now:

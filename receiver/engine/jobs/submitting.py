@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.engine.jobs.ending import Ending
+from receiver.engine.jobs.ending import Ending, store_end
 from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
 from receiver.errors import AudioRefused, StoreUnavailable
 from receiver.model.delivery import Delivery
@@ -28,7 +28,7 @@ from receiver.providers.wire import (
     Unauthorized,
     refused_for_sure,
 )
-from receiver.store import holding, inbox, pace
+from receiver.store import holding, pace
 from receiver.store.ends import state_of
 from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
@@ -108,11 +108,7 @@ class Submitting:
             row = holding.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None
-            holding.end(connection, watched, state_of(delivery.type), now, delivery.event_id, polls=0)
-            (receipt,) = inbox.accept(connection, [delivery])
-            if receipt.duplicate:
-                holding.point_to(connection, claim.id, receipt.event_id)
-            return True, receipt
+            return True, store_end(connection, watched, state_of(delivery.type), delivery, polls=0)
 
         held, receipt = await self._store(write, job=answer.job_id)
         bound = log.bind(source=claim.source, id=claim.id, job=answer.job_id)

@@ -21,11 +21,6 @@ NOW = 1_700_000_000.0
 MakeDelivery = Callable[..., Delivery]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store at the newest schema."""

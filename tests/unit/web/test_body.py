@@ -15,11 +15,6 @@ from receiver.web.body import BodyRefused, Deadline, read_body
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Sender:
     """Hands out messages; after the last it hangs forever."""
 

@@ -13,11 +13,6 @@ from tests.unit.engine.jobs.support import KEY, Polling, polling
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> Path:
     return fresh_store(tmp_path / "receiver.db")
 
