@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver import Artifact, Context, JobCompleted, handler
+from receiver import Artifact, Context, JobCompleted, NoAudio, handler
 
 
 @handler(on=JobCompleted)
 async def save_audio(event: JobCompleted, ctx: Context[None]) -> dict[str, Any]:
-    """Store all files of the job; the run's result says where and what, of several as a list under `files`."""
-    files = [_said(audio) for audio in await ctx.audio_files()]
+    """Store all files of the job; the run's result says where and what, of several as a list under `files`.
+
+    A job that completed without audio, such as a transcript, is no failure: the result says "no audio".
+    """
+    try:
+        files = [_said(audio) for audio in await ctx.audio_files()]
+    except NoAudio:
+        return {"files": [], "detail": "no audio"}
     return files[0] if len(files) == 1 else {"files": files}
 
 

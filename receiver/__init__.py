@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AudioGone,
         AudioRefused,
         ConfigError,
+        NoAudio,
         PluginError,
         ReceiverError,
         Reject,
@@ -34,8 +35,8 @@ _HOMES = {
     "receiver.engine.context": ("Artifact", "Context"),
     "receiver.engine.handler": ("Handler", "handler"),
     "receiver.errors": (
-        "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "PluginError", "ReceiverError",
-        "Reject", "RetryLater",
+        "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "NoAudio", "PluginError",
+        "ReceiverError", "Reject", "RetryLater",
     ),
     "receiver.model.event": ("Event", "JobCompleted", "JobFailed", "Origin", "OtherEvent", "TestEvent"),
     "receiver.settings": ("Settings", "load"),
@@ -44,8 +45,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "Context", "Event", "Handler",
-    "JobCompleted", "JobFailed", "Origin", "OtherEvent", "PluginError", "ReceiverError", "Reject", "RetryLater",
-    "Settings", "TestEvent", "create_app", "handler", "load",
+    "JobCompleted", "JobFailed", "NoAudio", "Origin", "OtherEvent", "PluginError", "ReceiverError", "Reject",
+    "RetryLater", "Settings", "TestEvent", "create_app", "handler", "load",
 ]  # fmt: skip
 
 

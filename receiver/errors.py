@@ -120,6 +120,12 @@ class AudioRefused(AudioError, Reject):
     reason = "audio_refused"
 
 
+class NoAudio(AudioError, Reject):
+    """There is nothing to fetch: the job completed without audio (a transcript), or the event is no completed job."""
+
+    reason = "no_audio"
+
+
 class AudioDelayed(AudioError, RetryLater):
     """The provider told us to wait (429, 503)."""
 

@@ -36,7 +36,7 @@ from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.plugins import check_options
 from receiver.engine.runner import HandlerLoop, Outcome
-from receiver.errors import AudioRefused, Reject
+from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.folder import LocalFolder
@@ -247,7 +247,7 @@ class _Given(NamedTuple):
 def _given(event: Event, audio: OneFile | Sequence[OneFile] | None) -> Iterator[_Given]:
     """The files, as long as the attempt lasts."""
     if not isinstance(event, JobCompleted):
-        yield _Given([Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")])
+        yield _Given([NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")])
     elif audio is None:
         yield _Given([AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio")])
     else:

@@ -16,7 +16,7 @@ import structlog
 
 from receiver.engine.audio_source import AudioSource, Files, Renew
 from receiver.engine.context import Artifact
-from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NotFound, Reject
+from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -81,7 +81,6 @@ class AudioDesk:
 
         Raises:
             AudioError: as `Context.audio` says.
-            Reject: the event is not one that has audio.
         """
         job = _completed(event)
         with self._asking(job) as asked:
@@ -95,7 +94,6 @@ class AudioDesk:
 
         Raises:
             AudioError: as `Context.audio_files` says; of several errors the one that `gravest` gives.
-            Reject: the event is not one that has audio.
         """
         job = _completed(event)
         count = self._count(job)
@@ -179,6 +177,8 @@ class AudioDesk:
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
             got = await self._fetched(event, asked, n)
+        except NoAudio:  # nothing was tried, and nothing has failed
+            raise
         except AudioError as error:
             self._metrics.audio_seconds.labels(event.source, error.reason).observe(time.perf_counter() - started)
             bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
@@ -209,11 +209,13 @@ class AudioDesk:
         if source is None:
             raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
         files = source.files(event.job_id, event.payload)
-        if not files:
+        if not files and source.lacks_key(event.job_id, event.payload):
             raise AudioRefused(
                 f"There is no way to fetch: the source {event.source} has no api_key, and the event no audio_url.",
                 reason="no_api_key",
             )
+        if not files:
+            raise NoAudio("The job completed without audio.")
 
         async def from_ways(ways: Sequence[AudioRequest]) -> FetchedAudio:
             return await self._fetcher.fetch(
@@ -266,5 +268,5 @@ def gravest(errors: Sequence[Exception]) -> Exception:
 
 def _completed(event: Event) -> JobCompleted:
     if not isinstance(event, JobCompleted):
-        raise Reject(f"{event.type} has no audio; subscribe with on=JobCompleted.", reason="no_audio")
+        raise NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")
     return event

@@ -31,6 +31,7 @@ Renew = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 """Given a source's name and a job id, gives what a completed job's event would have as its payload now; None if there
 is no such job any more. Raises AudioError where that could not be asked."""
 
+_ANY_KEY = "any"
 ASK_AGAIN_SECONDS = 30.0
 """How long to wait where the source could not answer, and did not say how long."""
 
@@ -46,7 +47,14 @@ class AudioSource:
 
     def files(self, job_id: str, payload: Mapping[str, Any]) -> Files:
         """The files of a completed job; empty if there is no way to any."""
-        return self.provider.audio_requests(self.account.base_url, self.account.api_key, job_id, payload)
+        return self._files(self.account.api_key, job_id, payload)
+
+    def lacks_key(self, job_id: str, payload: Mapping[str, Any]) -> bool:
+        """Whether a job without files would have some if only the source had an API key."""
+        return self.account.api_key is None and bool(self._files(_ANY_KEY, job_id, payload))
+
+    def _files(self, api_key: str | None, job_id: str, payload: Mapping[str, Any]) -> Files:
+        return self.provider.audio_requests(self.account.base_url, api_key, job_id, payload)
 
     @property
     def can_be_asked(self) -> bool:

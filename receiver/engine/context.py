@@ -104,6 +104,7 @@ class Context(Generic[O]):
         """The event's audio: fetched, verified and stored once, whoever asks first. Of several files the first.
 
         Raises:
+            NoAudio: there is none: the job completed without (a transcript), or the event is no completed job.
             AudioGone: the provider no longer has it.
             AudioRefused: the provider refuses us, or the audio is not to be had safely.
             AudioDelayed: the provider told us to wait.

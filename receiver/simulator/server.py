@@ -147,7 +147,10 @@ class Simulator(Handles):
         return submitted_id(provider, answer.content)
 
     def create_task(self, kind: str, *, text: str = "", outputs: int = 1) -> str:
-        """A task of another kind at finevoice (`separation`, `podcast`, …) with so many outputs; its id."""
+        """A task of another kind at finevoice (`separation`, `podcast`, …) with so many outputs; its id.
+
+        One of the kind `speech_to_text` ends without audio.
+        """
         submission = Submission(text=text, voice_id="", output_format="mp3")
         job = self.jobs.create(submission, self._world.now(), provider="finevoice", kind=kind, outputs=outputs)
         self._begin(job)

@@ -221,3 +221,16 @@ async def test_a_poll_takes_a_stale_webhooks_event_out_of_quarantine(
     assert (event["status"], event["origin"], event["duplicates"]) == ("accepted", "webhook", 1)
     (row,) = rows(settings, "jobs")
     assert (row["state"], row["event_id"]) == ("completed", event["id"])
+
+
+async def test_a_transcript_has_no_audio_and_saving_it_succeeds_with_these_words(
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
+) -> None:
+    job = sim.finish(sim.create_task("speech_to_text"))
+    watch(settings, job)
+    async with serving(settings):
+        await ended(lines, signal, 1)
+    [run] = rows(settings, "runs")
+    assert (run["state"], json.loads(run["result"])) == ("succeeded", {"files": [], "detail": "no audio"})
+    assert (rows(settings, "artifacts"), sim.requests["storage"]) == ([], 0)
+    assert lines.of("audio.not_fetched") == []

@@ -14,7 +14,17 @@ import httpx
 import pytest
 
 from handlers.save_audio import save_audio
-from receiver import Artifact, AudioDelayed, AudioError, AudioGone, AudioRefused, JobCompleted, Reject, Settings
+from receiver import (
+    Artifact,
+    AudioDelayed,
+    AudioError,
+    AudioGone,
+    AudioRefused,
+    JobCompleted,
+    NoAudio,
+    Reject,
+    Settings,
+)
 from receiver.app import Receiver
 from receiver.engine.audio import AT_ONCE, MOST_FILES, AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
@@ -436,6 +446,19 @@ async def test_without_an_api_key_nobody_is_asked(bench: Bench) -> None:
     with pytest.raises(AudioGone):
         await bench.desk.get(bench.event())
     assert bench.statuses == 0
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_a_job_without_audio_is_said_to_have_none_whether_there_is_a_key_or_not(
+    bench: Bench, key: str | None
+) -> None:
+    url = bench.server.url("").rstrip("/")
+    bench.sources["finevoice"] = AudioSource(PROVIDERS["finevoice"], Account(url, key), True)
+    event = bench.event(audio_url=None, audio_urls=None)
+    for ask in (bench.desk.get, bench.desk.get_all):
+        with pytest.raises(NoAudio, match=r"^The job completed without audio\.$"):
+            await ask(event)
+    assert bench.server.asked == []
 
 
 # from end to end

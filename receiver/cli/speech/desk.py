@@ -23,7 +23,7 @@ from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
-from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NotFound, ReceiverError
+from receiver.errors import AudioDelayed, AudioError, NotFound, ReceiverError, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
@@ -169,7 +169,7 @@ class Speaker:
         while True:
             try:
                 return await self._audio.get_all(event)
-            except (AudioGone, AudioRefused):
+            except Reject:
                 raise
             except AudioError as error:
                 if error.reason == FETCH_IN_PROGRESS:  # a running receiver has it in hand
