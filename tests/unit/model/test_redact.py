@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import time
 
 import pydantic_core
 import pytest
@@ -112,3 +113,11 @@ def test_no_urls_credentials_survive_whatever_stands_before_it(before: str, user
     shown = Redactor()(f"{before}https://{user}:{hidden}@a.example/path end")
     assert "QQQ" not in shown
     assert "a.example/path end" in shown
+
+
+@pytest.mark.parametrize("piece", ["a.", "a", "a+", "://", "a://", "://a@", "@", "eyJ", "?"])
+def test_a_long_text_is_searched_in_linear_time(piece: str) -> None:
+    text = "https://a.example/ " + piece * 400_000
+    before = time.process_time()
+    Redactor([SECRET])(text)
+    assert time.process_time() - before < 10
