@@ -34,6 +34,8 @@ from receiver.providers.wire import (
 
 LONGEST_QUOTE = 300
 """How much of a provider's own words goes into an error message, in characters."""
+LONGEST_READ = 4_000
+"""How much of them is read for it, in characters: the search for ID tokens takes quadratic time at worst."""
 
 
 _ID_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]+)+")
@@ -225,4 +227,5 @@ def _quoted(asked: Asked, trouble: Trouble) -> str:
 
 
 def _redacted(asked: Asked, text: str) -> str:
-    return _ID_TOKEN.sub("[redacted]", Redactor([asked.account.api_key or ""])(text))
+    text = Redactor([asked.account.api_key or ""])(text)
+    return _ID_TOKEN.sub("[redacted]", text[:LONGEST_READ])

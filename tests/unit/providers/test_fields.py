@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
@@ -132,6 +134,13 @@ def test_the_services_words_are_shown_short_on_one_line_and_without_the_key() ->
     with pytest.raises(Invalid, match=r"It says: no \[redacted\] at https://a.example/x\?\[redacted\] x+…$") as caught:
         answer(400, body)
     assert len(str(caught.value)) < LONGEST_QUOTE + 150
+
+
+def test_long_words_of_a_service_are_searched_for_tokens_in_bounded_time() -> None:
+    before = time.process_time()
+    with pytest.raises(Invalid, match=r"It says: eyJeyJ.*…$"):
+        answer(400, json.dumps({"detail": "eyJ" * 300_000}).encode())
+    assert time.process_time() - before < 5
 
 
 def test_a_redirect_is_no_answer() -> None:
