@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -22,6 +23,10 @@ from receiver.web.body import BodyRefused, read_body
 log = structlog.get_logger("receiver.api")
 
 SAFE = ("GET", "HEAD")
+MAX_QUERY_PARAMETERS = 64
+"""No operation knows half as many; more are refused unread."""
+MAX_ERRORS = 20
+"""How many of a request's errors are told at once."""
 
 
 def routes(table: Sequence[Operation], context: ApiContext) -> list[Route]:
@@ -107,12 +112,13 @@ async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context:
 
 
 async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
-    pairs = Request(scope).query_params.multi_items()
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _invalid([Wrong(f"query.{twice}", "is there more than once")])
+    if scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
+        raise _invalid([Wrong("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
+    values: dict[str, str] = {}
+    for name, value in Request(scope).query_params.multi_items():
+        if name in values:
+            raise _invalid([Wrong(_place("query", name), "is there more than once")])
+        values[name] = value
     return _validated(model, values, "query")
 
 
@@ -144,10 +150,18 @@ _READERS = {"path": _path, "query": _query, "headers": _headers, "body": _body}
 
 
 def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
+    """The values as the model. Unknown names are sorted out first: pydantic would make an error of every one."""
+    names = {of.alias or name for name, of in model.model_fields.items()}
+    known = {name: value for name, value in values.items() if name in names}
+    unknown = islice((name for name in values if name not in names), MAX_ERRORS)
+    errors = [Wrong(_place(where, name), "is not known here") for name in unknown]
     try:
-        return model.model_validate(values)
+        given = model.model_validate(known)
     except ValidationError as error:
-        raise _invalid(_wrong(where, error)) from None
+        raise _invalid([*_wrong(where, error), *errors][:MAX_ERRORS]) from None
+    if errors:
+        raise _invalid(errors)
+    return given
 
 
 def _invalid(errors: Sequence[Wrong]) -> Refusal:
@@ -156,12 +170,15 @@ def _invalid(errors: Sequence[Wrong]) -> Refusal:
 
 def _wrong(where: str, error: ValidationError) -> list[Wrong]:
     found = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False)[:20]:
-        place = ".".join([where, *(str(part)[:100] for part in item["loc"])])
-        what = "is not known here" if item["type"] == "extra_forbidden" else str(item["msg"])
-        what = what.removeprefix("Value error, ")
-        found.append(Wrong(place, what[:1].lower() + what[1:]))
+    for item in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]:
+        what = str(item["msg"]).removeprefix("Value error, ")
+        found.append(Wrong(_place(where, *item["loc"]), what[:1].lower() + what[1:]))
     return found
+
+
+def _place(where: str, *parts: object) -> str:
+    """Where in a request: `body.handlers.0`. A name that came with the request is cut."""
+    return ".".join([where, *(str(part)[:100] for part in parts)])
 
 
 def _body_refused(refusal: BodyRefused) -> ASGIApp:
