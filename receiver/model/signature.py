@@ -32,6 +32,9 @@ _SHA256 = hashes.SHA256()
 _SECONDS = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
 _HEX_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z", re.ASCII)
 _ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
+_WHITE_SPACE = re.compile(r"[ \t]+")
+_WHITE = " \t"
+"""What may stand around a header's value, and around the elements of a list in it (RFC 9110, 5.5 and 5.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,13 @@ class Scheme:
 
 
 def single_header(headers: Headers, name: bytes) -> str:
-    """The one value of a header.
+    """The one value of a header, without the white space that may stand around it (RFC 9110, 5.5).
+
+    Two lines of one name are not joined: none of these headers is a list of values (RFC 9110, 5.3), and which of two
+    signatures was meant is not ours to choose.
 
     Raises:
-        SignatureError: it is missing, repeated, or not printable ASCII.
+        SignatureError: it is missing, repeated, or not ASCII.
     """
     found: bytes | None = None
     for header, value in headers:
@@ -120,7 +126,7 @@ def single_header(headers: Headers, name: bytes) -> str:
     if found is None:
         raise SignatureError(f"There is no {name.decode()} header.", reason="missing_header")
     try:
-        return found.decode("ascii")
+        return found.decode("ascii").strip(_WHITE)
     except UnicodeDecodeError:
         raise SignatureError(f"The header {name.decode()} is not ASCII.", reason="malformed_header") from None
 
@@ -156,6 +162,8 @@ def _text_key(id_: str, text: str) -> Key:
 def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
     """Read `t=<digits>,<field>=<hex>[,<field>=<hex>…]`; unknown fields are passed over.
 
+    As in any list of a header, white space may stand around the commas, and an element may be empty (RFC 9110, 5.6.1).
+
     Returns:
         The timestamp's digits as signed, and each signature's 32 bytes.
 
@@ -164,7 +172,10 @@ def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
     """
     timestamp: str | None = None
     signatures: list[bytes] = []
-    for element in value.split(","):
+    for item in value.split(","):
+        element = item.strip(_WHITE)
+        if not element:
+            continue
         name, equals, content = element.partition("=")
         if not equals or not name:
             raise _malformed("An element of the signature header is not name=value.")
@@ -237,7 +248,7 @@ def _standard_signatures(value: str) -> tuple[list[bytes], list[bytes]]:
     """Read `v1,<b64> v1a,<b64> …`: (HMAC signatures, ed25519 signatures); unknown versions are passed over."""
     symmetric: list[bytes] = []
     asymmetric: list[bytes] = []
-    for element in value.split(" "):
+    for element in _WHITE_SPACE.split(value):
         version, comma, content = element.partition(",")
         if not comma or not version:
             raise _malformed("An element of webhook-signature is not version,signature.")

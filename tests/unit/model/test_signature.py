@@ -144,6 +144,11 @@ def test_a_key_never_shows_its_secret() -> None:
         f"t={NOW},v0=whatever,v1={GOOD},v2=",
         f"t={NOW},v1={GOOD},x=a=b",
         f"t={NOW}," + f"v1={BAD}," * (MAX_SIGNATURES - 1) + f"v1={GOOD}",
+        f"t={NOW}, v1={GOOD}",
+        f"t={NOW} \t,\t v1={GOOD}",
+        f" \t t={NOW},v1={GOOD} \t ",
+        f"t={NOW},v1={GOOD},",
+        f",t={NOW}, ,v1={GOOD}",
     ],
 )
 def test_a_header_within_the_grammar_verifies(value: str) -> None:
@@ -165,8 +170,13 @@ def test_a_header_within_the_grammar_verifies(value: str) -> None:
         (f"t={NOW}\n,v1={GOOD}", "malformed_header"),
         (f"t={'9' * 13},v1={GOOD}", "malformed_header"),
         (f"t={NOW},t={NOW},v1={GOOD}", "malformed_header"),
-        (f"t={NOW}, v1={GOOD}", "no_known_version"),
-        (f"t={NOW},v1={GOOD},", "malformed_header"),
+        (f"t={NOW}, v1 ={GOOD}", "no_known_version"),
+        (f"t={NOW}, v1= {GOOD}", "malformed_header"),
+        (f"t={NOW},\u00a0v1={GOOD}", "malformed_header"),
+        (f"t={NOW}\x0b,v1={GOOD}", "malformed_header"),
+        (f"t={NOW}; v1={GOOD}", "malformed_header"),
+        (f"t={NOW},v1={GOOD}, t={NOW},v1={GOOD}", "malformed_header"),
+        (f"t={NOW},v1={GOOD},,;", "malformed_header"),
         (f"t={NOW},v1={GOOD}\n", "malformed_header"),
         (f"t={NOW},v1={GOOD[:-1]}", "malformed_header"),
         (f"t={NOW},v1={GOOD}0", "malformed_header"),
@@ -251,6 +261,7 @@ STANDARD_BAD = "v1," + base64.b64encode(bytes(32)).decode()
         f"{STANDARD_BAD} {STANDARD_GOOD}",
         f"v9,anything {STANDARD_GOOD}",
         f"v1a,{base64.b64encode(bytes(64)).decode()} {STANDARD_GOOD}",
+        f"{STANDARD_BAD}  \t{STANDARD_GOOD}",
     ],
 )
 def test_any_of_several_standard_signatures_may_match(value: str) -> None:
@@ -351,6 +362,26 @@ def test_the_hmac_is_the_standard_librarys(secret: bytes, parts: list[bytes]) ->
     key = Key("a", secret)
     for _ in range(2):
         assert key.mac(*parts) == hmac.digest(secret, b"".join(parts), "sha256"), "the second as well as the first"
+
+
+_WHITE_SPACE = st.text(" \t", max_size=4).map(str.encode)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@given(before=_WHITE_SPACE, after=_WHITE_SPACE)
+def test_white_space_around_any_header_value_changes_nothing(scheme: str, before: bytes, after: bytes) -> None:
+    signed = raw(SCHEMES[scheme].sign(SECRETS[scheme], BODY, NOW, "msg_1"))
+    key = SCHEMES[scheme].parse_secret("a", SECRETS[scheme])
+    padded = [(name, before + value + after) for name, value in signed]
+    assert SCHEMES[scheme].verify(padded, BODY, [key], NOW) == SCHEMES[scheme].verify(signed, BODY, [key], NOW)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_two_lines_that_a_proxy_joined_are_refused_like_two_lines(scheme: str) -> None:
+    lines = raw(SCHEMES[scheme].sign(SECRETS[scheme], BODY, NOW, "msg_1"))
+    for index, (name, value) in enumerate(lines):
+        joined = [*lines[:index], (name, value + b", " + value), *lines[index + 1 :]]
+        assert reason(scheme, joined) == "malformed_header"
 
 
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
