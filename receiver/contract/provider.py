@@ -16,15 +16,16 @@ from receiver.contract.files import FilesContract
 from receiver.contract.lists import ListsContract
 from receiver.contract.recorded import Recorded
 from receiver.contract.status import StatusContract
-from receiver.contract.strategies import anything, as_bytes, bases, header_lines, job_ids
+from receiver.contract.strategies import anything, as_bytes, bases, event_words, header_lines, job_ids
 from receiver.contract.submit import SubmitContract
 from receiver.contract.webhook import WebhookContract
 from receiver.errors import MalformedDelivery
-from receiver.model.event import COMPLETED
+from receiver.model.delivery import Headers, Parsed
+from receiver.model.event import COMPLETED, TEST
 from receiver.model.rate_limit import read_rate_limit
 from receiver.model.retry_after import http_date
 from receiver.model.signature import SCHEMES
-from receiver.providers.base import Provider, origin_of, usable_word
+from receiver.providers.base import Provider, origin_of
 from receiver.providers.wire import Capabilities, Request
 
 
@@ -70,14 +71,25 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
     @anywhere
     @given(headers=header_lines, body=st.binary() | anything.map(as_bytes))
     def test_any_delivery_is_read_or_malformed(self, provider: Provider, headers: Any, body: bytes) -> None:
-        word = provider.delivery_id(headers)
-        assert word is None or usable_word(word) == word
-        try:
-            parsed = provider.parse_delivery(headers, body)
-        except MalformedDelivery:
-            return
-        assert provider.capabilities.webhooks
-        json.dumps(parsed.payload, allow_nan=False)
+        parsed = _read(provider, headers, body)
+        if parsed is not None:
+            assert provider.capabilities.webhooks
+            json.dumps(parsed.payload, allow_nan=False)
+
+    @anywhere
+    @given(data=st.data(), headers=header_lines, word=event_words)
+    def test_nothing_unsigned_says_what_happened(
+        self, provider: Provider, documents: list[Recorded], data: st.DataObject, headers: Any, word: bytes
+    ) -> None:
+        told = [*headers, *((name.encode(), word) for name in provider.kept_headers)]
+        deliveries = [as_bytes(document.delivery) for document in documents if document.delivery is not None]
+        for body in (*deliveries, data.draw(anything.map(as_bytes))):
+            signed, parsed = _read(provider, [], body), _read(provider, told, body)
+            if signed is None:
+                assert parsed is None or parsed.type == TEST
+            else:
+                assert parsed is not None
+                assert parsed[:3] == signed[:3]
 
     def test_without_webhooks_there_is_no_delivery_to_make(self, provider: Provider) -> None:
         if not provider.capabilities.webhooks:
@@ -122,6 +134,14 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
             assert (_status(provider, JOB, version) is not None) == provider.capabilities.of(
                 account(provider, version)
             ).polling
+
+
+def _read(provider: Provider, headers: Headers, body: bytes) -> Parsed | None:
+    """What a delivery says; None if it is malformed."""
+    try:
+        return provider.parse_delivery(headers, body)
+    except MalformedDelivery:
+        return None
 
 
 def _status(provider: Provider, job: str, version: str | None = None, base: str | None = None) -> Request | None:

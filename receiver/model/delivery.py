@@ -7,7 +7,7 @@ deliveries can carry one event.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.model.event import TERMINAL
@@ -41,7 +41,7 @@ class Delivery(NamedTuple):
 
     Attributes:
         event_id: the id the event gets if this delivery turns out to be its first.
-        key: the identity beside source and type: the job id for a terminal event, else delivery id or the body's hash.
+        key: the identity beside source and type, see `identity`.
         payload: JSON text of the normalised payload.
         body: the raw body, as signed.
         headers: JSON text of the kept header lines, so that the signature can be checked again.
@@ -84,11 +84,14 @@ def _differ(one: Any, other: Any) -> bool:
     return bool(one != other)
 
 
-def identity(parsed: Parsed, delivery_id: Callable[[], str | None], body: bytes) -> str:
-    """The event's key beside (source, type): one identity for push and poll.
+def identity(parsed: Parsed, message_id: str | None, body: bytes) -> str:
+    """The event's key beside (source, type): one identity for push and poll, of signed bytes only.
 
-    A terminal event is its job. Any other is its delivery id, else its body's SHA-256.
+    A terminal event is its job. Any other is its message id, else its body's SHA-256.
+
+    Args:
+        message_id: the id that the signature covers; None where the scheme signs none.
     """
     if parsed.type in TERMINAL and parsed.job_id is not None:
         return parsed.job_id
-    return delivery_id() or hashlib.sha256(body).hexdigest()
+    return message_id or hashlib.sha256(body).hexdigest()

@@ -81,11 +81,13 @@ class Verified(NamedTuple):
         key_id: the key that made it.
         timestamp: the signed unix seconds; None where the scheme signs no time.
         skew: `now` minus the timestamp, seconds; positive for the past.
+        message_id: the signed id of the message; None where the scheme signs none.
     """
 
     key_id: str
     timestamp: int | None
     skew: float | None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ def _verify_standard(headers: Headers, body: bytes, keys: Sequence[Key], now: fl
             holds = any(bytes_eq(expected, signature) for signature in symmetric)
         if holds:
             seconds = int(timestamp)
-            return Verified(key.id, seconds, now - seconds)
+            return Verified(key.id, seconds, now - seconds, id_)
     raise _mismatch()
 
 

@@ -116,23 +116,22 @@ class Aitts(AccountWebhook):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
 
-        The signed body names the event; the unsigned `X-TTS-Event` only where the body does not.
+        The signed body says what happened: by its event, and where it names none by its status. The body of a test is
+        not documented: where the body says neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
 
         Raises:
             MalformedDelivery: not a JSON object, no event word, or a terminal event without a usable job id.
         """
         document = read_json_object(body)
-        header_event = header_word(headers, b"x-tts-event")
-        notes: list[str] = []
-        if document.get("event") is None:
-            word = header_event
-        else:
-            word = usable_word(document["event"])
-            if header_event is not None and word != header_event:
-                notes.append("event_header_mismatch")
-        if word is None:
-            raise MalformedDelivery("The body names no event, and neither does X-TTS-Event.", reason="no_event")
         data = _data(document)
+        told = header_word(headers, b"x-tts-event")
+        if document.get("event") is not None:
+            word = usable_word(document["event"])
+        else:
+            word = _ENDS.get(status_word(data.get("status")) or "") or (TEST if told == TEST else None)
+        if word is None:
+            raise MalformedDelivery("The signed body has neither an event nor the status of an end.", reason="no_event")
+        notes = ["event_header_mismatch"] if told is not None and word != told else []
         job_id = usable_word(data.get("job_id"))
         if word not in TERMINAL:
             if word != TEST:
@@ -141,10 +140,6 @@ class Aitts(AccountWebhook):
         if job_id is None:
             raise MalformedDelivery(f"{word} without a usable job_id.", reason="no_job_id")
         return Parsed(word, job_id, _job_payload(word, document, data), tuple(notes))
-
-    def delivery_id(self, headers: Headers) -> str | None:
-        """`X-TTS-Delivery-ID`. Unsigned: it identifies only events that have no job."""
-        return header_word(headers, b"x-tts-delivery-id")
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """The two unsigned headers of each delivery."""

@@ -27,7 +27,7 @@ from receiver.providers.wire import (
 )
 
 MAX_WORD = 256
-"""Longest accepted event word, job id or delivery id, in characters."""
+"""Longest accepted event word or job id, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +155,12 @@ class Provider(Protocol):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a verified delivery.
 
+        The body is signed, the headers are not: they may name a `test` where the body names no event, and decide
+        nothing else.
+
         Raises:
             MalformedDelivery: the body cannot be read as this provider's.
         """
-
-    def delivery_id(self, headers: Headers) -> str | None:
-        """The delivery's own id where its headers carry a usable one."""
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """Unsigned header lines that the service adds to a delivery."""
@@ -244,11 +244,11 @@ def usable_word(value: object) -> str | None:
 
 
 def header_word(headers: Headers, name: bytes) -> str | None:
-    """An unsigned header's value if it is there once and usable; else None."""
+    """An unsigned header's value, without the white space around it, if it is there once and usable; else None."""
     values = [value for header, value in headers if header == name]
     if len(values) != 1:
         return None
     try:
-        return usable_word(values[0].decode("ascii"))
+        return usable_word(values[0].decode("ascii").strip(" \t"))
     except UnicodeDecodeError:
         return None

@@ -38,8 +38,7 @@ class Generic(ProviderDefaults):
         self.base_url = base_url
         self.scheme = shape.scheme
         self.retry_window_seconds = RETRY_SECONDS if shape.scheme else 0.0
-        names = (shape.event_header, shape.delivery_id_header)
-        self.kept_headers = tuple(name.lower() for name in names if name)
+        self.kept_headers: tuple[str, ...] = (shape.event_header.lower(),) if shape.event_header else ()
         self.capabilities = Capabilities(
             webhooks=shape.scheme is not None,
             polling=shape.status_path is not None,
@@ -90,9 +89,8 @@ class Generic(ProviderDefaults):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a delivery by the configured places.
 
-        The signed body's words count: its event word and its status. The unsigned event header counts only where the
-        body has no event word, and ends a job only where it has no status either. Without any event word the status is
-        the event's word.
+        The signed body says what happened: by its event word and its status. Without an event word the status is the
+        event's word. Where the body has neither, the unsigned event header may name a `test`, and nothing else.
 
         A status that means an end, beside another event word and without a job id, means none.
 
@@ -108,15 +106,11 @@ class Generic(ProviderDefaults):
         word, status = usable_word(value), status_word(first(document, shape.status))
         told = header_word(headers, shape.event_header.lower().encode()) if shape.event_header else None
         type_ = self._meaning(word and word.lower(), status)
-        if value is None and type_ is None and told is not None:
-            meant = self._meaning(told.lower())
-            if meant is None or status is None:
-                word, type_ = told, meant
+        if value is None and type_ is None:
+            word = status or (TEST if told == TEST else None)
         notes = ["event_header_mismatch"] if told is not None and self._differs(told, word, type_) else []
-        if type_ is None and value is None:
-            word = word or status
         if type_ is None and word is None:
-            raise MalformedDelivery("The delivery has neither an event word nor a status.", reason="no_event")
+            raise MalformedDelivery("The signed body has neither an event word nor a status.", reason="no_event")
         job_id = usable_word(first(document, shape.job_id))
         if job_id is None and word is not None and self._meaning(word.lower()) is None:
             type_ = None  # an event of another kind, whose status is not a job's
@@ -128,17 +122,12 @@ class Generic(ProviderDefaults):
             raise MalformedDelivery(f"{type_} without a usable job id.", reason="no_job_id")
         return Parsed(type_, job_id, self._payload(type_, document), tuple(notes))
 
-    def delivery_id(self, headers: Headers) -> str | None:
-        """The configured header. It identifies only events that have no job."""
-        name = self.shape.delivery_id_header
-        return header_word(headers, name.lower().encode()) if name else None
-
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
-        """The configured headers, but for those that the signature brings."""
+        """The configured event header, unless the signature brings it."""
         if self.scheme is None:
             raise _no_delivery()
-        named = ((self.shape.event_header, self._spelled(event)), (self.shape.delivery_id_header, delivery_id))
-        return [(name, value) for name, value in named if name and name.lower() not in self.shape.signed_headers]
+        name = self.shape.event_header
+        return [(name, self._spelled(event))] if name and name.lower() not in self.shape.signed_headers else []
 
     def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
         """A body with the configured places filled, and nothing else in it."""
@@ -181,7 +170,7 @@ class Generic(ProviderDefaults):
     def _differs(self, told: str, word: str | None, type_: str | None) -> bool:
         """Whether the event header says something else than the body."""
         meant = self._meaning(told.lower())
-        return (word is not None and told != word) or (meant is not None and meant != type_)
+        return (word is not None and told != word) or ((word is None or meant is not None) and meant != type_)
 
     def _spelled(self, event: str) -> str:
         """An event word as the service would write it."""

@@ -33,10 +33,6 @@ class PollOnly(ProviderDefaults):
         """
         raise MalformedDelivery(f"{self.name} sends no webhooks; its jobs are polled.")
 
-    def delivery_id(self, headers: Headers) -> str | None:
-        """None: there are no deliveries."""
-        return None
-
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """Refuse.
 

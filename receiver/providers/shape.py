@@ -20,8 +20,7 @@ class Shape:
     Attributes:
         scheme: the signature scheme's name; None for a service that sends no webhooks.
         signed_headers: lower-case names of the headers that the scheme reads, and makes.
-        event_header: an unsigned header with the event word.
-        delivery_id_header: a header with the delivery's id.
+        event_header: an unsigned header with the event word; it can name a `test`, and nothing else.
         event: where the event word is, and so on; of several places the first that says something counts.
         completed_words: event and status words that mean `job.completed`, in lower case.
         failed_words: likewise for `job.failed`; they count for more.
@@ -35,7 +34,6 @@ class Shape:
     scheme: str | None = None
     signed_headers: tuple[str, ...] = ()
     event_header: str | None = None
-    delivery_id_header: str | None = None
     event: tuple[Place, ...] = ()
     job_id: tuple[Place, ...] = ()
     status: tuple[Place, ...] = ()

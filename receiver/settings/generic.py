@@ -61,7 +61,6 @@ class GenericTable(Table):
     scheme: Literal["tts", "elevenlabs", "standard-webhooks", "github-like", "stripe-like"] | None = None
     signature_header: HeaderName | None = None
     event_header: HeaderName | None = None
-    delivery_id_header: HeaderName | None = None
     event: Places = ()
     job_id: Places = ()
     status: Places = ()
@@ -90,7 +89,7 @@ class GenericTable(Table):
                 f"signature_header: {'is missing' if self.scheme == STRIPE_LIKE else 'is not for this scheme'}; "
                 f"it names the header of scheme = {STRIPE_LIKE!r}, the others have their own"
             )
-        for key in ("signature_header", "event_header", "delivery_id_header"):
+        for key in ("signature_header", "event_header"):
             if (getattr(self, key) or "").lower() in PRIVATE_HEADERS:
                 raise ValueError(f"{key}: is a header that holds credentials, and would be stored with each event")
         if self.auth_header.lower() in FRAMING_HEADERS:
@@ -103,8 +102,11 @@ class GenericTable(Table):
         if self.scheme is not None:
             if not self.job_id:
                 raise ValueError("job_id: is missing; no delivery could end a job. It is a place such as data.job_id")
-            if not (self.event or self.status or self.event_header):
-                raise ValueError("event: is missing, and status and event_header as well: no delivery could be read")
+            if not (self.event or self.status):
+                raise ValueError(
+                    "event: is missing, and status as well: no delivery could be read. One of them is a place in the "
+                    "signed body; event_header is not signed, and can name nothing but a test"
+                )
         if self.status_url is not None and not self.status:
             raise ValueError("status: is missing; it is the place of the status word in the answer from status_url")
 
@@ -143,8 +145,6 @@ class GenericTable(Table):
             scheme=self.scheme,
             signed_headers=signature.headers if signature else (),
             event_header=self.event_header,
-            delivery_id_header=self.delivery_id_header
-            or ("webhook-id" if self.scheme == "standard-webhooks" else None),
             completed_words=self.completed_words,
             failed_words=self.failed_words,
             status_path=path,

@@ -35,6 +35,8 @@ def problem_of(item: Any) -> Problem:
     place = [str(part) for part in item["loc"]]
     where = ".".join(place) or "configuration"
     if item["type"] == "extra_forbidden":
+        if tuple(place[2:]) in _REMOVED and place[0] == "sources":
+            return Problem(where, f"is no longer a key: {_REMOVED[tuple(place[2:])]}")
         return Problem(where, f"is not a known key{nearest(place[-1], _known_keys(place[:-1]))}")
     if item["type"] == "missing":
         return Problem(where, "is missing")
@@ -63,6 +65,14 @@ def _known_keys(place: list[str]) -> list[str]:
     inner = next((_INNER[part] for part in place[depth:] if part in _INNER), outer)
     return list(inner.model_fields)
 
+
+_REMOVED: dict[tuple[str, ...], str] = {
+    ("generic", "delivery_id_header"): (
+        "nothing unsigned identifies an event. Delete it: an event without a job is known by its signed webhook-id "
+        "(standard-webhooks), else by its body"
+    ),
+}
+"""Keys of a source that earlier releases had, and what holds instead."""
 
 _INNER: dict[str, type[Table]] = {
     "signing_secrets": SigningSecret,

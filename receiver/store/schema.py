@@ -87,7 +87,8 @@ events = Table(
     Column("id", Text, primary_key=True),
     Column("source", Text, nullable=False),
     Column("type", Text, nullable=False),
-    # The identity beside source and type: the job id for a terminal event, else delivery id or body digest.
+    # The identity beside source and type: the job id for a terminal event, else the signed message id or the
+    # body's SHA-256.
     Column("key", Text, nullable=False),
     Column("job_id", Text),
     Column("origin", Text, nullable=False),

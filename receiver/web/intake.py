@@ -173,7 +173,7 @@ class Intake:
             event_id=event_id(now, self._context.dice.getrandbits(74)),
             source=source.name,
             type=parsed.type,
-            key=identity(parsed, lambda: source.provider.delivery_id(headers), body),
+            key=identity(parsed, verified.message_id, body),
             job_id=parsed.job_id,
             origin=Origin.WEBHOOK.value,
             payload=pydantic_core.to_json(parsed.payload).decode(),

@@ -15,7 +15,6 @@ TABLES = {
     "generic": GenericTable(
         scheme="elevenlabs",
         event_header="X-Event",
-        delivery_id_header="X-Delivery",
         event="type",
         job_id="data.job.id",
         status=["data.job.state", "job.state"],

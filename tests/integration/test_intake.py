@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 import time
@@ -137,8 +138,35 @@ async def test_no_value_in_a_body_stops_its_copies_its_handlers_or_its_listing(
 
 
 async def test_a_test_event_is_stored_and_answered_2xx(up: Running) -> None:
-    answer = await up.post(b'{"event":"test","test_id":"t-1"}', x_tts_event="test", x_tts_delivery_id="d-1")
-    assert (answer.status_code, up.rows()[0]["type"], up.rows()[0]["key"]) == (202, "test", "d-1")
+    body = b'{"event":"test","test_id":"t-1"}'
+    answer = await up.post(body, x_tts_event="test", x_tts_delivery_id="d-1")
+    [row] = up.rows()
+    assert (answer.status_code, row["type"], row["key"]) == (202, "test", hashlib.sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize("body", [b'{"event":"test"}', b'{"event":"job.paused","data":{"job_id":"j"}}', b'{"hi":1}'])
+async def test_a_recorded_delivery_is_one_event_whatever_unsigned_headers_it_is_sent_with(
+    up: Running, body: bytes
+) -> None:
+    answers = [await up.post(body, x_tts_event="test", x_tts_delivery_id=f"d-{n}") for n in range(5)]
+    assert [answer.json()["status"] for answer in answers] == ["accepted"] + ["duplicate"] * 4
+    [row] = up.rows()
+    assert row["duplicates"] == 4
+
+
+@pytest.mark.parametrize("word", ["job.completed", "job.failed", "job.paused"])
+async def test_an_unsigned_header_never_says_what_happened(up: Running, word: str) -> None:
+    answer = await up.post(b'{"data":{"job_id":"job_1"}}', x_tts_event=word)
+    assert (answer.status_code, answer.json(), up.rows()) == (400, {"error": "no_event"}, [])
+    answer = await up.post(b'{"data":{"job_id":"job_1","status":"failed"}}', x_tts_event=word)
+    assert (answer.status_code, up.rows()[0]["type"]) == (202, "job.failed")
+
+
+async def test_white_space_around_and_in_the_signature_is_accepted(up: Running) -> None:
+    body = completed()
+    time_, mac = signature(body).split(",")
+    answer = await up.post(body, x_tts_signature=f" {time_} ,\t{mac}\t")
+    assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
 
 
 async def test_a_test_event_is_known_by_its_header_where_the_body_names_none(up: Running) -> None:

@@ -385,6 +385,14 @@ def test_two_lines_that_a_proxy_joined_are_refused_like_two_lines(scheme: str) -
 
 
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_only_an_id_that_is_signed_is_given_as_the_messages(scheme: str) -> None:
+    headers = [(b"x-tts-delivery-id", b"d-1"), *raw(SCHEMES[scheme].sign(SECRETS[scheme], BODY, NOW, "msg_1"))]
+    key = SCHEMES[scheme].parse_secret("a", SECRETS[scheme])
+    signed = {"standard-webhooks": "msg_1"}
+    assert SCHEMES[scheme].verify(headers, BODY, [key], NOW).message_id == signed.get(scheme)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
 @given(body=st.binary(), now=st.integers(0, 10**12 - 1))
 def test_what_a_scheme_signs_it_verifies(scheme: str, body: bytes, now: int) -> None:
     headers = raw(SCHEMES[scheme].sign(SECRETS[scheme], body, now, "msg_1"))

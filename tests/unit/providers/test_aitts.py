@@ -106,9 +106,33 @@ def test_the_signed_body_names_the_event_whatever_the_header_says() -> None:
     assert parse(DOCUMENTED, (b"x-tts-event", b"job.completed")).notes == ()
 
 
-def test_the_header_names_the_event_where_the_body_does_not() -> None:
-    assert parse({"hello": 1}, (b"x-tts-event", b"test")) == Parsed("test", None, {"hello": 1})
-    assert parse({"event": None, "data": {"job_id": "j"}}, (b"x-tts-event", b"job.completed")).type == COMPLETED
+@pytest.mark.parametrize("value", [b"test", b" test", b"test\t "])
+def test_the_header_may_name_a_test_where_the_body_says_nothing(value: bytes) -> None:
+    assert parse({"hello": 1}, (b"x-tts-event", value)) == Parsed("test", None, {"hello": 1})
+    assert parse({"event": None, "status": "processing"}, (b"x-tts-event", value)).type == "test"
+
+
+@pytest.mark.parametrize("word", [b"job.completed", b"job.failed", b"completed", b"job.paused", b"TEST"])
+@pytest.mark.parametrize("data", [{}, {"status": "processing"}, {"status": 200}, {"status": None}])
+def test_the_header_names_nothing_but_a_test(word: bytes, data: dict[str, Any]) -> None:
+    for body in ({"data": {"job_id": "j", **data}}, {"event": None, "job_id": "j", **data}):
+        assert refusal(body, (b"x-tts-event", word)) == "no_event"
+
+
+@pytest.mark.parametrize("header", [None, b"job.completed", b"job.failed", b"test", b"job.paused"])
+@pytest.mark.parametrize(
+    ("status", "type_"), [("completed", COMPLETED), (" COMPLETED ", COMPLETED), ("failed", FAILED), ("Failed", FAILED)]
+)
+def test_without_an_event_the_signed_status_says_how_the_job_ended(
+    status: str, type_: str, header: bytes | None
+) -> None:
+    headers = [] if header is None else [(b"x-tts-event", header)]
+    for body in ({"data": {"job_id": "j", "status": status}}, {"job_id": "j", "status": status}):
+        parsed = parse(body, *headers)
+        assert (parsed.type, parsed.job_id, parsed.payload["status"]) == (type_, "j", status.strip().lower())
+        mismatch = header is not None and header.decode() != type_
+        assert parsed.notes == (("event_header_mismatch",) if mismatch else ())
+    assert refusal({"data": {"status": status}}, *headers) == "no_job_id"
 
 
 def test_without_an_event_in_body_or_header_the_delivery_is_malformed() -> None:
@@ -206,7 +230,6 @@ _HEADERS = st.lists(
 @example(b'{"event":1e999}', [])
 @example(b'{"event":"test","event":null}', [])
 def test_arbitrary_bytes_raise_nothing_but_malformed_delivery(body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    AITTS.delivery_id(headers)
     try:
         AITTS.parse_delivery(headers, body)
     except MalformedDelivery:
@@ -228,19 +251,12 @@ def test_arbitrary_json_is_read_or_malformed_and_what_is_read_is_usable(
     json.dumps(parsed.payload)
 
 
-def test_the_delivery_id_is_the_header_if_it_is_usable() -> None:
-    assert AITTS.delivery_id([(b"x-tts-delivery-id", b"d-1")]) == "d-1"
-    for headers in ([], [(b"x-tts-delivery-id", b"d")] * 2, [(b"x-tts-delivery-id", b"d\x01")]):
-        assert AITTS.delivery_id(headers) is None
-
-
 @pytest.mark.parametrize("event", [COMPLETED, FAILED, "test"])
 def test_a_sample_body_reads_as_what_it_is_a_sample_of(event: str) -> None:
     body = json.dumps(AITTS.sample_body(event, "job_9", "2026-11-02T10:00:00Z")).encode()
     headers = [(name.lower().encode(), value.encode()) for name, value in AITTS.delivery_headers(event, "d-1")]
     parsed = AITTS.parse_delivery(headers, body)
     assert (parsed.type, parsed.job_id, parsed.notes) == (event, "job_9", ())
-    assert AITTS.delivery_id(headers) == "d-1"
 
 
 @given(st.text())
