@@ -188,8 +188,8 @@ class Receiver:
                 source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
             ),
             _http=self._client,
-            _audio=lambda: self.audio.get(event),
-            _audio_files=lambda: self.audio.get_all(event),
+            _audio=lambda: self.handlers.our_own(self.audio.get(event)),
+            _audio_files=lambda: self.handlers.our_own(self.audio.get_all(event)),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,7 @@ import structlog
 
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
+from receiver.engine.threads import HandlerThreads, our_own, working_for
 from receiver.errors import Reject, RetryLater
 from receiver.model.event import Event
 
@@ -66,6 +68,7 @@ class HandlerLoop:
     ) -> None:
         self.loop = factory()
         self.loop.set_task_factory(_named_after_parent)
+        self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
@@ -92,6 +95,10 @@ class HandlerLoop:
         """Run a coroutine there, from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
+    async def our_own(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run what several handlers may wait for, apart from the threads of the one that asks. On this loop only."""
+        return await self.loop.create_task(our_own(coroutine))
+
     def stop(self, seconds: float) -> bool:
         """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
         if not self._thread.is_alive():
@@ -114,6 +121,7 @@ class HandlerLoop:
 
     async def execute(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome:
         """Run a handler once, on this loop. Only cancellation passes through."""
+        working_for.set(handler.name)
         task = asyncio.current_task()
         if task is not None:
             task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watch names when the loop is blocked
@@ -161,7 +169,8 @@ class HandlerLoop:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 self.loop.call_soon_threadsafe(settle, result, error)
 
-        threading.Thread(target=work, name=f"handler-{handler.name}", daemon=True).start()
+        context = contextvars.copy_context()  # so that what it waits for is known to be this handler's
+        threading.Thread(target=context.run, args=[work], name=f"handler-{handler.name}", daemon=True).start()
         try:
             return await done
         except asyncio.CancelledError:

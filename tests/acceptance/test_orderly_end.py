@@ -58,9 +58,13 @@ def in_a_thread(event: JobCompleted, ctx: Context[None]) -> str:
     return "done"
 
 
+async def in_a_thread_of_asyncios(event: JobCompleted, ctx: Context[None]) -> str:
+    return await asyncio.to_thread(in_a_thread, event, ctx)
+
+
 gated = handler(on=JobCompleted, name="gated")(KIND)
 """
-KINDS = ["on_the_loop", "in_a_thread"]
+KINDS = ["on_the_loop", "in_a_thread", "in_a_thread_of_asyncios"]
 
 
 def notes(site: Site) -> list[str]:

@@ -1,0 +1,85 @@
+"""Threads for blocking work on the handlers' loop: each handler's apart from the others', and apart from our own.
+
+asyncio gives a loop one pool of very few threads (six on two cores) for `asyncio.to_thread` and the look-up of names.
+One handler's slow work would fill it, and the others' work and the fetching of audio would wait behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PER_HANDLER = 64
+"""A handler's threads at one time; what is more waits for one of these."""
+OUR_OWN = 32
+
+working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
+"""The handler whose code runs; none for our own. Whatever tasks and threads a handler starts inherit it."""
+
+
+async def our_own(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Work of ours that a handler asked for but others wait for as well. To be run in a task of its own."""
+    working_for.set(None)
+    return await coroutine
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one handler's threads do."""
+
+    busy: int = 0
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+
+class HandlerThreads(ThreadPoolExecutor):
+    """The executor of the handlers' loop.
+
+    A handler's work gets daemon threads: what never returns keeps neither the others nor the end of the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(OUR_OWN, thread_name_prefix="handlers-our-own")
+        self._guard = threading.Lock()
+        self._work: dict[str, _Work] = {}
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run it in a thread of the handler that asks."""
+        handler = working_for.get()
+        if handler is None:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it has it raised there
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._guard:
+            mine = self._work.setdefault(handler, _Work())
+            if mine.busy < PER_HANDLER:
+                threading.Thread(target=self._run, args=[mine], name=f"handler-{handler}", daemon=True).start()
+                mine.busy += 1
+            mine.waiting.append(work)
+        return future
+
+    def _run(self, mine: _Work) -> None:
+        while True:
+            with self._guard:
+                if not mine.waiting:
+                    mine.busy -= 1
+                    return
+                work = mine.waiting.popleft()
+            work()
