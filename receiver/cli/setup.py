@@ -195,6 +195,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     typer.echo(f"  audio    {open_audio(settings).url}")
     for name, active in registry.active.items():
         typer.echo(f"  handler  {name} ({active.where})")
+    _slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         typer.echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
@@ -204,3 +205,14 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
             typer.echo(f"           {note}")
+
+
+def _slots(concurrency: int, registry: Registry) -> None:
+    """How handlers share `dispatch.concurrency`."""
+    slots = registry.slots(concurrency)
+    if not slots.kept:
+        return
+    shares = ", ".join(f"{name} {kept}–{slots.most[name]}" for name, kept in slots.kept.items())
+    typer.echo(f"  slots    {slots.total} runs at one time; kept for each handler, and its most: {shares}")
+    if slots.total > concurrency:
+        typer.echo(f"           ! dispatch.concurrency is {concurrency}: there is one for each handler all the same")

@@ -80,6 +80,7 @@ class Dispatcher:
         self._execute = execute
         self._owner = owner
         self._bounds = bounds
+        self._slots = registry.slots(bounds.concurrency)
         self._metrics = metrics
         self._redact = redact
         self._backoff = backoff or RetryPolicy()
@@ -152,32 +153,20 @@ class Dispatcher:
 
     async def _claim(self) -> float:
         """Claim and start what is due and fits; seconds until it is worth looking again."""
-        free = self._free()
-        most = self._bounds.concurrency - len(self._held)
-        if not free or most <= 0:
+        free = self._slots.free(Counter(held.claim.handler for held in self._held.values()), self._turn)
+        startable = free.startable()
+        if not startable:
             return LOOK_SECONDS
         now = self._clock.now()
-        claims = await self._database.write(runs.claim, free, most, self._owner, now, now + self._bounds.lease_seconds)
+        claims = await self._database.write(runs.claim, free, self._owner, now, now + self._bounds.lease_seconds)
         for claim in claims:
             key = (claim.event_id, claim.handler, claim.attempt)
             self._held[key] = _Held(claim, asyncio.create_task(self._attempt(claim)))
         if claims:
             self._turn += 1
             return 0.0  # perhaps there is more
-        due = await self._database.read(runs.next_due, free)
+        due = await self._database.read(runs.next_due, startable)
         return LOOK_SECONDS if due is None else min(LOOK_SECONDS, max(0.001, due - self._clock.now()))
-
-    def _free(self) -> dict[str, int]:
-        """How many more of each handler may run. Each comes first in turn: one's backlog keeps nobody waiting."""
-        running = Counter(held.claim.handler for held in self._held.values())
-        free = {}
-        handlers = list(self._registry.active.items())
-        first = self._turn % len(handlers) if handlers else 0
-        for name, active in handlers[first:] + handlers[:first]:
-            room = (active.handler.concurrency or self._bounds.concurrency) - running[name]
-            if room > 0:
-                free[name] = room
-        return free
 
     # one attempt
 

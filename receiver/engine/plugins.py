@@ -24,6 +24,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 import receiver
 from receiver.engine.handler import Handler
 from receiver.errors import ConfigError, PluginError, Problem
+from receiver.model.slots import Slots
 from receiver.settings import HandlerSettings, Settings, nearest
 
 GROUP = "tts_receiver.handlers"
@@ -60,6 +61,10 @@ class Registry:
             if len(self._by_type) < 1000:  # words come from outside
                 self._by_type[event_type] = found
         return found
+
+    def slots(self, concurrency: int) -> Slots:
+        """How these handlers share so many slots; each one's own bound is kept."""
+        return Slots(concurrency, {name: active.handler.concurrency for name, active in self.active.items()})
 
 
 def load_registry(settings: Settings) -> Registry:

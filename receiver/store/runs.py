@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from receiver.model.slots import FreeSlots
 from receiver.store.schema import RunState, events, runs
 
 
@@ -60,21 +61,16 @@ class Finish:
     error: str | None = None
 
 
-def claim(
-    connection: Connection, free: Mapping[str, int], most: int, owner: str, now: float, lease_until: float
-) -> list[Claim]:
-    """Claim due runs, the longest due first.
+def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
+    """Claim due runs, of each handler the longest due first, and no more than can be started.
 
     Args:
-        free: handler name to how many more of it may run.
-        most: how many may be claimed in all.
+        free: the slots that are free.
         lease_until: unix seconds until which nobody else claims them.
     """
     claimed: list[Any] = []
-    for handler, wanted in free.items():
-        room = min(wanted, most - len(claimed))
-        if room <= 0:
-            continue
+    left = free.copy()  # where the shared transaction breaks, this is called once more
+    for handler, room in left.offers():
         due = (
             select(runs.c.event_id)
             .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now)
@@ -94,7 +90,9 @@ def claim(
             )
             .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at)
         )
-        claimed += connection.execute(statement).all()
+        taken = connection.execute(statement).all()
+        left.take(handler, len(taken))
+        claimed += taken
     if not claimed:
         return []
     facts = _event_facts(connection, {row.event_id for row in claimed})

@@ -522,7 +522,7 @@ async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Path) 
         up.add("job_x", "job_y", type="job.failed")
         up.dispatcher.start()
         await up.until_state("succeeded", 22)
-        assert order[:5] == ["busy", "other", "busy", "other", "busy"]
+        assert sorted(order[:2]) == ["busy", "other"]  # one each: there are never fewer slots than handlers
 
 
 async def test_a_hundred_handlers_that_wait_do_not_keep_a_new_one_waiting(store: Path) -> None:

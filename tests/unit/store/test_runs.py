@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from receiver.model.delivery import Delivery
+from receiver.model.slots import Slots
 from receiver.store import runs, views
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
@@ -24,7 +25,8 @@ Make = Callable[..., Delivery]
 
 
 def claim(database: Database, owner: str = "me", now: float = NOW, most: int = 10, **free: int) -> list[Claim]:
-    return database.transact(runs.claim, free or {"save_audio": 10}, most, owner, now, now + LEASE)
+    slots = Slots(most, free or {"save_audio": 10}).free({})
+    return database.transact(runs.claim, slots, owner, now, now + LEASE)
 
 
 def end(held: Claim, state: RunState = RunState.SUCCEEDED, owner: str = "me", **values: Any) -> Finish:
@@ -70,7 +72,8 @@ def test_the_longest_due_is_claimed_first_and_bounds_are_kept(
     assert [held.event["job_id"] for held in claim(database, a=1)] == ["job_4"]
     assert sorted(held.event["job_id"] for held in claim(database, a=2)) == ["job_2", "job_3"]
     assert [held.handler for held in claim(database, most=3, a=1, b=9)].count("b") == 2
-    assert claim(database, a=0) == []
+    taken = Slots(9, {"a": 2}).free({"a": 2})
+    assert database.transact(runs.claim, taken, "me", NOW, NOW + LEASE) == []
     assert claim(database, c=5) == []
 
 

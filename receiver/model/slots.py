@@ -1,0 +1,92 @@
+"""How the slots for runs are shared out among handlers: a part kept for each, the rest for whoever needs it.
+
+Pure: which runs are at work is passed in. Apart from the dispatcher, which claims, because the rule is worth reading
+and testing alone (docs/adr/0036).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+
+class Slots:
+    """The slots of one process, and what each handler may have of them.
+
+    Half of the slots are divided evenly among the handlers: these are kept free for each, so that it can start runs
+    whatever the others do. The other half, and what a handler's own bound keeps it from using, is common.
+
+    Args:
+        concurrency: runs at work at one time, all together; with more handlers than that, one for each.
+        bounds: handler name to its own `concurrency`; None where it has none.
+    """
+
+    def __init__(self, concurrency: int, bounds: Mapping[str, int | None]) -> None:
+        self.total = max(concurrency, len(bounds))
+        share = max(1, self.total // (2 * len(bounds))) if bounds else 0
+        self.kept = {name: min(share, bound or share) for name, bound in bounds.items()}
+        self.common = self.total - sum(self.kept.values())
+        self.most = {name: min(bound or self.total, self.kept[name] + self.common) for name, bound in bounds.items()}
+
+    def free(self, running: Mapping[str, int], turn: int = 0) -> FreeSlots:
+        """What may be started now.
+
+        Args:
+            running: handler name to how many of its runs are at work.
+            turn: raised with each claim, so that handlers with equally many runs come first in turn.
+        """
+        return FreeSlots(self, running, turn)
+
+
+class FreeSlots:
+    """The slots that are free, for one claim. Used up by `take`."""
+
+    def __init__(self, slots: Slots, running: Mapping[str, int], turn: int) -> None:
+        self._slots = slots
+        self._turn = turn
+        self._running = {name: running.get(name, 0) for name in slots.kept}
+        self._common = slots.common - sum(map(self._borrowed, self._running))
+        names = list(self._running)
+        first = turn % len(names) if names else 0
+        self._order = sorted(names[first:] + names[:first], key=self._running.__getitem__)
+
+    def _borrowed(self, handler: str) -> int:
+        return max(0, self._running[handler] - self._slots.kept[handler])
+
+    def room(self, handler: str) -> int:
+        """How many runs of the handler may be started."""
+        running = self._running[handler]
+        kept = max(0, self._slots.kept[handler] - running)
+        return max(0, min(self._slots.most[handler] - running, kept + self._common))
+
+    def startable(self) -> list[str]:
+        """Handlers of which a run may be started."""
+        return [handler for handler in self._order if self.room(handler)]
+
+    def copy(self) -> FreeSlots:
+        """The same slots, to be used up apart."""
+        return FreeSlots(self._slots, self._running, self._turn)
+
+    def take(self, handler: str, runs: int) -> None:
+        """So many runs of the handler were started."""
+        before = self._borrowed(handler)
+        self._running[handler] += runs
+        self._common -= self._borrowed(handler) - before
+
+    def offers(self) -> Iterator[tuple[str, int]]:
+        """(handler, how many of its runs may be started); `take` what was started before asking for the next.
+
+        Whoever has the fewest runs at work comes first. Each is offered an even part; then those that used theirs up
+        are offered what nobody else wanted.
+        """
+        even = self._slots.common // len(self._order) if self._order else 0
+        hungry = []
+        for handler in self._order:
+            before = self._running[handler]
+            part = min(self.room(handler), max(0, self._slots.kept[handler] + even - before))
+            if part:
+                yield handler, part
+            if self._running[handler] - before == part:
+                hungry.append(handler)
+        for handler in hungry:
+            if room := self.room(handler):
+                yield handler, room

@@ -1,0 +1,130 @@
+"""One handler's slow runs keep no other handler's quick ones waiting: each has slots that the others cannot take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, Event, JobCompleted, JobFailed, handler
+from receiver.engine.dispatcher import Bounds
+from receiver.engine.handler import Handler
+from receiver.store import runs
+from tests.integration.engine_support import Engine, Gate, Signal, engine
+
+pytestmark = pytest.mark.anyio
+
+Ctx = Context[Any]
+SIXTEEN = [f"slow_{number}" for number in range(16)]
+Kind = Callable[[Gate], Handler]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "receiver.db"
+
+
+def that_awaits(gate: Gate) -> Handler:
+    @handler(on=JobCompleted)
+    async def slow(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    return slow
+
+
+def plain(gate: Gate) -> Handler:
+    @handler(on=JobCompleted)
+    def slow(event: Event, ctx: Ctx) -> None:
+        gate.block()
+
+    return slow
+
+
+def with_threads(gate: Gate) -> Handler:
+    @handler(on=JobCompleted)
+    async def slow(event: Event, ctx: Ctx) -> None:
+        await asyncio.to_thread(gate.block)
+
+    return slow
+
+
+@handler(on=JobFailed)
+async def quick(event: Event, ctx: Ctx) -> str:
+    """Ends soon, but needs a thread for it, as a look-up of a name or a piece of a file does."""
+    return await asyncio.to_thread(lambda: "done")
+
+
+async def held_up(up: Engine, gate: Gate, slots: int) -> None:
+    """Sixteen slow runs are due, as many of them as can be hold a slot, and the others are left where they are."""
+    up.new(*SIXTEEN)
+    await up.until(lambda: gate.inside >= slots)
+    await up.look()
+    assert up.states() == {"running": slots, "pending": 16 - slots}
+
+
+@pytest.mark.parametrize("kind", [that_awaits, plain, with_threads])
+async def test_sixteen_slow_runs_of_one_handler_keep_no_other_handler_waiting(store: Path, kind: Kind) -> None:
+    gate = Gate(Signal())
+    async with engine(store, kind(gate), quick, signal=gate._signal) as up:
+        await held_up(up, gate, 12)
+        up.new(*(f"quick_{number}" for number in range(10)), type="job.failed")
+        await up.until(lambda: len(up.runs(handler="quick", state="succeeded")) == 10)
+        assert (gate.inside, len(up.runs(handler="slow", state="pending"))) == (12, 4)
+        gate.open()
+        await up.until_state("succeeded", 26)
+
+
+async def test_with_fewer_slots_than_handlers_each_handler_has_one(store: Path) -> None:
+    gate = Gate(Signal())
+    async with engine(store, that_awaits(gate), quick, signal=gate._signal, bounds=Bounds(concurrency=1)) as up:
+        await held_up(up, gate, 1)
+        up.new("quick_1", "quick_2", type="job.failed")
+        await up.until(lambda: len(up.runs(handler="quick", state="succeeded")) == 2)
+        assert gate.inside == gate.peak == 1
+
+
+async def test_a_handlers_own_bound_leaves_its_slots_to_the_others(store: Path) -> None:
+    gate, narrow = Gate(Signal()), replace(quick, concurrency=1)
+    async with engine(store, that_awaits(gate), narrow, signal=gate._signal) as up:
+        await held_up(up, gate, 15)
+        up.new("quick_1", type="job.failed")
+        await up.until(lambda: up.runs(handler="quick", state="succeeded"))
+
+
+async def test_a_retry_and_a_replay_are_not_kept_waiting_either(store: Path) -> None:
+    gate = Gate(Signal())
+
+    @handler(on=JobFailed, attempts=2)
+    async def at_the_second_try(event: Event, ctx: Ctx) -> None:
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+
+    async with engine(store, that_awaits(gate), at_the_second_try, signal=gate._signal) as up:
+        [event_id] = up.new("quick", type="job.failed")
+        await up.until(lambda: up.attempts() == [(1, "failed")])
+        up.new(*SIXTEEN)
+        await up.until(lambda: gate.inside >= 12)
+        up.clock.advance(3600)
+        await up.until(lambda: up.runs(handler="at_the_second_try", state="succeeded"))
+
+        up.database.transact(runs.replay, event_id, ["at_the_second_try"], up.clock.now())
+        up.dispatcher.wake()
+        await up.until(lambda: up.attempts()[2:] == [(3, "failed")])
+        assert gate.inside == 12
+
+
+async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waiting(store: Path) -> None:
+    gate = Gate(Signal())
+    async with engine(store, that_awaits(gate), quick, signal=gate._signal, start=False) as up:
+        ids = up.add(*SIXTEEN, handlers=())
+        for event_id in ids:
+            up.database.transact(runs.replay, event_id, ["slow"], up.clock.now())
+        up.dispatcher.start()
+        await up.until(lambda: gate.inside >= 12)
+        up.new("quick_1", type="job.failed")
+        await up.until(lambda: up.runs(handler="quick", state="succeeded"))
+        assert gate.inside == 12
