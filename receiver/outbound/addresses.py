@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from receiver.errors import AudioRefused
@@ -10,6 +11,8 @@ from receiver.providers.base import origin_of
 
 MAX_LOCATION = 8192
 """Longest `Location` that is followed, in characters. Signed storage addresses are up to about 2,000."""
+
+_AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
 def where(url: str) -> str:
@@ -28,18 +31,29 @@ def shown(text: str, limit: int) -> str:
     return re.sub(r"\?\S*", "?", " ".join(plain.split()))[:limit]
 
 
-def next_hop(current: str, location: str | None) -> str:
+def next_hop(current: str, locations: Sequence[bytes]) -> str:
     """The absolute address that a redirect from `current` leads to (RFC 9110, section 10.2.2), without fragment.
 
+    What no address may have and storages send all the same, raw spaces and bytes above ASCII, is percent-encoded after
+    the host as browsers do; nothing else is changed, for a signature may hang on every character.
+
+    Args:
+        locations: the value of each `Location` line, as it came over the wire.
+
     Raises:
-        AudioRefused: the `Location` is missing, too long, unreadable, not http or https, or has credentials in it
-            (`reason` `bad_redirect`).
+        AudioRefused: the `Location` is missing, too long, unreadable, not http or https, has credentials in it, or
+            there are two that differ (`reason` `bad_redirect`).
     """
-    if not location:
+    values = {value.strip(b" \t") for value in locations}
+    if values in (set(), {b""}):
         raise _bad(current, "without a Location")
-    if len(location) > MAX_LOCATION:
+    if len(values) > 1:
+        raise _bad(current, "to more than one address")
+    raw = values.pop()
+    if len(raw) > MAX_LOCATION:
         raise _bad(current, f"to an address of more than {MAX_LOCATION} characters")
-    if any(not "!" <= char <= "~" or char == "\\" for char in location):
+    location = _percent_encoded(raw)
+    if location is None:
         raise _bad(current, "to an address with characters that no address has")
     try:
         # What is absolute already is taken as it is: a signature may hang on every character of it.
@@ -54,6 +68,21 @@ def next_hop(current: str, location: str | None) -> str:
     if origin_of(target) is None:
         raise _bad(current, "to an address that cannot be read")
     return target
+
+
+def _percent_encoded(raw: bytes) -> str | None:
+    """A `Location` with what stands after the host made plain ASCII; None if it has what cannot be made so."""
+    if any(byte < 0x20 or byte in b"\x7f\\" for byte in raw):
+        return None
+    match = _AUTHORITY.match(raw)
+    host = match[0] if match else b""
+    if b" " in host:
+        return None
+    try:
+        text = host.decode()
+    except UnicodeDecodeError:
+        return None
+    return text + "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in raw[len(host) :])
 
 
 def _bad(current: str, what: str) -> AudioRefused:

@@ -95,6 +95,11 @@ class Reply:
         value = self._response.headers.get(name)
         return None if value is None else value.strip()
 
+    def values(self, name: str) -> list[bytes]:
+        """The raw value of each of a header's lines."""
+        wanted = name.lower().encode()
+        return [value for line, value in self.lines() if line == wanted]
+
     def lines(self) -> list[tuple[bytes, bytes]]:
         """Every header line: lower-case names, raw values, repeats kept."""
         return [(name.lower(), value) for name, value in self._response.headers.raw]

@@ -53,7 +53,7 @@ async def follow(client: Client, request: AudioRequest, headers: Mapping[str, st
             if reply.status not in REDIRECTS:
                 yield Answer(reply, _place(request, at_home=at_home))
                 return
-            target = next_hop(url, reply.header("location"))
+            target = next_hop(url, reply.values("location"))
             await _finish(reply)
         seen.add(url)
         if target in seen or len(seen) > MAX_HOPS:

@@ -175,6 +175,16 @@ async def test_a_location_that_cannot_be_followed_is_refused(bench: Bench, locat
     assert caught.value.reason == "bad_redirect"
 
 
+async def test_a_location_with_a_raw_space_and_utf_8_is_followed_percent_encoded(bench: Bench) -> None:
+    def provider(asked: Asked) -> Say:
+        location = bench.bucket.url("/für Elise.wav?sig=a b").encode().decode("latin-1")  # as the bytes that they are
+        return Say(307, {"Location": location})
+
+    bench.provider.behave = provider
+    assert (await bench.fetch()).bytes == len(WAV)
+    assert [one.path for one in bench.bucket.asked] == ["/f%C3%BCr%20Elise.wav?sig=a%20b"]
+
+
 async def test_a_broken_body_is_resumed_through_a_fresh_address(bench: Bench) -> None:
     cuts = [10_000, 12_000]
 
