@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 from receiver.errors import AudioError, AudioGone, AudioRefused
 from receiver.outbound.addresses import where
 from receiver.outbound.client import Client
+from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
 from receiver.outbound.formats import SNIFF_BYTES, Facts, Format, read_facts, sniff
 from receiver.outbound.guard import AddressGuard
@@ -22,7 +24,7 @@ from receiver.outbound.names import artifact_name, part_name
 from receiver.outbound.part import Part, sweep
 from receiver.outbound.stored import Storage, Stored
 from receiver.outbound.threads import in_thread
-from receiver.outbound.verify import check
+from receiver.outbound.verify import Published, check
 from receiver.providers.base import AudioRequest
 
 logger = structlog.get_logger(__name__)
@@ -68,6 +70,7 @@ class AudioFetcher:
         now: the clock, in Unix seconds.
         sleep: waits a number of seconds.
         random: chance between 0 and 1, for jitter.
+        clock: seconds that only go forward, whatever is done to the time of day; for how fast and how long.
         connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
     """
 
@@ -80,11 +83,12 @@ class AudioFetcher:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
         connect: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._ways = Ways(max_bytes, now, sleep, random)
+        self._ways = Ways(max_bytes, now, sleep, random, clock)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
 
@@ -118,15 +122,18 @@ class AudioFetcher:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
                 await self._make_whole(self.client(allow_private=allow_private), requests, part)
-                kind = sniff(await in_thread(part.head, SNIFF_BYTES))
-                if kind is None:
-                    await in_thread(part.reset)
-                    raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
                 sha256 = await self._checked(part)
-                facts, size = await in_thread(read_facts, part.path), part.have
-                stored = await self._storage.publish(
-                    part.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
-                )
+                async with self._plain(part) as plain:
+                    kind = sniff(await in_thread(plain.head, SNIFF_BYTES))
+                    if kind is None:
+                        await in_thread(part.reset)
+                        raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
+                    if plain is not part:
+                        sha256 = await check(plain.path, Published())
+                    facts, size = await in_thread(read_facts, plain.path), plain.have
+                    stored = await self._storage.publish(
+                        plain.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
+                    )
                 await in_thread(part.discard)
             finally:
                 await in_thread(part.close)
@@ -175,6 +182,29 @@ class AudioFetcher:
                 logger.info("audio.next_way", where=where(request.url), why=str(error))
             else:
                 return
+
+    @asynccontextmanager
+    async def _plain(self, part: Part) -> AsyncIterator[Part]:
+        """The audio itself: `part`, or what it has compressed, as a file that is gone afterwards."""
+        encoding = part.known.encoding
+        if encoding is None or sniff(await in_thread(part.head, SNIFF_BYTES)) is not None:
+            yield part
+            return
+        plain = await _open(part.path.with_suffix(".plain.part"))
+        try:
+            await in_thread(plain.reset)
+            try:
+                await decompress(part, plain, encoding, self._ways.max_bytes, self._ways.clock)
+            except AudioError:
+                await in_thread(part.reset)
+                raise
+            logger.info("audio.decompressed", part=part.path.name, encoding=encoding, sent=part.have, bytes=plain.have)
+            yield plain
+        finally:
+            try:
+                await in_thread(plain.discard)
+            finally:
+                await in_thread(plain.close)
 
     async def _checked(self, part: Part) -> str:
         try:

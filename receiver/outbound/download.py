@@ -11,7 +11,8 @@ from receiver.errors import AudioError, AudioGone, AudioRefused
 from receiver.model.retry_after import parse_retry_after
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.client import Client, Interrupted, Reply
-from receiver.outbound.formats import SNIFF_BYTES, sniff
+from receiver.outbound.encodings import beginning, sniff_through
+from receiver.outbound.formats import SNIFF_BYTES
 from receiver.outbound.hops import Answer, follow
 from receiver.outbound.part import Part
 from receiver.outbound.ranges import StartOver, begun, continued, range_headers
@@ -34,12 +35,21 @@ _FEWEST_SNIFFED = 64
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How to go about it: the largest file in bytes, a clock in Unix seconds, a sleep in seconds, and chance."""
+    """How to go about it.
+
+    Attributes:
+        max_bytes: the largest file that is accepted.
+        now: the time of day, in Unix seconds.
+        sleep: waits a number of seconds.
+        random: chance between 0 and 1.
+        clock: seconds that only go forward.
+    """
 
     max_bytes: int
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    clock: Callable[[], float]
 
 
 async def download(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
@@ -86,12 +96,6 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -
             raise StartOver(f"{where(reply.url)} has no bytes after the {part.have} that we have.")
         if reply.status != 200 and not (reply.status == 206 and asked):
             raise await _failure(answer, ways.now())
-        encoding = (reply.header("content-encoding") or "identity").lower()
-        if encoding != "identity":
-            raise AudioError(
-                f"{where(reply.url)} sends the audio encoded as {encoding[:40]!r}, which was not asked for.",
-                reason="content_encoding",
-            )
         if reply.status == 206:
             await in_thread(part.learn, continued(reply, part.known, part.have))
         else:
@@ -122,7 +126,7 @@ async def _pour(reply: Reply, part: Part, ways: Ways) -> None:
                 gathered.clear()
                 raise await _too_large(part, reply, ways)
             if not sniffed and len(gathered) >= SNIFF_BYTES:
-                _check_audio(gathered, reply)
+                _check_audio(gathered, reply, part.known.encoding)
                 sniffed = True
             if len(gathered) >= FLUSH_BYTES:
                 # A cancelled write is finished all the same: it must not be in hand a second time.
@@ -131,24 +135,34 @@ async def _pour(reply: Reply, part: Part, ways: Ways) -> None:
                 if part.unsaved >= SAVE_BYTES:
                     await in_thread(part.save)
         if not sniffed:
-            _check_audio(gathered, reply)
+            _check_audio(gathered, reply, part.known.encoding)
             sniffed = True
     finally:
         # Whatever ended it, a cancellation too: the audio that has come stays.
-        if gathered and (sniffed or (len(gathered) >= _FEWEST_SNIFFED and sniff(bytes(gathered[:SNIFF_BYTES])))):
+        first = bytes(gathered[:SNIFF_BYTES])
+        if gathered and (sniffed or (len(first) >= _FEWEST_SNIFFED and sniff_through(first, part.known.encoding))):
             await in_thread(part.write, gathered)
     await _check_length(reply, part)
 
 
-def _check_audio(first: bytearray, reply: Reply) -> None:
+def _check_audio(gathered: bytearray, reply: Reply, encoding: str | None) -> None:
+    first = bytes(gathered[:SNIFF_BYTES])
     if not first:
         raise AudioError(f"{where(reply.url)} sent an empty body.", reason="empty_audio")
-    if sniff(bytes(first[:SNIFF_BYTES])) is None:
+    if sniff_through(first, encoding) is not None:
+        return
+    plain = beginning(first, encoding) if encoding is not None else b""
+    label = reply.header("content-encoding") or "identity"
+    if label.lower() != "identity" and not plain:
         raise AudioError(
-            f"{where(reply.url)} sent no audio but {shown(reply.header('content-type') or 'something', 60)}, "
-            f"beginning {shown(bytes(first[:200]).decode('latin-1'), 80)!r}.",
-            reason="not_audio",
+            f"{where(reply.url)} sent what is no audio, encoded as {shown(label, 40)!r}, which was not asked for.",
+            reason="content_encoding",
         )
+    raise AudioError(
+        f"{where(reply.url)} sent no audio but {shown(reply.header('content-type') or 'something', 60)}, "
+        f"beginning {shown((plain or first)[:200].decode('latin-1'), 80)!r}.",
+        reason="not_audio",
+    )
 
 
 async def _check_length(reply: Reply, part: Part) -> None:

@@ -33,12 +33,14 @@ class Known:
         total: bytes of the whole; None if it was not said.
         origin: whose answer that was.
         published: the storage's checksums.
+        encoding: the compression that the bytes came in, which was not asked for; None for none.
     """
 
     validator: str | None = None
     total: int | None = None
     origin: str = ""
     published: Published = field(default_factory=Published)
+    encoding: str | None = None
 
 
 class Part:
@@ -157,7 +159,7 @@ class Part:
         try:
             note = json.loads(self._sidecar.read_bytes())
             published = Published(**note["published"])
-            known = Known(note["validator"], note["total"], note["origin"], published)
+            known = Known(note["validator"], note["total"], note["origin"], published, note.get("encoding"))
             have = note["have"]
             fits = type(have) is int and 0 < have <= os.fstat(self._handle).st_size
         except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from receiver.errors import AudioError
 from receiver.outbound.addresses import where
 from receiver.outbound.client import Reply
+from receiver.outbound.encodings import compression
 from receiver.outbound.part import Known
 from receiver.outbound.verify import published
 from receiver.providers.base import origin_of
@@ -31,7 +32,13 @@ def range_headers(known: Known, have: int) -> dict[str, str]:
 
 def begun(reply: Reply) -> Known:
     """What a 200 says about the whole file."""
-    return Known(_validator(reply), reply.content_length(), str(origin_of(reply.url)), published(reply))
+    return Known(
+        _validator(reply),
+        reply.content_length(),
+        str(origin_of(reply.url)),
+        published(reply),
+        compression(reply.header("content-encoding")),
+    )
 
 
 def continued(reply: Reply, known: Known, have: int) -> Known:
@@ -51,6 +58,9 @@ def continued(reply: Reply, known: Known, have: int) -> Known:
     changed = etag is not None and (known.validator or "").startswith('"') and etag != known.validator
     if changed or str(origin_of(reply.url)) != known.origin:
         raise StartOver(f"{at} is not known to have the same audio as before.")
+    label = reply.header("content-encoding")  # may be left out of the answer to an If-Range (RFC 9110, 15.3.7)
+    if label is not None and compression(label) != known.encoding:
+        raise StartOver(f"{at} now sends the audio compressed otherwise.")
     return replace(known, total=total, published=published(reply).over(known.published))
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from receiver.errors import AudioError
 from receiver.outbound.client import Reply
+from receiver.outbound.encodings import compression
 from receiver.outbound.threads import in_thread, opened
 
 logger = structlog.get_logger(__name__)
@@ -43,8 +44,10 @@ class Published:
 def published(reply: Reply) -> Published:
     """Read the checksums of a 200 or 206 reply. One that cannot be read is logged and passed over."""
     crc32c = md5 = None
-    # Of an object that is stored compressed the checksum is of the compressed bytes, and we were sent the others.
-    if (reply.header("x-goog-stored-content-encoding") or "identity").lower() == "identity":
+    # The checksum is of the bytes as they are stored. Where they were compressed or decompressed on their way
+    # (cloud.google.com, "Transcoding of gzip-compressed files"), we were sent others.
+    stored, sent = (reply.header(name) for name in ("x-goog-stored-content-encoding", "content-encoding"))
+    if compression(stored) == compression(sent):
         for item in (reply.header("x-goog-hash") or "").split(","):
             name, _, value = item.strip().partition("=")
             if name == "crc32c":

@@ -391,15 +391,6 @@ async def test_an_empty_body_is_an_error(bench: Bench) -> None:
     assert caught.value.reason == "empty_audio"
 
 
-async def test_an_encoding_that_was_not_asked_for_is_an_error(bench: Bench) -> None:
-    bench.bucket.behave = lambda asked: Say(200, {"Content-Encoding": "gzip"}, WAV)
-    with pytest.raises(AudioError) as caught:
-        await bench.fetch()
-    assert caught.value.reason == "content_encoding"
-    assert bench.bucket.asked[0].headers["accept-encoding"] == "identity"
-    assert bench.bucket.asked[0].headers["user-agent"].startswith("tts-receiver")
-
-
 @pytest.mark.parametrize("length", [True, False])
 async def test_audio_beyond_the_limit_is_refused(bench: Bench, length: bool) -> None:
     bench.max_bytes = len(WAV) - 1

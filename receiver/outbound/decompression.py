@@ -1,0 +1,108 @@
+"""Audio that was sent compressed although it was asked for as it is, made whole and plain.
+
+The bytes are kept as they came until all are there, so that ranges and published checksums, which are of the bytes
+sent, mean what they say. Then they are decompressed into a second file, under bounds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO
+
+from receiver.errors import AudioError, AudioRefused
+from receiver.outbound.encodings import decompressor
+from receiver.outbound.part import Part
+from receiver.outbound.threads import in_thread, opened
+
+MAX_RATIO = 200
+FREE_BYTES = 32 << 20
+"""What may come out of one byte, once so much has come out: speech compresses to a half, a trap to a thousandth."""
+MAX_MEMBERS = 1000
+"""Pieces that one gzip file may be joined from."""
+MAX_SECONDS = 120.0
+
+_PIECE = 256 << 10
+_STRETCH = 8 << 20
+"""Bytes taken in or given out between two looks at the time, and at whether we are cancelled."""
+
+
+async def decompress(part: Part, plain: Part, encoding: str, max_bytes: int, clock: Callable[[], float]) -> None:
+    """Fill `plain` with what `part` holds compressed.
+
+    Args:
+        max_bytes: the largest file that is accepted, in bytes.
+        clock: seconds that only go forward.
+
+    Raises:
+        AudioRefused: it is larger than `max_bytes`, or grows as no audio does (`reason` `audio_too_large`).
+        AudioError: it is not compressed so, not to its end, or takes too long (`reason` `content_encoding`).
+        OSError: a file cannot be read or written.
+    """
+    until = clock() + MAX_SECONDS
+    async with opened(part.path) as file:
+        work = _Decompression(file, plain, encoding, max_bytes)
+        while await in_thread(work.stretch):
+            if clock() > until:
+                raise _undecodable(f"takes more than {MAX_SECONDS:g} s to decompress")
+
+
+class _Decompression:
+    def __init__(self, file: BinaryIO, plain: Part, encoding: str, max_bytes: int) -> None:
+        self._file, self._plain, self._encoding, self._max_bytes = file, plain, encoding, max_bytes
+        self._taken, self._members, self._pending = 0, 0, b""
+        self._stream: zlib._Decompress | None = None
+
+    def stretch(self) -> bool:
+        """Go on for a while; False when all is done."""
+        taken, given = self._taken + _STRETCH, self._plain.have + _STRETCH
+        while self._taken < taken and self._plain.have < given:
+            if not self._pending and not self._take():
+                if self._stream is None:
+                    return False
+                if not self._give(self._stream):  # all is read, and not yet all given out
+                    raise _undecodable("ends in the middle of its compression")
+                continue
+            stream = self._stream or self._next_member()
+            if stream is None:
+                return False
+            self._give(stream)
+        return True
+
+    def _take(self) -> bool:
+        self._pending = self._file.read(_PIECE)
+        self._taken += len(self._pending)
+        return bool(self._pending)
+
+    def _next_member(self) -> zlib._Decompress | None:
+        """Begin the next piece of the file; None where what is left is no such piece and is passed over."""
+        if len(self._pending) < 2:  # too little to tell
+            more = self._file.read(_PIECE)
+            self._pending, self._taken = self._pending + more, self._taken + len(more)
+        if self._members and not (self._encoding == "gzip" and self._pending.startswith(b"\x1f\x8b")):
+            return None
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise _undecodable(f"is joined from more than {MAX_MEMBERS} compressed pieces")
+        return decompressor(self._pending, self._encoding)
+
+    def _give(self, stream: zlib._Decompress) -> bool:
+        """Write the next piece that comes out; False if none does and the stream has not ended."""
+        try:
+            out = stream.decompress(self._pending, _PIECE)
+        except zlib.error as error:
+            raise _undecodable("is not compressed so, or is damaged") from error
+        self._stream, self._pending = (None, stream.unused_data) if stream.eof else (stream, stream.unconsumed_tail)
+        self._plain.write(out)
+        have, read = self._plain.have, self._taken - len(self._pending)
+        if have > self._max_bytes or (have > FREE_BYTES and have > MAX_RATIO * read):
+            raise AudioRefused(
+                f"The audio was sent as {self._encoding} and is larger than the limit of {self._max_bytes} bytes, or "
+                f"more than {MAX_RATIO} times as large as what was sent; it is not kept.",
+                reason="audio_too_large",
+            )
+        return bool(out) or stream.eof
+
+
+def _undecodable(what: str) -> AudioError:
+    return AudioError(f"The audio was sent compressed, which was not asked for, and {what}.", reason="content_encoding")
