@@ -231,8 +231,8 @@ class Receiver:
         intakes: dict[str, Intake] = {}
         for name, source in settings.sources.items():
             scheme = source.scheme
-            if scheme is None:
-                continue
+            if scheme is None or not source.receives_webhooks:
+                continue  # without a route its path is answered 404, signed or not
             about = IntakeSource(
                 name,
                 source.spoken,

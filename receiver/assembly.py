@@ -22,7 +22,14 @@ from receiver.store.database import Database
 def job_sources(settings: Settings) -> dict[str, JobSource]:
     """The sources whose jobs can be asked about: the provider has a way, and we have a key."""
     return {
-        name: JobSource(name, source.spoken, source.account, source.cadence, source.poll.requests_per_second)
+        name: JobSource(
+            name,
+            source.spoken,
+            source.account,
+            source.cadence,
+            source.poll.requests_per_second,
+            source.receives_webhooks,
+        )
         for name, source in settings.sources.items()
         if source.spoken.capabilities.polling and source.api_key is not None
     }

@@ -50,9 +50,11 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
 
 
 def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
-    """A sentence on each signing secret: its last use, its validity, and when it can be retired."""
+    """A sentence on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
     keys = source.signing_keys()
     notes = []
+    if source.scheme is not None and not keys:
+        notes.append(f"no signing secret: no webhooks are received, and POST /webhooks/{name} is answered 404")
     for key in keys:
         used = uses.get((name, key.id))
         note = f"secret {key.id}: " + (f"last used {when(used[1])}" if used else "never used")

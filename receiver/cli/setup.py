@@ -60,10 +60,12 @@ TEMPLATE = """\
 [sources.aitts]
 provider = "aitts"
 # base_url = "https://aitts.theproductivepixel.com"
-# The API key that fetches the audio (scope tts:status).
+# The API key submits, polls and fetches the audio (scopes tts:generate, tts:status). It is all that an account without
+# webhooks (pay-as-you-go, Pro) needs: its jobs are polled.
 # api_key = "tts_..."
-# What the provider showed once when you registered https://YOUR-HOST/webhooks/aitts as the webhook URL.
-# Several during a rotation: ["new", "old"].
+# For an account with webhooks (enterprise): what the provider showed once when you registered
+# https://YOUR-HOST/webhooks/aitts as the webhook URL. Several during a rotation: ["new", "old"].
+# Without one no webhooks are received, and the keys about them are errors.
 signing_secrets = []
 # Or in a file of mode 0600, one a line, which `tts-receiver webhook register` writes:
 # signing_secrets_file = "secrets/aitts"
@@ -73,7 +75,7 @@ signing_secrets = []
 
 # How jobs that are submitted or watched are polled; the same for every source, in a table of its own.
 # [sources.aitts.poll]
-# first_seconds = 120         # how long the webhook is waited for; 0 where there are none
+# first_seconds = 120         # how long the webhook is waited for; 3 without a signing secret, 0 at the others
 # min_seconds = 1
 # max_seconds = 60
 # deadline_seconds = 86400    # then handlers get job.failed with POLL_TIMEOUT
@@ -121,7 +123,10 @@ def init(
         raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
     except OSError as error:
         raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
-    typer.echo(f"Wrote {file}. Next: put the signing secret and the API key in, then `tts-receiver check`.")
+    typer.echo(
+        f"Wrote {file}. Next: put the API key in, and the signing secret if the account has webhooks; then "
+        "`tts-receiver check`."
+    )
 
 
 def check(config: Config = None) -> None:
@@ -159,7 +164,7 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
             f"sources.{name}.signing_secrets", "none is valid now (not_before, not_after): every delivery is refused"
         )
         for name, source in settings.sources.items()
-        if source.scheme and not any(key.active(now) for key in source.signing_keys())
+        if source.receives_webhooks and not any(key.active(now) for key in source.signing_keys())
     ]
 
 
@@ -199,7 +204,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     if not registry.active:
         typer.echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
-        heard = f"POST {settings.webhook_path(name)}" if source.scheme else "polled"
+        heard = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
         typer.echo(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")

@@ -32,6 +32,11 @@ def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
     source = settings.source(name)
     if source.scheme is None:
         raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
+    if not source.receives_webhooks:
+        raise NotFound(
+            f"The source {name} has no signing secret: it receives no webhooks, and there is nothing to sign or verify "
+            "with. An account with webhooks has one: signing_secrets, or signing_secrets_file."
+        )
     return source, source.scheme
 
 

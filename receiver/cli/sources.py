@@ -123,7 +123,7 @@ def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) 
         "api_version": source.api_version,
         "base_url": source.origin or None,
         "api_key": source.api_key is not None,
-        "webhook_path": settings.webhook_path(name) if source.scheme else None,
+        "webhook_path": settings.webhook_path(name) if source.receives_webhooks else None,
         "polled": able.polling and source.api_key is not None,
         "capabilities": {word: getattr(able, word) for word in ("polling", *_CAN, "formats")},
         "pause": _pause(pauses.get(name), now),

@@ -59,6 +59,11 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
     about = load(config).source(source)
+    if about.spoken.capabilities.registers_webhooks and not about.receives_webhooks:
+        raise AskError(
+            f"Source {source} has no signing secret: it receives no webhooks, and a test would be answered 404. "
+            "Nothing was asked. `tts-receiver webhook register` brings a secret."
+        )
     token = read_id_token(id_token)
     request = about.spoken.test_request(about.account, token)
     try:

@@ -43,8 +43,8 @@ def load(config: Path | None = None) -> Settings:
 def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[str, Path]]:
     """Like `load`, but a source's `signing_secrets_file` may still have to be written.
 
-    A webhook source without a secret does not start, and its first secret is shown by the very call that registers its
-    webhook. So for the commands that bring secrets, and for nothing else.
+    A source whose file is missing or empty does not start, and its first secret is shown by the very call that
+    registers its webhook. So for the commands that bring secrets, and for nothing else.
 
     Returns:
         The configuration, in which such a source has a secret that nobody knows, and the files to write, by source.
@@ -103,8 +103,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
             return Settings(**given, base=base), problems
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            # What was left out is not also missing; nor are the secrets of a file that could not be read.
-            told = {where for problem in problems for where in (problem.where, problem.where.removesuffix("_file"))}
+            told = {problem.where for problem in problems}  # what was left out is not also missing
             problems += [problem for item in errors if (problem := problem_of(item)).where not in told]
             usable = without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out

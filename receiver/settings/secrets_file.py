@@ -25,13 +25,13 @@ def with_secrets_files(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The configuration with the secrets of each source's file before those that it names itself.
 
-    A source whose file cannot be used loses the key.
+    A source whose file cannot be used has a secret that nobody knows: so what else is wrong with it can be said, and
+    nothing is accepted by it.
 
     Args:
         given: the configuration, not yet checked.
         base: the folder that relative paths start from.
-        unwritten: where it is no fault that nothing is in a file yet: the files, by source, are put in here, and such a
-            source has a secret that nobody knows.
+        unwritten: where it is no fault that nothing is in a file yet: the files, by source, are put in here.
     """
     problems: list[Problem] = []
     sources = given.get("sources")
@@ -41,18 +41,18 @@ def with_secrets_files(
     for name, source in sources.items():
         read[name] = source
         path = source.get(KEY) if isinstance(source, dict) else None
-        if not isinstance(path, str):
-            continue  # not there; or it is no text, which the check of the whole says
-        own = source.get("signing_secrets") or []
+        if path is None:
+            continue
+        secrets = [token_hex(32)]
         try:
-            secrets = read_secrets_file(base / path)
+            if isinstance(path, str):  # else the check of the whole says that it is no text
+                secrets = read_secrets_file(base / path)
         except ValueError as error:
-            if unwritten is None or not isinstance(error, Unwritten):
+            if unwritten is not None and isinstance(error, Unwritten):
+                unwritten[name] = base / path
+            else:
                 problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
-                read[name] = {key: value for key, value in source.items() if key != KEY}
-                continue
-            unwritten[name] = base / path
-            secrets = [token_hex(32)]
+        own = source.get("signing_secrets", [])
         try:
             named = list_of_secrets("secret")(own)
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
@@ -16,10 +16,15 @@ from receiver.providers.base import Provider, origin_of
 from receiver.providers.registry import GENERIC
 from receiver.providers.wire import Account, ProviderError
 from receiver.settings.generic import GenericTable
-from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets, nearest
+from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets, nearest, not_blank
 
 WEBHOOK_SECONDS = 120.0
 """How long a watched job's webhook is waited for before the job is polled."""
+FIRST_POLL_SECONDS = 3.0
+"""How long a job is given before its first poll where the provider has webhooks and this account receives none: such
+accounts may make ten requests in 15 minutes, and a poll at once would waste one of them."""
+WEBHOOK_ONLY = ("path", "stale", "tolerance_seconds")
+"""Settings that say something of webhooks, and of nothing else."""
 
 
 class SigningSecret(Table):
@@ -34,8 +39,8 @@ class SigningSecret(Table):
 class Poll(Table):
     """How a source's jobs are polled. Seconds; what is not given is the provider's own.
 
-    `first_seconds`: from watching a job to its first poll; where the provider announces ends itself, how long its
-    webhook is waited for. `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
+    `first_seconds`: from a submit to the job's first poll; where webhooks are received, how long one is waited for.
+    `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
     """
 
     first_seconds: Annotated[float, Field(ge=0)] | None = None
@@ -48,13 +53,15 @@ class Poll(Table):
 class Source(Table):
     """One account at a provider.
 
+    Without signing secrets it receives no webhooks and is polled, for which it needs an `api_key`.
+
     `signing_secrets_file` is read by `load`, which puts its secrets before those of `signing_secrets`; a source that
     is made in code gives `signing_secrets` itself.
     """
 
     provider: str
     base_url: str | None = None
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, AfterValidator(not_blank)] | None = None
     signing_secrets: Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(list_of_secrets("secret"))] = ()
     signing_secrets_file: str | None = None
     tolerance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
@@ -71,8 +78,7 @@ class Source(Table):
     def _check(self) -> Source:
         self._spoken = self._find_provider()
         self._check_address()
-        if self.scheme is None and self.api_key is None:
-            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
+        self._check_heard()
         self._check_asking()
         self.signing_keys()
         return self
@@ -109,6 +115,32 @@ class Source(Table):
         if wants_key and self.api_key is None:
             raise ValueError("api_key: is missing; generic.audio_needs_key fetches the audio with it")
 
+    def _check_heard(self) -> None:
+        """Whether there is a way to hear of jobs: signed webhooks, polling, or both.
+
+        A source without a signing secret receives no webhooks at all: nothing that is not signed is ever accepted.
+        """
+        if self.scheme is None and self.api_key is None:
+            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
+        if self.receives_webhooks:
+            return
+        if self.signing_secrets_file is not None and not self.signing_secrets:
+            raise ValueError("signing_secrets_file: no secret was read from it; a source made in code has none read")
+        if self.generic is not None and self.scheme is not None:
+            raise ValueError(
+                "signing_secrets: is missing; generic.scheme says that deliveries are signed, and without a secret "
+                "none can be accepted. A source that is only polled names no scheme"
+            )
+        if self.scheme is not None and not (self.spoken.capabilities.polling and self.api_key is not None):
+            raise ValueError(
+                "signing_secrets: is missing, and so is a way to poll (api_key): nothing would ever be heard of a job. "
+                "An account with webhooks has a signing secret, one without has an API key and is polled"
+            )
+        why = "this source has no signing secret" if self.scheme is not None else "this provider sends none"
+        for key in WEBHOOK_ONLY:
+            if key in self.model_fields_set:
+                raise ValueError(f"{key}: is for webhooks only, and {why}; take it out")
+
     def _check_asking(self) -> None:
         """Whether a question for a status can be made, by the account's version and the provider's own code."""
         if not self._spoken.capabilities.polling:
@@ -134,6 +166,11 @@ class Source(Table):
         return SCHEMES[self.spoken.scheme] if self.spoken.scheme is not None else None
 
     @property
+    def receives_webhooks(self) -> bool:
+        """Whether deliveries are received: the provider signs them, and there is a secret to verify them with."""
+        return self.scheme is not None and bool(self.signing_secrets)
+
+    @property
     def account(self) -> Account:
         """The account, as the provider module wants it."""
         return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None, self.api_version)
@@ -143,9 +180,11 @@ class Source(Table):
         """How often its jobs are polled: as configured, never more often than the provider allows."""
         able = self.spoken.capabilities
         first = self.poll.first_seconds
+        if first is None:
+            first = WEBHOOK_SECONDS if self.receives_webhooks else FIRST_POLL_SECONDS if able.webhooks else 0.0
         least = max(self.poll.min_seconds or 0.0, able.min_poll_seconds)
         return Cadence(
-            first_seconds=(WEBHOOK_SECONDS if able.webhooks else 0.0) if first is None else first,
+            first_seconds=first,
             min_seconds=least,
             max_seconds=max(self.poll.max_seconds, least),
             deadline_seconds=self.poll.deadline_seconds,
@@ -157,16 +196,14 @@ class Source(Table):
         return (self.base_url or self.spoken.base_url).rstrip("/")
 
     def signing_keys(self) -> tuple[Key, ...]:
-        """The signing secrets, ready to use.
+        """The signing secrets, ready to use; none for a source that receives no webhooks.
 
         Raises:
-            ValueError: there is none, or one cannot be used; says which, and never shows it.
+            ValueError: one cannot be used; says which, and never shows it.
         """
         scheme = self.scheme
         if scheme is None:
             return ()
-        if not self.signing_secrets:
-            raise ValueError("signing_secrets: is missing; a webhook source without a secret does not start")
         keys = []
         for index, entry in enumerate(self.signing_secrets):
             text = entry.secret.get_secret_value()

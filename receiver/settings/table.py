@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
@@ -40,10 +40,18 @@ def nearest(word: str, known: Any) -> str:
     return f"; there is: {', '.join(sorted(known))}" if known else ""
 
 
+def not_blank(value: SecretStr) -> SecretStr:
+    """Refuse a secret without a character in it: a variable or a file that was meant to hold one, and does not."""
+    if not value.get_secret_value().strip():
+        raise ValueError("is empty")
+    return value
+
+
 def list_of_secrets(key: str) -> Callable[[Any], Any]:
     """A validator for a list of tables that each hold one secret.
 
-    It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it).
+    It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it). A blank
+    one is an error: a file or a variable that was meant to hold a secret, and does not. None at all is written `[]`.
 
     Args:
         key: the table's key that the secret stands under.
@@ -57,6 +65,8 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
                 except (ValueError, RecursionError):
                     raise ValueError("looks like JSON, but is not") from None
             value = [line.strip() for line in value.splitlines() if line.strip()]
+            if not value:
+                raise ValueError("is empty; it has one secret a line. Take it away if there is to be none")
         if isinstance(value, list):
             return [{key: item} if isinstance(item, str) else item for item in value]
         return value

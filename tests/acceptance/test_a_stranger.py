@@ -215,8 +215,8 @@ def test_the_private_listener_refuses_an_address_that_others_reach(site: Site) -
     assert "server.private_host: 0.0.0.0 is not a loopback address" in refused.stderr
 
 
-def test_a_source_without_a_secret_does_not_start(site: Site) -> None:
-    site.configure()
+def test_a_source_with_neither_a_secret_nor_a_key_does_not_start(site: Site) -> None:
+    site.configure(api_key=None)
     site.config.write_text(site.config.read_text().replace(f'["{SECRET}"]', "[]"))
 
     refused = site.command("serve")

@@ -171,6 +171,20 @@ async def test_two_receivers_live_in_one_parent(tmp_path: Path, gate: Gate) -> N
         assert query(folder / "data" / "receiver.db", "SELECT count(*) AS n FROM events") == [{"n": 1}]
 
 
+async def test_a_source_without_a_signing_secret_has_no_webhook_path(tmp_path: Path, lines: Lines) -> None:
+    account = {"provider": "aitts", "api_key": "an-api-key-0123456789"}
+    mounted = create_app(configured(tmp_path, sources={"aitts": account}))
+    parent = Starlette(
+        routes=[Mount("/tts", app=mounted)], lifespan=lambda parent: mounted.router.lifespan_context(mounted)
+    )
+    async with served(parent) as client:
+        assert (await client.get("/tts/readyz")).status_code == 200
+        assert (await deliver(client)).status_code == 404
+        assert (await client.post("/tts/webhooks/aitts", content=completed("job_1"))).status_code == 404
+        assert (await client.get("/tts/webhooks/aitts")).status_code == 404
+    assert query(tmp_path / "data" / "receiver.db", "SELECT count(*) AS n FROM events") == [{"n": 0}]
+
+
 async def test_a_receiver_that_cannot_start_fails_the_parents_start_with_the_reason(
     settings: Settings, tmp_path: Path, gate: Gate
 ) -> None:

@@ -130,7 +130,7 @@ class Speaker:
             NotFound: there is no such job.
             StoreUnavailable: the store cannot be read.
         """
-        hurried = not self._about.able.webhooks
+        hurried = not self._about.receives_webhooks
         while True:
             row = await self._desk.ended(id, LOOK_SECONDS)
             yield row

@@ -70,7 +70,7 @@ class Ending:
         )
         if not receipt.duplicate:
             around.metrics.events.labels(claim.source, delivery.type, delivery.origin).inc()
-            if delivery.origin == Origin.POLL.value and around.source.able.webhooks:
+            if delivery.origin == Origin.POLL.value and around.source.receives_webhooks:
                 around.metrics.recovered.labels(claim.source).inc()
         if not receipt.duplicate or receipt.released:
             around.wake()

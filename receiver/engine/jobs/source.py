@@ -44,13 +44,18 @@ LIMIT_USED_UP = "rate_limit_used_up"
 
 @dataclass(frozen=True, slots=True)
 class JobSource:
-    """What is to be known of a source to submit and poll its jobs."""
+    """What is to be known of a source to submit and poll its jobs.
+
+    Attributes:
+        receives_webhooks: ends of jobs are announced to us, so that a poll that finds one first makes up for a webhook.
+    """
 
     name: str
     provider: Provider
     account: Account
     cadence: Cadence
     requests_per_second: float
+    receives_webhooks: bool
 
     @property
     def able(self) -> Capabilities:

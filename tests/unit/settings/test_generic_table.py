@@ -107,7 +107,7 @@ def without(text: str, key: str) -> str:
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        (without(HOOKED, "signing_secrets"), "signing_secrets", "without a secret does not start"),
+        (without(HOOKED, "signing_secrets"), "signing_secrets", "is missing"),
         (without(HOOKED, "scheme"), "generic.scheme", "nothing would ever be heard"),
         (without(HOOKED, "job_id"), "generic.job_id", "is missing"),
         (without(HOOKED, "event"), "generic.event", "no delivery could be read"),

@@ -101,7 +101,8 @@ def test_every_problem_is_reported_at_once_with_its_place_and_the_nearest_name(w
     assert "2" in found["store.retention_days"]
     assert "'info'" in found["logs.level"]
     assert "did you mean 'aitts'?" in found["sources.one.provider"]
-    assert "without a secret does not start" in found["sources.two.signing_secrets"]
+    assert "is missing" in found["sources.two.signing_secrets"]
+    assert "api_key" in found["sources.two.signing_secrets"]
     assert found["sources.three.provider"] == "is missing"
     assert "did you mean 'signing_secrets'?" in found["sources.four.signing_secret"]
     assert "greater than 0" in found["sources.four.tolerance_seconds"]

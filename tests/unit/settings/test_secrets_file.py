@@ -111,7 +111,8 @@ def test_every_other_problem_of_the_source_is_told_as_well(write: Write) -> None
 
 def test_a_source_whose_file_cannot_be_used_does_not_keep_the_others_from_being_read(write: Write) -> None:
     settings, found = salvage(write(WITH_FILE + GOOD.replace("sources.aitts", "sources.other")))
-    assert set(settings.sources) == {"other"}
+    assert secrets_of(settings.sources["other"]) == [SECRET]
+    assert SECRET not in secrets_of(settings.sources["aitts"])
     assert [problem.where for problem in found] == [KEY]
 
 

@@ -169,12 +169,14 @@ class Polling:
         database.start()
         self.databases.append(database)
         self.stack.callback(database.close)
+        spoken = provider or PROVIDERS["miragic"]
         self.sources[source] = about = JobSource(
             source,
-            provider or PROVIDERS["miragic"],
+            spoken,
             Account(base_url or self.server.url("").rstrip("/"), KEY, version),
             cadence,
             rate,
+            spoken.capabilities.webhooks,
         )
         poller = Watched(
             database,
@@ -198,7 +200,7 @@ class Polling:
     def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
         """As the command does."""
         cadence = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
-        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, 1.0)
+        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, 1.0, receives_webhooks=False)
         with self.writing() as database:
             for job in ids:
                 assert database.transact(watch_job, about, job, self.clock.now(), self.dice)[1]
