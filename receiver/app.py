@@ -51,6 +51,7 @@ from receiver.web.api.feed import Feed
 from receiver.web.api.guard import Guard
 from receiver.web.api.problems import on_fault, on_http_error, on_store_error
 from receiver.web.body import Deadline
+from receiver.web.client_address import ClientAddress
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
 from receiver.web.public import PublicApp, plain_error
@@ -226,6 +227,7 @@ class Receiver:
             max_body_bytes=settings.server.max_body_bytes,
             deadline=Deadline(settings.server.body_seconds),
             metrics=self.metrics,
+            client=ClientAddress(settings.server.trusted_proxies),
             now=time.time,
         )
         intakes: dict[str, Intake] = {}
@@ -277,7 +279,8 @@ class Receiver:
         )
         app.router.redirect_slashes = False
         app.router.default = LazyApi(self._api())
-        return Guard(app, {token.id: token.token.get_secret_value() for token in self.settings.api.tokens})
+        tokens = {token.id: token.token.get_secret_value() for token in self.settings.api.tokens}
+        return Guard(app, tokens, ClientAddress(self.settings.server.trusted_proxies))
 
     def _api(self) -> ApiContext:
         async def cancel(id: str) -> bool:

@@ -23,6 +23,7 @@ from receiver.cli.options import Config
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Settings, load
 from receiver.web.api.guard import is_loopback
+from receiver.web.root_path import under
 
 log = structlog.get_logger("receiver.serve")
 
@@ -108,7 +109,8 @@ async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    inside, outside = _server(receiver.private), _server(receiver.public)
+    prefix = settings.server.root_path
+    inside, outside = _server(under(prefix, receiver.private)), _server(under(prefix, receiver.public))
 
     def on_signal(name: str) -> None:
         if stop.is_set():

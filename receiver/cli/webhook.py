@@ -196,7 +196,7 @@ def _say(change: _Change, found: Registered, settings: Settings, config: Path | 
 def _lines(change: _Change, found: Registered, settings: Settings, keys: list[str]) -> list[str]:
     lines = [f"✓ {change.source.provider} sends the deliveries of source {change.name} to {change.url}."]
     wanted, given = settings.webhook_path(change.name), urlsplit(change.url).path
-    if given != wanted:
+    if given not in (wanted, settings.server.root_path + wanted):
         lines.append(f"  ! This receiver listens at {wanted}: have the proxy pass {given or '/'} on to that.")
     if found.secret is None:
         return [*lines, f"  No secret was shown; {', '.join(keys) or 'what is configured'} stays in use."]

@@ -41,8 +41,8 @@ def problem_of(item: Any) -> Problem:
     if item["type"] == "missing":
         return Problem(where, "is missing")
     message = str(item["msg"]).removeprefix("Value error, ")
-    if not place and message.startswith("sources."):
-        where, _, message = message.partition(": ")  # a check across sources names its key first
+    if not place and message.startswith(("sources.", "server.")):
+        where, _, message = message.partition(": ")  # a check across tables names its key first
     if _is_whole_source(place) and ":" in message:
         key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
         where = f"{where}.{key}"

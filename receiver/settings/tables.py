@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from receiver.errors import NotFound
 from receiver.settings.api import Api
+from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.table import Name, Port, Table, nearest
 
@@ -21,7 +22,8 @@ class Server(Table):
     """Where the receiver listens. Ports of 0 let the system choose.
 
     `body_seconds` bounds how long a sender may take for a body; `max_waiting` is the bound of the intake queue, in
-    deliveries not yet committed.
+    deliveries not yet committed. `trusted_proxies` are believed where they say whose request they pass on, for the log;
+    `root_path` is the prefix under which a proxy shows both listeners, whether it passes the prefix on or not.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +33,8 @@ class Server(Table):
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1_048_576
     body_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     max_waiting: Annotated[int, Field(ge=1)] = 2000
+    trusted_proxies: tuple[TrustedProxy, ...] = ()
+    root_path: RootPath = ""
 
 
 class Store(Table):
@@ -135,6 +139,7 @@ class Settings(BaseSettings):
             if path in taken:
                 raise ValueError(f"sources.{name}.path: {path} is also the path of source {taken[path]}")
             taken[path] = name
+        check_root_path(self.server.root_path, {name: path for path, name in taken.items()})
         return self
 
     def source(self, name: str) -> Source:

@@ -15,7 +15,7 @@ import pydantic_core
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from receiver.errors import MalformedDelivery, SignatureError, StoreBusy, StoreUnavailable
+from receiver.errors import MalformedDelivery, ReceiverError, SignatureError, StoreBusy, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
@@ -59,6 +59,7 @@ class IntakeContext:
         accept: stores a delivery; returns after the commit.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
+        client: the sender's address, for the log lines of what is refused or stale.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
     """
 
@@ -70,6 +71,7 @@ class IntakeContext:
     max_body_bytes: int
     deadline: Deadline
     metrics: Metrics
+    client: Callable[[Scope], str | None]
     now: Callable[[], float] = time.time
     dice: random.Random = random.Random()  # noqa: RUF009, S311 - ids need no secrecy, and a test passes its own
 
@@ -97,9 +99,9 @@ class Intake:
         headers: Headers = []
         try:
             body = await read_body(scope, receive, context.max_body_bytes, context.deadline)
-            status, outcome, answer = await self._take(scope["headers"], body)
+            status, outcome, answer = await self._take(scope, body)
         except BodyRefused as refusal:
-            self._log.warning("delivery.refused", outcome=refusal.outcome)
+            self._log.warning("delivery.refused", outcome=refusal.outcome, client=context.client(scope))
             if refusal.status is None:
                 self._count(refusal.outcome)
                 return
@@ -108,10 +110,10 @@ class Intake:
             headers.append((b"connection", b"close"))
         except SignatureError as error:
             # One same answer for every bad signature: the reason is ours alone.
-            self._log.warning("delivery.refused", outcome=error.reason, detail=str(error))
+            self._log_refused(error, scope)
             status, outcome, answer = 401, error.reason, _UNAUTHORIZED
         except MalformedDelivery as error:
-            self._log.warning("delivery.refused", outcome=error.reason, detail=str(error))
+            self._log_refused(error, scope)
             status, outcome = 400, error.reason
             answer = b'{"error":"%s"}' % outcome.encode()
         except StoreUnavailable as error:
@@ -125,12 +127,17 @@ class Intake:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _take(self, headers: Headers, body: bytes) -> tuple[int, str, bytes]:
+    def _log_refused(self, error: ReceiverError, scope: Scope) -> None:
+        client = self._context.client(scope)
+        self._log.warning("delivery.refused", outcome=error.reason, detail=str(error), client=client)
+
+    async def _take(self, scope: Scope, body: bytes) -> tuple[int, str, bytes]:
         """Verify, parse, store. Returns status, outcome, answer."""
         source, context = self._source, self._context
+        headers: Headers = scope["headers"]
         now = context.now()
         verified = source.scheme.verify(headers, body, source.keys, now)
-        stale = self._stale(verified)
+        stale = self._stale(verified, scope)
         parsed = source.provider.parse_delivery(headers, body)
         for note in parsed.notes:
             self._log.warning("delivery.odd", note=note, type=parsed.type, job=parsed.job_id)
@@ -145,7 +152,7 @@ class Intake:
         outcome = self._note(receipt, delivery)
         return 202, outcome, b'{"status":"%s","event":"%s"}' % (outcome.encode(), receipt.event_id.encode())
 
-    def _stale(self, verified: Verified) -> bool:
+    def _stale(self, verified: Verified, scope: Scope) -> bool:
         """Whether an authentic delivery is outside the tolerance.
 
         Raises:
@@ -157,7 +164,13 @@ class Intake:
         reason = "too_old" if skew > 0 else "too_new"
         if self._source.reject_stale:
             raise SignatureError(f"The signature holds, but is {skew:.0f} s from our clock.", reason=reason)
-        self._log.warning("delivery.stale", reason=reason, skew=round(skew), key=verified.key_id)
+        self._log.warning(
+            "delivery.stale",
+            reason=reason,
+            skew=round(skew),
+            key=verified.key_id,
+            client=self._context.client(scope),
+        )
         return True
 
     def _delivery(

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from receiver.web.intake import Intake
+from receiver.web.root_path import path_within
 
 
 class PublicApp(Starlette):
@@ -25,7 +26,7 @@ class PublicApp(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            intake = self._intakes.get(scope["path"].removeprefix(scope.get("root_path", "")))
+            intake = self._intakes.get(path_within(scope))
             if intake is not None:
                 await intake(scope, receive, send)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from receiver import Settings
 from receiver.cli.serve import require_private
 from receiver.errors import ConfigError
-from tests.integration.api_support import BEARER, TOKEN, api, problem
+from tests.integration.api_support import BEARER, TOKEN, api, listening, problem
 from tests.integration.intake_support import configured, logged
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +136,42 @@ async def test_without_tokens_a_page_of_another_origin_is_refused(settings: Sett
         answer = await asked.client.post("/v1/jobs", content=body, headers=headers)
         assert problem(answer) == (403, "foreign_origin")
         assert asked.up.rows("jobs") == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Anything", "X-Real-IP",
+     "Via", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/events", "/metrics", "/docs"])
+async def test_without_tokens_what_a_proxy_passes_on_is_refused(settings: Settings, header: str, path: str) -> None:
+    async with api(settings) as asked:
+        answer = await asked.client.get(path, headers={header: "x"})
+        assert problem(answer) == (403, "proxied")
+        told = answer.json()["detail"]
+        assert f"it has the header {header.lower()}." in told
+        assert "[api] tokens" in told
+        assert (await asked.client.get("/livez", headers={header: "x"})).status_code == 200
+
+
+async def test_with_tokens_proxies_may_pass_requests_on(guarded: Settings) -> None:
+    async with api(guarded, **BEARER) as asked:
+        assert (await asked.get("/v1/events", x_forwarded_for="203.0.113.9", via="1.1 proxy")).status_code == 200
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200)])
+async def test_without_tokens_a_request_as_nginx_passes_it_on_is_refused(
+    settings: Settings, version: str, status: int
+) -> None:
+    """nginx by default: HTTP/1.0, the upstream's address as `Host`, and no header that tells of the client."""
+    async with api(settings) as asked, listening(asked.up.receiver.private) as base:
+        host = base.removeprefix("http://")
+        reader, writer = await asyncio.open_connection(*host.split(":"))
+        writer.write(f"GET /v1/events HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        assert int(answer.split()[1]) == status
+        assert (b'"reason": "proxied"' in answer) == (status == 403)
 
 
 async def test_our_own_page_may_ask(settings: Settings) -> None:

@@ -39,7 +39,8 @@ def api(context: ApiContext) -> Starlette:
     from receiver.web.api.page import POLICY, page
     from receiver.web.api.table import TABLE
 
-    described = document(TABLE, tokens=bool(context.settings.api.tokens))
+    settings = context.settings
+    described = document(TABLE, tokens=bool(settings.api.tokens), root_path=settings.server.root_path)
     text = json.dumps(described, ensure_ascii=False)
     shown = page(described)
     safe = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}

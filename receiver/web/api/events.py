@@ -133,7 +133,7 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
             )
             for attempt in row["attempts"]
         ],
-        artifacts=[_artifact(artifact) for artifact in row["artifacts"]],
+        artifacts=[_artifact(context, artifact) for artifact in row["artifacts"]],
     )
 
 
@@ -150,10 +150,10 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
     )
 
 
-def _artifact(row: dict[str, Any]) -> Artifact:
+def _artifact(context: ApiContext, row: dict[str, Any]) -> Artifact:
     return Artifact(
         n=row["n"],
-        audio=f"/v1/events/{row['event_id']}/audio?n={row['n']}",
+        audio=f"{context.settings.server.root_path}/v1/events/{row['event_id']}/audio?n={row['n']}",
         address=row["address"],
         bytes=row["bytes"],
         sha256=row["sha256"],

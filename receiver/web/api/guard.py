@@ -2,14 +2,15 @@
 
 A program on this machine can be a browser, and what it sends can be the wish of a page from anywhere. So without tokens
 the listener takes no request that names another host (a name that was made to point to loopback: DNS rebinding), and
-none that a page of another origin has started.
+none that a page of another origin has started. It can be a proxy as well, which passes on what anybody sends, and calls
+this machine by its loopback address: so nothing that has come through one is taken (docs/adr/0032).
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,11 +18,20 @@ from cryptography.hazmat.primitives.constant_time import bytes_eq
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.web.api.problems import Refusal
+from receiver.web.root_path import path_within
 
 log = structlog.get_logger("receiver.api")
 
 OPEN = frozenset({"/livez", "/readyz"})
 """Paths that whoever reaches the listener may ask for: orchestrators have no tokens."""
+FORWARDED = frozenset(
+    {
+        b"forwarded", b"via", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"client-ip",
+        b"true-client-ip", b"cf-connecting-ip", b"cf-ray", b"cdn-loop", b"fastly-client-ip", b"x-azure-clientip",
+        b"x-envoy-external-address", b"x-original-forwarded-for", b"x-original-host", b"x-proxyuser-ip",
+    }
+)  # fmt: skip
+"""Headers that proxies add and no program of this machine sends, besides all that begin with `X-Forwarded-`."""
 REALM = 'Bearer realm="tts-receiver"'
 
 
@@ -30,19 +40,27 @@ class Guard:
 
     Args:
         tokens: id to bearer token; if there is none, the listener is on loopback only.
+        client: the sender's address, for the log.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Mapping[str, str], client: Callable[[Scope], str | None]) -> None:
         self._app = app
+        self._client = client
         self._digests = {id_: _digest(token.encode()) for id_, token in tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and (path := path_within(scope)) not in OPEN:
             try:
                 scope["token"] = self._who(scope)
             except Refusal as refusal:
-                log.warning("api.refused", outcome=refusal.reason, method=scope["method"], path=scope["path"][:200])
+                log.warning(
+                    "api.refused",
+                    outcome=refusal.reason,
+                    method=scope["method"],
+                    path=path[:200],
+                    client=self._client(scope),
+                )
                 await refusal.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -55,6 +73,7 @@ class Guard:
         """
         if self._digests:
             return self._bearer(scope)
+        require_direct(scope)
         require_local(scope)
         return None
 
@@ -81,6 +100,30 @@ class Guard:
                 headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'},
             )
         return found
+
+
+def require_direct(scope: Scope) -> None:
+    """Refuse what a proxy has passed on: who sent it to the proxy may be anybody.
+
+    Not every proxy can be told from a program of this machine, see docs/adr/0032.
+
+    Raises:
+        Refusal: 403.
+    """
+    if scope["http_version"] == "1.0":
+        sign = "is HTTP/1.0, which programs do not speak and nginx does"
+    else:
+        names = (name for name, _ in scope["headers"])
+        name = next((name for name in names if name in FORWARDED or name.startswith(b"x-forwarded-")), None)
+        if name is None:
+            return
+        sign = f"has the header {name.decode('latin-1')[:60]}"
+    raise Refusal(
+        403,
+        f"A proxy has passed this request on: it {sign}. Without tokens the private listener would be open to "
+        "everybody whom the proxy lets in. Configure [api] tokens and send one, or ask the listener directly.",
+        reason="proxied",
+    )
 
 
 def require_local(scope: Scope) -> None:

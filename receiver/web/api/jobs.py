@@ -44,9 +44,9 @@ def show(context: ApiContext, row: Row) -> Job:
     return job_of({**row, "error": error}, whole(row["request"], context.redact))
 
 
-def location(row: Row) -> dict[str, str]:
+def location(context: ApiContext, row: Row) -> dict[str, str]:
     """Where a job is."""
-    return {"Location": f"/v1/jobs/{row['id']}"}
+    return {"Location": f"{context.settings.server.root_path}/v1/jobs/{row['id']}"}
 
 
 def require_source(context: ApiContext, name: str) -> None:
@@ -69,7 +69,7 @@ async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:
         row, new = await context.watch(body.source, body.job_id)
     except (NotAskable, NotWatchable) as error:
         raise Refusal(422, str(error), reason=error.reason) from None
-    return Reply(201 if new else 200, show(context, row), location(row))
+    return Reply(201 if new else 200, show(context, row), location(context, row))
 
 
 async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:

@@ -20,11 +20,12 @@ PLACES = {"path": "path", "query": "query", "headers": "header"}
 Document = dict[str, Any]
 
 
-def document(table: Sequence[Operation], *, tokens: bool) -> Document:
+def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -> Document:
     """The document.
 
     Args:
         tokens: whether the listener wants tokens.
+        root_path: what stands before every path, as clients see it.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     for operation in table:
@@ -48,6 +49,8 @@ def document(table: Sequence[Operation], *, tokens: bool) -> Document:
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
+    if root_path:
+        found["servers"] = [{"url": root_path}]
     if tokens:
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"token": []}]

@@ -70,7 +70,7 @@ async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest
     row = await context.settled(row["id"], SETTLE_SECONDS)
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
         raise _refused(context, row)
-    return Reply(202 if new else 200, show(context, row), location(row))
+    return Reply(202 if new else 200, show(context, row), location(context, row))
 
 
 def _refused(context: ApiContext, row: Row) -> Refusal:
@@ -79,6 +79,6 @@ def _refused(context: ApiContext, row: Row) -> Refusal:
         STATUS.get(code, 502) if row["state"] == JobState.FAILED else 502,
         row["error"] or "The provider refused it.",
         reason=code,
-        headers=location(row),
+        headers=location(context, row),
         more={"job": show(context, row).model_dump(mode="json")},
     )

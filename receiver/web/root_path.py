@@ -1,0 +1,31 @@
+"""The prefix under which a proxy shows a listener, whether it passes the prefix on or takes it off."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+def under(root_path: str, app: ASGIApp) -> ASGIApp:
+    """The application as it is seen under the prefix; the application itself where there is none.
+
+    An ASGI server's own `root_path` is put before every path. Behind a proxy that passes the prefix on, it would be
+    there twice.
+    """
+    if not root_path:
+        return app
+
+    async def prefixed(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["root_path"] = root_path
+        await app(scope, receive, send)
+
+    return prefixed
+
+
+def path_within(scope: Scope) -> str:
+    """The request's path without the prefix, as Starlette's routes see it."""
+    path: str = scope["path"]
+    prefix: str = scope.get("root_path", "")
+    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        return path[len(prefix) :]
+    return path
