@@ -34,6 +34,16 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+        self.connections = Gauge(
+            "tts_receiver_connections", "Open connections by listener (public, private).", ["listener"],
+            registry=registry,
+        )  # fmt: skip
+        self.connections_cut = Counter(
+            "tts_receiver_connections_cut",
+            "Connections that were refused or closed by listener and reason, beside orderly ends.",
+            ["listener", "reason"],
+            registry=registry,
+        )
         self.events = Counter(
             "tts_receiver_events",
             "New events by source, type and origin.",

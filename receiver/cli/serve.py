@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
 import socket
-from collections.abc import Generator
 from typing import Annotated
 
 import structlog
 import typer
-import uvicorn
-from starlette.types import ASGIApp
 
 from receiver import logs
 from receiver.app import Receiver
@@ -23,12 +19,13 @@ from receiver.cli.options import Config
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Settings, load
 from receiver.web.api.guard import is_loopback
+from receiver.web.http.connections import ConnectionTable
+from receiver.web.http.descriptors import share_descriptors
+from receiver.web.http.limits import Limits
+from receiver.web.http.server import ListenerServer, listener_server
 from receiver.web.root_path import under
 
 log = structlog.get_logger("receiver.serve")
-
-DRAIN_SECONDS = 10
-"""How long deliveries that are on their way may still take after the public listener has closed."""
 
 
 def serve(
@@ -81,27 +78,20 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves the signals to us: there are two of them, and handlers to wait for."""
+def _servers(receiver: Receiver, settings: Settings) -> tuple[ListenerServer, ListenerServer]:
+    """The private and the public listener's server."""
+    server = settings.server
+    shares = share_descriptors(server.max_connections)
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+    def limits(connections: int) -> Limits:
+        return Limits(connections, server.head_seconds, server.idle_seconds)
 
-
-def _server(app: ASGIApp) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            proxy_headers=False,  # the sender's address plays no part: the signature does
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
+    private = ConnectionTable("private", limits(shares.private), receiver.metrics)
+    public = ConnectionTable("public", limits(shares.public), receiver.metrics)
+    prefix = server.root_path
+    return (
+        listener_server(under(prefix, receiver.private), private),
+        listener_server(under(prefix, receiver.public), public),
     )
 
 
@@ -109,8 +99,7 @@ async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    prefix = settings.server.root_path
-    inside, outside = _server(under(prefix, receiver.private)), _server(under(prefix, receiver.public))
+    inside, outside = _servers(receiver, settings)
 
     def on_signal(name: str) -> None:
         if stop.is_set():

@@ -19,11 +19,13 @@ ENV_PREFIX = "TTS_RECEIVER_"
 
 
 class Server(Table):
-    """Where the receiver listens. Ports of 0 let the system choose.
+    """Where the receiver listens, and what a sender may take. Ports of 0 let the system choose.
 
-    `body_seconds` bounds how long a sender may take for a body; `max_waiting` is the bound of the intake queue, in
-    deliveries not yet committed. `trusted_proxies` are believed where they say whose request they pass on, for the log;
-    `root_path` is the prefix under which a proxy shows both listeners, whether it passes the prefix on or not.
+    `head_seconds` and `body_seconds` bound how long a sender may take for a request's head and for its body,
+    `idle_seconds` how long a connection is kept without a request; `max_connections` are those of the public listener;
+    `max_waiting` is the bound of the intake queue, in deliveries not yet committed.
+    `trusted_proxies` are believed where they say whose request they pass on, for the log; `root_path` is the prefix under
+    which a proxy shows both listeners, whether it passes the prefix on or not.
     """
 
     host: str = "127.0.0.1"
@@ -31,7 +33,11 @@ class Server(Table):
     private_host: str = "127.0.0.1"
     private_port: Port = 8081
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1_048_576
+    head_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     body_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 130.0
+    """Longer than proxies keep a connection to us (60 s at most by default): who closes first must not be us."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 2000
     max_waiting: Annotated[int, Field(ge=1)] = 2000
     trusted_proxies: tuple[TrustedProxy, ...] = ()
     root_path: RootPath = ""

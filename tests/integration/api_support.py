@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.types import ASGIApp
 
 from receiver.engine.handler import Handler
+from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.settings import Settings
 from receiver.store import artifacts, inbox
 from receiver.store.artifacts import ArtifactRow
+from receiver.web.http.connections import ConnectionTable
+from receiver.web.http.limits import Limits
+from receiver.web.http.server import listener_server
 from tests.integration.engine_support import receiving
 from tests.integration.intake_support import SECRET, Running, running, signature
 
@@ -134,19 +137,12 @@ async def api(settings: Settings, *handlers: Handler, base_url: str = HOST, **he
         yield Api(up, client)
 
 
-class _Quiet(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """They are the test's."""
-
-
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[str]:
     """The application on a port of its own, served as `serve` does."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1)
-    )
-    task = asyncio.create_task(server._serve(sockets=[listener]))
+    server = listener_server(app, ConnectionTable("private", Limits(100, 30, 130), Metrics()))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

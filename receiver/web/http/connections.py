@@ -1,0 +1,127 @@
+"""All connections of one listener: how many there are, which is closed when there are too many, which took too long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from receiver.metrics import Metrics
+from receiver.web.http.limits import MAX_BUFFERED_BYTES, Limits
+
+log = structlog.get_logger("receiver.listener")
+
+NOTE_SECONDS = 60.0
+"""A cause is logged at most once in this time; the metric counts every connection."""
+
+
+class Member(Protocol):
+    """A connection, as the table of all of them sees it.
+
+    Attributes:
+        unfinished: bytes of a head that has not ended.
+    """
+
+    @property
+    def unfinished(self) -> int:
+        """How much of a head has come, in bytes."""
+
+    def check(self, now: float) -> None:
+        """Close it if it took too long; `now` is the loop's time."""
+
+    def cut(self, reason: str) -> None:
+        """Close it at once, for this reason."""
+
+
+class ConnectionTable:
+    """The connections of one listener.
+
+    Each is in one of three groups, or in none while the application works on its request; each group has the longest
+    waiting first. A dictionary is a set that keeps its order.
+
+    Args:
+        listener: the metric's label and the log's field.
+    """
+
+    def __init__(self, listener: str, limits: Limits, metrics: Metrics) -> None:
+        self.limits = limits
+        self.buffered = 0
+        self._listener = listener
+        self._metrics = metrics
+        self._open: dict[Member, None] = {}
+        self.without_head: dict[Member, None] = {}
+        self.idle: dict[Member, None] = {}
+        self.without_body: dict[Member, None] = {}
+        self._noted: dict[str, tuple[float, int]] = {}
+        self._ticking = False
+        self._tick_seconds = min(1.0, limits.head_seconds / 4, limits.idle_seconds / 4)
+        metrics.connections.labels(listener).set(0)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether all connections together hold more unfinished input than they may."""
+        return self.buffered > MAX_BUFFERED_BYTES
+
+    def add(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
+        """A connection was made. If there are too many now, the one that waits longest for a sender is closed.
+
+        The order: connections that never sent a whole head, those that wait for their next request, those that wait
+        for a body; last the new one itself.
+        """
+        self._open[member] = None
+        self.without_head[member] = None
+        self._metrics.connections.labels(self._listener).set(len(self._open))
+        if len(self._open) > self.limits.connections:
+            victim = self._longest_waiting(member)
+            self.note("connection_limit", open=len(self._open), hint="see server.max_connections")
+            victim.cut("connection_limit")
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(self._tick_seconds, self._tick, loop)
+
+    def remove(self, member: Member) -> None:
+        """A connection has ended."""
+        self.leave_groups(member)
+        if member in self._open:
+            del self._open[member]
+            self._metrics.connections.labels(self._listener).set(len(self._open))
+
+    def leave_groups(self, member: Member) -> None:
+        """The connection waits for nobody."""
+        self.without_head.pop(member, None)
+        self.idle.pop(member, None)
+        self.without_body.pop(member, None)
+
+    def make_room(self) -> None:
+        """Close the connections with the longest unfinished heads until what is buffered fits again."""
+        while self.overfull and self.without_head:
+            victim = max(self.without_head, key=lambda member: member.unfinished)
+            self.note("memory_limit", buffered=self.buffered)
+            victim.cut("memory_limit")
+
+    def note(self, reason: str, **about: object) -> None:
+        """Count a connection that was cut or refused, and log it unless the same was logged a moment ago."""
+        self._metrics.connections_cut.labels(self._listener, reason).inc()
+        now = asyncio.get_running_loop().time()
+        at, unlogged = self._noted.get(reason, (-NOTE_SECONDS, 0))
+        if now - at < NOTE_SECONDS:
+            self._noted[reason] = (at, unlogged + 1)
+            return
+        self._noted[reason] = (now, 0)
+        log.warning("connection.cut", listener=self._listener, reason=reason, not_logged=unlogged, **about)
+
+    def _longest_waiting(self, other: Member) -> Member:
+        for group in (self.without_head, self.idle, self.without_body):
+            for member in group:
+                if member is not other:
+                    return member
+        return other
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for member in list(self._open):
+            member.check(now)
+        self._ticking = bool(self._open)
+        if self._ticking:
+            loop.call_later(self._tick_seconds, self._tick, loop)

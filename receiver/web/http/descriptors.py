@@ -1,0 +1,66 @@
+"""File descriptors: enough for the listeners, and some that no stranger can take from our own work."""
+
+from __future__ import annotations
+
+import resource
+from typing import NamedTuple
+
+import structlog
+
+log = structlog.get_logger("receiver.listener")
+
+RESERVED = 256
+"""Kept for the store, audio files, and connections to providers and storages."""
+PRIVATE_CONNECTIONS = 128
+"""Connections of the private listener."""
+
+
+class Shares(NamedTuple):
+    """How many connections each listener may have open at once."""
+
+    public: int
+    private: int
+
+
+def share_descriptors(wanted: int) -> Shares:
+    """Divide the process's file descriptors, raising their limit as far as needed and allowed.
+
+    Args:
+        wanted: connections of the public listener.
+
+    Returns:
+        As many as were wanted, or what the system's limit leaves after our own work has its part.
+    """
+    needed = wanted + PRIVATE_CONNECTIONS + RESERVED
+    limit = _raised(needed)
+    if limit >= needed:
+        return Shares(wanted, PRIVATE_CONNECTIONS)
+    shares = divide(limit)
+    log.warning(
+        "connections.few",
+        limit=limit,
+        public=shares.public,
+        wanted=wanted,
+        hint=f"raise the limit of open files to {needed} (ulimit -n, LimitNOFILE=), or lower server.max_connections",
+    )
+    return shares
+
+
+def divide(limit: int) -> Shares:
+    """The shares under a limit that is too low for all of them."""
+    own = min(RESERVED, limit // 4)
+    private = min(PRIVATE_CONNECTIONS, limit // 8)
+    return Shares(max(1, limit - own - private), max(1, private))
+
+
+def _raised(needed: int) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed
+    allowed = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError) as error:
+        log.warning("connections.limit_not_raised", error=str(error))
+        return soft
+    return allowed

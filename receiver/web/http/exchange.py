@@ -1,0 +1,218 @@
+"""One request and its response, as an ASGI application sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+from starlette.types import ASGIApp, Message, Scope
+
+log = structlog.get_logger("receiver.listener")
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DISCONNECT: Message = {"type": "http.disconnect"}
+_FAILED = b'{"error":"internal"}'
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    transport: asyncio.Transport
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the sender does not read what was written."""
+
+    async def writable(self) -> None:
+        """Wait until the sender has read enough of what was written."""
+
+    def resume_reading(self) -> None:
+        """The application has taken what was there of the body."""
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The whole response has been handed to the transport."""
+
+    def abort(self) -> None:
+        """The response cannot be ended as it was begun."""
+
+
+class Exchange:
+    """One request and its response.
+
+    The response's head is written together with the first piece of its body wherever its length is known: one system
+    call for a whole answer.
+
+    Args:
+        date: header lines that every response has, as ASGI pairs.
+        expects_continue: the sender waits for "100 Continue" before it sends the body.
+        keep_alive: the sender wants to use the connection again.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        scope: Scope,
+        date: Iterable[tuple[bytes, bytes]],
+        *,
+        expects_continue: bool,
+        keep_alive: bool,
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.received = False
+        self.started = False
+        self.complete = False
+        self.disconnected = False
+        self._wire = wire
+        self._date = date
+        self._expects_continue = expects_continue
+        self._pieces: list[bytes] = []
+        self.ahead = 0
+        self._end_told = False
+        self._changed: asyncio.Event | None = None
+        self._head = b""
+        self._chunked = False
+        self._left: int | None = 0
+
+    # what the connection tells
+
+    def body(self, piece: bytes) -> None:
+        """A piece of the request's body came."""
+        self._pieces.append(piece)
+        self.ahead += len(piece)
+        if self._changed is not None:
+            self._changed.set()
+
+    def end_of_body(self) -> None:
+        """The request is whole."""
+        self.received = True
+        if self._changed is not None:
+            self._changed.set()
+
+    def disconnect(self) -> None:
+        """The sender is gone, or nothing more of it is read."""
+        self.disconnected = True
+        if self._changed is not None:
+            self._changed.set()
+
+    # what the application calls
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let the application answer; whatever it does, the sender gets an answer or the connection ends."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("request.failed", method=self.scope["method"], path=self.scope["path"][:200])
+        except BaseException:
+            self._wire.abort()
+            raise
+        if self.complete or self.disconnected:
+            return
+        if self.started:
+            self._wire.abort()
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_FAILED))]
+        headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": _FAILED})
+
+    async def receive(self) -> Message:
+        """The next piece of the body; after its end, the sender's going away."""
+        if self._expects_continue and not self.started and not self.disconnected:
+            self._expects_continue = False
+            self._wire.transport.write(CONTINUE)
+        while not (self.disconnected or self.complete):
+            if self._pieces or (self.received and not self._end_told):
+                return self._taken()
+            if self._changed is None:
+                self._changed = asyncio.Event()
+            self._changed.clear()
+            await self._changed.wait()
+        return _DISCONNECT
+
+    def _taken(self) -> Message:
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self.ahead = 0
+        self._end_told = self.received
+        if not self.received:
+            self._wire.resume_reading()
+        return {"type": "http.request", "body": body, "more_body": not self.received}
+
+    async def send(self, message: Message) -> None:
+        """Write the response's start, or a piece of its body.
+
+        Raises:
+            RuntimeError: the application breaks ASGI's rules.
+        """
+        if self._wire.stalled:
+            await self._wire.writable()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if not self.started:
+            if kind != "http.response.start":
+                raise RuntimeError(f"{kind} came before the response's start.")
+            self._start(message["status"], message.get("headers", ()))
+        elif self.complete or kind != "http.response.body":
+            raise RuntimeError(f"{kind} came after the response's start or end.")
+        else:
+            self._write(message.get("body", b""), ends=not message.get("more_body", False))
+
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        closes = not self.keep_alive or not self.received
+        self._left = None
+        for name, value in (*self._date, *headers):
+            lowered = name.lower()
+            if lowered == b"content-length":
+                self._left = int(value)
+            elif lowered == b"connection":
+                closes = closes or b"close" in value.lower()
+                continue
+            elif lowered == b"transfer-encoding":
+                continue  # how the body is framed is decided here
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if self.scope["method"] == "HEAD" or status in (204, 304):
+            self._left = 0
+        elif self._left is None:
+            if self.scope["http_version"] == "1.1":
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                closes = True  # its end is the connection's
+        if closes:
+            self.keep_alive = False
+            lines.append(b"connection: close\r\n")
+        head = b"".join((*lines, b"\r\n"))
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+            raise RuntimeError("A response header has a line break in it.")
+        self.started = True
+        if self._left is None:
+            self._wire.transport.write(head)
+        else:
+            self._head = head
+
+    def _write(self, body: bytes, *, ends: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if self._chunked:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if ends else b"")
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (ends and self._left > 0):
+                raise RuntimeError("The response's body is not as long as its Content-Length says.")
+        data = self._head + body if self._head else body
+        self._head = b""
+        if data:
+            self._wire.transport.write(data)
+        if ends:
+            self.complete = True
+            if self._changed is not None:
+                self._changed.set()
+            self._wire.exchange_ended(self)

@@ -1,0 +1,35 @@
+"""What a stranger may cost a listener: bytes, connections, seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_TARGET_BYTES = 32 * 1024
+"""The longest request target; a longer one is answered 414."""
+MAX_HEAD_BYTES = 64 * 1024
+"""The longest request head, and the most that may come between two pieces of a chunked body; more is answered 431."""
+MAX_HEADERS = 128
+"""Header lines of a request; more are answered 431."""
+MAX_BODY_AHEAD = 64 * 1024
+"""Body bytes kept for an application that is not reading them; then the connection is not read from."""
+MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+"""Unfinished heads, and requests sent ahead of their answers, of all connections of a listener together."""
+MAX_DRAIN_BYTES = 64 * 1024 * 1024
+"""What is read and thrown away after an early refusal, so that its sender can read the answer."""
+DRAIN_SECONDS = 15.0
+"""How long a connection that is to be closed may take: for its sender to end, and to read the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What differs between listeners.
+
+    Attributes:
+        connections: how many may be open at once.
+        head_seconds: from a connection's start, or from a request's first byte, to the end of the request's head.
+        idle_seconds: how long a connection may be without a request, and an answer without a reader.
+    """
+
+    connections: int
+    head_seconds: float
+    idle_seconds: float
