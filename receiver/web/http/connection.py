@@ -47,7 +47,7 @@ class _State(Enum):
 class _Refused(Exception):
     """The request cannot be read: a status to answer, and a reason for the metric."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, *, reason: str) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -156,7 +156,7 @@ class HttpConnection(asyncio.Protocol):
                     self._drain(data)
                     return
         except _Refused as refused:
-            self._refuse(refused.status, refused.reason)
+            self._refuse(refused.status, reason=refused.reason)
 
     def pause_writing(self) -> None:
         """The sender does not read what was written."""
@@ -186,7 +186,7 @@ class HttpConnection(asyncio.Protocol):
         """Close the connection if it took too long."""
         limits = self._table.limits
         if self._stalled_since is not None and now - self._stalled_since > limits.idle_seconds:
-            self.cut("reader_stalled")
+            self.cut(reason="reader_stalled")
         elif self._state is _State.CLOSING:
             if now - self._since > DRAIN_SECONDS:
                 self.transport.abort()
@@ -196,14 +196,14 @@ class HttpConnection(asyncio.Protocol):
                     self.transport.close()
             elif now - self._since > limits.head_seconds:
                 if self._partial:
-                    self._refuse(408, "head_too_slow")
+                    self._refuse(408, reason="head_too_slow")
                 else:
-                    self.cut("silent")
+                    self.cut(reason="silent")
 
-    def cut(self, reason: str) -> None:
+    def cut(self, *, reason: str) -> None:
         """Close the connection at once."""
         if reason not in ("connection_limit", "memory_limit"):  # those are counted where they are decided
-            self._table.note(reason, client=self._client and self._client[0])
+            self._table.note(reason=reason, client=self._client and self._client[0])
         self._forget_input()
         self._table.remove(self)
         self._state = _State.CLOSING
@@ -308,7 +308,7 @@ class HttpConnection(asyncio.Protocol):
                 self._target, self._headers, self._whole = b"", [], False
                 self._parser.feed_data(_UPGRADE.sub(b"", head))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            raise _Refused(400, "malformed_request") from None
+            raise _Refused(400, reason="malformed_request") from None
         if not self._target:
             return  # empty lines in front of a request
         scope, expects_continue = self._scope()
@@ -339,23 +339,23 @@ class HttpConnection(asyncio.Protocol):
         """
         version, method = self._parser.get_http_version(), self._parser.get_method()
         if version not in ("1.1", "1.0"):
-            raise _Refused(505, "http_version")
+            raise _Refused(505, reason="http_version")
         if len(self._target) > MAX_TARGET_BYTES:
-            raise _Refused(414, "target_too_long")
+            raise _Refused(414, reason="target_too_long")
         headers = self._headers
         if len(headers) > MAX_HEADERS:
-            raise _Refused(431, "head_too_long")
+            raise _Refused(431, reason="head_too_long")
         names = [name for name, _ in headers]
         hosts = names.count(b"host")
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise _Refused(400, "host_header")
+            raise _Refused(400, reason="host_header")
         if not self._whole:
             self._left = self._announced(names, version)
         try:
             target = httptools.parse_url(self._target)
             path = target.path.decode("ascii")
         except (httptools.HttpParserError, UnicodeDecodeError, AttributeError):
-            raise _Refused(400, "malformed_request") from None
+            raise _Refused(400, reason="malformed_request") from None
         if "%" in path:
             path = unquote(path)
         root = self._root_path
@@ -382,7 +382,7 @@ class HttpConnection(asyncio.Protocol):
             return int(self._headers[names.index(b"content-length")][1])
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
         if codings != [b"chunked"] or version != "1.1":
-            raise _Refused(501, "transfer_encoding")
+            raise _Refused(501, reason="transfer_encoding")
         return None
 
     # bodies
@@ -401,9 +401,9 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(piece)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            raise _Refused(400, "malformed_request") from None
+            raise _Refused(400, reason="malformed_request") from None
         if self._overhead > MAX_HEAD_BYTES and not self._whole:
-            raise _Refused(431, "head_too_long")
+            raise _Refused(431, reason="head_too_long")
         if self._whole:
             self._overhead = 0
             self._state = _State.ANSWERING
@@ -469,9 +469,9 @@ class HttpConnection(asyncio.Protocol):
 
     # ends
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, status: int, *, reason: str) -> None:
         """Answer what cannot be read, unless an answer has begun, and close."""
-        self._table.note(reason, client=self._client and self._client[0])
+        self._table.note(reason=reason, client=self._client and self._client[0])
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.disconnect()
@@ -517,8 +517,8 @@ class HttpConnection(asyncio.Protocol):
 def _too_long(head: bytes | bytearray) -> _Refused:
     """Which of the two is too long: the target is, if the first line does not end in time."""
     if head.find(b"\n", 0, MAX_TARGET_BYTES) < 0:
-        return _Refused(414, "target_too_long")
-    return _Refused(431, "head_too_long")
+        return _Refused(414, reason="target_too_long")
+    return _Refused(431, reason="head_too_long")
 
 
 def _address(name: Any) -> tuple[str, int] | None:

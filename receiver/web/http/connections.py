@@ -30,7 +30,7 @@ class Member(Protocol):
     def check(self, now: float) -> None:
         """Close it if it took too long; `now` is the loop's time."""
 
-    def cut(self, reason: str) -> None:
+    def cut(self, *, reason: str) -> None:
         """Close it at once, for this reason."""
 
 
@@ -74,8 +74,8 @@ class ConnectionTable:
         self._metrics.connections.labels(self._listener).set(len(self._open))
         if len(self._open) > self.limits.connections:
             victim = self._longest_waiting(member)
-            self.note("connection_limit", open=len(self._open), hint="see server.max_connections")
-            victim.cut("connection_limit")
+            self.note(reason="connection_limit", open=len(self._open), hint="see server.max_connections")
+            victim.cut(reason="connection_limit")
         if not self._ticking:
             self._ticking = True
             loop.call_later(self._tick_seconds, self._tick, loop)
@@ -97,10 +97,10 @@ class ConnectionTable:
         """Close the connections with the longest unfinished heads until what is buffered fits again."""
         while self.overfull and self.without_head:
             victim = max(self.without_head, key=lambda member: member.unfinished)
-            self.note("memory_limit", buffered=self.buffered)
-            victim.cut("memory_limit")
+            self.note(reason="memory_limit", buffered=self.buffered)
+            victim.cut(reason="memory_limit")
 
-    def note(self, reason: str, **about: object) -> None:
+    def note(self, *, reason: str, **about: object) -> None:
         """Count a connection that was cut or refused, and log it unless the same was logged a moment ago."""
         self._metrics.connections_cut.labels(self._listener, reason).inc()
         now = asyncio.get_running_loop().time()
