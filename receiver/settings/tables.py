@@ -24,8 +24,8 @@ class Server(Table):
     `head_seconds` and `body_seconds` bound how long a sender may take for a request's head and for its body,
     `idle_seconds` how long a connection is kept without a request; `max_connections` are those of the public listener;
     `max_waiting` is the bound of the intake queue, in deliveries not yet committed.
-    `trusted_proxies` are believed where they say whose request they pass on, for the log; `root_path` is the prefix under
-    which a proxy shows both listeners, whether it passes the prefix on or not.
+    `trusted_proxies` are believed where they say whose request they pass on, for the log; `root_path` is the prefix
+    under which a proxy shows both listeners, whether it passes the prefix on or not.
     """
 
     host: str = "127.0.0.1"

@@ -73,7 +73,6 @@ class HttpConnection(asyncio.Protocol):
         table: ConnectionTable,
     ) -> None:
         self._app = config.loaded_app
-        self._root_path = config.root_path
         self._server = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
@@ -358,7 +357,6 @@ class HttpConnection(asyncio.Protocol):
             raise _Refused(400, reason="malformed_request") from None
         if "%" in path:
             path = unquote(path)
-        root = self._root_path
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -367,9 +365,9 @@ class HttpConnection(asyncio.Protocol):
             "client": self._client,
             "scheme": "http",
             "method": method.decode("ascii"),
-            "root_path": root,
-            "path": root + path,
-            "raw_path": root.encode("ascii") + target.path,
+            "root_path": "",
+            "path": path,
+            "raw_path": target.path,
             "query_string": target.query or b"",
             "headers": headers,
             "state": self._app_state.copy(),
