@@ -19,6 +19,9 @@ from receiver.model.diagnose import explain
 from receiver.model.signature import Scheme
 from receiver.settings import Settings, Source, load
 
+OUTSIDE_TOLERANCE = 3
+"""The exit code for a signature that holds, but was made too long ago, or in the future."""
+
 SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
 
 
@@ -99,13 +102,19 @@ def verify(
     header: Annotated[list[str], typer.Option("--header", "-H", help="A header line of the delivery; repeat it.")],
     config: Config = None,
 ) -> None:
-    """Say exactly why a signature does or does not hold over the body on standard input. Exit 0 if it holds."""
-    about, scheme = _source(load(config), source)
+    """Say exactly why a signature does or does not hold over the body on standard input.
+
+    Exit 0 if it holds, 1 if it does not, 3 if it holds but is too old or too new.
+    """
+    settings = load(config)
+    about, scheme = _source(settings, source)
     headers = []
     for line in header:
         name, colon, value = line.partition(":")
         if not colon:
-            raise typer.BadParameter(f"{line!r} is not 'Name: value'.", param_hint="--header")
+            name = "-".join(part.capitalize() for part in scheme.headers[-1].split("-"))
+            what = f"{line!r} is not 'Name: value', as in -H '{name}: …'."
+            raise typer.BadParameter(what, param_hint="--header")
         headers.append((name.strip().lower().encode(), value.strip().encode()))
     body = sys.stdin.buffer.read()
     now = time.time()
@@ -114,7 +123,8 @@ def verify(
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
         typer.echo(f"✗ It does not hold ({error.reason}): {error}")
-        if error.reason in ("mismatch", "no_active_key") and (hint := explain(scheme, headers, body, keys, now)):
+        hint = explain(scheme, headers, body, keys, now) or _of_another_source(settings, source, headers, body, now)
+        if hint:
             typer.echo(f"  {hint}")
         typer.echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
@@ -123,7 +133,25 @@ def verify(
         return
     typer.echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
     if abs(verified.skew) > about.tolerance_seconds:
+        word = "too old" if verified.skew > 0 else "too new (compare the clocks)"
         done = "put in quarantine" if about.stale == "quarantine" else "rejected"
         typer.echo(
-            f"  ! Outside the tolerance of {about.tolerance_seconds:.0f} s: as a delivery it would be {done} now."
+            f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. As a delivery it would be {done} now."
         )
+        raise typer.Exit(OUTSIDE_TOLERANCE)
+
+
+def _of_another_source(
+    settings: Settings, source: str, headers: list[tuple[bytes, bytes]], body: bytes, now: float
+) -> str | None:
+    """A sentence if the delivery is meant for another source."""
+    for name, other in settings.sources.items():
+        if name == source or other.scheme is None or not other.receives_webhooks:
+            continue
+        try:
+            key_id = other.scheme.verify(headers, body, other.signing_keys(), now).key_id
+        except SignatureError:
+            continue
+        path = settings.webhook_path(name)
+        return f"The secret {key_id} of the source {name} makes it: its deliveries belong to {path}."
+    return None

@@ -7,49 +7,107 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
+from receiver.model.earlier_bodies import earlier_bodies
 from receiver.model.signature import Key, Scheme
 
-_CHANGED_BODIES: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
-    (
-        "the body without its last line break: give the exact bytes, with printf '%s' or --data-binary",
-        lambda b: b.rstrip(b"\r\n"),
-    ),
-    ("the body with a line break at its end", lambda b: b + b"\n"),
-    ("the body with LF instead of CRLF line ends", lambda b: b.replace(b"\r\n", b"\n")),
-    ("an empty body: the body was lost on the way", lambda b: b""),
+MOST_HEADERS = 16
+"""Of more header lines than this with one name no one is tried alone."""
+
+_MILLISECONDS = re.compile(rb"(?:\A|\bt=)([0-9]{13})(?:\Z|,)")
+_DIGITS = re.compile(rb"\bt=([0-9]+)")
+_HEX = re.compile(rb"\b[0-9a-fA-F]{64}\b")
+_STRAY = re.compile(rb"[\s\"'\xa0\xc2\xe2\x80\x8b\x9c\x9d]+")
+"""What copying from a page, a terminal or a log adds: line breaks, quotes, spaces of other kinds."""
+
+_SECRETS: tuple[tuple[str, Callable[[str], bytes]], ...] = (
+    ("decoded from hex", bytes.fromhex),
+    ("decoded from base64", lambda text: base64.b64decode(text.removeprefix("whsec_"), validate=True)),
+    ("without its whsec_", lambda text: text.removeprefix("whsec_").encode()),
+    ("with whsec_ before it", lambda text: f"whsec_{text}".encode()),
 )
 
 
 def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], now: float) -> str | None:
-    """A sentence about what would have made the signature hold, or None if nothing that we know would."""
+    """What would have made the signature hold, in a sentence or two; None if nothing that we know would."""
+    unbounded = [replace(key, not_before=None, not_after=None) for key in keys]
 
-    def holds(body: bytes, keys: Sequence[Key]) -> str | None:
+    def holds(headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
         try:
             return scheme.verify(headers, body, keys, now).key_id
         except SignatureError:
             return None
 
-    unbounded = [replace(key, not_before=None, not_after=None) for key in keys]
-    if (key_id := holds(body, unbounded)) is not None:
+    if (key_id := holds(headers, body, unbounded)) is not None:
         return f"The secret {key_id} makes it, but is outside its validity (not_before, not_after)."
-    for what, change in _CHANGED_BODIES:
-        if change(body) != body and holds(change(body), unbounded) is not None:
-            return f"It holds over {what}."
-    for what, decode in (("hex", bytes.fromhex), ("base64", lambda text: base64.b64decode(text, validate=True))):
-        decoded = [item for key in unbounded if (item := _decoded(key, decode)) is not None]
-        if decoded and holds(body, decoded) is not None:
-            return f"It holds with the secret decoded from {what}: the sender must use the secret as the text it is."
+    for what, changed in _other_headers(scheme, headers):
+        if holds(changed, body, unbounded) is not None:
+            return f"It holds {what}."
+    for earlier in earlier_bodies(body):
+        if holds(headers, earlier.body, unbounded) is not None:
+            return f"It holds over {earlier.what}. {earlier.advice}"
+    for what, secrets in _other_secrets(unbounded):
+        if holds(headers, body, secrets) is not None:
+            return f"It holds with the secret {what}: the sender must use the secret as the text it is."
+    return _other_text(scheme, headers, body, unbounded)
+
+
+def _other_headers(scheme: Scheme, headers: Headers) -> Iterator[tuple[str, Headers]]:
+    """How the headers may have been meant."""
+    mine = [(name, value) for name, value in headers if name.decode("latin-1") in scheme.headers]
+    yield (
+        "without the white space and the quotes in the header",
+        [(name, _STRAY.sub(b"", value)) for name, value in mine],
+    )
+    yield "with the time in seconds instead of milliseconds", [(name, _in_seconds(value)) for name, value in mine]
+    names = [name for name, _ in mine]
+    if len(names) > MOST_HEADERS:
+        return
+    for repeated in sorted({name for name in names if names.count(name) > 1}):
+        lines = [line for line in mine if line[0] == repeated]
+        rest = [line for line in mine if line[0] != repeated]
+        for number, line in enumerate(lines, 1):
+            what = f"with line {number} of {len(lines)} of {repeated.decode()} alone: whoever adds the others must not"
+            yield what, [*rest, line]
+
+
+def _in_seconds(value: bytes) -> bytes:
+    found = _MILLISECONDS.search(value)
+    return value if found is None else value[: found.end(1) - 3] + value[found.end(1) :]
+
+
+def _other_secrets(keys: Sequence[Key]) -> Iterator[tuple[str, list[Key]]]:
+    """What a sender may have made of the secrets."""
+    for what, make in _SECRETS:
+        made = []
+        for key in keys:
+            if key.public:
+                continue
+            try:
+                made.append(replace(key, secret=make(key.secret.decode("ascii"))))
+            except (ValueError, binascii.Error):
+                continue
+        if made:
+            yield what, made
+
+
+def _other_text(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
+    """What else the sender may have signed, where the signature is in hex; or a time that cannot be one."""
+    values = [value for name, value in headers if name.decode("latin-1") in scheme.headers]
+    signatures = {found.lower() for value in values for found in _HEX.findall(value)}
+    times = [time for value in values for time in _DIGITS.findall(value)]
+
+    def signs(*text: bytes) -> bool:
+        return any(key.mac(*text).hex().encode() in signatures for key in keys if not key.public)
+
+    if times and signs(body):
+        return "It holds over the body alone: the sender must sign t, a dot and the body."
+    if any(_MILLISECONDS.search(value) for value in values):
+        seconds = "The time in the header is in milliseconds: the sender must send and sign unix seconds."
+        return f"It holds otherwise. {seconds}" if any(signs(time, b".", body) for time in times) else seconds
     return None
-
-
-def _decoded(key: Key, decode: Callable[[str], bytes]) -> Key | None:
-    try:
-        text = key.secret.decode("ascii").removeprefix("whsec_")
-        return replace(key, secret=decode(text))
-    except (ValueError, binascii.Error):
-        return None

@@ -286,7 +286,7 @@ def test_verify_says_why(site: Site) -> None:
         (good, b"", 1, ["(mismatch)", "over 0 bytes of body"]),
         ("X-TTS-Signature: garbage", body, 1, ["(malformed_header)"]),
         ("X-Something: else", body, 1, ["(missing_header)", "x-tts-signature"]),
-        (f"X-TTS-Signature: {signature(body, now - 7200)}", body, 0, ["✓ It holds", "quarantine"]),
+        (f"X-TTS-Signature: {signature(body, now - 7200)}", body, 3, ["✓ It holds", "too old", "quarantine"]),
         ("no colon", body, 2, ["is not 'Name: value'"]),
     ]
 

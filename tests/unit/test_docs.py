@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -23,6 +24,7 @@ from pydantic_core import PydanticUndefined
 from receiver import settings
 from receiver.cli.commands import build
 from receiver.metrics import Metrics
+from receiver.model.signature import SCHEMES
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Capabilities, ProviderError
 
@@ -320,6 +322,24 @@ def test_the_how_to_of_handler_tests_runs(tmp_path: Path, monkeypatch: pytest.Mo
     (block,) = blocks(DOCS / "how-to" / "test-a-handler.md", "python")
     (tmp_path / "shown.py").write_text(block)
     assert run_tests_of(imported("shown", tmp_path / "shown.py", monkeypatch)) == 4
+
+
+def test_the_check_that_is_shown_takes_what_is_signed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = blocks(DOCS / "how-to" / "verify-a-signature.md", "python")
+    (tmp_path / "shown.py").write_text(block)
+    holds = imported("shown", tmp_path / "shown.py", monkeypatch).holds
+    [(_, header)] = SCHEMES["tts"].sign("a-secret", b"{}", int(time.time()), "")
+    t, _, v1 = header.partition(",")
+    assert holds("a-secret", header, b"{}")
+    assert holds("a-secret", f"{t}, v1={'0' * 64}, {v1.upper().replace('V1', 'v1')}", b"{}")
+    for secret, value, body in [("other", header, b"{}"), ("a-secret", header, b"{ }"), ("a-secret", v1, b"{}")]:
+        assert not holds(secret, value, body)
+    for bad in (f"{t},{header}", "t=1,v1=\u00e9", t, "", f"t=\u0661,{v1}", f"t={'1' * 5000},{v1}"):
+        assert not holds("a-secret", bad, b"{}")
+    [(_, old)] = SCHEMES["tts"].sign("a-secret", b"{}", int(time.time()) - 301, "")
+    assert not holds("a-secret", old, b"{}")
 
 
 @pytest.mark.parametrize(

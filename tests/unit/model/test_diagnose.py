@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,92 @@ def test_a_secret_that_the_sender_decoded_is_recognised() -> None:
         said = why(signed(secret=raw), BODY, Key("k", text.encode()))
         assert said is not None
         assert "decoded from base64" in said
+
+
+def test_a_prefix_of_the_secret_that_the_sender_does_not_use_or_adds_is_recognised() -> None:
+    assert "without its whsec_" in str(why(signed(secret="an odd one!"), BODY, Key("k", b"whsec_an odd one!")))
+    assert "with whsec_ before it" in str(why(signed(secret="whsec_an odd one!"), BODY, Key("k", b"an odd one!")))
+
+
+def test_a_body_that_a_framework_parsed_and_wrote_anew_is_recognised_with_advice() -> None:
+    sent = b'{"event":"test","data":{"text":"Gr\xc3\xbc\xc3\x9fe"}}'
+    said = why(signed(sent), json.dumps(json.loads(sent), indent=2).encode())
+    assert said is not None
+    assert said.startswith("It holds over the same JSON written compact, letters beyond ASCII as they are. ")
+    assert "check the signature over the raw bytes" in said
+
+
+@pytest.mark.parametrize(
+    ("scheme", "header"),
+    [("github-like", "x-hub-signature-256"), ("elevenlabs", "elevenlabs-signature"), ("standard-webhooks", None)],
+)
+def test_every_scheme_is_explained(scheme: str, header: str | None) -> None:
+    secret = base64.b64encode(b"a secret of some length").decode()
+    headers = [
+        (name.lower().encode(), value.encode())
+        for name, value in SCHEMES[scheme].sign(secret, BODY, NOW, "msg_1")
+        if header in (None, name.lower())
+    ]
+    said = explain(SCHEMES[scheme], headers, BODY + b"\n", [SCHEMES[scheme].parse_secret("k", secret)], NOW)
+    assert said is not None
+    assert "without its last line break" in said
+
+
+def pasted(value: bytes) -> str | None:
+    return why([(b"x-tts-signature", value)])
+
+
+def test_what_was_copied_with_white_space_or_quotes_is_recognised() -> None:
+    value = signed()[0][1]
+    for changed in (
+        value.replace(b",v1=", b",\n  v1="),
+        value[:40] + b"\n" + value[40:],
+        b'"' + value + b'"',
+        value.replace(b"t=", "t=\u00a0".encode()),
+        b"\xe2\x80\x9c" + value + b"\xe2\x80\x9d",
+    ):
+        assert pasted(changed) == "It holds without the white space and the quotes in the header.", changed
+
+
+def test_the_case_of_hex_digits_does_not_matter() -> None:
+    t, _, hex = signed()[0][1].partition(b",v1=")
+    assert TTS.verify([(b"x-tts-signature", t + b",v1=" + hex.upper())], BODY, [Key("k", SECRET.encode())], NOW)
+
+
+def test_a_time_in_milliseconds_is_recognised() -> None:
+    value = signed()[0][1]
+    assert "in seconds instead of milliseconds" in str(pasted(value.replace(b",v1", b"123,v1")))
+
+    over = Key("k", SECRET.encode()).mac(b"%d." % (NOW * 1000), BODY).hex()
+    said = str(pasted(b"t=%d,v1=%s" % (NOW * 1000, over.encode())))
+    assert (
+        said
+        == "It holds otherwise. The time in the header is in milliseconds: the sender must send and sign unix seconds."
+    )
+
+    said = str(pasted(b"t=%d,v1=%s" % (NOW * 1000, b"0" * 64)))
+    assert said.startswith("The time in the header is in milliseconds")
+
+
+def test_milliseconds_of_standard_webhooks_are_recognised() -> None:
+    scheme, secret = SCHEMES["standard-webhooks"], base64.b64encode(b"a secret of some length").decode()
+    lines = dict(scheme.sign(secret, BODY, NOW, "msg_1")) | {"webhook-timestamp": f"{NOW}000"}
+    headers = [(name.encode(), value.encode()) for name, value in lines.items()]
+    said = explain(scheme, headers, BODY, [scheme.parse_secret("k", secret)], NOW)
+    assert said == "It holds with the time in seconds instead of milliseconds."
+
+
+def test_a_sender_that_signs_the_body_alone_is_recognised() -> None:
+    alone = Key("k", SECRET.encode()).mac(BODY).hex()
+    assert "over the body alone" in str(pasted(f"t={NOW},v1={alone}".encode()))
+
+
+def test_of_two_headers_the_one_that_holds_is_named() -> None:
+    other = (b"x-tts-signature", signed(secret="another")[0][1])
+    for headers, number in (([other, *signed()], 2), ([*signed(), other], 1)):
+        said = why(headers)
+        assert said == (f"It holds with line {number} of 2 of x-tts-signature alone: whoever adds the others must not.")
+    assert why([other, other]) is None
 
 
 @pytest.mark.parametrize("bounds", [{"not_after": NOW - 1.0}, {"not_before": NOW + 1.0}])

@@ -1,0 +1,183 @@
+"""What a body may have been before something on its way changed it, for `tts-receiver verify`.
+
+Frameworks parse a body and write it anew, editors and shells add a line break or a byte order mark, tools change line
+ends. Each change that is undone here is one that people met. Bounded: some forty texts, and a hundred ways to write
+JSON that is not large.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+MOST_JSON_BYTES = 262_144
+"""A larger body is not written anew in all ways: it would take seconds, and no provider sends one."""
+BOM = b"\xef\xbb\xbf"
+
+AS_TEXT = "Something treats the body as text: keep its bytes as they came, as printf '%s' and curl's --data-binary do."
+PARSED = (
+    "Something parsed the body and wrote it anew: check the signature over the raw bytes, before anything parses them."
+)
+
+
+class Earlier(NamedTuple):
+    """What a body may have been.
+
+    Attributes:
+        body: its bytes.
+        what: how they differ from those given; goes on from "It holds over …".
+        advice: what to do; a sentence.
+    """
+
+    body: bytes
+    what: str
+    advice: str
+
+
+def earlier_bodies(body: bytes) -> Iterator[Earlier]:
+    """Other bodies that this one may have been made of, the likeliest first, none twice."""
+    seen = {body}
+    for earlier in itertools.chain(_texts(body), _written_anew(body), _encoded(body), _lost()):
+        if earlier.body not in seen:
+            if len(earlier.body) <= MOST_JSON_BYTES:  # larger ones may come twice; they are few
+                seen.add(earlier.body)
+            yield earlier
+
+
+_Change = tuple[str, Callable[[bytes], bytes]]
+
+_ENDS: tuple[_Change, ...] = (
+    ("", lambda body: body),
+    ("without its last line break", lambda body: body.rstrip(b"\r\n")),
+    ("with a line break at its end", lambda body: body + b"\n"),
+    ("with a line break (CRLF) at its end", lambda body: body + b"\r\n"),
+)
+_LINES: tuple[_Change, ...] = (
+    ("", lambda body: body),
+    ("with LF instead of CRLF line ends", lambda body: body.replace(b"\r\n", b"\n")),
+    ("with CRLF instead of LF line ends", lambda body: body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
+)
+_MARKS: tuple[_Change, ...] = (
+    ("", lambda body: body),
+    ("without the byte order mark at its beginning", lambda body: body.removeprefix(BOM)),
+    ("with a byte order mark at its beginning", lambda body: BOM + body.removeprefix(BOM)),
+)
+
+
+def _texts(body: bytes) -> Iterator[Earlier]:
+    """The body with other line ends, another end, another beginning; one change before several."""
+    ways = sorted(itertools.product(_ENDS, _LINES, _MARKS), key=lambda way: sum(bool(what) for what, _ in way))
+    for end, lines, mark in ways:
+        changed = mark[1](lines[1](end[1](body)))
+        what = " and ".join(what for what, _ in (end, lines, mark) if what)
+        yield Earlier(changed, f"the body {what}", AS_TEXT)
+
+
+def _encoded(body: bytes) -> Iterator[Earlier]:
+    """What was wrapped, or decoded by the wrong table and encoded again."""
+    with contextlib.suppress(binascii.Error):
+        earlier = base64.b64decode(body.strip(), validate=True)
+        yield Earlier(
+            earlier,
+            "the body decoded from base64",
+            "Something, such as a function behind an API gateway, is given the body in base64: decode it first.",
+        )
+    for table in ("latin-1", "cp1252"):
+        try:
+            earlier = body.decode().encode(table)
+        except UnicodeError:
+            continue
+        yield Earlier(earlier, f"the body, which was decoded as {table} and encoded as UTF-8 on its way", AS_TEXT)
+
+
+def _lost() -> Iterator[Earlier]:
+    yield Earlier(b"", "an empty body", "The body was lost on the way, or read by something before.")
+
+
+# JSON, written anew
+
+
+class _Number(str):
+    """A number as it is written: 1.0 must not become 1."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """One way to write JSON."""
+
+    comma: str
+    colon: str
+    indent: int
+    text: Callable[[str], str]
+    sort: bool
+
+
+_SPACES = (
+    ("compact", ",", ":", 0),
+    ("with a space after each comma and colon", ", ", ": ", 0),
+    ("indented by two spaces", ",", ": ", 2),
+    ("indented by four spaces", ",", ": ", 4),
+)
+_LETTERS = (
+    ("letters beyond ASCII as they are", lambda text: json.dumps(text, ensure_ascii=False)),
+    ("letters beyond ASCII as \\u escapes", json.dumps),
+)
+_ESCAPES: tuple[tuple[str, dict[int, str]], ...] = (
+    ("", {}),
+    (", each / as \\/", {ord("/"): "\\/"}),
+    (", <, > and & as \\u escapes", {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}),
+)
+_ORDERS = (("", False), (", its keys sorted", True))
+_LAST = (("", ""), (", with a line break at its end", "\n"))
+
+
+def _written_anew(body: bytes) -> Iterator[Earlier]:
+    """The same JSON in the ways in which the usual libraries write it; nothing if it is none."""
+    if len(body) > MOST_JSON_BYTES:
+        return
+    try:
+        document = json.loads(body.decode("utf-8-sig"), parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+        if isinstance(document, str) and not isinstance(document, _Number):
+            yield Earlier(document.encode(), "the text that the body holds as one JSON string", PARSED)
+        for (escapes, table), (order, sort), (spaces, comma, colon, indent), (letters, text), (
+            last,
+            end,
+        ) in itertools.product(_ESCAPES, _ORDERS, _SPACES, _LETTERS, _LAST):
+            written = _write(document, _Style(comma, colon, indent, _escaping(text, table), sort)) + end
+            what = f"the same JSON written {spaces}{order}, {letters}{escapes}{last}"
+            yield Earlier(written.encode(errors="surrogatepass"), what, PARSED)
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than anybody sends
+        return
+
+
+def _escaping(text: Callable[[str], str], table: dict[int, str]) -> Callable[[str], str]:
+    return (lambda value: text(value).translate(table)) if table else text
+
+
+def _write(value: Any, style: _Style, depth: int = 1) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, str):
+        return style.text(value)
+    if isinstance(value, dict):
+        items = sorted(value.items()) if style.sort else value.items()
+        parts = [f"{style.text(key)}{style.colon}{_write(item, style, depth + 1)}" for key, item in items]
+        return _joined("{", parts, "}", style, depth)
+    if isinstance(value, list):
+        return _joined("[", [_write(item, style, depth + 1) for item in value], "]", style, depth)
+    return json.dumps(value)
+
+
+def _joined(begin: str, parts: list[str], end: str, style: _Style, depth: int) -> str:
+    if not parts or not style.indent:
+        return begin + style.comma.join(parts) + end
+    line = "\n" + " " * (style.indent * depth)
+    return begin + line + f"{style.comma}{line}".join(parts) + line[: -style.indent] + end
