@@ -39,8 +39,9 @@ from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.outbound.facts import read_facts
 from receiver.outbound.folder import LocalFolder
-from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff
+from receiver.outbound.formats import SNIFF_BYTES, sniff, sniff_file
 from receiver.settings import HandlerSettings
 from receiver.store.artifacts import ArtifactRow
 
@@ -272,9 +273,8 @@ def _file(event: JobCompleted, n: int, file: OneFile, folder: Path) -> Artifact 
 
 
 def _of_file(event: Event, n: int, path: Path) -> Artifact:
+    kind = sniff_file(path)
     with path.open("rb") as file:
-        kind = sniff(file.read(SNIFF_BYTES))
-        file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if kind is None:
         raise ValueError("audio= is no audio that the receiver knows; wav() makes some, and audio=AudioError(…) fails.")
@@ -288,7 +288,7 @@ def _of_file(event: Event, n: int, path: Path) -> Artifact:
         format=kind.word,
         fetched_at=event.received_at.timestamp(),
         fetch_seconds=0.0,
-        **dataclasses.asdict(read_facts(path)),
+        **dataclasses.asdict(read_facts(path, kind)),
     )
     return Artifact.of(row, path, lambda: LocalFolder(path.parent).stream(row.address))
 

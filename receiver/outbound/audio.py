@@ -18,7 +18,8 @@ from receiver.outbound.addresses import where
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
-from receiver.outbound.formats import SNIFF_BYTES, Facts, Format, read_facts, sniff
+from receiver.outbound.facts import Facts, read_facts
+from receiver.outbound.formats import SNIFF_BYTES, Format, sniff, sniff_file
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
 from receiver.outbound.part import Part, sweep
@@ -124,13 +125,13 @@ class AudioFetcher:
                 await self._make_whole(self.client(allow_private=allow_private), requests, part)
                 sha256 = await self._checked(part)
                 async with self._plain(part) as plain:
-                    kind = sniff(await in_thread(plain.head, SNIFF_BYTES))
+                    kind = await in_thread(sniff_file, plain.path)
                     if kind is None:
                         await in_thread(part.reset)
                         raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
                     if plain is not part:
                         sha256 = await check(plain.path, Published())
-                    facts, size = await in_thread(read_facts, plain.path), plain.have
+                    facts, size = await in_thread(read_facts, plain.path, kind), plain.have
                     stored = await self._storage.publish(
                         plain.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
                     )

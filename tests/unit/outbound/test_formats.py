@@ -1,30 +1,17 @@
-"""Formats told from bytes, and facts from headers."""
+"""Formats told from bytes."""
 
 from __future__ import annotations
 
-import io
-import struct
-import wave
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.outbound.formats import Facts, read_facts, sniff
+from receiver.outbound.formats import sniff, sniff_file
+from tests.unit.outbound.audio_files import MP3_FRAME, adts, flac, id3, make_wav
 
-MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # MPEG-1 layer III, 128 kbit/s, 44.1 kHz, joint stereo: 417 bytes
-ADTS_FRAME = b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(9)  # 16 bytes
-
-
-def make_wav(frames: int, rate: int = 8000) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(b"\x01\x02" * frames)
-    return out.getvalue()
+ADTS_FRAME = adts(9)
 
 
 @pytest.mark.parametrize(
@@ -91,47 +78,30 @@ def test_any_bytes_are_answered(data: bytes) -> None:
     sniff(data)
 
 
-def test_the_facts_of_a_wav_are_read(tmp_path: Path) -> None:
-    (tmp_path / "x.part").write_bytes(make_wav(4000))
-    assert read_facts(tmp_path / "x.part") == Facts(0.5, 8000, 1)
+@given(st.binary(max_size=600), st.booleans())
+def test_any_file_is_answered(tmp_path_factory: pytest.TempPathFactory, data: bytes, tagged: bool) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(id3(20) + data if tagged else data)
+    found = sniff_file(path)
+    assert found is not None if tagged else found == sniff(data) or data.startswith(b"ID3")
 
 
-@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000])
-def test_a_wav_made_while_it_was_sent_is_as_long_as_its_bytes(tmp_path: Path, size: int) -> None:
-    data = bytearray(make_wav(4000))
-    data[40:44] = struct.pack("<I", size)
-    (tmp_path / "x").write_bytes(data)
-    facts = read_facts(tmp_path / "x")
-    assert facts.duration == pytest.approx(0.5, abs=0.01)
-    assert facts.sample_rate == 8000
-
-
-def test_an_mp3_without_tags_has_a_duration(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(MP3_FRAME * 100)
-    facts = read_facts(tmp_path / "x")
-    assert facts.duration == pytest.approx(100 * 1152 / 44_100, rel=0.02)
-    assert (facts.sample_rate, facts.channels) == (44_100, 2)
-
-
-@given(
-    st.sampled_from([b"RIFF\0\0\0\0WAVE", b"OggS\0", b"fLaC", b"\0\0\0\x20ftypM4A ", b"ID3\x04", b"FORM", b"\xff\xfb"]),
-    st.binary(max_size=400),
+@pytest.mark.parametrize("tag", [id3(), id3(20_000), id3(70_000, footer=10), id3(50) * 3, id3() + bytes(900)])
+@pytest.mark.parametrize(
+    ("audio", "word"),
+    [(adts() * 9, "aac"), (flac(3), "flac"), (MP3_FRAME * 9, "mp3"), (make_wav(9), "wav"), (b"", "mp3"), (b"?", "mp3")],
 )
-def test_a_broken_file_has_unknown_facts_and_no_exception(
-    tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "broken"
-    path.write_bytes(head + rest)
-    assert isinstance(read_facts(path), Facts)
+def test_a_format_is_told_by_what_is_behind_a_tag(tmp_path: Path, tag: bytes, audio: bytes, word: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(tag + audio)
+    found = sniff_file(path)
+    assert found is not None
+    assert found.word == word
 
 
-def test_a_missing_file_has_unknown_facts(tmp_path: Path) -> None:
-    assert read_facts(tmp_path / "none") == Facts()
-
-
-def test_headers_that_would_be_read_for_ever_are_given_up(tmp_path: Path) -> None:
-    path = tmp_path / "huge"
-    with path.open("wb") as file:
-        file.write(b"fLaC" + b"\x84" + (0xFF_FFFF).to_bytes(3, "big"))
-        file.truncate(40 << 20)
-    assert read_facts(path).duration is None
+def test_tags_without_end_are_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(id3(0) * 100_000 + flac(3))
+    found = sniff_file(path)
+    assert found is not None
+    assert found.word == "mp3"

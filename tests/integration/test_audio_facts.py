@@ -1,0 +1,92 @@
+"""What is told of fetched audio is right or not told; and a file made to burn time holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from receiver.outbound.audio import AudioFetcher, FetchedAudio
+from receiver.outbound.storage import open_storage
+from receiver.providers.base import AudioRequest
+from tests.integration.outbound_support import Say, Server, make_wav, serving
+from tests.unit.outbound.audio_files import FTYP, MP3_FRAME, adts, box, flac, id3, webm, xing
+
+pytestmark = pytest.mark.anyio
+
+
+class Bench:
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.server = server
+        self.fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20)
+
+    async def fetch(self, body: bytes) -> FetchedAudio:
+        self.server.behave = lambda asked: Say(200, body=body)
+        request = AudioRequest(self.server.url("/a"), {}, durable=True)
+        return await self.fetcher.fetch([request], source="aitts", job_id="j1", allow_private=True)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with serving() as server:
+        made = Bench(tmp_path / "audio", server)
+        yield made
+        await made.fetcher.aclose()
+
+
+def wav_of_length(length: int) -> bytes:
+    data = bytearray(make_wav(3.0))
+    data[4:8] = data[40:44] = struct.pack("<I", length)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "format", "seconds"),
+    [
+        pytest.param(adts() * 71, "aac", 3.03, id="raw AAC"),
+        pytest.param(id3() + adts() * 71, "aac", 3.03, id="AAC behind a tag"),
+        pytest.param(id3(50_000) + adts() * 71, "aac", 3.03, id="AAC behind a long tag"),
+        pytest.param(id3() + flac(32), "flac", 2.97, id="FLAC behind a tag"),
+        pytest.param((xing(115) + MP3_FRAME * 115) * 3, "mp3", 9.01, id="three MP3s joined"),
+        pytest.param(wav_of_length(0), "wav", 3.0, id="WAV of length 0"),
+        pytest.param(wav_of_length(0xFFFF_FFFF), "wav", 3.0, id="WAV without a length"),
+        pytest.param(webm(3, claimed=30), "webm", 3.0, id="WebM"),
+    ],
+)
+async def test_fetched_audio_has_the_right_format_and_length(
+    bench: Bench, body: bytes, format: str, seconds: float
+) -> None:
+    got = await bench.fetch(body)
+    assert (got.format, got.duration) == (format, pytest.approx(seconds, abs=0.1))
+    assert got.path is not None
+    assert got.path.suffix == f".{format}"
+    assert got.path.read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    "body", [FTYP + box(b"free") * (4 << 20), id3() + b"\xff" * (33 << 20)], ids=["empty boxes", "no frames"]
+)
+async def test_a_hostile_file_is_stored_without_facts_and_costs_little(bench: Bench, body: bytes) -> None:
+    before = time.process_time()
+    got = await bench.fetch(body)
+    assert time.process_time() - before < 5.0
+    assert (got.bytes, got.duration) == (len(body), None)
+
+
+async def test_the_event_loop_goes_on_while_a_hostile_file_is_read(bench: Bench) -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    await bench.fetch(FTYP + box(b"free") * (2 << 20))
+    turning.cancel()
+    assert turns > 1000
