@@ -6,13 +6,15 @@ No redirect is followed here: an API that redirects its calls would have us carr
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.client import Client
+from receiver.outbound.encodings import compression, decompressor
 from receiver.providers.wire import Request, Response, Unavailable
 
 MOST_BYTES = 4 * 1024 * 1024
-"""An answer longer than this is no status."""
+"""An answer longer than this is no status, compressed or not."""
 MOST_SECONDS = 30.0
 """For the whole of it, however slowly it drips in: a poll must end well within its lease."""
 
@@ -30,8 +32,9 @@ async def ask(client: Client, request: Request) -> Response:
             asyncio.timeout(MOST_SECONDS),
             client.send(request.method, request.url, headers, request.body) as reply,
         ):
-            body = await reply.read(MOST_BYTES + 1)
-            if len(body) > MOST_BYTES:
+            raw = await reply.read(MOST_BYTES + 1)
+            body = _plain(raw, reply.header("content-encoding"), MOST_BYTES + 1)
+            if max(len(raw), len(body)) > MOST_BYTES:
                 raise Unavailable("The provider's answer is too long to be a status.", reason="provider_too_long")
             return Response(reply.status, reply.lines(), body)
     except TimeoutError as error:
@@ -40,3 +43,22 @@ async def ask(client: Client, request: Request) -> Response:
         raise
     except AudioError as error:
         raise Unavailable(str(error), reason=error.reason) from error
+
+
+def _plain(body: bytes, label: str | None, limit: int) -> bytes:
+    """An answer without a compression that was not asked for; as it came where it has none, or one that is damaged.
+
+    The bytes decide, for a label is often left on what a proxy has decompressed already, and none may be there at all.
+    No JSON begins as gzip does.
+
+    Args:
+        label: the `Content-Encoding`.
+        limit: no more bytes than these are decompressed.
+    """
+    encoding = "gzip" if body.startswith(b"\x1f\x8b") else compression(label)
+    if encoding is None or body.lstrip().startswith((b"{", b"[")):
+        return body
+    try:
+        return decompressor(body, encoding).decompress(body, limit)
+    except zlib.error:
+        return body

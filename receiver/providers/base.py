@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import pydantic_core
-
-from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
+from receiver.model.json_body import REPLACEMENT, read_json, read_json_object
 from receiver.providers.wire import (
     Account,
     Capabilities,
@@ -25,6 +22,17 @@ from receiver.providers.wire import (
     Voice,
     VoiceQuery,
 )
+
+__all__ = [
+    "MAX_WORD",
+    "AudioRequest",
+    "Provider",
+    "header_word",
+    "origin_of",
+    "read_json",
+    "read_json_object",
+    "usable_word",
+]
 
 MAX_WORD = 256
 """Longest accepted event word or job id, in characters."""
@@ -190,47 +198,11 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     return scheme, parts.hostname.lower().rstrip("."), port or (443 if scheme == "https" else 80)
 
 
-def read_json_object(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object strictly.
-
-    Raises:
-        MalformedDelivery: it is not one.
-    """
-    value = read_json(body)
-    if not isinstance(value, dict):
-        raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
-    return value
-
-
-def read_json(body: bytes) -> Any:
-    """Parse any JSON strictly (UTF-8, no NaN, no infinite number, bounded nesting).
-
-    Raises:
-        MalformedDelivery: it is none.
-    """
-    try:
-        value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
-    except (ValueError, RecursionError) as error:
-        raise MalformedDelivery(f"The body is not JSON: {error}.", reason="malformed_json") from None
-    # A number such as 1e999 is read as infinite. Writing the value out again is the quickest way to see it.
-    if b"Infinity" in pydantic_core.to_json(value, inf_nan_mode="constants") and not _finite(value):
-        raise MalformedDelivery("The body has a number that is too large.", reason="malformed_json")
-    return value
-
-
-def _finite(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
 def usable_word(value: object) -> str | None:
     """An id or event word as text if it is one we can store, compare and print; else None.
 
     Whole numbers become their digits. Control characters, unpaired surrogates and white space at the ends are not ours
-    to repair.
+    to repair; nor is a character of which a part was sent, for two ids would become one.
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
         return str(value)
@@ -238,7 +210,7 @@ def usable_word(value: object) -> str | None:
         return None
     if value.isascii():
         return value if value.isprintable() and value == value.strip() else None
-    if value != value.strip() or any(unicodedata.category(char)[0] == "C" for char in value):
+    if value != value.strip() or REPLACEMENT in value or any(unicodedata.category(char)[0] == "C" for char in value):
         return None
     return value
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from receiver.cli.speech.desk import SpeechError
 from receiver.errors import MalformedDelivery
-from receiver.providers.base import read_json_object
+from receiver.model.json_body import read_strict_json_object
 from receiver.settings import nearest
 
 MOST_LINE_BYTES = 131_072
@@ -67,7 +67,7 @@ def _json_rows(file: BinaryIO) -> Rows:
             yield number, line
         elif line.strip():
             try:
-                yield number, read_json_object(line.encode())
+                yield number, read_strict_json_object(line.encode())
             except MalformedDelivery as error:
                 why = "is JSON, but not an object" if error.reason == "not_an_object" else "is not JSON"
                 yield number, Unusable(f'it {why}; a line is such as {{"text": "Hello", "voice": "…"}}')
@@ -128,7 +128,7 @@ def _cells(header: list[str], row: list[str]) -> Mapping[str, Any] | Unusable:
     }  # fmt: skip
     if "metadata" in found:
         try:
-            found["metadata"] = read_json_object(found["metadata"].encode())
+            found["metadata"] = read_strict_json_object(found["metadata"].encode())
         except MalformedDelivery:
             return Unusable("metadata: it is not a JSON object")
     return found

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import MalformedDelivery, StoreUnavailable
-from receiver.providers.base import read_json_object
+from receiver.model.json_body import read_strict_json_object
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import Operation, Reply
 from receiver.web.api.problems import NO_STORE, Refusal, Wrong, problem, unavailable
@@ -140,7 +140,7 @@ async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context:
     if not raw.strip() and not any(of.is_required() for of in model.model_fields.values()):
         return model()
     try:
-        values = read_json_object(raw)
+        values = read_strict_json_object(raw)
     except MalformedDelivery as error:
         raise Refusal(400, str(error), reason=error.reason, errors=[Wrong("body", "is not a JSON object")]) from None
     return _validated(model, values, "body")

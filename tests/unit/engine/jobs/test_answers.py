@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -169,6 +173,77 @@ async def test_an_answer_that_is_too_long_is_no_status(up: Polling, monkeypatch:
     await up.settle()
     assert up.job()["state"] == "watching"
     assert "too long" in up.job()["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "pack"),
+    [
+        ({"Content-Encoding": "gzip"}, gzip.compress),
+        ({"Content-Encoding": "X-GZIP"}, gzip.compress),
+        ({}, gzip.compress),
+        ({"Content-Encoding": "deflate"}, zlib.compress),
+        ({"Content-Encoding": "deflate"}, lambda body: zlib.compress(body, wbits=-15)),
+        ({"Content-Encoding": "gzip"}, bytes),
+        ({"Content-Encoding": "deflate"}, bytes),
+        ({"Content-Encoding": "aws-chunked"}, bytes),
+    ],
+)
+async def test_an_answer_that_is_compressed_unasked_is_read(
+    up: Polling, headers: dict[str, str], pack: Callable[[bytes], bytes]
+) -> None:
+    up.watch("a")
+    up.answers(lambda job: Say(200, headers, pack(COMPLETED.body)))
+    await up.poller()
+    await up.settle()
+    assert up.states() == {"completed": 1}
+    assert up.events()[0]["body"] == COMPLETED.body
+
+
+async def test_an_answer_is_not_unpacked_beyond_what_an_answer_may_have(up: Polling) -> None:
+    up.watch("a")
+    bomb = gzip.compress(b" " * 100 * api.MOST_BYTES)
+    up.answers(lambda job: Say(200, {"Content-Encoding": "gzip"}, bomb))
+    await up.poller()
+    tracemalloc.start()
+    try:
+        await up.settle()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert up.job()["state"] == "watching"
+    assert "too long" in up.job()["error"]
+    assert peak < 8 * api.MOST_BYTES
+
+
+@pytest.mark.parametrize("status_code", [200, 401])
+async def test_a_compressed_answer_that_is_cut_short_means_what_its_status_does(up: Polling, status_code: int) -> None:
+    up.watch("a")
+    up.answers(lambda job: Say(status_code, {"Content-Encoding": "gzip"}, gzip.compress(COMPLETED.body)[:-20]))
+    await up.poller()
+    await up.settle()
+    assert up.job()["state"] == "watching"
+    assert ("cannot be read" if status_code == 200 else "API key is wrong") in up.job()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b'\xef\xbb\xbf{"data": {"status": "COMPLETED", "audioUrl": "https://a.example/1"}}', None),
+        (b'{"data": {"status": "COMPLETED", "score": NaN, "peak": -Infinity, "gain": 1e999}}', None),
+        (b'{"data": {"status": "FAILED", "errorMessage": "half \\ud83d of one"}}', "half \ufffd of one"),
+        (b'{"data": {"status": "FAILED", "errorMessage": "cut \xf0\x9f"}}', "cut \ufffd"),
+    ],
+)
+async def test_an_answer_with_a_fault_that_does_not_change_its_meaning_ends_the_job(
+    up: Polling, body: bytes, read: str | None
+) -> None:
+    up.watch("a")
+    up.answers(lambda job: Say(200, {}, body))
+    await up.poller()
+    await up.settle()
+    [event] = up.events()
+    assert up.states() == {"completed" if read is None else "failed": 1}
+    assert read is None or event["payload"]["error"]["message"] == read
 
 
 async def test_a_provider_that_does_not_listen_is_asked_again_later(up: Polling) -> None:
