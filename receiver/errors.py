@@ -103,9 +103,16 @@ class RetryLater(ReceiverError):
 
 
 class AudioError(ReceiverError):
-    """The audio could not be fetched this time; the run is tried again with backoff."""
+    """The audio could not be fetched this time; the run is tried again with backoff.
+
+    Attributes:
+        not_found: an address answered 404. Just after the end of a job the audio may not be there yet.
+        expired: a temporary address is not good any more. The source may give a fresh one.
+    """
 
     reason = "audio_failed"
+    not_found = False
+    expired = False
 
 
 class AudioGone(AudioError, Reject):

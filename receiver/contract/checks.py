@@ -127,8 +127,10 @@ def check_audio(files: list[list[AudioRequest]], base: str, key: str) -> None:
     for request in (request for ways in files for request in ways):
         assert origin_of(request.url) is not None
         assert key not in request.url
-        if request.headers:
+        assert key not in repr(request)
+        if request.headers or request.headers_if_refused:
             assert origin_of(request.url) == origin_of(base)
+        assert not (request.headers and request.headers_if_refused)
         assert request.durable or not request.headers
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from receiver.engine.audio_source import AudioSource, Files, Renew
 from receiver.engine.context import Artifact
-from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, NoAudio, NotFound, Reject
+from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -226,8 +226,8 @@ class AudioDesk:
         ways = (known or files)[n]
         try:
             return await from_ways(ways)
-        except AudioGone:
-            if any(way.durable for way in ways):
+        except AudioError as error:
+            if not error.expired or isinstance(error, AudioDelayed) or any(way.durable for way in ways):
                 raise
             await self._renewed(event, asked, known, len(files))
             fresh = asked.fresh

@@ -8,17 +8,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import structlog
 
-from receiver.errors import AudioError, AudioGone, AudioRefused
-from receiver.outbound.addresses import where
+from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
 from receiver.outbound.facts import Facts, read_facts
+from receiver.outbound.fallback import first_that_gives
 from receiver.outbound.formats import SNIFF_BYTES, Format, sniff, sniff_file
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
@@ -101,7 +100,7 @@ class AudioFetcher:
         A cancellation, too, leaves the bytes for the next call, and no open file or lock.
 
         Args:
-            requests: the ways to the audio, durable ones first; the next is gone only where one no longer leads there.
+            requests: the ways to the audio, best first; the next is gone as `first_that_gives` says.
             source: the source's name; with `job_id` and `n` it names the file.
             job_id: the job's id, any text.
             allow_private: whether private addresses and plain http are allowed.
@@ -174,15 +173,7 @@ class AudioFetcher:
         if part.whole and part.have <= self._ways.max_bytes:
             logger.info("audio.already_whole", part=part.path.name)
             return
-        for request, following in zip_longest(requests, requests[1:]):
-            try:
-                await download(client, request, part, self._ways)
-            except AudioGone as error:
-                if following is None:
-                    raise
-                logger.info("audio.next_way", where=where(request.url), why=str(error))
-            else:
-                return
+        await first_that_gives(requests, lambda request: download(client, request, part, self._ways), lambda: part.have)
 
     @asynccontextmanager
     async def _plain(self, part: Part) -> AsyncIterator[Part]:

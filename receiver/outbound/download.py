@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from receiver.errors import AudioError, AudioGone, AudioRefused
+from receiver.errors import AudioError, AudioRefused
 from receiver.model.retry_after import parse_retry_after
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.client import Client, Interrupted, Reply
@@ -16,7 +16,7 @@ from receiver.outbound.formats import SNIFF_BYTES
 from receiver.outbound.hops import Answer, follow
 from receiver.outbound.part import Part
 from receiver.outbound.ranges import StartOver, begun, continued, range_headers
-from receiver.outbound.statuses import GONE, Expired, Place, error_code, failure
+from receiver.outbound.statuses import KEYED, Expired, KeyWanted, error_code, failure, wants_key
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
 
@@ -59,18 +59,18 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
         AudioGone, AudioRefused, AudioDelayed, AudioError: as their names say; see `errors.py`.
         OSError: the spool cannot be written.
     """
-    expired: list[Expired] = []
-    resumes, best = 0, part.have
+    expired, resumes, best = 0, 0, part.have
     while True:
         try:
             await _once(client, request, part, ways)
         except Expired as error:
-            expired.append(error)
-            if len(expired) >= MAX_STARTS:
-                if all(one.status in GONE for one in expired):
-                    raise AudioGone(f"{error} {MAX_STARTS} fresh addresses were not found there.") from error
+            expired += 1
+            if expired >= MAX_STARTS:
                 raise
-            logger.info("audio.address_expired", where=where(request.url), status=error.status)
+            logger.info("audio.address_expired", where=where(request.url), why=str(error))
+        except KeyWanted as error:
+            request = replace(request, headers=request.headers_if_refused, headers_if_refused={})
+            logger.info("audio.asked_with_key", where=where(request.url), why=str(error))
         except StartOver as error:
             await in_thread(part.reset)
             resumes += 1
@@ -94,6 +94,8 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -
         reply = answer.reply
         if reply.status == 416 and asked:
             raise StartOver(f"{where(reply.url)} has no bytes after the {part.have} that we have.")
+        if answer.at_home and request.headers_if_refused and wants_key(reply.status, reply.url):
+            raise KeyWanted(f"{where(reply.url)} answers {reply.status} without the API key.")
         if reply.status != 200 and not (reply.status == 206 and asked):
             raise await _failure(answer, ways.now())
         if reply.status == 206:
@@ -107,7 +109,7 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -
 
 async def _failure(answer: Answer, now: float) -> AudioError:
     reply, code = answer.reply, None
-    if answer.place is Place.PROVIDER:
+    if answer.place in KEYED:
         try:
             code = error_code(await reply.read(_ERROR_BODY))
         except Interrupted as error:

@@ -24,10 +24,11 @@ _SHORT_BODY = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The reply at the end of the redirects, and who gave it."""
+    """The reply at the end of the redirects, who gave it, and whether that is still the request's own origin."""
 
     reply: Reply
     place: Place
+    at_home: bool
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ async def follow(client: Client, request: AudioRequest, headers: Mapping[str, st
         at_home = at_home and origin_of(url) == own
         async with client.send("GET", url, {**headers, **(request.headers if at_home else {})}) as reply:
             if reply.status not in REDIRECTS:
-                yield Answer(reply, _place(request, at_home=at_home))
+                yield Answer(reply, _place(request, at_home=at_home), at_home)
                 return
             target = next_hop(url, reply.values("location"))
             await _finish(reply)
@@ -66,7 +67,7 @@ async def follow(client: Client, request: AudioRequest, headers: Mapping[str, st
 
 def _place(request: AudioRequest, *, at_home: bool) -> Place:
     if not request.durable:
-        return Place.TEMPORARY
+        return Place.TEMPORARY_WITH_KEY if at_home and request.headers else Place.TEMPORARY
     return Place.PROVIDER if at_home else Place.STORAGE
 
 

@@ -23,21 +23,29 @@ STORAGE_BUSY_SECONDS = 30.0
 
 
 class Place(Enum):
-    """Who answers: the provider's durable endpoint, the storage it sent us to, or a temporary address."""
+    """Who answers: the provider's durable endpoint, the storage it sent us to, or a temporary address.
+
+    A temporary address at the provider's own origin may have been shown the API key.
+    """
 
     PROVIDER = "the provider"
     STORAGE = "the provider's storage"
     TEMPORARY = "the temporary address"
+    TEMPORARY_WITH_KEY = "the temporary address, which was shown the API key"
+
+
+KEYED = (Place.PROVIDER, Place.TEMPORARY_WITH_KEY)
+"""Who is the provider itself, and was shown the API key."""
+
+
+class KeyWanted(AudioError):
+    """A temporary address at the provider's own origin does not answer without the API key; it can be asked with it."""
 
 
 class Expired(AudioError):
     """The storage did not take the signed address that the durable endpoint gave out; that can give out another."""
 
     reason = "signed_url_expired"
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def error_code(body: bytes) -> str | None:
@@ -48,6 +56,14 @@ def error_code(body: bytes) -> str | None:
         return None
     word = usable_word(error.get("code")) if isinstance(error, dict) else None
     return word[:64] if word is not None and word.isascii() else None
+
+
+def wants_key(status: int, url: str) -> bool:
+    """Whether an answer without credentials means that some are wanted.
+
+    Gateways answer 403 where no key is shown; so do storages whose signed address has expired, and that has a query.
+    """
+    return status == 401 or (status == 403 and "?" not in url)
 
 
 def failure(status: int, place: Place, url: str, *, retry_after: float | None, code: str | None = None) -> AudioError:
@@ -63,13 +79,15 @@ def failure(status: int, place: Place, url: str, *, retry_after: float | None, c
     said = f"{where(url)} answers {status}" + (f" {code}" if code else "")
     if status in (429, 503):
         return AudioDelayed(f"{said}: we are told to wait.", after=_wait(status, place, retry_after))
-    if place is Place.TEMPORARY and status in EXPIRED:
-        return AudioGone(f"{said}: the temporary address of the audio has expired, and there is no durable one.")
+    if place in (Place.TEMPORARY, Place.TEMPORARY_WITH_KEY) and status in EXPIRED:
+        return _expired(status, place, said)
+    if place is Place.STORAGE and status in GONE:
+        return _gone(f"{said}: the provider's storage does not have the audio (any more).", status)
     if place is Place.STORAGE and status in EXPIRED:
-        return Expired(f"{said}: the signed address is not good any more.", status)
+        return Expired(f"{said}: the signed address is not good any more.")
     if place is Place.PROVIDER:
         if status in GONE:
-            return AudioGone(f"{said}: the provider does not have the audio (any more).")
+            return _gone(f"{said}: the provider does not have the audio (any more).", status)
         if status == 401:
             return AudioRefused(f"{said}: the API key is missing, wrong or revoked. Set the source's api_key.")
         if status == 402:
@@ -81,9 +99,26 @@ def failure(status: int, place: Place, url: str, *, retry_after: float | None, c
     return AudioError(f"{said}, which is neither audio nor a known error.", reason="unexpected_status")
 
 
+def _gone(message: str, status: int) -> AudioGone:
+    error = AudioGone(message)
+    error.not_found = status == 404
+    return error
+
+
+def _expired(status: int, place: Place, said: str) -> AudioError:
+    """Of a temporary address: a status that means that it is not good any more, or never was without a good key."""
+    error: AudioError
+    if place is Place.TEMPORARY_WITH_KEY and status in (401, 403):
+        error = AudioRefused(f"{said} with the API key as without it: the key may not fetch this audio.")
+    else:
+        error = _gone(f"{said}: the temporary address of the audio has expired, or nothing is there.", status)
+    error.expired = True
+    return error
+
+
 def _wait(status: int, place: Place, retry_after: float | None) -> float:
     if retry_after is not None:
         return retry_after
-    if place is not Place.PROVIDER:
+    if place not in KEYED:
         return STORAGE_BUSY_SECONDS
     return PROVIDER_LIMIT_SECONDS if status == 429 else PROVIDER_MAINTENANCE_SECONDS

@@ -159,15 +159,18 @@ class Aitts(AccountWebhook):
     ) -> list[list[AudioRequest]]:
         """One file: the durable endpoint with the API key, then the temporary signed address without it.
 
+        The key is shown to a temporary address only where that is at the source's own origin and refuses us without.
+
         An `audio_endpoint` on any other origin than the source's own is not used: the path is derived from the job id.
         """
         requests = []
-        if api_key is not None:
-            headers = {"Authorization": f"Bearer {api_key}"}
+        headers = bearer(Account(base_url, api_key))
+        if headers:
             requests.append(AudioRequest(_endpoint(base_url, job_id, payload), headers, durable=True))
         temporary = payload.get("audio_url")
         if isinstance(temporary, str) and origin_of(temporary) is not None:
-            requests.append(AudioRequest(temporary, {}, durable=False))
+            at_home = origin_of(temporary) == origin_of(base_url)
+            requests.append(AudioRequest(temporary, {}, durable=False, headers_if_refused=headers if at_home else {}))
         return [requests] if requests else []
 
 

@@ -54,6 +54,10 @@ class Audixa(PollOnly):
     base_url = "https://api.audixa.ai"
     capabilities = replace(_V2, versions={"v2": _V2, "v3": _V3})
 
+    def credentials(self, account: Account) -> dict[str, str]:
+        """`x-api-key`."""
+        return key_header(account, "x-api-key")
+
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
         """`POST /v2/tts` or `/v3/tts`. There is no idempotency key: one answer lost may be one job paid for."""
         version = _version(account)
@@ -65,7 +69,7 @@ class Audixa(PollOnly):
             "speed": speech.speed,
             "audio_format": speech.format,
         }
-        return post_json(account, _SUBMIT_PATHS[version], key_header(account, "x-api-key"), fields)
+        return post_json(account, _SUBMIT_PATHS[version], self.credentials(account), fields)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"generation_id"}`, with a `status` in v3."""
@@ -81,7 +85,7 @@ class Audixa(PollOnly):
             Invalid: the account's `api_version` is not one of ours.
         """
         path = with_query(_STATUS_PATHS[_version(account)], {"generation_id": job_id})
-        return get(account, path, key_header(account, "x-api-key"))
+        return get(account, path, self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """v2: `Generating` / `Completed` / `Failed`; v3: `IN_QUEUE` / … / `EXPIRED`. In any case of letters.
@@ -106,7 +110,7 @@ class Audixa(PollOnly):
             raise Invalid(f"{self.name} has no model {query.model!r}; there is: {', '.join(models)}.")
         wanted = {"limit": str(_VOICES_PAGE)} if version == "v3" else {}
         wanted |= {} if query.model is None else {"model": query.model}
-        return get(account, with_query(f"/{version}/voices", wanted), key_header(account, "x-api-key"))
+        return get(account, with_query(f"/{version}/voices", wanted), self.credentials(account))
 
     def read_voices(self, account: Account, response: Response) -> list[Voice]:
         """Read `{"voices": […]}`; what v2 answers is not documented, so a bare list is read as well."""
@@ -122,7 +126,7 @@ class Audixa(PollOnly):
             raise self._no_history(account)
         _version(account)
         query = {"limit": str(HISTORY_PAGE), "offset": str(max(0, offset))}
-        return get(account, with_query("/v3/history", query), key_header(account, "x-api-key"))
+        return get(account, with_query("/v3/history", query), self.credentials(account))
 
     def read_history(self, account: Account, response: Response) -> dict[str, Status]:
         """Read `{"history": [{"generation_id", "status", …}]}`, each row like an answer to a question for its status.
@@ -157,7 +161,8 @@ def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, 
     value = pick(places, "status")
     match status_word(value):
         case "completed":
-            return completed(job_id, web_addresses(pick(places, "audio_url"), pick(places, "url"))[:1])
+            urls = web_addresses(pick(places, "audio_url"), pick(places, "url"))
+            return completed(job_id, urls[:1], urls[1:])
         case "failed":
             return failed(job_id, trouble_of(*places))
         case "expired":

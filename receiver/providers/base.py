@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -46,11 +46,13 @@ class AudioRequest:
         url: absolute address.
         headers: credentials; they go to `url`'s own origin and nowhere else.
         durable: whether the address stays good; a temporary one is asked only where no durable one is to be had.
+        headers_if_refused: credentials that are shown only to an address that refused us without; likewise.
     """
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     durable: bool
+    headers_if_refused: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Provider(Protocol):

@@ -29,11 +29,15 @@ class Finevoice(PollOnly):
     base_url = "https://apis.finevoice.ai"
     capabilities = Capabilities(several_outputs=True)
 
+    def credentials(self, account: Account) -> dict[str, str]:
+        """`Authorization: Bearer`."""
+        return bearer(account)
+
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
         """`POST /v1/audio/speech-synthesis`, asynchronous. There is no idempotency key."""
         check_speech(self.name, speech, self.capabilities)
         fields = {"voice": speech.voice, "text": speech.text, "useAsync": True}
-        return post_json(account, "/v1/audio/speech-synthesis", bearer(account), fields)
+        return post_json(account, "/v1/audio/speech-synthesis", self.credentials(account), fields)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"status": 202, "taskId"}`; a fast job may be done: status 200, with its `url`.
@@ -53,7 +57,7 @@ class Finevoice(PollOnly):
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /v1/task/{task_id}`."""
-        return get(account, f"/v1/task/{segment(job_id)}", bearer(account))
+        return get(account, f"/v1/task/{segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """Body status 200 is done, with `url` or `urls`; 202 is running; an `error` otherwise.

@@ -148,12 +148,16 @@ class Generic(ProviderDefaults):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's address: with the key only where it needs one and is at the service's own origin."""
+        """Each file's address. The key is for those at the service's own origin: at once where audio needs one, else
+        where they refuse us without."""
         home = origin_of(base_url)
         requests = []
         for url in web_addresses(payload.get("audio_url"), payload.get("audio_urls")):
-            ours = self.shape.audio_needs_key and api_key is not None and origin_of(url) == home
-            requests.append([AudioRequest(url, self._credentials(api_key) if ours else {}, durable=ours)])
+            key = self._credentials(api_key) if origin_of(url) == home else {}
+            if key and self.shape.audio_needs_key:
+                requests.append([AudioRequest(url, key, durable=True)])
+            else:
+                requests.append([AudioRequest(url, {}, durable=False, headers_if_refused=key)])
         return requests
 
     def _credentials(self, api_key: str | None) -> dict[str, str]:

@@ -27,11 +27,15 @@ class Miragic(PollOnly):
     base_url = "https://backend.miragic.ai"
     capabilities = Capabilities(known_voices=_VOICES)
 
+    def credentials(self, account: Account) -> dict[str, str]:
+        """`X-API-Key`. The audio's address is at the API's own origin; whether it wants the key is not documented."""
+        return key_header(account, "X-API-Key")
+
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
         """`POST /api/v1/text-to-speech/generate`, a multipart form. There is no idempotency key."""
         check_speech(self.name, speech, self.capabilities)
         fields = {"text": speech.text, "voice": speech.voice}
-        return post_form(account, "/api/v1/text-to-speech/generate", key_header(account, "X-API-Key"), fields)
+        return post_form(account, "/api/v1/text-to-speech/generate", self.credentials(account), fields)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"success", "data": {"jobId", "status"}, "message"}`."""
@@ -42,7 +46,7 @@ class Miragic(PollOnly):
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/text-to-speech/jobs/{jobId}`."""
-        return get(account, f"/api/v1/text-to-speech/jobs/{segment(job_id)}", key_header(account, "X-API-Key"))
+        return get(account, f"/api/v1/text-to-speech/jobs/{segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """`PENDING`, with `progress` where it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
@@ -56,7 +60,8 @@ def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, 
     value = pick(places, "status")
     match status_word(value):
         case "completed":
-            return completed(job_id, _audio_addresses(places)[:1])
+            urls = _audio_addresses(places)
+            return completed(job_id, urls[:1], urls[1:])
         case "failed":
             return failed(job_id, trouble_of(*places))
     return still_running(asked, response, document, value, progress=pick(places, "progress"))

@@ -50,7 +50,7 @@ class Faults:
     redirect_private: float = 0.0
     """The audio endpoint redirects into a private network or to a cloud's metadata address."""
     audio_gone: float = 0.0
-    """The audio endpoint answers 404: the audio is no longer retained."""
+    """The audio endpoint answers 404: the audio is not retained (any more). Of miragic only where it has the audio."""
     object_gone: float = 0.0
     """Storage answers 404 NoSuchKey."""
     truncated_audio: float = 0.0

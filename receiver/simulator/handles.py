@@ -108,7 +108,7 @@ class Handles:
     def requests(self) -> Counter[str]:
         """Requests by provider and endpoint: `audixa.status`, `aitts.submit`, … and `storage`, `loop`.
 
-        Endpoints: submit, status; audio, register and test of aitts; voices of aitts and audixa;
+        Endpoints: submit, status; audio, register and test of aitts; audio of miragic; voices of aitts and audixa;
         history of audixa. Those of aitts are also counted under the endpoint's name alone.
         """
         return self._world.requests

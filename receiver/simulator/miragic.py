@@ -5,6 +5,7 @@ Written from the provider's documentation; what that leaves open is said where i
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 
 from .forms import FormError, read_form
 from .jobs import Job, JobState, Submission
-from .polled import PolledApi, Refusal
+from .polled import PolledApi, Refusal, no_such_job
 from .signing import iso
 from .statuses import spoken
 
@@ -32,6 +33,7 @@ class Miragic(PolledApi):
         return [
             Route(f"{BASE}/generate", self._guarded("submit", self._submit), methods=["POST"]),
             Route(f"{BASE}/jobs/{{job_id}}", self._guarded("status", self._status)),
+            Route(f"{BASE}/audio/{{job_id}}.mp3", self._audio),
         ]
 
     def _given_key(self, request: Request) -> str:
@@ -69,11 +71,28 @@ class Miragic(PolledApi):
         if job.ended_at is not None:
             data["metadata"]["processingTimeMs"] = max(0, round((job.ended_at - job.created_at) * 1000))
         if job.state is JobState.COMPLETED:
+            settings = self._world.settings
             [url] = self._world.temporary_urls(job, at="miragic.status")
-            _put(data, self._world.settings.miragic_audio_at, url)
+            home = f"{self._world.base_urls[self.provider]}{BASE}/audio/{job.id}.mp3"
+            _put(data, settings.miragic_audio_at, url if settings.miragic_audio == "storage" else home)
+            for path in settings.miragic_more_at:
+                _put(data, path, url)
         elif not job.ended and self._world.settings.miragic_progress:
             data["progress"] = self._progress(job)
         return JSONResponse({"success": True, "data": data})
+
+    async def _audio(self, request: Request) -> ASGIApp:
+        """The audio at the API's own origin."""
+        job_id = self._job_id(request)
+        self._world.count("audio", job_id, provider=self.provider)
+        wanted, right = self._world.settings.miragic_audio == "key", self._world.api_keys[self.provider]
+        if wanted and not hmac.compare_digest(self._given_key(request).encode(), right.encode()):
+            return self._refused(Refusal(401, "UNAUTHORIZED", "Missing or invalid API key."))
+        job = self._world.jobs.get(job_id)
+        gone = self._world.dice.roll("audio_gone", at="miragic.audio", job_id=job_id)
+        if job is None or job.provider != self.provider or job.state is not JobState.COMPLETED or gone:
+            return self._refused(no_such_job())
+        return Response(b"".join(job.audio.pieces(0, job.audio.size)), media_type=job.audio.content_type)
 
     def _progress(self, job: Job) -> int:
         """Provider's documentation: 0 to 99."""

@@ -57,6 +57,11 @@ class Settings:
     miragic_audio_at: str = "audioUrl"
     """Where under `data` the audio's address is, dots for depth. Documented besides `audioUrl`:
     `metadata.apiResponse.audio_link`, `audio_link`, `download_signed_url`."""
+    miragic_more_at: Sequence[str] = ()
+    """Further places under `data` that have an address of the same audio, of the storage."""
+    miragic_audio: Literal["storage", "open", "key"] = "storage"
+    """Where the address in `miragic_audio_at` leads: to the storage, or to the API's own origin, which answers there
+    to everybody, or to the API key only. Provider's documentation: at its own origin; the key is not mentioned."""
     miragic_progress: bool = True
     """Whether a pending job tells its `progress`, 0 to 99."""
 
@@ -83,4 +88,6 @@ class SettingFields(TypedDict, total=False):
     finevoice_fast: bool
     finevoice_errors: Literal["http", "body"]
     miragic_audio_at: str
+    miragic_more_at: Sequence[str]
+    miragic_audio: Literal["storage", "open", "key"]
     miragic_progress: bool

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,32 @@ async def test_a_transcript_has_no_audio_and_saving_it_succeeds_with_these_words
     assert (run["state"], json.loads(run["result"])) == ("succeeded", {"files": [], "detail": "no audio"})
     assert (rows(settings, "artifacts"), sim.requests["storage"]) == ([], 0)
     assert lines.of("audio.not_fetched") == []
+
+
+async def test_audio_at_the_apis_own_origin_that_wants_the_key_is_asked_again_with_it(
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
+) -> None:
+    sim.settings = replace(sim.settings, miragic_audio="key")
+    job = sim.finish(await sim.submit("Hello", provider="miragic"))
+    watch(settings, job)
+    async with serving(settings):
+        await ended(lines, signal, 1)
+    [artifact] = rows(settings, "artifacts")
+    assert artifact["sha256"] == sha256_at_the_origin(job)
+    assert (sim.requests["miragic.audio"], sim.requests["storage"]) == (2, 0)
+
+
+@pytest.mark.parametrize("other", ["metadata.apiResponse.audio_link", "audio_link", "download_signed_url"])
+async def test_where_one_documented_address_has_no_audio_the_next_is_tried(
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines, other: str
+) -> None:
+    sim.settings = replace(sim.settings, miragic_audio="open", miragic_more_at=(other,))
+    sim.force("audio_gone", 100, at="miragic.audio")
+    job = sim.finish(await sim.submit("Hello", provider="miragic"))
+    watch(settings, job)
+    async with serving(settings):
+        await ended(lines, signal, 1)
+    [artifact] = rows(settings, "artifacts")
+    assert artifact["sha256"] == sha256_at_the_origin(job)
+    assert (sim.requests["miragic.audio"], sim.requests["storage"]) == (1, 1)
+    assert [line["reason"] for line in lines.of("audio.next_way")] == ["audio_gone"]

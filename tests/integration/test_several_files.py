@@ -108,7 +108,10 @@ class Bench:
         return Say(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
     def addresses(self, version: str = "v1", count: int | None = None) -> list[str]:
-        return [self.server.url(f"/{version}/{n}") for n in range(len(STEMS) if count is None else count)]
+        """At a storage, which is another origin than the API."""
+        return [
+            self.server.url(f"/{version}/{n}", host="localhost") for n in range(len(STEMS) if count is None else count)
+        ]
 
     def event(self, *, version: str = "v1", count: int | None = None, **payload: Any) -> JobCompleted:
         """An event that is in the store."""
