@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from receiver.errors import ConfigError, Problem
+from receiver.outbound.beneath import make_folders
 from receiver.settings import Settings
 from receiver.store.database import Database, sqlite_path
 
@@ -26,7 +27,7 @@ def open_database(settings: Settings) -> Database:
     if path is None:
         raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folders(path.parent)
     except OSError as error:
         raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
     return Database(path)

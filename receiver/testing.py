@@ -290,7 +290,8 @@ def _of_file(event: Event, n: int, path: Path) -> Artifact:
         fetch_seconds=0.0,
         **dataclasses.asdict(read_facts(path, kind)),
     )
-    return Artifact.of(row, path, lambda: LocalFolder(path.parent).stream(row.address))
+    real = path.resolve()  # a test's file may be a link
+    return Artifact.of(row, path, lambda: LocalFolder(real.parent).stream(str(real)))
 
 
 def _log_into(lines: list[Mapping[str, Any]]) -> structlog.typing.FilteringBoundLogger:

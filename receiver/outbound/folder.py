@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from secrets import token_hex
 
 from receiver.errors import AudioError, NotFound
+from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
 from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread, opened
-
-FOLDER_MODE = 0o750
 
 
 class LocalFolder:
@@ -40,38 +41,22 @@ class LocalFolder:
 
     def _publish(self, part: Path, name: str) -> Path:
         target = self._inside(self._folder / name)
-        _make_folder(target.parent)
-        _sync(part)
-        try:
-            part.replace(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._copy(part, target)
-        _sync(target.parent)
+        with made_folder(self._folder, self._names(target.parent)) as folder:
+            _finish(part)
+            try:
+                os.replace(part, target.name, dst_dir_fd=folder)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy(part, target, folder)
+            os.fsync(folder)
         return target
-
-    @staticmethod
-    def _copy(part: Path, target: Path) -> None:
-        """Bring a file over from another file system: whole under a hidden name first."""
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".copy", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as copy, part.open("rb") as source:
-                shutil.copyfileobj(source, copy, PIECE)
-                copy.flush()
-                os.fchmod(copy.fileno(), part.stat().st_mode & 0o777)
-                os.fsync(copy.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink()
-            raise
-        part.unlink()
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """See `Storage.stream`."""
         path = self.path_of(address)
         try:
-            async with opened(path) as file:
+            async with opened(path, self._open) as file:
                 file.seek(start)
                 left = (1 << 63) if end is None else end - start
                 while left > 0 and (piece := await in_thread(file.read, min(PIECE, left))):
@@ -86,7 +71,7 @@ class LocalFolder:
         """See `Storage.size`."""
         path = self.path_of(address)
         try:
-            return (await in_thread(path.stat)).st_size
+            return await in_thread(self._size, path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -102,6 +87,18 @@ class LocalFolder:
             raise NotFound("That is not the address of a file in the audio folder.")
         return self._inside(Path(address))
 
+    def _size(self, path: Path) -> int:
+        with opened_folder(self._folder, self._names(path.parent)) as folder:
+            return os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_size
+
+    def _open(self, path: str, flags: int) -> int:
+        file = Path(path)
+        with opened_folder(self._folder, self._names(file.parent)) as folder:
+            return open_file(file.name, flags, folder, file.parent)
+
+    def _names(self, folder: Path) -> tuple[str, ...]:
+        return folder.relative_to(self._folder).parts
+
     def _inside(self, path: Path) -> Path:
         whole = Path(os.path.normpath(path))
         if self._folder not in whole.parents:
@@ -111,31 +108,45 @@ class LocalFolder:
     def writable(self) -> str | None:
         """See `Storage.writable`."""
         try:
-            _make_folder(self._folder)
+            make_folders(self._folder)
             with tempfile.TemporaryFile(dir=self._folder) as file:
                 file.write(b"may we?")
                 file.flush()
                 os.fsync(file.fileno())
+            link = linked_folder(self._folder)
         except OSError as error:
             return f"The audio folder {self._folder} cannot be written to: {error.strerror or error}."
+        if link is not None:
+            return (
+                f"{self._folder / link} is a symbolic link to a folder, and links in there are not followed; "
+                "mount the folder there, or let audio.url name another."
+            )
         return None
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each durable in its own parent."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
+def _finish(part: Path) -> None:
+    """Make a whole file durable, and others' access to it no more than ours to give."""
+    handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        if mode & ~FILE_MODE:
+            os.fchmod(handle, mode & FILE_MODE)
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _copy(part: Path, target: Path, folder: int) -> None:
+    """Bring a file over from another file system: whole under a hidden name first."""
+    name = f".{token_hex(8)}.copy"
+    handle = open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder, target.parent)
+    try:
+        with os.fdopen(handle, "wb") as copy, part.open("rb") as source:
+            shutil.copyfileobj(source, copy, PIECE)
+            copy.flush()
+            os.fsync(copy.fileno())
+        os.replace(name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(name, dir_fd=folder)
+        raise
+    part.unlink()

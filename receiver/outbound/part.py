@@ -10,12 +10,14 @@ import errno
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import structlog
 
 from receiver.errors import AudioDelayed
+from receiver.outbound.beneath import FILE_MODE, made_folder, open_file, opened_folder
 from receiver.outbound.verify import Published
 
 logger = structlog.get_logger(__name__)
@@ -70,9 +72,10 @@ class Part:
             AudioDelayed: another fetch has it (`reason` `fetch_in_progress`).
             OSError: the spool folder cannot be used.
         """
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        spool = path.parent
         while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            with made_folder(spool.parent, [spool.name]) as folder:
+                handle = open_file(path.name, os.O_RDWR | os.O_CREAT, folder, spool)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Its last owner may have moved it into place between our opening and our locking it.
@@ -120,7 +123,8 @@ class Part:
             return
         os.fdatasync(self._handle)
         fresh = self._sidecar.with_name(self._sidecar.name + ".new")
-        fresh.write_text(json.dumps({"have": self.have, **asdict(self.known)}), encoding="utf-8")
+        with open(fresh, "w", encoding="utf-8", opener=_open_note) as note:  # Path.open takes no opener
+            note.write(json.dumps({"have": self.have, **asdict(self.known)}))
         fresh.replace(self._sidecar)
         self._saved, self._noted = self.have, True
 
@@ -179,6 +183,8 @@ def sweep(spool: Path, older_than: float, now: float) -> int:
         How many parts were removed.
     """
     removed = 0
+    with suppress(FileNotFoundError), opened_folder(spool.parent, [spool.name]):
+        pass  # it is there, or to be made; a link is refused
     for path in sorted(spool.glob("*.part")):
         try:
             if now - path.stat().st_mtime < older_than:
@@ -195,6 +201,10 @@ def sweep(spool: Path, older_than: float, now: float) -> int:
         if now - note.stat().st_mtime >= older_than and not note.with_name(note.name.partition(".json")[0]).exists():
             note.unlink(missing_ok=True)
     return removed
+
+
+def _open_note(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
 
 
 def _same_file(path: Path, handle: int) -> bool:

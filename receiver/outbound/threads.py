@@ -7,6 +7,7 @@ its lock given up, under a write that is still going on.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import FileIO
@@ -34,15 +35,18 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[FileIO]:
+async def opened(path: Path, opener: Callable[[str, int], int] = os.open) -> AsyncIterator[FileIO]:
     """A file opened for reading, unbuffered, in a worker thread; closed also where the opening itself is cancelled.
+
+    Args:
+        opener: opens it, as the argument of `open` does.
 
     Raises:
         OSError: it cannot be opened.
     """
     files: list[FileIO] = []
     try:
-        await in_thread(lambda: files.append(path.open("rb", buffering=0)))
+        await in_thread(lambda: files.append(open(path, "rb", buffering=0, opener=opener)))  # noqa: SIM115
         yield files[0]
     finally:
         for file in files:

@@ -1,0 +1,127 @@
+"""Files and folders beneath a folder that is ours: no symbolic link on the way is followed, and others are kept out.
+
+The folder itself may be reached through links, as the operator likes. What is in it is ours to make, and a link in
+there would have audio written, or read, somewhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FOLDER_MODE = 0o750
+FILE_MODE = 0o640
+"""Of what we make, whatever the umask; a stricter umask makes it stricter."""
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and its parents where they are not there, each durable in its own parent. Links are followed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    try:
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
+    sync_folder(folder.parent)
+
+
+@contextmanager
+def made_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
+    """The folder `names` beneath `root`, made where it is not there, as a handle.
+
+    Raises:
+        OSError: it cannot be made or opened, or a link is on the way (`strerror` says where).
+    """
+    make_folders(root)
+    with _walk(root, names, _make) as handle:
+        yield handle
+
+
+@contextmanager
+def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
+    """The folder `names` beneath `root`, as a handle.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OSError: it cannot be opened, or a link is on the way (`strerror` says where).
+    """
+    with _walk(root, names) as handle:
+        yield handle
+
+
+def open_file(name: str, flags: int, folder: int, where: Path) -> int:
+    """Open the file `name` in a folder, which is no link; made, where `flags` say so, with `FILE_MODE`.
+
+    Args:
+        where: the folder's path, for the error.
+
+    Raises:
+        OSError: it cannot be opened, or is a link (`strerror` says so).
+    """
+    try:
+        return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE, dir_fd=folder)
+    except OSError as error:
+        raise _explained(error, folder, name, where / name) from None
+
+
+def sync_folder(path: Path) -> None:
+    """Make durable what was made, renamed or removed in a folder."""
+    handle = os.open(path, _FOLDER_FLAGS)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def linked_folder(root: Path) -> str | None:
+    """The name of a link to a folder in `root`, which will be refused; None if there is none, or no `root`."""
+    with suppress(FileNotFoundError), os.scandir(root) as entries:
+        return next((entry.name for entry in entries if entry.is_symlink() and entry.is_dir()), None)
+    return None
+
+
+@contextmanager
+def _walk(root: Path, names: Sequence[str], prepare: Callable[[str, int], None] | None = None) -> Iterator[int]:
+    handle, path = os.open(root, _FOLDER_FLAGS), root
+    try:
+        for name in names:
+            path = path / name
+            if prepare is not None:
+                prepare(name, handle)
+            try:
+                inner = os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=handle)
+            except OSError as error:
+                raise _explained(error, handle, name, path) from None
+            os.close(handle)
+            handle = inner
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _make(name: str, parent: int) -> None:
+    try:
+        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.fsync(parent)
+
+
+def _explained(error: OSError, folder: int, name: str, path: Path) -> OSError:
+    """The error, in words where a link is the reason: the system says `Not a directory`, or speaks of levels."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        with suppress(OSError):
+            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                return OSError(errno.ELOOP, f"{path} is a symbolic link, and links in there are not followed")
+    return error
