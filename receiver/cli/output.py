@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 STATE_STYLES = {
     "succeeded": "green", "done": "green", "dead": "bold red", "quarantined": "yellow", "pending": "cyan",
     "running": "cyan", "open": "cyan", "cancelled": "dim",
 }  # fmt: skip
+
+
+MAX_WHOLE_WIDTH = 40
+"""A column that has a longer word than this gives up width all the same."""
 
 
 def console() -> Console:
@@ -38,13 +44,20 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table; text from outside is shown as it is, control characters escaped."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], whole: Collection[str] = ()) -> None:
+    """A table; text from outside is shown as it is, control characters escaped.
+
+    Args:
+        whole: columns that give up no width to others, up to `MAX_WHOLE_WIDTH`: words that are copied from there.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
     table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
+    for index, column in enumerate(columns):
+        longest = max([cell_len(column), *(Text.from_markup(row[index]).cell_len for row in cells)])
+        width = longest if column in whole and longest <= MAX_WHOLE_WIDTH else None
+        table.add_column(column, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*row)
     console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,15 @@ from receiver.cli.asking import AskError, answer_to, trouble_with
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_json, print_table
 from receiver.errors import NotFound, ReceiverError
+from receiver.providers.base import usable_word
 from receiver.providers.wire import Voice, VoiceQuery
 from receiver.settings import Source, load
 
-_COLUMNS = ("id", "name", "language", "gender", "model")
+_FIELDS = ("id", "name", "language", "gender", "model")
+_DETAILS = ("provider", "tier")
+"""Details that have a column of their own, as the `aitts` service names them."""
+_ABILITIES = {"ssml": "supports_ssml", "multi": "supports_multispeaker"}
+"""What a voice can do, and the detail that says so."""
 
 
 def voices(
@@ -22,12 +28,15 @@ def voices(
     language: Annotated[str | None, typer.Option(help="Only in this language, such as en-US.")] = None,
     gender: Annotated[str | None, typer.Option(help="Only of this gender, in the provider's word.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model, in the provider's word.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Only those of this provider, where the service passes on others' voices.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
     about = load(config).source(source)
     able = about.spoken.capabilities.of(about.account)
-    query = VoiceQuery(language=language, gender=gender, model=model)
+    query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
     if able.voices:
         found = _asked(source, about, query)
@@ -35,7 +44,7 @@ def voices(
         if query != VoiceQuery():
             raise NotFound(
                 f"{about.provider} has no list of voices to ask for, and nothing is known of the documented ones but "
-                "their names: leave --language, --gender and --model out."
+                "their names: leave --language, --gender, --model and --provider out."
             )
         found = [Voice(id=known) for known in able.known_voices]
         note = f"{about.provider} has no list to ask for; these are documented, and there may be more."
@@ -47,9 +56,7 @@ def voices(
     if json:
         print_json([_plain(voice) for voice in found])
     else:
-        columns = [name for name in _COLUMNS if name == "id" or any(getattr(voice, name) for voice in found)]
-        rows = [[getattr(voice, name) for name in columns] for voice in found]
-        print_table(f"Voices of {source}: {len(found)}", columns, rows)
+        print_voices(source, found)
     if note:
         typer.echo(note, err=True)
 
@@ -64,5 +71,21 @@ def _asked(name: str, source: Source, query: VoiceQuery) -> list[Voice]:
         raise AskError(str(trouble_with(name, source, error))) from error
 
 
+def print_voices(source: str, voices: Sequence[Voice]) -> None:
+    """The table: the columns of which any voice has something."""
+    shown = [_shown(voice) for voice in voices]
+    columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in shown)]
+    rows = [[row[name] for name in columns] for row in shown]
+    print_table(f"Voices of {source}: {len(voices)}", columns, rows, whole=("id",))
+
+
 def _plain(voice: Voice) -> dict[str, Any]:
-    return {name: getattr(voice, name) for name in _COLUMNS} | {"details": dict(voice.details)}
+    return {name: getattr(voice, name) for name in _FIELDS} | {"details": dict(voice.details)}
+
+
+def _shown(voice: Voice) -> dict[str, str | None]:
+    """What the table has of a voice."""
+    row = {name: getattr(voice, name) for name in _FIELDS}
+    row |= {name: usable_word(voice.details.get(name)) for name in _DETAILS}
+    able = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]
+    return row | {"can": ", ".join(able) or None}

@@ -68,7 +68,12 @@ class ListsContract(Recordings):
             of = account(provider, version)
             able = provider.capabilities.of(of)
             model = next(iter(able.models), "a model")
-            for query in (VoiceQuery(language="de&x=y"), VoiceQuery(gender="a/b"), VoiceQuery(model=model)):
+            for query in (
+                VoiceQuery(language="de&x=y"),
+                VoiceQuery(gender="a/b"),
+                VoiceQuery(provider="a=b"),
+                VoiceQuery(model=model),
+            ):
                 request = asked(provider.voices_request, of, query)
                 value = next(value for value in asdict(query).values() if value is not None)
                 assert request is None or value in dict(parse_qsl(urlsplit(request.url).query)).values()

@@ -104,8 +104,13 @@ class Aitts(AccountWebhook):
         return _read(asked, job_id, response, document)
 
     def voices_request(self, account: Account, query: VoiceQuery) -> Request:
-        """`GET /api/v1/voices?language=&model_type=&gender=`."""
-        given = {"language": query.language, "model_type": query.model, "gender": query.gender}
+        """`GET /api/v1/voices?language=&provider=&model_type=&gender=`."""
+        given = {
+            "language": query.language,
+            "provider": query.provider,
+            "model_type": query.model,
+            "gender": query.gender,
+        }
         wanted = {name: value for name, value in given.items() if value is not None}
         return get(account, with_query("/api/v1/voices", wanted), bearer(account))
 

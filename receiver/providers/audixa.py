@@ -100,11 +100,11 @@ class Audixa(PollOnly):
         """`GET /v2/voices?model=`, or `GET /v3/voices`, which takes a `model`, too.
 
         Raises:
-            Invalid: a language or gender is asked for, or a model that there is not.
+            Invalid: a language, gender or provider is asked for, or a model that there is not.
         """
         version = _version(account)
-        if query.language is not None or query.gender is not None:
-            raise Invalid(f"{self.name} lists its voices by model only, not by language or gender.")
+        if any(word is not None for word in (query.language, query.gender, query.provider)):
+            raise Invalid(f"{self.name} lists its voices by model only, not by language, gender or provider.")
         models = self.capabilities.of(account).models
         if query.model is not None and query.model not in models:
             raise Invalid(f"{self.name} has no model {query.model!r}; there is: {', '.join(models)}.")

@@ -15,8 +15,11 @@ from receiver.providers.fields import pick, status_word, trouble_of, views, web_
 from receiver.providers.poll_only import PollOnly, completed, failed
 from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
 
-_VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
-"""The documented ones; the list there is open at its end."""
+_VOICES = (
+    "alloy", "amuch", "ash", "ballad", "coral", "dan", "echo",
+    "elan", "fable", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+"""The documented ones, all fourteen; a submit may know others."""
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
 

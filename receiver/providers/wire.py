@@ -159,11 +159,16 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceQuery:
-    """Which voices are wanted, in the service's own words. What is None is not asked for."""
+    """Which voices are wanted, in the service's own words. What is None is not asked for.
+
+    Attributes:
+        provider: whose voices, of a service that passes on those of others.
+    """
 
     language: str | None = None
     gender: str | None = None
     model: str | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

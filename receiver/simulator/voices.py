@@ -10,33 +10,39 @@ FILTERS = ("language", "provider", "model_type", "gender")
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One voice, with the four things that can be filtered by."""
+    """One voice: the four things that can be filtered by, and what else the documentation says of a voice.
+
+    What is None is left out: which fields each voice has is not documented.
+    """
 
     voice_id: str
     language: str
     provider: str
     model_type: str
     gender: str
+    tier: str | None = None
+    supports_ssml: bool | None = None
+    supports_multispeaker: bool | None = None
 
 
 VOICES = (
-    Voice("en-US-Standard-A", "en-US", "google", "standard", "female"),
-    Voice("en-US-Neural2-D", "en-US", "google", "neural", "male"),
+    Voice("en-US-Standard-A", "en-US", "google", "standard", "female", "standard", True, False),
+    Voice("en-US-Neural2-D", "en-US", "google", "neural", "male", "premium", True, True),
     Voice("en-GB-Neural2-A", "en-GB", "google", "neural", "female"),
     Voice("de-DE-Neural2-B", "de-DE", "google", "neural", "male"),
-    Voice("alloy", "en-US", "openai", "neural", "female"),
+    Voice("alloy", "en-US", "openai", "neural", "female", "premium", False, False),
 )
 
 
-def filter_voices(voices: Sequence[Voice], wanted: Mapping[str, str]) -> list[dict[str, str]]:
+def filter_voices(voices: Sequence[Voice], wanted: Mapping[str, str]) -> list[dict[str, object]]:
     """The voices that match every filter in `wanted`, letter case aside.
 
     Provider's documentation: `?language=&provider=&model_type=&gender=`. An empty filter is none.
     """
-    rows = [asdict(voice) for voice in voices]
+    rows = [{name: value for name, value in asdict(voice).items() if value is not None} for voice in voices]
     for name in FILTERS:
         value = wanted.get(name, "").lower()
-        rows = [row for row in rows if not value or row[name].lower() == value]
+        rows = [row for row in rows if not value or str(row[name]).lower() == value]
     return rows
 
 

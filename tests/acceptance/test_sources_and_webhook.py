@@ -528,8 +528,9 @@ def test_the_list_shows_how_each_source_is_heard_and_why_it_is_paused(site: Site
 
 def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: Provider) -> None:
     four(site, provider)
-    asked, filtered, refused, known, none, wrong = site.together(
+    asked, openai, filtered, refused, known, none, wrong = site.together(
         ["voices", "--source", "aitts"],
+        ["voices", "--source", "aitts", "--provider", "openai"],
         ["voices", "--source", "aitts", "--gender", "female", "--language", "en-GB", "--json"],
         ["voices", "--source", "audixa", "--gender", "Male"],
         ["voices", "--source", "miragic", "--json"],
@@ -538,18 +539,21 @@ def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: P
     )
     assert asked.returncode == 0, asked.stderr
     assert "de-DE-Neural2-B" in asked.stdout
+    assert all(word in asked.stdout for word in ("provider", "google", "tier", "premium", "can", "ssml, multi"))
+    assert "Voices of aitts: 1" in openai.stdout
+    assert "alloy" in openai.stdout
     [voice] = json.loads(filtered.stdout)
     assert (voice["id"], voice["gender"], voice["model"]) == ("en-GB-Neural2-A", "female", "neural")
     assert voice["details"] == {"provider": "google"}
     assert refused.returncode == 1
-    assert "not by language or gender" in refused.stderr
+    assert "not by language, gender or provider" in refused.stderr
     assert known.returncode == 0
-    assert "alloy" in [voice["id"] for voice in json.loads(known.stdout)]
+    assert {"alloy", "amuch", "dan", "elan"} < {voice["id"] for voice in json.loads(known.stdout)}
     assert "these are documented" in known.stderr
     assert none.returncode == 1
     assert "finevoice has no list of voices" in none.stderr
     assert wrong.returncode == 1
-    assert "leave --language, --gender and --model out" in wrong.stderr
+    assert "leave --language, --gender, --model and --provider out" in wrong.stderr
 
 
 def test_voices_of_a_provider_that_refuses_or_cannot_be_reached(site: Site, provider: Provider) -> None:

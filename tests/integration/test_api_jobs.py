@@ -248,6 +248,11 @@ async def test_voices_are_asked_of_the_provider(settings: Settings) -> None:
         voices = (await asked.json("/v1/voices?source=aitts"))["items"]
         assert "alloy" in [voice["id"] for voice in voices]
         assert set(voices[0]) == {"id", "name", "language", "gender", "model", "details"}
+        told = {"provider": "google", "tier": "standard", "supports_ssml": True, "supports_multispeaker": False}
+        assert voices[0]["details"] == told
+        asked_for = (await asked.json("/v1/voices?source=aitts&provider=openai"))["items"]
+        assert [voice["id"] for voice in asked_for] == ["alloy"]
+        assert (await asked.json("/v1/voices?source=aitts&provider=nobody"))["items"] == []
 
 
 async def test_voices_that_cannot_be_asked_for_are_refused_with_why(settings: Settings) -> None:

@@ -206,6 +206,8 @@ async def test_voices_can_be_filtered(api: httpx.AsyncClient) -> None:
     found = await api.get("/api/v1/voices?language=en-us&gender=male&provider=&model_type=neural")
     assert [v["voice_id"] for v in found.json()["data"]["voices"]] == ["en-US-Neural2-D"]
     assert len(everyone) > 3
+    found = await api.get("/api/v1/voices?provider=OpenAI")
+    assert [v["voice_id"] for v in found.json()["data"]["voices"]] == ["alloy"]
 
 
 async def test_the_same_seed_gives_the_same_ids_secrets_and_luck() -> None:

@@ -12,6 +12,7 @@ from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, mome
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
+_DETAILS = "Whatever else the service says, such as `provider`, `tier`, `supports_ssml`, `supports_multispeaker`."
 _Next = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last.")]
 
 
@@ -158,7 +159,7 @@ class Voice(Outgoing):
     language: str | None
     gender: str | None
     model: str | None
-    details: Annotated[dict[str, JsonValue], Field(description="Whatever else the service says.")]
+    details: Annotated[dict[str, JsonValue], Field(description=_DETAILS)]
 
 
 class VoiceList(Outgoing):

@@ -24,12 +24,15 @@ class VoicesQuery(Incoming):
     language: Word | None = None
     gender: Word | None = None
     model: Word | None = None
+    provider: Annotated[
+        Word | None, Field(description="Whose voices, of a service that passes on those of others, such as `google`.")
+    ] = None
 
 
 async def list_voices(context: ApiContext, query: VoicesQuery) -> Reply:
     """Asks the service each time. Where it has no list, or does not take a filter, that is answered 422."""
     require_source(context, query.source)
-    which = VoiceQuery(language=query.language, gender=query.gender, model=query.model)
+    which = VoiceQuery(language=query.language, gender=query.gender, model=query.model, provider=query.provider)
     try:
         found = await context.voices(query.source, which)
     except Invalid as error:

@@ -37,8 +37,8 @@ def answer(body: Any) -> Response:
     [
         ("aitts", None, VoiceQuery(), "/api/v1/voices"),
         (
-            "aitts", None, VoiceQuery(language="de-DE", gender="male", model="neural"),
-            "/api/v1/voices?language=de-DE&model_type=neural&gender=male",
+            "aitts", None, VoiceQuery(language="de-DE", gender="male", model="neural", provider="google"),
+            "/api/v1/voices?language=de-DE&provider=google&model_type=neural&gender=male",
         ),
         ("aitts", None, VoiceQuery(language="a&b=c"), "/api/v1/voices?language=a%26b%3Dc"),
         ("audixa", None, VoiceQuery(), "/v2/voices"),
@@ -59,8 +59,13 @@ def test_voices_are_asked_for_at_the_documented_address(
     [
         ("audixa", VoiceQuery(language="en"), "by model only"),
         ("audixa", VoiceQuery(gender="male"), "by model only"),
+        ("audixa", VoiceQuery(provider="google"), "by model only"),
         ("audixa", VoiceQuery(model="advanced"), "no model 'advanced'; there is: base, advance"),
-        ("miragic", VoiceQuery(), "no list of voices to ask for; known are: alloy, ash, .*, verse"),
+        (
+            "miragic",
+            VoiceQuery(),
+            "no list of voices to ask for; known are: alloy, amuch, ash, .*, dan, .*, elan, .*, verse",
+        ),
         ("finevoice", VoiceQuery(), "finevoice has no list of voices to ask for"),
     ],
 )
