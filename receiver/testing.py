@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import httpx
+import pydantic_core
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
@@ -84,6 +85,7 @@ def make_event(
     origin: Origin = Origin.WEBHOOK,
     received_at: datetime = RECEIVED_AT,
     payload: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
 ) -> Event:
     """An event as a handler is given it. The same arguments make the same event, its id included.
 
@@ -93,7 +95,8 @@ def make_event(
         job_id: the provider's job id; None for an event that names no job.
         source: the configured source's name.
         received_at: with its time zone.
-        payload: the event's own data, as `event.payload` has it.
+        payload: the mapped fields, as `event.payload` has them.
+        body: all that the provider said, as `event.body` has it; empty if not given.
     """
     return build_event(
         id="evt_" + hashlib.sha256(f"{source}\n{type}\n{job_id}".encode()).hexdigest()[:32],
@@ -103,18 +106,30 @@ def make_event(
         origin=origin,
         received_at=received_at.timestamp(),
         payload=dict(payload or {}),
+        raw=b"" if body is None else pydantic_core.to_json(body),
     )
 
 
-def completed(job_id: str = "job-1", **payload: Any) -> JobCompleted:
-    """A completed job; keywords go into its payload, as in `completed(metadata={"episode": 7}, chars_charged=42)`."""
-    return cast("JobCompleted", make_event(COMPLETED, job_id, payload={"status": "completed", **payload}))
+def completed(job_id: str = "job-1", *, body: Mapping[str, Any] | None = None, **payload: Any) -> JobCompleted:
+    """A completed job; keywords go into its payload, as in `completed(metadata={"episode": 7}, chars_charged=42)`.
+
+    Args:
+        body: all that the provider said, as `event.body` has it: `completed(body={"data": {"creditsUsed": 3}})`.
+    """
+    return cast("JobCompleted", make_event(COMPLETED, job_id, payload={"status": "completed", **payload}, body=body))
 
 
-def failed(job_id: str = "job-1", *, code: str = "GENERATION_FAILED", message: str = "", **payload: Any) -> JobFailed:
-    """A failed job with the provider's code and words; other keywords go into its payload."""
-    error = {"code": code, "message": message}
-    return cast("JobFailed", make_event(FAILED, job_id, payload={"status": "failed", "error": error, **payload}))
+def failed(
+    job_id: str = "job-1",
+    *,
+    code: str = "GENERATION_FAILED",
+    message: str = "",
+    body: Mapping[str, Any] | None = None,
+    **payload: Any,
+) -> JobFailed:
+    """A failed job with the provider's code and words; `body` is that of `completed`, other keywords are payload."""
+    mapped = {"status": "failed", "error": {"code": code, "message": message}, **payload}
+    return cast("JobFailed", make_event(FAILED, job_id, payload=mapped, body=body))
 
 
 def wav(seconds: float = 1.0, sample_rate: int = 24_000) -> bytes:

@@ -13,6 +13,7 @@ from receiver.cli.output import cell, confirm, console, iso, print_json, print_t
 from receiver.engine.plugins import load_registry
 from receiver.engine.replay import release_event, replay_event, reverify
 from receiver.errors import NotFound, ReceiverError
+from receiver.model.json_body import document_of
 from receiver.store import views
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers told us.")
@@ -75,6 +76,7 @@ def show(
         "artifacts": ("fetched_at",),
     }
     if json:
+        found["document"] = document_of(found["body"])
         for name, fields in times.items():
             found[name] = [iso(row, *fields) for row in found[name]]
         print_json(iso(found, "received_at"))

@@ -28,6 +28,7 @@ from receiver.providers.base import Provider, usable_word
 from receiver.providers.wire import (
     HISTORY_PAGE,
     Capabilities,
+    Ended,
     Invalid,
     ProviderError,
     Response,
@@ -140,6 +141,7 @@ class ListsContract(Recordings):
                 assert list(got) == list(document.means["history"]), document
                 for job_id, status in got.items():
                     check_meaning(status, document.means["history"][job_id])
+                    assert not isinstance(status, Ended) or status.document is not None, "its row is kept with the end"
 
     @anywhere
     @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))

@@ -26,7 +26,7 @@ from receiver.contract.strategies import (
     one_field_wrong,
     statuses,
 )
-from receiver.model.delivery import contradicts
+from receiver.model.copies import contradicts
 from receiver.providers import wire
 from receiver.providers.base import Provider
 from receiver.providers.wire import (

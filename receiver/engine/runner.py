@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -188,12 +188,17 @@ def _named_after_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, **optio
     return task
 
 
+def _plain(value: Any) -> Any:
+    """What is no JSON value as one: `event.body` as the object that it is."""
+    return dict(value) if isinstance(value, Mapping) else repr(value)
+
+
 def _json(result: Any) -> Any:
     """The result as JSON values, bounded: what a handler returned must not undo what it did."""
     if result is None:
         return None
     try:
-        text = pydantic_core.to_json(result, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
+        text = pydantic_core.to_json(result, fallback=_plain, inf_nan_mode="strings", bytes_mode="base64")
         if len(text) > MOST_RESULT_BYTES:
             return {"truncated": True, "bytes": len(text)}
         return pydantic_core.from_json(text)

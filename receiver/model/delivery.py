@@ -15,9 +15,6 @@ from receiver.model.event import TERMINAL
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines as ASGI gives them: lower-case names, raw values, repeats kept."""
 
-VOLATILE = frozenset({"audio_url", "audio_urls", "audio_url_expires_at", "created_at"})
-"""Payload fields that differ between honest copies of one event (signed addresses, times of sending)."""
-
 
 class Parsed(NamedTuple):
     """What a provider's module read out of a delivery's or an answer's body.
@@ -67,21 +64,6 @@ class Delivery(NamedTuple):
     handlers: tuple[str, ...]
     quarantined: bool = False
     notes_key: bool = True
-
-
-def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two payloads of one event say something different about its job.
-
-    A field that only one of them has is no contradiction, nor is one that honest copies differ in.
-    """
-    return any(_differ(one[name], other[name]) for name in one.keys() & other.keys() - VOLATILE)
-
-
-def _differ(one: Any, other: Any) -> bool:
-    """Of two objects the fields that both have are compared: an error may come with its code, or as its words alone."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return any(one[name] != other[name] for name in one.keys() & other.keys() if one[name] and other[name])
-    return bool(one != other)
 
 
 def identity(parsed: Parsed, message_id: str | None, body: bytes) -> str:

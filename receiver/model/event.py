@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar
+
+from receiver.model.json_body import document_of
 
 COMPLETED = "job.completed"
 FAILED = "job.failed"
@@ -37,7 +40,9 @@ class Event:
         type: the provider's event word.
         job_id: the provider's job id; None where the event names no job.
         received_at: when the first delivery was accepted (UTC).
-        payload: the event's own data as JSON values, for what the typed fields do not cover.
+        payload: the mapped fields, with the same names whatever the provider: what is known of the event's own data.
+        raw: the bytes that told of it, as they came: a delivery's body, or the answer to a poll or a submit. Empty
+            where nothing was received: the receiver gave the job up.
     """
 
     event_type: ClassVar[str | None] = None
@@ -49,6 +54,18 @@ class Event:
     origin: Origin = Origin.WEBHOOK
     received_at: datetime
     payload: Mapping[str, Any] = field(default_factory=dict)
+    raw: bytes = field(default=b"", repr=False)
+    _body: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """All that the provider said, under its own names: `raw` as JSON, read-only; parsed when it is first asked for.
+
+        Empty where `raw` is no JSON object.
+        """
+        if self._body is None:
+            object.__setattr__(self, "_body", document_of(self.raw))
+        return MappingProxyType(self._body or {})
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -93,7 +110,7 @@ class TestEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherEvent(Event):
-    """Any other word of the provider's; `type` has it, `payload` the whole body."""
+    """Any other word of the provider's; `type` has it, `payload` and `body` what came with it."""
 
 
 _BY_TYPE: dict[str, type[Event]] = {COMPLETED: JobCompleted, FAILED: JobFailed, TEST: TestEvent}
@@ -105,13 +122,22 @@ def event_class(type_: str) -> type[Event]:
 
 
 def build_event(
-    *, id: str, source: str, type: str, job_id: str | None, origin: str, received_at: float, payload: Mapping[str, Any]
+    *,
+    id: str,
+    source: str,
+    type: str,
+    job_id: str | None,
+    origin: str,
+    received_at: float,
+    payload: Mapping[str, Any],
+    raw: bytes = b"",
 ) -> Event:
     """Make the typed event out of a stored row.
 
     Args:
         received_at: unix seconds.
         payload: the normalised payload that a provider module made (see `providers.base.Parsed`).
+        raw: the stored body.
     """
     common: dict[str, Any] = {
         "id": id,
@@ -121,6 +147,7 @@ def build_event(
         "origin": Origin(origin),
         "received_at": datetime.fromtimestamp(received_at, UTC),
         "payload": payload,
+        "raw": raw,
     }
     cls = event_class(type)
     if cls is JobCompleted:

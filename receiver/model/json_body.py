@@ -53,6 +53,14 @@ def read_json(body: bytes) -> Any:
     return _mended(value, MAX_DEPTH)
 
 
+def document_of(body: bytes) -> dict[str, Any]:
+    """The JSON object of a stored body, read as `read_json` does; empty where it is none."""
+    try:
+        return read_json_object(body)
+    except MalformedDelivery:
+        return {}
+
+
 def read_strict_json_object(body: bytes) -> dict[str, Any]:
     """A JSON object, read as `read_strict_json` does.
 

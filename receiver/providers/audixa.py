@@ -21,6 +21,7 @@ from receiver.providers.wire import (
     HISTORY_PAGE,
     Account,
     Capabilities,
+    Ended,
     Invalid,
     ProviderError,
     Request,
@@ -143,7 +144,8 @@ class Audixa(PollOnly):
             if job_id is None:
                 continue
             try:
-                found.setdefault(job_id, _read(asked, job_id, response, row))
+                status = _read(asked, job_id, response, row)
+                found.setdefault(job_id, replace(status, document=row) if isinstance(status, Ended) else status)
             except ProviderError:  # a row that cannot be read is asked about alone
                 continue
         return found

@@ -127,6 +127,8 @@ class Provider(Protocol):
     def read_history(self, account: Account, response: Response) -> dict[str, Status]:
         """Read the answer: each job's status by its id, as the answer has them; an unreadable row is left out.
 
+        An `Ended` has its own row as its `document`.
+
         Raises:
             ProviderError: the answer is an error, or cannot be read.
         """

@@ -98,9 +98,15 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended: what a delivery for it would have said."""
+    """A job that has ended: what a delivery for it would have said.
+
+    Attributes:
+        document: what the service said of this one job, where its answer speaks of others too; None where the whole
+            answer is about it.
+    """
 
     parsed: Parsed
+    document: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 Status = Running | Ended

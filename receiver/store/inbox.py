@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from receiver.model.delivery import Delivery, contradicts
+from receiver.model.copies import bodies_contradict, contradicts
+from receiver.model.delivery import Delivery
 from receiver.model.event import COMPLETED, FAILED, OPPOSITE, TERMINAL
 from receiver.store.ends import End, settle
 from receiver.store.schema import EventStatus, RunState, events, runs, signing_keys
@@ -161,9 +162,9 @@ def _stored(connection: Connection, identities: Iterable[Identity]) -> dict[Iden
     return {at: row for row in rows if (at := (row.key, row.source, row.type)) in wanted}
 
 
-_BY_KEY = select(events.c.id, events.c.key, events.c.source, events.c.type, events.c.payload, events.c.status).where(
-    events.c.key.in_(bindparam("keys", expanding=True))
-)
+_BY_KEY = select(
+    events.c.id, events.c.key, events.c.source, events.c.type, events.c.payload, events.c.status, events.c.origin
+).where(events.c.key.in_(bindparam("keys", expanding=True)))
 
 
 def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[str]:
@@ -194,7 +195,7 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> 
     """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     stored = json.loads(first.payload) if isinstance(first, Delivery) else first.payload
-    differs = contradicts(stored, json.loads(delivery.payload))
+    differs = contradicts(stored, json.loads(delivery.payload)) or _bodies_contradict(connection, delivery, first)
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
     connection.execute(_BUMP, {"id_": event_id, "flag": DUPLICATE_DIFFERS if differs else None})
     released = quarantined and not delivery.quarantined
@@ -208,6 +209,19 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> 
         conflict=DUPLICATE_DIFFERS if differs else None,
     )
 
+
+def _bodies_contradict(connection: Connection, delivery: Delivery, first: Any) -> bool:
+    """A webhook and an answer have different forms: only copies that came in the same way are compared whole."""
+    if first.origin != delivery.origin:
+        return False
+    if isinstance(first, Delivery):
+        return bodies_contradict(first.body, delivery.body)
+    other = connection.execute(_OTHER_BODY, {"id_": first.id, "same": delivery.body}).scalar()
+    return other is not None and bodies_contradict(other, delivery.body)
+
+
+_OTHER_BODY = select(events.c.body).where(events.c.id == bindparam("id_"), events.c.body != bindparam("same"))
+"""The event's body, unless it is the same one: so it is for most copies."""
 
 _BUMP = (
     update(events)

@@ -111,6 +111,7 @@ def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, A
         events.c.origin,
         events.c.received_at,
         events.c.payload,
+        events.c.body.label("raw"),
     ).where(events.c.id.in_(ids))
     return {row.id: dict(row._mapping) for row in connection.execute(statement)}
 

@@ -130,7 +130,8 @@ async def test_an_event_is_shown_with_its_runs_attempts_and_audio(settings: Sett
         told = await until_done(asked, id)
         assert (told["state"], told["job_id"], told["signature"]) == ("dead", "job_1", "holds")
         assert told["payload"]["metadata"] == {"episode": 7}
-        assert json.loads(told["body"]) == json.loads(completed("job_1", metadata={"episode": 7}))
+        assert told["document"] == json.loads(told["body"])
+        assert told["document"] == json.loads(completed("job_1", metadata={"episode": 7}))
         runs = {run["handler"]: run for run in told["runs"]}
         assert (runs["publish"]["state"], runs["publish"]["result"]) == ("succeeded", {"published": "job_1"})
         assert (runs["refuse"]["state"], runs["refuse"]["attempts"]) == ("dead", 1)

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from handlers.save_audio import save_audio
-from receiver import Context, JobFailed, OtherEvent, Settings, handler
+from receiver import Context, JobCompleted, JobFailed, OtherEvent, Settings, handler
 from receiver.providers.wire import Invalid, Speech
 from receiver.simulator.serving import LoopServer
 from tests.integration.engine_support import Signal, query, receiving
@@ -363,6 +363,35 @@ async def test_audio_at_the_services_own_origin_is_fetched_with_the_key_if_it_ne
     assert api.keys[-1] == ("/files/a.wav", f"Key {KEY}")
     [artifact] = rows(settings, "artifacts")
     assert Path(artifact["address"]).read_bytes() == wav()
+
+
+async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped_fields(
+    tmp_path: Path, service: tuple[VoiceService, str], lines: Lines, signal: Signal
+) -> None:
+    @handler(on=JobCompleted)
+    def account(event: JobCompleted, ctx: Context[Any]) -> dict[str, Any]:
+        return {"origin": event.origin, "body": event.body, "mapped": sorted(event.payload)}
+
+    api, url = service
+    polled_body = {"job": {"state": "finished", "creditsUsed": 3}, "odd": [{"unknown": None}]}
+    api.answers["j-1"] = [(200, polled_body)]
+    told = {"type": "speech", "data": {"job": {"id": "j-2", "state": "finished"}}, "chars_charged": 42}
+    body = json.dumps(told).encode()
+    table = {
+        "scheme": "elevenlabs",
+        "event": "type",
+        "job_id": "data.job.id",
+        "status": ["data.job.state", "job.state"],
+    }
+    async with receiving(polled(tmp_path, url, (ELEVEN_SECRET,), **table), account) as running:
+        await running.receiver.jobs.watch("voices", "j-1")
+        assert (await post(running, body, eleven_headers(body))).status_code == 202
+        await succeeded(lines, signal, 2)
+        results = [json.loads(run["result"]) for run in running.rows("runs")]
+    assert sorted(results, key=lambda result: str(result["origin"])) == [
+        {"origin": "poll", "body": polled_body, "mapped": ["status"]},
+        {"origin": "webhook", "body": told, "mapped": ["status"]},
+    ]
 
 
 async def test_a_polled_job_that_fails_says_why_and_one_that_is_not_known_is_given_up(

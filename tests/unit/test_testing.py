@@ -85,6 +85,17 @@ def test_a_handler_is_tested_in_three_lines() -> None:
     assert outcome.result == {"episode": 7, "sha256": hashlib.sha256(wav(seconds=2)).hexdigest()}
 
 
+def test_an_event_may_have_all_that_the_provider_said() -> None:
+    @handler(on=Event)
+    def charge(event: Event, ctx: Context[None]) -> Any:
+        return event.body["data"]["creditsUsed"] if event.body else None
+
+    body = {"data": {"creditsUsed": 3}}
+    for event in (completed(body=body), failed(body=body), make_event("job.paused", body=body)):
+        assert run_handler(charge, event).result == 3
+    assert run_handler(charge, completed()).result is None
+
+
 def test_what_the_handler_sent_and_logged_can_be_looked_at() -> None:
     host = Host()
     outcome = run_handler(publish_episode, EPISODE, audio=wav(seconds=2), options=TO_X, http=host.transport)

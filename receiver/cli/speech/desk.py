@@ -150,7 +150,7 @@ class Speaker:
         if found is None:
             return None
         names = ("id", "source", "type", "job_id", "origin", "received_at", "payload")
-        return build_event(**{name: found[name] for name in names})
+        return build_event(**{name: found[name] for name in names}, raw=found["body"])
 
     async def files(self, row: Row, told: Callable[[str], None]) -> tuple[Artifact, ...]:
         """All files of a completed job, fetched unless they are here already.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import pydantic_core
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.ending import Ending, gave_up
@@ -94,7 +95,7 @@ class Polling:
         name, now = around.source.name, around.clock.now()
         ours += await around.database.write(holding.claim_named, name, sorted(others), now, now + lease_seconds)
         said = [(claim, found[claim.job_id or ""]) for claim in ours]
-        await asyncio.gather(*(self._said(claim, status, b"") for claim, status in said))
+        await asyncio.gather(*(self._said(claim, status, _row(status)) for claim, status in said))
         left = [claim for claim in claims if claim.job_id not in found]
         return Looked(left, sum(isinstance(status, Ended) for _, status in said), more=len(found) >= HISTORY_PAGE)
 
@@ -149,3 +150,9 @@ class Polling:
 
     def _count(self, outcome: str) -> None:
         self._around.metrics.polls.labels(self._around.source.name, outcome).inc()
+
+
+def _row(status: Status) -> bytes:
+    """What a history said of one job, to be kept with its event."""
+    document = status.document if isinstance(status, Ended) else None
+    return b"" if document is None else pydantic_core.to_json(document)

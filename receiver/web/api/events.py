@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from receiver.engine.replay import NotReplayable, replay_event, reverify
 from receiver.errors import NotFound
+from receiver.model.json_body import document_of
 from receiver.store import views
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment, moment_of
@@ -121,6 +122,7 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
         payload=shown(row["payload"], redact),
         headers=[HeaderLine(**line) for line in header_lines(row["headers"], unsigned, redact)],
         body=redact(row["body"].decode("utf-8", "backslashreplace")),
+        document=shown(document_of(row["body"]), redact),
         runs=[_run(context, run) for run in row["runs"]],
         attempts=[
             Attempt(

@@ -104,7 +104,10 @@ class EventDetail(Event):
     signature: Annotated[str, Field(description="Whether the stored signature holds over the stored body.")]
     payload: Annotated[dict[str, JsonValue], Field(description="The event's own data; queries of addresses are cut.")]
     headers: list[HeaderLine]
-    body: Annotated[str, Field(description="The delivery as it came, as text; queries of addresses are cut.")]
+    body: Annotated[
+        str, Field(description="What came, as text: a delivery, or an answer; queries of addresses are cut.")
+    ]
+    document: Annotated[dict[str, JsonValue], Field(description="The body parsed: what a handler has as `event.body`.")]
     runs: list[Run]
     attempts: list[Attempt]
     artifacts: list[Artifact]

@@ -99,3 +99,36 @@ def test_any_stored_payload_makes_an_event_with_fields_of_the_right_types(
         assert isinstance(event.code, str)
         assert isinstance(event.message, str)
     json.dumps(dict(event.payload))
+
+
+def raw_event(raw: bytes) -> Event:
+    return build_event(
+        id="evt_1", source="s", type="job.completed", job_id="j", origin="poll", received_at=NOW, payload={}, raw=raw
+    )
+
+
+def test_an_event_has_all_that_the_provider_said_under_its_own_names() -> None:
+    event = raw_event(b'{"data": {"creditsUsed": 3, "metadata": {"apiResponse": {"model": "m"}}}, "odd": [1, 2]}')
+    assert event.body["data"]["creditsUsed"] == 3
+    assert event.body == {"data": {"creditsUsed": 3, "metadata": {"apiResponse": {"model": "m"}}}, "odd": [1, 2]}
+    assert event.body["data"] is event.body["data"], "it is parsed once"
+
+
+def test_the_body_is_read_only_and_not_in_the_repr() -> None:
+    event = raw_event(b'{"secret_address": "https://a.example/?sig=1"}')
+    with pytest.raises(TypeError):
+        event.body["a"] = 1  # type: ignore[index]
+    assert "sig" not in repr(event)
+    assert dataclasses.replace(event, source="other").body == event.body
+    assert dataclasses.asdict(event)["raw"] == event.raw
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"<xml/>", b"\xff", b"[" * 10_000])
+def test_a_body_that_is_no_json_object_is_empty_and_its_bytes_are_there(raw: bytes) -> None:
+    assert raw_event(raw).body == {}
+    assert raw_event(raw).raw == raw
+
+
+@given(st.binary())
+def test_any_bytes_have_a_body(raw: bytes) -> None:
+    json.dumps(dict(raw_event(raw).body), allow_nan=False)

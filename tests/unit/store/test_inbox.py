@@ -96,6 +96,37 @@ def test_a_duplicate_that_says_something_else_is_flagged_and_the_flag_stays(
     assert row["duplicates"] == 2
 
 
+@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize("origin", ["webhook", "poll", "submit"])
+@pytest.mark.parametrize(
+    ("body", "differs"),
+    [
+        (b'{"data":{"creditsUsed":3,"audioUrl":"b"}}', False),
+        (b'{"data":{"creditsUsed":3},"more":1}', False),
+        (b'{"data":{"creditsUsed":4}}', True),
+    ],
+)
+def test_copies_of_one_origin_are_compared_whole(
+    database: Database, accept: Accept, delivery: Make, origin: str, body: bytes, differs: bool, one_batch: bool
+) -> None:
+    first = delivery(origin=origin, body=b'{"data":{"creditsUsed":3,"audioUrl":"a"}}')
+    second = delivery(origin=origin, body=body)
+    receipts = accept(first, second) if one_batch else [*accept(first), *accept(second)]
+    assert [receipt.conflict for receipt in receipts] == [None, DUPLICATE_DIFFERS if differs else None]
+    assert event_row(database, first.event_id)["conflict"] == (DUPLICATE_DIFFERS if differs else None)
+
+
+def test_a_webhook_and_an_answer_are_compared_by_the_mapped_fields(
+    database: Database, accept: Accept, delivery: Make
+) -> None:
+    accept(first := delivery(body=b'{"data":{"status":"completed"},"success":1}'))
+    [receipt] = accept(delivery(origin="poll", body=b'{"data":{"status":"COMPLETED"},"success":true}'))
+    assert receipt.conflict is None
+    [receipt] = accept(delivery(origin="poll", payload='{"status":"other"}'))
+    assert receipt.conflict == DUPLICATE_DIFFERS
+    assert event_row(database, first.event_id)["duplicates"] == 2
+
+
 @pytest.mark.parametrize("types", [("job.completed", "job.failed"), ("job.failed", "job.completed")])
 def test_a_job_that_ended_both_ways_is_two_events_and_the_second_is_flagged(
     database: Database, accept: Accept, delivery: Make, types: tuple[str, str]

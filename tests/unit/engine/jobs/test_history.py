@@ -77,6 +77,7 @@ async def test_many_jobs_are_settled_by_one_call(up: Polling) -> None:
     assert len(up.events()) == HISTORY_PAGE
     event = up.events()[0]
     assert (event["origin"], event["payload"]["audio_url"]) == ("poll", f"https://x.example/{event['job_id']}.mp3")
+    assert json.loads(event["body"]) == service.row(event["job_id"])
     assert [up.job(job, "audixa")["polls"] for job in ids] == [1] * HISTORY_PAGE
 
 
