@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.support import API_KEY, SECRET, Provider, Site
+from tests.acceptance.proxies import SITE, TRUSTED
+from tests.acceptance.support import API_KEY, SECRET, Provider, Server, Site
+from tests.certificate import self_signed
 
 
 @pytest.fixture
@@ -32,3 +34,20 @@ def provider() -> Iterator[Provider]:
     yield it
     it.close()
     assert it.sim.leaks == []
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of the proxies, with its key."""
+    return self_signed(tmp_path_factory.mktemp("certificate") / "both.pem", SITE)
+
+
+@pytest.fixture(scope="session")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Server]]:
+    """One receiver for all proxies, configured as the how-to says."""
+    site = Site(tmp_path_factory.mktemp("receiver") / "site")
+    site.configure(server=f"port = 0\nprivate_port = 0\n{TRUSTED}")
+    yield site, site.start()
+    site.close()
+    assert SECRET not in site.everything_written()
+    assert "Traceback" not in site.everything_written()

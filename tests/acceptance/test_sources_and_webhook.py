@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import http.server
-import ipaddress
 import json
 import signal
 import socket
@@ -20,9 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.acceptance.support import (
     API_KEY,
@@ -36,6 +31,7 @@ from tests.acceptance.support import (
     signed_headers,
     until,
 )
+from tests.certificate import self_signed
 
 FILE = f'signing_secrets_file = "{SOURCE}.secrets"'
 KEYS = {"audixa": "audixa_live_0123456789", "finevoice": "fine_live_0123456789", "miragic": "mira_live_0123456789"}
@@ -431,7 +427,7 @@ def test_what_stands_between_us_and_a_provider_is_named(
     missing = stub(says(404, b"<html>Not here</html>", "text/html"))
     another = stub(says(404, b'{"detail":"Not Found"}'))
     tls = stub(says(200, b"{}"))
-    tls.server.socket = self_signed(tmp_path).wrap_socket(tls.server.socket, server_side=True)
+    tls.server.socket = untrusted(tmp_path).wrap_socket(tls.server.socket, server_side=True)
     urls = {
         "nobody": NOBODY,
         "nameless": f"https://{'a' * 64}.example",
@@ -470,29 +466,10 @@ def test_what_stands_between_us_and_a_provider_is_named(
     assert not any(one["ok"] for one in found.values())
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
+def untrusted(folder: Path) -> ssl.SSLContext:
     """A server's side of TLS that nobody trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "self-signed.pem"
-    file.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context.load_cert_chain(self_signed(folder / "self-signed.pem", "127.0.0.1"))
     return context
 
 

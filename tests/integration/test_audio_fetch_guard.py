@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import httpcore
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from receiver.errors import AudioError, AudioRefused, BlockedAddress
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -21,6 +16,7 @@ from receiver.outbound.client import Client, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
+from tests.certificate import self_signed
 from tests.integration.outbound_support import Say, Server, make_wav
 
 pytestmark = pytest.mark.anyio
@@ -32,29 +28,8 @@ PUBLIC, OTHER = "93.184.216.34", "2606:4700::1111"
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate, and its key, of `provider.example` and `storage.example`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider.example")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("provider.example"), x509.DNSName("storage.example")]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    return self_signed(file, "provider.example", "storage.example")
 
 
 class Internet(httpcore.AnyIOBackend):
