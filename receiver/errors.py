@@ -93,9 +93,13 @@ class RetryLater(ReceiverError):
     """Raised by a handler: try again, not before `after` seconds from now.
 
     The attempt counts like any other. The wait is at least `after` and at least what backoff would give.
+
+    Attributes:
+        counts: whether the attempt is one of the handler's attempts; only that of an `AudioPostponed` is not.
     """
 
     reason = "retry_later"
+    counts = True
 
     def __init__(self, message: str, *, after: float, reason: str | None = None) -> None:
         super().__init__(message, reason=reason)
@@ -137,6 +141,16 @@ class AudioDelayed(AudioError, RetryLater):
     """The provider told us to wait (429, 503)."""
 
     reason = "audio_delayed"
+
+
+class AudioPostponed(AudioDelayed):
+    """Not now, for a reason that says nothing against this attempt, which therefore does not count.
+
+    The job has only just completed, and its audio is not there yet. Whoever raises it bounds how long.
+    """
+
+    reason = "audio_not_yet"
+    counts = False
 
 
 class BlockedAddress(AudioRefused):

@@ -39,7 +39,7 @@ from receiver.engine.plugins import check_options
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
-from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.model.retry import RetryPolicy
 from receiver.outbound.facts import read_facts
 from receiver.outbound.folder import LocalFolder
 from receiver.outbound.formats import SNIFF_BYTES, sniff, sniff_file
@@ -225,8 +225,7 @@ def _execute(handlers: HandlerLoop, handler: Handler, event: Event, context: Con
 def _decide(outcome: Outcome, handler: Handler, attempt: int, logs: tuple[Mapping[str, Any], ...]) -> HandlerOutcome:
     if outcome.word == "succeeded":
         return HandlerOutcome(state="succeeded", result=outcome.result, logs=logs)
-    wait = wait_seconds(RetryPolicy(handler.attempts), attempt, 0.0, told=outcome.after)
-    if outcome.word == "rejected" or wait is None:
+    if outcome.wait(RetryPolicy(handler.attempts), attempt, 0.0) is None:
         return HandlerOutcome(state="dead", error=outcome.error, logs=logs)
     return HandlerOutcome(state="retry", error=outcome.error, retry_after=outcome.after or None, logs=logs)
 

@@ -6,6 +6,7 @@ Lives on the handlers' loop. The row in the store is what makes it once across p
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from receiver.engine.audio_source import AudioSource, Files, Renew
+from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
@@ -55,7 +57,12 @@ class _Asked:
 
 
 class AudioDesk:
-    """Hands out artifacts, fetching what is not there yet."""
+    """Hands out artifacts, fetching what is not there yet.
+
+    Args:
+        now: the clock, in Unix seconds; an event's age is counted by it.
+        random: chance between 0 and 1, for jitter.
+    """
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class AudioDesk:
         metrics: Metrics,
         renew: Renew,
         now: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._database = database
         self._fetcher = fetcher
@@ -74,6 +82,7 @@ class AudioDesk:
         self._metrics = metrics
         self._renew = renew
         self._now = now
+        self._random = random
         self._asked: dict[str, _Asked] = {}
 
     async def get(self, event: Event) -> Artifact:
@@ -106,7 +115,7 @@ class AudioDesk:
                     found[n] = await self._shared(job, asked, n)
                 except Exception as error:  # noqa: BLE001 - it is raised below, when the others have ended
                     failed.append(error)
-                if any(not isinstance(error, AudioError) or isinstance(error, AudioDelayed) for error in failed):
+                if any(map(_stops_all, failed)):
                     return
 
         with self._asking(job) as asked:
@@ -179,10 +188,11 @@ class AudioDesk:
             got = await self._fetched(event, asked, n)
         except NoAudio:  # nothing was tried, and nothing has failed
             raise
-        except AudioError as error:
+        except AudioError as failure:
+            error = not_yet(failure, self._now() - event.received_at.timestamp(), self._random()) or failure
             self._metrics.audio_seconds.labels(event.source, error.reason).observe(time.perf_counter() - started)
             bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
-            raise
+            raise error from failure.__cause__
         seconds = time.perf_counter() - started
         self._metrics.audio_seconds.labels(event.source, "fetched").observe(seconds)
         row = ArtifactRow(
@@ -264,6 +274,11 @@ class AudioDesk:
 def gravest(errors: Sequence[Exception]) -> Exception:
     """The one that decides how the attempt ends: a final error, else the longest wait, else the first."""
     return max(errors, key=lambda error: (isinstance(error, Reject), getattr(error, "after", 0.0)))
+
+
+def _stops_all(error: Exception) -> bool:
+    """Whether no other file is to be begun: we are told to wait, not only for a file that is not there yet."""
+    return not isinstance(error, AudioError) or (isinstance(error, AudioDelayed) and not error.not_found)
 
 
 def _completed(event: Event) -> JobCompleted:

@@ -21,7 +21,7 @@ from receiver.errors import ReceiverError, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
-from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from receiver.store.database import Database
 from receiver.store.runs import Claim, Finish
@@ -220,15 +220,19 @@ class Dispatcher:
             return Finish(claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1)
         error = self._describe(outcome.error)
         expected = isinstance(outcome.error, ReceiverError | TimeoutError)
-        wait = None
-        if outcome.word != "rejected":
-            policy = RetryPolicy(attempts, self._backoff.base_seconds, self._backoff.factor, self._backoff.cap_seconds)
-            wait = wait_seconds(policy, claim.counted, self._dice(), told=outcome.after)
+        policy = RetryPolicy(attempts, self._backoff.base_seconds, self._backoff.factor, self._backoff.cap_seconds)
+        wait = outcome.wait(policy, claim.counted, self._dice())
         if wait is None:
             bound.error(
                 "run.dead", outcome=outcome.word, error=error, seconds=seconds, exc_info=not expected and outcome.error
             )
             return Finish(claim, self._owner, outcome.word, RunState.DEAD, ended, error=error)
+        due_at = ended + wait
+        if not outcome.counts:
+            bound.info("run.postponed", error=error, again_in=round(wait, 1))
+            return Finish(
+                claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error
+            )
         bound.warning(
             "run.failed",
             outcome=outcome.word,
@@ -237,7 +241,7 @@ class Dispatcher:
             again_in=round(wait, 1),
             exc_info=not expected and outcome.error,
         )
-        return Finish(claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=ended + wait, error=error)
+        return Finish(claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
 
     def _describe(self, error: BaseException | None) -> str:
         if error is None:

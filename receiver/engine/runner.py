@@ -25,6 +25,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.threads import HandlerThreads, our_own, working_for
 from receiver.errors import Reject, RetryLater
 from receiver.model.event import Event
+from receiver.model.retry import RetryPolicy, wait_seconds
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Outcome:
     """How one execution ended by itself.
 
     Attributes:
-        word: succeeded, failed, rejected or retry_later.
+        word: succeeded, failed, rejected, retry_later or postponed.
         result: what the handler returned, as JSON values.
         error: the exception, for all but succeeded.
     """
@@ -53,6 +54,22 @@ class Outcome:
     def after(self) -> float:
         """Seconds to wait at least."""
         return self.error.after if isinstance(self.error, RetryLater) else 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether this was one of the handler's attempts."""
+        return self.word != "postponed"
+
+    def wait(self, policy: RetryPolicy, attempt: int, dice: float) -> float | None:
+        """Seconds until the next attempt after one that did not succeed; None where there is none.
+
+        Args:
+            attempt: attempts that count so far, this one included.
+            dice: uniform in [0, 1).
+        """
+        if self.word == "rejected":
+            return None
+        return wait_seconds(policy, attempt, dice, told=self.after) if self.counts else self.after
 
 
 class HandlerLoop:
@@ -136,7 +153,7 @@ class HandlerLoop:
         except Reject as error:
             return Outcome("rejected", error=error)
         except RetryLater as error:
-            return Outcome("retry_later", error=error)
+            return Outcome("retry_later" if error.counts else "postponed", error=error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and nobody else's
             return Outcome("failed", error=error)
         except asyncio.CancelledError:

@@ -42,7 +42,8 @@ class Finish:
     """How an attempt ended.
 
     Attributes:
-        outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, released.
+        outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, released; or postponed,
+            which has no row there.
         state: the run's new state; PENDING for another try.
         due_at: when to try again, unix seconds; only for PENDING.
         forgiven: 1 if this attempt does not count.
@@ -126,7 +127,9 @@ def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
         for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
             held[turn[key]] = True
         left = [index for index in left if index not in turn.values()]
-    _insert_attempts(connection, [item for item, ours in zip(finishes, held, strict=True) if ours])
+    # One that was postponed has done nothing, and there may be many of them.
+    done = [item for item, ours in zip(finishes, held, strict=True) if ours and item.outcome != "postponed"]
+    _insert_attempts(connection, done)
     return held
 
 

@@ -17,7 +17,7 @@ from receiver.simulator import Simulator, flat_body
 from receiver.simulator.serving import LoopServer
 from receiver.store import runs
 from receiver.store.database import Database
-from tests.integration.engine_support import NOW, Gate, Signal, query, registry
+from tests.integration.engine_support import NOW, Gate, Signal, ended, execute, query, registry
 from tests.integration.intake_support import Lines, configured
 
 pytestmark = pytest.mark.anyio
@@ -90,11 +90,11 @@ class Heard:
         self.signal.notify()
         return {"sha256": hashlib.sha256(read).hexdigest(), "format": artifact.format}
 
-    def handler(self, name: str) -> Handler:
+    def handler(self, name: str, attempts: int = 8) -> Handler:
         async def ask(event: JobCompleted, ctx: Ctx) -> dict[str, Any]:
             return await self(event, ctx)
 
-        return handler(on=JobCompleted, name=name)(ask)
+        return handler(on=JobCompleted, name=name, attempts=attempts)(ask)
 
 
 async def test_two_handlers_of_one_event_share_one_fetch(settings: Settings, sim: Simulator, signal: Signal) -> None:
@@ -205,19 +205,39 @@ async def test_one_handlers_timeout_does_not_break_the_fetch_that_another_waits_
     assert {row["handler"]: row["state"] for row in rows(settings)} == {"hasty": "dead", "patient": "succeeded"}
 
 
+async def test_audio_that_is_not_there_just_after_the_end_is_asked_for_again_and_no_attempt_is_used_up(
+    settings: Settings, sim: Simulator, signal: Signal, lines: Lines
+) -> None:
+    heard = Heard(signal)
+    heard.gate.open()
+    async with serving(settings, sim, heard.handler("a", attempts=1)):
+        sim.force("object_gone", 2)  # by the durable endpoint, and at the temporary address
+        sim.finish(await sim.submit("Hello"))
+        await ended(lines, signal, 1)
+    [row] = rows(settings)
+    assert (row["state"], row["attempt"] - row["forgiven"], len(heard.artifacts)) == ("succeeded", 1, 1)
+    assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_not_yet"]
+    assert (len(lines.of("run.postponed")), lines.of("run.failed")) == (1, [])
+    assert [row["outcome"] for row in rows(settings, "attempts")] == ["succeeded"]
+    assert fetches(sim) == (2, 3)
+
+
 async def test_audio_that_is_gone_is_a_dead_letter_at_once(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
     heard = Heard(signal)
     heard.gate.open()
-    async with serving(settings, sim, heard.handler("a")):
+    async with serving(settings, sim, heard.handler("a")) as receiver:
         sim.force("audio_gone", 10)
         sim.force("object_gone", 10)
         sim.finish(await sim.submit("Hello"))
+        await signal.until(lambda: lines.of("run.postponed"))
+        # as if all this had been ten minutes ago
+        execute(receiver.database.path, "UPDATE events SET received_at = received_at - 600")
         await signal.until(lambda: lines.of("run.dead"))
     [row] = rows(settings)
-    assert (row["state"], row["attempt"], heard.artifacts) == ("dead", 1, [])
-    assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_gone"]
+    assert (row["state"], row["attempt"] - row["forgiven"], heard.artifacts) == ("dead", 1, [])
+    assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_not_yet", "audio_gone"]
     assert rows(settings, "artifacts", "n") == []
 
 

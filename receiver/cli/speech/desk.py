@@ -23,7 +23,7 @@ from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
-from receiver.errors import AudioDelayed, AudioError, NotFound, ReceiverError, Reject
+from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, ReceiverError, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
@@ -175,9 +175,13 @@ class Speaker:
                 if error.reason == FETCH_IN_PROGRESS:  # a running receiver has it in hand
                     await asyncio.sleep(LOOK_SECONDS)
                     continue
-                failed += 1
-                after = error.after if isinstance(error, AudioDelayed) else 0.0
-                wait = wait_seconds(AGAIN, failed, self._dice.random(), told=after)
+                wait: float | None
+                if isinstance(error, AudioPostponed):
+                    wait = error.after
+                else:
+                    failed += 1
+                    after = error.after if isinstance(error, AudioDelayed) else 0.0
+                    wait = wait_seconds(AGAIN, failed, self._dice.random(), told=after)
                 if wait is None:
                     raise
                 told(f"{error} Trying again in {max(1, round(wait))} s.")

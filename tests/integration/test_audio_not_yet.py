@@ -1,0 +1,129 @@
+"""Audio that answers 404 just after the job's end: asked for again for some minutes, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Context, JobCompleted, handler
+from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.audio_wait import NOT_YET_SECONDS
+from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.storage import open_storage
+from receiver.providers import PROVIDERS
+from receiver.providers.wire import Account
+from receiver.simulator import Simulator
+from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
+from tests.integration.intake_support import Lines, logged
+
+pytestmark = pytest.mark.anyio
+
+
+class Bench:
+    """A simulated provider, and a dispatcher whose one handler asks for the audio and has a single attempt."""
+
+    def __init__(self, sim: Simulator, up: Engine, asks: list[float]) -> None:
+        self.sim, self.up, self.asks = sim, up, asks
+
+    async def complete(self) -> None:
+        """End a job; its event comes in at this moment."""
+        job = self.sim.finish(await self.sim.submit("Hello"))
+        self.up.new(job.id)
+
+    async def postponed(self, times: int) -> dict[str, Any]:
+        """The run, once it has been postponed so many times."""
+        await self.up.until(lambda: self.up.run()["forgiven"] == times)
+        return self.up.run()
+
+    async def to_the_next(self, times: int) -> None:
+        """Move the clock to when the run is due again."""
+        row = await self.postponed(times)
+        assert row["state"] == "pending"
+        self.up.clock.advance(row["due_at"] - self.up.clock.now())
+        self.up.dispatcher.wake()
+
+
+@asynccontextmanager
+async def bench_in(folder: Path) -> AsyncIterator[Bench]:
+    asks: list[float] = []
+    desks: list[AudioDesk] = []
+
+    @handler(on=JobCompleted, attempts=1)
+    async def listen(event: JobCompleted, ctx: Context[Any]) -> str:
+        asks.append(up.clock.now() - NOW)
+        return (await desks[0].get(event)).sha256
+
+    signal = Signal()
+    clock = ManualClock(signal)
+    async with (
+        Simulator(job_seconds=None, now=clock.now) as sim,
+        engine(folder / "receiver.db", listen, signal=signal, clock=clock) as up,
+    ):
+        storage = open_storage(str(folder / "audio"), Path("/"))
+        fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, now=clock.now)
+        sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
+        renew = Renewal(up.database, fetcher, sources, now=clock.now)
+        desks.append(
+            AudioDesk(up.database, fetcher, storage, sources, up.metrics, renew, now=clock.now, random=lambda: 0.5)
+        )
+        yield Bench(sim, up, asks)
+        up.handlers.submit(fetcher.aclose()).result(30)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def lines() -> AsyncIterator[Lines]:
+    with logged() as lines:
+        yield lines
+
+
+async def test_it_is_asked_for_again_with_back_off_and_its_only_attempt_is_not_used_up(
+    bench: Bench, lines: Lines
+) -> None:
+    bench.sim.force("object_gone", 5, at="storage")
+    await bench.complete()
+    for times in range(1, 6):
+        await bench.to_the_next(times)
+    await bench.up.until_state("succeeded")
+    assert bench.asks == [0, 1, 2, 4, 8, 16]
+    assert bench.up.attempts() == [(6, "succeeded")]
+    assert [line["again_in"] for line in lines.of("run.postponed")] == [1, 1, 2, 4, 8]
+    assert bench.up.metric('tts_receiver_runs_total{handler="listen",outcome="postponed"}') == 5
+    assert bench.sim.requests["storage"] == 6
+
+
+@pytest.mark.parametrize("fault", ["object_gone", "audio_gone"])
+async def test_after_some_minutes_it_is_gone(bench: Bench, lines: Lines, fault: str) -> None:
+    bench.sim.force(fault, 1000)
+    await bench.complete()
+    times = 0
+    while bench.asks[-1:] < [NOT_YET_SECONDS]:
+        times += 1
+        await bench.to_the_next(times)
+        await bench.up.until(lambda times=times: len(bench.asks) > times)
+    await bench.up.until_state("dead")
+    assert bench.asks == [0, 1, 2, 4, 8, 16, 32, 64, 124, 184, 244, NOT_YET_SECONDS]
+    assert "answers 404" in bench.up.run()["error"]
+    assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_not_yet"] * times + ["audio_gone"]
+    assert bench.up.attempts() == [(times + 1, "rejected")]
+
+
+async def test_of_an_event_that_is_replayed_later_it_is_gone_at_once(bench: Bench) -> None:
+    bench.sim.force("object_gone", 1000)
+    job = bench.sim.finish(await bench.sim.submit("Hello"))
+    bench.up.add(job.id)
+    bench.up.clock.advance(NOT_YET_SECONDS)
+    bench.up.dispatcher.wake()
+    await bench.up.until_state("dead")
+    assert bench.asks == [NOT_YET_SECONDS]
+    assert bench.sim.requests["storage"] == 1
