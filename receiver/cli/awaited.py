@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver.errors import ConfigError, ReceiverError
+from receiver.paths import setting_path
 from receiver.settings import Settings, Source
 from receiver.settings.loading import config_file, load_awaiting_secrets
 from receiver.settings.secrets_file import KEY
@@ -46,7 +47,8 @@ def load_awaiting(config: Path | None, name: str) -> Awaiting:
     source = settings.source(name)
     if name in unwritten:
         return Awaiting(settings, source, unwritten[name], known=len(source.signing_secrets) > 1)
-    path = settings.base / source.signing_secrets_file if source.signing_secrets_file is not None else None
+    named = source.signing_secrets_file
+    path = setting_path(named, settings.base) if named is not None else None
     return Awaiting(settings, source, path, known=bool(source.signing_secrets))
 
 

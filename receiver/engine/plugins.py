@@ -25,6 +25,7 @@ import receiver
 from receiver.engine.handler import Handler
 from receiver.errors import ConfigError, PluginError, Problem
 from receiver.model.slots import Slots
+from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, nearest
 
 GROUP = "tts_receiver.handlers"
@@ -129,7 +130,11 @@ def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tu
     found: dict[str, tuple[Handler, str]] = {}
     if settings.plugins.directory is None:
         return found
-    folder = settings.base / settings.plugins.directory
+    try:
+        folder = setting_path(settings.plugins.directory, settings.base)
+    except ValueError as error:
+        problems.append(Problem("plugins.directory", str(error)))
+        return found
     if not folder.is_dir():
         problems.append(Problem("plugins.directory", f"{folder} is not a folder"))
     for file in sorted(folder.glob("*.py")):

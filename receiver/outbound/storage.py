@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from receiver.outbound.folder import LocalFolder
 from receiver.outbound.stored import Storage, Stored
+from receiver.paths import setting_path
 
 __all__ = ["Storage", "Stored", "open_storage"]
 
@@ -30,15 +31,15 @@ def open_storage(url: str, base: Path) -> Storage:
         ValueError: in words, what is wrong with the setting.
     """
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
-        if not url.strip() or "\0" in url:
+        if not url.strip():
             raise ValueError("the audio storage is empty; name a folder or an address such as s3://bucket/prefix")
-        return LocalFolder(Path(base, Path(url).expanduser()))
+        return LocalFolder(setting_path(url, base))
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise ValueError("a file address has three slashes and an absolute path: file:///srv/audio")
-        return LocalFolder(Path(unquote(parts.path)))
+        return LocalFolder(setting_path(unquote(parts.path), base))
     if scheme not in REMOTE_SCHEMES:
         raise ValueError(f"{scheme}:// is no audio storage; use a folder, or one of {', '.join(REMOTE_SCHEMES)}")
     if "@" in parts.netloc and scheme not in ("abfs", "abfss"):

@@ -13,6 +13,7 @@ from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from receiver.errors import ConfigError, Problem
+from receiver.paths import setting_path
 from receiver.providers.registry import taken_names
 from receiver.settings.problems import problem_of, without
 from receiver.settings.secrets_file import with_secrets_files
@@ -72,8 +73,15 @@ def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
 
 
 def config_file(config: Path | None) -> Path:
-    """The file that the configuration is read from; it may not be there."""
-    return config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    """The file that the configuration is read from; it may not be there.
+
+    Raises:
+        ConfigError: it is named as no path is.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    if config is None and named:
+        return _path(CONFIG_VARIABLE, named)
+    return _path("--config", str(config or DEFAULT_CONFIG))
 
 
 def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[Problem]]:
@@ -123,13 +131,21 @@ def _read_toml(file: Path) -> dict[str, Any]:
     raise ConfigError([Problem(str(file), what)])
 
 
+def _path(where: str, text: str) -> Path:
+    try:
+        return setting_path(text, Path())
+    except ValueError as error:
+        raise ConfigError([Problem(where, str(error))]) from None
+
+
 def _secret_files() -> dict[str, Any]:
     named = os.environ.get(SECRETS_VARIABLE)
-    if named and not Path(named).is_dir():
-        raise ConfigError([Problem(SECRETS_VARIABLE, f"{named} is not a folder")])
+    folder = _path(SECRETS_VARIABLE, named) if named else Path(DEFAULT_SECRETS)
+    if named and not folder.is_dir():
+        raise ConfigError([Problem(SECRETS_VARIABLE, f"{folder} is not a folder")])
     source = NestedSecretsSettingsSource(
         Settings,  # type: ignore[arg-type]  # documented to take the class as well
-        secrets_dir=named or DEFAULT_SECRETS,
+        secrets_dir=folder,
         secrets_dir_missing="ok",
         secrets_prefix="",
         secrets_nested_delimiter="__",

@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from receiver.errors import Problem
+from receiver.paths import setting_path
 from receiver.settings.table import list_of_secrets
 
 LONGEST_FILE = 65_536
@@ -46,10 +47,10 @@ def with_secrets_files(
         secrets = [token_hex(32)]
         try:
             if isinstance(path, str):  # else the check of the whole says that it is no text
-                secrets = read_secrets_file(base / path)
+                secrets = read_secrets_file(setting_path(path, base))
         except ValueError as error:
             if unwritten is not None and isinstance(error, Unwritten):
-                unwritten[name] = base / path
+                unwritten[name] = setting_path(path, base)
             else:
                 problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
         own = source.get("signing_secrets", [])

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import QueuePool
 
 from receiver.errors import StoreUnavailable
+from receiver.paths import setting_path
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -65,7 +66,7 @@ def sqlite_path(url: str, base: Path) -> Path | None:
         return None
     if not parsed.database or parsed.database == ":memory:":
         raise ValueError("names no file: what is only in memory is not durable")
-    return base / parsed.database
+    return setting_path(parsed.database, base)
 
 
 def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
