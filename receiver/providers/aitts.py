@@ -13,7 +13,7 @@ from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
 from receiver.providers.aitts_account import AccountWebhook
-from receiver.providers.aitts_errors import CODES
+from receiver.providers.aitts_errors import CODES, SUBMIT_CODES
 from receiver.providers.answers import (
     Asked,
     open_answer,
@@ -83,7 +83,7 @@ class Aitts(AccountWebhook):
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
-        asked = Asked(self.name, account, codes=CODES)
+        asked = Asked(self.name, account, codes=SUBMIT_CODES)
         document = open_answer(asked, response)
         return submitted(
             asked,

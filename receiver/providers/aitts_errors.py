@@ -6,7 +6,16 @@ Wire facts: the service's founding documents. Apart from the provider module bec
 from __future__ import annotations
 
 from receiver.providers.answers import Meaning
-from receiver.providers.wire import InProgress, Invalid, KeyReused, OutOfCredits, RateLimited, Unauthorized, Unavailable
+from receiver.providers.wire import (
+    GenerationFailed,
+    InProgress,
+    Invalid,
+    KeyReused,
+    OutOfCredits,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 
 MAINTENANCE_SECONDS = 300.0
 """How long to wait for the end of a maintenance that gives no time."""
@@ -44,3 +53,6 @@ CODES = {
         advice="it is in maintenance. There is nothing to do but wait; then try again.",
     ),
 }
+
+SUBMIT_CODES = CODES | {"GENERATION_FAILED": CODES["GENERATION_FAILED"]._replace(error=GenerationFailed)}
+"""The codes of an answer to a submit: there it is the submit itself that broke, and not the question."""

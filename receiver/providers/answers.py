@@ -23,6 +23,7 @@ from receiver.providers.wire import (
     OutOfCredits,
     ProviderError,
     RateLimited,
+    Refused,
     Response,
     Running,
     Status,
@@ -80,6 +81,10 @@ _STATUSES: dict[int, type[ProviderError]] = {
     **dict.fromkeys((404, 410), UnknownJob),
     429: RateLimited,
 }
+_MAYBE_TAKEN = frozenset({408, 409, 425})
+"""4xx that need not be a refusal: the request was late, is the second one, or came too early. The body decides."""
+_ERROR_FIELDS = ("error", "error_message", "errorMessage")
+"""What a body that is no success has; `detail` and `message` may say anything."""
 
 
 def open_answer(asked: Asked, response: Response) -> dict[str, Any]:
@@ -133,8 +138,10 @@ def refusal(
     trouble = trouble_of(*views(document), others=("message",))
     meaning = asked.statuses.get(status) or asked.codes.get(trouble.code)
     kind = meaning.error if meaning and status in asked.statuses else _STATUSES.get(status)
+    if kind is None and meaning is not None and (status < 500 or issubclass(meaning.error, Unavailable)):
+        kind = meaning.error
     if kind is None:
-        kind = meaning.error if meaning and status < 500 else Unavailable
+        kind = Refused if _says_no(status, document) else Unavailable
     if kind is UnknownJob and asked.job_id is None:
         kind = Invalid  # the address is not there: not a job, for none was asked about
     wait = told_to_wait(response)
@@ -145,6 +152,18 @@ def refusal(
     message = f"{asked.service} answers {status}: {advice}" + (f" It says: {said}" if said else "")
     code = usable_word(trouble.code) or ""
     return kind(message, retry_after=wait, code="" if _redacted(asked, code) != code else code)
+
+
+def _says_no(status: int, document: Mapping[str, Any]) -> bool:
+    """Whether an error is a refusal: the service read the request, and does nothing about it.
+
+    That is any 4xx, and a 2xx whose body has an `error`. Where the answer may be about another request, only the body's
+    `success: false` says so. What breaks (5xx) or sends us elsewhere (3xx) says nothing of what was done before.
+    """
+    success, error = document.get("success"), pick(views(document), *_ERROR_FIELDS)
+    if 200 <= status <= 299:
+        return success is False or (success is not True and error is not None)
+    return 400 <= status <= 499 and (success is False or status not in _MAYBE_TAKEN)
 
 
 def unreadable(asked: Asked, response: Response, what: str) -> Unavailable:
@@ -212,6 +231,8 @@ def _advice(kind: type[ProviderError], asked: Asked, status: int) -> str:
         return "too many requests for this account; wait as told."
     if kind is Invalid:
         return "the request is wrong, and will be so again."
+    if kind is Refused:
+        return "it refuses this."
     if 300 <= status <= 399:
         return "it sends us elsewhere. Is base_url right?"
     if kind is Unavailable:

@@ -45,6 +45,12 @@ class OutOfCredits(ProviderError):
     reason = "provider_credits"
 
 
+class Refused(ProviderError):
+    """It read the request and says no in words of its own: `success: false`, or a 4xx that no other type stands for."""
+
+    reason = "provider_refused"
+
+
 class UnknownJob(ProviderError):
     """The provider does not know the job, or no longer does (404)."""
 
@@ -63,6 +69,12 @@ class Unavailable(ProviderError):
     reason = "provider_unavailable"
 
 
+class GenerationFailed(Unavailable):
+    """It tried to do what was submitted, and broke: the same request once more, under the same idempotency key."""
+
+    reason = "provider_generation_failed"
+
+
 class InProgress(ProviderError):
     """A submit with this idempotency key is on its way (409): wait for it."""
 
@@ -75,7 +87,7 @@ class KeyReused(ProviderError):
     reason = "provider_key_reused"
 
 
-_SAID_NO = (Invalid, Unauthorized, OutOfCredits, RateLimited, KeyReused)
+_SAID_NO = (Invalid, Unauthorized, OutOfCredits, RateLimited, KeyReused, Refused)
 
 
 def refused_for_sure(error: ProviderError) -> bool:

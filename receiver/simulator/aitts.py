@@ -20,13 +20,14 @@ from .idempotency import IdempotencyBook
 from .jobs import AITTS, Job, JobState
 from .replies import no_reply
 from .signing import iso
-from .statuses import disturbed, slowly, spoken
+from .statuses import disturbed, lately, slowly, spoken
 from .submissions import read_object, read_submission
 from .voices import filter_voices
 from .wire import (
     WireError,
     broken,
     maintenance,
+    no_credits,
     not_found,
     success,
     too_many,
@@ -104,6 +105,8 @@ class Aitts:
             raise broken()
         if hit := world.dice.roll("error_429", at=at, job_id=job_id):
             raise too_many(int(hit.number(world.limit.seconds_left(world.now()))))
+        if at.endswith(".submit") and (hit := world.dice.roll("refused_submit", at=at)):
+            raise no_credits(int(hit.number(402)))
 
     def _authenticate(self, request: Request) -> None:
         given = request.headers.get("authorization", "").encode()
@@ -139,9 +142,10 @@ class Aitts:
         left = world.account.credits
         if left is not None:
             if left < len(submission.text):
-                raise WireError(402, "INSUFFICIENT_CREDITS", "Not enough credits.")
+                raise no_credits(402)
             world.account.credits = left - len(submission.text)
         job = world.jobs.create(submission, world.now(), mount=request.scope.get("root_path", ""))
+        lately(world, job, at="aitts.submit")
         self._on_submit(job)
         return {
             "job_id": job.id,
@@ -198,7 +202,7 @@ class Aitts:
 
     def _job(self, request: Request) -> Job:
         job = self._world.jobs.get(request.path_params["job_id"])
-        if job is None or job.provider != AITTS:
+        if job is None or job.provider != AITTS or self._world.now() < job.known_from:
             message = "There is no such job."
             raise not_found(message)
         return job

@@ -21,9 +21,9 @@ class Faults:
 
     Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
     lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
-    Storage: the other audio faults. Any request to an API: the errors. Submit: slow_submit, lost_answer. Status of
-    any provider (and audixa's history): slow_status, lost_status, garbage_json, odd_case,
-    unknown_status; of those that are only polled also expired_id.
+    Storage: the other audio faults. Any request to an API: the errors. Submit: refused_submit,
+    late_job, slow_submit, lost_answer. Status of any provider (and audixa's history): slow_status,
+    lost_status, garbage_json, odd_case, unknown_status; of those that are only polled also expired_id.
     """
 
     duplicate: float = 0.0
@@ -71,6 +71,11 @@ class Faults:
     """500, in each provider's words."""
     error_503: float = 0.0
     """503, in each provider's words (value: seconds for Retry-After)."""
+    refused_submit: float = 0.0
+    """The submit is refused for want of credits, in each provider's words (value: the HTTP status;
+    402, but for miragic 200)."""
+    late_job: float = 0.0
+    """The job is made, and its status is answered 404 for a while (value: seconds; default 5)."""
     slow_submit: float = 0.0
     """The job is made, and the answer to the submit takes its time (value: seconds; default 1)."""
     lost_answer: float = 0.0

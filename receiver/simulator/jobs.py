@@ -58,6 +58,8 @@ class Job:
     state: JobState = JobState.PENDING
     error: dict[str, str] | str | None = None
     ended_at: float | None = None
+    known_from: float = 0.0
+    """When its id can be asked about, unix seconds: before, it is answered 404."""
     audio_fetches: int = 0
     """How often an address of its audio was given."""
 

@@ -27,6 +27,7 @@ class Miragic(PolledApi):
 
     provider = "miragic"
     invalid_status = 400  # not documented
+    no_credits_status = 200  # not documented: the body decides
 
     def routes(self) -> list[Route]:
         """The routes under the provider's base URL."""

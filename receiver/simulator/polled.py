@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from .jobs import Job, Submission
 from .replies import no_reply
-from .statuses import disturbed, slowly
+from .statuses import disturbed, lately, slowly
 from .submissions import read_object
 from .wire import WireError
 from .world import World
@@ -48,6 +48,8 @@ class PolledApi(ABC):
     provider: ClassVar[str]
     invalid_status: ClassVar[int]
     """The HTTP status of an answer to a bad field."""
+    no_credits_status: ClassVar[int] = 402
+    """The HTTP status of an answer to a submit that cannot be paid for. Not documented."""
 
     def __init__(self, world: World, on_submit: Callable[[Job], None]) -> None:
         self._world = world
@@ -99,12 +101,15 @@ class PolledApi(ABC):
             raise Refusal(500, "INTERNAL_ERROR", "Something went wrong.")
         if hit := dice.roll("error_429", at=at, job_id=job_id):
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=hit.number(1))
+        if at.endswith(".submit") and (hit := dice.roll("refused_submit", at=at)):
+            status = int(hit.number(self.no_credits_status))
+            raise Refusal(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
     def _find(self, job_id: str) -> Job:
         """The provider's own job, for its status. Raises Refusal 404."""
         job = self._world.jobs.get(job_id)
         expired = self._world.dice.roll("expired_id", at=f"{self.provider}.status", job_id=job_id)
-        if job is None or job.provider != self.provider or expired:
+        if job is None or job.provider != self.provider or expired or self._world.now() < job.known_from:
             raise no_such_job()
         return job
 
@@ -127,6 +132,7 @@ class PolledApi(ABC):
     def _create(self, submission: Submission, request: Request) -> Job:
         mount = request.scope.get("root_path", "")
         job = self._world.jobs.create(submission, self._world.now(), provider=self.provider, mount=mount)
+        lately(self._world, job, at=f"{self.provider}.submit")
         self._on_submit(job)
         return job
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from .jobs import Job
 from .replies import no_reply
 from .world import World
 
 UNKNOWN_WORD = "WarmingUp"
 UNKNOWN_NUMBER = 102
 SLOW_SECONDS = 1.0
+LATE_SECONDS = 5.0
 GARBAGE = '{"status": "Gener'
 
 
@@ -21,6 +23,12 @@ def spoken(world: World, word: str, *, at: str, job_id: str) -> str:
     if world.dice.roll("odd_case", at=at, job_id=job_id):
         return word.swapcase()
     return word
+
+
+def lately(world: World, job: Job, *, at: str) -> None:
+    """Let the job of a submit be unknown for a while."""
+    if hit := world.dice.roll("late_job", at=at, job_id=job.id):
+        job.known_from = world.now() + hit.number(LATE_SECONDS)
 
 
 async def slowly(world: World, *, at: str, job_id: str) -> None:

@@ -50,6 +50,11 @@ def too_many(retry_after: int) -> WireError:
     return WireError(429, "RATE_LIMIT_EXCEEDED", "Too many requests.", headers)
 
 
+def no_credits(status: int) -> WireError:
+    """INSUFFICIENT_CREDITS. Provider's documentation: 402."""
+    return WireError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
+
+
 def broken() -> WireError:
     """500 GENERATION_FAILED."""
     return WireError(500, "GENERATION_FAILED", "The audio could not be generated.")

@@ -32,6 +32,8 @@ class JobClaim:
         polls: polls before this one.
         misses: polls in a row, before this one, to which the provider said it does not know the job.
         created_at: unix seconds; so is `deadline_at`.
+        submitted_at: when the provider gave us its id, unix seconds; None for a job that was not submitted by us.
+        error_code: what went wrong the last time; None if nothing did.
         request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
         submit_key: the idempotency key to submit it with.
     """
@@ -46,6 +48,8 @@ class JobClaim:
     misses: int
     created_at: float
     deadline_at: float
+    submitted_at: float | None = None
+    error_code: str | None = None
     request: Mapping[str, Any] | None = None
     submit_key: str | None = None
 
@@ -98,6 +102,8 @@ def _claimed(connection: Connection, found: Sequence[Any], lease_until: float) -
             misses=row.misses,
             created_at=row.created_at,
             deadline_at=row.deadline_at,
+            submitted_at=row.submitted_at,
+            error_code=row.error_code,
             request=row.request,
             submit_key=row.submit_key,
         )

@@ -134,3 +134,24 @@ def test_what_is_no_form_is_refused_and_never_breaks(content_type: str, body: by
             assert isinstance(read_form(text, b"--x\r\n" + body), dict)
         except FormError:
             continue
+
+
+async def test_a_submit_can_be_refused_in_a_body_that_says_so(sim: Simulator, api: httpx.AsyncClient) -> None:
+    sim.force("refused_submit")
+    answer = await api.post(f"{BASE}/generate", files=GOOD)
+    assert (answer.status_code, answer.json()) == (200, {"success": False, "message": "Insufficient credits"})
+    sim.force("refused_submit", value=400)
+    assert (await api.post(f"{BASE}/generate", files=GOOD)).status_code == 400
+    assert len(sim.jobs) == 0
+    assert (await api.post(f"{BASE}/generate", files=GOOD)).json()["success"] is True
+
+
+async def test_a_job_can_be_unknown_for_a_while() -> None:
+    clock = Clock()
+    async with Simulator(job_seconds=None, now=clock) as sim, client(sim) as api:
+        sim.force("late_job", value=30)
+        job_id = (await api.post(f"{BASE}/generate", files=GOOD)).json()["data"]["jobId"]
+        clock.now += 29
+        assert (await api.get(f"{BASE}/jobs/{job_id}")).status_code == 404
+        clock.now += 1
+        assert (await status(api, job_id))["status"] == "PENDING"

@@ -20,6 +20,7 @@ from receiver.model.event import Origin
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.providers.wire import (
     Ended,
+    GenerationFailed,
     InProgress,
     ProviderError,
     RateLimited,
@@ -138,6 +139,8 @@ class Submitting:
             # A key that is refused now says nothing of an earlier request under the same idempotency key.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
+        elif isinstance(error, GenerationFailed) and self._keyed and claim.error_code == error.reason:
+            await self._refused(claim, JobState.FAILED, code, str(error))  # for the second time: it will not do better
         else:
             pause = wait_seconds(AGAIN, claim.submits + 1, self._around.dice.random(), told=told or 0.0)
             if pause is None or not self._keyed:

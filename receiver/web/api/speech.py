@@ -23,6 +23,7 @@ STATUS = {
     "provider_unauthorized": 502,
     "provider_credits": 402,
     "provider_invalid": 422,
+    "provider_refused": 422,
 }
 """What a refusal by the provider is answered with, by its reason; 502 for any other."""
 

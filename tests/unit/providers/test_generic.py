@@ -221,7 +221,7 @@ def test_an_answer_is_running_completed_or_failed_by_its_status_alone() -> None:
         (503, b"<html>", "provider_unavailable"),
         (200, b"<html>", "provider_unreadable"),
         (200, {"state": "done"}, "provider_unreadable"),
-        (200, {"error": "no"}, "provider_unavailable"),
+        (200, {"error": "no"}, "provider_refused"),
     ],
 )
 def test_any_other_answer_is_an_error_of_its_own(status: int, body: Any, reason: str) -> None:
