@@ -21,6 +21,9 @@ from receiver.store.schema import JobState
 
 MOST_MISSES = 5
 """Polls in a row to which a provider may say that it does not know a job."""
+NEW_JOB_SECONDS = 300.0
+"""How long after a submit a provider may not know the job of which it gave us the id: its copies are not all of one
+mind at once."""
 
 NOTE_SECONDS = 30.0
 """How exactly it is known when the source last answered."""
@@ -54,6 +57,11 @@ class Polling:
     def is_last(self, claim: JobClaim) -> bool:
         """Whether the job's deadline has passed: it is asked about once more, and then given up."""
         return self._around.clock.now() >= claim.deadline_at
+
+    def _is_new(self, claim: JobClaim) -> bool:
+        """Whether the provider has taken the job on from us a moment ago. An id that an operator named may be wrong."""
+        submitted_at = claim.submitted_at
+        return submitted_at is not None and self._around.clock.now() < submitted_at + NEW_JOB_SECONDS
 
     async def expire(self, claim: JobClaim, *, polls: int) -> None:
         """The job has not ended in time."""
@@ -128,7 +136,7 @@ class Polling:
         around, now = self._around, self._around.clock.now()
         log.warning("poll.failed", source=claim.source, job=claim.job_id, reason=error.reason, detail=str(error))
         misses = claim.misses + 1 if isinstance(error, UnknownJob) else 0
-        if misses >= MOST_MISSES:
+        if misses >= MOST_MISSES and not self._is_new(claim):
             parsed = gave_up(claim.job_id or "", JOB_UNKNOWN, "The provider does not know the job, or no longer does.")
             await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=1)
             return
