@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from receiver.assembly import audio_sources, job_sources, new_loop, source_loop, why_not_askable
+from receiver.assembly import audio_sources, job_sources, new_handlers_loop, source_loop, why_not_askable
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.context import Context
@@ -78,7 +78,7 @@ class Receiver:
         self.database = open_database(settings)
         self.storage = open_audio(settings)
         self.redact = Redactor(settings.secrets())
-        self.handlers = HandlerLoop(new_loop, self.metrics.abandoned.inc)
+        self.handlers = HandlerLoop(new_handlers_loop, self.metrics.abandoned.inc)
         self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
         sources = audio_sources(settings)
         renew = Renewal(self.database, self.fetcher, sources)

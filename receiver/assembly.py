@@ -6,7 +6,9 @@ Apart from `app`, which puts them together to a receiver, because the command li
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from typing import Any
 
 from receiver.engine.audio_source import AudioSource
 from receiver.engine.jobs.desk import NotAskable
@@ -97,3 +99,23 @@ def new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def new_handlers_loop() -> asyncio.AbstractEventLoop:
+    """The same for handlers; it looks names up in its executor's threads, as asyncio's own does.
+
+    uvloop has four threads for that in the whole process: four names of one handler for which nobody answers would hold
+    up every other handler, and every download.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+
+    class Loop(uvloop.Loop):
+        async def getaddrinfo(
+            self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+        ) -> list[Any]:
+            return await self.run_in_executor(None, socket.getaddrinfo, host, port, family, type, proto, flags)
+
+    return Loop()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 PER_HANDLER = 64
 """A handler's threads at one time; what is more waits for one of these."""
-OUR_OWN = 32
+OUR_OWN = 64
 
 working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
 """The handler whose code runs; none for our own. Whatever tasks and threads a handler starts inherit it."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.assembly import new_loop
+from receiver.assembly import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.testing import completed
@@ -20,7 +20,7 @@ CTX: Any = None
 EVENT = completed()
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, new_loop], ids=["asyncio", "fastest"])
+@pytest.fixture(params=[asyncio.new_event_loop, new_handlers_loop], ids=["asyncio", "fastest"])
 def factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
     return request.param  # type: ignore[no-any-return]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.assembly import new_loop
+from receiver.assembly import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.threads import PER_HANDLER
@@ -23,7 +24,7 @@ EVENT = completed()
 Ctx = Context[Any]
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, new_loop], ids=["asyncio", "fastest"])
+@pytest.fixture(params=[asyncio.new_event_loop, new_handlers_loop], ids=["asyncio", "fastest"])
 def loop(request: pytest.FixtureRequest) -> Iterator[HandlerLoop]:
     loop = HandlerLoop(request.param)
     loop.start()
@@ -74,6 +75,38 @@ def test_one_handlers_blocking_work_keeps_neither_anothers_nor_ours_waiting(
     assert loop.submit(loop.execute(modest, EVENT, CTX)).result(PATIENCE).result == "handler-modest"
     assert loop.submit(asyncio.to_thread(lambda: "ours")).result(PATIENCE) == "ours"
 
+    blocked.go.set()
+    assert held.result(PATIENCE).word == "succeeded"
+
+
+def test_names_that_nobody_answers_for_hold_up_neither_another_handlers_nor_ours(
+    loop: HandlerLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, look_up = Blocked(), socket.getaddrinfo
+
+    def answers(host: str, *args: Any) -> Any:
+        if host == "silent.test":
+            blocked()
+        return look_up("127.0.0.1", *args)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
+
+    async def resolve(host: str) -> str:
+        found = await asyncio.get_running_loop().getaddrinfo(host, 80, type=socket.SOCK_STREAM)
+        return str(found[0][4][0])
+
+    @handler(on=Event)
+    async def unlucky(event: Event, ctx: Ctx) -> None:
+        await asyncio.gather(*(resolve("silent.test") for _ in range(16)))
+
+    @handler(on=Event)
+    async def lucky(event: Event, ctx: Ctx) -> str:
+        return await resolve("provider.test")
+
+    held = loop.submit(loop.execute(unlucky, EVENT, CTX))
+    blocked.wait_for(16)
+    assert loop.submit(loop.execute(lucky, EVENT, CTX)).result(PATIENCE).result == "127.0.0.1"
+    assert loop.submit(resolve("provider.test")).result(PATIENCE) == "127.0.0.1"
     blocked.go.set()
     assert held.result(PATIENCE).word == "succeeded"
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from receiver import Event, handler
-from receiver.assembly import new_loop
+from receiver.assembly import new_handlers_loop
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.watch import Watch
 from receiver.metrics import Metrics
@@ -24,7 +24,7 @@ Start = Callable[[HandlerLoop, Metrics, threading.Event], Watch]
 CTX: Any = None
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, new_loop], ids=["asyncio", "fastest"])
+@pytest.fixture(params=[asyncio.new_event_loop, new_handlers_loop], ids=["asyncio", "fastest"])
 def loop(request: pytest.FixtureRequest) -> Iterator[HandlerLoop]:
     loop = HandlerLoop(request.param)
     loop.start()
