@@ -1,38 +1,23 @@
-"""One connection: where a request begins and ends, and how much of it is taken.
+"""One connection: what its next bytes are, and whether they are wanted now.
 
-httptools (llhttp, strict) parses; what it is given is cut here, so that never more than one request is in hand. A head
-is given to it whole: it ends at the first empty line, which is also the only place where a chunked body can end.
+Never more than one request is in hand: what comes behind it is not parsed, and soon not read, before it is answered.
 
-Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the Host header, 6.1 Transfer-Encoding, 9.6 closing; RFC 9110: 7.8 a server
-may ignore Upgrade, 10.1.1 Expect.
+Facts of the wire: RFC 9112, 9.6: how a connection is closed so that the sender can read its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from enum import Enum
 from typing import Any, cast
-from urllib.parse import unquote
 
-import httptools
 import uvicorn
-from starlette.types import Scope
 from uvicorn.server import ServerState
 
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.exchange import STATUS_LINES, Exchange
-from receiver.web.http.limits import (
-    DRAIN_SECONDS,
-    MAX_BODY_AHEAD,
-    MAX_DRAIN_BYTES,
-    MAX_HEAD_BYTES,
-    MAX_HEADERS,
-    MAX_TARGET_BYTES,
-)
-
-_EMPTY_LINE = b"\r\n\r\n"
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+from receiver.web.http.limits import DRAIN_SECONDS, MAX_BODY_AHEAD, MAX_DRAIN_BYTES, MAX_HEAD_BYTES
+from receiver.web.http.parser import EMPTY_LINE, Head, RequestParser, RequestRefused, too_long
 
 
 class _State(Enum):
@@ -42,15 +27,6 @@ class _State(Enum):
     BODY = "of a request's body"
     ANSWERING = "of the next request, once this one is answered"
     CLOSING = "thrown away"
-
-
-class _Refused(Exception):
-    """The request cannot be read: a status to answer, and a reason for the metric."""
-
-    def __init__(self, status: int, *, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 class HttpConnection(asyncio.Protocol):
@@ -77,21 +53,12 @@ class HttpConnection(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._table = table
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = RequestParser()
         self._state = _State.HEAD
         self._since = 0.0
         self._idle = False
         self._exchange: Exchange | None = None
-        # of the head that is being read
         self._partial = bytearray()
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._keep_alive = False
-        self._whole = False
-        # of the body that is being read
-        self._left: int | None = None
-        self._tail = b""
-        self._overhead = 0
         # requests sent ahead of their answers, and what is thrown away
         self._held = b""
         self._drained = 0
@@ -154,7 +121,7 @@ class HttpConnection(asyncio.Protocol):
                 else:
                     self._drain(data)
                     return
-        except _Refused as refused:
+        except RequestRefused as refused:
             self._refuse(refused.status, reason=refused.reason)
 
     def pause_writing(self) -> None:
@@ -256,20 +223,20 @@ class HttpConnection(asyncio.Protocol):
         """Take a head, or a part of one; what follows it is returned.
 
         Raises:
-            _Refused: it is too long, or no head of a request that is answered here.
+            RequestRefused: it is too long, or no head of a request that is answered here.
         """
         if self._partial:
             start = max(0, len(self._partial) - 3)
             self._partial += data
             self._table.buffered += len(data)
-            end = self._partial.find(_EMPTY_LINE, start)
+            end = self._partial.find(EMPTY_LINE, start)
             if end < 0:
                 self._check_partial()
                 return b""
             data = bytes(self._partial)
             self._forget_input()
         else:
-            end = data.find(_EMPTY_LINE)
+            end = data.find(EMPTY_LINE)
             if self._idle:
                 self._begin_head()
             if end < 0:
@@ -277,10 +244,12 @@ class HttpConnection(asyncio.Protocol):
                 self._table.buffered += len(data)
                 self._check_partial()
                 return b""
-        end += len(_EMPTY_LINE)
+        end += len(EMPTY_LINE)
         if end > MAX_HEAD_BYTES:
-            raise _too_long(data)
-        self._parse_head(data[:end])
+            raise too_long(data)
+        head = self._parser.read_head(data[:end])
+        if head is not None:
+            self._begin(head)
         return data[end:]
 
     def _begin_head(self) -> None:
@@ -292,35 +261,36 @@ class HttpConnection(asyncio.Protocol):
 
     def _check_partial(self) -> None:
         if len(self._partial) > MAX_HEAD_BYTES:
-            raise _too_long(self._partial)
+            raise too_long(self._partial)
         if self._table.overfull:
             self._table.make_room()
 
-    def _parse_head(self, head: bytes) -> None:
-        self._target, self._headers, self._whole, self._left, self._tail = b"", [], False, None, b""
-        try:
-            try:
-                self._parser.feed_data(head)
-            except httptools.HttpParserUpgrade:
-                # RFC 9110, 7.8: a server may ignore Upgrade. The parser does not: it takes the body for the other
-                # protocol. So the head is read again without it, and keeps its framing.
-                self._target, self._headers, self._whole = b"", [], False
-                self._parser.feed_data(_UPGRADE.sub(b"", head))
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            raise _Refused(400, reason="malformed_request") from None
-        if not self._target:
-            return  # empty lines in front of a request
-        scope, expects_continue = self._scope()
-        exchange = Exchange(
+    def _begin(self, head: Head) -> None:
+        """Hand a request to the application; its body may still be on its way."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "server": self._server_name,
+            "client": self._client,
+            "scheme": "http",
+            "method": head.method,
+            "root_path": "",
+            "path": head.path,
+            "raw_path": head.target_path,
+            "query_string": head.query,
+            "headers": head.headers,
+            "state": self._app_state.copy(),
+        }
+        exchange = self._exchange = Exchange(
             self,
             scope,
             self._server.default_headers,
-            expects_continue=expects_continue,
-            keep_alive=self._keep_alive and scope["http_version"] == "1.1",
+            expects_continue=head.expects_continue,
+            keep_alive=head.keep_alive,
         )
-        self._exchange = exchange
         self._table.without_head.pop(self, None)
-        if self._whole:
+        if self._parser.whole:
             self._state = _State.ANSWERING
             exchange.end_of_body()
         else:
@@ -330,112 +300,27 @@ class HttpConnection(asyncio.Protocol):
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
-    def _scope(self) -> tuple[Scope, bool]:
-        """The ASGI scope, and whether the sender waits for "100 Continue".
-
-        Raises:
-            _Refused: the head is not one that can be answered.
-        """
-        version, method = self._parser.get_http_version(), self._parser.get_method()
-        if version not in ("1.1", "1.0"):
-            raise _Refused(505, reason="http_version")
-        if len(self._target) > MAX_TARGET_BYTES:
-            raise _Refused(414, reason="target_too_long")
-        headers = self._headers
-        if len(headers) > MAX_HEADERS:
-            raise _Refused(431, reason="head_too_long")
-        names = [name for name, _ in headers]
-        hosts = names.count(b"host")
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise _Refused(400, reason="host_header")
-        if not self._whole:
-            self._left = self._announced(names, version)
-        try:
-            target = httptools.parse_url(self._target)
-            path = target.path.decode("ascii")
-        except (httptools.HttpParserError, UnicodeDecodeError, AttributeError):
-            raise _Refused(400, reason="malformed_request") from None
-        if "%" in path:
-            path = unquote(path)
-        scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "server": self._server_name,
-            "client": self._client,
-            "scheme": "http",
-            "method": method.decode("ascii"),
-            "root_path": "",
-            "path": path,
-            "raw_path": target.path,
-            "query_string": target.query or b"",
-            "headers": headers,
-            "state": self._app_state.copy(),
-        }
-        return scope, b"expect" in names and (b"expect", b"100-continue") in [(n, v.lower()) for n, v in headers]
-
-    def _announced(self, names: list[bytes], version: str) -> int | None:
-        """The body's length in bytes; None for a chunked one."""
-        if b"transfer-encoding" not in names:
-            return int(self._headers[names.index(b"content-length")][1])
-        codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
-        if codings != [b"chunked"] or version != "1.1":
-            raise _Refused(501, reason="transfer_encoding")
-        return None
-
     # bodies
 
     def _read_body(self, data: bytes) -> bytes:
-        """Take the body's bytes; what follows it is returned."""
-        left = self._left
-        if left is not None:
-            piece = data if len(data) <= left else data[:left]
-            self._left = left - len(piece)
-        else:
-            end = (self._tail + data).find(_EMPTY_LINE)
-            piece = data if end < 0 else data[: end + len(_EMPTY_LINE) - len(self._tail)]
-            self._tail = (self._tail + piece)[-3:]
-        self._overhead += len(piece)
-        try:
-            self._parser.feed_data(piece)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            raise _Refused(400, reason="malformed_request") from None
-        if self._overhead > MAX_HEAD_BYTES and not self._whole:
-            raise _Refused(431, reason="head_too_long")
-        if self._whole:
-            self._overhead = 0
+        """Take the body's bytes; what follows it is returned.
+
+        Raises:
+            RequestRefused: it is no proper body.
+        """
+        pieces, rest = self._parser.read_body(data)
+        exchange = self._exchange
+        if exchange is None:
+            raise RuntimeError("A body is read without its request.")
+        for piece in pieces:
+            exchange.body(piece)
+        if self._parser.whole:
             self._state = _State.ANSWERING
             self._table.without_body.pop(self, None)
-            if self._exchange is not None:
-                self._exchange.end_of_body()
-        elif self._exchange is not None and self._exchange.ahead > MAX_BODY_AHEAD:
+            exchange.end_of_body()
+        elif exchange.ahead > MAX_BODY_AHEAD:
             self._stop_reading()
-        return data[len(piece) :]
-
-    # the parser's side
-
-    def on_url(self, part: bytes) -> None:
-        """A part of the request's target."""
-        self._target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header line; a trailer's lines are no headers, and nobody wants them."""
-        if self._state is _State.HEAD:
-            self._headers.append((name.lower(), value.strip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head is whole. Only now does the parser know this."""
-        self._keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, piece: bytes) -> None:
-        """A piece of the body, without its framing."""
-        self._overhead = 0
-        if self._exchange is not None:
-            self._exchange.body(piece)
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        self._whole = True
+        return rest
 
     # what is not read now
 
@@ -510,13 +395,6 @@ class HttpConnection(asyncio.Protocol):
         self._drained += len(data)
         if self._drained > MAX_DRAIN_BYTES:
             self.transport.abort()
-
-
-def _too_long(head: bytes | bytearray) -> _Refused:
-    """Which of the two is too long: the target is, if the first line does not end in time."""
-    if head.find(b"\n", 0, MAX_TARGET_BYTES) < 0:
-        return _Refused(414, reason="target_too_long")
-    return _Refused(431, reason="head_too_long")
 
 
 def _address(name: Any) -> tuple[str, int] | None:

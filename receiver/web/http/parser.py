@@ -1,0 +1,192 @@
+"""What httptools is given, and what it makes of it: one request at a time, cut exactly where it ends.
+
+No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up to where the request can end: its length
+says so, or, if it is chunked, the next empty line; so the parser never sees a byte of the request after it.
+
+Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the Host header, 6.1 Transfer-Encoding; RFC 9110: 7.8 a server may ignore
+Upgrade, 10.1.1 Expect.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import httptools
+
+from receiver.web.http.limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
+
+EMPTY_LINE = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+
+
+class RequestRefused(Exception):
+    """The request cannot be read.
+
+    Attributes:
+        status: what to answer.
+        reason: the answer's word, and the metric's label.
+    """
+
+    def __init__(self, status: int, *, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Head(NamedTuple):
+    """A request's head. `path` is decoded; `target_path` and `query` are as they came."""
+
+    method: str
+    version: str
+    path: str
+    target_path: bytes
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    keep_alive: bool
+    expects_continue: bool
+
+
+class RequestParser:
+    """Reads the requests of one connection, one after the other.
+
+    Attributes:
+        whole: the request whose head was read last has been read to its end.
+    """
+
+    def __init__(self) -> None:
+        self.whole = True
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._in_head = False
+        self._keep_alive = False
+        self._pieces: list[bytes] = []
+        self._left: int | None = None
+        self._tail = b""
+        self._overhead = 0
+
+    def read_head(self, head: bytes) -> Head | None:
+        """Read what ends with an empty line: a head, or nothing but empty lines (None).
+
+        Raises:
+            RequestRefused: it is no head of a request that is answered here.
+        """
+        self._in_head = True
+        try:
+            try:
+                self._feed_head(head)
+            except httptools.HttpParserUpgrade:
+                # The parser takes the body for the other protocol, whatever its length says. So it reads the head
+                # again without the header.
+                self._feed_head(_UPGRADE.sub(b"", head))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            raise RequestRefused(400, reason="malformed_request") from None
+        finally:
+            self._in_head = False
+        if not self._target:
+            self.whole = True
+            return None
+        return self._head()
+
+    def _feed_head(self, head: bytes) -> None:
+        self.whole, self._target, self._headers = False, b"", []
+        self._parser.feed_data(head)
+
+    def _head(self) -> Head:
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise RequestRefused(505, reason="http_version")
+        if len(self._target) > MAX_TARGET_BYTES:
+            raise RequestRefused(414, reason="target_too_long")
+        headers = self._headers
+        if len(headers) > MAX_HEADERS:
+            raise RequestRefused(431, reason="head_too_long")
+        names = [name for name, _ in headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            raise RequestRefused(400, reason="host_header")
+        if not self.whole:
+            self._left, self._tail, self._overhead = self._announced(names, version), b"", 0
+        try:
+            target = httptools.parse_url(self._target)
+            path = target.path.decode("ascii")
+        except (httptools.HttpParserError, UnicodeDecodeError, AttributeError):
+            raise RequestRefused(400, reason="malformed_request") from None
+        return Head(
+            method=self._parser.get_method().decode("ascii"),
+            version=version,
+            path=unquote(path) if "%" in path else path,
+            target_path=target.path,
+            query=target.query or b"",
+            headers=headers,
+            keep_alive=self._keep_alive and version == "1.1",
+            expects_continue=b"expect" in names and headers[names.index(b"expect")][1].lower() == b"100-continue",
+        )
+
+    def _announced(self, names: list[bytes], version: str) -> int | None:
+        """The body's length in bytes; None for a chunked one."""
+        if b"transfer-encoding" not in names:
+            return int(self._headers[names.index(b"content-length")][1])
+        codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
+        if codings != [b"chunked"] or version != "1.1":
+            raise RequestRefused(501, reason="transfer_encoding")
+        return None
+
+    def read_body(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Read bytes of the body, without their framing, up to the request's end at most.
+
+        Returns:
+            The body's pieces, and what was not read. If `whole` is not set then, more is to be read of both.
+
+        Raises:
+            RequestRefused: it is no proper body, or its framing takes more room than it may.
+        """
+        if self._left is not None:
+            piece = data if len(data) <= self._left else data[: self._left]
+            self._left -= len(piece)
+        else:
+            end = (self._tail + data).find(EMPTY_LINE)
+            piece = data if end < 0 else data[: end + len(EMPTY_LINE) - len(self._tail)]
+            self._tail = (self._tail + piece)[-3:]
+        self._overhead += len(piece)
+        self._pieces = []
+        try:
+            self._parser.feed_data(piece)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            raise RequestRefused(400, reason="malformed_request") from None
+        if self._overhead > MAX_HEAD_BYTES:
+            raise RequestRefused(431, reason="head_too_long")
+        return self._pieces, data[len(piece) :]
+
+    # what httptools calls
+
+    def on_url(self, part: bytes) -> None:
+        """A part of the request's target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line; a trailer's lines are no headers, and nobody wants them."""
+        if self._in_head:
+            self._headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole. Only now does httptools know whether the sender keeps the connection."""
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._overhead = 0
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self.whole = True
+
+
+def too_long(head: bytes | bytearray) -> RequestRefused:
+    """Which of the two is too long: the target is, if the first line does not end in time."""
+    if head.find(b"\n", 0, MAX_TARGET_BYTES) < 0:
+        return RequestRefused(414, reason="target_too_long")
+    return RequestRefused(431, reason="head_too_long")
