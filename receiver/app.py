@@ -50,7 +50,7 @@ from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Feed
 from receiver.web.api.guard import Guard
 from receiver.web.api.problems import on_fault, on_http_error, on_store_error
-from receiver.web.body import Deadline
+from receiver.web.body import Bodies
 from receiver.web.client_address import ClientAddress
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
@@ -224,8 +224,7 @@ class Receiver:
             wake=self.dispatcher.wake,
             waiting=lambda: self.database.waiting,
             max_waiting=settings.server.max_waiting,
-            max_body_bytes=settings.server.max_body_bytes,
-            deadline=Deadline(settings.server.body_seconds),
+            bodies=self._bodies(),
             metrics=self.metrics,
             client=ClientAddress(settings.server.trusted_proxies),
             now=time.time,
@@ -263,6 +262,9 @@ class Receiver:
             exception_handlers={HTTPException: plain_error},
         )
 
+    def _bodies(self) -> Bodies:
+        return Bodies(self.settings.server.body_seconds, self.settings.server.max_body_bytes)
+
     def _private(self) -> ASGIApp:
         async def refresh() -> None:
             now = time.time()
@@ -295,7 +297,7 @@ class Receiver:
             storage=self.storage,
             redact=self.redact,
             feed=self.feed,
-            deadline=Deadline(self.settings.server.body_seconds),
+            bodies=self._bodies(),
             now=time.time,
             running=lambda: self._state == "ready",
             wake=self.dispatcher.wake,

@@ -1,10 +1,17 @@
-"""Read a request's body under a size limit and a time limit, while it streams."""
+"""Read requests' bodies while they stream, under limits: the size and the time of each, and the bytes of all."""
 
 from __future__ import annotations
 
 import asyncio
 
 from starlette.types import Receive, Scope
+
+SMALL_BYTES = 64 * 1024
+"""A delivery is smaller; bodies up to this have room of their own."""
+ALL_SMALL_BYTES = 16 * 1024 * 1024
+"""What all unfinished small bodies together may hold."""
+ALL_LARGE_BYTES = 32 * 1024 * 1024
+"""What all other unfinished bodies together may hold, or four of the largest that is allowed."""
 
 
 class BodyRefused(Exception):
@@ -21,19 +28,44 @@ class BodyRefused(Exception):
         self.outcome = outcome
 
 
-class Deadline:
-    """One timer for all bodies on their way: a timer for each would cost more than reading the body.
+class _Unfinished:
+    """A body that is being read: since when (the loop's time), its bytes so far, and why it was cut off."""
+
+    __slots__ = ("began", "bytes", "cut")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.bytes = 0
+        self.cut: BodyRefused | None = None
+
+
+class Bodies:
+    """All bodies on their way of one application: how long each may take, how much all of them may hold.
+
+    They are not verified yet, so anybody can send them. Bodies of up to `SMALL_BYTES`, as deliveries are, have room of
+    their own: larger ones cannot take it. Where there is no room left the largest and slowest is cut off, by its
+    bytes times its age: an honest delivery comes within moments.
+
+    One timer serves all: a timer for each would cost more than reading the body.
 
     Args:
         seconds: how long a sender may take; enforced to within a quarter of it.
+        max_bytes: how large one body may be; four of these have room in any case.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._seconds = seconds
+        self._room = {True: ALL_SMALL_BYTES, False: max(ALL_LARGE_BYTES, 4 * max_bytes)}
+        self._held = {True: 0, False: 0}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._began: dict[asyncio.Task[object], float] = {}
-        self._late: set[asyncio.Task[object]] = set()
+        self._unfinished: dict[asyncio.Task[object], _Unfinished] = {}
         self._ticking = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies that are not whole."""
+        return sum(self._held.values())
 
     def enter(self) -> asyncio.Task[object]:
         """The running task begins to read."""
@@ -43,68 +75,102 @@ class Deadline:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("A body is read in a task.")
-        self._began[task] = loop.time()
+        self._unfinished[task] = _Unfinished(loop.time())
         if not self._ticking:
             self._ticking = True
             loop.call_later(self._seconds / 4, self._tick, loop)
         return task
 
-    def leave(self, task: asyncio.Task[object]) -> bool:
-        """The task has ended reading; whether it was cancelled for being late."""
-        del self._began[task]
-        if task not in self._late:
-            return False
-        self._late.remove(task)
+    def grow(self, task: asyncio.Task[object], size: int) -> None:
+        """The running task's body is not whole, and has so many bytes now; others may be cut off for it.
+
+        Raises:
+            BodyRefused: it is cut off for others.
+        """
+        body = self._unfinished[task]
+        self._held[body.bytes <= SMALL_BYTES] -= body.bytes
+        body.bytes = size
+        small = size <= SMALL_BYTES
+        self._held[small] += size
+        while self._held[small] > self._room[small]:
+            victim = self._heaviest(small)
+            if victim is task:  # cancelling itself, it would be told at its next wait: after this body's end
+                raise BodyRefused(503, "no_room")
+            self._cut(victim, BodyRefused(503, "no_room"))
+
+    def leave(self, task: asyncio.Task[object]) -> BodyRefused | None:
+        """The task has ended reading; why it was cut off, if it was."""
+        body = self._unfinished.pop(task)
+        if body.cut is None:
+            self._held[body.bytes <= SMALL_BYTES] -= body.bytes
+            return None
         task.uncancel()
-        return True
+        return body.cut
+
+    def _heaviest(self, small: bool) -> asyncio.Task[object]:  # noqa: FBT001
+        now = self._loop.time() if self._loop is not None else 0.0
+        candidates = ((task, body) for task, body in self._unfinished.items() if body.cut is None and body.bytes)
+        alike = [(task, body) for task, body in candidates if (body.bytes <= SMALL_BYTES) is small]
+        return max(alike, key=lambda pair: pair[1].bytes * (now - pair[1].began + 0.001))[0]
+
+    def _cut(self, task: asyncio.Task[object], why: BodyRefused) -> None:
+        body = self._unfinished[task]
+        self._held[body.bytes <= SMALL_BYTES] -= body.bytes
+        body.cut = why
+        task.cancel()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         limit = loop.time() - self._seconds
-        for task, began in self._began.items():
-            if began <= limit and task not in self._late:
-                self._late.add(task)
-                task.cancel()
-        self._ticking = bool(self._began)
+        for task, body in self._unfinished.items():
+            if body.began <= limit and body.cut is None:
+                self._cut(task, BodyRefused(408, "too_slow"))
+        self._ticking = bool(self._unfinished)
         if self._ticking:
             loop.call_later(self._seconds / 4, self._tick, loop)
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, deadline: Deadline) -> bytes:
+async def read_body(scope: Scope, receive: Receive, bodies: Bodies) -> bytes:
     """The whole body.
 
-    Args:
-        max_bytes: more than this is refused, by the announced length or as soon as it has come.
-        deadline: cuts off senders that take too long.
+    A body of more than `bodies.max_bytes` is refused, by the announced length or as soon as it has come.
 
     Raises:
-        BodyRefused: 413, 408, or the sender went away.
+        BodyRefused: 413, 408, 503 where there is no room for all unfinished bodies, or the sender went away.
     """
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > bodies.max_bytes:
             raise BodyRefused(413, "too_large")
-    task = deadline.enter()
-    late = False
+    task = bodies.enter()
+    cancelled = False
     try:
-        return await _read(receive, max_bytes)
+        return await _read(receive, bodies, task)
     except asyncio.CancelledError:
-        late = True
+        cancelled = True
         raise
     finally:
-        if deadline.leave(task) and late:
-            raise BodyRefused(408, "too_slow") from None
+        cut = bodies.leave(task)
+        try:
+            if cut is not None and cancelled:
+                raise cut from None
+        finally:
+            del cut  # an error and a frame that hold each other would keep the body until the collector comes
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes:
+async def _read(receive: Receive, bodies: Bodies, task: asyncio.Task[object]) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise BodyRefused(None, "sender_gone")
-        piece: bytes = message.get("body", b"")
-        size += len(piece)
-        if size > max_bytes:
-            raise BodyRefused(413, "too_large")
-        if not message.get("more_body", False):
-            return b"".join((*pieces, piece)) if pieces else piece
-        pieces.append(piece)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise BodyRefused(None, "sender_gone")
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > bodies.max_bytes:
+                raise BodyRefused(413, "too_large")
+            if not message.get("more_body", False):
+                return b"".join((*pieces, piece)) if pieces else piece
+            pieces.append(piece)
+            bodies.grow(task, size)
+    finally:
+        pieces.clear()  # a refusal's traceback holds this frame

@@ -23,7 +23,7 @@ from receiver.model.ids import event_id
 from receiver.model.signature import Key, Scheme, Verified
 from receiver.providers.base import Provider
 from receiver.store.inbox import Receipt
-from receiver.web.body import BodyRefused, Deadline, read_body
+from receiver.web.body import Bodies, BodyRefused, read_body
 
 log = structlog.get_logger("receiver.intake")
 
@@ -68,8 +68,7 @@ class IntakeContext:
     wake: Callable[[], None]
     waiting: Callable[[], int]
     max_waiting: int
-    max_body_bytes: int
-    deadline: Deadline
+    bodies: Bodies
     metrics: Metrics
     client: Callable[[Scope], str | None]
     now: Callable[[], float] = time.time
@@ -98,7 +97,7 @@ class Intake:
         context = self._context
         headers: Headers = []
         try:
-            body = await read_body(scope, receive, context.max_body_bytes, context.deadline)
+            body = await read_body(scope, receive, context.bodies)
             status, outcome, answer = await self._take(scope, body)
         except BodyRefused as refusal:
             self._log.warning("delivery.refused", outcome=refusal.outcome, client=context.client(scope))
@@ -108,6 +107,8 @@ class Intake:
             status, outcome = refusal.status, refusal.outcome
             answer = b'{"error":"%s"}' % outcome.encode()
             headers.append((b"connection", b"close"))
+            if status == 503:
+                headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
         except SignatureError as error:
             # One same answer for every bad signature: the reason is ours alone.
             self._log_refused(error, scope)

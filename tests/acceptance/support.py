@@ -250,12 +250,13 @@ class Site:
         (folder / f"{name}.py").write_text(text)
         return self
 
-    def launch(self, *arguments: str, **environment: str) -> Server:
-        """Start the server and do not wait for it."""
+    def launch(self, *arguments: str, files: int | None = None, **environment: str) -> Server:
+        """Start the server and do not wait for it. `files`: how many the system lets it have open."""
         log = self.folder / f"serve-{len(self.servers)}.log"
+        limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files)] if files else []
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "receiver", "serve", "--config", str(self.config), *arguments],
+                [*limited, sys.executable, "-m", "receiver", "serve", "--config", str(self.config), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -266,9 +267,9 @@ class Site:
         self.servers.append(server)
         return server
 
-    def start(self, *arguments: str, **environment: str) -> Server:
+    def start(self, *arguments: str, files: int | None = None, **environment: str) -> Server:
         """Start the server; return when it listens."""
-        return self.launch(*arguments, **environment).wait_until_listening()
+        return self.launch(*arguments, files=files, **environment).wait_until_listening()
 
     def command(
         self, *arguments: str, stdin: bytes = b"", config: bool = True, **environment: str

@@ -49,7 +49,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[[sources.NAME.signing_secrets]]": settings.SigningSecret,
 }
 
-OUTCOMES = {"too_large", "too_slow", "sender_gone"}
+OUTCOMES = {"too_large", "too_slow", "no_room", "sender_gone"}
 """Outcomes of a delivery whose body was not taken: of an exception that never leaves the intake."""
 
 OF_A_JOB = {"submit_lost", "submit_timeout", "same_job"}

@@ -136,7 +136,7 @@ async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, conte
 
 async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
     """The body as JSON, whatever its content type says: curl's -d says that it is a form."""
-    raw = await read_body(scope, receive, context.settings.server.max_body_bytes, context.deadline)
+    raw = await read_body(scope, receive, context.bodies)
     if not raw.strip() and not any(of.is_required() for of in model.model_fields.values()):
         return model()
     try:
@@ -184,7 +184,11 @@ def _place(where: str, *parts: object) -> str:
 def _body_refused(refusal: BodyRefused) -> ASGIApp:
     if refusal.status is None:
         return _nobody
-    words = {408: "The body took too long.", 413: "The body is longer than server.max_body_bytes."}
+    words = {
+        408: "The body took too long.",
+        413: "The body is longer than server.max_body_bytes.",
+        503: "Too many bodies are on their way at once; try again.",
+    }
     return problem(refusal.status, words[refusal.status], reason=refusal.outcome, headers={"Connection": "close"})
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.store.database import Database
     from receiver.web.api.feed import Feed
-    from receiver.web.body import Deadline
+    from receiver.web.body import Bodies
 
 Row = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class ApiContext:
     storage: Storage
     redact: Redactor
     feed: Feed
-    deadline: Deadline
+    bodies: Bodies
     now: Callable[[], float]
     running: Callable[[], bool]
     wake: Callable[[], None]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.web.body import BodyRefused, Deadline, read_body
+from receiver.web.body import Bodies, BodyRefused, read_body
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ def pieces(*parts: bytes) -> list[dict[str, Any]]:
 
 async def read(sender: Sender, *, most: int = 10, seconds: float = 60, length: bytes | None = None) -> bytes:
     headers = [] if length is None else [(b"content-length", length)]
-    return await read_body({"type": "http", "headers": headers}, sender.receive, most, Deadline(seconds))
+    return await read_body({"type": "http", "headers": headers}, sender.receive, Bodies(seconds, most))
 
 
 async def refused(sender: Sender, **how: Any) -> tuple[int | None, str]:
@@ -98,25 +98,123 @@ async def test_whatever_way_it_is_cut_a_body_is_whole_or_refused(parts: list[byt
 
 
 async def test_one_deadline_serves_many_senders_and_cuts_off_only_the_late() -> None:
-    deadline = Deadline(0.01)
+    bodies = Bodies(0.01, 10)
     scope = {"type": "http", "headers": []}
-    slow = [asyncio.create_task(read_body(scope, Sender([]).receive, 10, deadline)) for _ in range(5)]
-    quick = await asyncio.gather(
-        *(read_body(scope, Sender(pieces(b"x", b"y")).receive, 10, deadline) for _ in range(5))
-    )
+    slow = [asyncio.create_task(read_body(scope, Sender([]).receive, bodies)) for _ in range(5)]
+    quick = await asyncio.gather(*(read_body(scope, Sender(pieces(b"x", b"y")).receive, bodies) for _ in range(5)))
     assert quick == [b"xy"] * 5
     late = await asyncio.gather(*slow, return_exceptions=True)
     assert [(type(error), getattr(error, "status", None)) for error in late] == [(BodyRefused, 408)] * 5
     assert not any(task.cancelled() for task in slow)
-    assert await read_body(scope, Sender(pieces(b"z")).receive, 10, deadline) == b"z"
-    again = asyncio.create_task(read_body(scope, Sender([]).receive, 10, deadline))
+    assert await read_body(scope, Sender(pieces(b"z")).receive, bodies) == b"z"
+    again = asyncio.create_task(read_body(scope, Sender([]).receive, bodies))
     with pytest.raises(BodyRefused):
         await again
 
 
+class Held(Sender):
+    """Sends on only when it is told to."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(pieces(b"x" * first, b"")[:1])
+        self.gate = asyncio.Event()
+        self.more: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self.taken == len(self.messages):
+            await self.gate.wait()
+            self.gate.clear()
+            self.messages += self.more
+        return await super().receive()
+
+
+KIB = 1024
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Bodies:
+    """Room for 256 KiB of small bodies, and for 1 MiB of large ones."""
+    monkeypatch.setattr("receiver.web.body.ALL_SMALL_BYTES", 256 * KIB)
+    monkeypatch.setattr("receiver.web.body.ALL_LARGE_BYTES", 1024 * KIB)
+    return Bodies(60, 256 * KIB)
+
+
+async def started(bodies: Bodies, size: int, count: int) -> list[asyncio.Task[bytes]]:
+    scope = {"type": "http", "headers": []}
+    tasks = [asyncio.create_task(read_body(scope, Held(size).receive, bodies)) for _ in range(count)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def outcomes(tasks: list[asyncio.Task[bytes]]) -> list[str]:
+    """How those ended that have ended."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return [str(task.exception()) for task in tasks if task.done()]
+
+
+async def ended(tasks: list[asyncio.Task[bytes]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_unfinished_bodies_are_bounded_all_together(narrow: Bodies) -> None:
+    tasks = await started(narrow, 250 * KIB, 40)
+    assert await outcomes(tasks) == ["no_room"] * 36
+    assert narrow.held == 4 * 250 * KIB
+    await ended(tasks)
+    assert narrow.held == 0
+
+
+async def test_large_bodies_take_no_room_of_the_small(narrow: Bodies) -> None:
+    large = await started(narrow, 250 * KIB, 40)
+    assert len(await outcomes(large)) == 36
+    small = await started(narrow, 60 * KIB, 4)
+    assert await outcomes(small) == []
+    whole = Sender(pieces(b"a" * KIB, b"b" * KIB))
+    assert len(await read_body({"type": "http", "headers": []}, whole.receive, narrow)) == 2 * KIB
+    await ended(large + small)
+
+
+async def test_many_slow_small_bodies_do_not_keep_a_delivery_out(narrow: Bodies) -> None:
+    slow = await started(narrow, 60 * KIB, 50)
+    assert await outcomes(slow) == ["no_room"] * 46
+    whole = Sender(pieces(b"a" * 40 * KIB, b"b" * KIB))
+    assert len(await read_body({"type": "http", "headers": []}, whole.receive, narrow)) == 41 * KIB
+    await ended(slow)
+
+
+async def test_the_one_that_is_cut_off_is_the_largest_and_slowest(narrow: Bodies) -> None:
+    scope = {"type": "http", "headers": []}
+    smaller = await started(narrow, 100 * KIB, 9)
+    largest = await started(narrow, 120 * KIB, 1)
+    newcomer = Held(10 * KIB)
+    newcomer.more = pieces(b"y" * 90 * KIB, b"")[:1]
+    reading = asyncio.create_task(read_body(scope, newcomer.receive, narrow))
+    await asyncio.sleep(0.001)
+    newcomer.gate.set()
+    await asyncio.gather(*largest, return_exceptions=True)
+    assert await outcomes(largest) == ["no_room"]
+    assert await outcomes([*smaller, reading]) == []
+    await ended([*smaller, reading])
+
+
+async def test_a_body_that_outgrows_the_small_ones_room_is_counted_with_the_large(narrow: Bodies) -> None:
+    sender = Held(60 * KIB)
+    sender.more = pieces(b"y" * 60 * KIB, b"z")
+    reading = asyncio.create_task(read_body({"type": "http", "headers": []}, sender.receive, narrow))
+    await asyncio.sleep(0)
+    assert narrow.held == 60 * KIB
+    sender.gate.set()
+    assert len(await reading) == 120 * KIB + 1
+    assert narrow.held == 0
+
+
 async def test_a_request_that_is_cancelled_by_the_server_stays_cancelled() -> None:
-    deadline = Deadline(60)
-    task = asyncio.create_task(read_body({"type": "http", "headers": []}, Sender([]).receive, 10, deadline))
+    bodies = Bodies(60, 10)
+    task = asyncio.create_task(read_body({"type": "http", "headers": []}, Sender([]).receive, bodies))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
