@@ -188,8 +188,8 @@ async def test_many_slow_small_bodies_do_not_keep_a_delivery_out(narrow: Bodies)
 
 async def test_the_one_that_is_cut_off_is_the_largest_and_slowest(narrow: Bodies) -> None:
     scope = {"type": "http", "headers": []}
-    smaller = await started(narrow, 100 * KIB, 9)
     largest = await started(narrow, 120 * KIB, 1)
+    smaller = await started(narrow, 100 * KIB, 9)
     newcomer = Held(10 * KIB)
     newcomer.more = pieces(b"y" * 90 * KIB, b"")[:1]
     reading = asyncio.create_task(read_body(scope, newcomer.receive, narrow))
