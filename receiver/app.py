@@ -41,7 +41,7 @@ from receiver.model.redact import Redactor
 from receiver.outbound.audio import AudioFetcher
 from receiver.places import open_audio, open_database, spool_folder
 from receiver.settings import Settings
-from receiver.store import inbox, jobs, outstanding, runs, views
+from receiver.store import jobs, outstanding, quarantine, runs, views
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
@@ -113,7 +113,7 @@ class Receiver:
         self.voices = VoiceDesk(self.database, settings.sources)
         self.feed = Feed(self.database)
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
-        self.maintenance = Maintenance(self.database, settings.store.retention_days, self.fetcher.sweep)
+        self.maintenance = Maintenance(self.database, settings.store, self.fetcher.sweep)
         self._state = "starting"
         self._trouble: str | None = None
         self._probe_again_at = 0.0
@@ -211,9 +211,10 @@ class Receiver:
 
     def _public(self) -> Starlette:
         settings = self.settings
+        bounded = quarantine.bounded(settings.store.max_quarantined)
 
         def accept(delivery: Delivery) -> asyncio.Future[Receipt]:
-            stored = self.database.batch(inbox.accept, delivery, self._loop)
+            stored = self.database.batch(bounded, delivery, self._loop)
             if self.feed.active:
                 stored.add_done_callback(self.feed.wake)
             return stored
@@ -234,14 +235,8 @@ class Receiver:
             scheme = source.scheme
             if scheme is None or not source.receives_webhooks:
                 continue  # without a route its path is answered 404, signed or not
-            about = IntakeSource(
-                name,
-                source.spoken,
-                scheme,
-                source.signing_keys(),
-                source.tolerance_seconds,
-                source.stale == "reject",
-            )
+            keys, reject_stale = source.signing_keys(), source.stale == "reject"
+            about = IntakeSource(name, source.spoken, scheme, keys, source.tolerance_seconds, reject_stale)
             intakes[settings.webhook_path(name)] = Intake(about, context)
 
         @asynccontextmanager
@@ -267,12 +262,11 @@ class Receiver:
 
     def _private(self) -> ASGIApp:
         async def refresh() -> None:
-            now = time.time()
-            self.metrics.show_depth(await self.database.read(runs.depth, now), now)
-            self.metrics.show_jobs(
-                await self.database.read(outstanding.counts),
-                await self.database.read(outstanding.silent_seconds, list(self.loops), now),
-            )
+            read, now = self.database.read, time.time()
+            self.metrics.show_depth(await read(runs.depth, now), now)
+            silent = await read(outstanding.silent_seconds, list(self.loops), now)
+            self.metrics.show_jobs(await read(outstanding.counts), silent)
+            self.metrics.show_quarantined(await read(quarantine.counts))
             self.metrics.waiting.set(self.database.waiting)
 
         app = Starlette(

@@ -77,6 +77,12 @@ class StoreBusy(StoreUnavailable):
     reason = "store_busy"
 
 
+class QuarantineFull(StoreUnavailable):
+    """As many events of the source are in quarantine as may be; a further one is not kept."""
+
+    reason = "quarantine_full"
+
+
 class NotFound(ReceiverError):
     """Something asked for by name or id is not there."""
 

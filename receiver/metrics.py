@@ -74,6 +74,9 @@ class Metrics:
             ["source", "state"],
             registry=registry,
         )
+        self.quarantined = Gauge(
+            "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
+        )
         self.silent = Gauge(
             "tts_receiver_source_silent_seconds",
             "How long nothing has been heard of a source that has open jobs; 0 if it has none.",
@@ -130,6 +133,12 @@ class Metrics:
         for (handler, state), count in depth.by_handler.items():
             self.depth.labels(handler, state).set(count)
         self.oldest_due.set(0 if depth.oldest_due_at is None else max(0.0, now - depth.oldest_due_at))
+
+    def show_quarantined(self, counts: Mapping[str, int]) -> None:
+        """Set the gauge of the quarantine: how many events of each source are in it."""
+        self.quarantined.clear()
+        for source, count in counts.items():
+            self.quarantined.labels(source).set(count)
 
     def show_jobs(self, counts: Mapping[tuple[str, str], int], silent: Mapping[str, float]) -> None:
         """Set the gauges of jobs: how many by source and state, and how long each source is silent, in seconds."""

@@ -13,6 +13,7 @@ from receiver.cli.output import confirm
 from receiver.engine.maintenance import DAY_SECONDS
 from receiver.places import open_database
 from receiver.settings import load
+from receiver.store import quarantine
 from receiver.store.migrate import migrate
 from receiver.store.prune import count_prunable, prune_jobs
 from receiver.store.prune import prune as prune_batch
@@ -37,22 +38,31 @@ def upgrade(config: Config = None) -> None:
 def prune(
     config: Config = None,
     days: Annotated[
-        float | None, typer.Option(min=2, help="Older than this, instead of store.retention_days; at least 2.")
+        float | None, typer.Option(min=2, help="Older than this, instead of the store's own days; at least 2.")
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Forget finished events that are older than the retention. Open events and audio files stay."""
+    """Forget events that are older than their retention: finished ones, and those in quarantine.
+
+    Open events and audio files stay.
+    """
     with opened(config) as (settings, database):
         kept = settings.store.retention_days if days is None else days
-        before = time.time() - kept * DAY_SECONDS
-        count = database.query(count_prunable, before)
-        typer.echo(f"Finished events older than {kept:g} days: {count}.")
-        if not count:
+        aside = settings.store.quarantine_days if days is None else days
+        before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
+        finished = database.query(count_prunable, before)
+        quarantined = database.query(quarantine.count_old, aside_before)
+        typer.echo(f"Finished events older than {kept:g} days: {finished}.")
+        if quarantined:
+            typer.echo(f"Events in quarantine older than {aside:g} days: {quarantined}.")
+        if not finished + quarantined:
             return
-        confirm(f"Forget {count} events?", yes)
+        confirm(f"Forget {finished + quarantined} events?", yes)
         removed = 0
         while batch := database.transact(prune_batch, before):
             removed += batch
         while database.transact(prune_jobs, before):
             pass
+        while batch := database.transact(quarantine.prune, aside_before):
+            removed += batch
         typer.echo(f"Events forgotten: {removed}.")

@@ -1,4 +1,4 @@
-"""What must be done now and then: forgetting finished events, clearing away downloads that nobody went on with."""
+"""What must be done now and then: old events are removed, and downloads that nobody went on with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import structlog
 
 from receiver.engine.clock import Clock, SystemClock
 from receiver.errors import AudioError, StoreUnavailable
+from receiver.settings.tables import Store
+from receiver.store import quarantine
 from receiver.store.database import Database
 from receiver.store.prune import prune, prune_jobs
 
@@ -37,12 +39,24 @@ async def prune_now(database: Database, before: float) -> int:
     return removed
 
 
+async def prune_quarantine(database: Database, before: float) -> int:
+    """Remove every event in quarantine received before `before`, a batch a transaction; how many.
+
+    Raises:
+        StoreUnavailable: as for `prune_now`.
+    """
+    removed = 0
+    while batch := await database.write(quarantine.prune, before):
+        removed += batch
+    return removed
+
+
 class Maintenance:
     """Does its chores once an hour, the first time soon after the start."""
 
-    def __init__(self, database: Database, retention_days: float, sweep: Sweep, clock: Clock | None = None) -> None:
+    def __init__(self, database: Database, kept: Store, sweep: Sweep, clock: Clock | None = None) -> None:
         self._database = database
-        self._retention = retention_days * DAY_SECONDS
+        self._kept = kept
         self._sweep = sweep
         self._clock = clock or SystemClock()
         self._task: asyncio.Task[None] | None = None
@@ -60,9 +74,12 @@ class Maintenance:
     async def _run(self) -> None:
         while True:
             try:
-                removed = await prune_now(self._database, self._clock.now() - self._retention)
+                removed = await prune_now(self._database, self._clock.now() - self._kept.retention_days * DAY_SECONDS)
                 if removed:
                     log.info("events.pruned", events=removed)
+                before = self._clock.now() - self._kept.quarantine_days * DAY_SECONDS
+                if removed := await prune_quarantine(self._database, before):
+                    log.info("quarantine.pruned", events=removed)
             except StoreUnavailable as error:
                 log.error("events.not_pruned", detail=str(error))
             try:

@@ -44,11 +44,15 @@ class Server(Table):
 
 
 class Store(Table):
-    """Where events are kept. Finished events are pruned after `retention_days`; open ones never."""
+    """Where events are kept. Finished events are pruned after `retention_days`, those in quarantine after
+    `quarantine_days`; open ones never. A source has at most `max_quarantined` events in quarantine.
+    """
 
     url: str = "sqlite:///data/receiver.db"
     retention_days: Annotated[float, Field(ge=2)] = 30
     """At least 2: a provider retries a delivery for up to 38 hours, and a pruned event would be taken for a new one."""
+    quarantine_days: Annotated[float, Field(ge=1)] = 30
+    max_quarantined: Annotated[int, Field(ge=1)] = 1000
 
 
 class Audio(Table):

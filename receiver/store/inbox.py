@@ -42,6 +42,7 @@ class Receipt(NamedTuple):
         quarantined: the event is kept and not dispatched.
         released: a fresh delivery took this event out of quarantine.
         conflict: why a person should look, or None.
+        refused: nothing of the delivery is kept: it would have gone into a quarantine that is full.
     """
 
     event_id: str
@@ -49,6 +50,7 @@ class Receipt(NamedTuple):
     quarantined: bool
     released: bool = False
     conflict: str | None = None
+    refused: bool = False
 
 
 def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
@@ -59,11 +61,11 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     """
     firsts: dict[Identity, Delivery] = {}
     for delivery in deliveries:
-        firsts.setdefault(_identity(delivery), delivery)
+        firsts.setdefault(identity_of(delivery), delivery)
     known: dict[Identity, Any] = {}
     new = firsts
     if _insert_events(connection, list(firsts.values())) < len(firsts):
-        known = _stored(connection, firsts)
+        known = stored(connection, firsts)
         new = {at: first for at, first in firsts.items() if known[at].id == first.event_id}
     _insert_runs(connection, [first for first in new.values() if not first.quarantined])
     contradicted = _contradicted(connection, new)
@@ -71,7 +73,7 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     _note_keys(connection, deliveries)
     receipts = []
     for delivery in deliveries:
-        at = _identity(delivery)
+        at = identity_of(delivery)
         first = new.get(at)
         if first is delivery:
             conflict = COMPLETED_AND_FAILED if delivery.event_id in contradicted else None
@@ -110,7 +112,8 @@ def _ends(deliveries: Iterable[Delivery]) -> list[End]:
     ]
 
 
-def _identity(delivery: Delivery) -> Identity:
+def identity_of(delivery: Delivery) -> Identity:
+    """What the database holds unique."""
     return delivery.key, delivery.source, delivery.type
 
 
@@ -155,7 +158,7 @@ def _many_values(table: str, columns: Sequence[str], rows: int) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
-def _stored(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Any]:
+def stored(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Any]:
     """The stored events with these identities. Looked up by key alone: SQLite scans the table for row values."""
     wanted = set(identities)
     rows = connection.execute(_BY_KEY, {"keys": list({key for key, _, _ in wanted})})
@@ -174,7 +177,7 @@ def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[
         return set()
     found: set[str] = set()
     for key, source in connection.exec_driver_sql(_ended_both_ways(len(keys)), tuple(keys)).all():
-        ends = _stored(connection, [(key, source, type_) for type_ in OPPOSITE])
+        ends = stored(connection, [(key, source, type_) for type_ in OPPOSITE])
         mine = [row.id for at, row in ends.items() if at in new and new[at].event_id == row.id]
         found.update(sorted(mine)[-1:])  # of two in one batch the later id is the second
     if found:

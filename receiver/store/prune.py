@@ -19,7 +19,8 @@ def count_prunable(connection: Connection, before: float) -> int:
 def prune(connection: Connection, before: float) -> int:
     """Remove finished events received before `before` (unix seconds), with their runs, attempts and artifact rows.
 
-    Open events stay, and so do those in quarantine and those with dead letters newer than `before`.
+    Open events stay, and so do those with dead letters newer than `before`. Those in quarantine are left to
+    `quarantine.prune`.
 
     Returns:
         How many were removed; at most `BATCH`: call again until it is 0.

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = MetaData(
@@ -105,6 +105,13 @@ events = Table(
     # `key` leads, so that the constraint's index also finds a job's events.
     UniqueConstraint("key", "source", "type"),
     CheckConstraint(_one_of("status", EventStatus), name="status"),
+)
+
+Index(
+    "ix_events_quarantined",
+    events.c.source,
+    events.c.received_at,
+    sqlite_where=events.c.status == "quarantined",
 )
 
 runs = Table(

@@ -15,7 +15,14 @@ import pydantic_core
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from receiver.errors import MalformedDelivery, ReceiverError, SignatureError, StoreBusy, StoreUnavailable
+from receiver.errors import (
+    MalformedDelivery,
+    QuarantineFull,
+    ReceiverError,
+    SignatureError,
+    StoreBusy,
+    StoreUnavailable,
+)
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
@@ -146,6 +153,8 @@ class Intake:
             raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
         delivery = self._delivery(headers, body, parsed, verified, now, quarantined=stale)
         receipt = await context.accept(delivery)
+        if receipt.refused:
+            raise QuarantineFull("The source has as many events in quarantine as store.max_quarantined allows.")
         if delivery.notes_key:
             self._noted[verified.key_id] = now  # only now: what was not committed was not written down
         if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):

@@ -21,6 +21,7 @@ from receiver.cli.inspect import key_notes
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.views import Filter
+from tests.integration.engine_support import Signal
 from tests.integration.intake_support import (
     SECRET,
     UNAUTHORIZED,
@@ -397,6 +398,45 @@ async def test_a_source_can_reject_stale_deliveries_like_any_bad_signature(
         assert not_stored(up)
         assert up.counted(reason) == 1
         assert lines.of("delivery.refused")[0]["outcome"] == reason
+
+
+async def test_a_full_quarantine_refuses_stale_deliveries_and_takes_every_fresh_one(
+    tmp_path: Path, lines: Lines
+) -> None:
+    old = time.time() - 1000
+    async with running(configured(tmp_path, store={"max_quarantined": 2})) as up:
+        for job in ("a", "b"):
+            assert (await up.post(completed(job), at=old)).json()["status"] == "quarantined"
+        answer = await up.post(completed("c"), at=old)
+        assert (answer.status_code, answer.json()) == (503, {"error": "unavailable"})
+        assert answer.headers["retry-after"] == "10"
+        assert sorted(row["job_id"] for row in up.rows()) == ["a", "b"]
+        assert up.counted("quarantine_full") == 1
+        assert lines.of("delivery.not_stored")[0]["outcome"] == "quarantine_full"
+        assert (await up.post(completed("a"), at=old)).json()["status"] == "quarantined", "a copy needs no room"
+        assert (await up.post(completed("c"))).json()["status"] == "accepted"
+        assert (await up.post(completed("a"))).json()["status"] == "accepted", "released"
+        assert (await up.post(completed("d"), at=old)).json()["status"] == "quarantined"
+        private = httpx.ASGITransport(app=up.receiver.private)
+        async with httpx.AsyncClient(transport=private, base_url="http://127.0.0.1") as client:
+            assert 'tts_receiver_events_quarantined{source="aitts"} 2.0' in (await client.get("/metrics")).text
+
+
+def _make_old(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE events SET received_at = 1")
+
+
+async def test_events_in_quarantine_are_removed_when_they_are_older_than_their_days(
+    tmp_path: Path, lines: Lines, signal: Signal
+) -> None:
+    settings = configured(tmp_path, store={"quarantine_days": 1})
+    async with running(settings) as up:
+        await up.post(completed("a"), at=time.time() - 1000)
+        await up.post(completed("b"))
+        await up.receiver.database.write(_make_old)
+    async with running(settings) as up:
+        await signal.until(lambda: lines.of("quarantine.pruned"))
+        assert [row["job_id"] for row in up.rows()] == ["b"]
 
 
 async def test_the_tolerance_is_the_sources_own(tmp_path: Path, lines: Lines) -> None:

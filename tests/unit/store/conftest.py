@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, create_engine, event
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
@@ -76,3 +77,28 @@ def accept(database: Database) -> Callable[..., list[Receipt]]:
         return database.transact(inbox.accept, list(deliveries))
 
     return run
+
+
+@pytest.fixture
+def plans(database: Database) -> Iterator[Callable[..., list[str]]]:
+    """How SQLite carries out the reading statements of a function of a connection."""
+    engine = create_engine(f"sqlite:///{database.path}")
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, values: Any, *more: Any) -> None:
+        asked.append((statement, values))
+
+    def plans_of(function: Callable[..., Any], *arguments: Any) -> list[str]:
+        with engine.connect() as connection:
+            event.listen(engine, "before_cursor_execute", note)
+            function(connection, *arguments)
+            event.remove(engine, "before_cursor_execute", note)
+            return [_plan(connection, *one) for one in asked if one[0].startswith("SELECT")]
+
+    yield plans_of
+    engine.dispose()
+
+
+def _plan(connection: Connection, statement: str, values: Any) -> str:
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+    return " / ".join(row[3] for row in rows)

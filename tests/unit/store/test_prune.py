@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from receiver.engine.maintenance import prune_now
 from receiver.model.delivery import Delivery
+from receiver.model.slots import FreeSlots, Slots
 from receiver.store import artifacts, inbox, runs, schema
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
@@ -35,8 +36,12 @@ def counts(database: Database) -> dict[str, int]:
     return database.query(run)
 
 
+def slots() -> FreeSlots:
+    return Slots(999, {"save_audio": None}).free({})
+
+
 def end_all(database: Database, state: RunState, ended: float) -> None:
-    for held in database.transact(runs.claim, {"save_audio": 999}, 999, "me", NOW, NOW + 30):
+    for held in database.transact(runs.claim, slots(), "me", NOW, NOW + 30):
         database.transact(runs.finish, [Finish(held, "me", str(state), state, ended, due_at=NOW)])
 
 
@@ -64,7 +69,7 @@ def test_a_finished_old_event_goes_with_its_runs_attempts_and_artifact_rows(
 def test_an_open_event_stays_however_old(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=0.0))
     assert database.transact(prune, NOW) == 0
-    database.transact(runs.claim, {"save_audio": 1}, 1, "me", NOW, NOW + 30)
+    database.transact(runs.claim, slots(), "me", NOW, NOW + 30)
     assert database.transact(prune, NOW) == 0
     assert counts(database)["events"] == 1
 
@@ -77,7 +82,7 @@ def test_an_event_with_one_open_run_among_finished_ones_stays(
     assert database.transact(prune, NOW) == 0
 
 
-def test_a_quarantined_event_stays_however_old(database: Database, accept: Accept, delivery: Make) -> None:
+def test_a_quarantined_event_is_not_a_finished_one(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=0.0, quarantined=True))
     assert database.transact(prune, NOW) == 0
     assert counts(database)["events"] == 1

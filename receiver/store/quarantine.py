@@ -1,0 +1,98 @@
+"""How much may lie in quarantine: authentic deliveries that are too old or too new, which anybody who recorded them can
+send again.
+
+Apart from the inbox, which knows no bound: only what comes from outside has one. What is asked here is answered by an
+index of the quarantined events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete
+
+from receiver.model.delivery import Delivery
+from receiver.store import inbox
+from receiver.store.inbox import Identity, Receipt
+from receiver.store.schema import events
+
+BATCH = 500
+"""Rows removed in one transaction, so that the intake never waits long for the writer."""
+
+# Literals: SQLite uses a partial index only where it can see that the condition is the index's own.
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM events WHERE status = 'quarantined' AND source = ? LIMIT ?)"
+_COUNTS = "SELECT source, count(*) FROM events WHERE status = 'quarantined' GROUP BY source"
+_OLD = "SELECT id FROM events WHERE status = 'quarantined' AND received_at < ? LIMIT ?"
+_COUNT_OLD = "SELECT count(*) FROM events WHERE status = 'quarantined' AND received_at < ?"
+
+FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
+
+
+def bounded(most: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
+    """`accept` with this bound: one function, so that the store's writer gathers what is handed to it."""
+
+    def accept_bounded(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
+        return accept(connection, deliveries, most)
+
+    return accept_bounded
+
+
+def accept(connection: Connection, deliveries: list[Delivery], most: int) -> list[Receipt]:
+    """`inbox.accept`, but for a delivery that would be one more event in its source's quarantine than `most`.
+
+    A copy of an event that is there is counted as ever, and a fresh delivery never asks.
+
+    Returns:
+        One receipt a delivery, in order; a refused one has `refused`, and nothing of it is kept.
+    """
+    if not any(delivery.quarantined for delivery in deliveries):
+        return inbox.accept(connection, deliveries)
+    refused = _refused(connection, deliveries, most)
+    taken = [delivery for delivery in deliveries if delivery.event_id not in refused]
+    receipts = iter(inbox.accept(connection, taken)) if taken else iter(())
+    return [FULL if delivery.event_id in refused else next(receipts) for delivery in deliveries]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Events in quarantine by source."""
+    return {row[0]: row[1] for row in connection.exec_driver_sql(_COUNTS)}
+
+
+def count_old(connection: Connection, before: float) -> int:
+    """How many events `prune` would remove."""
+    return int(connection.exec_driver_sql(_COUNT_OLD, (before,)).scalar_one())
+
+
+def prune(connection: Connection, before: float) -> int:
+    """Remove events in quarantine received before `before` (unix seconds). They have no runs and ended no job.
+
+    Returns:
+        How many were removed; at most `BATCH`: call again until it is 0.
+    """
+    ids = list(connection.exec_driver_sql(_OLD, (before, BATCH)).scalars())
+    if ids:
+        connection.execute(delete(events).where(events.c.id.in_(ids)))
+    return len(ids)
+
+
+def _refused(connection: Connection, deliveries: list[Delivery], most: int) -> set[str]:
+    """The event ids that the deliveries for which there is no room would have had."""
+    stale = [inbox.identity_of(delivery) for delivery in deliveries if delivery.quarantined]
+    known: set[Identity] = set(inbox.stored(connection, stale))
+    room: dict[str, int] = {}
+    refused = set()
+    for delivery in deliveries:
+        at = inbox.identity_of(delivery)
+        if at in known:
+            continue
+        if delivery.quarantined:
+            left = room.get(delivery.source)
+            if left is None:
+                held = connection.exec_driver_sql(_COUNT, (delivery.source, most)).scalar_one()
+                left = most - int(held)
+            room[delivery.source] = left - 1 if left > 0 else 0
+            if left <= 0:
+                refused.add(delivery.event_id)
+                continue
+        known.add(at)
+    return refused

@@ -1,0 +1,150 @@
+"""The quarantine is bounded in number and in time, and nobody looks at the other events for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select
+
+from receiver.engine.maintenance import prune_quarantine
+from receiver.model.delivery import Delivery
+from receiver.store import inbox, quarantine
+from receiver.store.database import Database
+from receiver.store.inbox import Receipt
+from receiver.store.quarantine import BATCH, FULL, count_old, counts, prune
+from receiver.store.schema import events
+
+NOW = 1_700_000_000.0
+MOST = 3
+
+Make = Callable[..., Delivery]
+
+
+def accept(database: Database, *deliveries: Delivery, most: int = MOST) -> list[Receipt]:
+    return database.transact(quarantine.accept, list(deliveries), most)
+
+
+def kept(database: Database) -> list[tuple[str, str, int]]:
+    def run(connection: Connection) -> list[tuple[str, str, int]]:
+        return [tuple(row) for row in connection.execute(select(events.c.key, events.c.status, events.c.duplicates))]
+
+    return sorted(database.query(run))
+
+
+def stale(delivery: Make, *jobs: str, **values: object) -> list[Delivery]:
+    return [delivery(job, quarantined=True, **values) for job in jobs]
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+def test_a_further_stale_event_is_refused_and_nothing_of_it_is_kept(
+    database: Database, delivery: Make, one_batch: bool
+) -> None:
+    given_ = stale(delivery, "a", "b", "c", "d", "e")
+    receipts = accept(database, *given_) if one_batch else [accept(database, one)[0] for one in given_]
+    assert [receipt.refused for receipt in receipts] == [False] * MOST + [True] * 2
+    assert receipts[-1] == FULL
+    assert kept(database) == [(job, "quarantined", 0) for job in "abc"]
+    assert database.query(counts) == {"aitts": MOST}
+
+
+def test_each_source_has_a_quarantine_of_its_own(database: Database, delivery: Make) -> None:
+    accept(database, *stale(delivery, "a", "b", "c"))
+    receipts = accept(database, *stale(delivery, "a", "d", source="other"), *stale(delivery, "d"))
+    assert [receipt.refused for receipt in receipts] == [False, False, True]
+    assert database.query(counts) == {"aitts": MOST, "other": 2}
+
+
+def test_copies_of_what_is_there_and_fresh_deliveries_never_ask_for_room(database: Database, delivery: Make) -> None:
+    accept(database, *stale(delivery, "a", "b", "c"), delivery("done"))
+    receipts = accept(database, *stale(delivery, "a", "done"), delivery("new"), *stale(delivery, "new"), delivery("b"))
+    assert [(receipt.duplicate, receipt.refused) for receipt in receipts] == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (True, False),
+        (True, False),
+    ]
+    assert receipts[-1].released
+    assert kept(database) == [
+        ("a", "quarantined", 1),
+        ("b", "accepted", 1),
+        ("c", "quarantined", 0),
+        ("done", "accepted", 1),
+        ("new", "accepted", 1),
+    ]
+
+
+def test_of_a_full_quarantine_the_fresh_copy_in_the_same_batch_is_taken(database: Database, delivery: Make) -> None:
+    accept(database, *stale(delivery, "a", "b", "c"))
+    refused, taken = accept(database, *stale(delivery, "d"), delivery("d"))
+    assert (refused, taken.duplicate, taken.quarantined) == (FULL, False, False)
+
+
+def test_room_that_a_release_or_a_prune_makes_is_used(database: Database, delivery: Make) -> None:
+    accept(database, *stale(delivery, "a", received_at=NOW - 100), *stale(delivery, "b", "c"))
+    assert accept(database, *stale(delivery, "d")) == [FULL]
+    accept(database, delivery("b"))
+    assert database.transact(prune, NOW) == 1
+    assert [one.refused for one in accept(database, *stale(delivery, "d", "e", "f"))] == [False, False, True]
+
+
+def test_an_old_event_in_quarantine_goes_and_no_other(database: Database, delivery: Make) -> None:
+    old = {"received_at": NOW - 0.001}
+    accept(database, *stale(delivery, "a", **old), *stale(delivery, "b", received_at=NOW), delivery("c", **old))
+    assert database.query(count_old, NOW) == 1
+    assert database.transact(prune, NOW) == 1
+    assert kept(database) == [("b", "quarantined", 0), ("c", "accepted", 0)]
+
+
+@pytest.mark.anyio
+async def test_pruning_goes_on_batch_by_batch_until_nothing_is_left(database: Database, delivery: Make) -> None:
+    await database.write(inbox.accept, stale(delivery, *(f"job_{n}" for n in range(BATCH + 3)), received_at=NOW - 1))
+    assert await prune_quarantine(database, NOW) == BATCH + 3
+    assert kept(database) == []
+
+
+def test_counting_and_pruning_look_at_the_quarantine_alone(
+    database: Database, delivery: Make, plans: Callable[..., list[str]]
+) -> None:
+    accept(database, *stale(delivery, "a"))
+    for function, *arguments in ((counts,), (count_old, NOW), (prune, NOW - 100)):
+        for plan in plans(function, *arguments):
+            assert "ix_events_quarantined" in plan
+    looked = plans(quarantine.accept, stale(delivery, "b"), MOST)
+    assert any("ix_events_quarantined (source=?)" in plan for plan in looked)
+    assert not any(plan.startswith("SCAN events") and "ix_events_quarantined" not in plan for plan in looked)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(
+        st.lists(
+            st.tuples(st.sampled_from("abcdefgh"), st.booleans(), st.sampled_from(["one", "two"])),
+            min_size=1,
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_comes_the_bound_holds_and_every_fresh_delivery_is_kept(
+    database: Database, delivery: Make, batches: list[list[tuple[str, bool, str]]]
+) -> None:
+    database.transact(lambda connection: connection.exec_driver_sql("DELETE FROM events"))
+    fresh = set()
+    for batch in batches:
+        sent = [delivery(job, source=source, quarantined=old) for job, old, source in batch]
+        for one, receipt in zip(sent, accept(database, *sent), strict=True):
+            assert one.quarantined or not receipt.refused
+            if not one.quarantined:
+                fresh.add((one.source, one.key))
+        assert all(count <= MOST for count in database.query(counts).values())
+
+    def accepted(connection: Connection) -> set[tuple[str, str]]:
+        found = select(events.c.source, events.c.key).where(events.c.status == "accepted")
+        return {tuple(row) for row in connection.execute(found)}
+
+    assert database.query(accepted) == fresh
