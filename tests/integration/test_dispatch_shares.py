@@ -14,7 +14,8 @@ from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.engine.handler import Handler
 from receiver.store import runs
-from tests.integration.engine_support import Engine, Gate, Signal, engine
+from tests.integration.engine_support import Engine, Gate, Signal, ended, engine, receiving, telling
+from tests.integration.intake_support import Lines, completed, configured
 
 pytestmark = pytest.mark.anyio
 
@@ -128,3 +129,24 @@ async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waitin
         up.new("quick_1", type="job.failed")
         await up.until(lambda: up.runs(handler="quick", state="succeeded"))
         assert gate.inside == 12
+
+
+async def test_a_receiver_runs_one_handler_for_each_delivery_while_another_hangs(tmp_path: Path, lines: Lines) -> None:
+    gate = Gate(Signal())
+
+    @handler(on=JobCompleted)
+    def hangs(event: Event, ctx: Ctx) -> None:
+        gate.block()
+
+    @handler(on=JobCompleted)
+    async def goes_on(event: Event, ctx: Ctx) -> None:
+        await asyncio.to_thread(lambda: None)
+
+    async with receiving(configured(tmp_path), hangs, goes_on) as up:
+        with telling(lines, gate._signal):
+            for number in range(20):
+                assert (await up.post(completed(f"job_{number}"))).status_code == 202
+            await ended(lines, gate._signal, 20)
+        assert {line["handler"] for line in lines.of("run.succeeded")} == {"goes_on"}
+        assert gate.inside == 12
+        gate.open()
