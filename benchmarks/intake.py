@@ -39,7 +39,7 @@ CASES = (
 )
 
 
-def _stored(server: Server) -> int:
+def stored(server: Server) -> int:
     with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
         return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
@@ -58,7 +58,7 @@ def main() -> bool:
             with receiver(case.config) as server:
                 load(server, 2000, case.connections)
                 result = load(server, REQUESTS, case.connections)
-                if result["statuses"] != {"202": REQUESTS} or _stored(server) != REQUESTS + 2000:
+                if result["statuses"] != {"202": REQUESTS} or stored(server) != REQUESTS + 2000:
                     raise SystemExit(f"Not every delivery was accepted and stored: {result['statuses']}")
                 ours.append(result["per_second"])
                 tails.append(result["p99_ms"])

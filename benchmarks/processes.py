@@ -36,6 +36,11 @@ class Server:
         """Resident bytes now."""
         return int((Path("/proc") / str(self.pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time so far, of all threads, in the kernel too."""
+        fields = (Path("/proc") / str(self.pid) / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def peak_rss(self) -> int:
         """Resident bytes at the most, so far."""
         status = (Path("/proc") / str(self.pid) / "status").read_text()
@@ -55,12 +60,15 @@ def bare() -> Iterator[Server]:
 
 
 @contextmanager
-def receiver(config: str, files: Mapping[str, str] | None = None, wrapper: str | None = None) -> Iterator[Server]:
+def receiver(
+    config: str, files: Mapping[str, str] | None = None, wrapper: str | None = None, root: Path = ROOT
+) -> Iterator[Server]:
     """`tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has one.
 
     Args:
         files: further text files of the folder, by relative path.
         wrapper: one of them, a Python script that is run in place of `python -m receiver`.
+        root: the checkout whose code is run.
     """
     with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as name:
         where = Path(name)
@@ -75,7 +83,7 @@ def receiver(config: str, files: Mapping[str, str] | None = None, wrapper: str |
         log = where / "log"
         command = [str(where / wrapper)] if wrapper else ["-m", "receiver"]
         with log.open("w") as out:
-            process = subprocess.Popen([sys.executable, *command, "serve", "--config", str(file)], stderr=out, cwd=ROOT)
+            process = subprocess.Popen([sys.executable, *command, "serve", "--config", str(file)], stderr=out, cwd=root)
         server = None
         try:
             line = _wait_for_line(log, "listening", process)
