@@ -15,7 +15,7 @@ from tests.integration.intake_support import configured, logged
 
 pytestmark = pytest.mark.anyio
 
-PATHS = ["/v1/events", "/v1/jobs", "/v1/stream?seconds=0", "/openapi.json", "/docs", "/metrics", "/", "/v1/nothing"]
+PATHS = ["/v1/events", "/v1/jobs", "/v1/stream?seconds=0", "/metrics", "/", "/v1/nothing", "/docs/", "/docs/x"]
 
 
 @pytest.fixture
@@ -41,10 +41,13 @@ async def test_every_path_wants_a_token_if_there_are_tokens(guarded: Settings, p
         assert (await asked.get(path, **BEARER)).status_code in (200, 404)
 
 
-async def test_health_is_for_everybody(guarded: Settings) -> None:
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json"])
+async def test_health_and_what_describes_the_api_are_for_everybody(guarded: Settings, path: str) -> None:
     async with api(guarded) as asked:
-        assert (await asked.get("/livez")).status_code == 200
-        assert (await asked.get("/readyz")).status_code == 200
+        answer = await asked.get(path)
+        assert answer.status_code == 200
+        assert TOKEN not in answer.text
+        assert (await asked.get(path, authorization="Bearer something-else-0123456789")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ log = structlog.get_logger("receiver.api")
 
 OPEN = frozenset({"/livez", "/readyz"})
 """Paths that whoever reaches the listener may ask for: orchestrators have no tokens."""
+DESCRIPTION = frozenset({"/docs", "/openapi.json"})
+"""Where there are tokens these paths are open too: a browser sends none with the address that somebody types in. They
+describe this release and hold nothing of this receiver's."""
 FORWARDED = frozenset(
     {
         b"forwarded", b"via", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"client-ip",
@@ -47,10 +50,11 @@ class Guard:
         self._app = app
         self._client = client
         self._digests = {id_: _digest(token.encode()) for id_, token in tokens.items()}
+        self._open = OPEN | DESCRIPTION if tokens else OPEN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and (path := path_within(scope)) not in OPEN:
+        if scope["type"] == "http" and (path := path_within(scope)) not in self._open:
             try:
                 scope["token"] = self._who(scope)
             except Refusal as refusal:

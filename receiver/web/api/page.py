@@ -1,4 +1,7 @@
-"""The documentation as one HTML page, made of the OpenAPI document: no script, nothing from elsewhere."""
+"""The documentation as one HTML page, made of the OpenAPI document: its own script and style, nothing from elsewhere.
+
+It holds nothing secret. The script sends what a reader fills into its forms, with the token from its field.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import html
 import json
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 STYLE = """
@@ -21,11 +25,23 @@ a { color: var(--accent); } nav li { list-style: none; } nav ul { padding: 0; }
 section.operation { border: 1px solid var(--line); border-radius: 8px; padding: .2rem 1.2rem 1rem; margin: 1rem 0; }
 .method { font-weight: 700; color: var(--accent); } .soft { opacity: .7; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: .3rem .6rem;
-border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
+border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } td:nth-child(-n+2) { white-space: nowrap; }
+form label { display: block; margin: .4rem 0; } input, textarea { font: 14px ui-monospace, monospace; width: 100%;
+box-sizing: border-box; } form pre { max-height: 30rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
-_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Of the page: its own style and nothing else, whatever a text in it should contain."""
+SCRIPT = files(__package__).joinpath("page.js").read_text("utf-8")
+
+
+def _source(text: str) -> str:
+    """A text by its hash, as a policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+POLICY = (
+    f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Of the page: its own style and script and nothing else, whatever a text in it should contain."""
 
 Document = dict[str, Any]
 
@@ -44,7 +60,11 @@ def page(document: Document) -> str:
         'The same for programs: <a href="openapi.json">openapi.json</a>.</p>',
     ]
     if document.get("security"):
-        parts.append("<p>Every request needs <code>Authorization: Bearer …</code>.</p>")
+        parts.append(
+            "<p>Every request needs <code>Authorization: Bearer …</code>, with one of <code>[api] tokens</code>.</p>"
+            '<label>Token for the requests from this page, which keeps it until it is closed: <input id="token" '
+            'type="password" autocomplete="off" spellcheck="false"></label>'
+        )
     parts.append("<nav><ul>")
     parts += [
         f'<li><a href="#{_text(operation["operationId"])}"><code>{method.upper()} {_text(path)}</code></a> '
@@ -60,7 +80,7 @@ def page(document: Document) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width"><title>{_text(info["title"])}: API</title><style>{STYLE}</style></head>'
-        f"<body>{''.join(parts)}</body></html>"
+        f"<body>{''.join(parts)}<script>{SCRIPT}</script></body></html>"
     )
 
 
@@ -93,8 +113,23 @@ def _operation(method: str, path: str, operation: Document) -> str:
             for kind, content in answer.get("content", {}).items()
         )
         answers.append((f"<code>{_text(status)}</code>", of, _words(answer["description"])))
-    parts.append("<h3>Answers</h3>" + _table(answers) + "</section>")
+    parts.append("<h3>Answers</h3>" + _table(answers) + _form(method, path, operation) + "</section>")
     return "".join(parts)
+
+
+def _form(method: str, path: str, operation: Document) -> str:
+    """Fields for a request. They have no `name`: without the script nothing could put them into an address."""
+    fields = [
+        f"<label><code>{_text(of['name'])}</code>"
+        f'<input data-in="{of["in"]}" data-name="{_text(of["name"])}"{" required" if of["required"] else ""}></label>'
+        for of in operation.get("parameters", ())
+    ]
+    if "requestBody" in operation:
+        fields.append('<label>Body (JSON)<textarea data-in="body" rows="5"></textarea></label>')
+    return (
+        f'<details><summary>Send a request</summary><form data-method="{method.upper()}" data-path="{_text(path)}">'
+        f"{''.join(fields)}<button>Send</button><pre hidden></pre></form></details>"
+    )
 
 
 def _schema(name: str, schema: Document) -> str:
