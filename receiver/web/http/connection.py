@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.exchange import STATUS_LINES, Exchange
-from receiver.web.http.limits import DRAIN_SECONDS, MAX_BODY_AHEAD, MAX_DRAIN_BYTES, MAX_HEAD_BYTES
+from receiver.web.http.limits import DRAIN_SECONDS, MAX_BODY_AHEAD, MAX_DRAIN_BYTES, MAX_HEAD_BYTES, MAX_HELD_BYTES
 from receiver.web.http.parser import EMPTY_LINE, Head, RequestParser, RequestRefused, too_long
 
 
@@ -212,7 +212,7 @@ class HttpConnection(asyncio.Protocol):
         self._table.idle[self] = None
         held, self._held = self._held, b""
         if held:
-            self._table.buffered -= len(held)
+            self._table.held -= len(held)
             self.data_received(held)
         if self._state is not _State.ANSWERING or not self._held:
             self.resume_reading()
@@ -228,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
         if self._partial:
             start = max(0, len(self._partial) - 3)
             self._partial += data
-            self._table.buffered += len(data)
+            self._table.unfinished += len(data)
             end = self._partial.find(EMPTY_LINE, start)
             if end < 0:
                 self._check_partial()
@@ -241,7 +241,7 @@ class HttpConnection(asyncio.Protocol):
                 self._begin_head()
             if end < 0:
                 self._partial += data
-                self._table.buffered += len(data)
+                self._table.unfinished += len(data)
                 self._check_partial()
                 return b""
         end += len(EMPTY_LINE)
@@ -262,33 +262,12 @@ class HttpConnection(asyncio.Protocol):
     def _check_partial(self) -> None:
         if len(self._partial) > MAX_HEAD_BYTES:
             raise too_long(self._partial)
-        if self._table.overfull:
-            self._table.make_room()
+        self._table.make_room()
 
     def _begin(self, head: Head) -> None:
         """Hand a request to the application; its body may still be on its way."""
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": head.version,
-            "server": self._server_name,
-            "client": self._client,
-            "scheme": "http",
-            "method": head.method,
-            "root_path": "",
-            "path": head.path,
-            "raw_path": head.target_path,
-            "query_string": head.query,
-            "headers": head.headers,
-            "state": self._app_state.copy(),
-        }
-        exchange = self._exchange = Exchange(
-            self,
-            scope,
-            self._server.default_headers,
-            expects_continue=head.expects_continue,
-            keep_alive=head.keep_alive,
-        )
+        where = {"server": self._server_name, "client": self._client, "state": self._app_state.copy()}
+        exchange = self._exchange = Exchange(self, head, where, self._server.default_headers)
         self._table.without_head.pop(self, None)
         if self._parser.whole:
             self._state = _State.ANSWERING
@@ -329,21 +308,22 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or not exchange.keep_alive:
             return
-        self._held += data
-        self._table.buffered += len(data)
-        self._stop_reading()
-        if self._table.overfull:
+        if self._table.held + len(data) > MAX_HELD_BYTES:
             self._drop_held()
             exchange.keep_alive = False
+            return
+        self._held += data
+        self._table.held += len(data)
+        self._stop_reading()
 
     def _drop_held(self) -> None:
-        self._table.buffered -= len(self._held)
+        self._table.held -= len(self._held)
         self._held = b""
 
     def _forget_input(self) -> None:
-        self._table.buffered -= len(self._partial) + len(self._held)
+        self._drop_held()
+        self._table.unfinished -= len(self._partial)
         self._partial = bytearray()
-        self._held = b""
 
     def _stop_reading(self) -> None:
         if self._reading and not self.transport.is_closing():

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from receiver.metrics import Metrics
-from receiver.web.http.limits import MAX_BUFFERED_BYTES, Limits
+from receiver.web.http.limits import MAX_UNFINISHED_BYTES, Limits
 
 log = structlog.get_logger("receiver.listener")
 
@@ -40,13 +40,18 @@ class ConnectionTable:
     Each is in one of three groups, or in none while the application works on its request; each group has the longest
     waiting first. A dictionary is a set that keeps its order.
 
+    Attributes:
+        unfinished: bytes of heads that have not ended.
+        held: bytes of requests that were sent ahead of their answers.
+
     Args:
         listener: the metric's label and the log's field.
     """
 
     def __init__(self, listener: str, limits: Limits, metrics: Metrics) -> None:
         self.limits = limits
-        self.buffered = 0
+        self.unfinished = 0
+        self.held = 0
         self._listener = listener
         self._metrics = metrics
         self._open: dict[Member, None] = {}
@@ -57,11 +62,6 @@ class ConnectionTable:
         self._ticking = False
         self._tick_seconds = min(1.0, limits.head_seconds / 4, limits.idle_seconds / 4)
         metrics.connections.labels(listener).set(0)
-
-    @property
-    def overfull(self) -> bool:
-        """Whether all connections together hold more unfinished input than they may."""
-        return self.buffered > MAX_BUFFERED_BYTES
 
     def add(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
         """A connection was made. If there are too many now, the one that waits longest for a sender is closed.
@@ -94,10 +94,10 @@ class ConnectionTable:
         self.without_body.pop(member, None)
 
     def make_room(self) -> None:
-        """Close the connections with the longest unfinished heads until what is buffered fits again."""
-        while self.overfull and self.without_head:
+        """Close the connections with the longest unfinished heads until all of them together fit again."""
+        while self.unfinished > MAX_UNFINISHED_BYTES:
             victim = max(self.without_head, key=lambda member: member.unfinished)
-            self.note(reason="memory_limit", buffered=self.buffered)
+            self.note(reason="memory_limit", bytes=self.unfinished)
             victim.cut(reason="memory_limit")
 
     def note(self, *, reason: str, **about: object) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import http
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import structlog
 from starlette.types import ASGIApp, Message, Scope
+
+from receiver.web.http.parser import Head
 
 log = structlog.get_logger("receiver.listener")
 
@@ -47,29 +49,32 @@ class Exchange:
     call for a whole answer.
 
     Args:
+        where: of the ASGI scope what is the connection's: `server`, `client`, `state`.
         date: header lines that every response has, as ASGI pairs.
-        expects_continue: the sender waits for "100 Continue" before it sends the body.
-        keep_alive: the sender wants to use the connection again.
     """
 
-    def __init__(
-        self,
-        wire: Wire,
-        scope: Scope,
-        date: Iterable[tuple[bytes, bytes]],
-        *,
-        expects_continue: bool,
-        keep_alive: bool,
-    ) -> None:
-        self.scope = scope
-        self.keep_alive = keep_alive
+    def __init__(self, wire: Wire, head: Head, where: Mapping[str, Any], date: Iterable[tuple[bytes, bytes]]) -> None:
+        self.scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "scheme": "http",
+            "method": head.method,
+            "root_path": "",
+            "path": head.path,
+            "raw_path": head.target_path,
+            "query_string": head.query,
+            "headers": head.headers,
+            **where,
+        }
+        self.keep_alive = head.keep_alive
         self.received = False
         self.started = False
         self.complete = False
         self.disconnected = False
         self._wire = wire
         self._date = date
-        self._expects_continue = expects_continue
+        self._expects_continue = head.expects_continue
         self._pieces: list[bytes] = []
         self.ahead = 0
         self._end_told = False

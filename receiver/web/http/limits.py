@@ -12,8 +12,10 @@ MAX_HEADERS = 128
 """Header lines of a request; more are answered 431."""
 MAX_BODY_AHEAD = 64 * 1024
 """Body bytes kept for an application that is not reading them; then the connection is not read from."""
-MAX_BUFFERED_BYTES = 16 * 1024 * 1024
-"""Unfinished heads, and requests sent ahead of their answers, of all connections of a listener together."""
+MAX_UNFINISHED_BYTES = 8 * 1024 * 1024
+"""Unfinished heads of all connections of a listener together."""
+MAX_HELD_BYTES = 8 * 1024 * 1024
+"""Requests sent ahead of their answers, likewise."""
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
 """What is read and thrown away after an early refusal, so that its sender can read the answer."""
 DRAIN_SECONDS = 15.0
