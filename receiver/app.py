@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
-import httpx
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from starlette.types import ASGIApp
 from receiver.assembly import audio_sources, job_sources, new_handlers_loop, source_loop, why_not_askable
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
+from receiver.engine.clients import HandlerClients
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.jobs.desk import JobDesk
@@ -83,7 +83,7 @@ class Receiver:
         sources = audio_sources(settings)
         renew = Renewal(self.database, self.fetcher, sources)
         self.audio = AudioDesk(self.database, self.fetcher, self.storage, sources, self.metrics, renew)
-        self._http: httpx.AsyncClient | None = None
+        self._http = HandlerClients()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(
             self.database,
@@ -164,8 +164,7 @@ class Receiver:
     def _stop_handlers(self) -> None:
         async def close() -> None:
             await self.fetcher.aclose()
-            if self._http is not None:
-                await self._http.aclose()
+            await self._http.aclose()
 
         closing = self.handlers.submit(close())
         try:
@@ -188,18 +187,12 @@ class Receiver:
             log=structlog.get_logger("handler").bind(
                 source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
             ),
-            _http=self._client,
+            _http=lambda: self._http.get(name),
             _audio=lambda: self.handlers.our_own(self.audio.get(event)),
             _audio_files=lambda: self.handlers.our_own(self.audio.get_all(event)),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))
-
-    def _client(self) -> httpx.AsyncClient:
-        """The handlers' HTTP client, made when the first of them asks: its certificates take memory."""
-        if self._http is None:
-            self._http = httpx.AsyncClient(timeout=30)
-        return self._http
 
     def _committed(self) -> None:
         """An event with runs is in the store."""

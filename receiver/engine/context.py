@@ -97,7 +97,7 @@ class Context(Generic[O]):
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """A client for the handler's own calls, shared by all. It knows no credentials and follows no redirects."""
+        """A client for the handler's own calls, shared by its runs. It knows no credentials, follows no redirects."""
         return self._http()
 
     async def audio(self) -> Artifact:
