@@ -118,6 +118,23 @@ def stub() -> Iterator[Callable[[Callable[[Any], None]], Stub]]:
 # webhook
 
 
+def test_an_address_that_the_receiver_does_not_listen_at_is_told_and_one_under_its_prefix_is_right(
+    site: Site, provider: Provider
+) -> None:
+    fresh(site, provider.sim.base_url)
+    token = {ID_TOKEN: provider.sim.id_token}
+    prefix = {"TTS_RECEIVER_SERVER__ROOT_PATH": "/tts"}
+    for path, environment, told in (
+        ("/tts/webhooks/aitts", token, True),
+        ("/tts/webhooks/aitts", token | prefix, False),
+        ("/webhooks/aitts", token | prefix, False),
+        ("/tts/webhook/aitts", token | prefix, True),
+    ):
+        done = site.command(*webhook("register", url=f"https://tts.example.com{path}"), **environment)
+        assert done.returncode == 0
+        assert (f"listens at /webhooks/aitts: have the proxy pass {path} on to that" in done.stdout) == told, path
+
+
 def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, provider: Provider) -> None:
     file = fresh(site, provider.sim.base_url)
     token = {ID_TOKEN: provider.sim.id_token}
