@@ -95,6 +95,12 @@ class Reject(ReceiverError):
     reason = "rejected"
 
 
+class HandlerHangs(ReceiverError):
+    """So many threads of a plain handler have not returned that no attempt is begun; the run is tried again."""
+
+    reason = "handler_hangs"
+
+
 class RetryLater(ReceiverError):
     """Raised by a handler: try again, not before `after` seconds from now.
 

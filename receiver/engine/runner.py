@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import inspect
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import structlog
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
 from receiver.engine.threads import HandlerThreads, our_own, working_for
-from receiver.errors import Reject, RetryLater
+from receiver.errors import HandlerHangs, Reject, RetryLater
 from receiver.model.event import Event
 from receiver.model.retry import RetryPolicy, wait_seconds
 
@@ -32,6 +33,9 @@ T = TypeVar("T")
 log = structlog.get_logger("receiver.handlers")
 
 MOST_RESULT_BYTES = 65_536
+MOST_HANGING = 256
+"""Threads of one plain handler that were given up and have not returned. With more of them the process would end up
+without threads for anybody."""
 TASK_PREFIX = "handler:"
 """Begins the name of a handler's task."""
 
@@ -87,6 +91,7 @@ class HandlerLoop:
         self.loop.set_task_factory(_named_after_parent)
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
+        self._hanging: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
     @property
@@ -163,12 +168,21 @@ class HandlerLoop:
         except (KeyboardInterrupt, SystemExit) as caught:  # these would end the loop, and every handler with it
             return Outcome("failed", error=RuntimeError(f"{type(caught).__name__}: {caught}"))
 
+    def _count_hanging(self, handler: str, change: int) -> None:
+        self._hanging[handler] += change
+        self._abandoned(change)
+
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Any:
+        if self._hanging[handler.name] >= MOST_HANGING:
+            raise HandlerHangs(
+                f"{MOST_HANGING} threads of {handler.name} were timed out and have not returned: none is begun until "
+                "one does. Give what it waits for a time-out of its own."
+            )
         done: asyncio.Future[Any] = self.loop.create_future()
 
         def settle(result: Any, error: Exception | None) -> None:
             if done.cancelled():
-                self._abandoned(-1)
+                self._count_hanging(handler.name, -1)
             elif error is None:
                 done.set_result(result)
             else:
@@ -192,7 +206,7 @@ class HandlerLoop:
             return await done
         except asyncio.CancelledError:
             if done.cancelled():
-                self._abandoned(1)
+                self._count_hanging(handler.name, 1)
             raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -172,3 +173,39 @@ def test_a_loop_that_was_never_started_stops_without_a_word() -> None:
     loop = HandlerLoop(asyncio.new_event_loop)
     assert loop.stop(PATIENCE)
     assert loop.loop.is_closed()
+
+
+def test_of_a_plain_handler_that_does_not_return_no_more_threads_are_left_behind_than_a_bound(
+    factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.engine.runner.MOST_HANGING", 2)
+    go, entered, changes = threading.Event(), threading.Semaphore(0), queue.SimpleQueue[int]()
+
+    @handler(on=Event)
+    def hangs(event: Event, ctx: Any) -> str:
+        entered.release()
+        assert go.wait(PATIENCE)
+        return "at last"
+
+    @handler(on=Event)
+    def other(event: Event, ctx: Any) -> str:
+        return "other"
+
+    loop = HandlerLoop(factory, changes.put)
+    loop.start()
+    for _ in range(2):
+        attempt = loop.submit(loop.execute(hangs, EVENT, CTX))
+        assert entered.acquire(timeout=PATIENCE)
+        attempt.cancel()  # as when it is timed out
+        assert changes.get(timeout=PATIENCE) == 1
+
+    refused = run(loop, hangs)
+    assert (refused.word, getattr(refused.error, "reason", None)) == ("failed", "handler_hangs")
+    assert not entered.acquire(blocking=False)
+    assert run(loop, other).result == "other"
+
+    go.set()
+    assert changes.get(timeout=PATIENCE) == -1
+    assert run(loop, hangs).result == "at last"
+    assert changes.get(timeout=PATIENCE) == -1
+    assert loop.stop(PATIENCE)
