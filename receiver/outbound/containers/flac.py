@@ -20,6 +20,7 @@ class StreamInfo(NamedTuple):
     """The block that every file begins with: samples of a block, Hz, channels, samples in all (0: not said)."""
 
     block: int
+    longest_block: int
     rate: int
     channels: int
     total: int
@@ -28,7 +29,13 @@ class StreamInfo(NamedTuple):
 def stream_info(data: bytes) -> StreamInfo:
     """Read the 34 bytes of a STREAMINFO block."""
     packed = int.from_bytes(data[10:18], "big")
-    return StreamInfo(int.from_bytes(data[:2], "big"), packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1)
+    return StreamInfo(
+        int.from_bytes(data[:2], "big"),
+        int.from_bytes(data[2:4], "big"),
+        packed >> 44,
+        (packed >> 41 & 7) + 1,
+        packed & (1 << 36) - 1,
+    )
 
 
 def read_flac(reader: Reader, found: Found) -> None:
@@ -49,12 +56,13 @@ def read_flac(reader: Reader, found: Found) -> None:
     audio = _behind_metadata(reader, start)
     if any(reader.find(b"fLaC" + last + b"\0\0\x22", audio) is not None for last in (b"\0", b"\x80")):
         raise Unreadable("several files are joined")
+    first = _read_header(reader.at(audio, _LONGEST_HEADER), info)
     ends = _frame_ends(reader, audio, info)
     last = next(ends, None)
-    if last is None:
-        raise Unreadable("its last frame is not found")
-    samples = info.total if info.total and (last == info.total or info.total in ends) else last
-    found.duration = samples / info.rate
+    if first is None or last is None:
+        raise Unreadable("its first frame or its last is not found")
+    end = info.total if info.total and (last == info.total or info.total in ends) else last
+    found.duration = (end - first.start) / info.rate  # one that was cut out of another does not begin at 0
 
 
 def _behind_metadata(reader: Reader, start: int) -> int:
@@ -76,16 +84,23 @@ def _frame_ends(reader: Reader, audio: int, info: StreamInfo) -> Iterator[int]:
         while (place := piece.rfind(b"\xff", 0, place)) >= 0:
             reader.step()
             head = piece[place : place + _LONGEST_HEADER]
-            if head[1:2] in (b"\xf8", b"\xf9") and (last := _frame_end(head, info)) is not None:
-                yield last
+            if (frame := _read_header(head, info)) is not None:
+                yield frame.end
         if start <= audio:
             return
         end = start
 
 
-def _frame_end(head: bytes, info: StreamInfo) -> int | None:
-    """The sample that the frame with this header ends before; None if it is no header of this stream."""
-    if len(head) < 6:
+class _Frame(NamedTuple):
+    """A frame: its first sample, and the one that it ends before."""
+
+    start: int
+    end: int
+
+
+def _read_header(head: bytes, info: StreamInfo) -> _Frame | None:
+    """The frame with this header; None if it is no header of this stream."""
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
         return None
     block_code, rate_code, channel_code = head[2] >> 4, head[2] & 15, head[3] >> 4
     if block_code == 0 or rate_code == 15 or head[3] & 1:
@@ -106,7 +121,8 @@ def _frame_end(head: bytes, info: StreamInfo) -> int | None:
         return None
     if len(head) <= place or _crc8(head[:place]) != head[place]:
         return None
-    return (number if head[1] & 1 else number * info.block) + block
+    start = number if head[1] & 1 else number * info.block
+    return _Frame(start, start + block)
 
 
 def _block(code: int, extra: bytes) -> int:

@@ -23,35 +23,29 @@ class _Stream:
     """One stream: Hz, channels, samples to be skipped; and what its pages said so far.
 
     Attributes:
-        first: the position that its first page of audio ends at.
-        first_bytes: how long that page is.
-        last: the position that its last page ends at.
-        more_bytes: how long the pages after the first are, together.
+        packet: samples that a packet has at the most; None where the packet itself says (Opus).
+        last: the position that its last page ends at; None before the first one.
     """
 
     rate: int
     channels: int
-    skip: int
-    first: int | None = None
-    first_bytes: int = 0
-    last: int = 0
-    more_bytes: int = 0
+    packet: int | None
+    skip: int = 0
+    last: int | None = None
 
-    def add(self, position: int, size: int) -> None:
-        if self.first is None:
-            self.first, self.first_bytes = position, size
-        else:
-            self.more_bytes += size
-        if position < self.last:
+    def add(self, position: int, packets: int, first: bytes) -> None:
+        """Take a page with audio: the position that it ends at, how many packets end on it, how its first begins."""
+        if self.last is None:
+            # A recording that was joined late counts on from there. Its first page cannot hold all that.
+            length = self.packet if self.packet is not None else _opus_length(first)
+            if position > (packets + 1) * length:
+                raise Unreadable("the stream does not begin at its beginning")
+        elif position < self.last:
             raise Unreadable("the positions in the stream go backwards")
         self.last = position
 
     def seconds(self) -> float:
-        first = self.first or 0
-        # A recording that was joined late counts on from there. Its first page then holds far too much for its bytes.
-        if self.first_bytes * (self.last - first) * 4 < first * self.more_bytes:
-            raise Unreadable("the stream does not begin at its beginning")
-        return max(0, self.last - self.skip) / self.rate
+        return max(0, (self.last or 0) - self.skip) / self.rate
 
 
 def read_ogg(reader: Reader, found: Found) -> None:
@@ -78,10 +72,11 @@ def read_ogg(reader: Reader, found: Found) -> None:
             if playing:
                 seconds += _longest(streams)
                 streams, playing = {}, False
-            _begin(streams, serial, reader.at(body, 64), found, first=seconds == 0 and not streams)
+            _begin(streams, serial, reader.at(body, 80), found, first=seconds == 0 and not streams)
         elif serial in streams and 0 < ends_at < _UNSET:  # the pages of headers are at 0
             playing = True
-            streams[serial].add(ends_at, size)
+            packets = sum(segment < 255 for segment in segments)
+            streams[serial].add(ends_at, packets, reader.at(body, 2))
         position = body + size
     found.duration = seconds + _longest(streams)
 
@@ -104,15 +99,32 @@ def _stream(packet: bytes) -> _Stream | None:
     """The audio stream that begins with this packet; None if it is none that we know."""
     stream = None
     if packet[:8] == b"OpusHead" and len(packet) >= 19:
-        stream = _Stream(48_000, packet[9], int.from_bytes(packet[10:12], "little"))
-    elif packet[:7] == b"\x01vorbis" and len(packet) >= 16:
-        stream = _Stream(int.from_bytes(packet[12:16], "little"), packet[11], 0)
+        stream = _Stream(48_000, packet[9], None, int.from_bytes(packet[10:12], "little"))
+    elif packet[:7] == b"\x01vorbis" and len(packet) >= 29:
+        longest = 1 << (packet[28] >> 4)
+        stream = _Stream(int.from_bytes(packet[12:16], "little"), packet[11], longest // 2)
     elif packet[:5] == b"\x7fFLAC" and len(packet) >= 51:
         info = stream_info(packet[17:51])
-        stream = _Stream(info.rate, info.channels, 0)
-    elif packet[:8] == b"Speex   " and len(packet) >= 52:
-        stream = _Stream(int.from_bytes(packet[36:40], "little"), int.from_bytes(packet[48:52], "little"), 0)
+        stream = _Stream(info.rate, info.channels, info.longest_block)
+    elif packet[:8] == b"Speex   " and len(packet) >= 68:
+        rate, channels, frame, frames = (int.from_bytes(packet[at : at + 4], "little") for at in (36, 48, 56, 64))
+        stream = _Stream(rate, channels, frame * max(1, frames))
     return stream if stream is not None and stream.rate > 0 else None
+
+
+def _opus_length(packet: bytes) -> int:
+    """Samples of an Opus packet at 48 kHz, by its first two bytes (RFC 6716, 3.1 and 3.2.5)."""
+    if not packet:
+        return 0
+    config, code = packet[0] >> 3, packet[0] & 3
+    if config < 12:
+        frame = (480, 960, 1920, 2880)[config % 4]
+    elif config < 16:
+        frame = (480, 960)[config % 2]
+    else:
+        frame = (120, 240, 480, 960)[config % 4]
+    count = 1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 1
+    return frame * count
 
 
 def _longest(streams: dict[int, _Stream]) -> float:

@@ -30,7 +30,7 @@ def read_webm(reader: Reader, found: Found) -> None:
     scale, cluster, first, last, blocks = 1_000_000, 0, 0, 0, 0
     track = _Track()
     tracks: list[_Track] = []
-    for name, start, size in _elements(reader):
+    for name, start, size, content in _elements(reader):
         if name == _EBML and start > 2 * _SHORTEST_ID + 8:
             raise Unreadable("several files are joined")
         if name == _TRACK:
@@ -54,10 +54,10 @@ def read_webm(reader: Reader, found: Found) -> None:
             cluster = _number(reader, start, size)
         elif name in (_BLOCK, _SIMPLE_BLOCK):
             audio = next((one for one in tracks if one.type == _AUDIO), None)
-            number, length = _vint(reader.at(start, 12))
-            if audio is None or number != audio.number:
+            number, length = _vint(content)
+            if audio is None or number != audio.number or len(content) < length + 2:
                 continue
-            at = cluster + int.from_bytes(reader.exactly(start + length, 2), "big", signed=True)
+            at = cluster + int.from_bytes(content[length : length + 2], "big", signed=True)
             if blocks and at < last:
                 raise Unreadable("the times of the blocks go backwards")
             first, last, blocks = at if not blocks else first, at, blocks + 1
@@ -79,10 +79,13 @@ class _Track:
         return 48_000 if self.is_opus else round(self.rate) or None  # Opus comes out so, whatever it was made from
 
 
-def _elements(reader: Reader) -> Iterator[tuple[int, int, int]]:
-    """Each element, those that hold others before what is in them: its id, its content's place and length."""
+def _elements(reader: Reader) -> Iterator[tuple[int, int, int, bytes]]:
+    """Each element, those that hold others before what is in them.
+
+    Its id, its content's place and length, and how that begins: 4 bytes or more, unless it is shorter.
+    """
     position = 0
-    while head := reader.at(position, 12):
+    while head := reader.at(position, 16):
         name, id_length = _id(head)
         size, size_length = _vint(head[id_length:])
         if not id_length or not size_length:
@@ -91,7 +94,7 @@ def _elements(reader: Reader) -> Iterator[tuple[int, int, int]]:
         unknown = size == (1 << 7 * size_length) - 1
         if unknown and name not in _INSIDE:
             raise Unreadable("an element has no length")
-        yield name, start, size
+        yield name, start, size, head[start - position :][:size]
         position = start if name in _INSIDE else start + size
 
 

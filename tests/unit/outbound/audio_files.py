@@ -77,24 +77,27 @@ def _flac_frame(number: int, block: int) -> bytes:
     return head + bytes([crc8(head)]) + b"\x55" * 300
 
 
-def ogg_page(body: bytes, position: int, *, serial: int = 1, first: bool = False) -> bytes:
-    segments = [255] * (len(body) // 255) + [len(body) % 255]
+def ogg_page(packets: list[bytes], position: int, *, serial: int = 1, first: bool = False) -> bytes:
+    """A page of whole packets, at whose end the stream is at `position`."""
+    segments = [part for packet in packets for part in [255] * (len(packet) // 255) + [len(packet) % 255]]
     head = b"OggS\0" + bytes([2 if first else 0]) + struct.pack("<qIII", position, serial, 0, 0)
-    return head + bytes([len(segments)]) + bytes(segments) + body
+    return head + bytes([len(segments)]) + bytes(segments) + b"".join(packets)
 
 
 def opus(seconds: int, *, skip: int = 312, start: int = 0, serial: int = 1) -> bytes:
-    """Opus in Ogg, a page a second; `start` is the position that it begins at."""
+    """Opus in Ogg, 50 packets of 20 ms in a page; `start` is the position that it begins at."""
     head = b"OpusHead\x01\x01" + struct.pack("<HIhB", skip, 24_000, 0, 0)
-    pages = [ogg_page(head, 0, serial=serial, first=True), ogg_page(b"OpusTags" + bytes(8), 0, serial=serial)]
+    pages = [ogg_page([head], 0, serial=serial, first=True), ogg_page([b"OpusTags" + bytes(8)], 0, serial=serial)]
     ends = [start + skip + 48_000 * (n + 1) for n in range(seconds)]
-    return b"".join([*pages, *(ogg_page(b"\x08" * 3000, end, serial=serial) for end in ends)])
+    return b"".join([*pages, *(ogg_page([b"\x98" + bytes(59)] * 50, end, serial=serial) for end in ends)])
 
 
-def vorbis(seconds: int, *, rate: int = 22_050, serial: int = 2) -> bytes:
-    head = b"\x01vorbis" + struct.pack("<IBI", 0, 1, rate) + bytes(14)
-    pages = [ogg_page(head, 0, serial=serial, first=True), ogg_page(b"\x03vorbis" + bytes(90), 0, serial=serial)]
-    return b"".join([*pages, *(ogg_page(b"\x08" * 2000, rate * (n + 1), serial=serial) for n in range(seconds))])
+def vorbis(seconds: int, *, rate: int = 22_050, start: int = 0, serial: int = 2) -> bytes:
+    """Vorbis in Ogg, a page a second, in packets of at most 1024 samples."""
+    head = b"\x01vorbis" + struct.pack("<IBI", 0, 1, rate) + bytes(12) + b"\xb8\x01"
+    pages = [ogg_page([head], 0, serial=serial, first=True), ogg_page([b"\x03vorbis" + bytes(90)], 0, serial=serial)]
+    ends = [start + rate * (n + 1) for n in range(seconds)]
+    return b"".join([*pages, *(ogg_page([bytes(90)] * 22, end, serial=serial) for end in ends)])
 
 
 def box(name: bytes, *content: bytes) -> bytes:

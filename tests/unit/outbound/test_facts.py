@@ -32,6 +32,7 @@ from tests.unit.outbound.audio_files import (
 ID3V1 = b"TAG" + bytes(125)
 APE = b"APETAGEX" + struct.pack("<IIII", 2000, 40, 1, 0xA000_0000) + bytes(8) + bytes(40)
 APE += b"APETAGEX" + struct.pack("<IIII", 2000, 40, 1, 0x8000_0000) + bytes(8)
+FLAC_FRAME = len(flac(9)) - len(flac(8))
 SECOND = 24_000 / 1024
 """AAC frames in a second at 24 kHz."""
 
@@ -93,6 +94,9 @@ def rf64(data_length: int) -> bytes:
         pytest.param(id3(20_000) + flac(30), "flac", 30 * 4096 / 44_100, 44_100, 2, id="FLAC behind a tag"),
         pytest.param(flac(200, total=0), "flac", 200 * 4096 / 44_100, 44_100, 2, id="FLAC that was streamed"),
         pytest.param(flac(200)[:-30_000], "flac", 103 * 4096 / 44_100, 44_100, 2, id="FLAC cut off"),
+        pytest.param(
+            flac(30)[:50] + flac(30)[50 + 9 * FLAC_FRAME :], "flac", 21 * 4096 / 44_100, 44_100, 2, id="FLAC cut out"
+        ),
         pytest.param(flac(30) * 2, "flac", None, 44_100, 2, id="FLAC joined"),
         pytest.param(wav_with(48_000), "wav", 1.0, 24_000, 1, id="WAV"),
         pytest.param(wav_with(0, 0), "wav", 1.0, 24_000, 1, id="WAV of length 0"),
@@ -113,6 +117,7 @@ def rf64(data_length: int) -> bytes:
         pytest.param(opus(3) + vorbis(2), "ogg", 5.0, None, 1, id="Opus and Vorbis joined"),
         pytest.param(opus(3)[:-100], "ogg", 2.0, 48_000, 1, id="Opus cut off"),
         pytest.param(opus(3, start=48_000 * 3600), "ogg", None, 48_000, 1, id="Opus joined late"),
+        pytest.param(vorbis(3, start=22_050 * 9), "ogg", None, 22_050, 1, id="Vorbis joined late"),
         pytest.param(FTYP + moov(47) + box(b"mdat", bytes(900)), "m4a", 47 / SECOND, 24_000, 1, id="M4A"),
         pytest.param(FTYP + box(b"mdat", bytes(900)) + moov(47), "m4a", 47 / SECOND, 24_000, 1, id="M4A, moov last"),
         pytest.param(FTYP + moov(47, edit=1900) + box(b"mdat"), "m4a", 1.9, 24_000, 1, id="M4A with an edit"),
