@@ -29,6 +29,9 @@ from receiver.providers.base import AudioRequest
 
 logger = structlog.get_logger(__name__)
 
+FACTS_AT_ONCE = 2
+"""Files whose facts are read at one time: a crafted one keeps a worker thread for seconds, and those are few."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedAudio:
@@ -91,6 +94,7 @@ class AudioFetcher:
         self._ways = Ways(max_bytes, now, sleep, random, clock)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
+        self._reading = asyncio.Semaphore(FACTS_AT_ONCE)
 
     async def fetch(
         self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
@@ -130,7 +134,7 @@ class AudioFetcher:
                         raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
                     if plain is not part:
                         sha256 = await check(plain.path, Published())
-                    facts, size = await in_thread(read_facts, plain.path, kind), plain.have
+                    facts, size = await self._facts(plain.path, kind), plain.have
                     stored = await self._storage.publish(
                         plain.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
                     )
@@ -140,6 +144,10 @@ class AudioFetcher:
         except OSError as error:
             raise self._spool_error(error) from error
         return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
+
+    async def _facts(self, path: Path, kind: Format) -> Facts:
+        async with self._reading:
+            return await in_thread(read_facts, path, kind)
 
     def client(self, *, allow_private: bool) -> Client:
         """The client that files are fetched with, for other requests of the same loop; closed with the fetcher."""

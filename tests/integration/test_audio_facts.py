@@ -6,12 +6,14 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import open_storage
+from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
 from tests.integration.outbound_support import Say, Server, make_wav, serving
 from tests.unit.outbound.audio_files import FTYP, MP3_FRAME, adts, box, flac, id3, webm, xing
@@ -24,10 +26,10 @@ class Bench:
         self.server = server
         self.fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20)
 
-    async def fetch(self, body: bytes) -> FetchedAudio:
+    async def fetch(self, body: bytes, job: str = "j1") -> FetchedAudio:
         self.server.behave = lambda asked: Say(200, body=body)
         request = AudioRequest(self.server.url("/a"), {}, durable=True)
-        return await self.fetcher.fetch([request], source="aitts", job_id="j1", allow_private=True)
+        return await self.fetcher.fetch([request], source="aitts", job_id=job, allow_private=True)
 
 
 @pytest.fixture
@@ -90,3 +92,18 @@ async def test_the_event_loop_goes_on_while_a_hostile_file_is_read(bench: Bench)
     await bench.fetch(FTYP + box(b"free") * (2 << 20))
     turning.cancel()
     assert turns > 1000
+
+
+async def test_hostile_files_leave_threads_for_the_bytes_of_others(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(4) as pool:
+        loop.set_default_executor(pool)
+        body = FTYP + box(b"free") * (1 << 20)
+        fetches = asyncio.gather(*(bench.fetch(body, job=f"j{n}") for n in range(6)))
+        longest = 0.0
+        while not fetches.done():
+            before = time.monotonic()
+            await in_thread(int)
+            longest = max(longest, time.monotonic() - before)
+        assert {got.duration for got in fetches.result()} == {None}
+    assert longest < 3.0
