@@ -21,7 +21,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from receiver.assembly import audio_sources, job_sources, new_handlers_loop, source_loop, why_not_askable
+from receiver.assembly import (
+    audio_sources,
+    downloads_at_once,
+    job_sources,
+    new_handlers_loop,
+    source_loop,
+    why_not_askable,
+)
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import Renewal
 from receiver.engine.clients import HandlerClients
@@ -79,10 +86,23 @@ class Receiver:
         self.storage = open_audio(settings)
         self.redact = Redactor(settings.secrets())
         self.handlers = HandlerLoop(new_handlers_loop, self.metrics.abandoned.inc)
-        self.fetcher = AudioFetcher(self.storage, spool_folder(settings, self.storage), settings.audio.max_bytes)
+        self.fetcher = AudioFetcher(
+            self.storage,
+            spool_folder(settings, self.storage),
+            settings.audio.max_bytes,
+            least_rate=settings.audio.min_bytes_per_second,
+        )
         sources = audio_sources(settings)
         renew = Renewal(self.database, self.fetcher, sources)
-        self.audio = AudioDesk(self.database, self.fetcher, self.storage, sources, self.metrics, renew)
+        self.audio = AudioDesk(
+            self.database,
+            self.fetcher,
+            self.storage,
+            sources,
+            self.metrics,
+            renew,
+            downloads=downloads_at_once(settings, self.registry.active),
+        )
         self._http = HandlerClients()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from receiver.engine.audio_source import AudioSource
@@ -15,6 +15,7 @@ from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
+from receiver.model.slots import Slots
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.settings import Settings, Source, nearest
@@ -45,6 +46,15 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
         )
         for name, source in settings.sources.items()
     }
+
+
+def downloads_at_once(settings: Settings, handlers: Iterable[str]) -> int:
+    """Events whose files are downloaded at one time: as many as one handler may have runs.
+
+    So what one source may have of them is always less than what a handler has, if there is another source.
+    """
+    concurrency = settings.dispatch.concurrency
+    return min(Slots(concurrency, dict.fromkeys(handlers)).most.values(), default=concurrency)
 
 
 def job_source(settings: Settings, name: str) -> JobSource:

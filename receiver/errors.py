@@ -150,7 +150,7 @@ class NoAudio(AudioError, Reject):
 
 
 class AudioDelayed(AudioError, RetryLater):
-    """The provider told us to wait (429, 503)."""
+    """The provider told us to wait (429, 503), or the download was too slow and goes on later."""
 
     reason = "audio_delayed"
 
@@ -158,7 +158,8 @@ class AudioDelayed(AudioError, RetryLater):
 class AudioPostponed(AudioDelayed):
     """Not now, for a reason that says nothing against this attempt, which therefore does not count.
 
-    The job has only just completed, and its audio is not there yet. Whoever raises it bounds how long.
+    The job has only just completed, and its audio is not there yet; or its source has all the downloads that it may
+    have at once. Whoever raises it bounds how long.
     """
 
     reason = "audio_not_yet"

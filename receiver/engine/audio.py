@@ -15,10 +15,11 @@ from pathlib import Path
 
 import structlog
 
+from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, Renew
-from receiver.engine.audio_wait import not_yet
+from receiver.engine.audio_wait import again_in, not_yet
 from receiver.engine.context import Artifact
-from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, NotFound, Reject
+from receiver.errors import AudioDelayed, AudioError, AudioPostponed, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -47,10 +48,12 @@ class _Asked:
     """An event whose files somebody asks for at this moment.
 
     Attributes:
+        downloads: files of it that are on their way; with the first of them it takes a slot.
         renewal: on its way, or without success; a successful one leaves `fresh` and makes place for another.
     """
 
     askers: int = 0
+    downloads: int = 0
     fetches: dict[int, _Fetch] = field(default_factory=dict)
     renewal: asyncio.Task[None] | None = None
     fresh: Files | None = None
@@ -60,6 +63,7 @@ class AudioDesk:
     """Hands out artifacts, fetching what is not there yet.
 
     Args:
+        downloads: events whose files are downloaded at one time.
         now: the clock, in Unix seconds; an event's age is counted by it.
         random: chance between 0 and 1, for jitter.
     """
@@ -72,6 +76,7 @@ class AudioDesk:
         sources: Mapping[str, AudioSource],
         metrics: Metrics,
         renew: Renew,
+        downloads: int = MAX_DOWNLOADS,
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -83,6 +88,7 @@ class AudioDesk:
         self._renew = renew
         self._now = now
         self._random = random
+        self._slots = DownloadSlots(downloads, sources)
         self._asked: dict[str, _Asked] = {}
 
     async def get(self, event: Event) -> Artifact:
@@ -185,11 +191,13 @@ class AudioDesk:
         started = time.perf_counter()
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
-            got = await self._fetched(event, asked, n)
-        except NoAudio:  # nothing was tried, and nothing has failed
+            source, files = self._files(event)
+            with self._download(event, asked):
+                got = await self._fetched(event, source, files, asked, n)
+        except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
             raise
         except AudioError as failure:
-            error = not_yet(failure, self._now() - event.received_at.timestamp(), self._random()) or failure
+            error = not_yet(failure, self._age(event), self._random()) or failure
             self._metrics.audio_seconds.labels(event.source, error.reason).observe(time.perf_counter() - started)
             bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
             raise error from failure.__cause__
@@ -214,7 +222,7 @@ class AudioDesk:
         bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
         return self._artifact(row)
 
-    async def _fetched(self, event: JobCompleted, asked: _Asked, n: int) -> FetchedAudio:
+    def _files(self, event: JobCompleted) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)
         if source is None:
             raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
@@ -226,7 +234,32 @@ class AudioDesk:
             )
         if not files:
             raise NoAudio("The job completed without audio.")
+        return source, files
 
+    def _age(self, event: JobCompleted) -> float:
+        """Seconds since the event was received."""
+        return self._now() - event.received_at.timestamp()
+
+    @contextmanager
+    def _download(self, event: JobCompleted, asked: _Asked) -> Iterator[None]:
+        """While a file is downloaded; all files of an event have one slot.
+
+        Raises:
+            AudioPostponed: there is no slot for it.
+        """
+        if asked.downloads == 0:
+            self._slots.take(event.source, again_in(self._age(event), self._random()))
+        asked.downloads += 1
+        try:
+            yield
+        finally:
+            asked.downloads -= 1
+            if asked.downloads == 0:
+                self._slots.give_back(event.source)
+
+    async def _fetched(
+        self, event: JobCompleted, source: AudioSource, files: Files, asked: _Asked, n: int
+    ) -> FetchedAudio:
         async def from_ways(ways: Sequence[AudioRequest]) -> FetchedAudio:
             return await self._fetcher.fetch(
                 ways, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n

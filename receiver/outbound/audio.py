@@ -70,6 +70,7 @@ class AudioFetcher:
         spool: the folder of files that are not whole yet; best on the storage's own file system, such as `.spool` in
             a local audio folder, so that a file is moved into place and not copied.
         max_bytes: the largest file that is accepted.
+        least_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
         now: the clock, in Unix seconds.
         sleep: waits a number of seconds.
         random: chance between 0 and 1, for jitter.
@@ -83,6 +84,7 @@ class AudioFetcher:
         spool: Path,
         max_bytes: int,
         *,
+        least_rate: float = 1024.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
@@ -91,7 +93,7 @@ class AudioFetcher:
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._ways = Ways(max_bytes, now, sleep, random, clock)
+        self._ways = Ways(max_bytes, now, sleep, random, clock, least_rate)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
         self._reading = asyncio.Semaphore(FACTS_AT_ONCE)
@@ -113,7 +115,7 @@ class AudioFetcher:
         Raises:
             AudioGone: the provider no longer has it. Final.
             AudioRefused: we are not let at it, or it is not to be had safely, or it is too large. Final.
-            AudioDelayed: not before `after` seconds from now.
+            AudioDelayed: not before `after` seconds from now; what has come is gone on with then.
             AudioError: anything else; worth another try.
         """
         start = self._ways.now()

@@ -9,6 +9,7 @@ is a secret.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -44,12 +45,17 @@ class Interrupted(AudioError):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds. `connect` includes the name look-up; `read` and `write` are for one piece."""
+    """How long to wait, in seconds.
+
+    `connect` includes the name look-up; `read` and `write` are for one piece, and `read` is for the whole of a short
+    body; `head` is from the beginning until the head of the answer is there, however slowly it drips in.
+    """
 
     connect: float = 10.0
     read: float = 30.0
     write: float = 30.0
     pool: float = 30.0
+    head: float = 90.0
 
 
 @cache
@@ -77,6 +83,10 @@ def audio_error(error: Exception, url: str) -> AudioError:
     return Interrupted(f"The connection to {where(url)} broke: {detail}.")
 
 
+def _late(url: str, what: str) -> Interrupted:
+    return Interrupted(f"{where(url)} did not send {what} in time.", reason="timeout")
+
+
 class Reply:
     """A response whose body has not been read.
 
@@ -85,8 +95,9 @@ class Reply:
         status: the HTTP status.
     """
 
-    def __init__(self, url: str, response: httpx.Response) -> None:
+    def __init__(self, url: str, response: httpx.Response, read_seconds: float) -> None:
         self.url = url
+        self._read_seconds = read_seconds
         self.status = response.status_code
         self._response = response
 
@@ -122,16 +133,20 @@ class Reply:
             raise audio_error(error, self.url) from error
 
     async def read(self, limit: int) -> bytes:
-        """Up to `limit` bytes of the body; the rest is left behind.
+        """Up to `limit` bytes of a short body; the rest is left behind.
 
         Raises:
-            Interrupted: as for `chunks`.
+            Interrupted: as for `chunks`, or it takes too long.
         """
         body = bytearray()
-        async for chunk in self.chunks():
-            body += chunk
-            if len(body) >= limit:
-                break
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                async for chunk in self.chunks():
+                    body += chunk
+                    if len(body) >= limit:
+                        break
+        except TimeoutError:
+            raise _late(self.url, "its body") from None
         return bytes(body[:limit])
 
 
@@ -215,6 +230,7 @@ class Client:
     ) -> None:
         times = timeouts or Timeouts()
         self._guard = guard
+        self._head_seconds = times.head
         self._timeouts = {"connect": times.connect, "read": times.read, "write": times.write, "pool": times.pool}
         # At DEBUG it logs every header, a `Location` with its signature too.
         if logging.getLogger("httpcore").level < logging.WARNING:
@@ -254,11 +270,14 @@ class Client:
             raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
         self._check_one_reading(url, request.url)
         try:
-            response = await self._transport.handle_async_request(request)
+            async with asyncio.timeout(self._head_seconds):
+                response = await self._transport.handle_async_request(request)
+        except TimeoutError:
+            raise _late(url, "the head of its answer") from None
         except (httpx.HTTPError, OSError) as error:
             raise audio_error(error, url) from error
         try:
-            yield Reply(url, response)
+            yield Reply(url, response, self._timeouts["read"])
         finally:
             await response.aclose()
 

@@ -16,6 +16,7 @@ from receiver.outbound.formats import SNIFF_BYTES
 from receiver.outbound.hops import Answer, follow
 from receiver.outbound.part import Part
 from receiver.outbound.ranges import StartOver, begun, continued, range_headers
+from receiver.outbound.rate import RateWatch
 from receiver.outbound.statuses import KEYED, Expired, KeyWanted, error_code, failure, wants_key
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
@@ -43,6 +44,7 @@ class Ways:
         sleep: waits a number of seconds.
         random: chance between 0 and 1.
         clock: seconds that only go forward.
+        least_rate: bytes a second that a download must bring.
     """
 
     max_bytes: int
@@ -50,6 +52,7 @@ class Ways:
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
     clock: Callable[[], float]
+    least_rate: float
 
 
 async def download(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
@@ -60,9 +63,10 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
         OSError: the spool cannot be written.
     """
     expired, resumes, best = 0, 0, part.have
+    rate = RateWatch(ways.least_rate)
     while True:
         try:
-            await _once(client, request, part, ways)
+            await _once(client, request, part, ways, rate)
         except Expired as error:
             expired += 1
             if expired >= MAX_STARTS:
@@ -87,7 +91,7 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
             return
 
 
-async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
+async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways, rate: RateWatch) -> None:
     headers = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"}
     asked = range_headers(part.known, part.have)
     async with follow(client, request, headers | asked) as answer:
@@ -104,7 +108,7 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways) -
             await in_thread(part.reset, begun(reply))
         if (part.known.total or 0) > ways.max_bytes:
             raise await _too_large(part, reply, ways)
-        await _pour(reply, part, ways)
+        await _pour(reply, part, ways, rate)
 
 
 async def _failure(answer: Answer, now: float) -> AudioError:
@@ -118,12 +122,13 @@ async def _failure(answer: Answer, now: float) -> AudioError:
     return failure(reply.status, answer.place, reply.url, retry_after=retry_after, code=code)
 
 
-async def _pour(reply: Reply, part: Part, ways: Ways) -> None:
+async def _pour(reply: Reply, part: Part, ways: Ways, rate: RateWatch) -> None:
     """Bring the body into the part, in bounded memory."""
     gathered, sniffed = bytearray(), part.have > 0
     try:
         async for chunk in reply.chunks():
             gathered += chunk
+            rate.came(len(chunk), ways.clock(), total=part.known.total)
             if part.have + len(gathered) > ways.max_bytes:
                 gathered.clear()
                 raise await _too_large(part, reply, ways)

@@ -56,10 +56,14 @@ class Store(Table):
 
 
 class Audio(Table):
-    """Where audio goes: a folder, or an object store's address (`s3://bucket/prefix`, `gs://…`, `az://…`)."""
+    """Where audio goes: a folder, or an object store's address (`s3://bucket/prefix`, `gs://…`, `az://…`).
+
+    `min_bytes_per_second`: a download that brings less is cut, and gone on with later.
+    """
 
     url: str = "data/audio"
     max_bytes: Annotated[int, Field(ge=1)] = 1_073_741_824
+    min_bytes_per_second: Annotated[int, Field(ge=1)] = 1024
 
 
 class Dispatch(Table):

@@ -22,7 +22,10 @@ class Asked:
 
 @dataclass
 class Say:
-    """A reply: `cut` closes the connection after so many bytes of the body; `hang` waits there instead."""
+    """A reply: `cut` closes the connection after so many bytes of the body; `hang` waits there instead.
+
+    `drip` is sent instead of the body, piece by piece.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,6 +34,7 @@ class Say:
     length: bool = True
     lines: tuple[str, ...] = ()
     hang: asyncio.Event | None = None
+    drip: AsyncIterator[bytes] | None = None
 
 
 Behave = Callable[[Asked], Say | Awaitable[Say]]
@@ -77,7 +81,12 @@ class Server:
         else:
             lines.append("Connection: close")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        writer.write(say.body if say.cut is None else say.body[: say.cut])
+        if say.drip is None:
+            writer.write(say.body if say.cut is None else say.body[: say.cut])
+        else:
+            async for piece in say.drip:
+                writer.write(piece)
+                await writer.drain()
         await writer.drain()
         self.sent.set()
         if say.hang is not None:

@@ -71,7 +71,9 @@ class Speaker:
         self._database = open_database(settings)
         storage = open_audio(settings)
         self._spool = spool_folder(settings, storage)
-        self._fetcher = AudioFetcher(storage, self._spool, settings.audio.max_bytes)
+        self._fetcher = AudioFetcher(
+            storage, self._spool, settings.audio.max_bytes, least_rate=settings.audio.min_bytes_per_second
+        )
         sources = audio_sources(settings)
         renew = Renewal(self._database, self._fetcher, sources)
         self._audio = AudioDesk(self._database, self._fetcher, storage, sources, metrics, renew)

@@ -1,0 +1,51 @@
+"""Which downloads may begin: a part of them is kept for each source, so that a slow one cannot hold them all.
+
+The rule is that of the runs' slots (docs/adr/0036). Nobody waits here: a run that waited would hold the dispatcher's
+slot all the same, so it is postponed instead (docs/adr/0027).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from receiver.errors import AudioPostponed
+from receiver.model.slots import Slots
+
+MAX_DOWNLOADS = 32
+"""Events whose files are downloaded at one time, in one process; two files of each, for which there are connections."""
+
+
+class DownloadSlots:
+    """The downloads of one process.
+
+    Args:
+        most: events whose files may be downloaded at one time.
+        sources: the names of those that have audio.
+    """
+
+    def __init__(self, most: int, sources: Iterable[str]) -> None:
+        self._slots = Slots(min(most, MAX_DOWNLOADS), dict.fromkeys(sources))
+        self._running: Counter[str] = Counter()
+
+    def take(self, source: str, after: float) -> None:
+        """Begin; to be given back.
+
+        Args:
+            after: when to ask again if there is no slot for the source, in seconds from now.
+
+        Raises:
+            AudioPostponed: all that the source may have are taken (`reason` `downloads_busy`).
+        """
+        if not self._slots.free(self._running).room(source):
+            raise AudioPostponed(
+                f"{self._running[source]} downloads of the source {source} are on their way, which is all that it may "
+                "have at once.",
+                after=after,
+                reason="downloads_busy",
+            )
+        self._running[source] += 1
+
+    def give_back(self, source: str) -> None:
+        """End."""
+        self._running[source] -= 1
