@@ -22,15 +22,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from receiver.assembly import (
-    audio_sources,
+    audio_desk,
+    audio_fetcher,
     downloads_at_once,
     job_sources,
     new_handlers_loop,
     source_loop,
     why_not_askable,
 )
-from receiver.engine.audio import AudioDesk
-from receiver.engine.audio_source import Renewal
 from receiver.engine.clients import HandlerClients
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
@@ -45,8 +44,7 @@ from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
 from receiver.model.redact import Redactor
-from receiver.outbound.audio import AudioFetcher
-from receiver.places import open_audio, open_database, spool_folder
+from receiver.places import open_audio, open_database
 from receiver.settings import Settings
 from receiver.store import jobs, outstanding, quarantine, runs, views
 from receiver.store.inbox import Receipt
@@ -86,23 +84,9 @@ class Receiver:
         self.storage = open_audio(settings)
         self.redact = Redactor(settings.secrets())
         self.handlers = HandlerLoop(new_handlers_loop, self.metrics.abandoned.inc)
-        self.fetcher = AudioFetcher(
-            self.storage,
-            spool_folder(settings, self.storage),
-            settings.audio.max_bytes,
-            least_rate=settings.audio.min_bytes_per_second,
-        )
-        sources = audio_sources(settings)
-        renew = Renewal(self.database, self.fetcher, sources)
-        self.audio = AudioDesk(
-            self.database,
-            self.fetcher,
-            self.storage,
-            sources,
-            self.metrics,
-            renew,
-            downloads=downloads_at_once(settings, self.registry.active),
-        )
+        self.fetcher = audio_fetcher(settings, self.storage)
+        downloads = downloads_at_once(settings, self.registry.active)
+        self.audio = audio_desk(settings, self.database, self.fetcher, self.storage, self.metrics, downloads)
         self._http = HandlerClients()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(

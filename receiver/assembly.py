@@ -10,14 +10,18 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from receiver.engine.audio_source import AudioSource
+from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
 from receiver.model.slots import Slots
+from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
+from receiver.outbound.stored import Storage
+from receiver.places import spool_folder
 from receiver.settings import Settings, Source, nearest
 from receiver.store.database import Database
 
@@ -46,6 +50,21 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
         )
         for name, source in settings.sources.items()
     }
+
+
+def audio_fetcher(settings: Settings, storage: Storage) -> AudioFetcher:
+    """What fetches audio into the storage."""
+    least_rate = settings.audio.min_bytes_per_second
+    return AudioFetcher(storage, spool_folder(settings, storage), settings.audio.max_bytes, least_rate=least_rate)
+
+
+def audio_desk(
+    settings: Settings, database: Database, fetcher: AudioFetcher, storage: Storage, metrics: Metrics, downloads: int
+) -> AudioDesk:
+    """What hands out the audio of events; `downloads` as for `AudioDesk`."""
+    sources = audio_sources(settings)
+    renew = Renewal(database, fetcher, sources)
+    return AudioDesk(database, fetcher, storage, sources, metrics, renew, downloads=downloads)
 
 
 def downloads_at_once(settings: Settings, handlers: Iterable[str]) -> int:

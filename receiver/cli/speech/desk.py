@@ -17,9 +17,8 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import audio_sources, job_source, new_loop, source_loop
-from receiver.engine.audio import AudioDesk
-from receiver.engine.audio_source import Renewal
+from receiver.assembly import audio_desk, audio_fetcher, job_source, new_loop, source_loop
+from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
@@ -28,7 +27,6 @@ from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
-from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.names import part_name
 from receiver.places import open_audio, open_database, spool_folder
 from receiver.providers.wire import Speech
@@ -71,12 +69,8 @@ class Speaker:
         self._database = open_database(settings)
         storage = open_audio(settings)
         self._spool = spool_folder(settings, storage)
-        self._fetcher = AudioFetcher(
-            storage, self._spool, settings.audio.max_bytes, least_rate=settings.audio.min_bytes_per_second
-        )
-        sources = audio_sources(settings)
-        renew = Renewal(self._database, self._fetcher, sources)
-        self._audio = AudioDesk(self._database, self._fetcher, storage, sources, metrics, renew)
+        self._fetcher = audio_fetcher(settings, storage)
+        self._audio = audio_desk(settings, self._database, self._fetcher, storage, metrics, MAX_DOWNLOADS)
         self._desk = JobDesk(
             self._database,
             {source: self._about},
