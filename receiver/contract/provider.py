@@ -81,10 +81,10 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
     def test_nothing_unsigned_says_what_happened(
         self, provider: Provider, documents: list[Recorded], data: st.DataObject, headers: Any, word: bytes
     ) -> None:
-        told = [*headers, *((name.encode(), word) for name in provider.kept_headers)]
+        unsigned = [*headers, *((name.encode(), word) for name in provider.kept_headers)]
         deliveries = [as_bytes(document.delivery) for document in documents if document.delivery is not None]
         for body in (*deliveries, data.draw(anything.map(as_bytes))):
-            signed, parsed = _read(provider, [], body), _read(provider, told, body)
+            signed, parsed = _read(provider, [], body), _read(provider, unsigned, body)
             if signed is None:
                 assert parsed is None or parsed.type == TEST
             else:

@@ -54,9 +54,9 @@ async def prune_quarantine(database: Database, before: float) -> int:
 class Maintenance:
     """Does its chores once an hour, the first time soon after the start."""
 
-    def __init__(self, database: Database, kept: Store, sweep: Sweep, clock: Clock | None = None) -> None:
+    def __init__(self, database: Database, retention: Store, sweep: Sweep, clock: Clock | None = None) -> None:
         self._database = database
-        self._kept = kept
+        self._retention = retention
         self._sweep = sweep
         self._clock = clock or SystemClock()
         self._task: asyncio.Task[None] | None = None
@@ -74,10 +74,12 @@ class Maintenance:
     async def _run(self) -> None:
         while True:
             try:
-                removed = await prune_now(self._database, self._clock.now() - self._kept.retention_days * DAY_SECONDS)
+                removed = await prune_now(
+                    self._database, self._clock.now() - self._retention.retention_days * DAY_SECONDS
+                )
                 if removed:
                     log.info("events.pruned", events=removed)
-                before = self._clock.now() - self._kept.quarantine_days * DAY_SECONDS
+                before = self._clock.now() - self._retention.quarantine_days * DAY_SECONDS
                 if removed := await prune_quarantine(self._database, before):
                     log.info("quarantine.pruned", events=removed)
             except StoreUnavailable as error:

@@ -129,14 +129,14 @@ class Aitts(AccountWebhook):
         """
         document = read_json_object(body)
         data = _data(document)
-        told = header_word(headers, b"x-tts-event")
+        header_event = header_word(headers, b"x-tts-event")
         if document.get("event") is not None:
             word = usable_word(document["event"])
         else:
-            word = _ENDS.get(status_word(data.get("status")) or "") or (TEST if told == TEST else None)
+            word = _ENDS.get(status_word(data.get("status")) or "") or (TEST if header_event == TEST else None)
         if word is None:
             raise MalformedDelivery("The signed body has neither an event nor the status of an end.", reason="no_event")
-        notes = ["event_header_mismatch"] if told is not None and word != told else []
+        notes = ["event_header_mismatch"] if header_event is not None and word != header_event else []
         job_id = usable_word(data.get("job_id"))
         if word not in TERMINAL:
             if word != TEST:

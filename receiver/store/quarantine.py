@@ -28,17 +28,17 @@ _COUNT_OLD = "SELECT count(*) FROM events WHERE status = 'quarantined' AND recei
 FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
 
 
-def bounded(most: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
+def bounded(max_events: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
     """`accept` with this bound: one function, so that the store's writer gathers what is handed to it."""
 
     def accept_bounded(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
-        return accept(connection, deliveries, most)
+        return accept(connection, deliveries, max_events)
 
     return accept_bounded
 
 
-def accept(connection: Connection, deliveries: list[Delivery], most: int) -> list[Receipt]:
-    """`inbox.accept`, but for a delivery that would be one more event in its source's quarantine than `most`.
+def accept(connection: Connection, deliveries: list[Delivery], max_events: int) -> list[Receipt]:
+    """`inbox.accept`, but for a delivery that would be one more event in its source's quarantine than `max_events`.
 
     A copy of an event that is there is counted as ever, and a fresh delivery never asks.
 
@@ -47,7 +47,7 @@ def accept(connection: Connection, deliveries: list[Delivery], most: int) -> lis
     """
     if not any(delivery.quarantined for delivery in deliveries):
         return inbox.accept(connection, deliveries)
-    refused = _refused(connection, deliveries, most)
+    refused = _refused(connection, deliveries, max_events)
     taken = [delivery for delivery in deliveries if delivery.event_id not in refused]
     receipts = iter(inbox.accept(connection, taken)) if taken else iter(())
     return [FULL if delivery.event_id in refused else next(receipts) for delivery in deliveries]
@@ -75,7 +75,7 @@ def prune(connection: Connection, before: float) -> int:
     return len(ids)
 
 
-def _refused(connection: Connection, deliveries: list[Delivery], most: int) -> set[str]:
+def _refused(connection: Connection, deliveries: list[Delivery], max_events: int) -> set[str]:
     """The event ids that the deliveries for which there is no room would have had."""
     stale = [inbox.identity_of(delivery) for delivery in deliveries if delivery.quarantined]
     known: set[Identity] = set(inbox.stored(connection, stale))
@@ -88,8 +88,8 @@ def _refused(connection: Connection, deliveries: list[Delivery], most: int) -> s
         if delivery.quarantined:
             left = room.get(delivery.source)
             if left is None:
-                held = connection.exec_driver_sql(_COUNT, (delivery.source, most)).scalar_one()
-                left = most - int(held)
+                held = connection.exec_driver_sql(_COUNT, (delivery.source, max_events)).scalar_one()
+                left = max_events - int(held)
             room[delivery.source] = left - 1 if left > 0 else 0
             if left <= 0:
                 refused.add(delivery.event_id)

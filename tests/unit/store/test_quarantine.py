@@ -118,7 +118,7 @@ def test_counting_and_pruning_look_at_the_quarantine_alone(
     assert not any(plan.startswith("SCAN events") and "ix_events_quarantined" not in plan for plan in looked)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(
         st.lists(
