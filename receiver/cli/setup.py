@@ -33,6 +33,10 @@ TEMPLATE = """\
 # private_host = "127.0.0.1"  # the private API, /metrics, /livez, /readyz; elsewhere only with [api] tokens
 # private_port = 8081
 # max_body_bytes = 1048576
+# max_connections = 2000      # above it, whoever waits longest for nothing is closed
+# idle_seconds = 130          # longer than a proxy keeps an unused connection to us
+# trusted_proxies = []        # whose X-Forwarded-For is believed in the log, as in ["127.0.0.1"]
+# root_path = ""              # the prefix under which a proxy shows the receiver, as in "/tts"
 
 [store]
 # url = "sqlite:///data/receiver.db"
