@@ -22,6 +22,7 @@ from tests.acceptance.proxies import (
     NGINX,
     PROXIES,
     README,
+    SITE,
     STRANGER,
     TRUSTED,
     WEBHOOK,
@@ -88,6 +89,11 @@ def test_the_body_limit_is_the_receivers(behind: Behind) -> None:
     assert behind.ask("POST", WEBHOOK, signed_headers(body), body)[0] == 202
     body = padded(limit + 1)
     assert behind.ask("POST", WEBHOOK, signed_headers(body), body)[0] == 413
+    with behind.client() as client:
+        head = [f"POST {WEBHOOK} HTTP/1.1", f"Host: {SITE}", "Transfer-Encoding: chunked"]
+        head += [f"{name}: {value}" for name, value in signed_headers(body).items()]
+        whole = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        assert client.send("\r\n".join(head).encode() + b"\r\n\r\n" + whole)[0] == 413
 
 
 def test_a_refused_delivery_is_logged_with_the_clients_address(behind: Behind) -> None:
