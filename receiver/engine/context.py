@@ -30,9 +30,9 @@ class Artifact:
         sha256: hex digest of its bytes.
         content_type: such as `audio/wav`, told from the bytes.
         format: a short word: `wav`, `mp3`, `ogg`, `flac`, …
-        duration: seconds; None if the file does not say.
-        sample_rate: Hz; None if the file does not say.
-        channels: None if the file does not say.
+        duration: seconds; None where that cannot be said for sure.
+        sample_rate: Hz; likewise.
+        channels: likewise.
     """
 
     n: int

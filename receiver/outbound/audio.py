@@ -44,7 +44,7 @@ class FetchedAudio:
         sha256: lower-case hex.
         content_type: media type, told from the bytes.
         format: our word for it, told from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
-        duration: in seconds; None if its headers do not say.
+        duration: in seconds; None where that cannot be said for sure.
         sample_rate: in Hz; likewise.
         channels: likewise.
         seconds: how long the fetch took.

@@ -75,7 +75,7 @@ async def test_fetched_audio_has_the_right_format_and_length(
 async def test_a_hostile_file_is_stored_without_facts_and_costs_little(bench: Bench, body: bytes) -> None:
     before = time.process_time()
     got = await bench.fetch(body)
-    assert time.process_time() - before < 5.0
+    assert time.process_time() - before < 6.5
     assert (got.bytes, got.duration) == (len(body), None)
 
 
