@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from receiver.model.copies import bodies_contradict, contradicts
@@ -165,9 +165,9 @@ def stored(connection: Connection, identities: Iterable[Identity]) -> dict[Ident
     return {at: row for row in rows if (at := (row.key, row.source, row.type)) in wanted}
 
 
-_BY_KEY = select(
-    events.c.id, events.c.key, events.c.source, events.c.type, events.c.payload, events.c.status, events.c.origin
-).where(events.c.key.in_(bindparam("keys", expanding=True)))
+_BY_KEY = select(events.c.id, events.c.key, events.c.source, events.c.type, events.c.payload, events.c.status).where(
+    events.c.key.in_(bindparam("keys", expanding=True))
+)
 
 
 def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[str]:
@@ -198,9 +198,12 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> 
     """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     stored = json.loads(first.payload) if isinstance(first, Delivery) else first.payload
-    differs = contradicts(stored, json.loads(delivery.payload)) or _bodies_contradict(connection, delivery, first)
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
-    connection.execute(_BUMP, {"id_": event_id, "flag": DUPLICATE_DIFFERS if differs else None})
+    other = connection.exec_driver_sql(_BUMP, (event_id, delivery.origin, delivery.body)).scalar()
+    differs = contradicts(stored, json.loads(delivery.payload))
+    differs = differs or (other is not None and bodies_contradict(other, delivery.body))
+    if differs:
+        connection.exec_driver_sql(_FLAG, (DUPLICATE_DIFFERS, event_id))
     released = quarantined and not delivery.quarantined
     if released:
         released = release(connection, event_id, delivery.handlers, delivery.received_at)
@@ -213,24 +216,12 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> 
     )
 
 
-def _bodies_contradict(connection: Connection, delivery: Delivery, first: Any) -> bool:
-    """A webhook and an answer have different forms: only copies that came in the same way are compared whole."""
-    if first.origin != delivery.origin:
-        return False
-    if isinstance(first, Delivery):
-        return bodies_contradict(first.body, delivery.body)
-    other = connection.execute(_OTHER_BODY, {"id_": first.id, "same": delivery.body}).scalar()
-    return other is not None and bodies_contradict(other, delivery.body)
-
-
-_OTHER_BODY = select(events.c.body).where(events.c.id == bindparam("id_"), events.c.body != bindparam("same"))
-"""The event's body, unless it is the same one: so it is for most copies."""
-
-_BUMP = (
-    update(events)
-    .where(events.c.id == bindparam("id_"))
-    .values(duplicates=events.c.duplicates + 1, conflict=func.coalesce(events.c.conflict, bindparam("flag")))
-)
+_BUMP = """
+    UPDATE events SET duplicates = duplicates + 1 WHERE id = ?
+    RETURNING CASE WHEN origin = ? AND body != ? THEN body END
+"""
+"""Gives the event's body where the copy came in the same way with another one; for most copies it has the same."""
+_FLAG = "UPDATE events SET conflict = coalesce(conflict, ?) WHERE id = ?"
 
 _KEY_USED = sqlite.insert(signing_keys)
 _KEY_USED = _KEY_USED.on_conflict_do_update(
