@@ -178,7 +178,7 @@ class Aitts:
         gone = world.dice.roll("audio_gone", at="aitts.audio", job_id=job.id)
         if job.state is not JobState.COMPLETED or gone:
             message = "The audio of this job is not available."
-            raise not_found(message)
+            raise WireError(int(gone.number(404)) if gone else 404, "NOT_FOUND", message)
         job.audio_fetches += 1
         return RedirectResponse(self._location(job), 307)
 

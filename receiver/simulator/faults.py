@@ -50,9 +50,10 @@ class Faults:
     redirect_private: float = 0.0
     """The audio endpoint redirects into a private network or to a cloud's metadata address."""
     audio_gone: float = 0.0
-    """The audio endpoint answers 404: the audio is not retained (any more). Of miragic only where it has the audio."""
+    """The audio endpoint answers 404 (value: another status, such as 410): the audio is not retained (any more). Of
+    miragic only where it has the audio itself, and always 404."""
     object_gone: float = 0.0
-    """Storage answers 404 NoSuchKey."""
+    """Storage answers 404 NoSuchKey (value: another status, such as 410)."""
     truncated_audio: float = 0.0
     """Storage closes before Content-Length (value: bytes sent). Never for a Range request."""
     slow_audio: float = 0.0

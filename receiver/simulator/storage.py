@@ -54,8 +54,10 @@ class Storage:
         if world.dice.roll("storage_503", at="storage", job_id=job_id):
             return xml_error(503, "SlowDown", "Please reduce your request rate.")
         job = world.jobs.by_object(name)
-        if job is None or world.dice.roll("object_gone", at="storage", job_id=job_id):
-            return xml_error(404, "NoSuchKey", "The specified key does not exist.")
+        gone = world.dice.roll("object_gone", at="storage", job_id=job_id)
+        if job is None or gone:
+            status = int(gone.number(404)) if gone else 404
+            return xml_error(status, "NoSuchKey", "The specified key does not exist.")
         if world.dice.roll("html_audio", at="storage", job_id=job_id):
             return Response(ERROR_PAGE, media_type="text/html")
         return self._bytes(request, job, job.objects[name])

@@ -279,8 +279,8 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     )
     provider.sim.force("lost_answer", at="audixa.submit")
     unknown = site.command(*words("audixa", "Was it?"), "-o", "never.wav")
-    provider.sim.force("audio_gone", 50, at="aitts.audio")
-    provider.sim.force("object_gone", 50)
+    provider.sim.force("audio_gone", 50, at="aitts.audio", value=410)
+    provider.sim.force("object_gone", 50, value=410)
     gone = site.command(*words(SOURCE, "Gone."))
     assert [done.returncode for done in (voice, failed, credits, unknown, gone)] == [1] * 5
     assert "no such voice" in voice.stderr
