@@ -7,17 +7,19 @@ be told differs too much to be said in a table.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TEST
+from receiver.providers.addresses import audio_fields, files_of, temporary
 from receiver.providers.answers import Asked, open_answer, still_running
 from receiver.providers.asking import get, segment
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
 from receiver.providers.defaults import ProviderDefaults
 from receiver.providers.fields import Trouble, read_error, status_word, trouble_of, views, web_addresses
-from receiver.providers.places import Place, fill, first, with_lists
+from receiver.providers.places import Place, fill, find, first, with_lists
 from receiver.providers.shape import JOB_ID, Shape
 from receiver.providers.wire import Account, Capabilities, Ended, Invalid, Request, Response, Speech, Status, Submitted
 
@@ -148,17 +150,16 @@ class Generic(ProviderDefaults):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's address. The key is for those at the service's own origin: at once where audio needs one, else
-        where they refuse us without."""
-        home = origin_of(base_url)
-        requests = []
-        for url in web_addresses(payload.get("audio_url"), payload.get("audio_urls")):
-            key = self._credentials(api_key) if origin_of(url) == home else {}
-            if key and self.shape.audio_needs_key:
-                requests.append([AudioRequest(url, key, durable=True)])
-            else:
-                requests.append([AudioRequest(url, {}, durable=False, headers_if_refused=key)])
-        return requests
+        """Each file's addresses, those of all configured places. The key is for those at the service's own origin: at
+        once where audio needs one, else where they refuse us without."""
+        key = self._credentials(api_key)
+
+        def request(url: str) -> AudioRequest:
+            if key and self.shape.audio_needs_key and origin_of(url) == origin_of(base_url):
+                return AudioRequest(url, key, durable=True)
+            return temporary(url, base_url, key)
+
+        return [[request(url) for url in ways] for ways in files_of(payload)]
 
     def _credentials(self, api_key: str | None) -> dict[str, str]:
         return {} if api_key is None else {self.shape.auth_header: f"{self.shape.auth_prefix}{api_key}"}
@@ -184,11 +185,8 @@ class Generic(ProviderDefaults):
     def _payload(self, type_: str, document: Mapping[str, Any]) -> dict[str, Any]:
         payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
         if type_ == COMPLETED:
-            urls = web_addresses(first(document, self.shape.audio_url))
-            if urls:
-                payload["audio_url"] = urls[0]
-            if len(urls) > 1:
-                payload["audio_urls"] = urls
+            found = [urls for place in self.shape.audio_url if (urls := web_addresses(find(document, place)))]
+            payload |= audio_fields(found[0] if found else (), chain.from_iterable(found[1:]))
         else:
             payload["error"] = self._trouble(document)._asdict()
         metadata = first(document, self.shape.metadata)

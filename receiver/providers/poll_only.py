@@ -11,13 +11,11 @@ from typing import Any
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED
-from receiver.providers.base import AudioRequest, origin_of
+from receiver.providers.addresses import audio_fields, files_of, temporary
+from receiver.providers.base import AudioRequest
 from receiver.providers.defaults import ProviderDefaults
-from receiver.providers.fields import Trouble, web_addresses
+from receiver.providers.fields import Trouble
 from receiver.providers.wire import Account, Ended
-
-MAX_ALTERNATIVES = 4
-"""Further addresses of one file that are kept and tried."""
 
 
 class PollOnly(ProviderDefaults):
@@ -55,23 +53,9 @@ class PollOnly(ProviderDefaults):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's temporary address, then the first file's others. The key is for those at home that refuse us.
-
-        Of several outputs each is a file: another one of `audio_urls` is no second way to the same audio.
-        """
-        first = web_addresses(payload.get("audio_url"))[:1]
-        others = web_addresses(payload.get("audio_url_alternatives"))[:MAX_ALTERNATIVES]
-        files = [[url] for url in web_addresses(first, payload.get("audio_urls"))]
-        if first:
-            files[0] = list(dict.fromkeys([*first, *others]))
-        home, key = origin_of(base_url), self.credentials(Account(base_url, api_key))
-        return [
-            [
-                AudioRequest(url, {}, durable=False, headers_if_refused=key if origin_of(url) == home else {})
-                for url in ways
-            ]
-            for ways in files
-        ]
+        """Each file's temporary addresses. The key is for those at home that refuse us without."""
+        key = self.credentials(Account(base_url, api_key))
+        return [[temporary(url, base_url, key) for url in ways] for ways in files_of(payload)]
 
     def credentials(self, account: Account) -> dict[str, str]:
         """The headers that show the account's key; none for a service that does not say how."""
@@ -82,17 +66,9 @@ def completed(job_id: str, addresses: Iterable[str], alternatives: Iterable[str]
     """A job that ended well.
 
     Args:
-        addresses: of its files. `audio_url` is the first one; `audio_urls` has all where there are several.
-        alternatives: other addresses of the first file, as `audio_url_alternatives`.
+        addresses, alternatives: as for `addresses.audio_fields`.
     """
-    payload: dict[str, Any] = {"status": "completed"}
-    urls, others = list(addresses), list(alternatives)[:MAX_ALTERNATIVES]
-    if urls:
-        payload["audio_url"] = urls[0]
-    if len(urls) > 1:
-        payload["audio_urls"] = urls
-    if others:
-        payload["audio_url_alternatives"] = others
+    payload = {"status": "completed"} | audio_fields(addresses, alternatives)
     return Ended(Parsed(COMPLETED, job_id, payload))
 
 

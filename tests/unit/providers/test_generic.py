@@ -86,6 +86,18 @@ def test_a_failure_without_configured_words_says_what_services_usually_say(
     assert parsed.payload["error"] == {"code": code, "message": message}
 
 
+def test_the_addresses_at_further_places_are_other_ways_to_the_same_file() -> None:
+    both = {"type": "done", "id": "j", "data": {"files": [{"url": "https://a.example/1"}]}, "audio": f"{BASE}/1"}
+    payload = parse(both).payload
+    assert payload["audio_url"] == "https://a.example/1"
+    assert payload["audio_url_alternatives"] == [f"{BASE}/1"]
+    [[first, second]] = made().audio_requests(BASE, "a-key", "j", payload)
+    assert [first.url, second.url] == ["https://a.example/1", f"{BASE}/1"]
+    assert [bool(first.headers_if_refused), bool(second.headers_if_refused)] == [False, True]
+    unusable = both | {"data": {"files": [{"url": "no address"}]}}
+    assert parse(unusable).payload["audio_url"] == f"{BASE}/1"
+
+
 def test_a_list_of_addresses_is_several_files() -> None:
     parsed = parse({"type": "done", "id": "j", "audio": ["https://a.example/1", "https://a.example/2", "no address"]})
     assert parsed.payload["audio_urls"] == ["https://a.example/1", "https://a.example/2"]

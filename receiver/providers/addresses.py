@@ -1,0 +1,51 @@
+"""Where a completed job's audio is, as its event's payload tells it, and read back from there.
+
+`audio_url` is the first file's address, `audio_urls` has all files' where there are several, and
+`audio_url_alternatives` has other addresses of the first file, for services that name it in more than one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from receiver.providers.base import AudioRequest, origin_of
+from receiver.providers.fields import web_addresses
+
+MAX_ALTERNATIVES = 4
+"""Further addresses of one file that are kept and tried."""
+
+
+def audio_fields(addresses: Iterable[str], alternatives: Iterable[str] = ()) -> dict[str, Any]:
+    """The payload's fields.
+
+    Args:
+        addresses: one of each file.
+        alternatives: others of the first file; of several files nobody can say to which they belong.
+    """
+    fields: dict[str, Any] = {}
+    urls = list(addresses)
+    others = [url for url in alternatives if url not in urls][:MAX_ALTERNATIVES]
+    if urls:
+        fields["audio_url"] = urls[0]
+    if len(urls) > 1:
+        fields["audio_urls"] = urls
+    elif others:
+        fields["audio_url_alternatives"] = others
+    return fields
+
+
+def files_of(payload: Mapping[str, Any]) -> list[list[str]]:
+    """The addresses of each file, best first. Of several outputs each is a file, and no second way to the first."""
+    first = web_addresses(payload.get("audio_url"))[:1]
+    files = [[url] for url in web_addresses(first, payload.get("audio_urls"))]
+    if first:
+        others = web_addresses(payload.get("audio_url_alternatives"))[:MAX_ALTERNATIVES]
+        files[0] = list(dict.fromkeys([*first, *others]))
+    return files
+
+
+def temporary(url: str, base_url: str, key: Mapping[str, str]) -> AudioRequest:
+    """A request for a temporary address: the key is for one at the service's own origin that refuses us without."""
+    at_home = origin_of(url) == origin_of(base_url)
+    return AudioRequest(url, {}, durable=False, headers_if_refused=key if at_home else {})
