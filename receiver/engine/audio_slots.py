@@ -39,8 +39,7 @@ class DownloadSlots:
         """
         if not self._slots.free(self._running).room(source):
             raise AudioPostponed(
-                f"{self._running[source]} downloads of the source {source} are on their way, which is all that it may "
-                "have at once.",
+                f"The source {source} has {self._running[source]} downloads in progress, the most that it may have.",
                 after=after,
                 reason="downloads_busy",
             )

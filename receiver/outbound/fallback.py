@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 NO_AUDIO_THERE = frozenset({"not_audio", "empty_audio", "content_encoding", "unexpected_status", "too_many_redirects"})
 """Reasons of answers that say nothing of a later try, but that there is no audio at this address now."""
-MAX_TOLD = 8
+MAX_LISTED = 8
 """Addresses whose errors a message repeats; so many characters of each."""
 MAX_CHARACTERS = 220
 
@@ -33,13 +33,13 @@ async def first_that_gives(
     """Fetch from the first address that gives the audio.
 
     The next one is tried after an error that is final, and after an answer without audio; after a temporary address,
-    which may be gone when it is asked again, also where nothing at all has come. It is not where we are told to wait,
-    nor where the audio itself is too large.
+    which may be gone when it is asked again, also where it brought no more bytes. It is not tried where we are told to
+    wait, nor where the audio itself is too large.
 
     Args:
         requests: at least one.
         fetch: asks one of them.
-        have: bytes that have come and can be gone on with.
+        have: bytes that are here and can be resumed.
 
     Raises:
         AudioError: no address gave it. Of several errors the kind is that of the one that decides: one that is worth
@@ -47,24 +47,25 @@ async def first_that_gives(
     """
     failures: list[Failure] = []
     for request in requests:
+        before = have()
         try:
             await fetch(request)
         except AudioError as error:
             failures.append(Failure(request, error))
-            if len(failures) == len(requests) or not _goes_on(failures[-1], have()):
+            if len(failures) == len(requests) or not _goes_on(failures[-1], came=have() - before):
                 raise summary(failures) from error
             logger.info("audio.next_way", where=where(request.url), reason=error.reason, why=str(error))
         else:
             return
 
 
-def _goes_on(failure: Failure, have: int) -> bool:
+def _goes_on(failure: Failure, came: int) -> bool:
     error = failure.error
     if isinstance(error, AudioDelayed) or error.reason == "audio_too_large":
         return False
     if isinstance(error, Reject) or error.reason in NO_AUDIO_THERE:
         return True
-    return not failure.request.durable and have == 0
+    return not failure.request.durable and came <= 0
 
 
 def summary(failures: Sequence[Failure]) -> AudioError:
@@ -72,9 +73,9 @@ def summary(failures: Sequence[Failure]) -> AudioError:
     if len(failures) == 1:
         return failures[0].error
     decisive = max((failure.error for failure in failures), key=_weight)
-    told = [_told(n, failure) for n, failure in enumerate(failures[:MAX_TOLD], 1)]
-    more = f" And {len(failures) - MAX_TOLD} more." if len(failures) > MAX_TOLD else ""
-    message = f"None of {len(failures)} addresses gave the audio. {' '.join(told)}{more}"
+    lines = [_described(n, failure) for n, failure in enumerate(failures[:MAX_LISTED], 1)]
+    more = f" And {len(failures) - MAX_LISTED} more." if len(failures) > MAX_LISTED else ""
+    message = f"None of {len(failures)} addresses gave the audio. {' '.join(lines)}{more}"
     if isinstance(decisive, AudioDelayed):
         made: AudioError = AudioDelayed(message, after=decisive.after, reason=decisive.reason)
     else:
@@ -89,8 +90,8 @@ def _weight(error: AudioError) -> tuple[bool, bool, bool]:
     return isinstance(error, AudioDelayed), not isinstance(error, Reject), isinstance(error, AudioRefused)
 
 
-def _told(n: int, failure: Failure) -> str:
+def _described(n: int, failure: Failure) -> str:
     """Where it was asked and what came of it: the error's own words may be about the end of its redirects."""
     at, text = where(failure.request.url), str(failure.error)
-    told = text if text.startswith(at) else f"{at}: {text}"
-    return f"({n}) {told if len(told) <= MAX_CHARACTERS else told[:MAX_CHARACTERS] + '…'}"
+    line = text if text.startswith(at) else f"{at}: {text}"
+    return f"({n}) {line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + '…'}"

@@ -58,7 +58,7 @@ class RateWatch:
 
 def _too_slow(what: str) -> AudioDelayed:
     return AudioDelayed(
-        f"The download is too slow: {what}. It goes on later from where it is.",
+        f"The download is too slow: {what}. It is resumed later.",
         after=AGAIN_SECONDS,
         reason="download_too_slow",
     )

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.fallback import MAX_CHARACTERS, MAX_TOLD
+from receiver.outbound.fallback import MAX_CHARACTERS, MAX_LISTED
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
@@ -159,6 +159,21 @@ async def test_what_has_come_from_one_address_is_not_given_up_for_another(bench:
     bench.storage.asked.clear()
     assert (await bench.fetch(*requests)).bytes == len(WAV)
     assert [asked.headers["range"] for asked in bench.storage.asked] == ["bytes=20000-"]
+    assert bench.paths == []
+
+
+async def test_an_address_that_brings_nothing_more_is_followed_by_the_next_all_the_same(bench: Bench) -> None:
+    def cut(asked: Asked) -> Say:
+        say = ranged(WAV, asked)
+        say.cut = 0 if "range" in asked.headers else 20_000
+        return say
+
+    bench.storage.behave = cut
+    requests = (bench.temporary("/a", bench.storage), bench.temporary("/wav"))
+    with pytest.raises(AudioError):
+        await bench.fetch(*requests)
+    assert (await bench.fetch(*requests)).bytes == len(WAV)
+    assert bench.paths == ["/wav", "/wav"]  # the bytes of another origin are not resumed
 
 
 async def test_audio_that_is_too_large_is_too_large_everywhere(bench: Bench) -> None:
@@ -214,5 +229,5 @@ async def test_however_many_and_long_they_are_the_message_is_bounded(bench: Benc
     long = "x" * 3000
     with pytest.raises(AudioGone) as caught:
         await bench.fetch(*(bench.temporary(f"/{n}/{long}/404") for n in range(30)))
-    assert len(str(caught.value)) < (MAX_TOLD + 1) * (MAX_CHARACTERS + 10)
+    assert len(str(caught.value)) < (MAX_LISTED + 1) * (MAX_CHARACTERS + 10)
     assert str(caught.value).endswith("And 22 more.")

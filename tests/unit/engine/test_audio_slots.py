@@ -39,7 +39,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
     slots.take("a", 1.0)
     slots.give_back("a")
     slots.take("a", 1.0)
-    with pytest.raises(AudioPostponed, match="1 downloads of the source a") as caught:
+    with pytest.raises(AudioPostponed, match="The source a has 1 downloads in progress") as caught:
         slots.take("a", 7.0)
     assert (caught.value.reason, caught.value.after, caught.value.counts) == ("downloads_busy", 7.0, False)
 
