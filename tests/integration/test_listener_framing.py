@@ -168,6 +168,17 @@ async def test_a_trailers_lines_are_no_headers() -> None:
         assert (await client.ask(request())).status == 200
 
 
+@pytest.mark.parametrize("line", ["Connection: close", "Connection: Upgrade\r\nUpgrade: h2c", "X-Trailer: 1"])
+async def test_a_trailer_says_nothing_about_the_next_request(line: str) -> None:
+    async with listening_raw() as listener:
+        client = await listener.open()
+        head = request("POST", "/first", headers="Transfer-Encoding: chunked\r\n")
+        first = await client.ask(head + f"3\r\nabc\r\n0\r\n{line}\r\n\r\n".encode())
+        assert (first.status, first.document["bytes"]) == (200, 3)
+        second = await client.ask(request("POST", "/second", b"signed"))
+        assert (second.status, second.document["path"]) == (200, "/second")
+
+
 async def test_white_space_around_a_headers_value_is_not_part_of_it() -> None:
     async with listening_raw() as listener:
         client = await listener.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from dataclasses import replace
 
 import pytest
@@ -54,8 +55,14 @@ async def trickle(client: Client, piece: bytes, most: int) -> int:
             431,
             "head_too_long",
         ),
+        (
+            b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\na\r\n" * 10_000,
+            431,
+            "head_too_long",
+        ),
     ],
-    ids=["target", "one header", "many headers", "one trailer", "many trailers", "chunk extension"],
+    ids=["target", "one header", "many headers", "one trailer", "many trailers", "chunk extension", "tiny chunks"],
 )
 async def test_what_has_no_end_is_cut_off_early(start: bytes, piece: bytes, status: int, word: str) -> None:
     async with listening_raw() as listener:
@@ -84,6 +91,39 @@ async def test_a_whole_head_is_measured_too(head: bytes, status: int) -> None:
     async with listening_raw() as listener:
         client = await listener.open()
         assert (await client.ask(head)).status == status
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"\r\n" * 500_000,
+        request("POST", "/", headers="Transfer-Encoding: chunked\r\n") + b"f4240\r\n" + b"\r\n" * 500_000,
+        request("POST", "/", headers="Transfer-Encoding: chunked\r\n") + b"8\r\n\r\n\r\n\r\n\r\n\r\n" * 70_000,
+    ],
+    ids=["before a request", "in a chunk", "in many chunks"],
+)
+async def test_empty_lines_cost_no_more_than_other_bytes(endless: bytes) -> None:
+    """Each was a cut of its own, and a copy of all that followed: a megabyte took two seconds of the loop."""
+    async with listening_raw() as listener:
+        client = await listener.open()
+        started = time.process_time()
+        await client.send(endless)
+        other = await listener.open()
+        assert (await other.ask(request())).status == 200
+        client.writer.write_eof()
+        await client.rest()
+        assert time.process_time() - started < 1
+
+
+async def test_empty_lines_keep_no_connection_open() -> None:
+    async with listening_raw(replace(GENEROUS, head_seconds=0.2, idle_seconds=0.4)) as listener:
+        known = await listener.open()
+        assert (await known.ask(request())).status == 200
+        for client in (await listener.open(), known):
+            reading = asyncio.create_task(client.rest())
+            while not reading.done():
+                client.writer.write(b"\r\n")
+                await asyncio.wait([reading], timeout=0.02)
 
 
 async def test_a_silent_connection_is_closed() -> None:

@@ -2,7 +2,8 @@
 
 Never more than one request is in hand: what comes behind it is not parsed, and soon not read, before it is answered.
 
-Facts of the wire: RFC 9112, 9.6: how a connection is closed so that the sender can read its answer.
+Facts of the wire: RFC 9112: 2.2 empty lines before a request; 9.6 how a connection is closed so that the sender can
+read its answer.
 """
 
 from __future__ import annotations
@@ -227,6 +228,11 @@ class HttpConnection(asyncio.Protocol):
         """
         if self._partial:
             start = max(0, len(self._partial) - 3)
+        if not self._partial:
+            # Empty lines before a request are passed over (RFC 9112, 2.2), all at once; no time is won by them.
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return b""
             self._partial += data
             self._table.unfinished += len(data)
             end = self._partial.find(EMPTY_LINE, start)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 MAX_TARGET_BYTES = 32 * 1024
 """The longest request target; a longer one is answered 414."""
 MAX_HEAD_BYTES = 64 * 1024
-"""The longest request head, and the most that may come between two pieces of a chunked body; more is answered 431."""
+"""The longest request head, and the most that sizes, extensions and trailer of a chunked body may take, besides the
+share below; more is answered 431."""
+MAX_FRAMING_SHARE = 0.25
+"""How many bytes more they may take for each byte of the body: a chunk costs the same work whatever it holds."""
 MAX_HEADERS = 128
 """Header lines of a request; more are answered 431."""
 MAX_BODY_AHEAD = 64 * 1024

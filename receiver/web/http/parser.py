@@ -1,10 +1,11 @@
 """What httptools is given, and what it makes of it: one request at a time, cut exactly where it ends.
 
-No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up to where the request can end: its length
-says so, or, if it is chunked, the next empty line; so the parser never sees a byte of the request after it.
+No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up to where the request ends: its length
+says so, or the sizes of its chunks; so the parser never sees a byte of the request after it. Every byte is looked at a
+bounded number of times, whatever it is.
 
-Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the Host header, 6.1 Transfer-Encoding; RFC 9110: 7.8 a server may ignore
-Upgrade, 10.1.1 Expect.
+Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the Host header, 6.1 Transfer-Encoding, 7.1 chunks; RFC 9110: 7.8 a server
+may ignore Upgrade, 10.1.1 Expect.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from urllib.parse import unquote
 
 import httptools
 
-from receiver.web.http.limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
+from receiver.web.http.limits import MAX_FRAMING_SHARE, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 
 EMPTY_LINE = b"\r\n\r\n"
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
 class RequestRefused(Exception):
@@ -48,6 +50,62 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
+class _Chunks:
+    """Where a chunked body ends, told from the sizes of its chunks. Whether all else is proper the parser says."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._trailer: bytes | None = None
+        self._framing = 0
+        self._content = 0
+
+    def cut(self, data: bytes) -> int:
+        """How many of the following bytes belong to the body and its trailer.
+
+        Raises:
+            RequestRefused: a chunk has no size, or sizes, extensions and trailer take more room than they may.
+        """
+        at = 0
+        while at < len(data) and self._trailer is None:
+            if self._left:
+                step = min(self._left, len(data) - at)
+                self._left -= step
+                self._content += step
+                at += step
+                continue
+            end = data.find(b"\n", at) + 1
+            self._count((end or len(data)) - at)
+            self._line += data[at : end or len(data)]
+            at = end or len(data)
+            if end:
+                self._begin_chunk()
+        if self._trailer is None:
+            return at
+        seen = len(self._trailer)
+        end = (self._trailer + data[at:]).find(EMPTY_LINE)
+        until = len(data) if end < 0 else at + end + len(EMPTY_LINE) - seen
+        self._count(until - at)
+        self._trailer = (self._trailer + data[at:until])[-3:]
+        return until
+
+    def _begin_chunk(self) -> None:
+        digits = _CHUNK_SIZE.match(self._line)
+        if digits is None:
+            raise RequestRefused(400, reason="malformed_request")
+        size = int(digits[0], 16)
+        self._line = b""
+        if size:
+            self._left = size + 2  # with the line break after it
+        else:
+            self._trailer = b"\r\n"
+
+    def _count(self, framing: int) -> None:
+        self._framing += framing
+        if self._framing > MAX_HEAD_BYTES + self._content * MAX_FRAMING_SHARE:
+            raise RequestRefused(431, reason="head_too_long")
+
+
 class RequestParser:
     """Reads the requests of one connection, one after the other.
 
@@ -63,9 +121,8 @@ class RequestParser:
         self._in_head = False
         self._keep_alive = False
         self._pieces: list[bytes] = []
-        self._left: int | None = None
-        self._tail = b""
-        self._overhead = 0
+        self._left = 0
+        self._chunks: _Chunks | None = None
 
     def read_head(self, head: bytes) -> Head | None:
         """Read what ends with an empty line: a head, or nothing but empty lines (None).
@@ -108,7 +165,7 @@ class RequestParser:
         if hosts > 1 or (hosts == 0 and version == "1.1"):
             raise RequestRefused(400, reason="host_header")
         if not self.whole:
-            self._left, self._tail, self._overhead = self._announced(names, version), b"", 0
+            self._announce(names, version)
         try:
             target = httptools.parse_url(self._target)
             path = target.path.decode("ascii")
@@ -125,14 +182,16 @@ class RequestParser:
             expects_continue=b"expect" in names and headers[names.index(b"expect")][1].lower() == b"100-continue",
         )
 
-    def _announced(self, names: list[bytes], version: str) -> int | None:
-        """The body's length in bytes; None for a chunked one."""
+    def _announce(self, names: list[bytes], version: str) -> None:
+        """Note how the end of the body is told: by its length, or by its chunks."""
+        self._chunks = None
         if b"transfer-encoding" not in names:
-            return int(self._headers[names.index(b"content-length")][1])
+            self._left = int(self._headers[names.index(b"content-length")][1])
+            return
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
         if codings != [b"chunked"] or version != "1.1":
             raise RequestRefused(501, reason="transfer_encoding")
-        return None
+        self._chunks = _Chunks()
 
     def read_body(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Read bytes of the body, without their framing, up to the request's end at most.
@@ -143,27 +202,27 @@ class RequestParser:
         Raises:
             RequestRefused: it is no proper body, or its framing takes more room than it may.
         """
-        if self._left is not None:
-            piece = data if len(data) <= self._left else data[: self._left]
-            self._left -= len(piece)
+        if self._chunks is not None:
+            until = self._chunks.cut(data)
         else:
-            end = (self._tail + data).find(EMPTY_LINE)
-            piece = data if end < 0 else data[: end + len(EMPTY_LINE) - len(self._tail)]
-            self._tail = (self._tail + piece)[-3:]
-        self._overhead += len(piece)
+            until = min(len(data), self._left)
+            self._left -= until
         self._pieces = []
         try:
-            self._parser.feed_data(piece)
+            self._parser.feed_data(data[:until])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             raise RequestRefused(400, reason="malformed_request") from None
-        if self._overhead > MAX_HEAD_BYTES:
-            raise RequestRefused(431, reason="head_too_long")
-        return self._pieces, data[len(piece) :]
+        if self.whole and self._chunks is not None:
+            # A trailer's `Connection: close` would be the parser's reason to refuse the next request.
+            self._parser = httptools.HttpRequestParser(self)
+        return self._pieces, data[until:]
 
     # what httptools calls
 
     def on_url(self, part: bytes) -> None:
         """A part of the request's target."""
+        if not self._in_head:
+            raise RuntimeError("The parser sees a request where it was given the end of the one before.")
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -177,7 +236,6 @@ class RequestParser:
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
-        self._overhead = 0
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
