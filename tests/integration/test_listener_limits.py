@@ -197,6 +197,29 @@ async def test_a_sender_that_does_not_read_its_answers_is_closed() -> None:
             await asyncio.gather(sending, return_exceptions=True)
 
 
+async def test_above_the_bound_who_reads_no_answers_makes_room() -> None:
+    async with listening_raw(replace(GENEROUS, connections=2)) as listener:
+        half = await listener.open()
+        await half.send(request("POST", "/half", b"body")[:-1])
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, ("127.0.0.1", listener.port))
+            wanted = request("GET", "/answered", headers=f"X-Echo: {'e' * 50_000}\r\n")
+            sending = asyncio.create_task(loop.sock_sendall(deaf, wanted * 400))
+            async with asyncio.timeout(60):
+                while not listener.table.unread:
+                    await asyncio.sleep(0.01)
+            good = await listener.open()
+            assert (await good.ask(request("POST", "/delivery", b"signed"))).status == 200
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        assert (await half.ask(b"y")).status == 200
+        assert listener.cut("connection_limit") == 1
+        assert not listener.table.unread
+
+
 async def test_above_the_bound_the_oldest_without_a_head_makes_room() -> None:
     async with listening_raw(replace(GENEROUS, connections=3)) as listener:
         silent = await listener.open()

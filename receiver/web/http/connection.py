@@ -128,6 +128,7 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The sender does not read what was written."""
         self._stalled_since = self._loop.time()
+        self._table.unread[self] = None
         if self._writable is None:
             self._writable = asyncio.Event()
         self._writable.clear()
@@ -135,6 +136,7 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The sender has read enough."""
         self._stalled_since = None
+        self._table.unread.pop(self, None)
         if self._writable is not None:
             self._writable.set()
 
@@ -226,13 +228,13 @@ class HttpConnection(asyncio.Protocol):
         Raises:
             RequestRefused: it is too long, or no head of a request that is answered here.
         """
-        if self._partial:
-            start = max(0, len(self._partial) - 3)
         if not self._partial:
             # Empty lines before a request are passed over (RFC 9112, 2.2), all at once; no time is won by them.
             data = data.lstrip(b"\r\n")
             if not data:
                 return b""
+        if self._partial:
+            start = max(0, len(self._partial) - 3)
             self._partial += data
             self._table.unfinished += len(data)
             end = self._partial.find(EMPTY_LINE, start)
@@ -373,6 +375,7 @@ class HttpConnection(asyncio.Protocol):
     def _close(self) -> None:
         self._forget_input()
         self._table.leave_groups(self)
+        self._table.without_head[self] = None  # it may last: what was written has to be read first
         self._state = _State.CLOSING
         self._since = self._loop.time()
         self.transport.close()

@@ -37,8 +37,9 @@ class Member(Protocol):
 class ConnectionTable:
     """The connections of one listener.
 
-    Each is in one of three groups, or in none while the application works on its request; each group has the longest
-    waiting first. A dictionary is a set that keeps its order.
+    Each is in one of the groups of those that wait for their sender, or in none while the application works on its
+    request. Whose sender does not read its answers is in `unread`, too. Each group has the longest waiting first. A
+    dictionary is a set that keeps its order.
 
     Attributes:
         unfinished: bytes of heads that have not ended.
@@ -57,6 +58,7 @@ class ConnectionTable:
         self._open: dict[Member, None] = {}
         self.without_head: dict[Member, None] = {}
         self.idle: dict[Member, None] = {}
+        self.unread: dict[Member, None] = {}
         self.without_body: dict[Member, None] = {}
         self._noted: dict[str, tuple[float, int]] = {}
         self._ticking = False
@@ -66,8 +68,8 @@ class ConnectionTable:
     def add(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
         """A connection was made. If there are too many now, the one that waits longest for a sender is closed.
 
-        The order: connections that never sent a whole head, those that wait for their next request, those that wait
-        for a body; last the new one itself.
+        The order: connections that never sent a whole head, those that wait for their next request, those whose
+        answers are not read, those that wait for a body; last the new one itself.
         """
         self._open[member] = None
         self.without_head[member] = None
@@ -92,6 +94,7 @@ class ConnectionTable:
         self.without_head.pop(member, None)
         self.idle.pop(member, None)
         self.without_body.pop(member, None)
+        self.unread.pop(member, None)
 
     def make_room(self) -> None:
         """Close the connections with the longest unfinished heads until all of them together fit again."""
@@ -112,7 +115,7 @@ class ConnectionTable:
         log.warning("connection.cut", listener=self._listener, reason=reason, not_logged=unlogged, **about)
 
     def _longest_waiting(self, other: Member) -> Member:
-        for group in (self.without_head, self.idle, self.without_body):
+        for group in (self.without_head, self.idle, self.unread, self.without_body):
             for member in group:
                 if member is not other:
                     return member
