@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from dataclasses import replace
@@ -10,7 +11,10 @@ from dataclasses import replace
 import pytest
 
 from receiver.web.http import limits
+from receiver.web.http.connection import HttpConnection
 from receiver.web.http.descriptors import PRIVATE_CONNECTIONS, RESERVED, divide
+from receiver.web.http.exchange import Exchange
+from receiver.web.http.parser import RequestParser
 from tests.integration.listener_support import GENEROUS, Client, Listener, listening_raw, request
 
 pytestmark = pytest.mark.anyio
@@ -272,6 +276,32 @@ async def test_unfinished_heads_are_bounded_all_together(monkeypatch: pytest.Mon
                 await asyncio.sleep(0.01)
         assert listener.table.unfinished <= 300_000
         assert (await small.ask(b"\r\n")).status == 200
+
+
+async def test_a_connection_that_has_ended_leaves_nothing_for_the_collector() -> None:
+    """What waits for the collector holds a piece of a body, and the collector comes seldom."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with listening_raw(replace(GENEROUS, connections=2)) as listener:
+            listener.application.gates["/slow"] = asyncio.Event()
+            for started in (
+                b"GET / HTTP/1.1\r\nHost: t\r\n",
+                request("POST", "/half", b"b" * 60_000)[:-1],
+                request("POST", "/half", headers="Transfer-Encoding: chunked\r\n") + b"f4240\r\n" + b"b" * 60_000,
+                request("GET", "/slow") + request("GET", "/behind"),
+                request("POST", "/unread", b"b" * 60_000),
+                b"no request\r\n\r\n",
+            ):
+                client = await listener.open()
+                assert (await client.ask(request("POST", "/", b"signed"))).status == 200
+                await client.send(started)
+            known = await listener.open()
+            assert (await known.ask(request())).status == 200
+        kinds = (HttpConnection, RequestParser, Exchange)
+        assert [thing for thing in gc.get_objects() if isinstance(thing, kinds)] == []
+    finally:
+        gc.enable()
 
 
 async def test_the_same_cause_is_logged_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:

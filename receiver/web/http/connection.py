@@ -95,8 +95,11 @@ class HttpConnection(asyncio.Protocol):
         self._forget_input()
         self._table.remove(self)
         self._server.connections.discard(cast("Any", self))
-        if self._exchange is not None:
-            self._exchange.disconnect()
+        # Nothing that refers to itself is left: it would keep a piece of a body until the collector comes.
+        self._parser.close()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.disconnect()
         self.resume_writing()
 
     def eof_received(self) -> bool:

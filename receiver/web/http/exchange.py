@@ -101,6 +101,7 @@ class Exchange:
     def disconnect(self) -> None:
         """The sender is gone, or nothing more of it is read."""
         self.disconnected = True
+        self._pieces = []
         if self._changed is not None:
             self._changed.set()
 

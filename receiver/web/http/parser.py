@@ -212,10 +212,15 @@ class RequestParser:
             self._parser.feed_data(data[:until])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             raise RequestRefused(400, reason="malformed_request") from None
+        pieces, self._pieces = self._pieces, []
         if self.whole and self._chunks is not None:
             # A trailer's `Connection: close` would be the parser's reason to refuse the next request.
             self._parser = httptools.HttpRequestParser(self)
-        return self._pieces, data[until:]
+        return pieces, data[until:]
+
+    def close(self) -> None:
+        """Nothing more is read. httptools' parser and this object refer to each other until then."""
+        del self._parser
 
     # what httptools calls
 
