@@ -28,15 +28,32 @@ class BodyRefused(Exception):
         self.outcome = outcome
 
 
+class _Room:
+    """What bodies of one kind may hold together, and what they hold now, in bytes."""
+
+    __slots__ = ("held", "max_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held = 0
+
+
 class _Unfinished:
     """A body that is being read: since when (the loop's time), its bytes so far, and why it was cut off."""
 
-    __slots__ = ("began", "bytes", "cut")
+    __slots__ = ("began", "bytes", "cut", "room")
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, room: _Room) -> None:
         self.began = began
         self.bytes = 0
+        self.room = room
         self.cut: BodyRefused | None = None
+
+    def resize(self, size: int, room: _Room) -> None:
+        """It has so many bytes now, and belongs into this room."""
+        self.room.held -= self.bytes
+        room.held += size
+        self.bytes, self.room = size, room
 
 
 class Bodies:
@@ -56,8 +73,8 @@ class Bodies:
     def __init__(self, seconds: float, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._seconds = seconds
-        self._room = {True: ALL_SMALL_BYTES, False: max(ALL_LARGE_BYTES, 4 * max_bytes)}
-        self._held = {True: 0, False: 0}
+        self._small = _Room(ALL_SMALL_BYTES)
+        self._large = _Room(max(ALL_LARGE_BYTES, 4 * max_bytes))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unfinished: dict[asyncio.Task[object], _Unfinished] = {}
         self._ticking = False
@@ -65,7 +82,7 @@ class Bodies:
     @property
     def held(self) -> int:
         """Bytes of all bodies that are not whole."""
-        return sum(self._held.values())
+        return self._small.held + self._large.held
 
     def enter(self) -> asyncio.Task[object]:
         """The running task begins to read."""
@@ -75,7 +92,7 @@ class Bodies:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("A body is read in a task.")
-        self._unfinished[task] = _Unfinished(loop.time())
+        self._unfinished[task] = _Unfinished(loop.time(), self._small)
         if not self._ticking:
             self._ticking = True
             loop.call_later(self._seconds / 4, self._tick, loop)
@@ -87,13 +104,10 @@ class Bodies:
         Raises:
             BodyRefused: it is cut off for others.
         """
-        body = self._unfinished[task]
-        self._held[body.bytes <= SMALL_BYTES] -= body.bytes
-        body.bytes = size
-        small = size <= SMALL_BYTES
-        self._held[small] += size
-        while self._held[small] > self._room[small]:
-            victim = self._heaviest(small)
+        room = self._small if size <= SMALL_BYTES else self._large
+        self._unfinished[task].resize(size, room)
+        while room.held > room.max_bytes:
+            victim = self._heaviest(room)
             if victim is task:  # cancelling itself, it would be told at its next wait: after this body's end
                 raise BodyRefused(503, "no_room")
             self._cut(victim, BodyRefused(503, "no_room"))
@@ -101,21 +115,19 @@ class Bodies:
     def leave(self, task: asyncio.Task[object]) -> BodyRefused | None:
         """The task has ended reading; why it was cut off, if it was."""
         body = self._unfinished.pop(task)
-        if body.cut is None:
-            self._held[body.bytes <= SMALL_BYTES] -= body.bytes
-            return None
-        task.uncancel()
+        body.room.held -= body.bytes
+        if body.cut is not None:
+            task.uncancel()
         return body.cut
 
-    def _heaviest(self, small: bool) -> asyncio.Task[object]:  # noqa: FBT001
+    def _heaviest(self, room: _Room) -> asyncio.Task[object]:
         now = self._loop.time() if self._loop is not None else 0.0
-        candidates = ((task, body) for task, body in self._unfinished.items() if body.cut is None and body.bytes)
-        alike = [(task, body) for task, body in candidates if (body.bytes <= SMALL_BYTES) is small]
+        alike = [(task, body) for task, body in self._unfinished.items() if body.room is room and body.cut is None]
         return max(alike, key=lambda pair: pair[1].bytes * (now - pair[1].began + 0.001))[0]
 
     def _cut(self, task: asyncio.Task[object], why: BodyRefused) -> None:
         body = self._unfinished[task]
-        self._held[body.bytes <= SMALL_BYTES] -= body.bytes
+        body.resize(0, body.room)
         body.cut = why
         task.cancel()
 
