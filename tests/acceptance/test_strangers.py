@@ -146,6 +146,7 @@ def test_no_upgrade_makes_the_next_delivery_on_its_connection_vanish(site: Site,
             assert (answer[0], answer[1].get("status")) == (202, "duplicate")
     [stored] = site.rows("SELECT count(*) AS events FROM events WHERE job_id LIKE 'after-an-upgrade-%'")
     assert stored["events"] == 20
+    assert "uvicorn" not in server.text()  # whose advice on such a request is to install something
 
 
 def test_bodies_that_do_not_end_hold_little_memory(server: Server, strangers: Strangers) -> None:
