@@ -24,8 +24,8 @@ from starlette.types import ASGIApp
 from receiver.assembly import (
     audio_desk,
     audio_fetcher,
-    downloads_at_once,
     job_sources,
+    max_concurrent_downloads,
     new_handlers_loop,
     source_loop,
     why_not_askable,
@@ -85,7 +85,7 @@ class Receiver:
         self.redact = Redactor(settings.secrets())
         self.handlers = HandlerLoop(new_handlers_loop, self.metrics.abandoned.inc)
         self.fetcher = audio_fetcher(settings, self.storage)
-        downloads = downloads_at_once(settings, self.registry.active)
+        downloads = max_concurrent_downloads(settings, self.registry.active)
         self.audio = audio_desk(settings, self.database, self.fetcher, self.storage, self.metrics, downloads)
         self._http = HandlerClients()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -192,8 +192,8 @@ class Receiver:
                 source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
             ),
             _http=lambda: self._http.get(name),
-            _audio=lambda: self.handlers.our_own(self.audio.get(event)),
-            _audio_files=lambda: self.handlers.our_own(self.audio.get_all(event)),
+            _audio=lambda: self.handlers.run_shared(self.audio.get(event)),
+            _audio_files=lambda: self.handlers.run_shared(self.audio.get_all(event)),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))

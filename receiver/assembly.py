@@ -54,8 +54,8 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
 
 def audio_fetcher(settings: Settings, storage: Storage) -> AudioFetcher:
     """What fetches audio into the storage."""
-    least_rate = settings.audio.min_bytes_per_second
-    return AudioFetcher(storage, spool_folder(settings, storage), settings.audio.max_bytes, least_rate=least_rate)
+    min_rate = settings.audio.min_bytes_per_second
+    return AudioFetcher(storage, spool_folder(settings, storage), settings.audio.max_bytes, min_rate=min_rate)
 
 
 def audio_desk(
@@ -67,13 +67,13 @@ def audio_desk(
     return AudioDesk(database, fetcher, storage, sources, metrics, renew, downloads=downloads)
 
 
-def downloads_at_once(settings: Settings, handlers: Iterable[str]) -> int:
+def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:
     """Events whose files are downloaded at one time: as many as one handler may have runs.
 
     So what one source may have of them is always less than what a handler has, if there is another source.
     """
     concurrency = settings.dispatch.concurrency
-    return min(Slots(concurrency, dict.fromkeys(handlers)).most.values(), default=concurrency)
+    return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)
 
 
 def job_source(settings: Settings, name: str) -> JobSource:

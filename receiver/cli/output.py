@@ -21,8 +21,8 @@ STATE_STYLES = {
 }  # fmt: skip
 
 
-MAX_WHOLE_WIDTH = 40
-"""A column that has a longer word than this gives up width all the same."""
+MAX_UNWRAPPED_WIDTH = 40
+"""An unwrapped column with a longer value than this is wrapped."""
 
 
 def console() -> Console:
@@ -44,17 +44,19 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], whole: Collection[str] = ()) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], unwrapped: Collection[str] = ()
+) -> None:
     """A table; text from outside is shown as it is, control characters escaped.
 
     Args:
-        whole: columns that give up no width to others, up to `MAX_WHOLE_WIDTH`: words that are copied from there.
+        unwrapped: columns of values to copy, which keep their width up to `MAX_UNWRAPPED_WIDTH`.
     """
     cells = [[cell(value) for value in row] for row in rows]
     table = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         longest = max([cell_len(column), *(Text.from_markup(row[index]).cell_len for row in cells)])
-        width = longest if column in whole and longest <= MAX_WHOLE_WIDTH else None
+        width = longest if column in unwrapped and longest <= MAX_UNWRAPPED_WIDTH else None
         table.add_column(column, overflow="fold", width=width)
     for row in cells:
         table.add_row(*row)

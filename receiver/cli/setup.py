@@ -221,7 +221,7 @@ def _slots(concurrency: int, registry: Registry) -> None:
     slots = registry.slots(concurrency)
     if not slots.kept:
         return
-    shares = ", ".join(f"{name} {kept}–{slots.most[name]}" for name, kept in slots.kept.items())
+    shares = ", ".join(f"{name} {kept}–{slots.limits[name]}" for name, kept in slots.kept.items())
     typer.echo(f"  slots    {slots.total} runs at one time; kept for each handler, and its most: {shares}")
     if slots.total > concurrency:
         typer.echo(f"           ! dispatch.concurrency is {concurrency}: there is one for each handler all the same")

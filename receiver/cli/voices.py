@@ -35,18 +35,18 @@ def voices(
 ) -> None:
     """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
     about = load(config).source(source)
-    able = about.spoken.capabilities.of(about.account)
+    abilities = about.spoken.capabilities.of(about.account)
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
-    if able.voices:
+    if abilities.voices:
         found = _asked(source, about, query)
-    elif able.known_voices:
+    elif abilities.known_voices:
         if query != VoiceQuery():
             raise NotFound(
                 f"{about.provider} has no list of voices to ask for, and nothing is known of the documented ones but "
                 "their names: leave --language, --gender, --model and --provider out."
             )
-        found = [Voice(id=known) for known in able.known_voices]
+        found = [Voice(id=known) for known in abilities.known_voices]
         note = f"{about.provider} has no list to ask for; these are documented, and there may be more."
     else:
         raise NotFound(
@@ -76,7 +76,7 @@ def print_voices(source: str, voices: Sequence[Voice]) -> None:
     shown = [_shown(voice) for voice in voices]
     columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in shown)]
     rows = [[row[name] for name in columns] for row in shown]
-    print_table(f"Voices of {source}: {len(voices)}", columns, rows, whole=("id",))
+    print_table(f"Voices of {source}: {len(voices)}", columns, rows, unwrapped=("id",))
 
 
 def _plain(voice: Voice) -> dict[str, Any]:
@@ -87,5 +87,5 @@ def _shown(voice: Voice) -> dict[str, str | None]:
     """What the table has of a voice."""
     row = {name: getattr(voice, name) for name in _FIELDS}
     row |= {name: usable_word(voice.details.get(name)) for name in _DETAILS}
-    able = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]
-    return row | {"can": ", ".join(able) or None}
+    abilities = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]
+    return row | {"can": ", ".join(abilities) or None}

@@ -17,7 +17,7 @@ import structlog
 
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, Renew
-from receiver.engine.audio_wait import again_in, not_yet
+from receiver.engine.audio_wait import not_yet, retry_delay
 from receiver.engine.context import Artifact
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
@@ -248,7 +248,7 @@ class AudioDesk:
             AudioPostponed: there is no slot for it.
         """
         if asked.downloads == 0:
-            self._slots.take(event.source, again_in(self._age(event), self._random()))
+            self._slots.take(event.source, retry_delay(self._age(event), self._random()))
         asked.downloads += 1
         try:
             yield

@@ -20,12 +20,12 @@ class DownloadSlots:
     """The downloads of one process.
 
     Args:
-        most: events whose files may be downloaded at one time.
+        max_downloads: events whose files may be downloaded at one time.
         sources: the names of those that have audio.
     """
 
-    def __init__(self, most: int, sources: Iterable[str]) -> None:
-        self._slots = Slots(min(most, MAX_DOWNLOADS), dict.fromkeys(sources))
+    def __init__(self, max_downloads: int, sources: Iterable[str]) -> None:
+        self._slots = Slots(min(max_downloads, MAX_DOWNLOADS), dict.fromkeys(sources))
         self._running: Counter[str] = Counter()
 
     def take(self, source: str, after: float) -> None:
@@ -37,7 +37,7 @@ class DownloadSlots:
         Raises:
             AudioPostponed: all that the source may have are taken (`reason` `downloads_busy`).
         """
-        if not self._slots.free(self._running).room(source):
+        if not self._slots.free(self._running).available(source):
             raise AudioPostponed(
                 f"The source {source} has {self._running[source]} downloads in progress, the most that it may have.",
                 after=after,

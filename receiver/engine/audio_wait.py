@@ -11,29 +11,29 @@ NOT_YET_SECONDS = 300.0
 """How long after an event a 404 may mean that the audio is not there yet."""
 MAX_SKEW_SECONDS = 60.0
 """An event that is further in the future than this was received before the clock was set back."""
-LEAST_SECONDS = 1.0
-MOST_SECONDS = 60.0
+MIN_WAIT_SECONDS = 1.0
+MAX_WAIT_SECONDS = 60.0
 
 
-def again_in(age: float, chance: float) -> float:
+def retry_delay(age: float, chance: float) -> float:
     """Seconds to wait: about as long as the event is old, so that each wait is about twice the one before.
 
     Args:
         age: seconds since the event was received.
         chance: uniform in [0, 1), for jitter of a quarter up or down.
     """
-    return min(MOST_SECONDS, max(LEAST_SECONDS, age)) * (0.75 + chance / 2)
+    return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + chance / 2)
 
 
 def not_yet(error: AudioError, age: float, chance: float) -> AudioPostponed | None:
     """What to raise instead of a final error of audio that may not be there yet; None where the error stands.
 
     Args:
-        age, chance: as for `again_in`.
+        age, chance: as for `retry_delay`.
     """
     if not (error.not_found and isinstance(error, Reject) and -MAX_SKEW_SECONDS <= age < NOT_YET_SECONDS):
         return None
-    after = min(again_in(age, chance), max(LEAST_SECONDS, NOT_YET_SECONDS - age))
+    after = min(retry_delay(age, chance), max(MIN_WAIT_SECONDS, NOT_YET_SECONDS - age))
     postponed = AudioPostponed(
         f"The job completed {max(0.0, age):.0f} s ago, and its audio is not there yet. {error}", after=after
     )

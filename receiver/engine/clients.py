@@ -11,7 +11,7 @@ import threading
 
 import httpx
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """How long connecting, sending and each wait for an answer's next bytes may take."""
 
 
@@ -29,7 +29,7 @@ class HandlerClients:
             client = self._clients.get(handler)
             if client is None:
                 self._certificates = self._certificates or httpx.create_ssl_context()
-                client = self._clients[handler] = httpx.AsyncClient(timeout=SECONDS, verify=self._certificates)
+                client = self._clients[handler] = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=self._certificates)
             return client
 
     async def aclose(self) -> None:

@@ -23,7 +23,7 @@ import structlog
 
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
-from receiver.engine.threads import HandlerThreads, our_own, working_for
+from receiver.engine.threads import HandlerThreads, run_shared, working_for
 from receiver.errors import HandlerHangs, Reject, RetryLater
 from receiver.model.event import Event
 from receiver.model.retry import RetryPolicy, wait_seconds
@@ -33,9 +33,8 @@ T = TypeVar("T")
 log = structlog.get_logger("receiver.handlers")
 
 MOST_RESULT_BYTES = 65_536
-MOST_HANGING = 256
-"""Threads of one plain handler that were given up and have not returned. With more of them the process would end up
-without threads for anybody."""
+MAX_HANGING_THREADS = 256
+"""Threads of one plain handler that timed out and have not returned. More could use up the process's threads."""
 TASK_PREFIX = "handler:"
 """Begins the name of a handler's task."""
 
@@ -64,16 +63,16 @@ class Outcome:
         """Whether this was one of the handler's attempts."""
         return self.word != "postponed"
 
-    def wait(self, policy: RetryPolicy, attempt: int, dice: float) -> float | None:
+    def wait(self, policy: RetryPolicy, attempt: int, chance: float) -> float | None:
         """Seconds until the next attempt after one that did not succeed; None where there is none.
 
         Args:
             attempt: attempts that count so far, this one included.
-            dice: uniform in [0, 1).
+            chance: uniform in [0, 1).
         """
         if self.word == "rejected":
             return None
-        return wait_seconds(policy, attempt, dice, told=self.after) if self.counts else self.after
+        return wait_seconds(policy, attempt, chance, told=self.after) if self.counts else self.after
 
 
 class HandlerLoop:
@@ -117,9 +116,9 @@ class HandlerLoop:
         """Run a coroutine there, from any thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    async def our_own(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run what several handlers may wait for, apart from the threads of the one that asks. On this loop only."""
-        return await self.loop.create_task(our_own(coroutine))
+    async def run_shared(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run work that several handlers may wait for outside the calling handler's threads. On this loop only."""
+        return await self.loop.create_task(run_shared(coroutine))
 
     def stop(self, seconds: float) -> bool:
         """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
@@ -173,10 +172,10 @@ class HandlerLoop:
         self._abandoned(change)
 
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Any:
-        if self._hanging[handler.name] >= MOST_HANGING:
+        if self._hanging[handler.name] >= MAX_HANGING_THREADS:
             raise HandlerHangs(
-                f"{MOST_HANGING} threads of {handler.name} were timed out and have not returned: none is begun until "
-                "one does. Give what it waits for a time-out of its own."
+                f"{MAX_HANGING_THREADS} threads of {handler.name} timed out and have not returned; no attempt starts "
+                "until one does. Give the calls it waits for a time-out of their own."
             )
         done: asyncio.Future[Any] = self.loop.create_future()
 
@@ -200,7 +199,7 @@ class HandlerLoop:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 self.loop.call_soon_threadsafe(settle, result, error)
 
-        context = contextvars.copy_context()  # so that what it waits for is known to be this handler's
+        context = contextvars.copy_context()  # identifies the work as this handler's
         threading.Thread(target=context.run, args=[work], name=f"handler-{handler.name}", daemon=True).start()
         try:
             return await done
@@ -220,7 +219,7 @@ def _named_after_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, **optio
 
 
 def _plain(value: Any) -> Any:
-    """What is no JSON value as one: `event.body` as the object that it is."""
+    """A value that JSON cannot write as one that it can: `event.body` as a plain object."""
     return dict(value) if isinstance(value, Mapping) else repr(value)
 
 

@@ -17,15 +17,15 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PER_HANDLER = 64
+MAX_THREADS_PER_HANDLER = 64
 """A handler's threads at one time; what is more waits for one of these."""
-OUR_OWN = 64
+MAX_RECEIVER_THREADS = 64
 
 working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
 """The handler whose code runs; none for our own. Whatever tasks and threads a handler starts inherit it."""
 
 
-async def our_own(coroutine: Coroutine[Any, Any, T]) -> T:
+async def run_shared(coroutine: Coroutine[Any, Any, T]) -> T:
     """Work of ours that a handler asked for but others wait for as well. To be run in a task of its own."""
     working_for.set(None)
     return await coroutine
@@ -46,7 +46,7 @@ class HandlerThreads(ThreadPoolExecutor):
     """
 
     def __init__(self) -> None:
-        super().__init__(OUR_OWN, thread_name_prefix="handlers-our-own")
+        super().__init__(MAX_RECEIVER_THREADS, thread_name_prefix="handlers-our-own")
         self._guard = threading.Lock()
         self._work: dict[str, _Work] = {}
 
@@ -69,7 +69,7 @@ class HandlerThreads(ThreadPoolExecutor):
 
         with self._guard:
             mine = self._work.setdefault(handler, _Work())
-            if mine.busy < PER_HANDLER:
+            if mine.busy < MAX_THREADS_PER_HANDLER:
                 threading.Thread(target=self._run, args=[mine], name=f"handler-{handler}", daemon=True).start()
                 mine.busy += 1
             mine.waiting.append(work)

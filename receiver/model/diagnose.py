@@ -16,7 +16,7 @@ from receiver.model.delivery import Headers
 from receiver.model.earlier_bodies import earlier_bodies
 from receiver.model.signature import Key, Scheme
 
-MOST_HEADERS = 16
+MAX_HEADERS = 16
 """Of more header lines than this with one name no one is tried alone."""
 
 _MILLISECONDS = re.compile(rb"(?:\A|\bt=)([0-9]{13})(?:\Z|,)")
@@ -66,7 +66,7 @@ def _other_headers(scheme: Scheme, headers: Headers) -> Iterator[tuple[str, Head
     )
     yield "with the time in seconds instead of milliseconds", [(name, _in_seconds(value)) for name, value in mine]
     names = [name for name, _ in mine]
-    if len(names) > MOST_HEADERS:
+    if len(names) > MAX_HEADERS:
         return
     for repeated in sorted({name for name in names if names.count(name) > 1}):
         lines = [line for line in mine if line[0] == repeated]

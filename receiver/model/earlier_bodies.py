@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-MOST_JSON_BYTES = 262_144
+MAX_JSON_BYTES = 262_144
 """A larger body is not written anew in all ways: it would take seconds, and no provider sends one."""
 BOM = b"\xef\xbb\xbf"
 
@@ -45,7 +45,7 @@ def earlier_bodies(body: bytes) -> Iterator[Earlier]:
     seen = {body}
     for earlier in itertools.chain(_texts(body), _written_anew(body), _encoded(body), _lost()):
         if earlier.body not in seen:
-            if len(earlier.body) <= MOST_JSON_BYTES:  # larger ones may come twice; they are few
+            if len(earlier.body) <= MAX_JSON_BYTES:  # larger ones may come twice; they are few
                 seen.add(earlier.body)
             yield earlier
 
@@ -141,7 +141,7 @@ _LAST = (("", ""), (", with a line break at its end", "\n"))
 
 def _written_anew(body: bytes) -> Iterator[Earlier]:
     """The same JSON in the ways in which the usual libraries write it; nothing if it is none."""
-    if len(body) > MOST_JSON_BYTES:
+    if len(body) > MAX_JSON_BYTES:
         return
     try:
         document = json.loads(body.decode("utf-8-sig"), parse_int=_Number, parse_float=_Number, parse_constant=_Number)

@@ -50,7 +50,7 @@ def read_json(body: bytes) -> Any:
         value = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda word: None)
     except (ValueError, RecursionError):
         raise fault from None
-    return _mended(value, MAX_DEPTH)
+    return _repaired(value, MAX_DEPTH)
 
 
 def document_of(body: bytes) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _finite(value: object) -> bool:
     return True
 
 
-def _mended(value: Any, depth: int) -> Any:
+def _repaired(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _HALF.sub(REPLACEMENT, value)
     if isinstance(value, float):
@@ -110,5 +110,5 @@ def _mended(value: Any, depth: int) -> Any:
     if depth == 0:
         raise MalformedDelivery("The body is nested too deeply.", reason="malformed_json")
     if isinstance(value, list):
-        return [_mended(item, depth - 1) for item in value]
-    return {_HALF.sub(REPLACEMENT, name): _mended(item, depth - 1) for name, item in value.items()}
+        return [_repaired(item, depth - 1) for item in value]
+    return {_HALF.sub(REPLACEMENT, name): _repaired(item, depth - 1) for name, item in value.items()}

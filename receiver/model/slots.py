@@ -25,7 +25,7 @@ class Slots:
         share = max(1, self.total // (2 * len(bounds))) if bounds else 0
         self.kept = {name: min(share, bound or share) for name, bound in bounds.items()}
         self.common = self.total - sum(self.kept.values())
-        self.most = {name: min(bound or self.total, self.kept[name] + self.common) for name, bound in bounds.items()}
+        self.limits = {name: min(bound or self.total, self.kept[name] + self.common) for name, bound in bounds.items()}
 
     def free(self, running: Mapping[str, int], turn: int = 0) -> FreeSlots:
         """What may be started now.
@@ -52,15 +52,15 @@ class FreeSlots:
     def _borrowed(self, handler: str) -> int:
         return max(0, self._running[handler] - self._slots.kept[handler])
 
-    def room(self, handler: str) -> int:
+    def available(self, handler: str) -> int:
         """How many runs of the handler may be started."""
         running = self._running[handler]
         kept = max(0, self._slots.kept[handler] - running)
-        return max(0, min(self._slots.most[handler] - running, kept + self._common))
+        return max(0, min(self._slots.limits[handler] - running, kept + self._common))
 
     def startable(self) -> list[str]:
         """Handlers of which a run may be started."""
-        return [handler for handler in self._order if self.room(handler)]
+        return [handler for handler in self._order if self.available(handler)]
 
     def copy(self) -> FreeSlots:
         """The same slots, to be used up apart."""
@@ -82,11 +82,11 @@ class FreeSlots:
         hungry = []
         for handler in self._order:
             before = self._running[handler]
-            part = min(self.room(handler), max(0, self._slots.kept[handler] + even - before))
+            part = min(self.available(handler), max(0, self._slots.kept[handler] + even - before))
             if part:
                 yield handler, part
             if self._running[handler] - before == part:
                 hungry.append(handler)
         for handler in hungry:
-            if room := self.room(handler):
-                yield handler, room
+            if available := self.available(handler):
+                yield handler, available

@@ -17,7 +17,7 @@ from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
 from receiver.outbound.facts import Facts, read_facts
-from receiver.outbound.fallback import first_that_gives
+from receiver.outbound.fallback import first_success
 from receiver.outbound.formats import SNIFF_BYTES, Format, sniff, sniff_file
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
@@ -29,7 +29,7 @@ from receiver.providers.base import AudioRequest
 
 logger = structlog.get_logger(__name__)
 
-FACTS_AT_ONCE = 2
+MAX_CONCURRENT_FACTS = 2
 """Files whose facts are read at one time: a crafted one keeps a worker thread for seconds, and those are few."""
 
 
@@ -70,7 +70,7 @@ class AudioFetcher:
         spool: the folder of files that are not whole yet; best on the storage's own file system, such as `.spool` in
             a local audio folder, so that a file is moved into place and not copied.
         max_bytes: the largest file that is accepted.
-        least_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
+        min_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
         now: the clock, in Unix seconds.
         sleep: waits a number of seconds.
         random: chance between 0 and 1, for jitter.
@@ -84,7 +84,7 @@ class AudioFetcher:
         spool: Path,
         max_bytes: int,
         *,
-        least_rate: float = 1024.0,
+        min_rate: float = 1024.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
@@ -93,10 +93,10 @@ class AudioFetcher:
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._ways = Ways(max_bytes, now, sleep, random, clock, least_rate)
+        self._ways = Ways(max_bytes, now, sleep, random, clock, min_rate)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
-        self._reading = asyncio.Semaphore(FACTS_AT_ONCE)
+        self._reading = asyncio.Semaphore(MAX_CONCURRENT_FACTS)
 
     async def fetch(
         self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
@@ -106,7 +106,7 @@ class AudioFetcher:
         A cancellation, too, leaves the bytes for the next call, and no open file or lock.
 
         Args:
-            requests: the ways to the audio, best first; the next is gone as `first_that_gives` says.
+            requests: the ways to the audio, best first; the next is gone as `first_success` says.
             source: the source's name; with `job_id` and `n` it names the file.
             job_id: the job's id, any text.
             allow_private: whether private addresses and plain http are allowed.
@@ -183,7 +183,7 @@ class AudioFetcher:
         if part.whole and part.have <= self._ways.max_bytes:
             logger.info("audio.already_whole", part=part.path.name)
             return
-        await first_that_gives(requests, lambda request: download(client, request, part, self._ways), lambda: part.have)
+        await first_success(requests, lambda request: download(client, request, part, self._ways), lambda: part.have)
 
     @asynccontextmanager
     async def _plain(self, part: Part) -> AsyncIterator[Part]:

@@ -17,7 +17,7 @@ from receiver.outbound.hops import Answer, follow
 from receiver.outbound.part import Part
 from receiver.outbound.ranges import StartOver, begun, continued, range_headers
 from receiver.outbound.rate import RateWatch
-from receiver.outbound.statuses import KEYED, Expired, KeyWanted, error_code, failure, wants_key
+from receiver.outbound.statuses import KEYED, Expired, KeyRequired, error_code, failure, requires_key
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
 
@@ -44,7 +44,7 @@ class Ways:
         sleep: waits a number of seconds.
         random: chance between 0 and 1.
         clock: seconds that only go forward.
-        least_rate: bytes a second that a download must bring.
+        min_rate: bytes a second that a download must bring.
     """
 
     max_bytes: int
@@ -52,7 +52,7 @@ class Ways:
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
     clock: Callable[[], float]
-    least_rate: float
+    min_rate: float
 
 
 async def download(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
@@ -63,7 +63,7 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
         OSError: the spool cannot be written.
     """
     expired, resumes, best = 0, 0, part.have
-    rate = RateWatch(ways.least_rate)
+    rate = RateWatch(ways.min_rate)
     while True:
         try:
             await _once(client, request, part, ways, rate)
@@ -72,7 +72,7 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
             if expired >= MAX_STARTS:
                 raise
             logger.info("audio.address_expired", where=where(request.url), why=str(error))
-        except KeyWanted as error:
+        except KeyRequired as error:
             request = replace(request, headers=request.headers_if_refused, headers_if_refused={})
             logger.info("audio.asked_with_key", where=where(request.url), why=str(error))
         except StartOver as error:
@@ -98,8 +98,8 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways, r
         reply = answer.reply
         if reply.status == 416 and asked:
             raise StartOver(f"{where(reply.url)} has no bytes after the {part.have} that we have.")
-        if answer.at_home and request.headers_if_refused and wants_key(reply.status, reply.url):
-            raise KeyWanted(f"{where(reply.url)} answers {reply.status} without the API key.")
+        if answer.at_home and request.headers_if_refused and requires_key(reply.status, reply.url):
+            raise KeyRequired(f"{where(reply.url)} answers {reply.status} without the API key.")
         if reply.status != 200 and not (reply.status == 206 and asked):
             raise await _failure(answer, ways.now())
         if reply.status == 206:

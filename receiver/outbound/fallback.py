@@ -27,7 +27,7 @@ class Failure(NamedTuple):
     error: AudioError
 
 
-async def first_that_gives(
+async def first_success(
     requests: Sequence[AudioRequest], fetch: Callable[[AudioRequest], Awaitable[None]], have: Callable[[], int]
 ) -> None:
     """Fetch from the first address that gives the audio.
@@ -52,14 +52,14 @@ async def first_that_gives(
             await fetch(request)
         except AudioError as error:
             failures.append(Failure(request, error))
-            if len(failures) == len(requests) or not _goes_on(failures[-1], came=have() - before):
+            if len(failures) == len(requests) or not _tries_next(failures[-1], came=have() - before):
                 raise summary(failures) from error
             logger.info("audio.next_way", where=where(request.url), reason=error.reason, why=str(error))
         else:
             return
 
 
-def _goes_on(failure: Failure, came: int) -> bool:
+def _tries_next(failure: Failure, came: int) -> bool:
     error = failure.error
     if isinstance(error, AudioDelayed) or error.reason == "audio_too_large":
         return False

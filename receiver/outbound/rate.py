@@ -13,8 +13,8 @@ WINDOW_SECONDS = 30.0
 GRACE_SECONDS = 300.0
 """What any file may take."""
 AVERAGE_FACTOR = 16
-"""How much faster than the least rate the whole must be, after the grace."""
-AGAIN_SECONDS = 60.0
+"""How much faster than the minimum rate the whole must be, after the grace."""
+RESUME_AFTER_SECONDS = 60.0
 """How long a slow address is left alone before the download goes on."""
 
 
@@ -22,11 +22,11 @@ class RateWatch:
     """Watches one download, over all the connections that it takes.
 
     Args:
-        least: bytes a second that every window must bring.
+        min_rate: bytes a second that every window must bring.
     """
 
-    def __init__(self, least: float) -> None:
-        self._least = least
+    def __init__(self, min_rate: float) -> None:
+        self._min_rate = min_rate
         self._begun: float | None = None
         self._window = 0.0
         self._in_window = self._have = 0
@@ -47,11 +47,11 @@ class RateWatch:
         self._have += count
         self._in_window += count
         if now - self._window >= WINDOW_SECONDS:
-            if self._in_window < self._least * (now - self._window):
+            if self._in_window < self._min_rate * (now - self._window):
                 raise _too_slow(f"{self._in_window} bytes in {now - self._window:.0f} s")
             self._window, self._in_window = now, 0
         size = max(self._have, total or 0)
-        seconds = GRACE_SECONDS + size / (AVERAGE_FACTOR * self._least)
+        seconds = GRACE_SECONDS + size / (AVERAGE_FACTOR * self._min_rate)
         if now - self._begun > seconds:
             raise _too_slow(f"not whole after {now - self._begun:.0f} s, with {self._have} bytes")
 
@@ -59,6 +59,6 @@ class RateWatch:
 def _too_slow(what: str) -> AudioDelayed:
     return AudioDelayed(
         f"The download is too slow: {what}. It is resumed later.",
-        after=AGAIN_SECONDS,
+        after=RESUME_AFTER_SECONDS,
         reason="download_too_slow",
     )

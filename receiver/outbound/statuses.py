@@ -38,7 +38,7 @@ KEYED = (Place.PROVIDER, Place.TEMPORARY_WITH_KEY)
 """Who is the provider itself, and was shown the API key."""
 
 
-class KeyWanted(AudioError):
+class KeyRequired(AudioError):
     """A temporary address at the provider's own origin does not answer without the API key; it can be asked with it."""
 
 
@@ -58,7 +58,7 @@ def error_code(body: bytes) -> str | None:
     return word[:64] if word is not None and word.isascii() else None
 
 
-def wants_key(status: int, url: str) -> bool:
+def requires_key(status: int, url: str) -> bool:
     """Whether an answer without credentials means that some are wanted.
 
     Gateways answer 403 where no key is shown; so do storages whose signed address has expired, and that has a query.

@@ -35,7 +35,7 @@ from receiver.providers.wire import (
 
 LONGEST_QUOTE = 300
 """How much of a provider's own words goes into an error message, in characters."""
-LONGEST_READ = 4_000
+MAX_READ_CHARACTERS = 4_000
 """How much of them is read for it, in characters: the search for ID tokens takes quadratic time at worst."""
 
 
@@ -81,7 +81,7 @@ _STATUSES: dict[int, type[ProviderError]] = {
     **dict.fromkeys((404, 410), UnknownJob),
     429: RateLimited,
 }
-_MAYBE_TAKEN = frozenset({408, 409, 425})
+_MAYBE_ACCEPTED = frozenset({408, 409, 425})
 """4xx that need not be a refusal: the request was late, is the second one, or came too early. The body decides."""
 _ERROR_FIELDS = ("error", "error_message", "errorMessage")
 """What a body that is no success has; `detail` and `message` may say anything."""
@@ -141,7 +141,7 @@ def refusal(
     if kind is None and meaning is not None and (status < 500 or issubclass(meaning.error, Unavailable)):
         kind = meaning.error
     if kind is None:
-        kind = Refused if _says_no(status, document) else Unavailable
+        kind = Refused if _is_refusal(status, document) else Unavailable
     if kind is UnknownJob and asked.job_id is None:
         kind = Invalid  # the address is not there: not a job, for none was asked about
     wait = told_to_wait(response)
@@ -154,7 +154,7 @@ def refusal(
     return kind(message, retry_after=wait, code="" if _redacted(asked, code) != code else code)
 
 
-def _says_no(status: int, document: Mapping[str, Any]) -> bool:
+def _is_refusal(status: int, document: Mapping[str, Any]) -> bool:
     """Whether an error is a refusal: the service read the request, and does nothing about it.
 
     That is any 4xx, and a 2xx whose body has an `error`. Where the answer may be about another request, only the body's
@@ -163,7 +163,7 @@ def _says_no(status: int, document: Mapping[str, Any]) -> bool:
     success, error = document.get("success"), pick(views(document), *_ERROR_FIELDS)
     if 200 <= status <= 299:
         return success is False or (success is not True and error is not None)
-    return 400 <= status <= 499 and (success is False or status not in _MAYBE_TAKEN)
+    return 400 <= status <= 499 and (success is False or status not in _MAYBE_ACCEPTED)
 
 
 def unreadable(asked: Asked, response: Response, what: str) -> Unavailable:
@@ -249,4 +249,4 @@ def _quoted(asked: Asked, trouble: Trouble) -> str:
 
 def _redacted(asked: Asked, text: str) -> str:
     text = Redactor([asked.account.api_key or ""])(text)
-    return _ID_TOKEN.sub("[redacted]", text[:LONGEST_READ])
+    return _ID_TOKEN.sub("[redacted]", text[:MAX_READ_CHARACTERS])

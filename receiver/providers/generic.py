@@ -106,11 +106,13 @@ class Generic(ProviderDefaults):
         shape = self.shape
         value = first(document, shape.event)
         word, status = usable_word(value), status_word(first(document, shape.status))
-        told = header_word(headers, shape.event_header.lower().encode()) if shape.event_header else None
+        header_event = header_word(headers, shape.event_header.lower().encode()) if shape.event_header else None
         type_ = self._meaning(word and word.lower(), status)
         if value is None and type_ is None:
-            word = status or (TEST if told == TEST else None)
-        notes = ["event_header_mismatch"] if told is not None and self._differs(told, word, type_) else []
+            word = status or (TEST if header_event == TEST else None)
+        notes = (
+            ["event_header_mismatch"] if header_event is not None and self._differs(header_event, word, type_) else []
+        )
         if type_ is None and word is None:
             raise MalformedDelivery("The signed body has neither an event word nor a status.", reason="no_event")
         job_id = usable_word(first(document, shape.job_id))
@@ -172,10 +174,12 @@ class Generic(ProviderDefaults):
             return COMPLETED
         return None
 
-    def _differs(self, told: str, word: str | None, type_: str | None) -> bool:
+    def _differs(self, header_event: str, word: str | None, type_: str | None) -> bool:
         """Whether the event header says something else than the body."""
-        meant = self._meaning(told.lower())
-        return (word is not None and told != word) or ((word is None or meant is not None) and meant != type_)
+        header_type = self._meaning(header_event.lower())
+        return (word is not None and header_event != word) or (
+            (word is None or header_type is not None) and header_type != type_
+        )
 
     def _spelled(self, event: str) -> str:
         """An event word as the service would write it."""

@@ -111,8 +111,8 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
             return Settings(**given, base=base), problems
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            told = {problem.where for problem in problems}  # what was left out is not also missing
-            problems += [problem for item in errors if (problem := problem_of(item)).where not in told]
+            reported = {problem.where for problem in problems}  # what was left out is not also missing
+            problems += [problem for item in errors if (problem := problem_of(item)).where not in reported]
             usable = without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out
                 raise ConfigError(problems) from None

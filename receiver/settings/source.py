@@ -78,7 +78,7 @@ class Source(Table):
     def _check(self) -> Source:
         self._spoken = self._find_provider()
         self._check_address()
-        self._check_heard()
+        self._check_channels()
         self._check_asking()
         self.signing_keys()
         return self
@@ -115,7 +115,7 @@ class Source(Table):
         if wants_key and self.api_key is None:
             raise ValueError("api_key: is missing; generic.audio_needs_key fetches the audio with it")
 
-    def _check_heard(self) -> None:
+    def _check_channels(self) -> None:
         """Whether there is a way to hear of jobs: signed webhooks, polling, or both.
 
         A source without a signing secret receives no webhooks at all: nothing that is not signed is ever accepted.

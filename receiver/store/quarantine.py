@@ -76,21 +76,21 @@ def prune(connection: Connection, before: float) -> int:
 
 
 def _refused(connection: Connection, deliveries: list[Delivery], max_events: int) -> set[str]:
-    """The event ids that the deliveries for which there is no room would have had."""
+    """The event ids of the deliveries that no longer fit in the quarantine."""
     stale = [inbox.identity_of(delivery) for delivery in deliveries if delivery.quarantined]
     known: set[Identity] = set(inbox.stored(connection, stale))
-    room: dict[str, int] = {}
+    available: dict[str, int] = {}
     refused = set()
     for delivery in deliveries:
         at = inbox.identity_of(delivery)
         if at in known:
             continue
         if delivery.quarantined:
-            left = room.get(delivery.source)
+            left = available.get(delivery.source)
             if left is None:
                 held = connection.exec_driver_sql(_COUNT, (delivery.source, max_events)).scalar_one()
                 left = max_events - int(held)
-            room[delivery.source] = left - 1 if left > 0 else 0
+            available[delivery.source] = left - 1 if left > 0 else 0
             if left <= 0:
                 refused.add(delivery.event_id)
                 continue

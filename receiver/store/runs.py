@@ -71,12 +71,12 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
     """
     claimed: list[Any] = []
     left = free.copy()  # where the shared transaction breaks, this is called once more
-    for handler, room in left.offers():
+    for handler, available in left.offers():
         due = (
             select(runs.c.event_id)
             .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now)
             .order_by(runs.c.due_at)
-            .limit(room)
+            .limit(available)
             .with_for_update(skip_locked=True)
         )
         statement = (

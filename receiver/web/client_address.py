@@ -49,10 +49,10 @@ class ClientAddress:
         address = _address(str(peer[0]))
         if address is None:
             return str(peer[0])[:MAX_PEER_CHARACTERS]
-        for told in _hops(scope["headers"]):
-            if told is None or not any(address in network for network in self._trusted):
+        for hop in _hops(scope["headers"]):
+            if hop is None or not any(address in network for network in self._trusted):
                 break
-            address = told
+            address = hop
         return str(address)
 
 

@@ -52,9 +52,7 @@ class Bench:
 
     def fetcher_for(self, max_bytes: int) -> AudioFetcher:
         storage = open_storage(str(self.folder), Path("/"))
-        return AudioFetcher(
-            storage, self.folder / ".spool", max_bytes, least_rate=1, clock=self.clock, sleep=self.sleep
-        )
+        return AudioFetcher(storage, self.folder / ".spool", max_bytes, min_rate=1, clock=self.clock, sleep=self.sleep)
 
     def clock(self) -> float:
         self.time += self.step

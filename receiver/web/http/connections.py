@@ -12,7 +12,7 @@ from receiver.web.http.limits import MAX_UNFINISHED_BYTES, Limits
 
 log = structlog.get_logger("receiver.listener")
 
-NOTE_SECONDS = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 """A cause is logged at most once in this time; the metric counts every connection."""
 
 
@@ -103,16 +103,16 @@ class ConnectionTable:
             self.note(reason="memory_limit", bytes=self.unfinished)
             victim.cut(reason="memory_limit")
 
-    def note(self, *, reason: str, **about: object) -> None:
+    def note(self, *, reason: str, **fields: object) -> None:
         """Count a connection that was cut or refused, and log it unless the same was logged a moment ago."""
         self._metrics.connections_cut.labels(self._listener, reason).inc()
         now = asyncio.get_running_loop().time()
-        at, unlogged = self._noted.get(reason, (-NOTE_SECONDS, 0))
-        if now - at < NOTE_SECONDS:
+        at, unlogged = self._noted.get(reason, (-LOG_INTERVAL_SECONDS, 0))
+        if now - at < LOG_INTERVAL_SECONDS:
             self._noted[reason] = (at, unlogged + 1)
             return
         self._noted[reason] = (now, 0)
-        log.warning("connection.cut", listener=self._listener, reason=reason, not_logged=unlogged, **about)
+        log.warning("connection.cut", listener=self._listener, reason=reason, not_logged=unlogged, **fields)
 
     def _longest_waiting(self, other: Member) -> Member:
         for group in (self.without_head, self.idle, self.unread, self.without_body):

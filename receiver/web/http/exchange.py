@@ -133,14 +133,14 @@ class Exchange:
             self._wire.transport.write(CONTINUE)
         while not (self.disconnected or self.complete):
             if self._pieces or (self.received and not self._end_told):
-                return self._taken()
+                return self._body_message()
             if self._changed is None:
                 self._changed = asyncio.Event()
             self._changed.clear()
             await self._changed.wait()
         return _DISCONNECT
 
-    def _taken(self) -> Message:
+    def _body_message(self) -> Message:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []

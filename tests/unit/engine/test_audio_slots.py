@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.assembly import downloads_at_once
+from receiver.assembly import max_concurrent_downloads
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.errors import AudioPostponed
 from receiver.settings import Settings
@@ -20,18 +20,18 @@ def taken(slots: DownloadSlots, source: str) -> int:
     raise AssertionError("there is no end")
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 8, 16, 31, 5000])
+@pytest.mark.parametrize("limit", [1, 2, 3, 8, 16, 31, 5000])
 @pytest.mark.parametrize("others", [1, 2, 3, 20])
-def test_whatever_one_source_holds_there_is_room_for_every_other(most: int, others: int) -> None:
+def test_whatever_one_source_holds_there_is_room_for_every_other(limit: int, others: int) -> None:
     names = [f"s{n}" for n in range(others)]
-    slots = DownloadSlots(most, ["slow", *names])
+    slots = DownloadSlots(limit, ["slow", *names])
     assert 1 <= taken(slots, "slow") <= MAX_DOWNLOADS
     assert all(taken(slots, name) >= 1 for name in names)
 
 
-@pytest.mark.parametrize(("most", "all_of_them"), [(1, 1), (16, 16), (5000, MAX_DOWNLOADS)])
-def test_a_lone_source_may_have_all(most: int, all_of_them: int) -> None:
-    assert taken(DownloadSlots(most, ["only"]), "only") == all_of_them
+@pytest.mark.parametrize(("limit", "all_of_them"), [(1, 1), (16, 16), (5000, MAX_DOWNLOADS)])
+def test_a_lone_source_may_have_all(limit: int, all_of_them: int) -> None:
+    assert taken(DownloadSlots(limit, ["only"]), "only") == all_of_them
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
@@ -46,5 +46,5 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 @pytest.mark.parametrize("handlers", [["save_audio"], ["save_audio", "log"], [f"h{n}" for n in range(12)]])
 def test_one_of_two_sources_cannot_have_all_runs_of_a_handler(handlers: list[str]) -> None:
-    downloads = downloads_at_once(Settings(), handlers)
+    downloads = max_concurrent_downloads(Settings(), handlers)
     assert taken(DownloadSlots(downloads, ["slow", "quick"]), "slow") < downloads <= 16

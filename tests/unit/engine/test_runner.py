@@ -178,7 +178,7 @@ def test_a_loop_that_was_never_started_stops_without_a_word() -> None:
 def test_of_a_plain_handler_that_does_not_return_no_more_threads_are_left_behind_than_a_bound(
     factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("receiver.engine.runner.MOST_HANGING", 2)
+    monkeypatch.setattr("receiver.engine.runner.MAX_HANGING_THREADS", 2)
     go, entered, changes = threading.Event(), threading.Semaphore(0), queue.SimpleQueue[int]()
 
     @handler(on=Event)

@@ -14,7 +14,7 @@ from receiver import Context, Event, handler
 from receiver.assembly import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop
-from receiver.engine.threads import PER_HANDLER
+from receiver.engine.threads import MAX_THREADS_PER_HANDLER
 from receiver.testing import completed
 
 PATIENCE = 30.0
@@ -69,8 +69,8 @@ def test_one_handlers_blocking_work_keeps_neither_anothers_nor_ours_waiting(
     loop: HandlerLoop, name: str | None
 ) -> None:
     blocked = Blocked()
-    held = loop.submit(loop.execute(greedy(blocked, PER_HANDLER + 8, name), EVENT, CTX))
-    blocked.wait_for(PER_HANDLER)
+    held = loop.submit(loop.execute(greedy(blocked, MAX_THREADS_PER_HANDLER + 8, name), EVENT, CTX))
+    blocked.wait_for(MAX_THREADS_PER_HANDLER)
 
     assert loop.submit(loop.execute(modest, EVENT, CTX)).result(PATIENCE).result == "handler-modest"
     assert loop.submit(asyncio.to_thread(lambda: "ours")).result(PATIENCE) == "ours"
@@ -116,8 +116,8 @@ def test_what_others_wait_for_too_is_not_done_in_the_threads_of_the_handler_that
 
     @handler(on=Event)
     async def asks(event: Event, ctx: Ctx) -> str:
-        work = asyncio.gather(*(asyncio.to_thread(blocked) for _ in range(PER_HANDLER)))
-        audio = await loop.our_own(asyncio.to_thread(lambda: threading.current_thread().name))
+        work = asyncio.gather(*(asyncio.to_thread(blocked) for _ in range(MAX_THREADS_PER_HANDLER)))
+        audio = await loop.run_shared(asyncio.to_thread(lambda: threading.current_thread().name))
         blocked.go.set()
         await work
         return audio
@@ -155,7 +155,7 @@ def test_work_that_was_cancelled_while_it_waited_is_not_done(loop: HandlerLoop) 
 
     @handler(on=Event)
     async def hasty(event: Event, ctx: Ctx) -> bool:
-        work = [asyncio.create_task(asyncio.to_thread(blocked)) for _ in range(PER_HANDLER)]
+        work = [asyncio.create_task(asyncio.to_thread(blocked)) for _ in range(MAX_THREADS_PER_HANDLER)]
         late = asyncio.create_task(asyncio.to_thread(done.set))
         await asyncio.sleep(0)  # all of them have asked
         late.cancel()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.earlier_bodies import MOST_JSON_BYTES, earlier_bodies
+from receiver.model.earlier_bodies import MAX_JSON_BYTES, earlier_bodies
 
 EXACT = '{"n":[1,2.50,2e3,1E-5]}'
 SENT = '{"event":"job.completed","data":{"job_id":"j/1","text":"Grüße <b>","speed":1.0,"tags":[],"n":[1,2.5]}}'
@@ -108,7 +108,7 @@ def test_there_are_not_many_and_none_is_the_body_itself_or_comes_twice(body: byt
 
 
 def test_a_large_body_is_tried_as_text_alone() -> None:
-    body = json.dumps(["x" * MOST_JSON_BYTES]).encode()
+    body = json.dumps(["x" * MAX_JSON_BYTES]).encode()
     assert what(body, body + b"\n") == "the body without its last line break"
     assert not any("JSON" in earlier.what for earlier in earlier_bodies(body))
 

@@ -19,8 +19,8 @@ def claimed(slots: Slots, running: Counter[str], due: dict[str, int], turn: int 
     """What one claim starts where so many runs are due."""
     free = slots.free(running, turn)
     started: Counter[str] = Counter()
-    for handler, room in free.offers():
-        runs = min(room, due.get(handler, 0) - started[handler])
+    for handler, available in free.offers():
+        runs = min(available, due.get(handler, 0) - started[handler])
         free.take(handler, runs)
         started[handler] += runs
     return +started
@@ -39,20 +39,20 @@ def kept_busy(slots: Slots, running: Counter[str], due: dict[str, int]) -> Count
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "handlers", "kept", "most"),
+    ("concurrency", "handlers", "kept", "limit"),
     [(16, 1, 8, 16), (16, 2, 4, 12), (16, 3, 2, 12), (16, 8, 1, 9), (16, 16, 1, 1), (1, 2, 1, 1), (1, 1, 1, 1)],
 )
 def test_half_of_the_slots_are_kept_in_equal_parts_and_one_handler_may_borrow_the_other_half(
-    concurrency: int, handlers: int, kept: int, most: int
+    concurrency: int, handlers: int, kept: int, limit: int
 ) -> None:
     slots = Slots(concurrency, dict.fromkeys(map(str, range(handlers))))
     assert set(slots.kept.values()) == {kept}
-    assert set(slots.most.values()) == {most}
+    assert set(slots.limits.values()) == {limit}
 
 
 def test_what_a_narrow_handler_cannot_use_is_common() -> None:
     slots = Slots(16, {"narrow": 1, "wide": None})
-    assert (slots.kept, slots.most) == ({"narrow": 1, "wide": 4}, {"narrow": 1, "wide": 15})
+    assert (slots.kept, slots.limits) == ({"narrow": 1, "wide": 4}, {"narrow": 1, "wide": 15})
 
 
 def test_a_backlog_of_each_gets_an_equal_part_at_once() -> None:
@@ -88,10 +88,10 @@ def test_no_bound_is_passed_and_the_slots_are_used_as_far_as_they_may_be(
     running = kept_busy(slots, Counter(), due)
     assert running.total() <= max(concurrency, len(bounds))
     for name, bound in bounds.items():
-        assert running[name] <= min(slots.most[name], slots.total if bound is None else bound)
+        assert running[name] <= min(slots.limits[name], slots.total if bound is None else bound)
         assert running[name] >= min(slots.kept[name], due.get(name, 0))
     idle = slots.total - running.total()
-    waiting = [name for name in bounds if due.get(name, 0) > running[name] and running[name] < slots.most[name]]
+    waiting = [name for name in bounds if due.get(name, 0) > running[name] and running[name] < slots.limits[name]]
     unused = sum(slots.kept[name] - min(slots.kept[name], running[name]) for name in bounds)
     assert not waiting or idle == unused
 
@@ -103,5 +103,5 @@ def test_whatever_the_others_hold_a_handler_can_start_all_that_is_kept_for_it(
     slots = Slots(concurrency, bounds)
     name = late.draw(st.sampled_from(sorted(bounds)))
     running = kept_busy(slots, Counter(), {**due, name: 0})
-    assert 1 <= slots.kept[name] <= slots.free(running).room(name)
+    assert 1 <= slots.kept[name] <= slots.free(running).available(name)
     assert name in slots.free(running).startable()

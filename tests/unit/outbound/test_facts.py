@@ -37,8 +37,8 @@ SECOND = 24_000 / 1024
 """AAC frames in a second at 24 kHz."""
 
 
-def told(tmp_path: Path, data: bytes) -> tuple[str, float | None, int | None, int | None]:
-    """What is told of a file: its format, duration, rate and channels."""
+def facts_of(tmp_path: Path, data: bytes) -> tuple[str, float | None, int | None, int | None]:
+    """What is read from a file: its format, duration, rate and channels."""
     path = tmp_path / "x.part"
     path.write_bytes(data)
     kind = sniff_file(path)
@@ -137,7 +137,7 @@ def rf64(data_length: int) -> bytes:
 def test_facts_are_right_or_not_claimed(
     tmp_path: Path, data: bytes, format: str, seconds: float | None, rate: int | None, channels: int | None
 ) -> None:
-    found = told(tmp_path, data)
+    found = facts_of(tmp_path, data)
     assert found == (format, pytest.approx(seconds, abs=0.01) if seconds else None, rate, channels)
 
 

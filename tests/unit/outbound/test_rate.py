@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import AudioDelayed
-from receiver.outbound.rate import AGAIN_SECONDS, AVERAGE_FACTOR, GRACE_SECONDS, WINDOW_SECONDS, RateWatch
+from receiver.outbound.rate import AVERAGE_FACTOR, GRACE_SECONDS, RESUME_AFTER_SECONDS, WINDOW_SECONDS, RateWatch
 
 LEAST = 1000.0
 
@@ -32,7 +32,7 @@ def test_one_that_brings_too_little_in_a_window_is_cut_after_it() -> None:
     watch.came(5, 0.0, total=None)
     with pytest.raises(AudioDelayed, match="too slow: 10 bytes in 30 s") as caught:
         watch.came(5, WINDOW_SECONDS, total=None)
-    assert (caught.value.reason, caught.value.after) == ("download_too_slow", AGAIN_SECONDS)
+    assert (caught.value.reason, caught.value.after) == ("download_too_slow", RESUME_AFTER_SECONDS)
 
 
 def test_a_byte_now_and_then_is_too_little() -> None:
