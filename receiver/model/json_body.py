@@ -47,7 +47,8 @@ def read_json(body: bytes) -> Any:
     except MalformedDelivery as error:
         fault = error
     try:
-        value = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda word: None)
+        text = body.decode("utf-8-sig", "replace")
+        value = json.loads(text, parse_constant=lambda word: None, parse_int=_integer)
     except (ValueError, RecursionError):
         raise fault from None
     return _repaired(value, MAX_DEPTH)
@@ -98,6 +99,13 @@ def _finite(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _integer(digits: str) -> int | None:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return None
 
 
 def _repaired(value: Any, depth: int) -> Any:

@@ -47,11 +47,15 @@ def test_a_fault_that_does_not_change_the_meaning_is_put_right(body: bytes, valu
             read_strict_json(body)
 
 
-@pytest.mark.parametrize("number", [b"1e999", b"-1e400", b"9" * 400 + b".5", b"9" * 250 + b"e99", b"1E+0400"])
-def test_a_number_that_would_be_read_as_infinite_is_null_of_a_provider_and_refused_of_a_client(number: bytes) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [b"1e999", b"-1e400", b"9" * 400 + b".5", b"9" * 250 + b"e99", b"1E+0400", b"9" * 5000, b"-" + b"9" * 500_000],
+    ids=lambda number: repr(number[:12]),
+)
+def test_a_number_that_is_too_large_is_null_of_a_provider_and_refused_of_a_client(number: bytes) -> None:
     body = b'{"data": {"x": [' + number + b"]}}"
     assert read_json_object(body) == {"data": {"x": [None]}}
-    with pytest.raises(MalformedDelivery, match="too large"):
+    with pytest.raises(MalformedDelivery, match=r"too large|out of range"):
         read_strict_json_object(body)
 
 
@@ -69,7 +73,7 @@ def test_big_numbers_and_text_are_read_as_they_are() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"\xff\xfe", b'{"a": nan}', b"{'a': 1}", b'{"a": 1,}', b'{"a": "\n"}', b"{} x", b"\xef\xbb\xbf",
-     rb'{"a": "\ud83"}', b'{"a": NaN', b"NaN" + b"9" * 5000, b"9" * 5000, '{"a": 1}'.encode("utf-16"),
+     rb'{"a": "\ud83"}', b'{"a": NaN', b"NaN" + b"9" * 5000, '{"a": 1}'.encode("utf-16"),
      b"[" * 1_000_000, b'{"a":' * 1_000_000, nested(MAX_DEPTH + 1), nested(MAX_DEPTH + 1, b"NaN"), nested(900, b"NaN")],
     ids=lambda body: repr(body[:12]),
 )  # fmt: skip
