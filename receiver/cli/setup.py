@@ -197,10 +197,10 @@ def _check_store(database: Database) -> list[Problem]:
 
 
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
-    known = database.path.exists() and database.query(revision) == HEAD
-    uses = database.query(views.key_uses) if known else {}
+    found = database.query(revision) if database.path.exists() else None
+    uses = database.query(views.key_uses) if found is not None else {}
     typer.echo("✓ The configuration can be used.")
-    typer.echo(f"  store    {database.path}{'' if known else ' (will be made)'}")
+    typer.echo(f"  store    {database.path}{_store_note(found)}")
     typer.echo(f"  audio    {open_audio(settings).url}")
     for name, active in registry.active.items():
         typer.echo(f"  handler  {name} ({active.where})")
@@ -214,6 +214,17 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
             typer.echo(f"           {note}")
+
+
+def _store_note(found: str | None) -> str:
+    """What `serve` does to the store at its start.
+
+    Args:
+        found: the store's schema revision; None if there is no store yet.
+    """
+    if found is None:
+        return " (will be made)"
+    return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
 
 
 def _slots(concurrency: int, registry: Registry) -> None:
