@@ -50,6 +50,19 @@ async def test_upgrade_is_ignored_and_the_body_stays_the_body(upgrade: str, fram
         ]
 
 
+@pytest.mark.parametrize(
+    ("version", "connection"), [("1.1", "close, Upgrade"), ("1.1", "Upgrade\r\nConnection: close"), ("1.0", "upgrade")]
+)
+async def test_upgrade_is_ignored_where_the_connection_is_not_kept(version: str, connection: str) -> None:
+    """nginx speaks HTTP/1.0 by default, also where it passes `Upgrade` on."""
+    async with listening_raw() as listener:
+        client = await listener.open()
+        delivery = request("POST", "/delivery", b"signed", f"Connection: {connection}\r\nUpgrade: h2c\r\n")
+        answer = await client.ask(delivery.replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert listener.application.seen == [("POST", "/delivery", b"signed")]
+
+
 async def test_the_rest_of_an_upgrading_requests_body_may_come_later() -> None:
     """A proxy sends on what it has of a stranger's body; the rest must not meet the next request's head."""
     async with listening_raw() as listener:

@@ -135,8 +135,9 @@ class RequestParser:
             try:
                 self._feed_head(head)
             except httptools.HttpParserUpgrade:
-                # The parser takes the body for the other protocol, whatever its length says. So it reads the head
-                # again without the header.
+                # The parser takes the body for the other protocol, whatever its length says. So another one reads the
+                # head again without the header; this one reads nothing more if the connection is not kept.
+                self._parser = httptools.HttpRequestParser(self)
                 self._feed_head(_UPGRADE.sub(b"", head))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             raise RequestRefused(400, reason="malformed_request") from None
