@@ -40,6 +40,8 @@ def problem_of(item: Any) -> Problem:
         return Problem(where, f"is not a known key{nearest(place[-1], _known_keys(place[:-1]))}")
     if item["type"] == "missing":
         return Problem(where, "is missing")
+    if item["type"] in ("tuple_type", "list_type"):
+        return Problem(where, 'must be a list, such as ["…"]')
     message = str(item["msg"]).removeprefix("Value error, ")
     if not place and message.startswith(("sources.", "server.")):
         where, _, message = message.partition(": ")  # a check across tables names its key first

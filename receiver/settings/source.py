@@ -137,9 +137,12 @@ class Source(Table):
                 "An account with webhooks has a signing secret, one without has an API key and is polled"
             )
         why = "this source has no signing secret" if self.scheme is not None else "this provider sends none"
-        for key in WEBHOOK_ONLY:
-            if key in self.model_fields_set:
-                raise ValueError(f"{key}: is for webhooks only, and {why}; take it out")
+        given = [key for key in WEBHOOK_ONLY if key in self.model_fields_set]
+        if len(given) == 1:
+            raise ValueError(f"{given[0]}: is for webhooks only, and {why}; take it out")
+        if given:
+            others = " and ".join(given[1:])
+            raise ValueError(f"{given[0]}: is for webhooks only, as {others} too, and {why}; take all of them out")
 
     def _check_asking(self) -> None:
         """Whether a question for a status can be made, by the account's version and the provider's own code."""

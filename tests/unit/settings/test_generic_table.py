@@ -142,7 +142,7 @@ def without(text: str, key: str) -> str:
         (HOOKED + 'failed_words = ["job.completed"]\n', "generic.failed_words", "both"),
         (HOOKED + 'status = "a..b"\n', "generic.status.0", "is no place"),
         (HOOKED + 'status = ["a", "b.100.c"]\n', "generic.status.1", "index above 99"),
-        (HOOKED + "status = 5\n", "generic.status", "tuple"),
+        (HOOKED + "status = 5\n", "generic.status", "must be a list"),
         (HOOKED + 'stauts = "a"\n', "generic.stauts", "did you mean 'status'?"),
         (HOOKED + "audio_needs_key = true\n", "base_url", "is missing"),
         (HOOKED.replace('"elevenlabs"', '"elvenlabs"'), "generic.scheme", "'elevenlabs'"),

@@ -51,6 +51,12 @@ def test_what_is_no_network_is_named(write: Write, value: str, what: str) -> Non
     assert what in found["server.trusted_proxies.0"]
 
 
+@pytest.mark.parametrize("value", ['"127.0.0.1"', "true"])
+def test_one_proxy_is_a_list_of_one(write: Write, value: str) -> None:
+    found = problems(write(server(f"trusted_proxies = {value}")))
+    assert found == {"server.trusted_proxies": 'must be a list, such as ["…"]'}
+
+
 @pytest.mark.parametrize("value", ["/tts", "/a/b-c_d.e~f", "/1"])
 def test_a_prefix_is_a_path(write: Write, value: str) -> None:
     assert load(write(server(f'root_path = "{value}"'))).server.root_path == value

@@ -54,6 +54,12 @@ def test_a_setting_that_is_for_webhooks_only_is_an_error_without_a_secret(
     assert "webhooks only" in found[f"sources.one.{key}"]
 
 
+def test_all_settings_for_webhooks_are_named_at_once(write: Write) -> None:
+    found = problems(write(ACCOUNT + 'path = "/x"\nstale = "reject"\ntolerance_seconds = 3\n'))
+    assert list(found) == ["sources.aitts.path"]
+    assert "as stale and tolerance_seconds too" in found["sources.aitts.path"]
+
+
 @pytest.mark.parametrize("line", WEBHOOK_ONLY)
 def test_with_a_secret_it_is_none(write: Write, line: str) -> None:
     load(write(f'{ACCOUNT}signing_secrets = ["{SECRET}"]\n{line}\n'))
