@@ -231,7 +231,7 @@ class Receiver:
         for name, source in settings.sources.items():
             scheme = source.scheme
             if scheme is None or not source.receives_webhooks:
-                continue  # without a route its path is answered 404, signed or not
+                continue  # it has no route: its path is answered 404, signed or not
             keys, reject_stale = source.signing_keys(), source.stale == "reject"
             about = IntakeSource(name, source.spoken, scheme, keys, source.tolerance_seconds, reject_stale)
             intakes[settings.webhook_path(name)] = Intake(about, context)

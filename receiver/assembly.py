@@ -53,7 +53,7 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
 
 
 def audio_fetcher(settings: Settings, storage: Storage) -> AudioFetcher:
-    """What fetches audio into the storage."""
+    """The fetcher of audio into the storage."""
     min_rate = settings.audio.min_bytes_per_second
     return AudioFetcher(storage, spool_folder(settings, storage), settings.audio.max_bytes, min_rate=min_rate)
 
@@ -61,7 +61,7 @@ def audio_fetcher(settings: Settings, storage: Storage) -> AudioFetcher:
 def audio_desk(
     settings: Settings, database: Database, fetcher: AudioFetcher, storage: Storage, metrics: Metrics, downloads: int
 ) -> AudioDesk:
-    """What hands out the audio of events; `downloads` as for `AudioDesk`."""
+    """The access to events' audio; `downloads` as for `AudioDesk`."""
     sources = audio_sources(settings)
     renew = Renewal(database, fetcher, sources)
     return AudioDesk(database, fetcher, storage, sources, metrics, renew, downloads=downloads)
@@ -70,7 +70,7 @@ def audio_desk(
 def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:
     """Events whose files are downloaded at one time: as many as one handler may have runs.
 
-    So what one source may have of them is always less than what a handler has, if there is another source.
+    So with several sources, one source's downloads are always fewer than a handler's runs.
     """
     concurrency = settings.dispatch.concurrency
     return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)
@@ -133,7 +133,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 def new_handlers_loop() -> asyncio.AbstractEventLoop:
     """The same for handlers; it looks names up in its executor's threads, as asyncio's own does.
 
-    uvloop has four threads for that in the whole process: four names of one handler for which nobody answers would hold
+    uvloop has four threads for that in the whole process: four unanswered look-ups of one handler would hold
     up every other handler, and every download.
     """
     try:

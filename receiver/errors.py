@@ -78,7 +78,7 @@ class StoreBusy(StoreUnavailable):
 
 
 class QuarantineFull(StoreUnavailable):
-    """As many events of the source are in quarantine as may be; a further one is not kept."""
+    """The source has the maximum of events in quarantine; a further one is not kept."""
 
     reason = "quarantine_full"
 
@@ -96,7 +96,7 @@ class Reject(ReceiverError):
 
 
 class HandlerHangs(ReceiverError):
-    """So many threads of a plain handler have not returned that no attempt is begun; the run is tried again."""
+    """Too many threads of a plain handler have not returned, so no attempt starts; the run is tried again."""
 
     reason = "handler_hangs"
 
@@ -123,7 +123,7 @@ class AudioError(ReceiverError):
 
     Attributes:
         not_found: an address answered 404. Just after the end of a job the audio may not be there yet.
-        expired: a temporary address is not good any more. The source may give a fresh one.
+        expired: a temporary address has expired. The source may give a fresh one.
     """
 
     reason = "audio_failed"
@@ -150,16 +150,16 @@ class NoAudio(AudioError, Reject):
 
 
 class AudioDelayed(AudioError, RetryLater):
-    """The provider told us to wait (429, 503), or the download was too slow and goes on later."""
+    """The provider asked us to wait (429, 503), or the download was too slow and is resumed later."""
 
     reason = "audio_delayed"
 
 
 class AudioPostponed(AudioDelayed):
-    """Not now, for a reason that says nothing against this attempt, which therefore does not count.
+    """Retry later, for a reason outside this attempt, which therefore does not count.
 
-    The job has only just completed, and its audio is not there yet; or its source has all the downloads that it may
-    have at once. Whoever raises it bounds how long.
+    The job has only just completed, and its audio is not there yet; or its source has the maximum of downloads.
+    The code that raises it limits how long this goes on.
     """
 
     reason = "audio_not_yet"

@@ -40,7 +40,7 @@ class Metrics:
         )  # fmt: skip
         self.connections_cut = Counter(
             "tts_receiver_connections_cut",
-            "Connections that were refused or closed by listener and reason, beside orderly ends.",
+            "Connections that were refused or cut off, by listener and reason.",
             ["listener", "reason"],
             registry=registry,
         )
@@ -135,7 +135,7 @@ class Metrics:
         self.oldest_due.set(0 if depth.oldest_due_at is None else max(0.0, now - depth.oldest_due_at))
 
     def show_quarantined(self, counts: Mapping[str, int]) -> None:
-        """Set the gauge of the quarantine: how many events of each source are in it."""
+        """Set the gauge of events in quarantine by source."""
         self.quarantined.clear()
         for source, count in counts.items():
             self.quarantined.labels(source).set(count)

@@ -1,4 +1,4 @@
-"""What a path in a setting means: the same in every one."""
+"""The meaning of a path in a setting, the same in all settings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def setting_path(text: str, base: Path) -> Path:
         base: the folder that a relative path starts from.
 
     Raises:
-        ValueError: there is no such user, or nothing that could be a path; in words that follow the setting's name.
+        ValueError: there is no such user, or the text is no path; the message continues the setting's name.
     """
     if not text.strip():
         raise ValueError("is empty; it is a path")
     if "\0" in text:
-        raise ValueError("has a NUL character in it, which no path has")
+        raise ValueError("contains a NUL character, which no path can have")
     if text.startswith("/~"):
-        raise ValueError(f"{text}: a home folder is meant by ~ at the beginning of a path, and not after a slash")
+        raise ValueError(f"{text}: ~ means a home folder only at the beginning of a path, not after a slash")
     if not text.startswith("~"):
         return base / text
     try:

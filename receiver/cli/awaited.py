@@ -55,6 +55,6 @@ def load_awaiting(config: Path | None, name: str) -> Awaiting:
 def no_place(config: Path | None, name: str) -> NoPlace:
     """The refusal to ask for a secret that there is no place for."""
     return NoPlace(
-        f"Source {name} has no file to put a signing secret into, which is shown once; nothing was asked. "
+        f"Source {name} has no file for a signing secret, which is shown only once; no request was sent. "
         f'Add this line to [sources.{name}] in {config_file(config)}, and say it again: {KEY} = "{name}.secrets"'
     )

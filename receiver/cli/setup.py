@@ -33,10 +33,10 @@ TEMPLATE = """\
 # private_host = "127.0.0.1"  # the private API, /metrics, /livez, /readyz; elsewhere only with [api] tokens
 # private_port = 8081
 # max_body_bytes = 1048576
-# max_connections = 2000      # above it, whoever waits longest for nothing is closed
-# idle_seconds = 130          # longer than a proxy keeps an unused connection to us
-# trusted_proxies = []        # whose X-Forwarded-For is believed in the log, as in ["127.0.0.1"]
-# root_path = ""              # the prefix under which a proxy shows the receiver, as in "/tts"
+# max_connections = 2000      # above it, the connection that waits longest is closed
+# idle_seconds = 130          # longer than a proxy keeps an idle connection to us
+# trusted_proxies = []        # proxies believed about the client in the log, as in ["127.0.0.1"]
+# root_path = ""              # the prefix under which a proxy serves the receiver, as in "/tts"
 
 [store]
 # url = "sqlite:///data/receiver.db"
@@ -64,12 +64,12 @@ TEMPLATE = """\
 [sources.aitts]
 provider = "aitts"
 # base_url = "https://aitts.theproductivepixel.com"
-# The API key submits, polls and fetches the audio (scopes tts:generate, tts:status). It is all that an account without
-# webhooks (pay-as-you-go, Pro) needs: its jobs are polled.
+# The API key submits, polls and fetches the audio (scopes tts:generate, tts:status). An account without
+# webhooks (pay-as-you-go, Pro) needs nothing else: its jobs are polled.
 # api_key = "tts_..."
-# For an account with webhooks (enterprise): what the provider showed once when you registered
+# For an account with webhooks (enterprise): the secret that the provider showed once when you registered
 # https://YOUR-HOST/webhooks/aitts as the webhook URL. Several during a rotation: ["new", "old"].
-# Without one no webhooks are received, and the keys about them are errors.
+# Without one no webhooks are received, and keys that configure them are errors.
 signing_secrets = []
 # Or in a file of mode 0600, one a line, which `tts-receiver webhook register` writes:
 # signing_secrets_file = "secrets/aitts"
@@ -79,7 +79,7 @@ signing_secrets = []
 
 # How jobs that are submitted or watched are polled; the same for every source, in a table of its own.
 # [sources.aitts.poll]
-# first_seconds = 120         # how long the webhook is waited for; 3 without a signing secret, 0 at the others
+# first_seconds = 120         # wait for the webhook; 3 without a signing secret, 0 at other providers
 # min_seconds = 1
 # max_seconds = 60
 # deadline_seconds = 86400    # then handlers get job.failed with POLL_TIMEOUT
@@ -128,7 +128,7 @@ def init(
     except OSError as error:
         raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
     typer.echo(
-        f"Wrote {file}. Next: put the API key in, and the signing secret if the account has webhooks; then "
+        f"Wrote {file}. Next: add the API key, and the signing secret if the account has webhooks; then "
         "`tts-receiver check`."
     )
 
@@ -233,6 +233,6 @@ def _slots(concurrency: int, registry: Registry) -> None:
     if not slots.kept:
         return
     shares = ", ".join(f"{name} {kept}–{slots.limits[name]}" for name, kept in slots.kept.items())
-    typer.echo(f"  slots    {slots.total} runs at one time; kept for each handler, and its most: {shares}")
+    typer.echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
     if slots.total > concurrency:
-        typer.echo(f"           ! dispatch.concurrency is {concurrency}: there is one for each handler all the same")
+        typer.echo(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")

@@ -20,7 +20,7 @@ from receiver.model.signature import Scheme
 from receiver.settings import Settings, Source, load
 
 OUTSIDE_TOLERANCE = 3
-"""The exit code for a signature that holds, but was made too long ago, or in the future."""
+"""The exit code for a valid signature whose time is too old or too new."""
 
 SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
 
@@ -37,8 +37,8 @@ def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
         raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
     if not source.receives_webhooks:
         raise NotFound(
-            f"The source {name} has no signing secret: it receives no webhooks, and there is nothing to sign or verify "
-            "with. An account with webhooks has one: signing_secrets, or signing_secrets_file."
+            f"The source {name} has no signing secret: it receives no webhooks, so there is nothing to sign or verify "
+            "with. For an account with webhooks, set signing_secrets or signing_secrets_file."
         )
     return source, source.scheme
 
@@ -136,7 +136,7 @@ def verify(
         word = "too old" if verified.skew > 0 else "too new (compare the clocks)"
         done = "put in quarantine" if about.stale == "quarantine" else "rejected"
         typer.echo(
-            f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. As a delivery it would be {done} now."
+            f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. A delivery with it would be {done} now."
         )
         raise typer.Exit(OUTSIDE_TOLERANCE)
 
@@ -144,7 +144,7 @@ def verify(
 def _of_another_source(
     settings: Settings, source: str, headers: list[tuple[bytes, bytes]], body: bytes, now: float
 ) -> str | None:
-    """A sentence if the delivery is meant for another source."""
+    """A sentence if another source's secret makes the signature."""
     for name, other in settings.sources.items():
         if name == source or other.scheme is None or not other.receives_webhooks:
             continue

@@ -38,11 +38,11 @@ def upgrade(config: Config = None) -> None:
 def prune(
     config: Config = None,
     days: Annotated[
-        float | None, typer.Option(min=2, help="Older than this, instead of the store's own days; at least 2.")
+        float | None, typer.Option(min=2, help="Age in days, instead of the configured ones; at least 2.")
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Forget events that are older than their retention: finished ones, and those in quarantine.
+    """Delete events older than the retention period: finished ones, and those in quarantine.
 
     Open events and audio files stay.
     """

@@ -19,7 +19,7 @@ _FIELDS = ("id", "name", "language", "gender", "model")
 _DETAILS = ("provider", "tier")
 """Details that have a column of their own, as the `aitts` service names them."""
 _ABILITIES = {"ssml": "supports_ssml", "multi": "supports_multispeaker"}
-"""What a voice can do, and the detail that says so."""
+"""Abilities of a voice, and the detail that names each."""
 
 
 def voices(
@@ -29,7 +29,7 @@ def voices(
     gender: Annotated[str | None, typer.Option(help="Only of this gender, in the provider's word.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model, in the provider's word.")] = None,
     provider: Annotated[
-        str | None, typer.Option(help="Only those of this provider, where the service passes on others' voices.")
+        str | None, typer.Option(help="Only voices of this provider, where the service offers others' voices.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -44,7 +44,7 @@ def voices(
         if query != VoiceQuery():
             raise NotFound(
                 f"{about.provider} has no list of voices to ask for, and nothing is known of the documented ones but "
-                "their names: leave --language, --gender, --model and --provider out."
+                "their names: omit --language, --gender, --model and --provider."
             )
         found = [Voice(id=known) for known in abilities.known_voices]
         note = f"{about.provider} has no list to ask for; these are documented, and there may be more."
@@ -72,7 +72,7 @@ def _asked(name: str, source: Source, query: VoiceQuery) -> list[Voice]:
 
 
 def print_voices(source: str, voices: Sequence[Voice]) -> None:
-    """The table: the columns of which any voice has something."""
+    """Print the table, without columns that are empty for every voice."""
     shown = [_shown(voice) for voice in voices]
     columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in shown)]
     rows = [[row[name] for name in columns] for row in shown]
@@ -84,7 +84,7 @@ def _plain(voice: Voice) -> dict[str, Any]:
 
 
 def _shown(voice: Voice) -> dict[str, str | None]:
-    """What the table has of a voice."""
+    """A voice's cells in the table."""
     row = {name: getattr(voice, name) for name in _FIELDS}
     row |= {name: usable_word(voice.details.get(name)) for name in _DETAILS}
     abilities = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]

@@ -61,8 +61,8 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     about = load(config).source(source)
     if about.spoken.capabilities.registers_webhooks and not about.receives_webhooks:
         raise AskError(
-            f"Source {source} has no signing secret: it receives no webhooks, and a test would be answered 404. "
-            "Nothing was asked. `tts-receiver webhook register` brings a secret."
+            f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
+            "No request was sent. Get a secret with `tts-receiver webhook register`."
         )
     token = read_id_token(id_token)
     request = about.spoken.test_request(about.account, token)

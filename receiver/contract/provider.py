@@ -137,7 +137,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
 
 
 def _read(provider: Provider, headers: Headers, body: bytes) -> Parsed | None:
-    """What a delivery says; None if it is malformed."""
+    """The parsed delivery; None if it is malformed."""
     try:
         return provider.parse_delivery(headers, body)
     except MalformedDelivery:

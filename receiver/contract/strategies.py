@@ -49,7 +49,7 @@ header_lines = st.lists(
     max_size=4,
 )
 event_words = st.sampled_from([b"test", b"job.completed", b"job.failed", b"completed", b" test\t"]) | st.binary()
-"""What an unsigned header may claim that happened."""
+"""Event words that an unsigned header may claim."""
 statuses = st.just(200) | st.sampled_from([202, 204, 301, 401, 404, 409, 410, 422, 429, 503]) | st.integers(-1, 1000)
 payloads = st.dictionaries(st.sampled_from(["audio_url", "audio_urls", "audio_endpoint"]), anything)
 job_ids = st.text(min_size=1, max_size=40) | st.sampled_from(["a/../b?c#d&e=f%2F", "..", "\ud800", "ü 😀", "a\r\nb"])

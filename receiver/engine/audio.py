@@ -48,7 +48,7 @@ class _Asked:
     """An event whose files somebody asks for at this moment.
 
     Attributes:
-        downloads: files of it that are on their way; with the first of them it takes a slot.
+        downloads: its files in progress; the first of them takes a slot.
         renewal: on its way, or without success; a successful one leaves `fresh` and makes place for another.
     """
 
@@ -64,7 +64,7 @@ class AudioDesk:
 
     Args:
         downloads: events whose files are downloaded at one time.
-        now: the clock, in Unix seconds; an event's age is counted by it.
+        now: the clock, in Unix seconds, for an event's age.
         random: chance between 0 and 1, for jitter.
     """
 
@@ -242,7 +242,7 @@ class AudioDesk:
 
     @contextmanager
     def _download(self, event: JobCompleted, asked: _Asked) -> Iterator[None]:
-        """While a file is downloaded; all files of an event have one slot.
+        """Hold the event's slot during a download; all files of an event share one.
 
         Raises:
             AudioPostponed: there is no slot for it.
@@ -310,7 +310,7 @@ def gravest(errors: Sequence[Exception]) -> Exception:
 
 
 def _stops_all(error: Exception) -> bool:
-    """Whether no other file is to be begun: we are told to wait, not only for a file that is not there yet."""
+    """Whether no other file may start: the provider asks us to wait, not only for a file that is not there yet."""
     return not isinstance(error, AudioError) or (isinstance(error, AudioDelayed) and not error.not_found)
 
 

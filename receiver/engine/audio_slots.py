@@ -1,7 +1,7 @@
-"""Which downloads may begin: a part of them is kept for each source, so that a slow one cannot hold them all.
+"""Which downloads may begin: a part of them is reserved for each source, so that a slow one cannot hold them all.
 
-The rule is that of the runs' slots (docs/adr/0036). Nobody waits here: a run that waited would hold the dispatcher's
-slot all the same, so it is postponed instead (docs/adr/0027).
+The rule is that of the runs' slots (docs/adr/0036). Runs do not wait here: a waiting run would hold the dispatcher's
+slot, so it is postponed instead (docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from receiver.errors import AudioPostponed
 from receiver.model.slots import Slots
 
 MAX_DOWNLOADS = 32
-"""Events whose files are downloaded at one time, in one process; two files of each, for which there are connections."""
+"""Events downloaded at one time in one process. Two files of each at once fit in the connection pool."""
 
 
 class DownloadSlots:
@@ -21,7 +21,7 @@ class DownloadSlots:
 
     Args:
         max_downloads: events whose files may be downloaded at one time.
-        sources: the names of those that have audio.
+        sources: names of the sources that have audio.
     """
 
     def __init__(self, max_downloads: int, sources: Iterable[str]) -> None:
@@ -29,22 +29,22 @@ class DownloadSlots:
         self._running: Counter[str] = Counter()
 
     def take(self, source: str, after: float) -> None:
-        """Begin; to be given back.
+        """Take a slot, which `give_back` returns.
 
         Args:
             after: when to ask again if there is no slot for the source, in seconds from now.
 
         Raises:
-            AudioPostponed: all that the source may have are taken (`reason` `downloads_busy`).
+            AudioPostponed: the source has its maximum (`reason` `downloads_busy`).
         """
         if not self._slots.free(self._running).available(source):
             raise AudioPostponed(
-                f"The source {source} has {self._running[source]} downloads in progress, the most that it may have.",
+                f"The source {source} has {self._running[source]} downloads in progress, its maximum.",
                 after=after,
                 reason="downloads_busy",
             )
         self._running[source] += 1
 
     def give_back(self, source: str) -> None:
-        """End."""
+        """Return a slot."""
         self._running[source] -= 1

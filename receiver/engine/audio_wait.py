@@ -1,4 +1,4 @@
-"""How long audio is waited for that may come by itself: as long again as the event is old, so nothing is to be kept.
+"""How long to wait for audio that is not there yet: as long as the event is old, so no state is stored.
 
 Pure. Such a wait is an `AudioPostponed`: the run is due again, and no attempt is used up (docs/adr/0027).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from receiver.errors import AudioError, AudioPostponed, Reject
 
 NOT_YET_SECONDS = 300.0
-"""How long after an event a 404 may mean that the audio is not there yet."""
+"""For how long after an event a 404 may mean that the audio is not there yet."""
 MAX_SKEW_SECONDS = 60.0
 """An event that is further in the future than this was received before the clock was set back."""
 MIN_WAIT_SECONDS = 1.0
@@ -26,7 +26,7 @@ def retry_delay(age: float, chance: float) -> float:
 
 
 def not_yet(error: AudioError, age: float, chance: float) -> AudioPostponed | None:
-    """What to raise instead of a final error of audio that may not be there yet; None where the error stands.
+    """The error to raise instead of a final one, if the audio may not be there yet; None where the error stands.
 
     Args:
         age, chance: as for `retry_delay`.

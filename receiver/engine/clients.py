@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class HandlerClients:
-    """Clients by handler, made when they are first asked for. They share their certificates, which take memory."""
+    """Clients by handler, made on first use. They share their certificates, which take memory."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -33,6 +33,6 @@ class HandlerClients:
             return client
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Close all clients."""
         for client in self._clients.values():
             await client.aclose()

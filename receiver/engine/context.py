@@ -30,7 +30,7 @@ class Artifact:
         sha256: hex digest of its bytes.
         content_type: such as `audio/wav`, told from the bytes.
         format: a short word: `wav`, `mp3`, `ogg`, `flac`, …
-        duration: seconds; None where that cannot be said for sure.
+        duration: seconds; None where uncertain.
         sample_rate: Hz; likewise.
         channels: likewise.
     """
@@ -104,7 +104,7 @@ class Context(Generic[O]):
         """The event's audio: fetched, verified and stored once, whoever asks first. Of several files the first.
 
         Raises:
-            NoAudio: there is none: the job completed without (a transcript), or the event is no completed job.
+            NoAudio: the job completed without audio (a transcript), or the event is no completed job.
             AudioGone: the provider no longer has it.
             AudioRefused: the provider refuses us, or the audio is not to be had safely.
             AudioDelayed: the provider told us to wait.

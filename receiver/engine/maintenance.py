@@ -1,4 +1,4 @@
-"""What must be done now and then: old events are removed, and downloads that nobody went on with."""
+"""Periodic maintenance: removes old events and abandoned downloads."""
 
 from __future__ import annotations
 

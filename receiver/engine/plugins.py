@@ -64,7 +64,7 @@ class Registry:
         return found
 
     def slots(self, concurrency: int) -> Slots:
-        """How these handlers share so many slots; each one's own bound is kept."""
+        """How these handlers share `concurrency` slots, within each one's own bound."""
         return Slots(concurrency, {name: active.handler.concurrency for name, active in self.active.items()})
 
 

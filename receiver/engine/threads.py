@@ -1,6 +1,6 @@
 """Threads for blocking work on the handlers' loop: each handler's apart from the others', and apart from our own.
 
-asyncio gives a loop one pool of very few threads (six on two cores) for `asyncio.to_thread` and the look-up of names.
+asyncio gives a loop one pool of very few threads (six on two cores) for `asyncio.to_thread` and name resolution.
 One handler's slow work would fill it, and the others' work and the fetching of audio would wait behind it.
 """
 
@@ -18,22 +18,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_THREADS_PER_HANDLER = 64
-"""A handler's threads at one time; what is more waits for one of these."""
+"""A handler's threads at one time; further work waits for one of them."""
 MAX_RECEIVER_THREADS = 64
 
 working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
-"""The handler whose code runs; none for our own. Whatever tasks and threads a handler starts inherit it."""
+"""The handler whose code runs; none for our own. Tasks and threads that a handler starts inherit it."""
 
 
 async def run_shared(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Work of ours that a handler asked for but others wait for as well. To be run in a task of its own."""
+    """Run our own work that one handler requested and others may wait for. Needs a task of its own."""
     working_for.set(None)
     return await coroutine
 
 
 @dataclass(slots=True)
 class _Work:
-    """What one handler's threads do."""
+    """The work of one handler's threads."""
 
     busy: int = 0
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
@@ -42,7 +42,7 @@ class _Work:
 class HandlerThreads(ThreadPoolExecutor):
     """The executor of the handlers' loop.
 
-    A handler's work gets daemon threads: what never returns keeps neither the others nor the end of the process.
+    A handler's work gets daemon threads: a call that never returns delays no other handler and no shutdown.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class HandlerThreads(ThreadPoolExecutor):
         self._work: dict[str, _Work] = {}
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run it in a thread of the handler that asks."""
+        """Run it in a thread of the calling handler."""
         handler = working_for.get()
         if handler is None:
             return super().submit(fn, *args, **kwargs)
@@ -62,7 +62,7 @@ class HandlerThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it has it raised there
+            except BaseException as error:  # noqa: BLE001 - the future raises it in the waiting code
                 future.set_exception(error)
             else:
                 future.set_result(result)

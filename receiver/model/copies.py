@@ -1,6 +1,6 @@
-"""When do two copies of one event say something different about its job?
+"""Whether two copies of one event contradict each other about its job.
 
-Apart from the store, which asks only once it has found a copy: what honest copies differ in is a matter of the wire.
+Separate from the store, which asks only once it has found a copy: how honest copies differ depends on the wire.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VOLATILE = frozenset(
 
 
 def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two payloads of one event say something different about its job: by their mapped fields.
+    """Whether two payloads of one event contradict each other about its job, by their mapped fields.
 
     A field that only one of them has is no contradiction, nor is one that honest copies differ in.
     """
@@ -31,9 +31,9 @@ def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def bodies_contradict(one: bytes, other: bytes) -> bool:
-    """Whether two bodies of one event and one origin say something different: by every field that both have.
+    """Whether two bodies of one event and one origin contradict each other, by every field that both have.
 
-    However deep it is; likewise without what honest copies differ in, and without the queries of addresses, which may
+    At any depth, except volatile fields and the queries of addresses, which may
     be signatures. A body that is no JSON object says nothing.
     """
     return one != other and _differ(document_of(one), document_of(other))

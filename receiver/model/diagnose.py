@@ -17,13 +17,13 @@ from receiver.model.earlier_bodies import earlier_bodies
 from receiver.model.signature import Key, Scheme
 
 MAX_HEADERS = 16
-"""Of more header lines than this with one name no one is tried alone."""
+"""With more header lines of one name than this, none is tried alone."""
 
 _MILLISECONDS = re.compile(rb"(?:\A|\bt=)([0-9]{13})(?:\Z|,)")
 _DIGITS = re.compile(rb"\bt=([0-9]+)")
 _HEX = re.compile(rb"\b[0-9a-fA-F]{64}\b")
 _STRAY = re.compile(rb"[\s\"'\xa0\xc2\xe2\x80\x8b\x9c\x9d]+")
-"""What copying from a page, a terminal or a log adds: line breaks, quotes, spaces of other kinds."""
+"""Characters that copying from a page, a terminal or a log adds: line breaks, quotes, other kinds of spaces."""
 
 _SECRETS: tuple[tuple[str, Callable[[str], bytes]], ...] = (
     ("decoded from hex", bytes.fromhex),
@@ -34,7 +34,7 @@ _SECRETS: tuple[tuple[str, Callable[[str], bytes]], ...] = (
 
 
 def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], now: float) -> str | None:
-    """What would have made the signature hold, in a sentence or two; None if nothing that we know would."""
+    """The change that makes the signature hold, in a sentence or two; None if no known change does."""
     unbounded = [replace(key, not_before=None, not_after=None) for key in keys]
 
     def holds(headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
@@ -72,7 +72,7 @@ def _other_headers(scheme: Scheme, headers: Headers) -> Iterator[tuple[str, Head
         lines = [line for line in mine if line[0] == repeated]
         rest = [line for line in mine if line[0] != repeated]
         for number, line in enumerate(lines, 1):
-            what = f"with line {number} of {len(lines)} of {repeated.decode()} alone: whoever adds the others must not"
+            what = f"with line {number} of {len(lines)} of {repeated.decode()} alone: the others must not be added"
             yield what, [*rest, line]
 
 
@@ -82,7 +82,7 @@ def _in_seconds(value: bytes) -> bytes:
 
 
 def _other_secrets(keys: Sequence[Key]) -> Iterator[tuple[str, list[Key]]]:
-    """What a sender may have made of the secrets."""
+    """Forms of the secrets that a sender may have used."""
     for what, make in _SECRETS:
         made = []
         for key in keys:
@@ -97,7 +97,7 @@ def _other_secrets(keys: Sequence[Key]) -> Iterator[tuple[str, list[Key]]]:
 
 
 def _other_text(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
-    """What else the sender may have signed, where the signature is in hex; or a time that cannot be one."""
+    """Other text that the sender may have signed, where the signature is in hex; or a time in the wrong unit."""
     values = [value for name, value in headers if name.decode("latin-1") in scheme.headers]
     signatures = {found.lower() for value in values for found in _HEX.findall(value)}
     times = [time for value in values for time in _DIGITS.findall(value)]

@@ -1,7 +1,7 @@
-"""What a body may have been before something on its way changed it, for `tts-receiver verify`.
+"""Bodies that may have been sent before something on the way changed them, for `tts-receiver verify`.
 
 Frameworks parse a body and write it anew, editors and shells add a line break or a byte order mark, tools change line
-ends. Each change that is undone here is one that people met. Bounded: some forty texts, and a hundred ways to write
+ends. Each change that is undone here has been seen in practice. Bounded: some forty texts, and a hundred ways to write
 JSON that is not large.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 MAX_JSON_BYTES = 262_144
-"""A larger body is not written anew in all ways: it would take seconds, and no provider sends one."""
+"""A larger body is not rewritten in all ways: that would take seconds, and no provider sends one."""
 BOM = b"\xef\xbb\xbf"
 
 AS_TEXT = "Something treats the body as text: keep its bytes as they came, as printf '%s' and curl's --data-binary do."
@@ -27,11 +27,11 @@ PARSED = (
 
 
 class Earlier(NamedTuple):
-    """What a body may have been.
+    """A body that may have been sent.
 
     Attributes:
         body: its bytes.
-        what: how they differ from those given; goes on from "It holds over …".
+        what: how they differ from those given; completes "It holds over …".
         advice: what to do; a sentence.
     """
 
@@ -41,7 +41,7 @@ class Earlier(NamedTuple):
 
 
 def earlier_bodies(body: bytes) -> Iterator[Earlier]:
-    """Other bodies that this one may have been made of, the likeliest first, none twice."""
+    """Other bodies that this one may come from, the likeliest first, none twice."""
     seen = {body}
     for earlier in itertools.chain(_texts(body), _written_anew(body), _encoded(body), _lost()):
         if earlier.body not in seen:
@@ -80,13 +80,13 @@ def _texts(body: bytes) -> Iterator[Earlier]:
 
 
 def _encoded(body: bytes) -> Iterator[Earlier]:
-    """What was wrapped, or decoded by the wrong table and encoded again."""
+    """Bodies that were wrapped, or decoded with the wrong encoding and encoded again."""
     with contextlib.suppress(binascii.Error):
         earlier = base64.b64decode(body.strip(), validate=True)
         yield Earlier(
             earlier,
             "the body decoded from base64",
-            "Something, such as a function behind an API gateway, is given the body in base64: decode it first.",
+            "Some code, such as a function behind an API gateway, receives the body in base64: decode it first.",
         )
     for table in ("latin-1", "cp1252"):
         try:
@@ -97,7 +97,7 @@ def _encoded(body: bytes) -> Iterator[Earlier]:
 
 
 def _lost() -> Iterator[Earlier]:
-    yield Earlier(b"", "an empty body", "The body was lost on the way, or read by something before.")
+    yield Earlier(b"", "an empty body", "The body was lost on the way, or already read by other code.")
 
 
 # JSON, written anew
@@ -154,7 +154,7 @@ def _written_anew(body: bytes) -> Iterator[Earlier]:
             written = _write(document, _Style(comma, colon, indent, _escaping(text, table), sort)) + end
             what = f"the same JSON written {spaces}{order}, {letters}{escapes}{last}"
             yield Earlier(written.encode(errors="surrogatepass"), what, PARSED)
-    except (ValueError, RecursionError):  # no JSON, or nested deeper than anybody sends
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply
         return
 
 

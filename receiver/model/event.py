@@ -40,9 +40,9 @@ class Event:
         type: the provider's event word.
         job_id: the provider's job id; None where the event names no job.
         received_at: when the first delivery was accepted (UTC).
-        payload: the mapped fields, with the same names whatever the provider: what is known of the event's own data.
-        raw: the bytes that told of it, as they came: a delivery's body, or the answer to a poll or a submit. Empty
-            where nothing was received: the receiver gave the job up.
+        payload: the mapped fields of the event's data, with the same names whatever the provider.
+        raw: the bytes that reported it: a delivery's body, or the answer to a poll or a submit. Empty
+            if nothing was received because the receiver gave the job up.
     """
 
     event_type: ClassVar[str | None] = None
@@ -59,7 +59,7 @@ class Event:
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """All that the provider said, under its own names: `raw` as JSON, read-only; parsed when it is first asked for.
+        """The provider's whole answer, under its own names: `raw` as JSON, read-only; parsed on first use.
 
         Empty where `raw` is no JSON object.
         """
@@ -110,7 +110,7 @@ class TestEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherEvent(Event):
-    """Any other word of the provider's; `type` has it, `payload` and `body` what came with it."""
+    """Any other event word of the provider's; `type` has the word, `payload` and `body` the data."""
 
 
 _BY_TYPE: dict[str, type[Event]] = {COMPLETED: JobCompleted, FAILED: JobFailed, TEST: TestEvent}

@@ -1,7 +1,7 @@
-"""Reading the JSON of a body: strictly what a client of ours sends, with some patience what a provider does.
+"""Reading the JSON of a body: strictly from our own clients, tolerantly from providers.
 
-Apart from the provider modules because a handler's `event.body` is read in the same way. Nothing here raises anything
-but `MalformedDelivery`, and what is read can always be written as JSON again.
+Separate from the provider modules because a handler's `event.body` is read the same way. Nothing here raises anything
+but `MalformedDelivery`, and the values can always be written as JSON again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pydantic_core
 from receiver.errors import MalformedDelivery
 
 MAX_DEPTH = 201
-"""Deepest nesting that is read: what the fast parser takes, and can write again."""
+"""Deepest nesting that is read: the most that the fast parser accepts and can write again."""
 REPLACEMENT = "\ufffd"
-"""Stands for a character of which only a part was sent."""
+"""Replaces a character of which only a part was sent."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -33,11 +33,11 @@ def read_json_object(body: bytes) -> dict[str, Any]:
 
 
 def read_json(body: bytes) -> Any:
-    """A provider's JSON of any kind, with what is no fault of its meaning put right.
+    """A provider's JSON of any kind, with faults repaired that do not change its meaning.
 
-    A byte order mark is dropped; half a character (an unpaired surrogate, a cut UTF-8 sequence) becomes U+FFFD; what is
-    no number of JSON (`NaN`, `Infinity`, one that is too large) becomes None. Nesting is bounded, as the size is by
-    whoever read the bytes.
+    A byte order mark is dropped; half a character (an unpaired surrogate, a cut UTF-8 sequence) becomes U+FFFD; numbers
+    not in JSON (`NaN`, `Infinity`, too large ones) become None. Nesting is bounded here, the size by
+    the code that read the bytes.
 
     Raises:
         MalformedDelivery: it is none.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 _URL = re.compile(r"://(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?")
-"""An address from behind its scheme on. Looking for the scheme as well would take quadratic time in a text such as
+"""An address after its scheme. Matching the scheme as well would take quadratic time in a text such as
 `a.a.a.a`: each letter could be its beginning."""
 SHORTEST = 4
 """Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""

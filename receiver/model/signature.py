@@ -34,7 +34,7 @@ _HEX_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z", re.ASCII)
 _ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
 _WHITE_SPACE = re.compile(r"[ \t]+")
 _WHITE = " \t"
-"""What may stand around a header's value, and around the elements of a list in it (RFC 9110, 5.5 and 5.6.1)."""
+"""White space allowed around a header's value and the elements of a list in it (RFC 9110, 5.5 and 5.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,10 @@ class Scheme:
 
 
 def single_header(headers: Headers, name: bytes) -> str:
-    """The one value of a header, without the white space that may stand around it (RFC 9110, 5.5).
+    """The one value of a header, without white space around it (RFC 9110, 5.5).
 
-    Two lines of one name are not joined: none of these headers is a list of values (RFC 9110, 5.3), and which of two
-    signatures was meant is not ours to choose.
+    Two lines of one name are not joined: none of these headers is a list of values (RFC 9110, 5.3), and it is unknown
+    which of two signatures was meant.
 
     Raises:
         SignatureError: it is missing, repeated, or not ASCII.

@@ -1,6 +1,6 @@
-"""How the slots for runs are shared out among handlers: a part kept for each, the rest for whoever needs it.
+"""How handlers share the slots for runs: a part reserved for each, the rest for handlers with due runs.
 
-Pure: which runs are at work is passed in. Apart from the dispatcher, which claims, because the rule is worth reading
+Pure: the active runs are passed in. Separate from the dispatcher, which claims, because the rule is worth reading
 and testing alone (docs/adr/0036).
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 
 class Slots:
-    """The slots of one process, and what each handler may have of them.
+    """The slots of one process, and each handler's share of them.
 
-    Half of the slots are divided evenly among the handlers: these are kept free for each, so that it can start runs
+    Half of the slots are divided evenly among the handlers and reserved for them, so that each can start runs
     whatever the others do. The other half, and what a handler's own bound keeps it from using, is common.
 
     Args:
@@ -28,7 +28,7 @@ class Slots:
         self.limits = {name: min(bound or self.total, self.kept[name] + self.common) for name, bound in bounds.items()}
 
     def free(self, running: Mapping[str, int], turn: int = 0) -> FreeSlots:
-        """What may be started now.
+        """The slots in which runs may start now.
 
         Args:
             running: handler name to how many of its runs are at work.
@@ -63,11 +63,11 @@ class FreeSlots:
         return [handler for handler in self._order if self.available(handler)]
 
     def copy(self) -> FreeSlots:
-        """The same slots, to be used up apart."""
+        """An independent copy of the slots."""
         return FreeSlots(self._slots, self._running, self._turn)
 
     def take(self, handler: str, runs: int) -> None:
-        """So many runs of the handler were started."""
+        """Use up slots for started runs of the handler."""
         before = self._borrowed(handler)
         self._running[handler] += runs
         self._common -= self._borrowed(handler) - before
@@ -75,8 +75,8 @@ class FreeSlots:
     def offers(self) -> Iterator[tuple[str, int]]:
         """(handler, how many of its runs may be started); `take` what was started before asking for the next.
 
-        Whoever has the fewest runs at work comes first. Each is offered an even part; then those that used theirs up
-        are offered what nobody else wanted.
+        The handler with the fewest active runs comes first. Each is offered an even part; those that use theirs up
+        are offered the rest.
         """
         even = self._slots.common // len(self._order) if self._order else 0
         hungry = []

@@ -34,8 +34,8 @@ def shown(text: str, limit: int) -> str:
 def next_hop(current: str, locations: Sequence[bytes]) -> str:
     """The absolute address that a redirect from `current` leads to (RFC 9110, section 10.2.2), without fragment.
 
-    What no address may have and storages send all the same, raw spaces and bytes above ASCII, is percent-encoded after
-    the host as browsers do; nothing else is changed, for a signature may hang on every character.
+    Characters that no address may have and storages send (raw spaces, bytes above ASCII) are percent-encoded after
+    the host as browsers do. Nothing else is changed, since a signature may depend on every character.
 
     Args:
         locations: the value of each `Location` line, as it came over the wire.
@@ -71,7 +71,7 @@ def next_hop(current: str, locations: Sequence[bytes]) -> str:
 
 
 def _percent_encoded(raw: bytes) -> str | None:
-    """A `Location` with what stands after the host made plain ASCII; None if it has what cannot be made so."""
+    """A `Location` with the part after the host in plain ASCII; None if that is not possible."""
     if any(byte < 0x20 or byte in b"\x7f\\" for byte in raw):
         return None
     match = _AUTHORITY.match(raw)

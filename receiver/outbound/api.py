@@ -46,9 +46,9 @@ async def ask(client: Client, request: Request) -> Response:
 
 
 def _plain(body: bytes, label: str | None, limit: int) -> bytes:
-    """An answer without a compression that was not asked for; as it came where it has none, or one that is damaged.
+    """An answer without unrequested compression; unchanged where it has none, or a damaged one.
 
-    The bytes decide, for a label is often left on what a proxy has decompressed already, and none may be there at all.
+    The bytes decide: a proxy often leaves the label on a body that it has decompressed, and the label may be missing.
     No JSON begins as gzip does.
 
     Args:

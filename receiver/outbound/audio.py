@@ -30,7 +30,7 @@ from receiver.providers.base import AudioRequest
 logger = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_FACTS = 2
-"""Files whose facts are read at one time: a crafted one keeps a worker thread for seconds, and those are few."""
+"""Files whose facts are read at one time: a crafted one occupies one of few worker threads for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class FetchedAudio:
         sha256: lower-case hex.
         content_type: media type, told from the bytes.
         format: our word for it, told from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
-        duration: in seconds; None where that cannot be said for sure.
+        duration: in seconds; None where uncertain.
         sample_rate: in Hz; likewise.
         channels: likewise.
         seconds: how long the fetch took.
@@ -74,7 +74,7 @@ class AudioFetcher:
         now: the clock, in Unix seconds.
         sleep: waits a number of seconds.
         random: chance between 0 and 1, for jitter.
-        clock: seconds that only go forward, whatever is done to the time of day; for how fast and how long.
+        clock: monotonic seconds, for rates and durations.
         connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
     """
 
@@ -106,7 +106,7 @@ class AudioFetcher:
         A cancellation, too, leaves the bytes for the next call, and no open file or lock.
 
         Args:
-            requests: the ways to the audio, best first; the next is gone as `first_success` says.
+            requests: the addresses of the audio, best first; `first_success` says when the next is tried.
             source: the source's name; with `job_id` and `n` it names the file.
             job_id: the job's id, any text.
             allow_private: whether private addresses and plain http are allowed.
@@ -115,7 +115,7 @@ class AudioFetcher:
         Raises:
             AudioGone: the provider no longer has it. Final.
             AudioRefused: we are not let at it, or it is not to be had safely, or it is too large. Final.
-            AudioDelayed: not before `after` seconds from now; what has come is gone on with then.
+            AudioDelayed: not before `after` seconds from now; the download is resumed then.
             AudioError: anything else; worth another try.
         """
         start = self._ways.now()
@@ -187,7 +187,7 @@ class AudioFetcher:
 
     @asynccontextmanager
     async def _plain(self, part: Part) -> AsyncIterator[Part]:
-        """The audio itself: `part`, or what it has compressed, as a file that is gone afterwards."""
+        """The audio itself: `part`, or its decompressed content as a temporary file."""
         encoding = part.known.encoding
         if encoding is None or sniff(await in_thread(part.head, SNIFF_BYTES)) is not None:
             yield part

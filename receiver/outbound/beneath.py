@@ -1,7 +1,7 @@
-"""Files and folders beneath a folder that is ours: no symbolic link on the way is followed, and others are kept out.
+"""Files and folders beneath a folder of the receiver's: no symbolic link on the way is followed, and access is limited.
 
-The folder itself may be reached through links, as the operator likes. What is in it is ours to make, and a link in
-there would have audio written, or read, somewhere else.
+The path to the folder itself may have links, as the operator likes. The receiver creates its content, and a link in
+there would redirect audio to, or from, another place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
-"""Of what we make, whatever the umask; a stricter umask makes it stricter."""
+"""Modes of new folders and files, whatever the umask; a stricter umask makes them stricter."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -76,7 +76,7 @@ def open_file(name: str, flags: int, folder: int, where: Path) -> int:
 
 
 def sync_folder(path: Path) -> None:
-    """Make durable what was made, renamed or removed in a folder."""
+    """Make a folder's new, renamed and removed entries durable."""
     handle = os.open(path, _FOLDER_FLAGS)
     try:
         os.fsync(handle)
@@ -85,7 +85,7 @@ def sync_folder(path: Path) -> None:
 
 
 def linked_folder(root: Path) -> str | None:
-    """The name of a link to a folder in `root`, which will be refused; None if there is none, or no `root`."""
+    """The name of a link to a folder in `root`, which will be refused; None without one, or without `root`."""
     with suppress(FileNotFoundError), os.scandir(root) as entries:
         return next((entry.name for entry in entries if entry.is_symlink() and entry.is_dir()), None)
     return None
@@ -119,9 +119,9 @@ def _make(name: str, parent: int) -> None:
 
 
 def _explained(error: OSError, folder: int, name: str, path: Path) -> OSError:
-    """The error, in words where a link is the reason: the system says `Not a directory`, or speaks of levels."""
+    """The error, with a clear text if a link is the reason: the system reports `Not a directory`, or levels."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         with suppress(OSError):
             if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                return OSError(errno.ELOOP, f"{path} is a symbolic link, and links in there are not followed")
+                return OSError(errno.ELOOP, f"{path} is a symbolic link; links in the audio folder are not followed")
     return error

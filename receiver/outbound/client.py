@@ -48,7 +48,7 @@ class Timeouts:
     """How long to wait, in seconds.
 
     `connect` includes the name look-up; `read` and `write` are for one piece, and `read` is for the whole of a short
-    body; `head` is from the beginning until the head of the answer is there, however slowly it drips in.
+    body; `head` is from the beginning until the head of the answer is whole.
     """
 
     connect: float = 10.0
@@ -133,7 +133,7 @@ class Reply:
             raise audio_error(error, self.url) from error
 
     async def read(self, limit: int) -> bytes:
-        """Up to `limit` bytes of a short body; the rest is left behind.
+        """Up to `limit` bytes of a short body; the rest is not read.
 
         Raises:
             Interrupted: as for `chunks`, or it takes too long.

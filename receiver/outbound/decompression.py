@@ -1,7 +1,7 @@
-"""Audio that was sent compressed although it was asked for as it is, made whole and plain.
+"""Decompression of audio that was sent compressed, although not requested so.
 
-The bytes are kept as they came until all are there, so that ranges and published checksums, which are of the bytes
-sent, mean what they say. Then they are decompressed into a second file, under bounds.
+The bytes are kept as sent until all are there, so that ranges and published checksums, which apply to the bytes
+sent, stay valid. Then they are decompressed into a second file, within limits.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from receiver.outbound.threads import in_thread, opened
 
 MAX_RATIO = 200
 FREE_BYTES = 32 << 20
-"""What may come out of one byte, once so much has come out: speech compresses to a half, a trap to a thousandth."""
+"""Output allowed for each input byte, after this much output: speech compresses to a half, a bomb to a thousandth."""
 MAX_MEMBERS = 1000
 """Pieces that one gzip file may be joined from."""
 MAX_SECONDS = 120.0
 
 _PIECE = 256 << 10
 _STRETCH = 8 << 20
-"""Bytes taken in or given out between two looks at the time, and at whether we are cancelled."""
+"""Bytes read or written between two checks of the time and of cancellation."""
 
 
 async def decompress(part: Part, plain: Part, encoding: str, max_bytes: int, clock: Callable[[], float]) -> None:
@@ -35,7 +35,7 @@ async def decompress(part: Part, plain: Part, encoding: str, max_bytes: int, clo
         clock: seconds that only go forward.
 
     Raises:
-        AudioRefused: it is larger than `max_bytes`, or grows as no audio does (`reason` `audio_too_large`).
+        AudioRefused: it is larger than `max_bytes`, or expands more than audio can (`reason` `audio_too_large`).
         AudioError: it is not compressed so, not to its end, or takes too long (`reason` `content_encoding`).
         OSError: a file cannot be read or written.
     """
@@ -87,7 +87,7 @@ class _Decompression:
         return decompressor(self._pending, self._encoding)
 
     def _give(self, stream: zlib._Decompress) -> bool:
-        """Write the next piece that comes out; False if none does and the stream has not ended."""
+        """Write the next decompressed piece; False if there is none and the stream has not ended."""
         try:
             out = stream.decompress(self._pending, _PIECE)
         except zlib.error as error:

@@ -36,7 +36,7 @@ _FEWEST_SNIFFED = 64
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How to go about it.
+    """Limits, clocks and chance for a download.
 
     Attributes:
         max_bytes: the largest file that is accepted.

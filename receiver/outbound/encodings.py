@@ -1,6 +1,6 @@
-"""What a `Content-Encoding` on audio means. Pure.
+"""The meaning of a `Content-Encoding` on audio. Pure.
 
-Identity is asked for, and storages send labels all the same. Much that they say is no compression (`aws-chunked`,
+Identity is requested, and storages send labels all the same. Many labels name no compression (`aws-chunked`,
 `utf-8`, `binary`, `none` are seen): only gzip and deflate (RFC 9110, 8.4.1) mean anything here, and the bytes decide.
 """
 
@@ -19,12 +19,12 @@ def compression(label: str | None) -> str | None:
 
 
 def sniff_through(head: bytes, encoding: str | None) -> Format | None:
-    """As `sniff`, also where the audio is behind this compression."""
+    """As `sniff`, also for audio under this compression."""
     return sniff(head) or (None if encoding is None else sniff(beginning(head, encoding)))
 
 
 def beginning(head: bytes, encoding: str) -> bytes:
-    """What the first bytes of a compressed file begin to say; empty if they are not compressed so."""
+    """The decompressed beginning of a file; empty if it is not compressed so."""
     try:
         return decompressor(head, encoding).decompress(head, SNIFF_BYTES)
     except zlib.error:
@@ -32,7 +32,7 @@ def beginning(head: bytes, encoding: str) -> bytes:
 
 
 def decompressor(head: bytes, encoding: str) -> zlib._Decompress:
-    """What undoes a compression that begins with `head`."""
+    """A decompressor for bytes that begin with `head`."""
     if encoding == "gzip":
         return zlib.decompressobj(16 + zlib.MAX_WBITS)
     # "deflate" is the zlib format, and some send the bare stream (RFC 9110, 8.4.1.2).

@@ -1,7 +1,7 @@
-"""Duration, sample rate and channels of an audio file, without decoding it: what is right, or nothing.
+"""Duration, sample rate and channels of an audio file, without decoding it: a certain value, or none.
 
 The file is from outside. Readers of our own, since a library's loops have no bounds; a length is counted from the
-frames, pages and chunks that are there, since a header tells the length of what its writer thought there would be.
+frames, pages and chunks that are there, since a header has the length that its writer expected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file is: duration in seconds, sample rate in Hz, channels; None where that cannot be said for sure."""
+    """A file's duration in seconds, sample rate in Hz, channels; None where uncertain."""
 
     duration: float | None = None
     sample_rate: int | None = None
@@ -51,7 +51,7 @@ _READERS: dict[Format, Callable[[Reader, Found], None]] = {
 def read_facts(path: Path, format: Format) -> Facts:
     """The facts of an audio file of this format. Blocks: it reads the file, in bounded bytes, steps and time.
 
-    Never raises: a file whose facts cannot be read is still the audio that was asked for. What went wrong is logged.
+    Never raises: a file whose facts cannot be read is still the requested audio. Errors are logged.
     """
     found, size = Found(), 0
     try:
@@ -61,13 +61,13 @@ def read_facts(path: Path, format: Format) -> Facts:
             _READERS[format](reader, found)
     except (Unreadable, OSError) as error:
         logger.info("audio.facts_unknown", file=path.name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong in a reader, the audio is there
+    except Exception as error:  # noqa: BLE001 - a reader's fault must not lose the audio
         logger.info("audio.facts_unknown", file=path.name, error=type(error).__name__)
     return Facts(_seconds(found.duration, size), _whole(found.sample_rate), _whole(found.channels))
 
 
 def _seconds(value: float | None, size: int) -> float | None:
-    # No format stores more than a second in a byte: such a length is made up.
+    # No format stores more than a second in a byte: such a length is false.
     return round(value, 6) if value is not None and math.isfinite(value) and 0 < value <= size else None
 
 

@@ -1,4 +1,4 @@
-"""Several addresses of one file: each is asked until one gives the audio, and what was tried is told."""
+"""Several addresses of one file: each is tried until one gives the audio, and the error lists all of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from receiver.providers.base import AudioRequest
 logger = structlog.get_logger(__name__)
 
 NO_AUDIO_THERE = frozenset({"not_audio", "empty_audio", "content_encoding", "unexpected_status", "too_many_redirects"})
-"""Reasons of answers that say nothing of a later try, but that there is no audio at this address now."""
+"""Reasons of answers that mean no audio at this address now, and do not exclude it later."""
 MAX_LISTED = 8
-"""Addresses whose errors a message repeats; so many characters of each."""
+"""Addresses whose errors a message lists, and the characters of each."""
 MAX_CHARACTERS = 220
 
 
 class Failure(NamedTuple):
-    """What became of one address."""
+    """The error of one address."""
 
     request: AudioRequest
     error: AudioError
@@ -33,17 +33,17 @@ async def first_success(
     """Fetch from the first address that gives the audio.
 
     The next one is tried after an error that is final, and after an answer without audio; after a temporary address,
-    which may be gone when it is asked again, also where it brought no more bytes. It is not tried where we are told to
-    wait, nor where the audio itself is too large.
+    which may be gone at the next request, also where it brought no more bytes. It is not tried where the answer asks us
+    to wait, nor where the audio itself is too large.
 
     Args:
         requests: at least one.
-        fetch: asks one of them.
-        have: bytes that are here and can be resumed.
+        fetch: requests one of them.
+        have: the number of bytes that can be resumed.
 
     Raises:
-        AudioError: no address gave it. Of several errors the kind is that of the one that decides: one that is worth
-            another try, else a refusal, about which a person can do something; the message has all of them.
+        AudioError: no address gave it. Of several errors the deciding one gives the type: one that is worth
+            another try, else a refusal that an operator can act on. The message lists all of them.
     """
     failures: list[Failure] = []
     for request in requests:
@@ -69,7 +69,7 @@ def _tries_next(failure: Failure, came: int) -> bool:
 
 
 def summary(failures: Sequence[Failure]) -> AudioError:
-    """One error for all of them; the only one itself where there is one."""
+    """One error for all of them; a single error is returned as it is."""
     if len(failures) == 1:
         return failures[0].error
     decisive = max((failure.error for failure in failures), key=_weight)
@@ -91,7 +91,7 @@ def _weight(error: AudioError) -> tuple[bool, bool, bool]:
 
 
 def _described(n: int, failure: Failure) -> str:
-    """Where it was asked and what came of it: the error's own words may be about the end of its redirects."""
+    """The address and its error: the error's own words may be about the end of its redirects."""
     at, text = where(failure.request.url), str(failure.error)
     line = text if text.startswith(at) else f"{at}: {text}"
     return f"({n}) {line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + '…'}"

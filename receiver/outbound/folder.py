@@ -118,14 +118,14 @@ class LocalFolder:
             return f"The audio folder {self._folder} cannot be written to: {error.strerror or error}."
         if link is not None:
             return (
-                f"{self._folder / link} is a symbolic link to a folder, and links in there are not followed; "
+                f"{self._folder / link} is a symbolic link to a folder; links in the audio folder are not followed; "
                 "mount the folder there, or let audio.url name another."
             )
         return None
 
 
 def _finish(part: Path) -> None:
-    """Make a whole file durable, and others' access to it no more than ours to give."""
+    """Make a whole file durable, and limit its mode to `FILE_MODE`."""
     handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)

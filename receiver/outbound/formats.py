@@ -1,4 +1,4 @@
-"""What the bytes are, told from the bytes.
+"""The format of audio, detected from its bytes.
 
 A server's `Content-Type` is not asked: an error page sent as `audio/wav` must not become a file called audio.
 """

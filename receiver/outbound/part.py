@@ -35,7 +35,7 @@ class Known:
         total: bytes of the whole; None if it was not said.
         origin: whose answer that was.
         published: the storage's checksums.
-        encoding: the compression that the bytes came in, which was not asked for; None for none.
+        encoding: the unrequested compression of the bytes; None for none.
     """
 
     validator: str | None = None

@@ -1,6 +1,6 @@
 """Whether a download is fast enough to keep its place. Pure: the time is passed in.
 
-A server that sends a byte now and then keeps every time-out for a piece, and holds a connection, a run's slot and a
+A server that sends a byte now and then meets every time-out for a piece, and holds a connection, a run's slot and a
 part file for as long as it likes. So any half minute must bring some bytes, and the whole must be there by a deadline
 that grows with its size.
 """
@@ -11,7 +11,7 @@ from receiver.errors import AudioDelayed
 
 WINDOW_SECONDS = 30.0
 GRACE_SECONDS = 300.0
-"""What any file may take."""
+"""Seconds allowed for any file."""
 AVERAGE_FACTOR = 16
 """How much faster than the minimum rate the whole must be, after the grace."""
 RESUME_AFTER_SECONDS = 60.0
@@ -37,10 +37,10 @@ class RateWatch:
         Args:
             count: its bytes.
             now: seconds, by a clock that only goes forward.
-            total: bytes of the whole; None if it is not known, and what has come stands for it.
+            total: bytes of the whole; None if it is not known: the bytes so far count instead.
 
         Raises:
-            AudioDelayed: it is too slow (`reason` `download_too_slow`); what has come is gone on with later.
+            AudioDelayed: it is too slow (`reason` `download_too_slow`); it is resumed later.
         """
         if self._begun is None:  # the wait for the first bytes has a time-out of its own
             self._begun = self._window = now

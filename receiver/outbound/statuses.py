@@ -35,11 +35,11 @@ class Place(Enum):
 
 
 KEYED = (Place.PROVIDER, Place.TEMPORARY_WITH_KEY)
-"""Who is the provider itself, and was shown the API key."""
+"""Responders that are the provider itself and received the API key."""
 
 
 class KeyRequired(AudioError):
-    """A temporary address at the provider's own origin does not answer without the API key; it can be asked with it."""
+    """A temporary address at the provider's own origin requires the API key; the request can be repeated with it."""
 
 
 class Expired(AudioError):
@@ -59,9 +59,9 @@ def error_code(body: bytes) -> str | None:
 
 
 def requires_key(status: int, url: str) -> bool:
-    """Whether an answer without credentials means that some are wanted.
+    """Whether an answer to a request without credentials means that they are required.
 
-    Gateways answer 403 where no key is shown; so do storages whose signed address has expired, and that has a query.
+    Gateways answer 403 without a key. So do storages whose signed address has expired, but that has a query.
     """
     return status == 401 or (status == 403 and "?" not in url)
 
@@ -84,7 +84,7 @@ def failure(status: int, place: Place, url: str, *, retry_after: float | None, c
     if place is Place.STORAGE and status in GONE:
         return _gone(f"{said}: the provider's storage does not have the audio (any more).", status)
     if place is Place.STORAGE and status in EXPIRED:
-        return Expired(f"{said}: the signed address is not good any more.")
+        return Expired(f"{said}: the signed address is no longer valid.")
     if place is Place.PROVIDER:
         if status in GONE:
             return _gone(f"{said}: the provider does not have the audio (any more).", status)
@@ -106,10 +106,10 @@ def _gone(message: str, status: int) -> AudioGone:
 
 
 def _expired(status: int, place: Place, said: str) -> AudioError:
-    """Of a temporary address: a status that means that it is not good any more, or never was without a good key."""
+    """The error for a status of a temporary address that has expired, or requires a valid key."""
     error: AudioError
     if place is Place.TEMPORARY_WITH_KEY and status in (401, 403):
-        error = AudioRefused(f"{said} with the API key as without it: the key may not fetch this audio.")
+        error = AudioRefused(f"{said} with and without the API key: the key may not fetch this audio.")
     else:
         error = _gone(f"{said}: the temporary address of the audio has expired, or nothing is there.", status)
     error.expired = True

@@ -107,7 +107,7 @@ def test_what_needs_a_signing_secret_says_that_there_is_none(site: Site, provide
         assert f"source {SOURCE} has no signing secret" in done.stderr.lower()
     for done in (registered, rotated):
         assert done.returncode == 1
-        assert "has no file to put a signing secret into" in done.stderr
+        assert "has no file for a signing secret" in done.stderr
         assert f'signing_secrets_file = "{SOURCE}.secrets"' in done.stderr
     assert provider.sim.requests["aitts.register"] == provider.sim.requests["aitts.test"] == 0
     [row] = json.loads(listed.stdout)

@@ -104,7 +104,7 @@ async def test_the_key_stays_at_home_when_the_address_that_wanted_it_leads_away(
 
 
 async def test_an_address_that_refuses_the_key_as_well_is_a_refusal_that_may_be_renewed(bench: Bench) -> None:
-    with pytest.raises(AudioRefused, match="401 with the API key as without it") as caught:
+    with pytest.raises(AudioRefused, match="401 with and without the API key") as caught:
         await bench.fetch(bench.temporary("/401"))
     assert caught.value.expired
     assert keys(bench.api) == [None, "miragic_secret"]

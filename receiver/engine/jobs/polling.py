@@ -22,8 +22,7 @@ from receiver.store.schema import JobState
 MOST_MISSES = 5
 """Polls in a row to which a provider may say that it does not know a job."""
 NEW_JOB_SECONDS = 300.0
-"""How long after a submit a provider may not know the job of which it gave us the id: its copies are not all of one
-mind at once."""
+"""For how long after a submit a provider may answer 404 for the job whose id it returned: its replicas may lag."""
 
 NOTE_SECONDS = 30.0
 """How exactly it is known when the source last answered."""
@@ -59,7 +58,7 @@ class Polling:
         return self._around.clock.now() >= claim.deadline_at
 
     def _is_new(self, claim: JobClaim) -> bool:
-        """Whether the provider has taken the job on from us a moment ago. An id that an operator named may be wrong."""
+        """Whether the provider accepted the job from us recently. An id that an operator named may be wrong."""
         submitted_at = claim.submitted_at
         return submitted_at is not None and self._around.clock.now() < submitted_at + NEW_JOB_SECONDS
 
@@ -161,6 +160,6 @@ class Polling:
 
 
 def _row(status: Status) -> bytes:
-    """What a history said of one job, to be kept with its event."""
+    """A job's row in a history, to be kept with its event."""
     document = status.document if isinstance(status, Ended) else None
     return b"" if document is None else pydantic_core.to_json(document)

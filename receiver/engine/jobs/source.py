@@ -47,7 +47,7 @@ class JobSource:
     """What is to be known of a source to submit and poll its jobs.
 
     Attributes:
-        receives_webhooks: ends of jobs are announced to us, so that a poll that finds one first makes up for a webhook.
+        receives_webhooks: whether webhooks report ends of jobs; a poll that finds one first then recovers a webhook.
     """
 
     name: str

@@ -140,7 +140,9 @@ class Submitting:
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
         elif isinstance(error, GenerationFailed) and self._keyed and claim.error_code == error.reason:
-            await self._refused(claim, JobState.FAILED, code, str(error))  # for the second time: it will not do better
+            await self._refused(
+                claim, JobState.FAILED, code, str(error)
+            )  # for the second time: another retry would not help
         else:
             pause = wait_seconds(AGAIN, claim.submits + 1, self._around.dice.random(), told=told or 0.0)
             if pause is None or not self._keyed:

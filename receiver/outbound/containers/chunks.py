@@ -14,7 +14,7 @@ from receiver.outbound.containers.reader import Found, Reader, Unreadable
 
 _EXTENSIBLE = 0xFFFE
 _PCM = frozenset((0x01, 0x03, 0x06, 0x07))
-"""WAV formats of so many bytes a sample: PCM, float, A-law, mu-law. Of others the bytes of a second are only about."""
+"""WAV formats with fixed bytes a sample: PCM, float, A-law, mu-law. For others, bytes a second are approximate."""
 _AIFF_BITS = {b"ulaw": 8, b"ULAW": 8, b"alaw": 8, b"ALAW": 8, b"fl32": 32, b"FL32": 32, b"fl64": 64, b"FL64": 64}
 _AIFF_PCM = frozenset((b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32"))
 
@@ -55,13 +55,13 @@ def _read_format(reader: Reader, found: Found, start: int, size: int) -> int:
 
 
 def _data_length(reader: Reader, start: int, size: int) -> int | None:
-    """Bytes of samples; None where that cannot be said."""
+    """Bytes of samples; None where uncertain."""
     there = reader.size - start
     if size >= there:
-        return there  # made while it was sent: nobody knew the length; or cut off
+        return there  # streamed while it was made, so that the length was unknown; or cut off
     whole = 8 + int.from_bytes(reader.exactly(4, 4), "little")
     if size == 0:
-        # Nothing, and chunks that end where the file says; or nobody knew the length, and all that follows is samples.
+        # Nothing, and chunks that end where the file says; or the length was unknown, and all that follows is samples.
         return 0 if whole == reader.size else there
     return size if _ends_in_chunks(reader, start + size, size) else None
 

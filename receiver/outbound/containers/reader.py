@@ -1,7 +1,7 @@
-"""A file from outside, read in bounded bytes, steps and time: no file decides how long we look at it.
+"""A file from outside, read in bounded bytes, steps and time, whatever its content.
 
-Reading facts runs in a worker thread, and a thread cannot be stopped. So whoever reads a file here asks this reader for
-every byte and counts every loop with it, and the reader ends the work. Every millisecond or so it rests: a thread that
+Reading facts runs in a worker thread, and a thread cannot be stopped. So the container readers ask this reader for
+every byte and count every loop with it, and the reader ends the work. Every millisecond or so it rests: a thread that
 calculates makes each event loop wait 5 ms for Python's lock at every turn.
 """
 
@@ -87,7 +87,7 @@ class Reader:
         return data
 
     def find(self, word: bytes, start: int, end: int | None = None) -> int | None:
-        """Where `word` stands next, from `start` on and wholly before `end`; None if it does not.
+        """The next position of `word`, from `start` on and wholly before `end`; None if there is none.
 
         Raises:
             Unreadable, OSError: as `at`.

@@ -28,7 +28,7 @@ def test_check_says_what_is_kept_for_each_handler_and_its_most(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [line] = checked(tmp_path, capsys, 16, "save_audio", "log")
-    assert line == "slots    16 runs at one time; kept for each handler, and its most: save_audio 4–12, log 4–12"
+    assert line == "slots    16 runs at one time; reserved for each handler, and its maximum: save_audio 4–12, log 4–12"
 
 
 def test_check_says_that_there_is_one_slot_for_each_handler_in_any_case(
@@ -36,7 +36,7 @@ def test_check_says_that_there_is_one_slot_for_each_handler_in_any_case(
 ) -> None:
     line, warning = checked(tmp_path, capsys, 1, "save_audio", "log")
     assert line.endswith("save_audio 1–1, log 1–1")
-    assert warning == "! dispatch.concurrency is 1: there is one for each handler all the same"
+    assert warning == "! dispatch.concurrency is 1: each handler still gets one"
 
 
 def test_check_says_nothing_of_slots_without_handlers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_a_signature_outside_the_tolerance_holds_but_is_not_exit_0(
     code, said = verify(config, BODY, header(ago=ago, secret=secret), source=source)
     assert code == 3
     assert "✓ It holds" in said
-    assert f"{words}: the tolerance is 300 s. As a delivery it would be {done} now." in said
+    assert f"{words}: the tolerance is 300 s. A delivery with it would be {done} now." in said
 
 
 @pytest.mark.parametrize(
