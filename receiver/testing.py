@@ -96,7 +96,7 @@ def make_event(
         source: the configured source's name.
         received_at: with its time zone.
         payload: the mapped fields, as `event.payload` has them.
-        body: all that the provider said, as `event.body` has it; empty if not given.
+        body: the provider's whole answer, as in `event.body`; empty if not given.
     """
     return build_event(
         id="evt_" + hashlib.sha256(f"{source}\n{type}\n{job_id}".encode()).hexdigest()[:32],
@@ -114,7 +114,7 @@ def completed(job_id: str = "job-1", *, body: Mapping[str, Any] | None = None, *
     """A completed job; keywords go into its payload, as in `completed(metadata={"episode": 7}, chars_charged=42)`.
 
     Args:
-        body: all that the provider said, as `event.body` has it: `completed(body={"data": {"creditsUsed": 3}})`.
+        body: the provider's whole answer, as in `event.body`: `completed(body={"data": {"creditsUsed": 3}})`.
     """
     return cast("JobCompleted", make_event(COMPLETED, job_id, payload={"status": "completed", **payload}, body=body))
 

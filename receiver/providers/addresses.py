@@ -1,4 +1,4 @@
-"""Where a completed job's audio is, as its event's payload tells it, and read back from there.
+"""The addresses of a completed job's audio in its event's payload: written and read back.
 
 `audio_url` is the first file's address, `audio_urls` has all files' where there are several, and
 `audio_url_alternatives` has other addresses of the first file, for services that name it in more than one way.
@@ -21,7 +21,7 @@ def audio_fields(addresses: Iterable[str], alternatives: Iterable[str] = ()) -> 
 
     Args:
         addresses: one of each file.
-        alternatives: others of the first file; of several files nobody can say to which they belong.
+        alternatives: others of the first file; ignored with several files, since it is unknown to which they belong.
     """
     fields: dict[str, Any] = {}
     urls = list(addresses)
@@ -36,7 +36,7 @@ def audio_fields(addresses: Iterable[str], alternatives: Iterable[str] = ()) -> 
 
 
 def files_of(payload: Mapping[str, Any]) -> list[list[str]]:
-    """The addresses of each file, best first. Of several outputs each is a file, and no second way to the first."""
+    """The addresses of each file, best first. Each of several outputs is a file, not an alternative for the first."""
     first = web_addresses(payload.get("audio_url"))[:1]
     files = [[url] for url in web_addresses(first, payload.get("audio_urls"))]
     if first:
@@ -46,6 +46,6 @@ def files_of(payload: Mapping[str, Any]) -> list[list[str]]:
 
 
 def temporary(url: str, base_url: str, key: Mapping[str, str]) -> AudioRequest:
-    """A request for a temporary address: the key is for one at the service's own origin that refuses us without."""
+    """A request for a temporary address. At the service's own origin it is repeated with the key after a refusal."""
     at_home = origin_of(url) == origin_of(base_url)
     return AudioRequest(url, {}, durable=False, headers_if_refused=key if at_home else {})

@@ -122,7 +122,7 @@ class Aitts(AccountWebhook):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
 
-        The signed body says what happened: by its event, and where it names none by its status. The body of a test is
+        The signed body says what happened, by its event, else by its status. The body of a test is
         not documented: where the body says neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
 
         Raises:
@@ -165,7 +165,7 @@ class Aitts(AccountWebhook):
     ) -> list[list[AudioRequest]]:
         """One file: the durable endpoint with the API key, then the temporary signed address without it.
 
-        The key is shown to a temporary address only where that is at the source's own origin and refuses us without.
+        A temporary address gets the key only if it is at the source's own origin and refuses a request without it.
 
         An `audio_endpoint` on any other origin than the source's own is not used: the path is derived from the job id.
         """

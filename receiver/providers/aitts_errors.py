@@ -55,4 +55,4 @@ CODES = {
 }
 
 SUBMIT_CODES = CODES | {"GENERATION_FAILED": CODES["GENERATION_FAILED"]._replace(error=GenerationFailed)}
-"""The codes of an answer to a submit: there it is the submit itself that broke, and not the question."""
+"""The codes of an answer to a submit, where `GENERATION_FAILED` is about the submit itself."""

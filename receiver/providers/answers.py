@@ -36,7 +36,7 @@ from receiver.providers.wire import (
 LONGEST_QUOTE = 300
 """How much of a provider's own words goes into an error message, in characters."""
 MAX_READ_CHARACTERS = 4_000
-"""How much of them is read for it, in characters: the search for ID tokens takes quadratic time at worst."""
+"""How many characters are searched: the search for ID tokens takes quadratic time at worst."""
 
 
 _ID_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]+)+")
@@ -82,9 +82,9 @@ _STATUSES: dict[int, type[ProviderError]] = {
     429: RateLimited,
 }
 _MAYBE_ACCEPTED = frozenset({408, 409, 425})
-"""4xx that need not be a refusal: the request was late, is the second one, or came too early. The body decides."""
+"""4xx that may be no refusal: the request was late, a duplicate, or too early. The body decides."""
 _ERROR_FIELDS = ("error", "error_message", "errorMessage")
-"""What a body that is no success has; `detail` and `message` may say anything."""
+"""Fields of a body that reports an error; `detail` and `message` may contain anything."""
 
 
 def open_answer(asked: Asked, response: Response) -> dict[str, Any]:
@@ -155,10 +155,10 @@ def refusal(
 
 
 def _is_refusal(status: int, document: Mapping[str, Any]) -> bool:
-    """Whether an error is a refusal: the service read the request, and does nothing about it.
+    """Whether an error is a refusal: the service read the request and will not act on it.
 
-    That is any 4xx, and a 2xx whose body has an `error`. Where the answer may be about another request, only the body's
-    `success: false` says so. What breaks (5xx) or sends us elsewhere (3xx) says nothing of what was done before.
+    Any 4xx is one, and a 2xx whose body has an `error`. If the answer may be about another request, only the body's
+    `success: false` is a refusal. After a 5xx or 3xx it is unknown what the service has done.
     """
     success, error = document.get("success"), pick(views(document), *_ERROR_FIELDS)
     if 200 <= status <= 299:
@@ -232,7 +232,7 @@ def _advice(kind: type[ProviderError], asked: Asked, status: int) -> str:
     if kind is Invalid:
         return "the request is wrong, and will be so again."
     if kind is Refused:
-        return "it refuses this."
+        return "it refused the request."
     if 300 <= status <= 399:
         return "it sends us elsewhere. Is base_url right?"
     if kind is Unavailable:

@@ -101,7 +101,7 @@ class Audixa(PollOnly):
         """`GET /v2/voices?model=`, or `GET /v3/voices`, which takes a `model`, too.
 
         Raises:
-            Invalid: a language, gender or provider is asked for, or a model that there is not.
+            Invalid: a filter by language, gender or provider, or an unknown model.
         """
         version = _version(account)
         if any(word is not None for word in (query.language, query.gender, query.provider)):

@@ -46,7 +46,7 @@ class AudioRequest:
         url: absolute address.
         headers: credentials; they go to `url`'s own origin and nowhere else.
         durable: whether the address stays good; a temporary one is asked only where no durable one is to be had.
-        headers_if_refused: credentials that are shown only to an address that refused us without; likewise.
+        headers_if_refused: credentials sent only to an address that refused a request without them; likewise.
     """
 
     url: str
@@ -167,7 +167,7 @@ class Provider(Protocol):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a verified delivery.
 
-        The body is signed, the headers are not: they may name a `test` where the body names no event, and decide
+        The body is signed, the headers are not. They may name a `test` where the body names no event, and decide
         nothing else.
 
         Raises:

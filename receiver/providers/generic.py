@@ -91,7 +91,7 @@ class Generic(ProviderDefaults):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a delivery by the configured places.
 
-        The signed body says what happened: by its event word and its status. Without an event word the status is the
+        The signed body says what happened, by its event word and its status. Without an event word the status is the
         event's word. Where the body has neither, the unsigned event header may name a `test`, and nothing else.
 
         A status that means an end, beside another event word and without a job id, means none.
@@ -127,7 +127,7 @@ class Generic(ProviderDefaults):
         return Parsed(type_, job_id, self._payload(type_, document), tuple(notes))
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
-        """The configured event header, unless the signature brings it."""
+        """The configured event header, unless the signature's headers include it."""
         if self.scheme is None:
             raise _no_delivery()
         name = self.shape.event_header
@@ -152,8 +152,8 @@ class Generic(ProviderDefaults):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's addresses, those of all configured places. The key is for those at the service's own origin: at
-        once where audio needs one, else where they refuse us without."""
+        """Each file's addresses from all configured places. The key is for those at the service's own origin: at
+        once where audio needs it, else after a refusal without it."""
         key = self._credentials(api_key)
 
         def request(url: str) -> AudioRequest:

@@ -19,7 +19,7 @@ _VOICES = (
     "alloy", "amuch", "ash", "ballad", "coral", "dan", "echo",
     "elan", "fable", "nova", "onyx", "sage", "shimmer", "verse",
 )  # fmt: skip
-"""The documented ones, all fourteen; a submit may know others."""
+"""All fourteen documented voices; a submit may accept others."""
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
 
@@ -31,7 +31,7 @@ class Miragic(PollOnly):
     capabilities = Capabilities(known_voices=_VOICES)
 
     def credentials(self, account: Account) -> dict[str, str]:
-        """`X-API-Key`. The audio's address is at the API's own origin; whether it wants the key is not documented."""
+        """`X-API-Key`. The audio's address is at the API's own origin; whether it needs the key is not documented."""
         return key_header(account, "X-API-Key")
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:

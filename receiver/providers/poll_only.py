@@ -53,12 +53,12 @@ class PollOnly(ProviderDefaults):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's temporary addresses. The key is for those at home that refuse us without."""
+        """Each file's temporary addresses. The key is for those at the own origin that refuse a request without it."""
         key = self.credentials(Account(base_url, api_key))
         return [[temporary(url, base_url, key) for url in ways] for ways in files_of(payload)]
 
     def credentials(self, account: Account) -> dict[str, str]:
-        """The headers that show the account's key; none for a service that does not say how."""
+        """The headers that carry the account's key; none for a service that does not document them."""
         return {}
 
 

@@ -46,7 +46,7 @@ class OutOfCredits(ProviderError):
 
 
 class Refused(ProviderError):
-    """It read the request and says no in words of its own: `success: false`, or a 4xx that no other type stands for."""
+    """The service read the request and refused it: `success: false`, or a 4xx without a type of its own."""
 
     reason = "provider_refused"
 
@@ -70,7 +70,7 @@ class Unavailable(ProviderError):
 
 
 class GenerationFailed(Unavailable):
-    """It tried to do what was submitted, and broke: the same request once more, under the same idempotency key."""
+    """The generation failed: the submit is repeated once, under the same idempotency key."""
 
     reason = "provider_generation_failed"
 

@@ -102,10 +102,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended: what a delivery for it would have said.
+    """A job that has ended, with the content of a delivery for it.
 
     Attributes:
-        document: what the service said of this one job, where its answer speaks of others too; None where the whole
+        document: the service's data on this one job, where its answer covers others too; None where the whole
             answer is about it.
     """
 
@@ -169,10 +169,10 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceQuery:
-    """Which voices are wanted, in the service's own words. What is None is not asked for.
+    """A filter for voices, in the service's own words; None does not filter.
 
     Attributes:
-        provider: whose voices, of a service that passes on those of others.
+        provider: whose voices, for a service that offers those of others.
     """
 
     language: str | None = None

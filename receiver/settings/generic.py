@@ -104,8 +104,8 @@ class GenericTable(Table):
                 raise ValueError("job_id: is missing; no delivery could end a job. It is a place such as data.job_id")
             if not (self.event or self.status):
                 raise ValueError(
-                    "event: is missing, and status as well: no delivery could be read. One of them is a place in the "
-                    "signed body; event_header is not signed, and can name nothing but a test"
+                    "event: is missing, and so is status: no delivery could be read. Set one of them to a place in the "
+                    "signed body; event_header is not signed and can only name a test"
                 )
         if self.status_url is not None and not self.status:
             raise ValueError("status: is missing; it is the place of the status word in the answer from status_url")

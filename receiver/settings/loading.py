@@ -44,8 +44,8 @@ def load(config: Path | None = None) -> Settings:
 def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[str, Path]]:
     """Like `load`, but a source's `signing_secrets_file` may still have to be written.
 
-    A source whose file is missing or empty does not start, and its first secret is shown by the very call that
-    registers its webhook. So for the commands that bring secrets, and for nothing else.
+    A source whose file is missing or empty does not start, and the provider shows its first secret in the call that
+    registers its webhook. So this is only for the commands that obtain secrets.
 
     Returns:
         The configuration, in which such a source has a secret that nobody knows, and the files to write, by source.
@@ -73,10 +73,10 @@ def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
 
 
 def config_file(config: Path | None) -> Path:
-    """The file that the configuration is read from; it may not be there.
+    """The file that the configuration is read from; it may not exist.
 
     Raises:
-        ConfigError: it is named as no path is.
+        ConfigError: its name is no valid path.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     if config is None and named:
@@ -111,7 +111,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
             return Settings(**given, base=base), problems
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            reported = {problem.where for problem in problems}  # what was left out is not also missing
+            reported = {problem.where for problem in problems}  # a key that was left out is not also missing
             problems += [problem for item in errors if (problem := problem_of(item)).where not in reported]
             usable = without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out

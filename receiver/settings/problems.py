@@ -70,11 +70,11 @@ def _known_keys(place: list[str]) -> list[str]:
 
 _REMOVED: dict[tuple[str, ...], str] = {
     ("generic", "delivery_id_header"): (
-        "nothing unsigned identifies an event. Delete it: an event without a job is known by its signed webhook-id "
-        "(standard-webhooks), else by its body"
+        "an unsigned header does not identify events. Delete it: an event without a job has its signed webhook-id "
+        "(standard-webhooks), else its body, as its identity"
     ),
 }
-"""Keys of a source that earlier releases had, and what holds instead."""
+"""Keys of a source that earlier releases had, and what replaces them."""
 
 _INNER: dict[str, type[Table]] = {
     "signing_secrets": SigningSecret,

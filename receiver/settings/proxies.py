@@ -1,4 +1,4 @@
-"""What the configuration says of the proxies in front of the receiver."""
+"""Settings about the proxies in front of the receiver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 OWN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1")
-"""Paths of the receiver itself, and what the others begin with."""
+"""Paths of the receiver itself, and prefixes of the others."""
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _MAX_PREFIX = 200
@@ -36,18 +36,18 @@ def _prefix(value: str) -> str:
     if value and not (_PREFIX.fullmatch(value) and len(value) <= _MAX_PREFIX):
         raise ValueError("must begin with a slash, not end with one, and need no escaping, such as /tts")
     if any(part in (".", "..") for part in value.split("/")):
-        raise ValueError("must have no part . or ..: clients and proxies take those out")
+        raise ValueError("must have no part . or ..: clients and proxies remove those")
     return value
 
 
 TrustedProxy = Annotated[Network, BeforeValidator(_network)]
 """An address, or a network in CIDR notation."""
 RootPath = Annotated[str, AfterValidator(_prefix)]
-"""The path under which a proxy shows the receiver; empty for none."""
+"""The path under which a proxy serves the receiver; empty for none."""
 
 
 def check_root_path(root_path: str, webhook_paths: dict[str, str]) -> None:
-    """Refuse a prefix that a path without it could begin with: a request's path would have two meanings.
+    """Refuse a prefix that is the beginning of an unprefixed path: a request's path would have two meanings.
 
     Args:
         webhook_paths: source to path.
@@ -62,4 +62,6 @@ def check_root_path(root_path: str, webhook_paths: dict[str, str]) -> None:
     }
     for path, user in users.items():
         if f"{path}/".startswith(f"{root_path}/"):
-            raise ValueError(f"server.root_path: {path} of {user} lies beneath it: such a path could mean two things")
+            raise ValueError(
+                f"server.root_path: {path} of {user} lies beneath it, so a request's path would be ambiguous"
+            )

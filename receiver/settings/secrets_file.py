@@ -26,13 +26,13 @@ def with_secrets_files(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The configuration with the secrets of each source's file before those that it names itself.
 
-    A source whose file cannot be used has a secret that nobody knows: so what else is wrong with it can be said, and
+    A source whose file cannot be used gets an unknown secret: so its other problems are reported as well, and
     nothing is accepted by it.
 
     Args:
         given: the configuration, not yet checked.
         base: the folder that relative paths start from.
-        unwritten: where it is no fault that nothing is in a file yet: the files, by source, are put in here.
+        unwritten: collects, by source, files that are still empty, where that is no fault.
     """
     problems: list[Problem] = []
     sources = given.get("sources")
@@ -46,7 +46,7 @@ def with_secrets_files(
             continue
         secrets = [token_hex(32)]
         try:
-            if isinstance(path, str):  # else the check of the whole says that it is no text
+            if isinstance(path, str):  # otherwise the validation of the whole reports it
                 secrets = read_secrets_file(setting_path(path, base))
         except ValueError as error:
             if unwritten is not None and isinstance(error, Unwritten):

@@ -21,10 +21,10 @@ from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets,
 WEBHOOK_SECONDS = 120.0
 """How long a watched job's webhook is waited for before the job is polled."""
 FIRST_POLL_SECONDS = 3.0
-"""How long a job is given before its first poll where the provider has webhooks and this account receives none: such
+"""Time before a job's first poll where the provider has webhooks and this account receives none: such
 accounts may make ten requests in 15 minutes, and a poll at once would waste one of them."""
 WEBHOOK_ONLY = ("path", "stale", "tolerance_seconds")
-"""Settings that say something of webhooks, and of nothing else."""
+"""Settings that are about webhooks only."""
 
 
 class SigningSecret(Table):
@@ -116,30 +116,30 @@ class Source(Table):
             raise ValueError("api_key: is missing; generic.audio_needs_key fetches the audio with it")
 
     def _check_channels(self) -> None:
-        """Whether there is a way to hear of jobs: signed webhooks, polling, or both.
+        """Check that there is a way to learn of jobs' ends: signed webhooks, polling, or both.
 
         A source without a signing secret receives no webhooks at all: nothing that is not signed is ever accepted.
         """
         if self.scheme is None and self.api_key is None:
-            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be asked without a key")
+            raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be polled without a key")
         if self.receives_webhooks:
             return
         if self.signing_secrets_file is not None and not self.signing_secrets:
             raise ValueError("signing_secrets_file: no secret was read from it; a source made in code has none read")
         if self.generic is not None and self.scheme is not None:
             raise ValueError(
-                "signing_secrets: is missing; generic.scheme says that deliveries are signed, and without a secret "
+                "signing_secrets: is missing; generic.scheme means that deliveries are signed, and without a secret "
                 "none can be accepted. A source that is only polled names no scheme"
             )
         if self.scheme is not None and not (self.spoken.capabilities.polling and self.api_key is not None):
             raise ValueError(
-                "signing_secrets: is missing, and so is a way to poll (api_key): nothing would ever be heard of a job. "
+                "signing_secrets: is missing, and so is a way to poll (api_key): no job's end would ever be known. "
                 "An account with webhooks has a signing secret, one without has an API key and is polled"
             )
         why = "this source has no signing secret" if self.scheme is not None else "this provider sends none"
         given = [key for key in WEBHOOK_ONLY if key in self.model_fields_set]
         if len(given) == 1:
-            raise ValueError(f"{given[0]}: is for webhooks only, and {why}; take it out")
+            raise ValueError(f"{given[0]}: is for webhooks only, and {why}; remove it")
         if given:
             others = " and ".join(given[1:])
             raise ValueError(f"{given[0]}: is for webhooks only, as {others} too, and {why}; take all of them out")

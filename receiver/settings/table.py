@@ -41,7 +41,7 @@ def nearest(word: str, known: Any) -> str:
 
 
 def not_blank(value: SecretStr) -> SecretStr:
-    """Refuse a secret without a character in it: a variable or a file that was meant to hold one, and does not."""
+    """Refuse an empty secret, which comes from a variable or a file that should hold one."""
     if not value.get_secret_value().strip():
         raise ValueError("is empty")
     return value
@@ -51,7 +51,7 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
     """A validator for a list of tables that each hold one secret.
 
     It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it). A blank
-    one is an error: a file or a variable that was meant to hold a secret, and does not. None at all is written `[]`.
+    one is an error: the file or variable should hold a secret. Write `[]` for none at all.
 
     Args:
         key: the table's key that the secret stands under.
@@ -66,7 +66,7 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
                     raise ValueError("looks like JSON, but is not") from None
             value = [line.strip() for line in value.splitlines() if line.strip()]
             if not value:
-                raise ValueError("is empty; it has one secret a line. Take it away if there is to be none")
+                raise ValueError("is empty; it needs one secret a line. Remove it if there is no secret")
         if isinstance(value, list):
             return [{key: item} if isinstance(item, str) else item for item in value]
         return value

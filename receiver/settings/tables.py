@@ -19,13 +19,13 @@ ENV_PREFIX = "TTS_RECEIVER_"
 
 
 class Server(Table):
-    """Where the receiver listens, and what a sender may take. Ports of 0 let the system choose.
+    """Where the receiver listens, and limits for senders. Ports of 0 let the system choose.
 
     `head_seconds` and `body_seconds` bound how long a sender may take for a request's head and for its body,
     `idle_seconds` how long a connection is kept without a request; `max_connections` are those of the public listener;
     `max_waiting` is the bound of the intake queue, in deliveries not yet committed.
-    `trusted_proxies` are believed where they say whose request they pass on, for the log; `root_path` is the prefix
-    under which a proxy shows both listeners, whether it passes the prefix on or not.
+    `trusted_proxies` are believed about the client of a request, for the log; `root_path` is the prefix
+    under which a proxy serves both listeners, whether it keeps the prefix or strips it.
     """
 
     host: str = "127.0.0.1"
@@ -36,7 +36,7 @@ class Server(Table):
     head_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     body_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 130.0
-    """Longer than proxies keep a connection to us (60 s at most by default): who closes first must not be us."""
+    """Longer than proxies keep a connection to us (60 s at most by default): the proxy must close first."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 2000
     max_waiting: Annotated[int, Field(ge=1)] = 2000
     trusted_proxies: tuple[TrustedProxy, ...] = ()
@@ -58,7 +58,7 @@ class Store(Table):
 class Audio(Table):
     """Where audio goes: a folder, or an object store's address (`s3://bucket/prefix`, `gs://…`, `az://…`).
 
-    `min_bytes_per_second`: a download that brings less is cut, and gone on with later.
+    `min_bytes_per_second`: a download that brings less is cut off and resumed later.
     """
 
     url: str = "data/audio"

@@ -73,7 +73,7 @@ class Faults:
     error_503: float = 0.0
     """503, in each provider's words (value: seconds for Retry-After)."""
     refused_submit: float = 0.0
-    """The submit is refused for want of credits, in each provider's words (value: the HTTP status;
+    """The submit is refused for lack of credits, in each provider's words (value: the HTTP status;
     402, but for miragic 200)."""
     late_job: float = 0.0
     """The job is made, and its status is answered 404 for a while (value: seconds; default 5)."""

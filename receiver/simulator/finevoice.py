@@ -22,7 +22,7 @@ SYNC_SECONDS = 3600.0
 
 
 TRANSCRIPT = "speech_to_text"
-"""The kind of task that ends without audio. Under which name its text is told is not documented: none is told here."""
+"""The kind of task that ends without audio. The field of its text is not documented, so none is sent."""
 
 
 class Finevoice(PolledApi):

@@ -59,7 +59,7 @@ class Job:
     error: dict[str, str] | str | None = None
     ended_at: float | None = None
     known_from: float = 0.0
-    """When its id can be asked about, unix seconds: before, it is answered 404."""
+    """When its id becomes known, unix seconds: before that, it is answered 404."""
     audio_fetches: int = 0
     """How often an address of its audio was given."""
 

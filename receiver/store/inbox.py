@@ -42,7 +42,7 @@ class Receipt(NamedTuple):
         quarantined: the event is kept and not dispatched.
         released: a fresh delivery took this event out of quarantine.
         conflict: why a person should look, or None.
-        refused: nothing of the delivery is kept: it would have gone into a quarantine that is full.
+        refused: nothing of the delivery is kept, because the quarantine is full.
     """
 
     event_id: str
@@ -113,7 +113,7 @@ def _ends(deliveries: Iterable[Delivery]) -> list[End]:
 
 
 def identity_of(delivery: Delivery) -> Identity:
-    """What the database holds unique."""
+    """The values that are unique in the database."""
     return delivery.key, delivery.source, delivery.type
 
 
@@ -220,7 +220,7 @@ _BUMP = """
     UPDATE events SET duplicates = duplicates + 1 WHERE id = ?
     RETURNING CASE WHEN origin = ? AND body != ? THEN body END
 """
-"""Gives the event's body where the copy came in the same way with another one; for most copies it has the same."""
+"""Returns the event's body if the copy came in the same way with a different one; most copies have the same."""
 _FLAG = "UPDATE events SET conflict = coalesce(conflict, ?) WHERE id = ?"
 
 _KEY_USED = sqlite.insert(signing_keys)

@@ -1,7 +1,7 @@
-"""How much may lie in quarantine: authentic deliveries that are too old or too new, which anybody who recorded them can
-send again.
+"""Limits for the quarantine: it holds authentic deliveries that are too old or too new. Anyone who recorded them can
+send them again.
 
-Apart from the inbox, which knows no bound: only what comes from outside has one. What is asked here is answered by an
+Separate from the inbox, which has no limit: only deliveries from outside have one. The queries here use an
 index of the quarantined events alone.
 """
 
@@ -29,7 +29,7 @@ FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
 
 
 def bounded(max_events: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
-    """`accept` with this bound: one function, so that the store's writer gathers what is handed to it."""
+    """`accept` with this limit: one function object, so that the store's writer batches its calls."""
 
     def accept_bounded(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
         return accept(connection, deliveries, max_events)
@@ -40,7 +40,7 @@ def bounded(max_events: int) -> Callable[[Connection, list[Delivery]], list[Rece
 def accept(connection: Connection, deliveries: list[Delivery], max_events: int) -> list[Receipt]:
     """`inbox.accept`, but for a delivery that would be one more event in its source's quarantine than `max_events`.
 
-    A copy of an event that is there is counted as ever, and a fresh delivery never asks.
+    A copy of a stored event is counted as usual, and a fresh delivery needs no check.
 
     Returns:
         One receipt a delivery, in order; a refused one has `refused`, and nothing of it is kept.

@@ -63,14 +63,14 @@ class Finish:
 
 
 def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
-    """Claim due runs, of each handler the longest due first, and no more than can be started.
+    """Claim due runs, each handler's longest due first, at most as many as can start.
 
     Args:
         free: the slots that are free.
         lease_until: unix seconds until which nobody else claims them.
     """
     claimed: list[Any] = []
-    left = free.copy()  # where the shared transaction breaks, this is called once more
+    left = free.copy()  # if the shared transaction fails, this is called again
     for handler, available in left.offers():
         due = (
             select(runs.c.event_id)
@@ -127,7 +127,7 @@ def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
         for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
             held[turn[key]] = True
         left = [index for index in left if index not in turn.values()]
-    # One that was postponed has done nothing, and there may be many of them.
+    # A postponed attempt has done no work, and there may be many of them.
     done = [item for item, ours in zip(finishes, held, strict=True) if ours and item.outcome != "postponed"]
     _insert_attempts(connection, done)
     return held

@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import Receive, Scope
 
 SMALL_BYTES = 64 * 1024
-"""A delivery is smaller; bodies up to this have room of their own."""
+"""A delivery is smaller; bodies up to this size have a budget of their own."""
 ALL_SMALL_BYTES = 16 * 1024 * 1024
 """What all unfinished small bodies together may hold."""
 ALL_LARGE_BYTES = 32 * 1024 * 1024
@@ -28,7 +28,7 @@ class BodyRefused(Exception):
         self.outcome = outcome
 
 
-class _Room:
+class _Budget:
     """What bodies of one kind may hold together, and what they hold now, in bytes."""
 
     __slots__ = ("held", "max_bytes")
@@ -41,26 +41,26 @@ class _Room:
 class _Unfinished:
     """A body that is being read: since when (the loop's time), its bytes so far, and why it was cut off."""
 
-    __slots__ = ("began", "bytes", "cut", "room")
+    __slots__ = ("began", "bytes", "cut", "budget")
 
-    def __init__(self, began: float, room: _Room) -> None:
+    def __init__(self, began: float, budget: _Budget) -> None:
         self.began = began
         self.bytes = 0
-        self.room = room
+        self.budget = budget
         self.cut: BodyRefused | None = None
 
-    def resize(self, size: int, room: _Room) -> None:
-        """It has so many bytes now, and belongs into this room."""
-        self.room.held -= self.bytes
-        room.held += size
-        self.bytes, self.room = size, room
+    def resize(self, size: int, budget: _Budget) -> None:
+        """Set its bytes so far, counted in this budget."""
+        self.budget.held -= self.bytes
+        budget.held += size
+        self.bytes, self.budget = size, budget
 
 
 class Bodies:
-    """All bodies on their way of one application: how long each may take, how much all of them may hold.
+    """All unfinished bodies of one application: the time limit of each, and the memory limit of all.
 
-    They are not verified yet, so anybody can send them. Bodies of up to `SMALL_BYTES`, as deliveries are, have room of
-    their own: larger ones cannot take it. Where there is no room left the largest and slowest is cut off, by its
+    They are not verified yet, so anybody can send them. Bodies of up to `SMALL_BYTES`, as deliveries are, have a budget of
+    their own: larger ones cannot use it. When a budget is exceeded the largest and slowest body is cut off, by its
     bytes times its age: an honest delivery comes within moments.
 
     One timer serves all: a timer for each would cost more than reading the body.
@@ -73,15 +73,15 @@ class Bodies:
     def __init__(self, seconds: float, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._seconds = seconds
-        self._small = _Room(ALL_SMALL_BYTES)
-        self._large = _Room(max(ALL_LARGE_BYTES, 4 * max_bytes))
+        self._small = _Budget(ALL_SMALL_BYTES)
+        self._large = _Budget(max(ALL_LARGE_BYTES, 4 * max_bytes))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unfinished: dict[asyncio.Task[object], _Unfinished] = {}
         self._ticking = False
 
     @property
     def held(self) -> int:
-        """Bytes of all bodies that are not whole."""
+        """Bytes of all unfinished bodies."""
         return self._small.held + self._large.held
 
     def enter(self) -> asyncio.Task[object]:
@@ -104,30 +104,30 @@ class Bodies:
         Raises:
             BodyRefused: it is cut off for others.
         """
-        room = self._small if size <= SMALL_BYTES else self._large
-        self._unfinished[task].resize(size, room)
-        while room.held > room.max_bytes:
-            victim = self._heaviest(room)
-            if victim is task:  # cancelling itself, it would be told at its next wait: after this body's end
+        budget = self._small if size <= SMALL_BYTES else self._large
+        self._unfinished[task].resize(size, budget)
+        while budget.held > budget.max_bytes:
+            victim = self._heaviest(budget)
+            if victim is task:  # a task that cancels itself is interrupted only at its next wait: after this body's end
                 raise BodyRefused(503, "no_room")
             self._cut(victim, BodyRefused(503, "no_room"))
 
     def leave(self, task: asyncio.Task[object]) -> BodyRefused | None:
         """The task has ended reading; why it was cut off, if it was."""
         body = self._unfinished.pop(task)
-        body.room.held -= body.bytes
+        body.budget.held -= body.bytes
         if body.cut is not None:
             task.uncancel()
         return body.cut
 
-    def _heaviest(self, room: _Room) -> asyncio.Task[object]:
+    def _heaviest(self, budget: _Budget) -> asyncio.Task[object]:
         now = self._loop.time() if self._loop is not None else 0.0
-        alike = [(task, body) for task, body in self._unfinished.items() if body.room is room and body.cut is None]
+        alike = [(task, body) for task, body in self._unfinished.items() if body.budget is budget and body.cut is None]
         return max(alike, key=lambda pair: pair[1].bytes * (now - pair[1].began + 0.001))[0]
 
     def _cut(self, task: asyncio.Task[object], why: BodyRefused) -> None:
         body = self._unfinished[task]
-        body.resize(0, body.room)
+        body.resize(0, body.budget)
         body.cut = why
         task.cancel()
 

@@ -1,8 +1,8 @@
-"""The address of the client behind proxies that are trusted. For the log alone: nothing is allowed or refused by it.
+"""The client's address behind trusted proxies. For the log alone: nothing is allowed or refused by it.
 
 `X-Forwarded-For` is a list of addresses, each appended by the proxy that saw it. `Forwarded` (RFC 7239) is the same as
-a list of `for=…;by=…;proto=…`. What stands left of the entry that a trusted proxy appended was sent by somebody, and
-may be anything. So the lists are walked from the right, for as long as the address found so far is a trusted proxy's.
+a list of `for=…;by=…;proto=…`. Entries left of the one that a trusted proxy appended come from its client, and
+may be anything. So the lists are read from the right, for as long as the address found so far is a trusted proxy's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from receiver.settings.proxies import Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_HOPS = 16
-"""How many proxies in a row are looked behind."""
+"""How many proxies in a row are followed."""
 MAX_LIST_BYTES = 2048
 """How much of a list is read, from its end."""
 MAX_PEER_CHARACTERS = 64
@@ -28,17 +28,17 @@ _WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}")
 
 
 class ClientAddress:
-    """Says whose request it is.
+    """Derives the client's address of a request.
 
     Args:
-        trusted: the proxies whose word is taken. With none of them it is always the connection's own address.
+        trusted: the proxies that are believed. Without any it is always the connection's own address.
     """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = tuple(trusted)
 
     def __call__(self, scope: Scope) -> str | None:
-        """The client's address: of the first hop from us that is not a trusted proxy, or of the last that is known.
+        """The address of the first hop from us that is not a trusted proxy, or of the last one known.
 
         Returns:
             None where the connection has no address, such as a Unix socket's.
@@ -57,9 +57,9 @@ class ClientAddress:
 
 
 def _hops(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[Address | None]:
-    """The addresses of a request's list, from the right; None for an entry that is none.
+    """The addresses of a request's list, from the right; None for an invalid entry.
 
-    `X-Forwarded-For` is preferred: most proxies append to that one and let the other pass as it came.
+    `X-Forwarded-For` is preferred: most proxies append to it and forward the other unchanged.
     """
     for wanted, read in ((b"x-forwarded-for", _node), (b"forwarded", _forwarded)):
         lines = [value for name, value in headers if name == wanted]

@@ -1,4 +1,4 @@
-"""The prefix under which a proxy shows a listener, whether it passes the prefix on or takes it off."""
+"""The prefix under which a proxy serves a listener, whether it keeps the prefix or strips it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def under(root_path: str, app: ASGIApp) -> ASGIApp:
-    """The application as it is seen under the prefix; the application itself where there is none.
+    """The application under the prefix; the application itself where there is none.
 
-    An ASGI server's own `root_path` is put before every path. Behind a proxy that passes the prefix on, it would be
+    An ASGI server's own `root_path` is put before every path. Behind a proxy that keeps the prefix, it would be
     there twice.
     """
     if not root_path:

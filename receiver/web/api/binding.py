@@ -24,9 +24,9 @@ log = structlog.get_logger("receiver.api")
 
 SAFE = ("GET", "HEAD")
 MAX_QUERY_PARAMETERS = 64
-"""No operation knows half as many; more are refused unread."""
+"""No operation has half as many; more are refused unread."""
 MAX_ERRORS = 20
-"""How many of a request's errors are told at once."""
+"""How many of a request's errors an answer lists."""
 
 
 def routes(table: Sequence[Operation], context: ApiContext) -> list[Route]:
@@ -150,7 +150,7 @@ _READERS = {"path": _path, "query": _query, "headers": _headers, "body": _body}
 
 
 def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
-    """The values as the model. Unknown names are sorted out first: pydantic would make an error of every one."""
+    """The values as the model. Unknown names are rejected first: pydantic would report every one."""
     names = {of.alias or name for name, of in model.model_fields.items()}
     known = {name: value for name, value in values.items() if name in names}
     unknown = islice((name for name in values if name not in names), MAX_ERRORS)
@@ -177,7 +177,7 @@ def _wrong(where: str, error: ValidationError) -> list[Wrong]:
 
 
 def _place(where: str, *parts: object) -> str:
-    """Where in a request: `body.handlers.0`. A name that came with the request is cut."""
+    """A place in a request: `body.handlers.0`. A name from the request is shortened."""
     return ".".join([where, *(str(part)[:100] for part in parts)])
 
 
@@ -187,7 +187,7 @@ def _body_refused(refusal: BodyRefused) -> ASGIApp:
     words = {
         408: "The body took too long.",
         413: "The body is longer than server.max_body_bytes.",
-        503: "Too many bodies are on their way at once; try again.",
+        503: "Too many unfinished bodies at once; try again.",
     }
     return problem(refusal.status, words[refusal.status], reason=refusal.outcome, headers={"Connection": "close"})
 

@@ -25,8 +25,8 @@ log = structlog.get_logger("receiver.api")
 OPEN = frozenset({"/livez", "/readyz"})
 """Paths that whoever reaches the listener may ask for: orchestrators have no tokens."""
 DESCRIPTION = frozenset({"/docs", "/openapi.json"})
-"""Where there are tokens these paths are open too: a browser sends none with the address that somebody types in. They
-describe this release and hold nothing of this receiver's."""
+"""With tokens configured these paths stay open: a browser sends no token with an address typed into it. They
+describe this release and contain no data of this receiver."""
 FORWARDED = frozenset(
     {
         b"forwarded", b"via", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"client-ip",
@@ -107,9 +107,9 @@ class Guard:
 
 
 def require_direct(scope: Scope) -> None:
-    """Refuse what a proxy has passed on: who sent it to the proxy may be anybody.
+    """Refuse requests that a proxy has forwarded: any client may have sent them to the proxy.
 
-    Not every proxy can be told from a program of this machine, see docs/adr/0032.
+    Not every proxy can be distinguished from a program of this machine, see docs/adr/0032.
 
     Raises:
         Refusal: 403.
@@ -124,8 +124,8 @@ def require_direct(scope: Scope) -> None:
         sign = f"has the header {name.decode('latin-1')[:60]}"
     raise Refusal(
         403,
-        f"A proxy has passed this request on: it {sign}. Without tokens the private listener would be open to "
-        "everybody whom the proxy lets in. Configure [api] tokens and send one, or ask the listener directly.",
+        f"A proxy has forwarded this request: it {sign}. Without tokens the private listener would be open to "
+        "every client of the proxy. Configure [api] tokens and send one, or call the listener directly.",
         reason="proxied",
     )
 

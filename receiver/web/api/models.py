@@ -12,7 +12,7 @@ from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, mome
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
-_DETAILS = "Whatever else the service says, such as `provider`, `tier`, `supports_ssml`, `supports_multispeaker`."
+_DETAILS = "The service's other fields, such as `provider`, `tier`, `supports_ssml`, `supports_multispeaker`."
 _Next = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last.")]
 
 
@@ -105,9 +105,9 @@ class EventDetail(Event):
     payload: Annotated[dict[str, JsonValue], Field(description="The event's own data; queries of addresses are cut.")]
     headers: list[HeaderLine]
     body: Annotated[
-        str, Field(description="What came, as text: a delivery, or an answer; queries of addresses are cut.")
+        str, Field(description="The received text: a delivery, or an answer; queries of addresses are cut.")
     ]
-    document: Annotated[dict[str, JsonValue], Field(description="The body parsed: what a handler has as `event.body`.")]
+    document: Annotated[dict[str, JsonValue], Field(description="The parsed body, as in a handler's `event.body`.")]
     runs: list[Run]
     attempts: list[Attempt]
     artifacts: list[Artifact]

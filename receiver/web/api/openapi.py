@@ -25,7 +25,7 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
 
     Args:
         tokens: whether the listener wants tokens.
-        root_path: what stands before every path, as clients see it.
+        root_path: the prefix of every path, as clients see it.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     for operation in table:

@@ -1,6 +1,6 @@
-"""The documentation as one HTML page, made of the OpenAPI document: its own script and style, nothing from elsewhere.
+"""The documentation as one HTML page, made from the OpenAPI document, with its own script and style only.
 
-It holds nothing secret. The script sends what a reader fills into its forms, with the token from its field.
+It contains nothing secret. The script sends the content of a form, with the token from its field.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCRIPT = files(__package__).joinpath("page.js").read_text("utf-8")
 
 
 def _source(text: str) -> str:
-    """A text by its hash, as a policy names it."""
+    """A text's hash, as a policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -41,7 +41,7 @@ POLICY = (
     f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Of the page: its own style and script and nothing else, whatever a text in it should contain."""
+"""The page's policy: its own style and script and nothing else, whatever texts it contains."""
 
 Document = dict[str, Any]
 
@@ -62,7 +62,7 @@ def page(document: Document) -> str:
     if document.get("security"):
         parts.append(
             "<p>Every request needs <code>Authorization: Bearer …</code>, with one of <code>[api] tokens</code>.</p>"
-            '<label>Token for the requests from this page, which keeps it until it is closed: <input id="token" '
+            '<label>Token for the requests from this page, kept until it is closed: <input id="token" '
             'type="password" autocomplete="off" spellcheck="false"></label>'
         )
     parts.append("<nav><ul>")
@@ -118,7 +118,7 @@ def _operation(method: str, path: str, operation: Document) -> str:
 
 
 def _form(method: str, path: str, operation: Document) -> str:
-    """Fields for a request. They have no `name`: without the script nothing could put them into an address."""
+    """Fields for a request. They have no `name`, so that without the script they cannot get into an address."""
     fields = [
         f"<label><code>{_text(of['name'])}</code>"
         f'<input data-in="{of["in"]}" data-name="{_text(of["name"])}"{" required" if of["required"] else ""}></label>'

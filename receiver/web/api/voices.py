@@ -25,7 +25,7 @@ class VoicesQuery(Incoming):
     gender: Word | None = None
     model: Word | None = None
     provider: Annotated[
-        Word | None, Field(description="Whose voices, of a service that passes on those of others, such as `google`.")
+        Word | None, Field(description="Whose voices, for a service that offers those of others, such as `google`.")
     ] = None
 
 

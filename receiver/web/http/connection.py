@@ -1,6 +1,6 @@
-"""One connection: what its next bytes are, and whether they are wanted now.
+"""One connection: the meaning of its next bytes, and whether to read them now.
 
-Never more than one request is in hand: what comes behind it is not parsed, and soon not read, before it is answered.
+One request is processed at a time: bytes behind it are not parsed, and soon not read, before it is answered.
 
 Facts of the wire: RFC 9112: 2.2 empty lines before a request; 9.6 how a connection is closed so that the sender can
 read its answer.
@@ -22,7 +22,7 @@ from receiver.web.http.parser import EMPTY_LINE, Head, RequestParser, RequestRef
 
 
 class _State(Enum):
-    """What the next bytes of a connection are."""
+    """The meaning of a connection's next bytes."""
 
     HEAD = "of a request's head"
     BODY = "of a request's body"
@@ -146,7 +146,7 @@ class HttpConnection(asyncio.Protocol):
     # the server's and the table's side
 
     def shutdown(self) -> None:
-        """The server stops: what is in hand is answered, nothing more is taken."""
+        """The server stops: the current request is answered, no further one is read."""
         self._stopping = True
         if self._exchange is None:
             self.transport.close()
@@ -315,7 +315,7 @@ class HttpConnection(asyncio.Protocol):
     # what is not read now
 
     def _hold(self, data: bytes) -> None:
-        """Keep what came ahead of its turn; the rest stays in the kernel until there is an answer."""
+        """Keep requests sent ahead; the rest stays in the kernel until there is an answer."""
         exchange = self._exchange
         if exchange is None or not exchange.keep_alive:
             return
@@ -344,7 +344,7 @@ class HttpConnection(asyncio.Protocol):
     # ends
 
     def _refuse(self, status: int, *, reason: str) -> None:
-        """Answer what cannot be read, unless an answer has begun, and close."""
+        """Answer an unreadable request, unless an answer has begun, and close."""
         self._table.note(reason=reason, client=self._client and self._client[0])
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -358,7 +358,7 @@ class HttpConnection(asyncio.Protocol):
         self._close_gently()
 
     def _close_gently(self) -> None:
-        """Say that nothing follows, and read on for a while: a sender that is cut off cannot read its answer.
+        """Close the write side and read on for a while: a sender that is cut off cannot read its answer.
 
         RFC 9112, 9.6: closing at once resets the connection, and the reset may overtake the answer. A server that
         stops has no time for this.

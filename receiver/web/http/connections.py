@@ -1,4 +1,4 @@
-"""All connections of one listener: how many there are, which is closed when there are too many, which took too long."""
+"""All connections of one listener: their number, which to close when there are too many, and their time limits."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ConnectionTable:
         metrics.connections.labels(listener).set(0)
 
     def add(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
-        """A connection was made. If there are too many now, the one that waits longest for a sender is closed.
+        """Add a connection. If there are too many now, close the one that waits longest for its sender.
 
         The order: connections that never sent a whole head, those that wait for their next request, those whose
         answers are not read, those that wait for a body; last the new one itself.
@@ -90,7 +90,7 @@ class ConnectionTable:
             self._metrics.connections.labels(self._listener).set(len(self._open))
 
     def leave_groups(self, member: Member) -> None:
-        """The connection waits for nobody."""
+        """The connection no longer waits for its sender."""
         self.without_head.pop(member, None)
         self.idle.pop(member, None)
         self.without_body.pop(member, None)

@@ -1,4 +1,4 @@
-"""File descriptors: enough for the listeners, and some that no stranger can take from our own work."""
+"""File descriptors: enough for the listeners, and some reserved for our own work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def share_descriptors(wanted: int) -> Shares:
         wanted: connections of the public listener.
 
     Returns:
-        As many as were wanted, or what the system's limit leaves after our own work has its part.
+        As many as wanted, or as many as the system's limit leaves beside our own work.
     """
     needed = wanted + PRIVATE_CONNECTIONS + RESERVED
     limit = _raised(needed)

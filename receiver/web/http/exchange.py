@@ -21,7 +21,7 @@ _FAILED = b'{"error":"internal"}'
 
 
 class Wire(Protocol):
-    """What an exchange needs of its connection."""
+    """The part of a connection that an exchange uses."""
 
     transport: asyncio.Transport
 
@@ -33,13 +33,13 @@ class Wire(Protocol):
         """Wait until the sender has read enough of what was written."""
 
     def resume_reading(self) -> None:
-        """The application has taken what was there of the body."""
+        """The application has taken the body's buffered bytes."""
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """The whole response has been handed to the transport."""
 
     def abort(self) -> None:
-        """The response cannot be ended as it was begun."""
+        """The response cannot be completed as announced."""
 
 
 class Exchange:
@@ -49,7 +49,7 @@ class Exchange:
     call for a whole answer.
 
     Args:
-        where: of the ASGI scope what is the connection's: `server`, `client`, `state`.
+        where: the connection's part of the ASGI scope: `server`, `client`, `state`.
         date: header lines that every response has, as ASGI pairs.
     """
 
@@ -83,7 +83,7 @@ class Exchange:
         self._chunked = False
         self._left: int | None = 0
 
-    # what the connection tells
+    # called by the connection
 
     def body(self, piece: bytes) -> None:
         """A piece of the request's body came."""
@@ -105,7 +105,7 @@ class Exchange:
         if self._changed is not None:
             self._changed.set()
 
-    # what the application calls
+    # called by the application
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; whatever it does, the sender gets an answer or the connection ends."""
@@ -127,7 +127,7 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": _FAILED})
 
     async def receive(self) -> Message:
-        """The next piece of the body; after its end, the sender's going away."""
+        """The next piece of the body; after its end, the disconnect."""
         if self._expects_continue and not self.started and not self.disconnected:
             self._expects_continue = False
             self._wire.transport.write(CONTINUE)

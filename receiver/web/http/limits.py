@@ -1,4 +1,4 @@
-"""What a stranger may cost a listener: bytes, connections, seconds."""
+"""Limits on a listener's resources for strangers: bytes, connections, seconds."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MAX_UNFINISHED_BYTES = 8 * 1024 * 1024
 MAX_HELD_BYTES = 8 * 1024 * 1024
 """Requests sent ahead of their answers, likewise."""
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
-"""What is read and thrown away after an early refusal, so that its sender can read the answer."""
+"""Bytes read and discarded after an early refusal, so that its sender can read the answer."""
 DRAIN_SECONDS = 15.0
 """How long a connection that is to be closed may take: for its sender to end, and to read the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What differs between listeners.
+    """Limits that differ between listeners.
 
     Attributes:
         connections: how many may be open at once.

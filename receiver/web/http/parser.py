@@ -1,4 +1,4 @@
-"""What httptools is given, and what it makes of it: one request at a time, cut exactly where it ends.
+"""Parsing with httptools: one request at a time, cut exactly where it ends.
 
 No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up to where the request ends: its length
 says so, or the sizes of its chunks; so the parser never sees a byte of the request after it. Every byte is looked at a
@@ -232,7 +232,7 @@ class RequestParser:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header line; a trailer's lines are no headers, and nobody wants them."""
+        """A header line; a trailer's lines are not headers and are dropped."""
         if self._in_head:
             self._headers.append((name.lower(), value.strip(b" \t")))
 

@@ -14,11 +14,11 @@ from receiver.web.http.connection import HttpConnection
 from receiver.web.http.connections import ConnectionTable
 
 SHUTDOWN_SECONDS = 10
-"""How long requests that are in hand may still take after a listener has closed."""
+"""How long current requests may still take after a listener has closed."""
 
 
 class ListenerServer(uvicorn.Server):
-    """A uvicorn server that leaves the signals to its caller: there are two of them, and handlers to wait for."""
+    """A uvicorn server that leaves signals to its caller, which stops two servers and waits for handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -35,7 +35,7 @@ def listener_server(app: ASGIApp, table: ConnectionTable) -> ListenerServer:
             ws="none",
             lifespan="off",
             access_log=False,
-            proxy_headers=False,  # whose word is taken for a client's address is the application's to say
+            proxy_headers=False,  # the application derives the client's address
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -82,7 +82,7 @@ def test_each_source_has_an_instance_of_its_own(write: Write) -> None:
 
 def test_a_header_that_would_identify_events_is_no_key_any_more_and_what_holds_is_said(write: Write) -> None:
     text = problems(write(HOOKED + 'delivery_id_header = "X-Id"\n'))["sources.voices.generic.delivery_id_header"]
-    assert text.startswith("is no longer a key: nothing unsigned identifies an event. Delete it")
+    assert text.startswith("is no longer a key: an unsigned header does not identify events. Delete it")
 
 
 def test_any_header_can_carry_a_stripe_like_signature(write: Write) -> None:
@@ -111,9 +111,9 @@ def without(text: str, key: str) -> str:
         (without(HOOKED, "scheme"), "generic.scheme", "nothing would ever be heard"),
         (without(HOOKED, "job_id"), "generic.job_id", "is missing"),
         (without(HOOKED, "event"), "generic.event", "no delivery could be read"),
-        (without(HOOKED, "event") + '\nevent_header = "X-E"\n', "generic.event", "nothing but a test"),
+        (without(HOOKED, "event") + '\nevent_header = "X-E"\n', "generic.event", "can only name a test"),
         (without(POLLED, "status"), "generic.status", "is missing"),
-        (without(POLLED, "api_key"), "api_key", "cannot be asked without a key"),
+        (without(POLLED, "api_key"), "api_key", "cannot be polled without a key"),
         (without(POLLED, "base_url"), "base_url", "is missing"),
         (POLLED.replace("https:", "http:"), "base_url", "must be https"),
         (POLLED.replace("https://api", "https://u:p@api"), "base_url", "without credentials"),

@@ -76,12 +76,14 @@ def test_another_text_is_no_prefix(write: Write, value: str) -> None:
 def test_a_prefix_that_the_receivers_own_paths_begin_with_is_refused(write: Write, value: str) -> None:
     found = problems(write(server(f'root_path = "{value}"')))
     assert list(found) == ["server.root_path"]
-    assert "could mean two things" in found["server.root_path"]
+    assert "a request's path would be ambiguous" in found["server.root_path"]
 
 
 def test_a_prefix_that_a_sources_path_begins_with_is_refused(write: Write) -> None:
     found = problems(write(server('root_path = "/tts"') + 'path = "/tts/hook"\n'))
-    assert found == {"server.root_path": "/tts/hook of source aitts lies beneath it: such a path could mean two things"}
+    assert found == {
+        "server.root_path": "/tts/hook of source aitts lies beneath it, so a request's path would be ambiguous"
+    }
     assert load(write(server('root_path = "/tt"') + 'path = "/tts/hook"\n')).server.root_path == "/tt"
 
 

@@ -1,4 +1,4 @@
-"""The events in quarantine have an index of their own: they are counted and pruned without a look at the others."""
+"""An index of the events in quarantine alone, to count and prune them without reading the others."""
 
 from __future__ import annotations
 
