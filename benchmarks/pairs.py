@@ -1,8 +1,8 @@
 """Durable accepted deliveries a second of this checkout beside another one, in alternating pairs.
 
-`python -m benchmarks.pairs OTHER`, where OTHER is a checkout of the state before. Each pair is both, one after the
-other, the order turned round from pair to pair; what is judged is the median of the pairs' ratios. Exit 1 if it is
-below 0.97. Processor time a delivery is shown as well: it swings less with what else the machine does.
+`python -m benchmarks.pairs OTHER`, where OTHER is a checkout of the earlier state. Each pair measures both, one after
+the other, in alternating order; the result is the median of the pairs' ratios. Exit 1 if it is below 0.97. Processor
+time a delivery is shown as well: it varies less with other load on the machine.
 """
 
 from __future__ import annotations

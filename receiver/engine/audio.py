@@ -60,7 +60,7 @@ class _Asked:
 
 
 class AudioDesk:
-    """Hands out artifacts, fetching what is not there yet.
+    """Returns artifacts, fetching those that are not there yet.
 
     Args:
         downloads: events whose files are downloaded at one time.

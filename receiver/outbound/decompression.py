@@ -75,7 +75,7 @@ class _Decompression:
         return bool(self._pending)
 
     def _next_member(self) -> zlib._Decompress | None:
-        """Begin the next piece of the file; None where what is left is no such piece and is passed over."""
+        """Begin the next piece of the file; None where the rest is no such piece and is ignored."""
         if len(self._pending) < 2:  # too little to tell
             more = self._file.read(_PIECE)
             self._pending, self._taken = self._pending + more, self._taken + len(more)
@@ -98,11 +98,11 @@ class _Decompression:
         if have > self._max_bytes or (have > FREE_BYTES and have > MAX_RATIO * read):
             raise AudioRefused(
                 f"The audio was sent as {self._encoding} and is larger than the limit of {self._max_bytes} bytes, or "
-                f"more than {MAX_RATIO} times as large as what was sent; it is not kept.",
+                f"more than {MAX_RATIO} times as large as the bytes sent; it is not kept.",
                 reason="audio_too_large",
             )
         return bool(out) or stream.eof
 
 
 def _undecodable(what: str) -> AudioError:
-    return AudioError(f"The audio was sent compressed, which was not asked for, and {what}.", reason="content_encoding")
+    return AudioError(f"The audio was sent compressed, which was not requested, and {what}.", reason="content_encoding")

@@ -162,7 +162,7 @@ def _check_audio(gathered: bytearray, reply: Reply, encoding: str | None) -> Non
     label = reply.header("content-encoding") or "identity"
     if label.lower() != "identity" and not plain:
         raise AudioError(
-            f"{where(reply.url)} sent what is no audio, encoded as {shown(label, 40)!r}, which was not asked for.",
+            f"{where(reply.url)} sent no audio, but bytes encoded as {shown(label, 40)!r}, which was not requested.",
             reason="content_encoding",
         )
     raise AudioError(

@@ -15,7 +15,7 @@ GRACE_SECONDS = 300.0
 AVERAGE_FACTOR = 16
 """How much faster than the minimum rate the whole must be, after the grace."""
 RESUME_AFTER_SECONDS = 60.0
-"""How long a slow address is left alone before the download goes on."""
+"""How long to wait before a slow download is resumed."""
 
 
 class RateWatch:

@@ -41,7 +41,7 @@ class _Budget:
 class _Unfinished:
     """A body that is being read: since when (the loop's time), its bytes so far, and why it was cut off."""
 
-    __slots__ = ("began", "bytes", "cut", "budget")
+    __slots__ = ("began", "budget", "bytes", "cut")
 
     def __init__(self, began: float, budget: _Budget) -> None:
         self.began = began
@@ -59,8 +59,8 @@ class _Unfinished:
 class Bodies:
     """All unfinished bodies of one application: the time limit of each, and the memory limit of all.
 
-    They are not verified yet, so anybody can send them. Bodies of up to `SMALL_BYTES`, as deliveries are, have a budget of
-    their own: larger ones cannot use it. When a budget is exceeded the largest and slowest body is cut off, by its
+    They are not verified yet, so anybody can send them. Bodies of up to `SMALL_BYTES`, as deliveries are, have a budget
+    of their own: larger ones cannot use it. When a budget is exceeded the largest and slowest body is cut off, by its
     bytes times its age: an honest delivery comes within moments.
 
     One timer serves all: a timer for each would cost more than reading the body.
@@ -108,7 +108,7 @@ class Bodies:
         self._unfinished[task].resize(size, budget)
         while budget.held > budget.max_bytes:
             victim = self._heaviest(budget)
-            if victim is task:  # a task that cancels itself is interrupted only at its next wait: after this body's end
+            if victim is task:  # a task that cancels itself stops only at its next wait: after this body
                 raise BodyRefused(503, "no_room")
             self._cut(victim, BodyRefused(503, "no_room"))
 

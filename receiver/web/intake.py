@@ -66,7 +66,7 @@ class IntakeContext:
         accept: stores a delivery; returns after the commit.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
-        client: the sender's address, for the log lines of what is refused or stale.
+        client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
     """
 

@@ -1,4 +1,4 @@
-"""What is told of fetched audio is right or not told; and a file made to burn time holds up nobody."""
+"""Facts of fetched audio are right or missing; and a file made to use up time delays no other."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ LIMIT_USED_UP = "rate_limit_used_up"
 
 @dataclass(frozen=True, slots=True)
 class JobSource:
-    """What is to be known of a source to submit and poll its jobs.
+    """A source's data for submitting and polling its jobs.
 
     Attributes:
         receives_webhooks: whether webhooks report ends of jobs; a poll that finds one first then recovers a webhook.

@@ -102,7 +102,7 @@ def read_aiff(reader: Reader, found: Found) -> None:
             data = max(0, (there if size < 8 or size > there else size) - 8 - offset)
     width = (found.channels or 0) * bits // 8
     if data is None or claimed is None:
-        raise Unreadable("there is no sound, or not how it is written")
+        raise Unreadable("there is no sound, or no description of its format")
     if width and rate:
         frames = data // width
         found.duration = (min(claimed, frames) if claimed else frames) / rate

@@ -71,7 +71,7 @@ def read_frames(reader: Reader, found: Found, parse: Parse) -> None:
     """Find the facts of a file of frames, by a walk over all of them. Tags before, between and after are passed over.
 
     Raises:
-        Unreadable: what is no frame goes on for too long, or a bound of the reader's is reached.
+        Unreadable: too many bytes follow that are no frame, or a bound of the reader's is reached.
         OSError: the disk.
     """
     walk = _Walk()

@@ -63,10 +63,10 @@ def read_mp4(reader: Reader, found: Found) -> None:
             found.sample_rate, found.channels = track.sample_rate, track.channels
         elif box.type == b"moof":
             if track is None:
-                raise Unreadable("a fragment comes before what it is of")
+                raise Unreadable("a fragment comes before its movie")
             track.units += _fragment_units(reader, box, track)
     if track is None:
-        raise Unreadable("there is no description of what is in it")
+        raise Unreadable("there is no description of its content")
     seconds = track.units / track.scale if track.scale else 0.0
     edited = track.edited / movie_scale if movie_scale else 0.0
     found.duration = edited if 0 < edited < seconds else seconds
@@ -84,7 +84,7 @@ def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
         if box_end < content:
             raise Unreadable("a box is shorter than its head")
         if box_end > end:
-            raise Unreadable("a box reaches beyond what it is in: the file is cut off or broken")
+            raise Unreadable("a box is longer than the box around it: the file is cut off or broken")
         yield _Box(head[4:], content, box_end)
         position = box_end
 

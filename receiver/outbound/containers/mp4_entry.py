@@ -83,7 +83,7 @@ def _specific_config(data: bytes) -> tuple[int | None, int | None]:
     index = take(4)
     rate = take(24) if index == 15 else AAC_RATES[index] if index < len(AAC_RATES) else 0
     channels = take(4)
-    if kind in (5, 29):  # SBR said beforehand: what comes out has this rate; with PS of one channel two are made
+    if kind in (5, 29):  # explicit SBR: the output has this rate; with PS one channel becomes two
         index = take(4)
         rate = take(24) if index == 15 else AAC_RATES[index] if index < len(AAC_RATES) else 0
         channels = 2 if kind == 29 and channels == 1 else channels

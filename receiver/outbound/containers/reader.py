@@ -20,7 +20,7 @@ MAX_STEPS = 500_000
 MAX_SECONDS = 5.0
 """From the first byte to the last, also where the disk is slow."""
 WINDOW = 64 << 10
-"""Bytes of one refill, and the most that `at` is asked for."""
+"""Bytes of one refill, and the maximum for `at`."""
 
 _STEPS_BETWEEN_RESTS = 1024
 _REST_SECONDS = 0.0005
@@ -32,7 +32,7 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class Found:
-    """What has been found so far; it stays if the rest is unreadable.
+    """The facts found so far; they stay if the rest is unreadable.
 
     Attributes:
         duration: in seconds.

@@ -2,8 +2,8 @@
 
 A program on this machine can be a browser, and what it sends can be the wish of a page from anywhere. So without tokens
 the listener takes no request that names another host (a name that was made to point to loopback: DNS rebinding), and
-none that a page of another origin has started. It can be a proxy as well, which passes on what anybody sends, and calls
-this machine by its loopback address: so nothing that has come through one is taken (docs/adr/0032).
+none that a page of another origin has started. It can also be a proxy, which forwards anybody's requests and calls
+this machine by its loopback address: so forwarded requests are refused (docs/adr/0032).
 """
 
 from __future__ import annotations

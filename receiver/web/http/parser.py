@@ -51,7 +51,7 @@ class Head(NamedTuple):
 
 
 class _Chunks:
-    """Where a chunked body ends, told from the sizes of its chunks. Whether all else is proper the parser says."""
+    """The end of a chunked body, derived from the sizes of its chunks. The parser checks everything else."""
 
     def __init__(self) -> None:
         self._left = 0
@@ -184,7 +184,7 @@ class RequestParser:
         )
 
     def _announce(self, names: list[bytes], version: str) -> None:
-        """Note how the end of the body is told: by its length, or by its chunks."""
+        """Note how the body's end is found: by its length, or by its chunks."""
         self._chunks = None
         if b"transfer-encoding" not in names:
             self._left = int(self._headers[names.index(b"content-length")][1])

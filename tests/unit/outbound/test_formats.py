@@ -1,4 +1,4 @@
-"""Formats told from bytes."""
+"""Formats detected from bytes."""
 
 from __future__ import annotations
 
