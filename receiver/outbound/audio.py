@@ -30,7 +30,8 @@ from receiver.providers.base import AudioRequest
 logger = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_FACTS = 2
-"""Files whose facts are read at one time: a crafted one occupies one of few worker threads for seconds."""
+"""Files of one source whose facts are read at one time: a crafted one occupies a worker thread for seconds, and only
+files of its own source wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class AudioFetcher:
         self._ways = Ways(max_bytes, now, sleep, random, clock, min_rate)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
-        self._reading = asyncio.Semaphore(MAX_CONCURRENT_FACTS)
+        self._reading: dict[str, asyncio.Semaphore] = {}
 
     async def fetch(
         self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
@@ -136,7 +137,7 @@ class AudioFetcher:
                         raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
                     if plain is not part:
                         sha256 = await check(plain.path, Published())
-                    facts, size = await self._facts(plain.path, kind), plain.have
+                    facts, size = await self._facts(plain.path, kind, source), plain.have
                     stored = await self._storage.publish(
                         plain.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
                     )
@@ -147,8 +148,8 @@ class AudioFetcher:
             raise self._spool_error(error) from error
         return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
 
-    async def _facts(self, path: Path, kind: Format) -> Facts:
-        async with self._reading:
+    async def _facts(self, path: Path, kind: Format, source: str) -> Facts:
+        async with self._reading.setdefault(source, asyncio.Semaphore(MAX_CONCURRENT_FACTS)):
             return await in_thread(read_facts, path, kind)
 
     def client(self, *, allow_private: bool) -> Client:

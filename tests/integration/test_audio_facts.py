@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.outbound.audio import AudioFetcher, FetchedAudio
+from receiver.outbound import audio
+from receiver.outbound.audio import MAX_CONCURRENT_FACTS, AudioFetcher, FetchedAudio
+from receiver.outbound.facts import Facts, read_facts
+from receiver.outbound.formats import Format
 from receiver.outbound.storage import open_storage
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
@@ -26,10 +30,10 @@ class Bench:
         self.server = server
         self.fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20)
 
-    async def fetch(self, body: bytes, job: str = "j1") -> FetchedAudio:
+    async def fetch(self, body: bytes, job: str = "j1", source: str = "aitts") -> FetchedAudio:
         self.server.behave = lambda asked: Say(200, body=body)
         request = AudioRequest(self.server.url("/a"), {}, durable=True)
-        return await self.fetcher.fetch([request], source="aitts", job_id=job, allow_private=True)
+        return await self.fetcher.fetch([request], source=source, job_id=job, allow_private=True)
 
 
 @pytest.fixture
@@ -107,3 +111,31 @@ async def test_hostile_files_leave_threads_for_the_bytes_of_others(bench: Bench)
             longest = max(longest, time.monotonic() - before)
         assert {got.duration for got in fetches.result()} == {None}
     assert longest < 3.0
+
+
+async def test_hostile_files_of_one_source_do_not_hold_up_the_files_of_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = threading.Semaphore(0), threading.Event()
+
+    def read(path: Path, format: Format) -> Facts:
+        if path.name.startswith("hostile-"):
+            begun.release()
+            end.wait(30)
+        return read_facts(path, format)
+
+    monkeypatch.setattr(audio, "read_facts", read)
+    wav = make_wav(1.0)
+    fetches = [
+        asyncio.create_task(bench.fetch(wav, job=f"j{n}", source="hostile")) for n in range(MAX_CONCURRENT_FACTS + 1)
+    ]
+    try:
+        for _ in range(MAX_CONCURRENT_FACTS):
+            await asyncio.to_thread(begun.acquire, timeout=30)
+        async with asyncio.timeout(10):
+            good = await bench.fetch(wav, source="good")
+        assert good.duration == 1.0
+        assert not any(fetch.done() for fetch in fetches)
+    finally:
+        end.set()
+        await asyncio.gather(*fetches)
