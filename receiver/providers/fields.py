@@ -63,11 +63,14 @@ def read_error(value: object) -> Trouble:
 
 
 def web_addresses(*values: object) -> list[str]:
-    """Every http(s) address in these texts, lists and named collections of texts: in order, each once."""
+    """Every http(s) address in these texts, lists and named collections of texts: in order, each once.
+
+    White space around an address is no part of it.
+    """
     found = (text for value in values for text in _texts(value) if origin_of(text) is not None)
     return list(dict.fromkeys(found))
 
 
 def _texts(value: object) -> Iterator[str]:
     items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else (value,)
-    return (item for item in items if isinstance(item, str))
+    return (item.strip() for item in items if isinstance(item, str))

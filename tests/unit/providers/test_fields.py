@@ -64,6 +64,11 @@ def test_only_web_addresses_are_taken_each_once() -> None:
     assert web_addresses(A, [B, A, 7, "ftp://c.example"], {"vocals": B, "x": None}, None, 3, "/relative") == [A, B]
 
 
+@pytest.mark.parametrize("around", [" ", "  ", "\n", "\t", "\r\n", "\u00a0"])
+def test_white_space_around_an_address_is_no_part_of_it(around: str) -> None:
+    assert web_addresses(f"{around}{A}", [f"{B}{around}"], {"x": f"{around}{A}{around}"}) == [A, B]
+
+
 def test_each_output_is_a_file_with_one_way_to_get_it() -> None:
     payload = {"audio_url": B, "audio_urls": [A, B]}
     [[first], [second]] = Finevoice().audio_requests("https://x.example", KEY, "j", payload)
