@@ -304,6 +304,22 @@ async def test_a_connection_that_has_ended_leaves_nothing_for_the_collector() ->
         gc.enable()
 
 
+async def test_requests_sent_ahead_wait_for_others() -> None:
+    async with listening_raw() as listener:
+        ahead = [await listener.open() for _ in range(100)]
+        for client in ahead:
+            client.writer.write(request("GET", "/ahead") * 40)
+        await ahead[0].answer()
+        before = len(listener.application.seen)
+        other = await listener.open()
+        assert (await other.ask(request("POST", "/delivery", b"signed"))).status == 200
+        assert len(listener.application.seen) - before < 300
+        for client in ahead:
+            for _ in range(39 if client is ahead[0] else 40):
+                assert (await client.answer()).document["path"] == "/ahead"
+        assert listener.table.held == 0
+
+
 async def test_the_same_cause_is_logged_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:
     async with listening_raw() as listener:
         for _ in range(5):

@@ -216,10 +216,20 @@ class HttpConnection(asyncio.Protocol):
         self._idle = True
         self._since = self._loop.time()
         self._table.idle[self] = None
+        if self._held:
+            self._table.queue(self, self._loop)  # not read from meanwhile
+        else:
+            self.resume_reading()
+
+    def read_held(self) -> None:
+        """Begin the next request of those that were sent ahead, unless the connection is being closed."""
+        if self._state is _State.HEAD:
+            self._read_held()
+
+    def _read_held(self) -> None:
         held, self._held = self._held, b""
-        if held:
-            self._table.held -= len(held)
-            self.data_received(held)
+        self._table.held -= len(held)
+        self.data_received(held)
         if self._state is not _State.ANSWERING or not self._held:
             self.resume_reading()
 

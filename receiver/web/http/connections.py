@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Protocol
 
 import structlog
@@ -12,6 +13,8 @@ from receiver.web.http.limits import MAX_UNFINISHED_BYTES, Limits
 
 log = structlog.get_logger("receiver.listener")
 
+AHEAD_PER_ROUND = 8
+"""Requests sent ahead of their answers that are begun in one of the loop's rounds, of all connections together."""
 LOG_INTERVAL_SECONDS = 60.0
 """A cause is logged at most once in this time; the metric counts every connection."""
 
@@ -32,6 +35,9 @@ class Member(Protocol):
 
     def cut(self, *, reason: str) -> None:
         """Close it at once, for this reason."""
+
+    def read_held(self) -> None:
+        """Begin the next of the requests that were sent ahead."""
 
 
 class ConnectionTable:
@@ -60,6 +66,7 @@ class ConnectionTable:
         self.idle: dict[Member, None] = {}
         self.unread: dict[Member, None] = {}
         self.without_body: dict[Member, None] = {}
+        self._ahead: deque[Member] = deque()
         self._noted: dict[str, tuple[float, int]] = {}
         self._ticking = False
         self._tick_seconds = min(1.0, limits.head_seconds / 4, limits.idle_seconds / 4)
@@ -95,6 +102,22 @@ class ConnectionTable:
         self.idle.pop(member, None)
         self.without_body.pop(member, None)
         self.unread.pop(member, None)
+
+    def queue(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
+        """The connection's next request was sent ahead, and is begun in its turn.
+
+        A few are begun in each of the loop's rounds: connections are accepted one a round, and whoever sends one
+        request at a time shall not wait for thousands of those.
+        """
+        if not self._ahead:
+            loop.call_soon(self._begin_ahead, loop)
+        self._ahead.append(member)
+
+    def _begin_ahead(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(AHEAD_PER_ROUND, len(self._ahead))):
+            self._ahead.popleft().read_held()
+        if self._ahead:
+            loop.call_soon(self._begin_ahead, loop)
 
     def make_room(self) -> None:
         """Close the connections with the longest unfinished heads until all of them together fit again."""
