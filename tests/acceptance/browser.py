@@ -1,4 +1,4 @@
-"""A real Chromium without a window, spoken to over pipes by the DevTools protocol: it takes nothing else."""
+"""A real headless Chromium, driven over pipes by the DevTools protocol, without other dependencies."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Browser:
 
 
 def _nothing(_: object) -> None:
-    """Events that nobody asked for."""
+    """Unrequested events are dropped."""
 
 
 @contextmanager

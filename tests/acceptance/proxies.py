@@ -1,4 +1,4 @@
-"""Real proxies as processes on loopback, with a certificate of their own; and clients that speak to them byte by byte.
+"""Real proxies as processes on loopback, with a certificate of their own; and clients that send exact bytes.
 
 Each is given a whole configuration for one site, in its own language, as the how-to shows it. Only what a test cannot
 have is replaced: the ports and the certificate's place. What stands around a site (where to write the log, not to fork)

@@ -197,7 +197,7 @@ BARE = {
         "ProxyPass / http://127.0.0.1:8080/\n</VirtualHost>\n"
     ),
 }
-"""What one writes who writes as little as possible."""
+"""The shortest possible configurations."""
 
 
 @pytest.mark.parametrize("proxy", BARE, ids=lambda proxy: proxy.name)

@@ -1,4 +1,4 @@
-"""Slow downloads over real connections: cut, gone on with later, and no source's hold of every slot."""
+"""Slow downloads over real connections: cut off, resumed later, and never in every slot."""
 
 from __future__ import annotations
 

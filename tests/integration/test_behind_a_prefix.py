@@ -1,4 +1,4 @@
-"""`server.root_path`: both listeners as a proxy shows them under a prefix, which it passes on or takes off."""
+"""`server.root_path`: both listeners behind a proxy with a prefix, which it keeps or strips."""
 
 from __future__ import annotations
 

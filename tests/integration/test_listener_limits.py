@@ -1,4 +1,4 @@
-"""What a sender may cost a listener: bytes, connections, time. Asked over raw sockets."""
+"""A listener's limits for senders: bytes, connections, time. Tested over raw sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a path in a setting means."""
+"""The meaning of a path in a setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long audio is waited for that may come by itself."""
+"""How long to wait for audio that is not there yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configuration says of proxies: whose word is taken, and the prefix that they show the receiver under."""
+"""Settings about proxies: which are trusted, and the prefix under which they serve the receiver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source without a signing secret receives no webhooks: it is polled, and what is said of webhooks is an error."""
+"""A source without a signing secret receives no webhooks: it is polled, and webhook settings are errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quarantine is bounded in number and in time, and nobody looks at the other events for it."""
+"""The quarantine is bounded in number and in time, without reading other events."""
 
 from __future__ import annotations
 

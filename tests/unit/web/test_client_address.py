@@ -1,4 +1,4 @@
-"""Whose request it is: the word of trusted proxies is taken, and nobody else's, and no header breaks anything."""
+"""The client's address: only trusted proxies are believed, and no header breaks anything."""
 
 from __future__ import annotations
 
