@@ -104,10 +104,10 @@ class ConnectionTable:
         self.unread.pop(member, None)
 
     def queue(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
-        """The connection's next request was sent ahead, and is begun in its turn.
+        """Queue a connection whose next request was sent ahead.
 
-        A few are begun in each of the loop's rounds: connections are accepted one a round, and whoever sends one
-        request at a time shall not wait for thousands of those.
+        A few begin in each of the loop's rounds: connections are accepted one a round, and a client that sends one
+        request at a time must not wait for thousands of those.
         """
         if not self._ahead:
             loop.call_soon(self._begin_ahead, loop)
