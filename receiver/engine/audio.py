@@ -22,9 +22,11 @@ from receiver.engine.context import Artifact
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, AudioRefused, NoAudio, NotFound, Reject
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
+from receiver.outbound.addresses import shown
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import Storage
 from receiver.providers.base import AudioRequest
+from receiver.providers.fields import web_addresses
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
@@ -231,6 +233,11 @@ class AudioDesk:
             raise AudioRefused(
                 f"There is no way to fetch: the source {event.source} has no api_key, and the event no audio_url.",
                 reason="no_api_key",
+            )
+        if not files and (named := web_addresses(event.payload.get("audio_url"))):
+            raise AudioRefused(
+                f"The provider names an address of the audio that cannot be used: {shown(named[0], 80)!r}.",
+                reason="bad_address",
             )
         if not files:
             raise NoAudio("The job completed without audio.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 from receiver.providers.base import AudioRequest, origin_of
 from receiver.providers.fields import web_addresses
@@ -35,17 +36,35 @@ def audio_fields(addresses: Iterable[str], alternatives: Iterable[str] = ()) -> 
     return fields
 
 
-def files_of(payload: Mapping[str, Any]) -> list[list[str]]:
-    """The addresses of each file, best first. Each of several outputs is a file, not an alternative for the first."""
+def files_of(payload: Mapping[str, Any], base_url: str) -> list[list[str]]:
+    """The usable addresses of each file, best first; a path is one at the service.
+
+    Each of several outputs is a file, not an alternative for the first.
+    """
     first = web_addresses(payload.get("audio_url"))[:1]
-    files = [[url] for url in web_addresses(first, payload.get("audio_urls"))]
+    files = [[text] for text in web_addresses(first, payload.get("audio_urls"))]
     if first:
         others = web_addresses(payload.get("audio_url_alternatives"))[:MAX_ALTERNATIVES]
         files[0] = list(dict.fromkeys([*first, *others]))
-    return files
+    usable = ([url for text in ways if (url := absolute(text, base_url)) is not None] for ways in files)
+    return [ways for ways in usable if ways]
+
+
+def absolute(text: str, base_url: str) -> str | None:
+    """An address in its absolute form, with the service's origin before a path; None if it is not usable."""
+    try:
+        url = urljoin(base_url, text) if text.startswith("/") else text
+    except ValueError:
+        return None
+    return url if origin_of(url) is not None else None
 
 
 def temporary(url: str, base_url: str, key: Mapping[str, str]) -> AudioRequest:
     """A request for a temporary address. At the service's own origin it is repeated with the key after a refusal."""
-    at_home = origin_of(url) == origin_of(base_url)
-    return AudioRequest(url, {}, durable=False, headers_if_refused=key if at_home else {})
+    return AudioRequest(url, {}, durable=False, headers_if_refused=key if is_at_home(url, base_url) else {})
+
+
+def is_at_home(url: str, base_url: str) -> bool:
+    """Whether an address is at the service's own origin: only such an address may get its key."""
+    home = origin_of(base_url)
+    return home is not None and origin_of(url) == home

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
-from receiver.providers.addresses import temporary
+from receiver.providers.addresses import files_of, temporary
 from receiver.providers.aitts_account import AccountWebhook
 from receiver.providers.aitts_errors import CODES, SUBMIT_CODES
 from receiver.providers.answers import (
@@ -25,7 +25,7 @@ from receiver.providers.answers import (
 from receiver.providers.asking import bearer, get, post_json, segment, with_query
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
 from receiver.providers.checking import check_speech
-from receiver.providers.fields import read_error, status_word, web_addresses
+from receiver.providers.fields import read_error, status_word
 from receiver.providers.voices import voices_of
 from receiver.providers.wire import (
     Account,
@@ -173,7 +173,7 @@ class Aitts(AccountWebhook):
         headers = bearer(Account(base_url, api_key))
         if headers:
             requests.append(AudioRequest(_endpoint(base_url, job_id, payload), headers, durable=True))
-        requests += [temporary(url, base_url, headers) for url in web_addresses(payload.get("audio_url"))[:1]]
+        requests += [temporary(ways[0], base_url, headers) for ways in files_of(payload, base_url)[:1]]
         return [requests] if requests else []
 
 

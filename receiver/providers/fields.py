@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from receiver.providers.base import origin_of, usable_word
 
+MAX_ADDRESS = 8192
+"""Characters of an address that are kept; signed addresses have up to about 2,000."""
 _TROUBLE_FIELDS = ("error", "error_message", "errorMessage", "detail")
 
 
@@ -63,14 +65,20 @@ def read_error(value: object) -> Trouble:
 
 
 def web_addresses(*values: object) -> list[str]:
-    """Every http(s) address in these texts, lists and named collections of texts: in order, each once.
+    """Every address in these texts, lists and named collections of texts: in order, each once.
 
-    White space around an address is no part of it.
+    An address is an http(s) one or a path at the service. If there is none, the texts themselves are returned: a job
+    whose audio has an unusable address did not complete without audio. White space around an address is not part of it.
     """
-    found = (text for value in values for text in _texts(value) if origin_of(text) is not None)
-    return list(dict.fromkeys(found))
+    texts = list(dict.fromkeys(text for value in values for text in _texts(value) if text))
+    return [text for text in texts if is_address(text)] or texts
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an http(s) address, or a path at the service."""
+    return text.startswith("/") or origin_of(text) is not None
 
 
 def _texts(value: object) -> Iterator[str]:
     items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else (value,)
-    return (item.strip() for item in items if isinstance(item, str))
+    return (item.strip()[:MAX_ADDRESS] for item in items if isinstance(item, str))

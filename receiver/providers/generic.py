@@ -13,12 +13,12 @@ from typing import Any
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TEST
-from receiver.providers.addresses import audio_fields, files_of, temporary
+from receiver.providers.addresses import audio_fields, files_of, is_at_home, temporary
 from receiver.providers.answers import Asked, open_answer, still_running
 from receiver.providers.asking import get, segment
-from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
+from receiver.providers.base import AudioRequest, header_word, read_json_object, usable_word
 from receiver.providers.defaults import ProviderDefaults
-from receiver.providers.fields import Trouble, read_error, status_word, trouble_of, views, web_addresses
+from receiver.providers.fields import Trouble, is_address, read_error, status_word, trouble_of, views, web_addresses
 from receiver.providers.places import Place, fill, find, first, with_lists
 from receiver.providers.shape import JOB_ID, Shape
 from receiver.providers.wire import Account, Capabilities, Ended, Invalid, Request, Response, Speech, Status, Submitted
@@ -157,11 +157,11 @@ class Generic(ProviderDefaults):
         key = self._credentials(api_key)
 
         def request(url: str) -> AudioRequest:
-            if key and self.shape.audio_needs_key and origin_of(url) == origin_of(base_url):
+            if key and self.shape.audio_needs_key and is_at_home(url, base_url):
                 return AudioRequest(url, key, durable=True)
             return temporary(url, base_url, key)
 
-        return [[request(url) for url in ways] for ways in files_of(payload)]
+        return [[request(url) for url in ways] for ways in files_of(payload, base_url)]
 
     def _credentials(self, api_key: str | None) -> dict[str, str]:
         return {} if api_key is None else {self.shape.auth_header: f"{self.shape.auth_prefix}{api_key}"}
@@ -190,6 +190,7 @@ class Generic(ProviderDefaults):
         payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
         if type_ == COMPLETED:
             found = [urls for place in self.shape.audio_url if (urls := web_addresses(find(document, place)))]
+            found = [urls for urls in found if is_address(urls[0])] or found
             payload |= audio_fields(found[0] if found else (), chain.from_iterable(found[1:]))
         else:
             payload["error"] = self._trouble(document)._asdict()

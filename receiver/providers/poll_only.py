@@ -55,7 +55,7 @@ class PollOnly(ProviderDefaults):
     ) -> list[list[AudioRequest]]:
         """Each file's temporary addresses. The key is for those at the own origin that refuse a request without it."""
         key = self.credentials(Account(base_url, api_key))
-        return [[temporary(url, base_url, key) for url in ways] for ways in files_of(payload)]
+        return [[temporary(url, base_url, key) for url in ways] for ways in files_of(payload, base_url)]
 
     def credentials(self, account: Account) -> dict[str, str]:
         """The headers that carry the account's key; none for a service that does not document them."""

@@ -365,6 +365,32 @@ async def test_audio_at_the_services_own_origin_is_fetched_with_the_key_if_it_ne
     assert Path(artifact["address"]).read_bytes() == wav()
 
 
+async def test_a_path_instead_of_an_address_is_one_at_the_service(
+    tmp_path: Path, service: tuple[VoiceService, str], lines: Lines, signal: Signal
+) -> None:
+    api, url = service
+    api.answers["j-1"] = [(200, {"job": {"state": "finished", "outputs": "/files/a.wav"}})]
+    async with receiving(polled(tmp_path, url), save_audio) as running:
+        await running.receiver.jobs.watch("voices", "j-1")
+        await succeeded(lines, signal, 1)
+        [artifact] = running.rows("artifacts")
+    assert Path(artifact["address"]).read_bytes() == wav()
+
+
+@pytest.mark.parametrize("address", ["ftp://files.example/a.wav", "data:audio/wav;base64,UklGRg==", "a.wav"])
+async def test_audio_at_an_address_that_cannot_be_used_is_not_taken_for_no_audio(
+    tmp_path: Path, service: tuple[VoiceService, str], lines: Lines, signal: Signal, address: str
+) -> None:
+    api, url = service
+    api.answers["j-1"] = [(200, {"job": {"state": "finished", "outputs": address}})]
+    async with receiving(polled(tmp_path, url), save_audio) as running:
+        await running.receiver.jobs.watch("voices", "j-1")
+        await signal.until(lambda: len(lines.of("run.dead")) == 1)
+    [line] = lines.of("run.dead")
+    assert "names an address of the audio that cannot be used" in line["error"]
+    assert address[:20] in line["error"]
+
+
 async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped_fields(
     tmp_path: Path, service: tuple[VoiceService, str], lines: Lines, signal: Signal
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from receiver.providers.answers import LONGEST_QUOTE, Asked, open_answer
 from receiver.providers.asking import bearer, get, key_header, segment
 from receiver.providers.audixa import Audixa
-from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views, web_addresses
+from receiver.providers.fields import MAX_ADDRESS, Trouble, pick, status_word, trouble_of, views, web_addresses
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.miragic import Miragic
 from receiver.providers.wire import Account, Invalid, Response, Unauthorized, Unavailable, UnknownJob
@@ -60,8 +60,15 @@ def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], trouble: 
     assert trouble_of(*views(body), others=("message",)) == Trouble(*trouble)
 
 
-def test_only_web_addresses_are_taken_each_once() -> None:
-    assert web_addresses(A, [B, A, 7, "ftp://c.example"], {"vocals": B, "x": None}, None, 3, "/relative") == [A, B]
+def test_only_web_addresses_and_paths_are_taken_each_once() -> None:
+    values = (A, [B, A, 7, "ftp://c.example"], {"vocals": B, "x": None}, None, 3, "/relative", "no address")
+    assert web_addresses(*values) == [A, B, "/relative"]
+
+
+def test_an_address_that_cannot_be_used_is_kept_if_there_is_no_other() -> None:
+    assert web_addresses("ftp://c.example/a.wav", None, " ", "") == ["ftp://c.example/a.wav"]
+    assert web_addresses("data:" + "a" * 100_000) == ["data:" + "a" * (MAX_ADDRESS - 5)]
+    assert web_addresses(None, "", []) == []
 
 
 @pytest.mark.parametrize("around", [" ", "  ", "\n", "\t", "\r\n", "\u00a0"])
