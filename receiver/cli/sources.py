@@ -65,7 +65,7 @@ def list_(config: Config = None, json: Json = False) -> None:
                 _yes(row["polled"]),
                 ", ".join(_in_short(settings.sources[row["name"]])) or None,
                 _paused(row["pause"]),
-                "; ".join(row["notes"]) or None,
+                "; ".join(row["notes"]) if row["signing_secrets"] else None,
             )
             for row in rows
         ],
@@ -107,9 +107,11 @@ def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
     database = open_database(settings)
     try:
-        if not database.path.exists() or database.query(revision) != HEAD:
+        found = database.query(revision) if database.path.exists() else None
+        if found is None:
             return {}, {}
-        return database.query(views.key_uses), database.query(pace.pauses, now)
+        # A store of an earlier release is read as far as its tables are the same ones.
+        return database.query(views.key_uses), database.query(pace.pauses, now) if found == HEAD else {}
     finally:
         database.close()
 

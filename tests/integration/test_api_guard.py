@@ -131,6 +131,7 @@ async def test_without_tokens_a_name_that_was_made_to_point_here_is_refused(
         {"origin": "http://localhost:3000"},
         {"origin": "https://127.0.0.1:8081"},
         {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
     ],
 )
 async def test_without_tokens_a_page_of_another_origin_is_refused(settings: Settings, headers: dict[str, str]) -> None:

@@ -141,6 +141,8 @@ async def test_a_reader_of_no_answers_is_not_read_from() -> None:
     ("head", "status", "word"),
     [
         (b"GET / HTTP/1.1\r\n\r\n", 400, "host_header"),
+        (b"GET http://evil/v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "host_header"),
+        (b"GET http://localhost:80?a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "host_header"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "host_header"),
         (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400, "host_header"),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "http_version"),
@@ -169,6 +171,14 @@ async def test_what_is_no_proper_request_is_refused_with_its_reason(head: bytes,
         assert (answer.status, answer.document, answer.headers["connection"]) == (status, {"error": word}, "close")
         assert await client.rest() == b""
         assert listener.cut(word) == 1
+
+
+@pytest.mark.parametrize("target", ["http://T/a/b?c", "http://t/a/b", "/a/b"])
+async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
+    async with listening_raw() as listener:
+        client = await listener.open()
+        assert (await client.ask(request(path=target))).document["path"] == "/a/b"
+        assert (await client.ask(request(path="http://t"))).document["path"] == "/"
 
 
 async def test_a_trailers_lines_are_no_headers() -> None:

@@ -333,6 +333,7 @@ def test_descriptors_are_kept_for_our_own_work() -> None:
     assert divide(1024) == (1024 - RESERVED - PRIVATE_CONNECTIONS, PRIVATE_CONNECTIONS)
     public, private = divide(256)
     assert public + private <= 256 - 64
+    assert sum(divide(64)) <= 64 - 27  # files that a start has open
     assert min(divide(16)) >= 1
 
 

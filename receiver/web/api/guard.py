@@ -142,7 +142,7 @@ def require_local(scope: Scope) -> None:
     origins = _values(scope, b"origin")
     if origins and (len(origins) > 1 or not hosts or origins[0].lower() != b"http://" + hosts[0].lower()):
         raise Refusal(403, "A page of another origin may not use this listener.", reason="foreign_origin")
-    if any(value.lower() == b"cross-site" for value in _values(scope, b"sec-fetch-site")):
+    if any(value.lower() in (b"cross-site", b"same-site") for value in _values(scope, b"sec-fetch-site")):
         raise Refusal(403, "A page of another site may not use this listener.", reason="foreign_origin")
 
 

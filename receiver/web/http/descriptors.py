@@ -11,6 +11,8 @@ log = structlog.get_logger("receiver.listener")
 
 RESERVED = 256
 """Kept for the store, audio files, and connections to providers and storages."""
+OPEN_AT_START = 48
+"""What is open before anybody connects, and a few more: the store, logs, event loops."""
 PRIVATE_CONNECTIONS = 128
 """Connections of the private listener."""
 
@@ -48,8 +50,8 @@ def share_descriptors(wanted: int) -> Shares:
 
 def divide(limit: int) -> Shares:
     """The shares under a limit that is too low for all of them."""
-    own = min(RESERVED, limit // 4)
-    private = min(PRIVATE_CONNECTIONS, limit // 8)
+    own = max(min(RESERVED, limit // 4), OPEN_AT_START)
+    private = min(PRIVATE_CONNECTIONS, max(0, limit - own) // 4)
     return Shares(max(1, limit - own - private), max(1, private))
 
 

@@ -4,8 +4,8 @@ No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up t
 says so, or the sizes of its chunks; so the parser never sees a byte of the request after it. Every byte is looked at a
 bounded number of times, whatever it is.
 
-Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the Host header, 6.1 Transfer-Encoding, 7.1 chunks; RFC 9110: 7.8 a server
-may ignore Upgrade, 10.1.1 Expect.
+Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the target and the Host header, 6.1 Transfer-Encoding, 7.1 chunks;
+RFC 9110: 7.8 a server may ignore Upgrade, 10.1.1 Expect.
 """
 
 from __future__ import annotations
@@ -169,14 +169,17 @@ class RequestParser:
             self._announce(names, version)
         try:
             target = httptools.parse_url(self._target)
-            path = target.path.decode("ascii")
-        except (httptools.HttpParserError, UnicodeDecodeError, AttributeError):
+            target_path = target.path or b"/"
+            path = target_path.decode("ascii")
+        except (httptools.HttpParserError, UnicodeDecodeError):
             raise RequestRefused(400, reason="malformed_request") from None
+        if target.schema is not None and hosts and _authority(self._target) != headers[names.index(b"host")][1].lower():
+            raise RequestRefused(400, reason="host_header")
         return Head(
             method=self._parser.get_method().decode("ascii"),
             version=version,
             path=unquote(path) if "%" in path else path,
-            target_path=target.path,
+            target_path=target_path,
             query=target.query or b"",
             headers=headers,
             keep_alive=self._keep_alive and version == "1.1",
@@ -247,6 +250,11 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """The request is whole."""
         self.whole = True
+
+
+def _authority(target: bytes) -> bytes:
+    """Host and port of a target in absolute form, in lower case; the Host header repeats them (RFC 9112, 3.2.2)."""
+    return re.split(rb"[/?#]", target.partition(b"://")[2], maxsplit=1)[0].lower()
 
 
 def too_long(head: bytes | bytearray) -> RequestRefused:
