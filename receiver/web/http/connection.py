@@ -84,8 +84,8 @@ class HttpConnection(asyncio.Protocol):
         """A sender has connected."""
         self.transport = cast("asyncio.Transport", transport)
         self._since = self._loop.time()
-        self._server_name = _address(self.transport.get_extra_info("sockname"))
         self._client = _address(self.transport.get_extra_info("peername"))
+        self._ends = (_address(self.transport.get_extra_info("sockname")), self._client)
         self._server.connections.add(cast("Any", self))
         self._table.add(self, self._loop)
 
@@ -258,9 +258,9 @@ class HttpConnection(asyncio.Protocol):
             self._forget_input()
         else:
             end = data.find(EMPTY_LINE)
-            if self._idle:
-                self._begin_head()
             if end < 0:
+                if self._idle:
+                    self._begin_head()
                 self._partial += data
                 self._table.unfinished += len(data)
                 self._check_partial()
@@ -287,9 +287,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _begin(self, head: Head) -> None:
         """Hand a request to the application; its body may still be on its way."""
-        where = {"server": self._server_name, "client": self._client, "state": self._app_state.copy()}
-        exchange = self._exchange = Exchange(self, head, where, self._server.default_headers)
-        self._table.without_head.pop(self, None)
+        exchange = self._exchange = Exchange(
+            self, head, self._ends, self._app_state.copy(), self._server.default_headers
+        )
+        if self._idle:
+            self._idle = False
+            self._table.idle.pop(self, None)
+        else:
+            self._table.without_head.pop(self, None)
         if self._parser.whole:
             self._state = _State.ANSWERING
             exchange.end_of_body()

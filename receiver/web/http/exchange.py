@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +16,7 @@ log = structlog.get_logger("receiver.listener")
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FRAMING = frozenset((b"content-length", b"connection", b"transfer-encoding"))
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _FAILED = b'{"error":"internal"}'
 
@@ -49,11 +50,24 @@ class Exchange:
     call for a whole answer.
 
     Args:
-        where: the connection's part of the ASGI scope: `server`, `client`, `state`.
+        ends: host and port of our side and of the sender's, where the sockets have them.
+        state: the ASGI scope's `state`.
         date: header lines that every response has, as ASGI pairs.
     """
 
-    def __init__(self, wire: Wire, head: Head, where: Mapping[str, Any], date: Iterable[tuple[bytes, bytes]]) -> None:
+    __slots__ = (
+        "_changed", "_chunked", "_date", "_end_told", "_expects_continue", "_head", "_left", "_pieces", "_wire",
+        "ahead", "complete", "disconnected", "keep_alive", "received", "scope", "started",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        wire: Wire,
+        head: Head,
+        ends: tuple[tuple[str, int] | None, tuple[str, int] | None],
+        state: dict[str, Any],
+        date: Iterable[tuple[bytes, bytes]],
+    ) -> None:
         self.scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -65,7 +79,9 @@ class Exchange:
             "raw_path": head.target_path,
             "query_string": head.query,
             "headers": head.headers,
-            **where,
+            "server": ends[0],
+            "client": ends[1],
+            "state": state,
         }
         self.keep_alive = head.keep_alive
         self.received = False
@@ -171,32 +187,36 @@ class Exchange:
             self._write(message.get("body", b""), ends=not message.get("more_body", False))
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         closes = not self.keep_alive or not self.received
         self._left = None
+        count = 2  # the status line, and the empty one
         for name, value in (*self._date, *headers):
             lowered = name.lower()
-            if lowered == b"content-length":
-                self._left = int(value)
-            elif lowered == b"connection":
-                closes = closes or b"close" in value.lower()
-                continue
-            elif lowered == b"transfer-encoding":
-                continue  # how the body is framed is decided here
-            lines.append(b"%b: %b\r\n" % (name, value))
+            if lowered in _FRAMING:
+                if lowered == b"content-length":
+                    self._left = int(value)
+                else:
+                    closes = closes or (lowered == b"connection" and b"close" in value.lower())
+                    continue  # how the body is framed is decided here
+            parts += (name, b": ", value, b"\r\n")
+            count += 1
         if self.scope["method"] == "HEAD" or status in (204, 304):
             self._left = 0
         elif self._left is None:
             if self.scope["http_version"] == "1.1":
                 self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
+                parts.append(b"transfer-encoding: chunked\r\n")
+                count += 1
             else:
                 closes = True  # its end is the connection's
         if closes:
             self.keep_alive = False
-            lines.append(b"connection: close\r\n")
-        head = b"".join((*lines, b"\r\n"))
-        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+            parts.append(b"connection: close\r\n")
+            count += 1
+        parts.append(b"\r\n")
+        head = b"".join(parts)
+        if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
             raise RuntimeError("A response header has a line break in it.")
         self.started = True
         if self._left is None:

@@ -176,14 +176,14 @@ class RequestParser:
         if target.schema is not None and hosts and _authority(self._target) != headers[names.index(b"host")][1].lower():
             raise RequestRefused(400, reason="host_header")
         return Head(
-            method=self._parser.get_method().decode("ascii"),
-            version=version,
-            path=unquote(path) if "%" in path else path,
-            target_path=target_path,
-            query=target.query or b"",
-            headers=headers,
-            keep_alive=self._keep_alive and version == "1.1",
-            expects_continue=b"expect" in names and headers[names.index(b"expect")][1].lower() == b"100-continue",
+            self._parser.get_method().decode("ascii"),
+            version,
+            unquote(path) if "%" in path else path,
+            target_path,
+            target.query or b"",
+            headers,
+            self._keep_alive and version == "1.1",
+            b"expect" in names and headers[names.index(b"expect")][1].lower() == b"100-continue",
         )
 
     def _announce(self, names: list[bytes], version: str) -> None:
