@@ -175,11 +175,10 @@ def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
     timestamp: str | None = None
     signatures: list[bytes] = []
     for item in value.split(","):
-        element = item.strip(_WHITE)
-        if not element:
-            continue
-        name, equals, content = element.partition("=")
+        name, equals, content = item.strip(_WHITE).partition("=")
         if not equals or not name:
+            if not name and not equals:
+                continue
             raise _malformed("An element of the signature header is not name=value.")
         if name == "t":
             if timestamp is not None:

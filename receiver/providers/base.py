@@ -208,9 +208,10 @@ def usable_word(value: object) -> str | None:
     Whole numbers become their digits. Control characters, unpaired surrogates and white space at the ends are not ours
     to repair; nor is a character of which a part was sent, for two ids would become one.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
-        return str(value)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_WORD:
+    if not isinstance(value, str):
+        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64
+        return str(value) if whole else None
+    if not 0 < len(value) <= MAX_WORD:
         return None
     if value.isascii():
         return value if value.isprintable() and value == value.strip() else None
