@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = MetaData(
@@ -131,6 +131,10 @@ runs = Table(
     Column("finished_at", Double),
     Column("result", JSON),
     Column("error", Text),
+    # Crashes in a row that the run was at work in.
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
+    # The wait that set `due_at`, seconds; NULL if an earlier release set it.
+    Column("wait_seconds", Double),
     PrimaryKeyConstraint("event_id", "handler"),
     CheckConstraint(_one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
@@ -232,6 +236,10 @@ jobs = Table(
     # Why the last request did not help, or why the job ended badly: a word and a sentence.
     Column("error_code", Text),
     Column("error", Text),
+    # Who holds it: a process, as in `runs`.
+    Column("lease_owner", Text),
+    # The wait that set `due_at`, seconds; NULL if an earlier release set it.
+    Column("wait_seconds", Double),
     # `job_id` leads, so that the constraint's index also finds the job that an event tells of.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
