@@ -14,7 +14,7 @@ from receiver.cli.output import cell, console, iso, print_json, print_table, whe
 from receiver.errors import NotFound
 from receiver.store import jobs
 from receiver.store.jobs import JobFilter, Row
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: speech that a provider is making, and that we watch.")
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from receiver.store.views import EVENT_STATES, Filter
+from receiver.store.states import EVENT_STATES
+from receiver.store.views import Filter
 
 Config = Annotated[
     Path | None,

@@ -13,7 +13,7 @@ from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, 
 from receiver.cli.output import confirm, iso, print_json, print_table, when
 from receiver.store import runs, views
 from receiver.store.database import Database
-from receiver.store.schema import RunState
+from receiver.store.states import RunState
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
 

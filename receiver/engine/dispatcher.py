@@ -25,7 +25,7 @@ from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from receiver.store.database import Database
 from receiver.store.runs import Claim, Finish
-from receiver.store.schema import RunState
+from receiver.store.states import RunState
 
 log = structlog.get_logger("receiver.dispatch")
 

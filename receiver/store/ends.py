@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select, update
 
 from receiver.model.event import COMPLETED, TERMINAL
-from receiver.store.schema import EventStatus, JobState, events, jobs
+from receiver.store.schema import events, jobs
+from receiver.store.states import EventStatus, JobState
 
 
 class End(NamedTuple):

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.store.ends import End, ended
 from receiver.store.jobs import Row, end_if_told, one, the
-from receiver.store.schema import OPEN_JOBS, JobState, jobs
+from receiver.store.schema import jobs
+from receiver.store.states import OPEN_JOBS, JobState
 
 IS_OPEN = jobs.c.state.in_(bindparam("open", [str(state) for state in OPEN_JOBS], expanding=True, literal_execute=True))
 """Written out in the statement: SQLite uses the index of open jobs only where its condition stands word for word."""

@@ -17,7 +17,8 @@ from receiver.model.copies import bodies_contradict, contradicts
 from receiver.model.delivery import Delivery
 from receiver.model.event import COMPLETED, FAILED, OPPOSITE, TERMINAL
 from receiver.store.ends import End, settle
-from receiver.store.schema import EventStatus, RunState, events, runs, signing_keys
+from receiver.store.schema import events, runs, signing_keys
+from receiver.store.states import EventStatus, RunState
 
 _EVENT_COLUMNS = (
     "id", "source", "type", "key", "job_id", "origin", "status", "payload", "body", "headers", "key_id",

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
 from receiver.store.ends import ended, known_end
-from receiver.store.schema import OPEN_JOBS, JobState, jobs
+from receiver.store.schema import jobs
+from receiver.store.states import OPEN_JOBS, JobState
 
 Row = dict[str, Any]
 

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from receiver.store.holding import IS_OPEN
-from receiver.store.schema import JobState, jobs, signing_keys, source_state
+from receiver.store.schema import jobs, signing_keys, source_state
+from receiver.store.states import JobState
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:

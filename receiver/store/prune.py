@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, Select, delete, exists, func, select
 
 from receiver.model.ids import first_id_at
-from receiver.store.schema import OPEN_STATES, EventStatus, JobState, RunState, events, jobs, runs
+from receiver.store.schema import events, jobs, runs
+from receiver.store.states import OPEN_STATES, EventStatus, JobState, RunState
 
 BATCH = 500
 """Rows removed in one transaction, so that the intake never waits long for the writer."""

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from receiver.model.slots import FreeSlots
-from receiver.store.schema import RunState, events, runs
+from receiver.store.schema import events, runs
+from receiver.store.states import RunState
 
 
 @dataclass(frozen=True, slots=True)

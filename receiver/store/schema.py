@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 
+from receiver.store.states import EventStatus, JobState, RunState
+
 HEAD = "0005"
 """The newest migration; a test holds it against the scripts."""
 
@@ -38,43 +40,6 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(referred_table_name)s",
     }
 )
-
-
-class EventStatus(StrEnum):
-    """Whether an event is dispatched."""
-
-    ACCEPTED = "accepted"
-    QUARANTINED = "quarantined"
-
-
-class RunState(StrEnum):
-    """Where a run stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
-class JobState(StrEnum):
-    """Where a job stands.
-
-    `submitting`: to be asked for, or being asked for. `unknown`: asked for, and nobody can say whether the provider
-    took it on: a person decides.
-    """
-
-    SUBMITTING = "submitting"
-    WATCHING = "watching"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    UNKNOWN = "unknown"
-
-
-OPEN_STATES = (RunState.PENDING, RunState.RUNNING)
-OPEN_JOBS = (JobState.SUBMITTING, JobState.WATCHING)
 
 
 def _one_of(column: str, words: type[StrEnum]) -> str:

@@ -7,10 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select
 
-from receiver.store.schema import OPEN_STATES, EventStatus, RunState, artifacts, attempts, events, runs, signing_keys
-
-EVENT_STATES = ("quarantined", "open", "dead", "done")
-"""Where an event stands as a whole: its own status, else the worst of its runs."""
+from receiver.store.schema import artifacts, attempts, events, runs, signing_keys
+from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
 
 @dataclass(frozen=True, slots=True)

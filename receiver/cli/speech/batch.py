@@ -25,7 +25,7 @@ from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailabl
 from receiver.model.event import JobFailed
 from receiver.providers.wire import Invalid
 from receiver.store.jobs import ClientKeyReused, Row
-from receiver.store.schema import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 NOTE_SECONDS = 60.0
 """How often the same trouble is told."""

@@ -35,7 +35,7 @@ from receiver.store import jobs, pace, views
 from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
 from receiver.store.pace import Pace
-from receiver.store.schema import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 0.25
 """How often what is waited for is looked at: a running receiver may be the one who does it."""

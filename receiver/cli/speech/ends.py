@@ -7,7 +7,7 @@ from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
 from receiver.store.jobs import Row
 from receiver.store.pace import Pace
-from receiver.store.schema import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 CANNOT_PAY = frozenset({"provider_unauthorized", "provider_credits"})
 """Refusals that every further submit would meet, too."""

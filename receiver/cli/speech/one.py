@@ -19,7 +19,7 @@ from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.providers.wire import Speech
 from receiver.store.jobs import Row
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 STDOUT = "-"
 PAUSE_EVERY_SECONDS = 2.0

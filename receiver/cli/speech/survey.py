@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.lines import BadLine, Line
 from receiver.cli.speech.report import BEGUN, Record
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 MOST_NAMED = 100
 """Lines that are named where something is wrong with them; the rest is counted."""

@@ -15,7 +15,7 @@ from receiver.providers.wire import Speech
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.jobs import Row
-from receiver.store.schema import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 0.5
 """How often a row that is waited for is looked at: another process may change it."""

@@ -15,7 +15,7 @@ from receiver.model.ids import event_id
 from receiver.store import holding, inbox
 from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 
 class Ending:

@@ -27,7 +27,7 @@ from receiver.providers.wire import HISTORY_PAGE
 from receiver.store import holding, pace
 from receiver.store.database import Database
 from receiver.store.holding import JobClaim
-from receiver.store.schema import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at for jobs that another process began."""

@@ -17,7 +17,7 @@ from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running,
 from receiver.store import holding, pace
 from receiver.store.ends import state_of
 from receiver.store.holding import JobClaim
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 MOST_MISSES = 5
 """Polls in a row to which a provider may say that it does not know a job."""

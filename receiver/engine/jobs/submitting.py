@@ -33,7 +33,7 @@ from receiver.store import holding, pace
 from receiver.store.ends import state_of
 from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import NotWatchable
 from receiver.store import jobs
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming
 from receiver.web.api.models import Job, JobPage, job_of, next_page

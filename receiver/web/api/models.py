@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from receiver.store.schema import JobState, RunState
+from receiver.store.states import JobState, RunState
 from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, moment, moment_of
 
 EventState = Literal["quarantined", "open", "dead", "done"]

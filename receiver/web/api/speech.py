@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from receiver.engine.jobs.desk import NotAskable
 from receiver.providers.wire import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import INTEGER, Incoming, SourceName, StrictIncoming
 from receiver.web.api.jobs import location, require_source, show

@@ -12,7 +12,7 @@ from receiver.store import holding, inbox, jobs, outstanding, pace
 from receiver.store.database import Database
 from receiver.store.holding import JobClaim
 from receiver.store.jobs import ClientKeyReused, JobFilter, NewJob, Row
-from receiver.store.schema import JobState
+from receiver.store.states import JobState
 
 NOW = 1_700_000_000.0
 LEASE = 60.0

@@ -17,7 +17,7 @@ from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.prune import BATCH, count_prunable, prune
 from receiver.store.runs import Finish
-from receiver.store.schema import RunState
+from receiver.store.states import RunState
 
 NOW = 1_700_000_000.0
 OLD = NOW - 100.0

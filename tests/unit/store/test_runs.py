@@ -14,7 +14,7 @@ from receiver.store import runs, views
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.runs import Claim, Finish
-from receiver.store.schema import RunState
+from receiver.store.states import RunState
 from receiver.store.views import Filter
 
 NOW = 1_700_000_000.0
