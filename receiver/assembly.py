@@ -13,7 +13,8 @@ from typing import Any
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.jobs.desk import NotAskable
-from receiver.engine.jobs.loop import AT_ONCE, SourceLoop
+from receiver.engine.jobs.limits import AT_ONCE
+from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
 from receiver.model.slots import Slots

@@ -22,7 +22,7 @@ def _run() -> None:
     from receiver.errors import ConfigError, ReceiverError
 
     try:
-        build(sys.argv[1] if len(sys.argv) > 1 else None)()
+        build()()
     except ConfigError as error:
         print("tts-receiver: the configuration cannot be used:", file=sys.stderr)
         for problem in error.problems:

@@ -1,58 +1,98 @@
-"""Every command, from one file for each group; only the one that is asked for is loaded."""
+"""Every command, from one file for each group; a command's file is loaded when the command is asked for."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-HOMES = {
-    "init": "setup:init",
-    "check": "setup:check",
-    "serve": "serve:serve",
-    "demo": "demo:demo",
-    "simulate": "simulate:simulate",
-    "speech": "speech.command:speech",
-    "send": "signing:send",
-    "sign": "signing:sign",
-    "verify": "signing:verify",
-    "voices": "voices:voices",
-    "prune": "store:prune",
-    "events": "events:app",
-    "runs": "runs:app",
-    "jobs": "jobs:app",
-    "handlers": "inspect:handlers",
-    "sources": "sources:app",
-    "webhook": "webhook:app",
-    "db": "store:db",
+from receiver import __version__
+
+COMMANDS = {
+    "init": ("setup:init", "Write a commented configuration to start from."),
+    "check": ("setup:check", "Read the configuration and print every problem at once."),
+    "serve": ("serve_command:serve", "Receive deliveries and run handlers until SIGTERM or Ctrl-C."),
+    "demo": ("demo:demo", "Run jobs of four providers end to end on loopback."),
+    "simulate": ("simulate:simulate", "Run simulators of all four providers until Ctrl-C."),
+    "speech": ("speech.command:speech", "Synthesize speech: submit the text, wait for the audio, save it."),
+    "send": ("signing:send", "Sign and send one delivery, as the provider would."),
+    "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
+    "verify": ("signing:verify", "Say exactly why a signature does or does not hold."),
+    "voices": ("voices:voices", "Ask the provider for its voices, or show the documented ones."),
+    "prune": ("store:prune", "Delete events older than the retention period."),
+    "events": ("events:app", "Events: what providers told us."),
+    "runs": ("runs:app", "Runs: one handler's work on one event."),
+    "jobs": ("jobs:app", "Jobs: speech that a provider is making, and that we watch."),
+    "handlers": ("inspect:handlers", "The active handlers."),
+    "sources": ("sources:app", "The configured sources."),
+    "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),
+    "db": ("store:db", "The store."),
 }
-"""Where each command, or group of commands, is: a module below this package, and its name there."""
+"""Each command, or group of commands: a module below this package and its name there, and its line in the help."""
 
 
-def build(word: str | None = None) -> typer.Typer:
-    """The command line.
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tts-receiver {__version__}")
+        raise typer.Exit
 
-    Args:
-        word: the command that is asked for; all of them are loaded if it is none of ours: for the help, and for what to
-            say of a wrong one.
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+]
+
+
+class LazyGroup(TyperGroup):
+    """The commands by name and help line; the one that is resolved is loaded first.
+
+    `--help`, a wrong name and shell completion then cost nothing but this file.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, line) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line, rich_markup_mode=None))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names, loaded, and the other words."""
+        if args[0] in COMMANDS:
+            self.load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def load(self, name: str) -> None:
+        """Replace the command's help line by the command."""
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        found = getattr(import_module(f"receiver.cli.{module}"), attribute)
+        parent = _group(TyperGroup)
+        if isinstance(found, typer.Typer):
+            parent.add_typer(found, name=name)
+        else:
+            parent.command(name)(found)
+        loaded: Any = typer.main.get_command(parent)
+        self.add_command(loaded.commands[name])
+
+
+def build() -> typer.Typer:
+    """The command line. Its help is plain text: the same in a pipe, a log and a narrow terminal."""
+    return _group(LazyGroup)
+
+
+def _group(cls: type[TyperGroup]) -> typer.Typer:
     app = typer.Typer(
         name="tts-receiver",
+        cls=cls,
         help="Receive, verify, store and handle the webhooks of text-to-speech services.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        add_completion=cls is LazyGroup,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_commands)  # one command alone would not be a group
-    for name in [word] if word in HOMES else HOMES:
-        module, _, attribute = HOMES[name].partition(":")
-        found = getattr(import_module(f"receiver.cli.{module}"), attribute)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name)
-        else:
-            app.command(name)(found)
+    app.callback()(_options)
     return app
 
 
-def _commands() -> None:
+def _options(version: Version = False) -> None:
     """Receive, verify, store and handle the webhooks of text-to-speech services."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +23,8 @@ def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Leave the servers up at the end, to try things.")] = False,
 ) -> None:
     """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened."""
+    import asyncio
+
     from receiver.cli.demo_course import run
 
     where = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.opening import one_event, opened
 from receiver.cli.options import Config, EventState, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter
 from receiver.cli.output import cell, confirm, console, iso, print_json, print_table, when
-from receiver.engine.plugins import load_registry
-from receiver.engine.replay import release_event, replay_event, reverify
 from receiver.errors import NotFound, ReceiverError
-from receiver.model.json_body import document_of
-from receiver.store import views
+
+if TYPE_CHECKING:
+    from receiver.store import views
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers told us.")
 
@@ -34,6 +32,9 @@ def list_(
     json: Json = False,
 ) -> None:
     """List events, newest first."""
+    from receiver.cli.opening import opened
+    from receiver.store import views
+
     which = event_filter(source, type_, state, job, since, until)
     with opened(config) as (_, database):
         rows = database.query(views.list_events, which, limit)
@@ -60,6 +61,11 @@ def show(
     json: Json = False,
 ) -> None:
     """Show everything about one event."""
+    from receiver.cli.opening import one_event, opened
+    from receiver.engine.replay import reverify
+    from receiver.model.json_body import document_of
+    from receiver.store import views
+
     with opened(config) as (settings, database):
         found = database.query(views.get_event, one_event(database, event))
         if found is None:  # pruned since it was looked up
@@ -181,6 +187,11 @@ def release(
 def _each(
     config: Any, named: list[str] | None, which: views.Filter, only: list[str], yes: bool, *, release: bool
 ) -> None:
+    from receiver.cli.opening import one_event, opened
+    from receiver.engine.plugins import load_registry
+    from receiver.engine.replay import release_event, replay_event
+    from receiver.store import views
+
     verb = "release" if release else "replay"
     with opened(config) as (settings, database):
         registry = load_registry(settings)

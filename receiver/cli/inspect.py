@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_json, print_table, when
-from receiver.engine.plugins import load_registry
-from receiver.settings import Source, load
+
+if TYPE_CHECKING:
+    from receiver.settings import Source
 
 handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
 
@@ -24,6 +25,9 @@ def _handlers() -> None:
 @handlers.command("list")
 def list_handlers(config: Config = None, json: Json = False) -> None:
     """Show the active handlers, what they subscribe to and their bounds."""
+    from receiver.engine.plugins import load_registry
+    from receiver.settings import load
+
     rows: list[dict[str, Any]] = [
         {
             "name": name,

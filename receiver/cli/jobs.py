@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.opening import one_job, opened
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
 from receiver.errors import NotFound
-from receiver.store import jobs
-from receiver.store.jobs import JobFilter, Row
 from receiver.store.states import JobState
+
+if TYPE_CHECKING:
+    from receiver.store.jobs import Row
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: speech that a provider is making, and that we watch.")
 
@@ -34,12 +34,12 @@ def watch(
     json: Json = False,
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
-    if job is not None and len(ids) != 1:
-        raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
-    # Not at the top: the other commands only look into the store.
     from receiver.assembly import job_source
+    from receiver.cli.opening import opened
     from receiver.engine.jobs.intents import adopt_job, watch_job
 
+    if job is not None and len(ids) != 1:
+        raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
     with opened(config) as (settings, database):
         about = job_source(settings, source)
         dice = random.Random()  # noqa: S311 - ids need no secrecy
@@ -64,6 +64,10 @@ def list_(
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
+    from receiver.cli.opening import opened
+    from receiver.store import jobs
+    from receiver.store.jobs import JobFilter
+
     one_of(state, STATES, "--state")
     with opened(config) as (_, database):
         which = JobFilter(source=source, states=[state] if state else None)
@@ -94,6 +98,8 @@ def list_(
 @app.command()
 def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
+    from receiver.cli.opening import one_job, opened
+
     with opened(config) as (_, database):
         found = one_job(database, job, source)
     if json:
@@ -107,6 +113,9 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
+    from receiver.cli.opening import one_job, opened
+    from receiver.store import jobs
+
     with opened(config) as (_, database):
         found = one_job(database, job, source)
         if not database.transact(jobs.cancel, found["id"], time.time()):
@@ -123,6 +132,7 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Have an open job asked about now, by a running receiver, and end its source's pause."""
+    from receiver.cli.opening import one_job, opened
     from receiver.engine.jobs.intents import poll_now
 
     with opened(config) as (_, database):

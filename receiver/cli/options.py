@@ -6,12 +6,14 @@ import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from receiver.store.states import EVENT_STATES
-from receiver.store.views import Filter
+
+if TYPE_CHECKING:
+    from receiver.store.views import Filter
 
 Config = Annotated[
     Path | None,
@@ -63,6 +65,8 @@ def event_filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None
 ) -> Filter:
     """The filter that the options of the events commands describe."""
+    from receiver.store.views import Filter
+
     return Filter(
         source=source,
         type=type_,

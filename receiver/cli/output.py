@@ -6,14 +6,12 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STATE_STYLES = {
     "succeeded": "green", "done": "green", "dead": "bold red", "quarantined": "yellow", "pending": "cyan",
@@ -27,6 +25,8 @@ MAX_UNWRAPPED_WIDTH = 40
 
 def console() -> Console:
     """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
@@ -52,6 +52,10 @@ def print_table(
     Args:
         unwrapped: columns of values to copy, which keep their width up to `MAX_UNWRAPPED_WIDTH`.
     """
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
     cells = [[cell(value) for value in row] for row in rows]
     table = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
@@ -65,6 +69,8 @@ def print_table(
 
 def cell(value: Any) -> str:
     """One value as marked-up text."""
+    from rich.markup import escape
+
     if value is None:
         return "[dim]–[/]"
     text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.opening import one_event, opened
 from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter, one_of
 from receiver.cli.output import confirm, iso, print_json, print_table, when
-from receiver.store import runs, views
-from receiver.store.database import Database
 from receiver.store.states import RunState
+
+if TYPE_CHECKING:
+    from receiver.store import views
+    from receiver.store.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
 
@@ -45,6 +46,9 @@ def list_(
     json: Json = False,
 ) -> None:
     """List runs, those of the newest events first. Dead letters: --state dead."""
+    from receiver.cli.opening import opened
+    from receiver.store import views
+
     which = _filter(source, type_, state, job, handler, since, until)
     with opened(config) as (_, database):
         rows = database.query(views.list_runs, which, limit)
@@ -78,6 +82,8 @@ def replay(
     yes: Yes = False,
 ) -> None:
     """Make finished runs due again, with all their attempts: those of one event, or all that fit the filters."""
+    from receiver.store import runs
+
     which = _filter(source, type_, state, job, handler, since, until)
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
@@ -102,6 +108,8 @@ def cancel(
     yes: Yes = False,
 ) -> None:
     """Cancel open runs: those of one event, or all that fit. A handler at work is stopped within a lease."""
+    from receiver.store import runs
+
     which = _filter(source, type_, state, job, handler, since, until)
 
     def one(connection: Any, row: dict[str, Any]) -> bool:
@@ -114,6 +122,8 @@ def cancel(
 def _each(
     config: Any, event: str | None, which: views.Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
 ) -> int:
+    from receiver.cli.opening import opened
+
     with opened(config) as (_, database):
         rows = [row for row in _rows(database, event, which) if row["state"] in states]
         typer.echo(f"Matching runs: {len(rows)}.")
@@ -125,6 +135,9 @@ def _each(
 
 
 def _rows(database: Database, event: str | None, which: views.Filter) -> list[dict[str, Any]]:
+    from receiver.cli.opening import one_event
+    from receiver.store import views
+
     if event is None and which == views.Filter():
         raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
     if event is not None:

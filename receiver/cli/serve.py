@@ -7,17 +7,14 @@ import gc
 import os
 import signal
 import socket
-from typing import Annotated
 
 import structlog
-import typer
 
 from receiver import logs
 from receiver.app import Receiver
 from receiver.assembly import new_loop
-from receiver.cli.options import Config
 from receiver.errors import ConfigError, Problem
-from receiver.settings import Settings, load
+from receiver.settings import Settings
 from receiver.web.api.guard import is_loopback
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.descriptors import share_descriptors
@@ -28,19 +25,13 @@ from receiver.web.root_path import under
 log = structlog.get_logger("receiver.serve")
 
 
-def serve(
-    config: Config = None,
-    host: Annotated[str | None, typer.Option(help="Public address, instead of server.host.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Public port, instead of server.port.")] = None,
-    private_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Private port, instead of server.private_port.")
-    ] = None,
-) -> None:
-    """Receive deliveries and run handlers until SIGTERM or Ctrl-C."""
-    settings = load(config)
-    given = {"host": host, "port": port, "private_port": private_port}
-    server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    settings = settings.model_copy(update={"server": server})
+def serve(settings: Settings) -> None:
+    """Receive deliveries and run handlers until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: a listener or a handler cannot be made as configured.
+    """
+    server = settings.server
     logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
     require_private(settings)
     receiver = Receiver(settings)

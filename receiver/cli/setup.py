@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.inspect import key_notes
 from receiver.cli.options import Config
-from receiver.cli.serve import require_private
-from receiver.engine.plugins import Registry, load_registry
 from receiver.errors import ConfigError, Problem, ReceiverError
-from receiver.places import open_audio, open_database
-from receiver.settings import Settings, salvage
-from receiver.store import views
-from receiver.store.database import Database
-from receiver.store.migrate import revision
-from receiver.store.schema import HEAD
+
+if TYPE_CHECKING:
+    from receiver.engine.plugins import Registry
+    from receiver.settings import Settings
+    from receiver.store.database import Database
 
 TEMPLATE = """\
 # Configuration of tts-receiver. Every key can be overridden by the environment, as in
@@ -135,6 +131,11 @@ def init(
 
 def check(config: Config = None) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
+    from receiver.cli.serve import require_private
+    from receiver.engine.plugins import load_registry
+    from receiver.places import open_database
+    from receiver.settings import salvage
+
     settings, problems = salvage(config)
     try:
         require_private(settings)
@@ -173,6 +174,8 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
 
 
 def _check_audio(settings: Settings) -> list[Problem]:
+    from receiver.places import open_audio
+
     try:
         wrong = open_audio(settings).writable()
     except ConfigError as error:
@@ -181,6 +184,9 @@ def _check_audio(settings: Settings) -> list[Problem]:
 
 
 def _check_store(database: Database) -> list[Problem]:
+    from receiver.store.migrate import revision
+    from receiver.store.schema import HEAD
+
     folder = database.path.parent
     if not os.access(folder, os.W_OK):
         return [Problem("store.url", f"{folder} is not writable")]
@@ -197,6 +203,11 @@ def _check_store(database: Database) -> list[Problem]:
 
 
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
+    from receiver.cli.inspect import key_notes
+    from receiver.places import open_audio
+    from receiver.store import views
+    from receiver.store.migrate import revision
+
     found = database.query(revision) if database.path.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
     typer.echo("✓ The configuration can be used.")
@@ -222,6 +233,8 @@ def _store_note(found: str | None) -> str:
     Args:
         found: the store's schema revision; None if there is no store yet.
     """
+    from receiver.store.schema import HEAD
+
     if found is None:
         return " (will be made)"
     return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"

@@ -8,16 +8,16 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import httpx
 import typer
 
 from receiver.cli.options import Config
 from receiver.errors import NotFound, ReceiverError, SignatureError
-from receiver.model.diagnose import explain
-from receiver.model.signature import Scheme
-from receiver.settings import Settings, Source, load
+
+if TYPE_CHECKING:
+    from receiver.model.signature import Scheme
+    from receiver.settings import Settings, Source
 
 OUTSIDE_TOLERANCE = 3
 """The exit code for a valid signature whose time is too old or too new."""
@@ -60,6 +60,10 @@ def send(
     url: Annotated[str | None, typer.Option(help="Where to; the configured receiver's address if not given.")] = None,
 ) -> None:
     """Sign and send one delivery, as the provider would. Exit 0 if it was answered 2xx."""
+    import httpx
+
+    from receiver.settings import load
+
     settings = load(config)
     about, scheme = _source(settings, source)
     host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
@@ -90,6 +94,8 @@ def sign(
     at: Annotated[int | None, typer.Option(help="Unix seconds to sign with; now if not given.")] = None,
 ) -> None:
     """Print the signature headers for a body on standard input, as in curl -H "$(tts-receiver sign … < body)"."""
+    from receiver.settings import load
+
     about, scheme = _source(load(config), source)
     body = sys.stdin.buffer.read()
     now = int(time.time()) if at is None else at
@@ -106,6 +112,9 @@ def verify(
 
     Exit 0 if it holds, 1 if it does not, 3 if it holds but is too old or too new.
     """
+    from receiver.model.diagnose import explain
+    from receiver.settings import load
+
     settings = load(config)
     about, scheme = _source(settings, source)
     headers = []

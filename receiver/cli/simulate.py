@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import difflib
 import json
@@ -40,7 +39,9 @@ def simulate(
     json_: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     webhook_url: Annotated[str | None, typer.Option(help="Where aitts sends its webhooks.")] = None,
 ) -> None:
-    """Play all four providers on this machine until Ctrl-C, each under its own base URL."""
+    """Run simulators of all four providers until Ctrl-C, each under its own base URL."""
+    import asyncio
+
     from receiver.simulator import Simulator
 
     simulator = Simulator(
@@ -89,6 +90,8 @@ def describe(simulator: Simulator) -> dict[str, dict[str, str]]:
 
 
 async def _run(simulator: Simulator, as_json: bool) -> None:
+    import asyncio
+
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         try:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.inspect import Uses, key_notes
 from receiver.cli.options import Config, Json
 from receiver.cli.output import cell, console, iso, print_json, print_table, when
-from receiver.places import open_database
-from receiver.providers.wire import Capabilities
-from receiver.settings import Settings, Source, load
-from receiver.store import pace, views
-from receiver.store.migrate import revision
-from receiver.store.schema import HEAD
 
 if TYPE_CHECKING:
+    from receiver.cli.inspect import Uses
     from receiver.cli.trying import Tried
+    from receiver.providers.wire import Capabilities
+    from receiver.settings import Settings, Source
+    from receiver.store import pace
+
+    Pauses = dict[str, pace.Pace]
 
 app = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
@@ -34,8 +32,6 @@ _CAN = {
 }
 """The capabilities that one word says, in short."""
 
-Pauses = dict[str, pace.Pace]
-
 
 @app.callback()
 def _sources() -> None:
@@ -45,6 +41,8 @@ def _sources() -> None:
 @app.command("list")
 def list_(config: Config = None, json: Json = False) -> None:
     """Show the sources: how their jobs' ends are heard of, what they can do, a pause, their signing secrets."""
+    from receiver.settings import load
+
     settings = load(config)
     now = time.time()
     uses, pauses = _stored(settings, now)
@@ -82,6 +80,10 @@ def try_sources(
 
     Costs nothing: it asks for voices, or for a job that cannot be. Exit 1 if any fails.
     """
+    import asyncio
+
+    from receiver.settings import load
+
     settings = load(config)
     chosen = {name: settings.source(name) for name in names or settings.sources}
     tried = asyncio.run(_try_all(chosen))
@@ -95,7 +97,8 @@ def try_sources(
 
 
 async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
-    # Not at the top: what is only listed needs no network.
+    import asyncio
+
     from receiver.cli.trying import try_source
     from receiver.outbound.client import trusted_certificates
 
@@ -105,6 +108,11 @@ async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
 
 def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
+    from receiver.places import open_database
+    from receiver.store import pace, views
+    from receiver.store.migrate import revision
+    from receiver.store.schema import HEAD
+
     database = open_database(settings)
     try:
         found = database.query(revision) if database.path.exists() else None
@@ -117,6 +125,8 @@ def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
 
 
 def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) -> dict[str, Any]:
+    from receiver.cli.inspect import key_notes
+
     source = settings.sources[name]
     able = _able(source)
     return {

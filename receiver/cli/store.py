@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.opening import opened
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm
-from receiver.engine.maintenance import DAY_SECONDS
-from receiver.places import open_database
-from receiver.settings import load
-from receiver.store import quarantine
-from receiver.store.migrate import migrate
-from receiver.store.prune import count_prunable, prune_jobs
-from receiver.store.prune import prune as prune_batch
 
 db = typer.Typer(no_args_is_help=True, help="The store.")
 
@@ -29,6 +21,10 @@ def _db() -> None:
 @db.command()
 def upgrade(config: Config = None) -> None:
     """Bring the store to this release's schema; make it if it is not there. `serve` does the same at its start."""
+    from receiver.places import open_database
+    from receiver.settings import load
+    from receiver.store.migrate import migrate
+
     database = open_database(load(config))
     before, after = migrate(database)
     database.close()
@@ -46,6 +42,12 @@ def prune(
 
     Open events and audio files stay.
     """
+    from receiver.cli.opening import opened
+    from receiver.engine.maintenance import DAY_SECONDS
+    from receiver.store import quarantine
+    from receiver.store.prune import count_prunable, prune_jobs
+    from receiver.store.prune import prune as prune_batch
+
     with opened(config) as (settings, database):
         kept = settings.store.retention_days if days is None else days
         aside = settings.store.quarantine_days if days is None else days

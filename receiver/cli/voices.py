@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.asking import AskError, answer_to, trouble_with
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_json, print_table
 from receiver.errors import NotFound, ReceiverError
-from receiver.providers.base import usable_word
-from receiver.providers.wire import Voice, VoiceQuery
-from receiver.settings import Source, load
+
+if TYPE_CHECKING:
+    from receiver.providers.wire import Voice, VoiceQuery
+    from receiver.settings import Source
 
 _FIELDS = ("id", "name", "language", "gender", "model")
 _DETAILS = ("provider", "tier")
@@ -34,6 +34,9 @@ def voices(
     json: Json = False,
 ) -> None:
     """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
+    from receiver.providers.wire import Voice, VoiceQuery
+    from receiver.settings import load
+
     about = load(config).source(source)
     abilities = about.spoken.capabilities.of(about.account)
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
@@ -62,6 +65,8 @@ def voices(
 
 
 def _asked(name: str, source: Source, query: VoiceQuery) -> list[Voice]:
+    from receiver.cli.asking import AskError, answer_to, trouble_with
+
     account = source.account
     if account.api_key is None:
         raise AskError(f"The source {name} has no api_key, and {source.provider} tells its voices to customers only.")
@@ -85,6 +90,8 @@ def _plain(voice: Voice) -> dict[str, Any]:
 
 def _shown(voice: Voice) -> dict[str, str | None]:
     """A voice's cells in the table."""
+    from receiver.providers.base import usable_word
+
     row = {name: getattr(voice, name) for name in _FIELDS}
     row |= {name: usable_word(voice.details.get(name)) for name in _DETAILS}
     abilities = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]

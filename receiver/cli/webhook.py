@@ -6,24 +6,22 @@ shell's history.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from receiver.cli.asking import AskError, answer_to, ask_once, trouble_with
-from receiver.cli.awaited import load_awaiting, no_place
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_json
-from receiver.cli.public_url import check_public
-from receiver.cli.secret_file import SecretFile, keep_aside, reserved
 from receiver.errors import AudioRefused, ConfigError, ReceiverError
-from receiver.providers.wire import Invalid, ProviderError, Registered, Request, Response, refused_for_sure
-from receiver.settings import Settings, Source, load
+
+if TYPE_CHECKING:
+    from receiver.cli.secret_file import SecretFile
+    from receiver.providers.wire import Registered, Request, Response
+    from receiver.settings import Settings, Source
 
 app = typer.Typer(no_args_is_help=True, help="The webhook at a provider: register it, rotate its secret, test it.")
 
@@ -58,6 +56,10 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 @app.command("test")
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
+    from receiver.cli.asking import AskError, answer_to, trouble_with
+    from receiver.providers.wire import Invalid
+    from receiver.settings import load
+
     about = load(config).source(source)
     if about.spoken.capabilities.registers_webhooks and not about.receives_webhooks:
         raise AskError(
@@ -100,6 +102,14 @@ class _Change:
 
 
 def _change(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
+    import asyncio
+
+    from receiver.cli.asking import AskError, trouble_with
+    from receiver.cli.awaited import load_awaiting, no_place
+    from receiver.cli.public_url import check_public
+    from receiver.cli.secret_file import reserved
+    from receiver.providers.wire import ProviderError
+
     at = load_awaiting(config, name)
     source = at.source
     if not source.spoken.capabilities.of(source.account).registers_webhooks:
@@ -130,15 +140,22 @@ _UNKNOWN = (
 
 
 def _may_be_taken(error: ReceiverError) -> bool:
+    from receiver.providers.wire import ProviderError, refused_for_sure
+
     return isinstance(error, ProviderError) and not refused_for_sure(error) and error.reason not in _NEVER_SENT
 
 
 async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> Registered:
     """The answer, its secret on the disk: put there in the same step, so that Ctrl-C comes to nothing in between."""
+    from receiver.cli.asking import ask_once
+
     return _keep(change, file, await ask_once(change.source, request))
 
 
 def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
+    from receiver.cli.asking import AskError, trouble_with
+    from receiver.providers.wire import ProviderError
+
     spoken, account = change.source.spoken, change.source.account
     try:
         found = spoken.read_register(account, response)
@@ -163,6 +180,8 @@ def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
 
 def _kept_whole(response: Response) -> str:
     """Where the whole answer is now: it may hold a secret under a name that nobody has told us of."""
+    from receiver.cli.secret_file import keep_aside
+
     kept = keep_aside(response.body, "webhook-answer")
     if kept is None:
         return "Its whole answer could not be kept either."
@@ -171,6 +190,8 @@ def _kept_whole(response: Response) -> str:
 
 def _say(change: _Change, found: Registered, settings: Settings, config: Path | None, json: bool) -> None:
     """What is so now, as the configuration reads it, and what comes next."""
+    from receiver.cli.awaited import load_awaiting
+
     try:
         keys = [key.id for key in load_awaiting(config, change.name).source.signing_keys()]
         wrong = None

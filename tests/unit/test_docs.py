@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from receiver import settings
-from receiver.cli.commands import build
+from receiver.cli.commands import COMMANDS, build
 from receiver.metrics import Metrics
 from receiver.model.signature import SCHEMES
 from receiver.providers import PROVIDERS
@@ -182,19 +182,27 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
         yield from commands(item, (*path, name))
 
 
+def command_line() -> Any:
+    """The whole command line, every command loaded."""
+    group: Any = typer.main.get_command(build())
+    for name in COMMANDS:
+        group.load(name)
+    return group
+
+
 def test_every_command_is_documented_and_no_other() -> None:
     page = (REFERENCE / "cli.md").read_text()
     shown = re.findall(r"^\| `tts-receiver ([^`]+)` \|", page, re.MULTILINE)
     named = {" ".join(word for word in text.partition(" -")[0].split() if word.islower()) for text in shown}
-    assert named == set(commands(typer.main.get_command(build())))
+    assert named == set(commands(command_line()))
 
 
 def test_every_option_that_a_page_shows_is_one_of_its_command() -> None:
     def options(command: Any) -> set[str]:
         own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        return own.union({"--help"}, *(options(item) for item in getattr(command, "commands", {}).values()))
+        return own.union({"-h", "--help"}, *(options(item) for item in getattr(command, "commands", {}).values()))
 
-    known = options(typer.main.get_command(build()))
+    known = options(command_line())
     for page in PAGES:
         for line in re.findall(r"tts-receiver [^`\n#|>]*", page.read_text()):
             used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line.partition(" < ")[0]))

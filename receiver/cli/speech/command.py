@@ -7,27 +7,23 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.assembly import job_source, job_sources
-from receiver.cli.opening import one_job, opened
 from receiver.cli.options import Config, Json, one_of
 from receiver.cli.output import print_json
-from receiver.cli.speech.desk import Speaker, SpeechError, run
-from receiver.cli.speech.files import IfThere, require_place
-from receiver.cli.speech.lines import Manner, format_of
-from receiver.cli.speech.one import STDOUT, Spoken, Wanted, speak
-from receiver.cli.speech.rows import MOST_LINE_BYTES, Form
-from receiver.cli.speech.shown import OneShown, printable
-from receiver.engine.jobs.intents import check_speech, submit_job
-from receiver.engine.jobs.loop import AT_ONCE
-from receiver.engine.jobs.source import JobSource
-from receiver.places import open_database
-from receiver.providers.wire import Speech
-from receiver.settings import Settings, load
-from receiver.store.migrate import migrate
+from receiver.cli.speech.forms import Form
+from receiver.engine.jobs.limits import AT_ONCE
+
+if TYPE_CHECKING:
+    from receiver.cli.speech.desk import Speaker
+    from receiver.cli.speech.files import IfThere
+    from receiver.cli.speech.lines import Manner
+    from receiver.cli.speech.one import Spoken, Wanted
+    from receiver.engine.jobs.source import JobSource
+    from receiver.providers.wire import Speech
+    from receiver.settings import Settings
 
 _FORMS = tuple(str(form) for form in Form)
 
@@ -76,7 +72,14 @@ def speech(
     json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the log, too.")] = False,
 ) -> None:
-    """Have a text spoken: submit it, wait for the audio, save it. With --file, many of them."""
+    """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
+    from receiver.assembly import job_source
+    from receiver.cli.opening import one_job, opened
+    from receiver.cli.speech.files import IfThere
+    from receiver.cli.speech.lines import Manner
+    from receiver.cli.speech.one import Wanted
+    from receiver.settings import load
+
     settings = load(config)
     level = settings.logs.level if verbose else "error"
     manner = Manner(
@@ -134,6 +137,10 @@ def speech(
 
 
 def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool) -> int:
+    from receiver.cli.speech.desk import run
+    from receiver.cli.speech.one import STDOUT, speak
+    from receiver.cli.speech.shown import OneShown, printable
+
     done: list[Spoken] = []
 
     async def work(speaker: Speaker) -> int:
@@ -156,6 +163,10 @@ def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool
 
 
 def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bool) -> int:
+    from receiver.engine.jobs.intents import submit_job
+    from receiver.places import open_database
+    from receiver.store.migrate import migrate
+
     database = open_database(settings)
     try:
         migrate(database)
@@ -176,6 +187,9 @@ def _asked(settings: Settings, name: str | None) -> str:
         SpeechError: there is none that can be asked.
         typer.BadParameter: there are several.
     """
+    from receiver.assembly import job_sources
+    from receiver.cli.speech.desk import SpeechError
+
     if name is not None:
         return name
     able = [name for name, source in job_sources(settings).items() if source.able.submit]
@@ -192,6 +206,11 @@ def _speech(text: str, manner: Manner, output: str | None, name: str, about: Job
     Raises:
         Invalid: the provider does not take it.
     """
+    from receiver.cli.speech.lines import format_of
+    from receiver.cli.speech.one import STDOUT
+    from receiver.engine.jobs.intents import check_speech
+    from receiver.providers.wire import Speech
+
     if manner.voice is None:
         known = ", ".join(about.able.known_voices)
         there_are = (
@@ -216,6 +235,9 @@ def _speech(text: str, manner: Manner, output: str | None, name: str, about: Job
 
 
 def _text(text: str) -> str:
+    from receiver.cli.speech.desk import SpeechError
+    from receiver.cli.speech.rows import MOST_LINE_BYTES
+
     if text != "-":
         return text
     raw = sys.stdin.buffer.read(MOST_LINE_BYTES + 1)
@@ -228,6 +250,10 @@ def _text(text: str) -> str:
 
 
 def _check_output(output: str | None, if_there: IfThere, json: bool) -> None:
+    from receiver.cli.speech.desk import SpeechError
+    from receiver.cli.speech.files import require_place
+    from receiver.cli.speech.one import STDOUT
+
     if output is None:
         return
     if output == STDOUT:

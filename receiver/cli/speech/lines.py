@@ -12,7 +12,8 @@ from typing import Annotated, Any, BinaryIO
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from receiver.cli.speech.files import inside, word_for
-from receiver.cli.speech.rows import FIELDS, Form, Unusable, read_rows
+from receiver.cli.speech.forms import Form
+from receiver.cli.speech.rows import FIELDS, Unusable, read_rows
 from receiver.engine.jobs.intents import request_of
 from receiver.providers.wire import Invalid, Speech
 from receiver.settings import nearest

@@ -18,9 +18,9 @@ from receiver.cli.output import print_json
 from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech.desk import Speaker, SpeechError, run
 from receiver.cli.speech.files import IfThere
+from receiver.cli.speech.forms import FORMS, Form
 from receiver.cli.speech.lines import BadLine, Line, Manner, read_lines
 from receiver.cli.speech.report import Report
-from receiver.cli.speech.rows import FORMS, Form
 from receiver.cli.speech.shown import BatchShown, printable
 from receiver.cli.speech.survey import Survey, survey
 from receiver.engine.jobs.intents import check_speech

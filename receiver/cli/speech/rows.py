@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import Any, BinaryIO
 
 from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.forms import Form
 from receiver.errors import MalformedDelivery
 from receiver.model.json_body import read_strict_json_object
 from receiver.settings import nearest
@@ -22,18 +22,6 @@ FIELDS = (
     "text", "voice", "format", "sample_rate", "bitrate", "bitrate_kbps", "speed", "model", "metadata", "id", "output",
 )  # fmt: skip
 _BOM = b"\xef\xbb\xbf"
-
-
-class Form(StrEnum):
-    """How the lines are written."""
-
-    TEXT = "text"
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
-FORMS = {".jsonl": Form.JSONL, ".ndjson": Form.JSONL, ".csv": Form.CSV}
-"""By the end of the file's name; else plain text."""
 
 
 class Unusable(Exception):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.jobs.ending import Ending
+from receiver.engine.jobs.limits import AT_ONCE
 from receiver.engine.jobs.polling import Polling
 from receiver.engine.jobs.source import JobSource, Surroundings, log
 from receiver.engine.jobs.submitting import Submitting
@@ -32,8 +33,6 @@ from receiver.store.states import OPEN_JOBS, JobState
 LOOK_SECONDS = 1.0
 """How often the store is looked at for jobs that another process began."""
 LEASE_SECONDS = 60.0
-AT_ONCE = 64
-"""Jobs in hand at one time, a source: those whose request is on its way, and those that wait for their turn."""
 AHEAD_SECONDS = 1.0
 """How far ahead turns are given: a pause that another process stores is seen before the next claim."""
 MARGIN = 1.02

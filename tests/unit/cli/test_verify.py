@@ -35,7 +35,7 @@ def header(body: bytes = BODY, ago: int = 0, secret: str = SECRET) -> str:
 def verify(config: Path, body: bytes, *headers: str, source: str = "aitts") -> tuple[int, str]:
     lines = [word for line in headers for word in ("-H", line)]
     words = ["verify", "--source", source, "--config", str(config), *lines]
-    answered = CliRunner().invoke(build("verify"), words, input=body)
+    answered = CliRunner().invoke(build(), words, input=body)
     return answered.exit_code, answered.output
 
 

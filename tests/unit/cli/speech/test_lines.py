@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.cli.speech.desk import SpeechError
+from receiver.cli.speech.forms import Form
 from receiver.cli.speech.lines import (
     BadLine,
     Line,
@@ -21,7 +22,7 @@ from receiver.cli.speech.lines import (
     format_of,
     read_lines,
 )
-from receiver.cli.speech.rows import FIELDS, MOST_LINE_BYTES, MOST_LINES, Form
+from receiver.cli.speech.rows import FIELDS, MOST_LINE_BYTES, MOST_LINES
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account, Speech
 

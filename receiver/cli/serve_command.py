@@ -1,0 +1,27 @@
+"""The command `serve`: its options. The listeners are in `serve`, which loads everything that runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from receiver.cli.options import Config
+
+
+def serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Public address, instead of server.host.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Public port, instead of server.port.")] = None,
+    private_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Private port, instead of server.private_port.")
+    ] = None,
+) -> None:
+    """Receive deliveries and run handlers until SIGTERM or Ctrl-C."""
+    from receiver.cli.serve import serve as run
+    from receiver.settings import load
+
+    settings = load(config)
+    given = {"host": host, "port": port, "private_port": private_port}
+    server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
+    run(settings.model_copy(update={"server": server}))
