@@ -59,7 +59,7 @@ from receiver.web.body import Bodies
 from receiver.web.client_address import ClientAddress
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
-from receiver.web.public import PublicApp, plain_error
+from receiver.web.public import STARTING, STOPPED, PublicApp, plain_error
 
 log = structlog.get_logger("receiver")
 
@@ -133,6 +133,7 @@ class Receiver:
             SchemaTooNew: a newer release wrote the store.
         """
         self._loop = asyncio.get_running_loop()
+        self.public.closed = STARTING
         before, after = await asyncio.to_thread(migrate, self.database)
         if before != after:
             log.info("store.migrated", before=before, after=after)
@@ -146,6 +147,7 @@ class Receiver:
         for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
         self._state = "ready"
+        self.public.closed = None
         log.info("receiver.started", sources=sorted(self.settings.sources), handlers=sorted(self.registry.active))
 
     def drain(self) -> None:
@@ -162,6 +164,7 @@ class Receiver:
         await self.dispatcher.stop()
         self.watch.stop()
         await asyncio.to_thread(self._stop_handlers)
+        self.public.closed = STOPPED
         await asyncio.to_thread(self.database.close)
         log.info("receiver.stopped")
 
@@ -206,11 +209,13 @@ class Receiver:
     def _look(self, source: str) -> None:
         self.loops[source].look()
 
-    def _public(self) -> Starlette:
+    def _public(self) -> PublicApp:
         settings = self.settings
         bounded = quarantine.bounded(settings.store.max_quarantined)
 
         def accept(delivery: Delivery) -> asyncio.Future[Receipt]:
+            if self.public.closed is not None:  # since its body was read
+                raise StoreUnavailable(self.public.closed)
             stored = self.database.batch(bounded, delivery, self._loop)
             if self.feed.active:
                 stored.add_done_callback(self.feed.wake)

@@ -5,32 +5,60 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.web.intake import Intake
+from receiver.web.intake import RETRY_AFTER_SECONDS, Intake
 from receiver.web.root_path import path_within
+
+log = structlog.get_logger("receiver")
+
+NOT_STARTED = (
+    "The receiver was not started: the application that mounts it does not run its lifespan. "
+    "See docs/how-to/mount-in-your-app.md."
+)
+STARTING = "The receiver is starting."
+STOPPED = "The receiver has stopped."
 
 
 class PublicApp(Starlette):
-    """The public side: deliveries go straight to their intake, everything else through Starlette's routes."""
+    """The public side: deliveries go straight to their intake, everything else through Starlette's routes.
+
+    Attributes:
+        closed: why nothing can be stored, a sentence; None while the receiver runs. Every request is answered 503 with
+            it: nobody would commit a delivery that is taken in.
+    """
 
     def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.router.redirect_slashes = False  # a provider follows no redirect: another path is another path
+        self.closed: str | None = NOT_STARTED
+        self._closed_logged = False
         self._intakes = intakes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self.closed is not None and scope["type"] == "http":
+            await self._unavailable(self.closed, path_within(scope))(scope, receive, send)
+            return
         if scope["type"] == "http" and scope["method"] == "POST":
             intake = self._intakes.get(path_within(scope))
             if intake is not None:
                 await intake(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+    def _unavailable(self, why: str, path: str) -> Response:
+        if not self._closed_logged:
+            self._closed_logged = True
+            log.error("receiver.not_running", detail=why)
+        if path == "/readyz":
+            return JSONResponse({"ready": False, "missing": {"receiver": why}}, 503)
+        return JSONResponse({"error": "not_running", "detail": why}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 async def plain_error(request: Request, error: Exception) -> Response:

@@ -199,3 +199,39 @@ async def test_a_receiver_that_cannot_start_fails_the_parents_start_with_the_rea
     message = await sent.get()
     assert message["type"] == "lifespan.startup.failed"
     assert "StoreUnavailable" in message["message"]
+
+
+async def test_a_parent_that_does_not_run_the_lifespan_gets_503_and_the_reason(
+    settings: Settings, gate: Gate, lines: Lines
+) -> None:
+    parent = Starlette(routes=[Route("/", hello), Mount("/tts", app=create_app(settings))])
+    async with served(parent) as client, asyncio.timeout(PATIENCE):
+        answer = await deliver(client)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "10"
+        assert answer.json()["error"] == "not_running"
+        assert "does not run its lifespan" in answer.json()["detail"]
+        assert "mount-in-your-app" in answer.json()["detail"]
+        assert (await client.post("/tts/webhooks/aitts", content=b"unsigned")).status_code == 503
+        alive = await client.get("/tts/livez")
+        assert (alive.status_code, alive.json()) == (503, answer.json())
+        ready = await client.get("/tts/readyz")
+        assert (ready.status_code, ready.json()["ready"]) == (503, False)
+        assert ready.json()["missing"] == {"receiver": answer.json()["detail"]}
+        assert (await client.get("/")).text == "hello from the parent"
+    (line,) = lines.of("receiver.not_running")
+    assert line["detail"] == answer.json()["detail"]
+    assert not (settings.base / "data" / "receiver.db").exists()
+
+
+async def test_a_delivery_after_the_parents_lifespan_ended_is_refused_and_not_left_without_an_answer(
+    settings: Settings, gate: Gate
+) -> None:
+    mounted = create_app(settings)
+    parent = Starlette(routes=[Mount("/tts", app=mounted)])
+    async with served(parent) as client, asyncio.timeout(PATIENCE):
+        async with mounted.router.lifespan_context(mounted):
+            assert (await deliver(client)).status_code == 202
+        late = await deliver(client, "job_2")
+        assert (late.status_code, late.json()["error"]) == (503, "not_running")
+    assert query(settings.base / "data" / "receiver.db", "SELECT job_id FROM events") == [{"job_id": "job_1"}]
