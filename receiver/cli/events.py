@@ -10,6 +10,7 @@ import typer
 from receiver.cli.options import Config, EventState, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter
 from receiver.cli.output import cell, confirm, console, iso, print_json, print_table, when
 from receiver.errors import NotFound, ReceiverError
+from receiver.model.crashes import state_with_suspicion
 
 if TYPE_CHECKING:
     from receiver.store import views
@@ -109,8 +110,8 @@ def show(
         ["handler", "state", "attempts", "due", "started", "finished", "result", "error"],
         [
             (
-                row["handler"], row["state"], row["attempt"] - row["forgiven"], when(row["due_at"]),
-                when(row["started_at"]), when(row["finished_at"]), row["result"], row["error"],
+                row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempt"] - row["forgiven"],
+                when(row["due_at"]), when(row["started_at"]), when(row["finished_at"]), row["result"], row["error"],
             )
             for row in found["runs"]
         ],

@@ -10,6 +10,7 @@ import typer
 
 from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter, one_of
 from receiver.cli.output import confirm, iso, print_json, print_table, when
+from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def list_(
         ["event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error"],
         [
             (
-                row["event_id"], row["handler"], row["state"], row["attempts"], row["source"], row["type"],
-                row["job_id"], when(row["due_at"]), when(row["finished_at"]), row["error"],
+                row["event_id"], row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempts"],
+                row["source"], row["type"], row["job_id"], when(row["due_at"]), when(row["finished_at"]), row["error"],
             )
             for row in rows
         ],

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.crashes import CrashedRuns
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import Outcome
 from receiver.errors import ReceiverError, StoreUnavailable
@@ -84,6 +85,7 @@ class Dispatcher:
         self._metrics = metrics
         self._redact = redact
         self._backoff = backoff or RetryPolicy()
+        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
         self._clock = clock or SystemClock()
         self._dice = dice
         self._held: dict[tuple[str, str, int], _Held] = {}
@@ -217,11 +219,13 @@ class Dispatcher:
             return Finish(claim, self._owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
         if outcome.word == "released":
             bound.warning("run.given_back", seconds=seconds)
-            return Finish(claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1)
+            return Finish(
+                claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
+                crashes=claim.crashes,  # it has not shown yet that it does not end the process
+            )  # fmt: skip
         error = self._describe(outcome.error)
         expected = isinstance(outcome.error, ReceiverError | TimeoutError)
-        policy = RetryPolicy(attempts, self._backoff.base_seconds, self._backoff.factor, self._backoff.cap_seconds)
-        wait = outcome.wait(policy, claim.counted, self._dice())
+        wait = outcome.wait(self._backoff.limited_to(attempts), claim.counted, self._dice())
         if wait is None:
             bound.error(
                 "run.dead", outcome=outcome.word, error=error, seconds=seconds, exc_info=not expected and outcome.error
@@ -287,23 +291,7 @@ class Dispatcher:
                 lost.task.cancel()
 
     async def _expire(self) -> None:
-        """Runs of processes that died: their attempt counts, and they are tried again."""
+        """Take up the runs of processes that have let their leases end."""
         now = self._clock.now()
-        for claim, owner in await self._database.read(runs.expired, now):
-            active = self._registry.active.get(claim.handler)
-            attempts = active.handler.attempts if active else self._backoff.attempts
-            dead = claim.counted >= attempts
-            error = "the process that ran it ended without a result"
-            state = RunState.DEAD if dead else RunState.PENDING
-            finish = Finish(claim, owner, "crashed", state, now, due_at=now, error=error)
-            if await self._database.batch(runs.finish, finish):
-                self._metrics.runs.labels(claim.handler, "crashed").inc()
-                log.warning(
-                    "run.crashed",
-                    event_id=claim.event_id,
-                    handler=claim.handler,
-                    attempt=claim.counted,
-                    owner=owner,
-                    dead=dead,
-                )
+        await self._crashed.take_up(await self._database.read(runs.expired, now), now)
         self._wake.set()

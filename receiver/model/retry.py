@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class RetryPolicy:
     base_seconds: float = 5.0
     factor: float = 4.0
     cap_seconds: float = 3600.0
+
+    def limited_to(self, attempts: int) -> Self:
+        """The same waits with another number of executions."""
+        return replace(self, attempts=attempts)
 
 
 def backoff_seconds(policy: RetryPolicy, attempt: int, dice: float) -> float:

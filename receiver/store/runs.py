@@ -14,9 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.model.slots import FreeSlots
 from receiver.store.schema import events, runs
 from receiver.store.states import RunState
+from receiver.store.suspects import claim_suspect, next_suspect_due
+
+_NO_SUSPECT = runs.c.crashes < SUSPECT_CRASHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Claim:
         attempt: the fencing token.
         counted: which attempt this is among those that count, from 1.
         event: the event's row as keyword arguments of `model.event.build_event`.
+        crashes: crashes in a row that the run was at work in before.
     """
 
     event_id: str
@@ -36,6 +41,7 @@ class Claim:
     due_at: float
     started: float
     event: Mapping[str, Any]
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,14 @@ class Finish:
     """How an attempt ended.
 
     Attributes:
-        outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, released; or postponed,
-            which has no row there.
+        outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, crashed, released; or
+            postponed, which has no row there.
         state: the run's new state; PENDING for another try.
         due_at: when to try again, unix seconds; only for PENDING.
         forgiven: 1 if this attempt does not count.
         result: what the handler returned, as JSON values.
         error: one line for a person, without secrets.
+        crashes: crashes in a row that the run was at work in; 0 after any end but a crash, as it is no suspect then.
     """
 
     claim: Claim
@@ -61,21 +68,24 @@ class Finish:
     forgiven: int = 0
     result: Any = None
     error: str | None = None
+    crashes: int = 0
 
 
 def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
-    """Claim due runs, each handler's longest due first, at most as many as can start.
+    """Claim due runs, each handler's longest due first, at most as many as can start; of suspects one, if none runs.
 
     Args:
         free: the slots that are free.
         lease_until: unix seconds until which nobody else claims them.
     """
-    claimed: list[Any] = []
     left = free.copy()  # if the shared transaction fails, this is called again
+    claimed = claim_suspect(connection, left.startable(), owner, now, lease_until)
+    for row in claimed:
+        left.take(row.handler, 1)
     for handler, available in left.offers():
         due = (
             select(runs.c.event_id)
-            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now)
+            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now, _NO_SUSPECT)
             .order_by(runs.c.due_at)
             .limit(available)
             .with_for_update(skip_locked=True)
@@ -90,7 +100,7 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
                 lease_until=lease_until,
                 started_at=now,
             )
-            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at)
+            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at, runs.c.crashes)
         )
         taken = connection.execute(statement).all()
         left.take(handler, len(taken))
@@ -99,9 +109,12 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
         return []
     facts = _event_facts(connection, {row.event_id for row in claimed})
     return [
-        Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, now, facts[row.event_id])
+        Claim(
+            row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, now, facts[row.event_id],
+            row.crashes,
+        )
         for row in claimed
-    ]
+    ]  # fmt: skip
 
 
 def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, Any]]:
@@ -151,6 +164,7 @@ def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tu
             item.forgiven,
             None if item.result is None else json.dumps(item.result),
             item.error,
+            item.crashes,
         )
     written = connection.exec_driver_sql(_finish_statement(len(finishes)), tuple(values))
     return [(event_id, handler, attempt) for event_id, handler, attempt in written]
@@ -159,13 +173,13 @@ def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tu
 @lru_cache(maxsize=512)
 def _finish_statement(rows: int) -> str:
     """Every result in one statement: a statement a run would be most of the dispatcher's work."""
-    row = f"({', '.join('?' * 10)})"
+    row = f"({', '.join('?' * 11)})"
     return f"""
-        WITH done (event_id, handler, attempt, owner, state, due_at, finished_at, forgiven, result, error)
+        WITH done (event_id, handler, attempt, owner, state, due_at, finished_at, forgiven, result, error, crashes)
         AS (VALUES {", ".join([row] * rows)})
         UPDATE runs SET state = done.state, due_at = done.due_at, finished_at = done.finished_at,
             forgiven = runs.forgiven + done.forgiven, result = done.result, error = done.error,
-            lease_owner = NULL, lease_until = NULL
+            crashes = done.crashes, lease_owner = NULL, lease_until = NULL
         FROM done
         WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
             AND runs.lease_owner = done.owner AND runs.state = 'running'
@@ -231,21 +245,30 @@ def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
         runs.c.due_at,
         runs.c.started_at,
         runs.c.lease_owner,
+        runs.c.crashes,
     ).where(runs.c.state == "running", runs.c.lease_until < now)
     return [
         (
-            Claim(row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, row.started_at, {}),
+            Claim(
+                row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, row.started_at, {},
+                row.crashes,
+            ),
             row.lease_owner,
         )
         for row in connection.execute(statement)
-    ]
+    ]  # fmt: skip
 
 
 def next_due(connection: Connection, handlers: Iterable[str]) -> float | None:
-    """When the next pending run of these handlers is due, unix seconds; None if nothing is pending."""
-    earliest = [
+    """When the next run of these handlers may be claimed, unix seconds; None if none is pending."""
+    handlers = list(handlers)
+    earliest = [next_suspect_due(connection, handlers)]
+    earliest += [
         connection.execute(
-            select(func.min(runs.c.due_at)).where(runs.c.handler == handler, runs.c.state == "pending")
+            select(runs.c.due_at)
+            .where(runs.c.handler == handler, runs.c.state == "pending", _NO_SUSPECT)
+            .order_by(runs.c.due_at)
+            .limit(1)
         ).scalar()
         for handler in handlers
     ]

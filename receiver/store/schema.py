@@ -117,6 +117,12 @@ Index(
     sqlite_where=runs.c.state == "running",
 )
 Index(
+    "ix_runs_suspects",
+    runs.c.state,
+    runs.c.due_at,
+    sqlite_where=text("crashes >= 2 AND state IN ('pending', 'running')"),
+)
+Index(
     "ix_runs_dead",
     runs.c.finished_at,
     sqlite_where=runs.c.state == "dead",

@@ -137,7 +137,7 @@ def list_runs(connection: Connection, which: Filter, limit: int | None) -> list[
         select(
             runs.c.event_id, events.c.source, events.c.type, events.c.job_id, runs.c.handler, runs.c.state,
             (runs.c.attempt - runs.c.forgiven).label("attempts"), runs.c.due_at, runs.c.started_at, runs.c.finished_at,
-            runs.c.result, runs.c.error,
+            runs.c.result, runs.c.error, runs.c.crashes,
         )
         .join(events, events.c.id == runs.c.event_id)
         .where(*_run_conditions(which))

@@ -146,16 +146,17 @@ async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_hea
 # taken up after a death
 
 
-def dead_owner(up: Engine, attempt: int = 1) -> None:
-    """A process claimed the run and was killed."""
+def dead_owner(up: Engine, attempt: int = 1, crashes: int = 0) -> None:
+    """A process claimed the run and was killed, and was so before, if the run has crashes already."""
     execute(
         up.path,
-        "UPDATE runs SET state = 'running', attempt = ?, lease_owner = 'killed', lease_until = ?, started_at = ?",
-        attempt, up.clock.now() + LEASE, up.clock.now(),
+        "UPDATE runs SET state = 'running', attempt = ?, lease_owner = 'killed', lease_until = ?, started_at = ?, "
+        "crashes = ?",
+        attempt, up.clock.now() + LEASE, up.clock.now(), crashes,
     )  # fmt: skip
 
 
-async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_the_attempt_counts(
+async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_no_attempt_counts(
     store: Path, lines: Lines
 ) -> None:
     seen: list[int] = []
@@ -173,10 +174,12 @@ async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_th
             assert (up.run()["state"], seen) == ("running", [])
         await up.beat()
         await up.until_state("succeeded")
-        assert seen == [2]
+        assert seen == [1]
         assert up.attempts() == [(1, "crashed"), (2, "succeeded")]
+        assert up.run()["crashes"] == 0
         [line] = lines.of("run.crashed")
-        assert (line["event"], line["owner"], line["dead"]) == (event_id, "killed", False)
+        assert (line["event"], line["owner"], line["crashes"], line["suspect"]) == (event_id, "killed", 1, False)
+        assert (line["counts"], line["dead"]) == (False, False)
         assert up.metric('tts_receiver_runs_total{handler="work",outcome="crashed"}') == 1
 
 
@@ -187,12 +190,42 @@ async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_li
 
     async with engine(store, work, start=False) as up:
         up.add("job_1")
-        dead_owner(up, attempt=2)
+        dead_owner(up, attempt=2, crashes=3)
         up.dispatcher.start()
         await up.look()
         await up.beat(LEASE + 1)
-        assert up.run()["error"] == "the process that ran it ended without a result"
-        assert up.attempts() == [(2, "crashed")]
+        assert up.run()["error"] == "The process ended 4 times in a row while this ran. The attempts are used up."
+        assert (up.run()["state"], up.attempts()) == ("dead", [(2, "crashed")])
+
+
+async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store: Path, lines: Lines) -> None:
+    @handler(on=Event, attempts=3)
+    async def work(event: Event, ctx: Ctx) -> None: ...
+
+    async with engine(store, work, start=False, dice=0.999) as up:
+        up.add("job_1")
+        dead_owner(up, crashes=2)
+        up.dispatcher.start()
+        await up.look()
+        await up.beat(LEASE + 1)
+        assert (up.run()["state"], up.run()["crashes"]) == ("pending", 3)
+        assert 2.5 < up.run()["due_at"] - up.clock.now() < 2.51
+        [line] = lines.of("run.crashed")
+        assert (line["suspect"], line["counts"], line["dead"], line["again_in"]) == (True, True, False, 2.5)
+
+
+async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -> None:
+    @handler(on=Event)
+    async def work(event: Event, ctx: Ctx) -> None:
+        await gate.hold()
+
+    async with engine(store, work, signal=gate._signal, start=False) as up:
+        up.add("job_1")
+        execute(up.path, "UPDATE runs SET crashes = 2")
+        up.dispatcher.start()
+        await up.until(lambda: gate.inside)
+        await up.stop()
+        assert (up.run()["state"], up.run()["crashes"], up.attempts()) == ("pending", 2, [(1, "released")])
 
 
 async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_own_runs_for_crashed(
@@ -255,10 +288,11 @@ async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> No
 
 async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store: Path, gate: Gate) -> None:
     @handler(on=Event, attempts=3)
-    async def work(event: Event, ctx: Ctx) -> int:
-        if ctx.attempt == 1:
-            await gate.hold()
-        return ctx.attempt
+    async def work(event: Event, ctx: Ctx) -> str:
+        if gate.entered:
+            return "second"
+        await gate.hold()
+        return "first"
 
     signal = gate._signal
     clock = ManualClock(signal)
@@ -281,7 +315,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store
         await two.until_state("succeeded")
         gate.open()
         await one.until(lambda: not one.dispatcher.busy)
-        assert two.run()["result"] == 2
+        assert two.run()["result"] == "second"
         assert two.attempts() == [(1, "crashed"), (2, "succeeded")]
 
 

@@ -144,6 +144,7 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
         handler=run["handler"],
         state=run["state"],
         attempts=run["attempt"] - run["forgiven"],
+        crashes=run["crashes"],
         due_at=moment_of(run["due_at"]),
         started_at=moment(run["started_at"]),
         finished_at=moment(run["finished_at"]),

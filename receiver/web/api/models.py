@@ -55,6 +55,10 @@ class Run(Outgoing):
     handler: str
     state: RunState
     attempts: Annotated[int, Field(description="Attempts that count.")]
+    crashes: Annotated[
+        int,
+        Field(description="Crashes in a row that it was at work in; from two on it waits until no other such runs."),
+    ]
     due_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

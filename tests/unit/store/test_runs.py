@@ -125,7 +125,7 @@ def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: D
     later = NOW + LEASE + 1
     [(crashed, owner)] = database.query(runs.expired, later)
     assert (crashed.event_id, crashed.attempt, owner) == (stored, 1, "slow")
-    given_back = Finish(crashed, owner, "crashed", RunState.PENDING, later, due_at=later)
+    given_back = Finish(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
     assert finish(database, given_back) == [True]
     [quick] = claim(database, "quick", later)
     assert (quick.attempt, quick.counted) == (2, 2)

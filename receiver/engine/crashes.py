@@ -1,0 +1,109 @@
+"""Runs whose process ended without a result: they start again, suspects one at a time (docs/adr/0042).
+
+Whoever finds out that a process is dead hands over the runs that it held. The rule is in `receiver.model.crashes`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from receiver.engine.plugins import Registry
+from receiver.metrics import Metrics
+from receiver.model.crashes import AfterCrash, after_crash
+from receiver.model.retry import RetryPolicy
+from receiver.store import runs
+from receiver.store.database import Database
+from receiver.store.runs import Claim, Finish
+from receiver.store.states import RunState
+
+log = structlog.get_logger("receiver.dispatch")
+
+
+class CrashedRuns:
+    """Gives the runs of ended processes back.
+
+    Args:
+        backoff: the waits of suspects; each handler's own number of attempts replaces the policy's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        *,
+        backoff: RetryPolicy,
+        metrics: Metrics,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._backoff = backoff
+        self._metrics = metrics
+        self._rng = rng
+
+    async def take_up(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
+        """Make each run due again, or a dead letter. One that has ended since, or is held by another, is left alone.
+
+        Args:
+            crashed: what a process held when it ended, with the lease owner that names it.
+            now: unix seconds.
+
+        Raises:
+            StoreUnavailable: not all were written; those that were not are still held by their owner.
+        """
+        decided = [(claim, owner, self._decide(claim)) for claim, owner in crashed]
+        written = [
+            self._database.batch(runs.finish, _finish(claim, owner, after, now)) for claim, owner, after in decided
+        ]
+        for (claim, owner, after), held in zip(decided, written, strict=True):
+            if await held:
+                self._report(claim, owner, after)
+
+    def _decide(self, claim: Claim) -> AfterCrash:
+        active = self._registry.active.get(claim.handler)
+        policy = self._backoff if active is None else self._backoff.limited_to(active.handler.attempts)
+        return after_crash(policy, claim.crashes, claim.counted, self._rng())
+
+    def _report(self, claim: Claim, owner: str, after: AfterCrash) -> None:
+        self._metrics.runs.labels(claim.handler, "crashed").inc()
+        log.warning(
+            "run.crashed",
+            event_id=claim.event_id,
+            handler=claim.handler,
+            attempt=claim.counted,
+            owner=owner,
+            crashes=after.crashes,
+            suspect=after.suspect,
+            counts=after.counts,
+            dead=after.wait is None,
+            again_in=None if after.wait is None else round(after.wait, 1),
+        )
+
+
+def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> Finish:
+    return Finish(
+        claim,
+        owner,
+        "crashed",
+        RunState.DEAD if after.wait is None else RunState.PENDING,
+        now,
+        # Without a wait it keeps its place among the due runs: those that ran together start together.
+        due_at=now + after.wait if after.wait else claim.due_at,
+        forgiven=0 if after.counts else 1,
+        error=_sentence(after),
+        crashes=after.crashes,
+    )
+
+
+def _sentence(after: AfterCrash) -> str:
+    if after.wait is None:
+        return f"The process ended {after.crashes} times in a row while this ran. The attempts are used up."
+    if after.suspect:
+        return (
+            f"The process ended {after.crashes} times in a row while this ran. It is a suspect: it waits until no "
+            "other suspect runs."
+        )
+    return "The process ended while this ran. The attempt does not count."

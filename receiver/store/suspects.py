@@ -1,0 +1,57 @@
+"""Suspects: runs that were at work in two crashes in a row. Of all in the store, one runs at a time.
+
+Their index holds nothing else, so that the claim of a store without suspects costs one look into an empty index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.model.crashes import SUSPECT_CRASHES
+
+_OPEN_SUSPECTS = f"crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
+"""The condition of the index `ix_runs_suspects`, word for word: otherwise SQLite does not use it."""
+_SUSPECTS = f"runs INDEXED BY ix_runs_suspects WHERE {_OPEN_SUSPECTS}"
+_NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # noqa: S608 - constants only
+
+
+def claim_suspect(
+    connection: Connection, handlers: Sequence[str], owner: str, now: float, lease_until: float
+) -> list[Any]:
+    """Claim the longest due suspect of these handlers, unless one is at work anywhere.
+
+    Returns:
+        No row or one: event_id, handler, attempt, forgiven, due_at, crashes.
+    """
+    if not handlers:
+        return []
+    values = (owner, lease_until, now, now, *handlers)
+    return list(connection.exec_driver_sql(_claim_statement(len(handlers)), values))
+
+
+@lru_cache(maxsize=512)
+def _claim_statement(handlers: int) -> str:
+    return f"""
+        UPDATE runs SET state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, started_at = ?
+        WHERE (event_id, handler) = (
+            SELECT event_id, handler FROM {_SUSPECTS} AND state = 'pending' AND due_at <= ?
+            AND handler IN ({", ".join("?" * handlers)}) AND {_NONE_RUNS} ORDER BY due_at LIMIT 1
+        )
+        RETURNING event_id, handler, attempt, forgiven, due_at, crashes
+    """  # noqa: S608 - constants and placeholders only
+
+
+def next_suspect_due(connection: Connection, handlers: Sequence[str]) -> float | None:
+    """When the next suspect of these handlers may start, unix seconds; None while one is at work, or without any."""
+    if not handlers:
+        return None
+    statement = (
+        f"SELECT min(due_at) FROM {_SUSPECTS} AND state = 'pending' "  # noqa: S608 - constants and placeholders only
+        f"AND handler IN ({', '.join('?' * len(handlers))}) AND {_NONE_RUNS}"
+    )
+    found: float | None = connection.exec_driver_sql(statement, tuple(handlers)).scalar()
+    return found
