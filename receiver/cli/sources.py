@@ -78,7 +78,8 @@ def try_sources(
 ) -> None:
     """Reach each provider with its key: does it work, how long does it take, what is left of the rate limit.
 
-    Costs nothing: it asks for voices, or for a job that cannot be. Exit 1 if any fails.
+    Costs nothing: it asks for voices, or for a job that cannot exist, and tries a wrong key beside yours, to see
+    whether keys are checked there. Exit 1 if any fails.
     """
     import asyncio
 
@@ -184,7 +185,8 @@ def _plain(one: Tried) -> dict[str, Any]:
 def _say(one: Tried) -> None:
     out = console()
     version = f" {one.api_version}" if one.api_version else ""
-    mark = "[green]✓[/]" if one.ok else "[bold red]✗[/]"
+    unproved = one.asked is not None and one.key == "unknown"
+    mark = "[bold red]✗[/]" if not one.ok else "[yellow]?[/]" if unproved else "[green]✓[/]"
     where = f" at {one.base_url}" if one.base_url else ""
     out.print(f"{mark} [bold]{cell(one.name)}[/]: {cell(f'{one.provider}{version}{where}')}")
     out.print(f"  {cell(one.detail)}")

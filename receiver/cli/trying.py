@@ -1,13 +1,15 @@
-"""One try at a source: the cheapest question that needs the key and costs nothing, and what its answer tells.
+"""One try at a source: the cheapest request that needs the key and costs nothing, and what its response proves.
 
-Apart from the command that prints it because the answer has to be weighed: a list of voices proves the key; that there
-is no job of an impossible id proves it only if the same question without the key is refused.
+Apart from the command that prints it because the response has to be weighed: a list of voices, or "no such job" for an
+impossible id, proves the key only if the same request with a wrong key is refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -18,6 +20,9 @@ from receiver.providers.base import read_json_object
 from receiver.providers.wire import (
     Account,
     Capabilities,
+    Invalid,
+    RateLimited,
+    Refused,
     Request,
     Response,
     Unauthorized,
@@ -28,6 +33,8 @@ from receiver.settings import Source
 
 NO_JOB = "00000000-0000-0000-0000-000000000000"
 """An id that no job has: it is drawn from no clock and by no chance."""
+WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
+"""A key that no account has: a service that answers it as it answers ours does not look at keys there."""
 
 Key = Literal["works", "refused", "none", "unknown"]
 
@@ -37,7 +44,7 @@ class Tried(NamedTuple):
 
     Attributes:
         asked: `voices` or `a job`; None if nothing can be asked.
-        key: what is known of the API key.
+        key: what is known of the API key; `unknown` beside `ok` if the service was reached and did not check it.
         round_trip_ms: from the name look-up to the answer's last byte, milliseconds; None if there was no answer.
         reason: the error's slug; None if all is well.
         detail: what was found, in a sentence.
@@ -77,17 +84,21 @@ async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> 
     if not trial.able.voices and not trial.able.polling:
         return start
     try:
-        found = await trial.run()
+        key, found = await trial.run()
     except Unauthorized as error:
         if trial.key == "none":
             return trial.told(start)._replace(detail="Reached. There is no api_key to try: only webhooks are heard of.")
         return _failed(trial.told(start)._replace(key="refused"), trouble_with(name, source, error))
     except ReceiverError as error:
         return _failed(trial.told(start), trouble_with(name, source, error))
-    return trial.told(start)._replace(key="none" if trial.key == "none" else "works", detail=found)
+    told = trial.told(start)._replace(key=key, detail=found)
+    return told._replace(advice=_UNCHECKED) if key == "unknown" else told
 
 
+_UNCHECKED = "Whether it works shows with the first job."
 _NOTHING = "There is nothing to ask: this source only receives webhooks."
+_WORKS = "The key works."
+_KEYLESS = "Reached, without an api_key."
 
 
 def _failed(told: Tried, trouble: Trouble) -> Tried:
@@ -112,40 +123,64 @@ class _Trial:
         ms = None if self._seconds is None else round(self._seconds * 1000, 1)
         return start._replace(asked=self._asked, round_trip_ms=ms, rate_limit=self._limit)
 
-    async def run(self) -> str:
-        """Ask; what was found, in a sentence.
+    async def run(self) -> tuple[Key, str]:
+        """What is known of the key now, and what was found, in a sentence.
 
         Raises:
-            ReceiverError: the key does not work, or nothing shows that it does.
+            ReceiverError: the key does not work, or nothing shows that this is the service.
         """
         if not self.able.voices:
-            return await self._ask_for_no_job()
-        response = await self._ask("voices", self._source.spoken.voices_request(self._account, VoiceQuery()))
+            return await self._require_proof()
+        response = await self._ask("voices", self._voices(self._account))
         if response.status in (403, 404) and self.able.polling:
             # Keys have scopes: one that may ask for jobs is all that we need.
-            return await self._ask_for_no_job() + " It may not list voices."
-        count = len(self._source.spoken.read_voices(self._account, response))
-        return f"{self._works()} It offers {count} voices."
+            key, found = await self._require_proof()
+            return key, f"{found} It may not list voices."
+        offers = f"It offers {len(self._source.spoken.read_voices(self._account, response))} voices."
+        if self._account.api_key is None:
+            return "none", f"{_KEYLESS} {offers}"
+        if await self._refuses_wrong_key(self._voices, self._source.spoken.read_voices):
+            return "works", f"{_WORKS} {offers}"
+        if not self.able.polling:
+            return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same list."
+        if await self._ask_for_no_job():
+            return "works", f"{_WORKS} {offers}"
+        return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same answers."
 
-    async def _ask_for_no_job(self) -> str:
+    async def _require_proof(self) -> tuple[Key, str]:
+        """Ask for a job that cannot exist, where no other response shows that this is the service."""
+        if await self._ask_for_no_job():
+            return "works", _WORKS
+        if self._account.api_key is None:
+            return "none", _KEYLESS
+        raise _Unproven(
+            f"{self._source.provider} answers alike with the key and with a wrong one: nothing shows that the key is "
+            "looked at. Is base_url right?"
+        )
+
+    async def _ask_for_no_job(self) -> bool:
+        """Ask for a job that cannot exist; whether the response proves the key."""
         response = await self._ask("a job", self._no_job(self._account))
         self._read_no_job(self._account, response)
-        if self._account.api_key is not None:
-            await self._prove()
-        return self._works()
+        return self._account.api_key is not None and await self._refuses_wrong_key(self._no_job, self._read_no_job)
 
-    async def _prove(self) -> None:
-        """The same without a key: only where that is refused has the key been looked at."""
-        keyless = replace(self._account, api_key=None)
-        answer = await ask_once(self._source, self._no_job(keyless), self._ssl_context)
+    async def _refuses_wrong_key(
+        self, request: Callable[[Account], Request], read: Callable[[Account, Response], object]
+    ) -> bool:
+        """Whether the service refuses with a wrong key what it has just answered with ours."""
+        wrong = replace(self._account, api_key=WRONG_KEY)
         try:
-            self._read_no_job(keyless, answer)
-        except Unauthorized:
-            return
-        raise _Unproven(
-            f"{self._source.provider} answers {answer.status} with the key and without it: nothing shows that the key "
-            "is looked at. Is base_url right?"
-        )
+            try:
+                read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
+            except RateLimited:  # two polls within the provider's own limit
+                await asyncio.sleep(self.able.min_poll_seconds)
+                read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
+        except (Unauthorized, Invalid, Refused):
+            return True
+        return False
+
+    def _voices(self, account: Account) -> Request:
+        return self._source.spoken.voices_request(account, VoiceQuery())
 
     def _no_job(self, account: Account) -> Request:
         return self._source.spoken.status_request(account, NO_JOB)
@@ -169,6 +204,3 @@ class _Trial:
         self._seconds = time.perf_counter() - began
         self._limit = read_rate_limit(response.header, time.time())
         return response
-
-    def _works(self) -> str:
-        return "The key works." if self._account.api_key is not None else "Reached, without an api_key."

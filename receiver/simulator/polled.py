@@ -79,9 +79,8 @@ class PolledApi(ABC):
             answer: ASGIApp
             try:
                 self._fault(at, job_id)
-                given, right = self._given_key(request), world.api_keys[self.provider]
-                if not hmac.compare_digest(given.encode(), right.encode()):
-                    raise Refusal(401, "UNAUTHORIZED", "Missing or invalid API key.")
+                if name not in world.settings.public_endpoints:
+                    self._authenticate(request)
                 answer = await endpoint(request)
             except Refusal as refusal:
                 answer = self._refused(refusal)
@@ -92,6 +91,11 @@ class PolledApi(ABC):
             return answer
 
         return guarded
+
+    def _authenticate(self, request: Request) -> None:
+        given, right = self._given_key(request), self._world.api_keys[self.provider]
+        if not hmac.compare_digest(given.encode(), right.encode()):
+            raise Refusal(401, "UNAUTHORIZED", "Missing or invalid API key.")
 
     def _fault(self, at: str, job_id: str) -> None:
         dice = self._world.dice

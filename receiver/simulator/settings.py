@@ -29,6 +29,9 @@ class Settings:
     reorder_seconds: float = 5.0
     """How long a reordered delivery waits at most for a later one."""
     allow_loopback_webhooks: bool = True
+    public_endpoints: Sequence[str] = ()
+    """Endpoints of every provider that answer whatever the key (`voices`, `status`). Not documented: whether a list of
+    voices needs one."""
     audio_url_seconds: float = 86_400.0
     """Provider's documentation: `audio_url` of aitts lives 24 h. Negative: expired at birth."""
     signed_url_seconds: float = 300.0
@@ -75,6 +78,7 @@ class SettingFields(TypedDict, total=False):
     webhook_timeout: float
     reorder_seconds: float
     allow_loopback_webhooks: bool
+    public_endpoints: Sequence[str]
     audio_url_seconds: float
     signed_url_seconds: float
     name_audio_endpoint: bool

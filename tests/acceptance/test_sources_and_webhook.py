@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,31 @@ def test_a_key_that_is_refused_fails_and_is_not_shown(site: Site, provider: Prov
     assert not any(key in site.everything_written() for key in wrong.values())
 
 
+@pytest.mark.parametrize("key", ["works", "refused"])
+def test_a_list_of_voices_that_anybody_gets_does_not_make_a_key_right(site: Site, provider: Provider, key: str) -> None:
+    provider.sim.settings = replace(provider.sim.settings, public_endpoints=("voices",))
+    wrong = {name: f"{name}_no_longer_valid_1234" for name in (SOURCE, *KEYS)} if key == "refused" else {}
+    four(site, provider, **wrong)
+    found = outcomes(site, SOURCE, "audixa", code=0 if key == "works" else 1)
+    assert {name: (one["asked"], one["key"], one["ok"]) for name, one in found.items()} == dict.fromkeys(
+        (SOURCE, "audixa"), ("a job", key, key == "works")
+    )
+
+
+def test_a_key_that_the_provider_never_checks_is_reached_and_not_called_right(site: Site, provider: Provider) -> None:
+    provider.sim.settings = replace(
+        provider.sim.settings, public_endpoints=("voices", "status"), audixa_poll_seconds=0.1
+    )
+    four(site, provider, **{SOURCE: "tts_no_longer_valid_1234"})
+    found = outcomes(site, SOURCE, "audixa", code=0)
+    for one in found.values():
+        assert (one["key"], one["reason"]) == ("unknown", None)
+        assert "The key was not checked: a wrong one gets the same answers." in one["detail"]
+    text = site.command("sources", "test", SOURCE)
+    assert "? aitts: aitts at" in text.stdout
+    assert "✓" not in text.stdout
+
+
 def test_a_source_that_only_hears_webhooks_is_reached_without_a_key(site: Site, provider: Provider) -> None:
     fresh(site, provider.sim.base_url, f'signing_secrets = ["{SECRET}"]')
     one = outcomes(site, code=0)[SOURCE]
@@ -478,7 +504,7 @@ def test_what_stands_between_us_and_a_provider_is_named(
     assert "set allow_private_addresses" in told["private"]
     assert "Is base_url right?" in told["hotel"]
     assert "what is not JSON" in told["missing"]
-    assert "with the key and without it" in told["another"]
+    assert "with the key and with a wrong one" in told["another"]
     assert "SSL_CERT_FILE" in told["selfmade"]
     assert not any(one["ok"] for one in found.values())
 
