@@ -6,19 +6,23 @@ import contextlib
 import difflib
 import json
 import math
+import shlex
 import signal
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.output import console, print_table
+from receiver.cli.id_token import VARIABLE
+from receiver.cli.output import print_table
 from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
     from receiver.simulator import Faults, Simulator
 
 DEFAULT_PORT = 8765
+RECEIVER_URL = "http://127.0.0.1:8080/webhooks/aitts"
+"""Where a receiver with the default configuration takes deliveries."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -114,7 +118,23 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
 def _print(simulator: Simulator, told: dict[str, dict[str, Any]]) -> None:
     rows = [(provider, of["base_url"], of["api_key"]) for provider, of in told.items()]
     print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
-    out = console()
-    out.print(f"Webhooks of aitts are signed with {simulator.signing_secret}", markup=False)
-    out.print(f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.", markup=False)
-    out.print("A text with [fail] in it makes a job fail. Ctrl-C ends.", markup=False)
+    url = simulator.webhook_url or RECEIVER_URL
+    # Not by rich, which would break lines that are to be copied.
+    typer.echo(
+        f"Webhooks of aitts are signed with {simulator.signing_secret}\n"
+        f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"
+        f"In receiver.toml (the other providers likewise, without the last line):\n\n{_source(told['aitts'])}\n"
+        "Then, beside it, register the webhook, as the owner of the account does at the real provider:\n\n"
+        f"{VARIABLE}={shlex.quote(simulator.id_token)} "
+        f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
+        "A text with [fail] in it makes a job fail. Ctrl-C ends."
+    )
+
+
+def _source(about: dict[str, Any]) -> str:
+    """The table of a source for the simulated aitts."""
+    return (
+        f'[sources.aitts]\nprovider = "aitts"\nbase_url = {json.dumps(about["base_url"])}\n'
+        f"api_key = {json.dumps(about['api_key'])}\nallow_private_addresses = true\n"
+        'signing_secrets_file = "aitts.secrets"\n'
+    )
