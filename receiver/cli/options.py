@@ -61,6 +61,21 @@ def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
     return text
 
 
+def key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:
+    """The pairs that `KEY=VALUE` options give; None if there are none.
+
+    Raises:
+        typer.BadParameter: one is not of this form.
+    """
+    found = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE.", param_hint=option)
+        found[key] = value
+    return found or None
+
+
 def event_filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None
 ) -> Filter:

@@ -8,12 +8,13 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
-from receiver.cli.options import Config
-from receiver.errors import NotFound, ReceiverError, SignatureError
+from receiver.cli.options import Config, key_values
+from receiver.errors import MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
     from receiver.model.signature import Scheme
@@ -55,37 +56,105 @@ def _newest_secret(source: Source) -> str:
 def send(
     source: SourceName,
     config: Config = None,
-    event: Annotated[str, typer.Option(help="The event word.")] = "job.completed",
+    event: Annotated[str | None, typer.Option(help="The event word; test if not given.")] = None,
     job: Annotated[str | None, typer.Option(help="The job id; a new one if not given.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, in the end of a job; repeat it.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A file with the whole body, sent as it is; - is standard input.", allow_dash=True),
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Where to; the configured receiver's address if not given.")] = None,
 ) -> None:
-    """Sign and send one delivery, as the provider would. Exit 0 if it was answered 2xx."""
+    """Sign and send one delivery, as the provider would: a test, another event, or a body of yours.
+
+    Exit 0 if it was answered 2xx.
+    """
     import httpx
 
     from receiver.settings import load
 
+    if data is not None and (event or job or metadata):
+        raise typer.BadParameter("the file says all of it: omit --event, --job and --metadata.", param_hint="--data")
     settings = load(config)
     about, scheme = _source(settings, source)
     host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     target = url or f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
-    now = time.time()
-    job = job or f"job-{secrets.token_hex(6)}"
-    created = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    body = json.dumps(about.spoken.sample_body(event, job, created), separators=(",", ":")).encode()
+    if data is None:
+        what = _made(about, event or "test", job or f"job-{secrets.token_hex(6)}", key_values(metadata, "--metadata"))
+    else:
+        what = _given(about, data, settings.server.max_body_bytes)
     delivery_id = str(uuid.uuid4())
     headers = [
         ("Content-Type", "application/json"),
-        *scheme.sign(_newest_secret(about), body, int(now), delivery_id),
-        *about.spoken.delivery_headers(event, delivery_id),
+        *scheme.sign(_newest_secret(about), what.body, int(time.time()), delivery_id),
+        *(about.spoken.delivery_headers(what.event, delivery_id) if what.event is not None else ()),
     ]
     try:
-        answer = httpx.post(target, content=body, headers=headers, timeout=30, trust_env=False)
+        answer = httpx.post(target, content=what.body, headers=headers, timeout=30, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
     typer.echo(f"{answer.status_code} {answer.text}")
-    typer.echo(f"{event} {job} to {target}", err=True)
+    typer.echo(f"{what.name} to {target}", err=True)
     raise typer.Exit(0 if answer.is_success else 1)
+
+
+class _Delivery(NamedTuple):
+    """What is sent.
+
+    Attributes:
+        event: the word for the unsigned event header; None where the body names no event.
+        name: what it is called in the output.
+    """
+
+    body: bytes
+    event: str | None
+    name: str
+
+
+def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) -> _Delivery:
+    """A delivery as the provider would make it."""
+    from receiver.providers.wire import Invalid
+
+    created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        body = about.spoken.sample_body(event, job, created, metadata)
+    except Invalid as error:
+        raise typer.BadParameter(str(error), param_hint="--metadata") from None
+    return _Delivery(json.dumps(body, separators=(",", ":")).encode(), event, f"{event} {job}")
+
+
+def _given(about: Source, data: Path, limit: int) -> _Delivery:
+    """The body in a file, whatever it is: the answer tells what is wrong with it."""
+    if str(data) == "-":
+        body, name = read_body(sys.stdin.buffer, limit), "standard input"
+    else:
+        try:
+            with data.open("rb") as file:
+                body, name = read_body(file, limit), str(data)
+        except OSError as error:
+            raise typer.BadParameter(f"{data} cannot be read: {error.strerror}.", param_hint="--data") from None
+    try:
+        return _Delivery(body, about.spoken.parse_delivery((), body).type, name)
+    except MalformedDelivery:
+        return _Delivery(body, None, name)
+
+
+def read_body(file: BinaryIO, limit: int) -> bytes:
+    """A whole delivery's body.
+
+    Args:
+        limit: bytes that a receiver takes.
+
+    Raises:
+        typer.BadParameter: it is longer.
+    """
+    body = file.read(limit + 1)
+    if len(body) > limit:
+        raise typer.BadParameter(f"the body is longer than server.max_body_bytes, {limit} bytes.")
+    return body
 
 
 def sign(
@@ -96,8 +165,9 @@ def sign(
     """Print the signature headers for a body on standard input, as in curl -H "$(tts-receiver sign … < body)"."""
     from receiver.settings import load
 
-    about, scheme = _source(load(config), source)
-    body = sys.stdin.buffer.read()
+    settings = load(config)
+    about, scheme = _source(settings, source)
+    body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = int(time.time()) if at is None else at
     for name, value in scheme.sign(_newest_secret(about), body, now, str(uuid.uuid4())):
         typer.echo(f"{name}: {value}")
@@ -125,7 +195,7 @@ def verify(
             what = f"{line!r} is not 'Name: value', as in -H '{name}: …'."
             raise typer.BadParameter(what, param_hint="--header")
         headers.append((name.strip().lower().encode(), value.strip().encode()))
-    body = sys.stdin.buffer.read()
+    body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = time.time()
     keys = about.signing_keys()
     try:

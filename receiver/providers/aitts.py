@@ -31,6 +31,7 @@ from receiver.providers.wire import (
     Account,
     Capabilities,
     Ended,
+    Invalid,
     Request,
     Response,
     Speech,
@@ -151,13 +152,23 @@ class Aitts(AccountWebhook):
         """The two unsigned headers of each delivery."""
         return [("X-TTS-Event", event), ("X-TTS-Delivery-ID", delivery_id)]
 
-    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
-        """A delivery's body in the documented form."""
+    def sample_body(
+        self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A delivery's body in the documented form.
+
+        Raises:
+            Invalid: metadata of an event that is not the end of a job.
+        """
+        if metadata and event not in TERMINAL:
+            raise Invalid(f"Only the end of a job has metadata, not {event}: add --event {COMPLETED}.")
         data: dict[str, Any] = {"job_id": job_id}
         if event == COMPLETED:
-            data |= {"status": "completed", "audio_endpoint": audio_path(job_id), "metadata": {}}
+            data |= {"status": "completed", "audio_endpoint": audio_path(job_id)}
         elif event == FAILED:
             data |= {"status": "failed", "error": {"code": "GENERATION_FAILED", "message": "sent by hand"}}
+        if event in TERMINAL:
+            data["metadata"] = dict(metadata or {})
         return {"event": event, "created_at": created_at, "data": data}
 
     def audio_requests(

@@ -177,8 +177,14 @@ class Provider(Protocol):
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """Unsigned header lines that the service adds to a delivery."""
 
-    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
-        """A body as the service would send it, for `send`."""
+    def sample_body(
+        self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A body as the service would send it, for `send`.
+
+        Raises:
+            Invalid: there is metadata, and the service's deliveries of this event have none.
+        """
 
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
-from receiver.model.event import COMPLETED, FAILED, TEST
+from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
 from receiver.providers.addresses import audio_fields, files_of, is_at_home, temporary
 from receiver.providers.answers import Asked, open_answer, still_running
 from receiver.providers.asking import get, segment
@@ -133,16 +133,28 @@ class Generic(ProviderDefaults):
         name = self.shape.event_header
         return [(name, self._spelled(event))] if name and name.lower() not in self.shape.signed_headers else []
 
-    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
-        """A body with the configured places filled, and nothing else in it."""
+    def sample_body(
+        self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A body with the configured places filled, and nothing else in it.
+
+        Raises:
+            Invalid: metadata, and no place for it or an event that is not the end of a job.
+        """
         if self.scheme is None:
             raise _no_delivery()
+        if metadata and event not in TERMINAL:
+            raise Invalid(f"Only the end of a job has metadata, not {event}: add --event {COMPLETED}.")
+        if metadata and not self.shape.metadata:
+            raise Invalid("This source names no place for it: set metadata in the source's generic table.")
         shape, word = self.shape, self._spelled(event)
         values: list[tuple[tuple[Place, ...], Any]] = [(shape.event, word), (shape.job_id, job_id)]
         if event in (COMPLETED, FAILED) or not shape.event:
             values.append((shape.status, word))
         if event == FAILED:
             values += [(shape.error_code, "GENERATION_FAILED"), (shape.error_message, "sent by hand")]
+        if metadata:
+            values.append((shape.metadata, dict(metadata)))
         body: dict[str, Any] = {}
         for places, value in values:
             if places:

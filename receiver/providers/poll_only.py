@@ -42,7 +42,9 @@ class PollOnly(ProviderDefaults):
         """
         raise ValueError(f"{self.name} sends no webhooks: there is no delivery to make.")
 
-    def sample_body(self, event: str, job_id: str, created_at: str) -> dict[str, Any]:
+    def sample_body(
+        self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Refuse.
 
         Raises:

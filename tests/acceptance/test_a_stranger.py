@@ -323,8 +323,9 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
 
     server = site.start()
     url = f"{server.public}/webhooks/{SOURCE}"
-    first = site.command("send", "--source", SOURCE, "--job", job.id, "--url", url)
-    second = site.command("send", "--source", SOURCE, "--job", job.id, "--url", url)
+    end = ["send", "--source", SOURCE, "--event", "job.completed", "--job", job.id, "--url", url]
+    first = site.command(*end)
+    second = site.command(*end)
     failed = site.command("send", "--source", SOURCE, "--event", "job.failed", "--job", "a-bad-one", "--url", url)
     for said, word in ((first, "accepted"), (second, "duplicate"), (failed, "accepted")):
         assert said.returncode == 0, said.stderr

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_
 import random
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config, Json, one_of
+from receiver.cli.options import Config, Json, key_values, one_of
 from receiver.cli.output import print_json
 from receiver.cli.speech.forms import Form
 from receiver.engine.jobs.limits import AT_ONCE
@@ -89,7 +88,7 @@ def speech(
         bitrate_kbps=bitrate,
         speed=speed,
         model=model,
-        metadata=_metadata(metadata or []),
+        metadata=key_values(metadata, "--metadata"),
     )
     given = [name for name, value in (("TEXT", text), ("--file", file), ("--job", job)) if value is not None]
     if len(given) != 1:
@@ -263,13 +262,3 @@ def _check_output(output: str | None, if_there: IfThere, json: bool) -> None:
             raise SpeechError("Standard output is a terminal, and audio is not for reading; send it somewhere.")
         return
     require_place(Path(output), if_there)
-
-
-def _metadata(pairs: list[str]) -> dict[str, Any] | None:
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"{json_.dumps(pair)} is not KEY=VALUE.", param_hint="--metadata")
-        found[key] = value
-    return found or None
