@@ -77,6 +77,24 @@ class StoreBusy(StoreUnavailable):
     reason = "store_busy"
 
 
+class StoreLocked(StoreUnavailable):
+    """Another process holds a write transaction and does not end it."""
+
+    reason = "store_locked"
+
+
+class StoreFull(StoreUnavailable):
+    """The store's disk is full."""
+
+    reason = "store_full"
+
+
+class StoreMalformed(StoreUnavailable):
+    """The store's file is damaged, or is none. It stays so until it is restored and the receiver restarted."""
+
+    reason = "store_malformed"
+
+
 class QuarantineFull(StoreUnavailable):
     """The source has the maximum of events in quarantine; a further one is not kept."""
 

@@ -26,7 +26,7 @@ def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
     """
     settings = load(config)
     database = open_database(settings)
-    if not database.path.exists():
+    if not database.exists():
         raise NotFound(f"There is no store at {database.path} yet; `tts-receiver serve` makes it.")
     try:
         database.query(require_current)

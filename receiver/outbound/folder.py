@@ -12,6 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from receiver.errors import AudioError, NotFound
+from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
 from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread, opened
@@ -115,7 +116,7 @@ class LocalFolder:
                 os.fsync(file.fileno())
             link = linked_folder(self._folder)
         except OSError as error:
-            return f"The audio folder {self._folder} cannot be written to: {error.strerror or error}."
+            return f"The audio folder {self._folder} cannot be written to: {cause_and_advice(error)}"
         if link is not None:
             return (
                 f"{self._folder / link} is a symbolic link to a folder; links in the audio folder are not followed; "

@@ -13,7 +13,6 @@ import asyncio
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,11 +20,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, exc
 
-from receiver.errors import StoreUnavailable
-from receiver.paths import setting_path
+from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.engines import checkpoint, sqlite_engine, sqlite_path, wait_for_lock
+from receiver.store.faults import is_outage, unavailable, unreachable
+from receiver.store.health import LogRemoved, StoreFiles, StoreHealth
+
+__all__ = ["Database", "sqlite_path"]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -37,7 +39,10 @@ MOST_ITEMS = 512
 """Items that share one transaction at the most: bounds how long a commit takes."""
 
 BUSY_SECONDS = 5.0
-"""How long a statement waits for another process's transaction before the store counts as unavailable."""
+"""How long a statement waits for another process's transaction before the store counts as locked."""
+
+LOCKED_SECONDS = 1.0
+"""How long it waits while the store is known to be locked, so that deliveries behind it are answered soon."""
 
 
 @dataclass(slots=True)
@@ -52,62 +57,6 @@ class _Write:
     error: BaseException | None = field(default=None)
 
 
-def sqlite_path(url: str, base: Path) -> Path | None:
-    """The file behind a SQLite address, relative ones under `base`; None for another engine.
-
-    Raises:
-        ValueError: the address cannot be read, or names no file.
-    """
-    try:
-        parsed = make_url(url)
-    except exc.ArgumentError:
-        raise ValueError("is not a database address such as sqlite:///data/receiver.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if not parsed.database or parsed.database == ":memory:":
-        raise ValueError("names no file: what is only in memory is not durable")
-    return setting_path(parsed.database, base)
-
-
-def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=QueuePool,
-        pool_size=2 if writes else 4,
-        max_overflow=0,
-        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS, "cached_statements": 256},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        if not writes:
-            connection.execute("PRAGMA query_only=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch the file to write-ahead logging. Two processes that do so at once are refused without waiting: we wait."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
 class Database:
     """One open store.
 
@@ -117,12 +66,14 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: tuple[int, int] | None = None
-        self._writer_engine = _sqlite_engine(path, writes=True)
-        self._reader_engine = _sqlite_engine(path, writes=False)
+        self.health = StoreHealth(path)
+        self._files = StoreFiles(path)
+        self._writer_engine = sqlite_engine(path, BUSY_SECONDS, writes=True)
+        self._reader_engine = sqlite_engine(path, BUSY_SECONDS, writes=False)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._lock_seconds = BUSY_SECONDS
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
         self._committing = 0
 
@@ -131,9 +82,20 @@ class Database:
         """Writes handed in and not yet committed. The intake refuses deliveries above a bound."""
         return self._queue.qsize() + self._committing
 
+    def exists(self) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            StoreUnavailable: its folder cannot be looked into.
+        """
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise unreachable(error, self.path) from error
+
     def start(self) -> None:
         """Start the writer. Call `migrate` before, `close` at the end."""
-        self._file = _identity(self.path)
+        self._files.opened()
         self._thread = threading.Thread(target=self._write_until_closed, name="store-write", daemon=True)
         self._thread.start()
 
@@ -159,8 +121,8 @@ class Database:
             with self._writer_engine.begin() as connection:
                 return function(connection, *args)
         except exc.DBAPIError as error:
-            if _is_outage(error):
-                raise _unavailable(error) from error
+            if is_outage(error):
+                raise self._unavailable(error) from error
             raise
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
@@ -173,7 +135,13 @@ class Database:
             with self._reader_engine.connect() as connection:
                 return function(connection, *args)
         except exc.DBAPIError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
+        found = unavailable(error, self.path)
+        if isinstance(found, StoreMalformed) and self._thread is not None:
+            self.health.damaged(found)
+        return found
 
     # asynchronous use: the running receiver
 
@@ -217,6 +185,14 @@ class Database:
         self._queue.put(_Write(function, item, loop, future))
         return future
 
+    def probe(self) -> asyncio.Future[None]:
+        """`write_page` in the next transaction.
+
+        Raises (from the future):
+            StoreUnavailable: it did not commit.
+        """
+        return self.batch(_probe, None)
+
     # the writer's thread
 
     def _write_until_closed(self) -> None:
@@ -245,19 +221,35 @@ class Database:
             self._connection = None
 
     def _commit(self, writes: list[_Write]) -> None:
+        health = self.health
         try:
-            self._require_file()
+            if health.malformed is not None:
+                raise health.malformed
+            if health.error is None:
+                self._files.require_store()
+            else:
+                self._files.require_all()
             self._transaction(writes)
-            self._require_file()  # it may have been moved meanwhile
+            self._files.require_all()  # they may have been moved meanwhile
         except StoreUnavailable as error:
+            if isinstance(error, LogRemoved):
+                self._save_log()
             self._fail(writes, error)
+            health.failed(error)
         except exc.DBAPIError as error:
-            if _is_outage(error):
-                self._fail(writes, _unavailable(error))
+            if is_outage(error):
+                found = self._unavailable(error)
+                self._fail(writes, found)
+                health.failed(found)
             else:
                 self._commit_each(writes, error)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked for the write
             self._commit_each(writes, error)
+        else:
+            if len(writes) == 1 and writes[0].function is _probe:
+                health.probe_committed()
+            else:
+                health.committed()
 
     def _commit_each(self, writes: list[_Write], error: Exception) -> None:
         """One write broke the transaction they shared: give each its own, so that only that one fails."""
@@ -267,32 +259,46 @@ class Database:
         for write in writes:
             self._commit([write])
 
-    def _require_file(self) -> None:
-        """What is written into a file that was moved away or removed is not durable: the next start would not see it.
-
-        Raises:
-            StoreUnavailable: the file is not the one that was opened.
-        """
-        if _identity(self.path) != self._file:
-            raise StoreUnavailable(
-                f"The store {self.path} was moved, removed or replaced. Put it back, or restart the receiver."
-            )
-
     def _transaction(self, writes: list[_Write]) -> None:
         groups: dict[Any, list[_Write]] = {}
         for write in writes:
             groups.setdefault(write.function, []).append(write)
-        connection = self._connection = self._connection or self._writer_engine.connect()
+        health = self.health
+        health.waits()
         try:
+            connection = self._patient_connection()
             with connection.begin():
+                health.works()
                 for function, group in groups.items():
                     results = function(connection, [write.item for write in group])
                     for write, outcome in zip(group, results, strict=True):
                         write.outcome = outcome
         except BaseException:
-            self._connection = None  # a fresh one next time, whatever state this one is in
-            connection.close()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None  # a fresh one next time, whatever state this one is in
             raise
+        finally:
+            health.rests()
+
+    def _patient_connection(self) -> Connection:
+        """The writer's connection, which waits for a lock as long as it should."""
+        locked = isinstance(self.health.error, StoreLocked)
+        seconds = min(BUSY_SECONDS, LOCKED_SECONDS) if locked else BUSY_SECONDS
+        if self._connection is None:
+            self._connection = self._writer_engine.connect()
+            self._lock_seconds = -1.0
+        if seconds != self._lock_seconds:
+            wait_for_lock(self._connection, seconds)
+            self._lock_seconds = seconds
+        return self._connection
+
+    def _save_log(self) -> None:
+        """Bring what was acknowledged from a `-wal` without a name into the store: it would end with this process."""
+        try:
+            checkpoint(self._patient_connection())
+        except (exc.DBAPIError, sqlite3.Error) as error:
+            log.error("store.log_not_saved", path=str(self.path), detail=str(error))
 
     def _fail(self, writes: list[_Write], error: BaseException) -> None:
         for write in writes:
@@ -318,18 +324,13 @@ class Database:
                 write.future.set_result(write.outcome)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def write_page(connection: Connection) -> None:
+    """Write a page of the store, which changes nothing: what a delivery would meet."""
+    # Setting it writes the page even where it stays the same.
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA user_version={int(version)}")
 
 
-def _is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the store itself is in trouble (full, locked, unreadable), rather than this one write wrong."""
-    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
-
-
-def _unavailable(error: exc.DBAPIError) -> StoreUnavailable:
-    return StoreUnavailable(f"The store did not answer: {error.orig}.")
+def _probe(connection: Connection, items: list[None]) -> list[None]:
+    write_page(connection)
+    return items

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from receiver.errors import ReceiverError
 from receiver.store.database import Database
+from receiver.store.faults import unreachable
 from receiver.store.schema import HEAD
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -38,9 +39,12 @@ def migrate(database: Database) -> tuple[str | None, str]:
         SchemaTooNew: this release does not know the store's revision.
         StoreUnavailable: the store cannot be opened.
     """
-    if not database.path.exists():
+    if not database.exists():
         # What providers send is nobody else's business; the files beside it get the same mode.
-        os.close(os.open(database.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(os.open(database.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise unreachable(error, database.path) from error
     before = database.query(revision)
     if before == HEAD:
         return before, HEAD

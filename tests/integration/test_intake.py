@@ -568,7 +568,7 @@ async def test_a_full_store_is_503_with_retry_after_and_nothing_is_acknowledged(
             assert (answer.status_code, answer.json()) == (503, {"error": "unavailable"})
             assert int(answer.headers["retry-after"]) > 0
         assert not_stored(up)
-        assert up.counted("store_unavailable") == 2
+        assert up.counted("store_full") == 2
         assert "full" in lines.of("delivery.not_stored")[0]["detail"]
         await limit_pages(up.receiver.database, 1_000_000)
         answer = await up.post(big)

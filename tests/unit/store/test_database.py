@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, exc, text
 
-from receiver.errors import StoreUnavailable
+from receiver.errors import StoreFull, StoreLocked, StoreUnavailable
 from receiver.model.delivery import Delivery
 from receiver.store import database as database_module
 from receiver.store import inbox
@@ -147,8 +147,8 @@ async def test_a_lock_that_another_process_keeps_is_an_outage(
     database.start()
     other = locked(path)
     failed = await outcomes(*(database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)))
-    assert [type(error) for error in failed] == [StoreUnavailable] * 3
-    assert {error.reason for error in failed} == {"store_unavailable"}
+    assert [type(error) for error in failed] == [StoreLocked] * 3
+    assert {error.reason for error in failed} == {"store_locked"}
     assert database.waiting == 0
     other.rollback()
     other.close()
@@ -167,7 +167,7 @@ async def test_a_full_disk_is_an_outage_and_what_was_not_committed_is_not_there(
     await limit_pages(database, 1)
     big = [delivery(f"big_{number}", body=b"x" * 100_000) for number in range(3)]
     failed = await outcomes(*(database.batch(inbox.accept, item) for item in big))
-    assert [type(error) for error in failed] == [StoreUnavailable] * 3
+    assert [type(error) for error in failed] == [StoreFull] * 3
     assert "full" in str(failed[0])
     assert ids(database.path) == {kept.event_id}
     assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM runs")).scalar_one()) == 1

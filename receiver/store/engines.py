@@ -1,0 +1,98 @@
+"""How the store's file is opened: write-ahead logging, durable commits, transactions begun by us."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import QueuePool
+
+from receiver.paths import setting_path
+
+
+def sqlite_path(url: str, base: Path) -> Path | None:
+    """The file behind a SQLite address, relative ones under `base`; None for another engine.
+
+    Raises:
+        ValueError: the address cannot be read, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise ValueError("is not a database address such as sqlite:///data/receiver.db") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError("names no file: what is only in memory is not durable")
+    return setting_path(parsed.database, base)
+
+
+def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
+    """Connections to the file; their transactions take the write lock at the beginning, or cannot write.
+
+    Args:
+        busy_seconds: how long a statement waits for another process's transaction.
+    """
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=2 if writes else 4,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": busy_seconds, "cached_statements": 256},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        _use_wal(connection, busy_seconds)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if not writes:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def wait_for_lock(connection: Connection, seconds: float) -> None:
+    """Set how long the connection waits for another process's transaction. Outside a transaction only."""
+    _driver(connection).execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
+
+
+def checkpoint(connection: Connection) -> None:
+    """Write what the `-wal` holds into the store, as far as nobody reads it. Outside a transaction only.
+
+    Raises:
+        sqlite3.Error: it cannot be written.
+    """
+    _driver(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def quick_check(connection: Connection) -> str | None:
+    """Read the whole store; the first damage that SQLite finds, None if there is none."""
+    found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+    return None if found == "ok" else " ".join(found.split())[:300]
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Switch the file to write-ahead logging. Two processes that do so at once are refused without waiting: we wait."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,100 @@
+"""What went wrong with the store, in a sentence: path, cause, what to do. SQLite names neither path nor cause.
+
+Nothing here opens the store's own files: closing one would give up the locks that SQLite holds on it for this process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import stat
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import exc
+
+from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.os_errors import cause_and_advice
+
+_PRIMARY = 0xFF
+"""The bits of SQLite's result code that name the kind of error."""
+_EFFECTIVE = os.access in os.supports_effective_ids
+_VERBS = {
+    sqlite3.SQLITE_CANTOPEN: "opened",
+    sqlite3.SQLITE_PERM: "opened",
+    sqlite3.SQLITE_AUTH: "opened",
+    sqlite3.SQLITE_READONLY: "written",
+    sqlite3.SQLITE_IOERR: "read or written",
+}
+
+
+def is_outage(error: exc.DBAPIError) -> bool:
+    """Whether the store itself is in trouble (full, locked, unreadable), rather than this one write wrong."""
+    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
+
+
+def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
+    """The error of ours for one of SQLite's."""
+    text = str(error.orig)
+    kind = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return locked(path)
+    if kind == sqlite3.SQLITE_CORRUPT:
+        return malformed(path, text)
+    if kind == sqlite3.SQLITE_NOTADB:
+        return StoreMalformed(
+            f"{path} is not a store ({text}). Restore it from the backup, or let store.url name another file."
+        )
+    cause = _cause(path)
+    if kind == sqlite3.SQLITE_FULL or (cause is not None and cause.errno in (errno.ENOSPC, errno.EDQUOT)):
+        why = cause_and_advice(cause or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return StoreFull(f"The store {path} cannot be written ({text}): {why}")
+    if kind in _VERBS:
+        why = "look at its disk and folder." if cause is None else cause_and_advice(cause)
+        return StoreUnavailable(f"The store {path} cannot be {_VERBS[kind]} ({text}): {why}")
+    return StoreUnavailable(f"The store {path} did not answer: {text}.")
+
+
+def unreachable(error: OSError, path: Path) -> StoreUnavailable:
+    """The error of ours for one of the system's."""
+    return StoreUnavailable(f"The store {path} cannot be opened: {cause_and_advice(error)}")
+
+
+def locked(path: Path) -> StoreLocked:
+    """Another process does not end its write transaction."""
+    return StoreLocked(
+        f"The store {path} is locked (database is locked): another process holds a write transaction. Wait until it "
+        f"ends, or end it: `fuser {path}` names the processes that have the file open."
+    )
+
+
+def malformed(path: Path, text: str) -> StoreMalformed:
+    """The store's content is damaged; `text` says how."""
+    return StoreMalformed(f"The store {path} is damaged ({text}). Stop the receiver and restore the backup.")
+
+
+def _cause(path: Path) -> OSError | None:
+    """What the system has against the store's files and folder; None if nothing is found."""
+    try:
+        try:
+            if stat.S_ISDIR(path.stat().st_mode):
+                return _system_error(errno.EISDIR, path)
+        except FileNotFoundError:
+            path.parent.stat()  # else the folder is what is missing
+        files = [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
+        for file in files:
+            if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=_EFFECTIVE):
+                read_only = os.statvfs(file).f_flag & os.ST_RDONLY
+                return _system_error(errno.EROFS if read_only else errno.EACCES, file)
+        with tempfile.TemporaryFile(dir=path.parent, buffering=0) as trial:
+            trial.write(bytes(4096))
+    except OSError as error:
+        return _system_error(error.errno, path.parent)
+    return None
+
+
+def _system_error(number: int | None, path: Path) -> OSError:
+    if number is None:
+        return OSError(errno.EIO, f"{path}: it cannot be used")
+    return OSError(number, f"{path}: {os.strerror(number)}")

@@ -1,0 +1,162 @@
+"""How the store does: the outcome of the last commits, and whether its files are still the ones that were opened.
+
+Written by the writer's thread, read by whoever asks whether a delivery would be stored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from receiver.errors import StoreFull, StoreMalformed, StoreUnavailable
+from receiver.store.faults import locked
+
+log = structlog.get_logger("receiver.store")
+
+LATE_SECONDS = 0.75
+"""How long another process may hold a write transaction before the store counts as locked."""
+STUCK_SECONDS = 5.0
+"""How long a transaction of ours may take before the disk counts as stuck."""
+FULL_SECONDS = 5.0
+"""For how long a full disk counts as full although a probe was committed: a probe is smaller than a delivery."""
+
+Identity = tuple[int, int] | None
+
+
+class LogRemoved(StoreUnavailable):
+    """The `-wal` has no name any more; what it holds is still open in this process."""
+
+
+class StoreHealth:
+    """The outcome of one store's commits.
+
+    Attributes:
+        error: why the last commit failed; None if it succeeded.
+        committed_at: when the last commit succeeded, monotonic seconds.
+        malformed: that the file was found damaged; stays until the process ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.error: StoreUnavailable | None = None
+        self.malformed: StoreMalformed | None = None
+        self.committed_at = float("-inf")
+        self._failing_since = self._failed_at = float("-inf")
+        self._waiting_since: float | None = None
+        self._working_since: float | None = None
+        self._told: str | None = None
+
+    def waits(self) -> None:
+        """A transaction waits for the write lock."""
+        self._waiting_since = time.monotonic()
+
+    def works(self) -> None:
+        """It has the lock."""
+        self._waiting_since, self._working_since = None, time.monotonic()
+
+    def rests(self) -> None:
+        """It has ended."""
+        self._waiting_since = self._working_since = None
+
+    def committed(self) -> None:
+        """A commit succeeded."""
+        self.committed_at = time.monotonic()
+        if self.error is not None:
+            self.error = self._told = None
+            log.info("store.available", path=str(self._path), seconds=round(self.committed_at - self._failing_since, 1))
+
+    def probe_committed(self) -> None:
+        """A commit of nothing but a probe succeeded."""
+        if not isinstance(self.error, StoreFull) or time.monotonic() >= self._failed_at + FULL_SECONDS:
+            self.committed()
+
+    def failed(self, error: StoreUnavailable) -> None:
+        """A commit failed. One line is logged for each cause."""
+        self._failed_at = time.monotonic()
+        if self.error is None:
+            self._failing_since = self._failed_at
+        self.error = error
+        self._tell(error)
+
+    def damaged(self, error: StoreMalformed) -> None:
+        """A commit or a read found the file damaged."""
+        self.malformed = self.malformed or error
+        self._tell(error)
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        if self._told != str(error):
+            self._told = str(error)
+            log.error("store.unavailable", reason=error.reason, detail=str(error))
+
+    def trouble(self) -> StoreUnavailable | None:
+        """Why a delivery would not be stored now; None if nothing speaks against it."""
+        found = self.malformed or self.error
+        if found is not None:
+            return found
+        now, waiting, working = time.monotonic(), self._waiting_since, self._working_since
+        if waiting is not None and now - waiting >= LATE_SECONDS:
+            return locked(self._path)
+        if working is not None and now - working >= STUCK_SECONDS:
+            return StoreUnavailable(
+                f"The store {self._path} has not finished a transaction for more than {STUCK_SECONDS:.0f} s: its disk "
+                "is slow, or does not answer."
+            )
+        return None
+
+
+class StoreFiles:
+    """The store's files under their names: what is written into one that was moved or removed is not durable.
+
+    The `-wal` holds what was committed last, and the `-shm` what processes must agree on. SQLite makes both at the
+    first transaction, and removes them when the last connection of all processes is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._names = tuple(f"{path}{suffix}" for suffix in ("", "-wal", "-shm"))
+        self._known: list[Identity] = [None, None, None]
+
+    def opened(self) -> None:
+        """The store is about to be used: remember which file it is."""
+        self._known = [_identity(self._names[0]), None, None]
+
+    def require_store(self) -> None:
+        """Check that the store's own file is there.
+
+        Raises:
+            StoreUnavailable: the file is not the one that was opened.
+        """
+        if _identity(self._names[0]) != self._known[0]:
+            raise StoreUnavailable(
+                f"The store {self._path} was moved, removed or replaced. Put it back, or restart the receiver."
+            )
+
+    def require_all(self) -> None:
+        """Check the files beside it too, which are there once a transaction was begun.
+
+        Raises:
+            LogRemoved: the `-wal` is not there any more.
+            StoreUnavailable: one of the files is not the one that was opened.
+        """
+        self.require_store()
+        for index in (1, 2):
+            found = _identity(self._names[index])
+            if self._known[index] is None:
+                self._known[index] = found
+            elif found != self._known[index]:
+                kind = LogRemoved if index == 1 and found is None else StoreUnavailable
+                raise kind(
+                    f"{self._names[index]} was removed or replaced while the receiver runs: no other process would see "
+                    "what is committed. Restart the receiver."
+                )
+
+
+def _identity(name: str) -> Identity:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - twice as fast as the path's own
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
