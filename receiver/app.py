@@ -36,6 +36,7 @@ from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
+from receiver.engine.readiness import Readiness
 from receiver.engine.runner import HandlerLoop, Outcome
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
@@ -63,8 +64,6 @@ from receiver.web.public import STARTING, STOPPED, PublicApp, plain_error
 
 log = structlog.get_logger("receiver")
 
-PROBE_SECONDS = 1.0
-"""How old `/readyz` may be."""
 STOP_SECONDS = 5.0
 """How long a blocked handler loop is waited for at the end."""
 
@@ -119,9 +118,17 @@ class Receiver:
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store, self.fetcher.sweep)
         self._state = "starting"
-        self._trouble: str | None = None
-        self._probe_again_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.readiness = Readiness(
+            self.database,
+            self.redact,
+            state=lambda: self._state,
+            max_waiting=settings.server.max_waiting,
+            alive={
+                "dispatcher": lambda: self.dispatcher.alive,
+                "poller": lambda: all(loop.alive for loop in self.loops.values()),
+            },
+        )
         self.public = self._public()
         self.private = self._private()
 
@@ -253,7 +260,7 @@ class Receiver:
             intakes,
             routes=[
                 *(Route(path, intake, methods=["POST"]) for path, intake in intakes.items()),
-                *health_routes(self._missing),
+                *health_routes(self.readiness.report),
             ],
             lifespan=lifespan,
             exception_handlers={HTTPException: plain_error},
@@ -272,7 +279,7 @@ class Receiver:
             self.metrics.waiting.set(self.database.waiting)
 
         app = Starlette(
-            routes=[metrics_route(self.metrics, refresh), *health_routes(self._missing)],
+            routes=[metrics_route(self.metrics, refresh), *health_routes(self.readiness.report)],
             exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error, Exception: on_fault},
         )
         app.router.redirect_slashes = False
@@ -304,32 +311,6 @@ class Receiver:
             voices=self.voices.voices,
         )
 
-    async def _store_trouble(self) -> str | None:
-        """What is wrong with the store; asked once a second: `/readyz` is public, and a transaction is not cheap."""
-        now = time.monotonic()
-        if now >= self._probe_again_at:
-            self._probe_again_at = now + PROBE_SECONDS
-            try:
-                await self.database.write(_probe)
-                self._trouble = None
-            except StoreUnavailable as error:
-                self._trouble = self.redact(str(error))
-        return self._trouble
-
-    async def _missing(self) -> dict[str, str]:
-        if self._state != "ready":
-            return {"receiver": f"is {self._state}"}
-        missing = {}
-        if (trouble := await self._store_trouble()) is not None:
-            missing["store"] = trouble
-        if self.database.waiting >= self.settings.server.max_waiting:
-            missing["intake"] = "more deliveries wait for the store than server.max_waiting"
-        if not self.dispatcher.alive:
-            missing["dispatcher"] = "has ended"
-        if not all(loop.alive for loop in self.loops.values()):
-            missing["poller"] = "has ended"
-        return missing
-
 
 def create_app(settings: Settings) -> Starlette:
     """The receiver's public side as an ASGI application; its lifespan starts and stops everything.
@@ -341,7 +322,3 @@ def create_app(settings: Settings) -> Starlette:
         ConfigError: with every problem at once.
     """
     return Receiver(settings).public
-
-
-def _probe(connection: object) -> None:
-    """Nothing: a transaction that can be begun and committed is what is asked for."""

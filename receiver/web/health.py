@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.engine.readiness import Report
 from receiver.metrics import CONTENT_TYPE, Metrics
 
-Checks = Callable[[], Awaitable[dict[str, str]]]
-"""Names what is not ready, with a sentence each; empty when all is."""
 
-
-def health_routes(checks: Checks) -> list[Route]:
+def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
     """`/livez` answers as long as the loop turns; `/readyz` says what is not ready, with 503."""
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"alive": True})
 
     async def readyz(request: Request) -> Response:
-        missing = await checks()
-        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        report = await check()
+        body: dict[str, Any] = {"ready": not report.missing, "missing": report.missing}
+        if report.paused:
+            body["paused"] = report.paused
+        return JSONResponse(body, 503 if report.missing else 200)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 

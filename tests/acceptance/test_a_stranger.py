@@ -575,7 +575,9 @@ def test_a_store_that_is_locked_is_named_and_nothing_is_acknowledged_until_it_is
         thief.execute("BEGIN IMMEDIATE")
         sending = threading.Thread(target=lambda: answers.append(deliver(server.public, completed("refused"))))
         sending.start()
+        until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503)
         status, text = get(f"{server.private}/readyz", timeout=30)
+        assert not answers, "it is known before a delivery has waited for the store in vain"
         sending.join()
         assert get(f"{server.private}/livez")[0] == 200
         thief.execute("ROLLBACK")

@@ -1,0 +1,89 @@
+"""What `/readyz` says: whether a delivery would be stored now, whether the background work goes on, and what is paused.
+
+Apart from `app` because the question of the store has a deadline and a frequency of its own: it is public, and must
+neither wait behind the deliveries nor cost a commit for each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from receiver.model.redact import Redactor
+from receiver.store.database import Database
+
+PROBE_SECONDS = 1.0
+"""How old the last commit may be; also how far apart two probes are at least."""
+DEADLINE_SECONDS = 1.0
+"""How long a probe is waited for, whatever it waits for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A word and a sentence for each thing.
+
+    Attributes:
+        missing: why the receiver is not ready; empty if it is.
+        paused: which kind of work waits for the end of an outage; deliveries are taken all the same.
+    """
+
+    missing: dict[str, str]
+    paused: dict[str, str] = field(default_factory=dict)
+
+
+class Readiness:
+    """Answers `/readyz`.
+
+    Args:
+        state: `ready`, or why the receiver as a whole is not.
+        max_waiting: writes that may wait for the store.
+        alive: the word of each background task, and whether it still runs.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        redact: Redactor,
+        *,
+        state: Callable[[], str],
+        max_waiting: int,
+        alive: Mapping[str, Callable[[], bool]],
+    ) -> None:
+        self._database = database
+        self._redact = redact
+        self._state = state
+        self._max_waiting = max_waiting
+        self._alive = alive
+        self._probe: asyncio.Future[None] | None = None
+        self._probed_at = float("-inf")
+
+    async def report(self) -> Report:
+        """What there is to say now."""
+        state = self._state()
+        if state != "ready":
+            return Report({"receiver": f"is {state}"})
+        missing = {}
+        if (trouble := await self._store_trouble()) is not None:
+            missing["store"] = trouble
+        if self._database.waiting >= self._max_waiting:
+            missing["intake"] = "more deliveries wait for the store than server.max_waiting"
+        missing |= {word: "has ended" for word, alive in self._alive.items() if not alive()}
+        return Report(missing)
+
+    async def _store_trouble(self) -> str | None:
+        health = self._database.health
+        if health.trouble() is not None or time.monotonic() - health.committed_at >= PROBE_SECONDS:
+            await self._probed()
+        trouble = health.trouble()
+        return None if trouble is None else self._redact(str(trouble))
+
+    async def _probed(self) -> None:
+        """Have a probe written, unless one is on its way or was a moment ago; wait for it, but not for long."""
+        now = time.monotonic()
+        if (self._probe is None or self._probe.done()) and now - self._probed_at >= PROBE_SECONDS:
+            self._probe, self._probed_at = self._database.probe(), now
+            self._probe.add_done_callback(lambda probe: probe.cancelled() or probe.exception())
+        if self._probe is not None:
+            await asyncio.wait([self._probe], timeout=max(0.0, self._probed_at + DEADLINE_SECONDS - now))
