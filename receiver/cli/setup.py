@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config
-from receiver.errors import ConfigError, Problem, ReceiverError
+from receiver.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from receiver.engine.plugins import Registry
@@ -129,9 +129,13 @@ def init(
     )
 
 
-def check(config: Config = None) -> None:
+def check(
+    config: Config = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read the whole store, and look for damage.")] = False,
+) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
     from receiver.cli.serve import require_private
+    from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
     from receiver.places import open_database
     from receiver.settings import salvage
@@ -149,9 +153,11 @@ def check(config: Config = None) -> None:
         problems += error.problems
     database: Database | None = None
     try:
-        problems += _check_audio(settings)
+        problems += check_audio(settings)
         database = open_database(settings)
-        problems += _check_store(database)
+        problems += check_store(database)
+        if deep:
+            problems += [problem for problem in check_deeply(database) if problem not in problems]
     except ConfigError as error:
         problems += error.problems
     if problems:
@@ -173,46 +179,22 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
     ]
 
 
-def _check_audio(settings: Settings) -> list[Problem]:
-    from receiver.places import open_audio
-
-    try:
-        wrong = open_audio(settings).writable()
-    except ConfigError as error:
-        return list(error.problems)
-    return [Problem("audio.url", wrong)] if wrong else []
-
-
-def _check_store(database: Database) -> list[Problem]:
-    from receiver.store.migrate import revision
-    from receiver.store.schema import HEAD
-
-    folder = database.path.parent
-    if not os.access(folder, os.W_OK):
-        return [Problem("store.url", f"{folder} is not writable")]
-    if not database.path.exists():
-        return []
-    try:
-        found = database.query(revision)
-        database.transact(lambda connection: None)
-    except ReceiverError as error:
-        return [Problem("store.url", f"{database.path}: {error}")]
-    if found is not None and found > HEAD:
-        return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
-    return []
-
-
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
     from receiver.cli.inspect import key_notes
+    from receiver.cli.store_check import space_note, store_note
     from receiver.places import open_audio
     from receiver.store import views
     from receiver.store.migrate import revision
 
-    found = database.query(revision) if database.path.exists() else None
+    found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
     typer.echo("✓ The configuration can be used.")
-    typer.echo(f"  store    {database.path}{_store_note(found)}")
-    typer.echo(f"  audio    {open_audio(settings).url}")
+    typer.echo(f"  store    {database.path}{store_note(found)}")
+    typer.echo(f"           {space_note(database.path.parent)}")
+    storage = open_audio(settings)
+    typer.echo(f"  audio    {storage.url}")
+    if storage.folder is not None:
+        typer.echo(f"           {space_note(storage.folder)}")
     for name, active in registry.active.items():
         typer.echo(f"  handler  {name} ({active.where})")
     _slots(settings.dispatch.concurrency, registry)
@@ -225,19 +207,6 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
             typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
             typer.echo(f"           {note}")
-
-
-def _store_note(found: str | None) -> str:
-    """What `serve` does to the store at its start.
-
-    Args:
-        found: the store's schema revision; None if there is no store yet.
-    """
-    from receiver.store.schema import HEAD
-
-    if found is None:
-        return " (will be made)"
-    return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
 
 
 def _slots(concurrency: int, registry: Registry) -> None:

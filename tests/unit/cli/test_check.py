@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import typer
 
+from receiver.cli.opening import opened
 from receiver.cli.setup import check
+from receiver.errors import StoreUnavailable
+from receiver.store import database as database_module
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.schema import HEAD
+from tests.faults import another_user, damage, fill, small_disk
 
 
 def checked(folder: Path, capsys: pytest.CaptureFixture[str], concurrency: int, *handlers: str) -> list[str]:
@@ -94,3 +100,67 @@ def test_check_says_that_the_store_of_an_earlier_release_will_be_upgraded_and_re
     assert store == f"{before[0]} (schema 0003, which serve upgrades to {HEAD})"
     assert secret == before[1]
     assert "2023-11-14" in secret
+
+
+def problems(folder: Path, capsys: pytest.CaptureFixture[str], *, deep: bool = False) -> str:
+    """What `check` says on standard error where it finds something wrong."""
+    config = folder / "receiver.toml"
+    if not config.exists():
+        config.write_text(CONFIG)
+    with pytest.raises(typer.Exit) as caught:
+        check(config, deep)
+    assert caught.value.exit_code == 1
+    return capsys.readouterr().err
+
+
+def test_check_says_how_much_room_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "receiver.toml").write_text(CONFIG)
+        check(disk / "receiver.toml")
+        assert f"! only 2 MB are free on the disk of {disk}" in capsys.readouterr().out
+
+
+def test_check_finds_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        make_store(disk)
+        (disk / "receiver.toml").write_text(CONFIG)
+        fill(disk)
+        said = problems(disk, capsys)
+        assert f"store.url: The store {disk}/receiver.db cannot be" in said
+        assert f"audio.url: The audio folder {disk}/data/audio cannot be written to: No space left on device." in said
+
+
+def test_check_finds_a_locked_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(make_store(tmp_path), isolation_level=None)) as thief:
+        thief.execute("BEGIN IMMEDIATE")
+        assert "is locked" in problems(tmp_path, capsys)
+
+
+def test_check_deep_finds_damage_that_nothing_else_would_meet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_store(tmp_path)
+    with closing(sqlite3.connect(path)) as other:
+        [root] = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'artifacts'").fetchone()
+        with other:
+            other.execute("PRAGMA journal_mode=DELETE")
+    damage(path, slice(root, root))
+    (tmp_path / "receiver.toml").write_text(CONFIG)
+    check(tmp_path / "receiver.toml")
+    said = problems(tmp_path, capsys, deep=True)
+    assert f"store.url: The store {path} is damaged" in said
+    assert "restore the backup" in said
+
+
+def test_commands_name_a_store_whose_folder_may_not_be_looked_into() -> None:
+    with another_user() as folder:
+        (folder / "data").mkdir()
+        (folder / "data" / "receiver.db").touch()
+        (folder / "receiver.toml").write_text(CONFIG.replace("receiver.db", "data/receiver.db"))
+        (folder / "data").chmod(0)
+        wanted = r"data/receiver\.db cannot be opened: Permission denied\. Give the"
+        with pytest.raises(StoreUnavailable, match=wanted), opened(folder / "receiver.toml"):
+            pass

@@ -1,0 +1,81 @@
+"""What `check` finds out about the store and the disks: whether a delivery and its audio would be stored now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from receiver.errors import ConfigError, Problem, ReceiverError
+
+if TYPE_CHECKING:
+    from receiver.settings import Settings
+    from receiver.store.database import Database
+
+LOW_SPACE_BYTES = 256 << 20
+
+
+def check_audio(settings: Settings) -> list[Problem]:
+    """Write into the audio storage."""
+    from receiver.places import open_audio
+
+    try:
+        wrong = open_audio(settings).writable()
+    except ConfigError as error:
+        return list(error.problems)
+    return [Problem("audio.url", wrong)] if wrong else []
+
+
+def check_store(database: Database) -> list[Problem]:
+    """Write into the store, if there is one."""
+    from receiver.store.database import write_page
+    from receiver.store.migrate import revision
+    from receiver.store.schema import HEAD
+
+    folder = database.path.parent
+    try:
+        if not database.exists():
+            if os.access(folder, os.W_OK):
+                return []
+            return [Problem("store.url", f"{folder} is not writable")]
+        found = database.query(revision)
+        database.transact(write_page)
+    except ReceiverError as error:
+        return [Problem("store.url", str(error))]
+    if found is not None and found > HEAD:
+        return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
+    return []
+
+
+def check_deeply(database: Database) -> list[Problem]:
+    """Read the whole store and look for damage; takes about a second for each gigabyte, and more on a slow disk."""
+    from receiver.store.engines import quick_check
+    from receiver.store.faults import malformed
+
+    try:
+        damage = database.query(quick_check) if database.exists() else None
+    except ReceiverError as error:
+        return [Problem("store.url", str(error))]
+    return [Problem("store.url", str(malformed(database.path, damage)))] if damage else []
+
+
+def store_note(found: str | None) -> str:
+    """What `serve` does to the store at its start.
+
+    Args:
+        found: the store's schema revision; None if there is no store yet.
+    """
+    from receiver.store.schema import HEAD
+
+    if found is None:
+        return " (will be made)"
+    return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
+
+
+def space_note(folder: Path) -> str:
+    """How much room the folder's disk has."""
+    free = shutil.disk_usage(folder).free
+    if free >= LOW_SPACE_BYTES:
+        return f"{free / 1e9:.1f} GB free"
+    return f"! only {free / 1e6:.0f} MB are free on the disk of {folder}"
