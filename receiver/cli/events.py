@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,11 +34,12 @@ def list_(
     json: Json = False,
 ) -> None:
     """List events, newest first."""
-    from receiver.cli.opening import opened
+    from receiver.cli.opening import check_names, opened
     from receiver.store import views
 
     which = event_filter(source, type_, state, job, since, until)
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source, type_)
         rows = database.query(views.list_events, which, limit)
     if json:
         print_json([iso(row, "received_at") for row in rows])
@@ -181,26 +183,33 @@ def release(
     yes: Yes = False,
 ) -> None:
     """Take events out of quarantine and dispatch them: those named, or all that fit the filters."""
-    which = event_filter(source, type_, "quarantined", job, since, until)
+    which = event_filter(source, type_, None, job, since, until)
     _each(config, events, which, [], yes, release=True)
 
 
 def _each(
     config: Any, named: list[str] | None, which: views.Filter, only: list[str], yes: bool, *, release: bool
 ) -> None:
-    from receiver.cli.opening import one_event, opened
+    from receiver.cli.opening import check_names, one_event, opened
+    from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
     from receiver.engine.replay import release_event, replay_event
     from receiver.store import views
 
     verb = "release" if release else "replay"
+    if named and which != views.Filter():
+        raise typer.BadParameter("Name events, or filter them, but not both.")
+    if not named and which == views.Filter():
+        raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` means them all.")
     with opened(config) as (settings, database):
         registry = load_registry(settings)
+        check_handlers(only, registry.active)
         if named:
             ids = [one_event(database, name) for name in named]
         else:
-            if which == views.Filter():
-                raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` means them all.")
+            check_names(settings, database, which.source, which.type)
+            if release:
+                which = replace(which, state="quarantined")
             ids = database.query(views.event_ids, which)
             typer.echo(f"Matching events: {len(ids)}.")
             if not ids:

@@ -64,12 +64,13 @@ def list_(
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
-    from receiver.cli.opening import opened
+    from receiver.cli.opening import check_names, opened
     from receiver.store import jobs
     from receiver.store.jobs import JobFilter
 
     one_of(state, STATES, "--state")
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source)
         which = JobFilter(source=source, states=[state] if state else None)
         rows = database.query(jobs.list_jobs, which, limit)
     if json:
@@ -98,9 +99,10 @@ def list_(
 @app.command()
 def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
-    from receiver.cli.opening import one_job, opened
+    from receiver.cli.opening import check_names, one_job, opened
 
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source)
         found = one_job(database, job, source)
     if json:
         print_json(_told(found))
@@ -113,10 +115,11 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
-    from receiver.cli.opening import one_job, opened
+    from receiver.cli.opening import check_names, one_job, opened
     from receiver.store import jobs
 
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source)
         found = one_job(database, job, source)
         if not database.transact(jobs.cancel, found["id"], time.time()):
             being = "it is being submitted: wait until it is known what came of that"
@@ -132,10 +135,11 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Have an open job asked about now, by a running receiver, and end its source's pause."""
-    from receiver.cli.opening import one_job, opened
+    from receiver.cli.opening import check_names, one_job, opened
     from receiver.engine.jobs.intents import poll_now
 
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source)
         found = one_job(database, job, source)
         if not database.transact(poll_now, found, time.time()):
             raise NotFound(f"The job {job} is not being watched: it is {found['state']}.")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from receiver.engine.filters import check_filter, check_handlers
+from receiver.engine.plugins import load_registry
 from receiver.errors import NotFound
 from receiver.places import open_database
 from receiver.settings import Settings, load
@@ -33,6 +35,26 @@ def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
         yield settings, database
     finally:
         database.close()
+
+
+def check_names(settings: Settings, database: Database, source: str | None, type_: str | None = None) -> None:
+    """Refuse a filter by a source or an event type that there is not.
+
+    Raises:
+        UnknownName: names the nearest.
+    """
+    database.query(check_filter, settings.sources, source, type_)
+
+
+def check_handler(settings: Settings, name: str | None) -> None:
+    """Refuse a handler's name where nothing that is stored fits it, and it is not active either.
+
+    Raises:
+        NoSuchHandler: names the nearest.
+        ConfigError: the handlers cannot be loaded.
+    """
+    if name is not None and name not in settings.handlers:
+        check_handlers([name], load_registry(settings).active)
 
 
 def one_event(database: Database, prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import time
 from datetime import UTC, datetime
@@ -57,7 +58,9 @@ def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
         typer.BadParameter: it is not.
     """
     if text is not None and text not in known:
-        raise typer.BadParameter(f"{option}: {text!r} is none of {', '.join(known)}.")
+        near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise typer.BadParameter(f"{option}: {text!r} is none of {', '.join(known)}.{hint}")
     return text
 
 

@@ -47,12 +47,15 @@ def list_(
     json: Json = False,
 ) -> None:
     """List runs, those of the newest events first. Dead letters: --state dead."""
-    from receiver.cli.opening import opened
+    from receiver.cli.opening import check_handler, check_names, opened
     from receiver.store import views
 
     which = _filter(source, type_, state, job, handler, since, until)
-    with opened(config) as (_, database):
+    with opened(config) as (settings, database):
+        check_names(settings, database, source, type_)
         rows = database.query(views.list_runs, which, limit)
+        if not rows:
+            check_handler(settings, handler)
     if json:
         print_json([iso(row, "due_at", "started_at", "finished_at") for row in rows])
         return
@@ -123,10 +126,14 @@ def cancel(
 def _each(
     config: Any, event: str | None, which: views.Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
 ) -> int:
-    from receiver.cli.opening import opened
+    from receiver.cli.opening import check_handler, check_names, opened
 
-    with opened(config) as (_, database):
-        rows = [row for row in _rows(database, event, which) if row["state"] in states]
+    with opened(config) as (settings, database):
+        check_names(settings, database, which.source, which.type)
+        found = _rows(database, event, which)
+        if not found:
+            check_handler(settings, which.handler)
+        rows = [row for row in found if row["state"] in states]
         typer.echo(f"Matching runs: {len(rows)}.")
         if not rows:
             return 0

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from receiver.engine.plugins import Registry
 from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.event import Origin
-from receiver.settings import Settings
+from receiver.settings import Settings, nearest
 from receiver.store import inbox, runs, views
 
 
@@ -42,7 +42,7 @@ def replay_event(
     wanted = list(only) or list(registry.names_for(event["type"]))
     for name in wanted:
         if name not in registry:
-            raise NotReplayable(f"The handler {name} is not active; `tts-receiver handlers list` shows which are.")
+            raise NotReplayable(f"No handler {name!r} is active{nearest(name, registry.active)}")
     return runs.replay(connection, event_id, wanted, now)
 
 

@@ -391,7 +391,7 @@ def test_replay_counts_first_and_asks_and_runs_again(site: Site) -> None:
     assert everything.returncode == 2
     assert "--since 365d" in everything.stderr
     assert unknown.returncode == 1
-    assert "The handler pickey is not active" in unknown.stderr
+    assert "No handler 'pickey' is active; did you mean 'picky'?" in unknown.stderr
     assert [row["attempt"] for row in site.rows("SELECT attempt FROM runs")] == [1, 1, 1]
 
     by_id = site.command("events", "replay", events[0])

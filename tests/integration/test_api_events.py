@@ -65,7 +65,7 @@ async def test_a_page_is_not_moved_by_events_that_come_meanwhile(settings: Setti
 async def test_events_are_found_by_source_type_job_and_state(settings: Settings) -> None:
     async with api(settings) as asked:
         await asked.add(1, 2, handlers=("nobody",))
-        await asked.add(3, source="other")
+        await asked.add(3, source="other", key_id="key-1")
         await asked.add(4, type="job.failed")
         await asked.add(5, quarantined=True)
 
@@ -78,6 +78,27 @@ async def test_events_are_found_by_source_type_job_and_state(settings: Settings)
         assert await numbers("state=open") == [2, 1]
         assert await numbers("state=quarantined") == [5]
         assert await numbers("source=other&type=job.failed") == []
+        assert await numbers("type=voice.created") == []
+
+
+async def test_a_name_that_means_nothing_is_answered_with_the_nearest(settings: Settings) -> None:
+    async with api(settings) as asked:
+        await asked.add(1, type="job.complete", key_id="key-1")
+        await asked.add(2, source="former", key_id="key-1")
+        for path, reason, said in (
+            ("/v1/events?source=aits", "no_such_source", "There is no source 'aits'; did you mean 'aitts'?"),
+            ("/v1/events?source=formr", "no_such_source", "There is no source 'formr'; did you mean 'former'?"),
+            ("/v1/jobs?source=aits", "no_such_source", "There is no source 'aits'; did you mean 'aitts'?"),
+            ("/v1/stream?source=aits&seconds=0", "no_such_source", "There is no source 'aits'; did you mean 'aitts'?"),
+            ("/v1/voices?source=aits", "no_such_source", "There is no source 'aits'; did you mean 'aitts'?"),
+            ("/v1/events?type=job.complet", "no_such_type", "did you mean 'job.completed'?"),
+            ("/v1/stream?type=jobcompleted&seconds=0", "no_such_type", "did you mean 'job.completed'?"),
+        ):
+            answer = await asked.get(path)
+            assert problem(answer) == (404, reason), path
+            assert said in answer.json()["detail"]
+        assert [of["id"] for of in (await asked.json("/v1/events?type=job.complete"))["items"]] == [event_number(1)]
+        assert (await asked.json("/v1/jobs?source=former"))["items"] == []
 
 
 @pytest.mark.parametrize(

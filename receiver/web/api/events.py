@@ -12,6 +12,7 @@ from receiver.model.json_body import document_of
 from receiver.store import views
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment, moment_of
+from receiver.web.api.jobs import require_names
 from receiver.web.api.models import (
     Artifact,
     Attempt,
@@ -65,6 +66,7 @@ async def list_events(context: ApiContext, query: EventsQuery) -> Reply:
 
     To miss nothing, use `GET /v1/stream`.
     """
+    await require_names(context, query.source, query.type)
     which = views.Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import NotWatchable
 from receiver.store import jobs
@@ -14,7 +15,7 @@ from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming
 from receiver.web.api.models import Job, JobPage, job_of, next_page
 from receiver.web.api.operations import Reply
-from receiver.web.api.problems import Refusal
+from receiver.web.api.problems import Refusal, Wrong
 from receiver.web.api.showing import whole
 
 
@@ -56,7 +57,24 @@ def require_source(context: ApiContext, name: str) -> None:
         Refusal: 404.
     """
     if name not in context.settings.sources:
-        raise Refusal(404, "There is no source of this name in the configuration.", reason="no_such_source")
+        error = no_such_source(name, context.settings.sources)
+        raise Refusal(404, str(error), reason=error.reason)
+
+
+async def require_names(context: ApiContext, source: str | None, type_: str | None = None) -> None:
+    """Refuse a filter by a source or an event type that there is not.
+
+    Raises:
+        Refusal: 404, with the nearest name.
+    """
+    configured = context.settings.sources
+    if (source is None or source in configured) and (type_ is None or type_ in OUR_TYPES):
+        return
+    try:
+        await context.database.read(check_filter, configured, source, type_)
+    except UnknownName as error:
+        what = str(error)
+        raise Refusal(404, what, reason=error.reason, errors=[Wrong(f"query.{error.field}", what)]) from None
 
 
 async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:
@@ -74,6 +92,7 @@ async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:
 
 async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
     """The newest first."""
+    await require_names(context, query.source)
     which = jobs.JobFilter(
         source=query.source,
         states=None if query.state is None else (query.state,),

@@ -16,6 +16,7 @@ from receiver.errors import StoreUnavailable
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Stream, TooManyStreams
 from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word, is_event_id
+from receiver.web.api.jobs import require_names
 from receiver.web.api.models import event_of
 from receiver.web.api.problems import unavailable
 
@@ -59,6 +60,7 @@ async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders
     A client that comes again with the last id misses nothing. Comments keep the connection alive. The stream ends when
     the receiver does.
     """
+    await require_names(context, query.source, query.type)
     if scope["method"] == "HEAD":
         return Response(None, 200, HEADERS, media_type=MEDIA_TYPE)
     after = headers.last if headers.last is not None and is_event_id(headers.last) else query.after

@@ -14,6 +14,7 @@ from receiver.web.api.voices import list_voices
 _LOCATION = {"Location": "The job's path."}
 _RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."}
 _NO_SOURCE = "There is no such source."
+_NO_NAME = {404: "There is no such source or event type; the sentence names the nearest."}
 
 TABLE = (
     Operation(
@@ -59,7 +60,15 @@ TABLE = (
         },
         {404: _NO_SOURCE, 422: "Jobs of this source cannot be asked for, or the id is none."},
     ),
-    Operation("GET", "/v1/jobs", list_jobs, "List jobs", "jobs", {200: Answer("A page of jobs.", JobPage)}),
+    Operation(
+        "GET",
+        "/v1/jobs",
+        list_jobs,
+        "List jobs",
+        "jobs",
+        {200: Answer("A page of jobs.", JobPage)},
+        {404: _NO_SOURCE},
+    ),
     Operation(
         "GET",
         "/v1/jobs/{id}",
@@ -78,7 +87,15 @@ TABLE = (
         {200: Answer("The job, cancelled.", Job)},
         {409: "It has ended, or is being submitted at this moment."},
     ),
-    Operation("GET", "/v1/events", list_events, "List events", "events", {200: Answer("A page of events.", EventPage)}),
+    Operation(
+        "GET",
+        "/v1/events",
+        list_events,
+        "List events",
+        "events",
+        {200: Answer("A page of events.", EventPage)},
+        _NO_NAME,
+    ),
     Operation("GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: Answer("The event.", EventDetail)}),
     Operation(
         "POST",
@@ -116,5 +133,6 @@ TABLE = (
         "Follow new events",
         "events",
         {200: Answer("Server-sent events, until the client or the receiver ends.", media_type=MEDIA_TYPE)},
+        _NO_NAME,
     ),
 )
