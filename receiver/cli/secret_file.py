@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from receiver.errors import ReceiverError
+from receiver.model.secret_text import COMMENT, fault_of, holds_secret
 
 ROOM = 4096
 """Bytes that a new file has room for beside the secrets that are there."""
@@ -32,10 +33,10 @@ class SecretFile:
         self._unfinished = unfinished
         self._descriptor = descriptor
 
-    def secrets(self) -> list[str]:
-        """Those that are in it now, the newest first; none if it is not there."""
+    def lines(self) -> list[str]:
+        """The secrets that are in it now, the newest first, and the comments between them; none if it is not there."""
         try:
-            text = self.path.read_text("utf-8")
+            text = self.path.read_text("utf-8-sig")
         except FileNotFoundError:
             return []
         return [line.strip() for line in text.splitlines() if line.strip()]
@@ -47,9 +48,11 @@ class SecretFile:
             NotKept: it is not; the message says where it is instead.
         """
         try:
-            if not secret.isprintable() or secret != secret.strip():
-                raise NotKept("it is not one line of text")
-            self._replace([secret, *(old for old in self.secrets() if old != secret)])
+            if (fault := fault_of(secret)) is not None:
+                raise NotKept(f"it {fault}")
+            if not holds_secret(secret):
+                raise NotKept(f"it begins with {COMMENT}, as a comment does in that file")
+            self._replace([secret, *(old for old in self.lines() if old != secret)])
         except (OSError, ValueError, NotKept) as error:
             told = error.strerror if isinstance(error, OSError) else error
             kept = keep_aside(secret.encode(errors="surrogatepass") + b"\n", "signing-secret")
@@ -58,8 +61,8 @@ class SecretFile:
                 + (f"It is in {kept} instead: make it the first line of {self.path}, mode 0600." if kept else LOST)
             ) from error
 
-    def _replace(self, secrets: Sequence[str]) -> None:
-        data = ("\n".join(secrets) + "\n").encode()
+    def _replace(self, lines: Sequence[str]) -> None:
+        data = ("\n".join(lines) + "\n").encode()
         _write(self._descriptor, data)
         self._unfinished.replace(self.path)
         _sync_folder(self.path.parent)
@@ -90,7 +93,7 @@ def reserved(path: Path) -> Iterator[SecretFile]:
                 os.fchown(descriptor, about.st_uid, about.st_gid)
             _write(descriptor, b"\n" * (ROOM + (about.st_size if about else 0)))
             place = SecretFile(path, unfinished, descriptor)
-            place.secrets()
+            place.lines()
         except (OSError, ValueError) as error:
             told = error.strerror if isinstance(error, OSError) else "what is in it is not text"
             raise NotKept(

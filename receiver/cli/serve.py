@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Sequence
 
 import structlog
 
@@ -25,14 +26,19 @@ from receiver.web.root_path import under
 log = structlog.get_logger("receiver.serve")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     """Receive deliveries and run handlers until SIGTERM or SIGINT.
+
+    Args:
+        warnings: what is logged about the configuration's files at the start.
 
     Raises:
         ConfigError: a listener or a handler cannot be made as configured.
     """
     server = settings.server
     logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
+    for problem in warnings:
+        log.warning("config.exposed", path=problem.where, detail=problem.what)
     require_private(settings)
     receiver = Receiver(settings)
     public = _listen(server.host, server.port, "server.port")

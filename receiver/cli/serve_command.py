@@ -20,8 +20,9 @@ def serve(
     """Receive deliveries and run handlers until SIGTERM or Ctrl-C."""
     from receiver.cli.serve import serve as run
     from receiver.settings import load
+    from receiver.settings.exposure import exposed
 
     settings = load(config)
     given = {"host": host, "port": port, "private_port": private_port}
     server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    run(settings.model_copy(update={"server": server}))
+    run(settings.model_copy(update={"server": server}), exposed(config))

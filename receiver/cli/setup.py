@@ -139,8 +139,11 @@ def check(
     from receiver.engine.plugins import load_registry
     from receiver.places import open_database
     from receiver.settings import salvage
+    from receiver.settings.exposure import exposed
 
     settings, problems = salvage(config)
+    for warning in exposed(config):
+        typer.echo(f"! {warning}", err=True)
     try:
         require_private(settings)
     except ConfigError as error:

@@ -234,15 +234,29 @@ def _base64(text: str) -> bytes:
 def _standard_key(id_: str, text: str) -> Key:
     if text.startswith("whsk_"):
         raise ValueError("is a private key (whsk_…); a receiver needs the public one (whpk_…)")
+    if re.match(r"v1a?,", text):
+        raise ValueError("begins with a version and a comma, which are no part of it: leave out what is before whsec_")
     if text.startswith("whpk_"):
-        raw = _base64(text.removeprefix("whpk_"))
+        raw = _base64_secret(text.removeprefix("whpk_"))
         if len(raw) != 32:
             raise ValueError("is not an ed25519 public key of 32 bytes")
         return Key(id_, raw, public=True)
-    raw = _base64(text.removeprefix("whsec_"))
+    raw = _base64_secret(text.removeprefix("whsec_"))
     if not raw:
         raise ValueError("is empty")
     return Key(id_, raw)
+
+
+def _base64_secret(text: str) -> bytes:
+    try:
+        return _base64(text)
+    except ValueError:
+        hint = "copy it again from where it was shown: whsec_ and base64"
+        if re.fullmatch(r"[A-Za-z0-9+/]+", text):
+            hint = "its end is missing: base64 comes in groups of four characters, with = at the end where needed"
+        elif re.fullmatch(r"[A-Za-z0-9_-]+=*", text):
+            hint = "it has - or _ in it, as base64 for addresses does; this one has + and / in their place"
+        raise ValueError(f"is not base64; {hint}") from None
 
 
 def _standard_signatures(value: str) -> tuple[list[bytes], list[bytes]]:

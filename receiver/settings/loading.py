@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
 from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import taken_names
 from receiver.settings.problems import problem_of, without
+from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
 from receiver.settings.table import nearest
 from receiver.settings.tables import ENV_PREFIX, TABLES, Settings
@@ -87,16 +88,18 @@ def config_file(config: Path | None) -> Path:
 def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[Problem]]:
     file = config_file(config)
     named = config is not None or bool(os.environ.get(CONFIG_VARIABLE))
-    document = _read_toml(file) if named or file.exists() else {}
+    document = _read_toml(file) if named or _is_there(file) else {}
     problems = [
         Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}")
         for key in document
         if key not in TABLES
     ]
     problems += _unknown_variables()
+    texts, unreadable = _secret_files()
+    problems += unreadable
     given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
     try:
-        for outside in (_secret_files(), EnvSettingsSource(Settings)()):
+        for outside in (SecretsDirectory(texts)(), EnvSettingsSource(Settings)()):
             given = _merge(given, outside)
     except SettingsError as error:
         problems.append(Problem("environment or secrets directory", str(error)))
@@ -108,27 +111,49 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     problems += unread
     while True:
         try:
-            return Settings(**given, base=base), problems
+            return Settings(**given, base=base), _located(problems, texts)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             reported = {problem.where for problem in problems}  # a key that was left out is not also missing
             problems += [problem for item in errors if (problem := problem_of(item)).where not in reported]
             usable = without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out
-                raise ConfigError(problems) from None
+                raise ConfigError(_located(problems, texts)) from None
             given = usable
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The document in a file, which may begin with a byte order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not TOML, or not text in UTF-8; says where.
+    """
+    content = file.read_bytes()
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not text in UTF-8; save the file in that encoding") from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_toml(file)
     except FileNotFoundError:
         what = "is not there; `tts-receiver init` writes one"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         what = f"is not TOML: {error}"
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     raise ConfigError([Problem(str(file), what)])
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # its folder may not be entered: reading it says so
+        return True
 
 
 def _path(where: str, text: str) -> Path:
@@ -138,19 +163,44 @@ def _path(where: str, text: str) -> Path:
         raise ConfigError([Problem(where, str(error))]) from None
 
 
-def _secret_files() -> dict[str, Any]:
+def _secret_files() -> tuple[dict[str, str], list[Problem]]:
+    """The texts of the secrets directory, by key, and what of it cannot be read."""
     named = os.environ.get(SECRETS_VARIABLE)
     folder = _path(SECRETS_VARIABLE, named) if named else Path(DEFAULT_SECRETS)
-    if named and not folder.is_dir():
-        raise ConfigError([Problem(SECRETS_VARIABLE, f"{folder} is not a folder")])
-    source = NestedSecretsSettingsSource(
-        Settings,  # type: ignore[arg-type]  # documented to take the class as well
-        secrets_dir=folder,
-        secrets_dir_missing="ok",
-        secrets_prefix="",
-        secrets_nested_delimiter="__",
-    )
-    return source()
+    try:
+        return read_secrets_dir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        if not named:
+            return {}, []
+        raise ConfigError([Problem(SECRETS_VARIABLE, f"{folder} is not a folder")]) from None
+    except OSError as error:
+        what = (
+            f"{folder} cannot be listed: {error.strerror}; the user that the receiver runs as must be able to read it"
+        )
+        if named:
+            raise ConfigError([Problem(SECRETS_VARIABLE, what)]) from None
+        name_another = f"{what}, or set {SECRETS_VARIABLE} to another folder"
+        return {}, [Problem("secrets directory", name_another)]
+
+
+def _located(problems: list[Problem], texts: Mapping[str, str]) -> list[Problem]:
+    """The problems, with the file or variable that a value comes from where that is not the configuration file."""
+    origins = {dotted(name): f"the secrets directory's file {name}" for name in texts} | {
+        dotted(name.removeprefix(ENV_PREFIX)): f"the variable {name}"
+        for name in os.environ
+        if name.startswith(ENV_PREFIX)
+    }
+    return [
+        Problem(problem.where, f"{problem.what} (it comes from {origin})")
+        if (origin := _origin(problem, origins))
+        else problem
+        for problem in problems
+    ]
+
+
+def _origin(problem: Problem, origins: Mapping[str, str]) -> str | None:
+    keys = [key for key in origins if f"{problem.where}.".startswith((f"{key}.", f"{key}["))]
+    return origins[max(keys, key=len)] if keys else None
 
 
 def _unknown_variables() -> list[Problem]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from receiver.errors import Problem
+from receiver.model.secret_text import holds_secret, secret_lines
 from receiver.paths import setting_path
+from receiver.settings.small_file import read_small_file
 from receiver.settings.table import list_of_secrets
 
-LONGEST_FILE = 65_536
-"""Bytes. A file of secrets has a few hundred."""
 KEY = "signing_secrets_file"
 
 
@@ -64,36 +62,25 @@ def with_secrets_files(
 
 
 def read_secrets_file(path: Path) -> list[str]:
-    """The secrets in a file, in its order.
+    """The secrets in a file, in its order; blank lines and those that begin with `#` are passed over.
 
     Raises:
-        Unwritten: it is not there, or empty.
-        ValueError: it cannot be read, or is open to others than its owner; says what to do.
+        Unwritten: it is not there, or has no secret.
+        ValueError: it cannot be read, a line cannot be a secret, or it is open to others than its owner; says what to
+            do.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
-            about = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
-            content = file.read(LONGEST_FILE + 1) if stat.S_ISREG(about.st_mode) else None
+        text, mode = read_small_file(path)
     except FileNotFoundError:
         raise Unwritten(f"{path} is not there; `tts-receiver webhook register` writes it") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if content is None:
-        raise ValueError(f"{path} is not a file")
-    if not content.decode("utf-8", "replace").split():
+    if not any(holds_secret(line) for line in text.split("\n")):
         raise Unwritten(f"{path} is empty; it has one secret a line, the newest first")
-    if about.st_mode & 0o077:
+    if mode & 0o077:
         raise ValueError(
-            f"{path} is open to others (mode {stat.S_IMODE(about.st_mode):04o}); `chmod 600 {path}`, and think about "
+            f"{path} is open to others (mode {mode:04o}); `chmod 600 {path}`, and think about "
             "new secrets if others have an account here"
         )
-    if len(content) > LONGEST_FILE:
-        raise ValueError(f"{path} has more than {LONGEST_FILE} bytes: that is no file of secrets")
     try:
-        return [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not text in UTF-8") from None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe must not hold up the start
+        return secret_lines(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

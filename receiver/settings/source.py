@@ -5,18 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
 from receiver.model.cadence import Cadence
+from receiver.model.secret_text import SHORTEST_SIGNING_SECRET
 from receiver.model.signature import SCHEMES, Key, Scheme
 from receiver.providers import known_providers
 from receiver.providers.base import Provider, origin_of
 from receiver.providers.registry import GENERIC
 from receiver.providers.wire import Account, ProviderError
 from receiver.settings.generic import GenericTable
-from receiver.settings.table import SecretId, Table, hashed_id, list_of_secrets, nearest, not_blank
+from receiver.settings.table import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
 
 WEBHOOK_SECONDS = 120.0
 """How long a watched job's webhook is waited for before the job is polled."""
@@ -31,7 +32,7 @@ class SigningSecret(Table):
     """One signing secret. `id` names it in rows and logs; without one it is named by a hash of the secret."""
 
     id: SecretId | None = None
-    secret: SecretStr
+    secret: Secret
     not_before: datetime | None = None
     not_after: datetime | None = None
 
@@ -61,7 +62,7 @@ class Source(Table):
 
     provider: str
     base_url: str | None = None
-    api_key: Annotated[SecretStr, AfterValidator(not_blank)] | None = None
+    api_key: Secret | None = None
     signing_secrets: Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(list_of_secrets("secret"))] = ()
     signing_secrets_file: str | None = None
     tolerance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
@@ -212,6 +213,8 @@ class Source(Table):
             text = entry.secret.get_secret_value()
             try:
                 key = scheme.parse_secret(entry.id or hashed_id("key", text), text)
+                if len(key.secret) < SHORTEST_SIGNING_SECRET:
+                    raise ValueError(f"is too short: a signing secret has at least {SHORTEST_SIGNING_SECRET} bytes")
             except ValueError as error:
                 raise ValueError(f"signing_secrets[{index}]: {error}") from None
             keys.append(Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after)))

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from receiver.model.secret_text import fault_of, secret_lines
+
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 
@@ -40,18 +42,22 @@ def nearest(word: str, known: Any) -> str:
     return f"; there is: {', '.join(sorted(known))}" if known else ""
 
 
-def not_blank(value: SecretStr) -> SecretStr:
-    """Refuse an empty secret, which comes from a variable or a file that should hold one."""
-    if not value.get_secret_value().strip():
-        raise ValueError("is empty")
+def _usable(value: SecretStr) -> SecretStr:
+    fault = fault_of(value.get_secret_value())
+    if fault is not None:
+        raise ValueError(fault)
     return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_usable)]
+"""A key or secret: one line of printable ASCII, without white space around it."""
 
 
 def list_of_secrets(key: str) -> Callable[[Any], Any]:
     """A validator for a list of tables that each hold one secret.
 
-    It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it). A blank
-    one is an error: the file or variable should hold a secret. Write `[]` for none at all.
+    It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it, with
+    blank lines and comments). A blank one is an error: the file or variable should hold a secret. Write `[]` for none.
 
     Args:
         key: the table's key that the secret stands under.
@@ -64,7 +70,7 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
                     return read(json.loads(value))
                 except (ValueError, RecursionError):
                     raise ValueError("looks like JSON, but is not") from None
-            value = [line.strip() for line in value.splitlines() if line.strip()]
+            value = secret_lines(value)
             if not value:
                 raise ValueError("is empty; it needs one secret a line. Remove it if there is no secret")
         if isinstance(value, list):

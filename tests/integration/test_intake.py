@@ -208,7 +208,7 @@ _GOOD = signature(completed())
         ([("x-tts-signature", "t=1,v1=" + "0" * 63)], "malformed_header"),
         ([("x-tts-signature", "t=1,v2=" + "0" * 64)], "no_known_version"),
         ([("x-tts-signature", "t=1,v1=" + "0" * 64)], "mismatch"),
-        ([("x-tts-signature", signature(completed(), "another secret"))], "mismatch"),
+        ([("x-tts-signature", signature(completed(), "another secret, with spaces"))], "mismatch"),
         ([("x-tts-signature", signature(completed("job_2")))], "mismatch"),
     ],
 )
@@ -346,12 +346,12 @@ async def test_mounted_in_another_application_it_answers_below_its_prefix(tmp_pa
 async def test_each_source_has_its_own_secret(tmp_path: Path, lines: Lines) -> None:
     sources = {
         name: {"provider": "aitts", "signing_secrets": [secret]}
-        for name, secret in (("one", SECRET), ("two", "another secret"))
+        for name, secret in (("one", SECRET), ("two", "another secret, with spaces"))
     }
     async with running(configured(tmp_path, sources=sources)) as up:
         assert (await up.post(completed(), path="/webhooks/one")).status_code == 202
         assert (await up.post(completed(), path="/webhooks/two")).status_code == 401
-        other = signature(completed(), "another secret")
+        other = signature(completed(), "another secret, with spaces")
         assert (await up.post(completed(), path="/webhooks/two", x_tts_signature=other)).status_code == 202
         assert sorted(row["source"] for row in up.rows()) == ["one", "two"]
 
@@ -448,11 +448,11 @@ async def test_the_tolerance_is_the_sources_own(tmp_path: Path, lines: Lines) ->
 
 
 async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded(tmp_path: Path, lines: Lines) -> None:
-    secrets = [{"id": "old", "secret": "old-secret"}, {"id": "new", "secret": SECRET}]
+    secrets = [{"id": "old", "secret": "old-secret-0123456789"}, {"id": "new", "secret": SECRET}]
     settings = configured(tmp_path, source={"signing_secrets": secrets})
     async with running(settings) as up:
         before = time.time()
-        old = signature(completed("a"), "old-secret")
+        old = signature(completed("a"), "old-secret-0123456789")
         assert (await up.post(completed("a"), x_tts_signature=old)).status_code == 202
         assert (await up.post(completed("b"))).status_code == 202
         assert {row["job_id"]: row["key_id"] for row in up.rows()} == {"a": "old", "b": "new"}
@@ -473,7 +473,7 @@ async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded
 
 
 async def test_a_secret_that_is_alone_or_still_the_newest_in_use_cannot_be_retired(tmp_path: Path) -> None:
-    secrets = [{"id": "in_use", "secret": "a-secret"}, {"id": "next", "secret": "b-secret"}]
+    secrets = [{"id": "in_use", "secret": "a-secret-0123456789"}, {"id": "next", "secret": "b-secret-0123456789"}]
     source = configured(tmp_path, source={"signing_secrets": secrets}).sources["aitts"]
     now = time.time()
     for uses in ({}, {("aitts", "in_use"): (now - 90 * 86_400, now - 80 * 86_400)}):

@@ -163,7 +163,7 @@ def test_configuration_that_is_shown_can_be_used(page: Path, tmp_path: Path, mon
     for number, block in enumerate(blocks(page, "toml")):
         given = tomllib.loads(block)
         if "sources" not in given:  # a piece of a file: complete it
-            block += '\n[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["completed"]\n'
+            block += '\n[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["completed_0123456789"]\n'
         file = tmp_path / f"{number}.toml"
         file.write_text(block)
         settings.load(file)
@@ -357,7 +357,9 @@ def test_python_that_is_shown_can_be_loaded(page: str, tmp_path: Path, monkeypat
     for name in [name for name in os.environ if name.startswith("TTS_RECEIVER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "receiver.toml").write_text('[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["shown_here"]\n')
+    (tmp_path / "receiver.toml").write_text(
+        '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["shown_here_0123456789"]\n'
+    )
     shown = blocks(DOCS / page, "python")
     assert shown
     for number, block in enumerate(shown):

@@ -64,7 +64,9 @@ class Shelf:
     def config(self, provider: str) -> Path:
         """A file with one source."""
         file = self.folder / "receiver.toml"
-        file.write_text(f'[sources.mine]\nprovider = "{provider}"\napi_key = "a-key"\nsigning_secrets = ["x"]\n')
+        file.write_text(
+            f'[sources.mine]\nprovider = "{provider}"\napi_key = "a-key"\nsigning_secrets = ["secret_0123456789abc"]\n'
+        )
         return file
 
     def load(self, provider: str = "acme") -> Settings:

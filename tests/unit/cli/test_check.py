@@ -164,3 +164,16 @@ def test_commands_name_a_store_whose_folder_may_not_be_looked_into() -> None:
         wanted = r"data/receiver\.db cannot be opened: Permission denied\. Give the"
         with pytest.raises(StoreUnavailable, match=wanted), opened(folder / "receiver.toml"):
             pass
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, False)])
+def test_check_warns_of_a_configuration_with_secrets_that_others_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int, warned: bool
+) -> None:
+    config = tmp_path / "receiver.toml"
+    config.write_text(CONFIG)
+    config.chmod(mode)
+    check(config)
+    said = capsys.readouterr()
+    assert (f"! {config}: holds secrets and can be read by every user of this machine" in said.err) is warned
+    assert "a-secret-of-twenty-characters" not in said.err + said.out

@@ -11,6 +11,7 @@ import pytest
 
 from receiver.cli import secret_file
 from receiver.cli.secret_file import NotKept, keep_aside, reserved
+from receiver.settings.secrets_file import read_secrets_file
 
 NEW = "whsec_new_0123456789abcdef"
 OLD = "whsec_old_0123456789abcdef"
@@ -40,6 +41,28 @@ def test_a_new_secret_comes_first_and_the_others_stay_in_their_order(tmp_path: P
         file.put_first(NEW)
     assert path.read_text().splitlines() == [NEW, OLD, "oldest"]
     assert mode(path) == 0o600
+
+
+def test_comments_stay_and_a_byte_order_mark_goes(tmp_path: Path) -> None:
+    path = tmp_path / "aitts.secrets"
+    path.write_text(f"\ufeff# of November\n{OLD}\n", encoding="utf-8")
+    with reserved(path) as file:
+        file.put_first(NEW)
+    assert path.read_text(encoding="utf-8") == f"{NEW}\n# of November\n{OLD}\n"
+    assert read_secrets_file(path) == [NEW, OLD]
+
+
+@pytest.mark.parametrize("secret", [f"{NEW}é", f"#{NEW}", f"{NEW}\ufeff", f" {NEW}"])
+def test_a_secret_that_the_file_could_not_give_back_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with reserved(tmp_path / "there" / "aitts.secrets") as file, pytest.raises(NotKept) as caught:
+        file.put_first(secret)
+    assert secret not in str(caught.value)
+    [aside] = tmp_path.glob("signing-secret-*")
+    assert aside.read_text(encoding="utf-8") == f"{secret}\n"
 
 
 def test_a_secret_that_is_there_already_is_there_once(tmp_path: Path) -> None:

@@ -346,6 +346,23 @@ def test_an_unusable_standard_secret_is_refused_without_being_shown(secret: str)
     assert not content or content not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("secret", "what"),
+    [
+        (f"v1,{STANDARD_SECRET}", "leave out what is before whsec_"),
+        (f"v1a,{STANDARD_SECRET}", "leave out what is before whsec_"),
+        ("whsec_" + base64.b64encode(b"0" * 25).decode().rstrip("="), "its end is missing"),
+        (STANDARD_SECRET[:-1], "its end is missing"),
+        ("whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode(), "has - or _ in it"),
+        (f'"{STANDARD_SECRET}"', "copy it again"),
+    ],
+)
+def test_a_standard_secret_that_was_pasted_wrongly_gets_a_hint(secret: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what) as caught:
+        SCHEMES["standard-webhooks"].parse_secret("a", secret)
+    assert STANDARD_SECRET[6:20] not in str(caught.value)
+
+
 @given(secret=st.text(min_size=1).filter(lambda s: s == s.strip()), body=st.binary(), now=st.integers(0, 10**12 - 1))
 def test_tts_is_the_standard_librarys_hmac_over_time_dot_body_with_the_secret_as_text(
     secret: str, body: bytes, now: int

@@ -80,18 +80,18 @@ def test_every_problem_is_reported_at_once_with_its_place_and_the_nearest_name(w
         level = "loud"
         [sources.one]
         provider = "aitss"
-        signing_secrets = ["x"]
+        signing_secrets = ["another_secret_0123456789"]
         [sources.two]
         provider = "aitts"
         [sources.three]
-        signing_secrets = ["x"]
+        signing_secrets = ["another_secret_0123456789"]
         [sources.four]
         provider = "aitts"
         signing_secret = ["x"]
         tolerance_seconds = -1
         [sources.Five]
         provider = "aitts"
-        signing_secrets = ["x"]
+        signing_secrets = ["another_secret_0123456789"]
         """
     )
     found = problems(file)
@@ -141,7 +141,7 @@ def test_the_nearest_name_or_what_there_is() -> None:
     ("lines", "where", "what"),
     [
         ("signing_secrets = []", "signing_secrets", "is missing"),
-        ('signing_secrets = [""]', "signing_secrets[0]", "empty"),
+        ('signing_secrets = [""]', "signing_secrets.0.secret", "empty"),
         (f'signing_secrets = ["{SECRET}", "{SECRET}"]', "signing_secrets", "same id"),
         (f'signing_secrets = [{{id = "a b", secret = "{SECRET}"}}]', "signing_secrets.0.id", "pattern"),
         (f'signing_secrets = [{{secert = "{SECRET}"}}]', "signing_secrets.0.secert", "did you mean 'secret'"),
@@ -164,13 +164,17 @@ def test_a_source_that_cannot_work_is_refused_with_its_key(write: Write, lines: 
 
 def test_two_sources_may_not_have_one_path(write: Write) -> None:
     text = "\n".join(
-        f'[sources.{name}]\nprovider = "aitts"\nsigning_secrets = ["x"]\npath = "/hook"' for name in ("one", "two")
+        f'[sources.{name}]\nprovider = "aitts"\nsigning_secrets = ["another_secret_0123456789"]\npath = "/hook"'
+        for name in ("one", "two")
     )
     assert "also the path of source one" in problems(write(text))["sources.two.path"]
 
 
 def test_a_path_may_not_be_the_default_path_of_another_source(write: Write) -> None:
-    text = GOOD + '[sources.b]\nprovider = "aitts"\nsigning_secrets = ["x"]\npath = "/webhooks/aitts"\n'
+    text = (
+        GOOD
+        + '[sources.b]\nprovider = "aitts"\nsigning_secrets = ["another_secret_0123456789"]\npath = "/webhooks/aitts"\n'
+    )
     assert "also the path of" in str(problems(write(text)))
 
 
@@ -189,8 +193,8 @@ def test_secrets_have_ids_of_their_own_or_by_a_hash_and_their_validity(write: Wr
             [sources.aitts]
             provider = "aitts"
             signing_secrets = [
-              "plain-secret",
-              {id = "old", secret = "old-secret", not_before = 2026-01-01T00:00:00Z, not_after = 2026-06-01T00:00:00},
+              "plain-secret-0123456789",
+{id = "old", secret = "old-secret-01234", not_before = 2026-01-01T00:00:00Z, not_after = 2026-06-01T00:00:00},
             ]
             """
         )
@@ -206,7 +210,7 @@ def test_the_id_of_a_secret_without_one_stays_the_same_and_differs_between_secre
     def id_of(secret: str) -> str:
         return Source.model_validate({"provider": "aitts", "signing_secrets": [secret]}).signing_keys()[0].id
 
-    assert id_of("one") == id_of("one") != id_of("two")
+    assert id_of("one" * 6) == id_of("one" * 6) != id_of("two" * 6)
 
 
 def test_no_secret_is_in_a_repr_or_dump(write: Write) -> None:
@@ -278,10 +282,10 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("value", "secrets"),
     [
-        (f'["{SECRET}", {{"id": "old", "secret": "old-secret"}}]', [SECRET, "old-secret"]),
+        (f'["{SECRET}", {{"id": "old", "secret": "old-secret-0123456789"}}]', [SECRET, "old-secret-0123456789"]),
         (f'  ["{SECRET}"]  ', [SECRET]),
         (SECRET, [SECRET]),
-        (f"{SECRET}\nold-secret\n", [SECRET, "old-secret"]),
+        (f"{SECRET}\nold-secret-0123456789\n", [SECRET, "old-secret-0123456789"]),
     ],
 )
 def test_secrets_in_the_environment_are_json_or_one_a_line(
@@ -292,7 +296,9 @@ def test_secrets_in_the_environment_are_json_or_one_a_line(
     assert secrets_of(source) == secrets
 
 
-@pytest.mark.parametrize("secret", ["12345", "true", "null", "1e5", '"quoted"', '{"a":1}', "0123"])
+@pytest.mark.parametrize(
+    "secret", ["1" * 16, "1e5000000000000000", '"quoted-and-long-enough"', '{"a":1234567890123}', "0" * 16]
+)
 def test_a_secret_in_the_environment_that_looks_like_json_is_the_text_it_is(
     monkeypatch: pytest.MonkeyPatch, write: Write, secret: str
 ) -> None:
@@ -344,12 +350,12 @@ def test_a_secrets_directory_gives_secrets_and_the_environment_wins_over_it(
     folder = tmp_path / "run-secrets"
     folder.mkdir()
     (folder / "sources__aitts__api_key").write_text("from-the-folder\n")
-    (folder / "sources__aitts__signing_secrets").write_text(f"{SECRET}\nold-secret\n")
+    (folder / "sources__aitts__signing_secrets").write_text(f"{SECRET}\nold-secret-0123456789\n")
     monkeypatch.setenv("TTS_RECEIVER_SECRETS_DIR", str(folder))
     source = load(write('[sources.aitts]\nprovider = "aitts"\napi_key = "from-the-file"\n')).sources["aitts"]
     assert source.api_key is not None
     assert source.api_key.get_secret_value() == "from-the-folder"
-    assert secrets_of(source) == [SECRET, "old-secret"]
+    assert secrets_of(source) == [SECRET, "old-secret-0123456789"]
     monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__API_KEY", "from-the-environment")
     source = load(tmp_path / "receiver.toml").sources["aitts"]
     assert source.api_key is not None

@@ -11,11 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.settings import load, salvage
-from receiver.settings.secrets_file import LONGEST_FILE, read_secrets_file
+from receiver.settings.secrets_file import read_secrets_file
+from receiver.settings.small_file import LONGEST_FILE
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
 
 WITH_FILE = '[sources.aitts]\nprovider = "aitts"\nsigning_secrets_file = "secrets/aitts"\n'
 KEY = "sources.aitts.signing_secrets_file"
+NEW = "new_secret_0123456789"
 
 
 def secrets_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
@@ -29,14 +31,14 @@ def secrets_file(folder: Path, content: str | bytes, mode: int = 0o600) -> Path:
 def test_each_line_is_a_secret_and_the_path_starts_from_the_configuration(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets_file(tmp_path, f"new-secret\n\n  {SECRET}  \r\n")
+    secrets_file(tmp_path, f"{NEW}\r\n\n \n{SECRET}\r\n")
     file = write(WITH_FILE)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     settings = load(file)
-    assert secrets_of(settings.sources["aitts"]) == ["new-secret", SECRET]
+    assert secrets_of(settings.sources["aitts"]) == [NEW, SECRET]
     assert settings.sources["aitts"].signing_secrets_file == "secrets/aitts"
-    assert {"new-secret", SECRET} <= set(settings.secrets())
+    assert {NEW, SECRET} <= set(settings.secrets())
 
 
 def test_an_absolute_path_is_one(write: Write, tmp_path: Path) -> None:
@@ -45,17 +47,20 @@ def test_an_absolute_path_is_one(write: Write, tmp_path: Path) -> None:
     assert secrets_of(load(config).sources["aitts"]) == [SECRET]
 
 
-@pytest.mark.parametrize("own", ['["third", {id = "last", secret = "fourth"}]', '"third\\nfourth"'])
+@pytest.mark.parametrize(
+    "own",
+    ['["third_0123456789", {id = "last", secret = "fourth_0123456789"}]', '"third_0123456789\\nfourth_0123456789"'],
+)
 def test_the_files_secrets_come_before_those_of_the_configuration(write: Write, tmp_path: Path, own: str) -> None:
-    secrets_file(tmp_path, "first\nsecond")
+    secrets_file(tmp_path, "first_0123456789\nsecond_0123456789")
     source = load(write(f"{WITH_FILE}signing_secrets = {own}\n")).sources["aitts"]
-    assert secrets_of(source) == ["first", "second", "third", "fourth"]
+    assert secrets_of(source) == [f"{word}_0123456789" for word in ("first", "second", "third", "fourth")]
 
 
 def test_the_variable_may_name_the_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets_file(tmp_path, "first")
+    secrets_file(tmp_path, NEW)
     monkeypatch.setenv("TTS_RECEIVER_SOURCES__AITTS__SIGNING_SECRETS_FILE", "secrets/aitts")
-    assert secrets_of(load(write(GOOD)).sources["aitts"]) == ["first", SECRET]
+    assert secrets_of(load(write(GOOD)).sources["aitts"]) == [NEW, SECRET]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o610])

@@ -1,0 +1,45 @@
+"""Whether others on this machine can get at the secrets in the configuration file.
+
+A warning and no refusal, unlike the file of signing secrets, which holds nothing else: many a configuration is mounted
+with a mode that nobody chose. A group is not warned of: `root:receiver 0640` is the usual way to let a service read.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from receiver.errors import Problem
+from receiver.settings.loading import config_file, read_toml
+
+_SECRETS = frozenset({"api_key", "signing_secrets", "tokens"})
+
+
+def exposed(config: Path | None) -> list[Problem]:
+    """What is open to every user of the machine though it holds secrets; to be warned of.
+
+    Args:
+        config: as for `load`.
+
+    Raises:
+        ConfigError: its name is no valid path.
+    """
+    file = config_file(config)
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if not mode & 0o006 or not _has_secrets(read_toml(file)):
+            return []
+    except (OSError, ValueError):  # it is not there, or not usable: `load` says so
+        return []
+    can = "read and changed" if mode & 0o006 == 0o006 else "read" if mode & 0o004 else "changed"
+    what = f"holds secrets and can be {can} by every user of this machine (mode {mode:04o}); `chmod o= {file}`"
+    return [Problem(str(file), what)]
+
+
+def _has_secrets(table: Mapping[str, Any]) -> bool:
+    return any(
+        bool(value) if name in _SECRETS else isinstance(value, Mapping) and _has_secrets(value)
+        for name, value in table.items()
+    )

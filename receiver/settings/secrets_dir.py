@@ -1,0 +1,67 @@
+"""The secrets directory: one file a key, named like the variable in lower case, as container runtimes mount them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic_settings import EnvSettingsSource
+
+from receiver.errors import Problem
+from receiver.model.secret_text import without_last_newline
+from receiver.settings.small_file import read_small_file
+from receiver.settings.tables import TABLES, Settings
+
+DELIMITER = "__"
+
+
+class SecretsDirectory(EnvSettingsSource):
+    """The values of a secrets directory's files, read as variables are. Made from what `read_secrets_dir` read."""
+
+    def __init__(self, texts: Mapping[str, str] = {}) -> None:
+        self._texts = texts
+        super().__init__(
+            Settings,
+            case_sensitive=False,
+            env_prefix="",
+            env_nested_delimiter=DELIMITER,
+            env_ignore_empty=False,  # an empty file is an error of its key
+        )
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._texts
+
+
+def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
+    """The texts of the directory's files that are named like a key of the configuration, by that name in lower case.
+
+    Other files are others', and not opened. A last newline and a byte order mark are left out.
+
+    Returns:
+        The texts, and a problem for each file that cannot be read.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for file in sorted(folder.iterdir()):
+        name = file.name.lower()
+        if name.split(DELIMITER)[0] not in TABLES:
+            continue
+        try:
+            if file.is_dir():
+                continue
+            texts[name] = without_last_newline(read_small_file(file)[0])
+        except FileNotFoundError:  # a link to nowhere
+            problems.append(Problem(dotted(name), f"{file} is a link to a file that is not there"))
+        except OSError as error:
+            problems.append(Problem(dotted(name), f"{file} cannot be read: {error.strerror}"))
+        except ValueError as error:
+            problems.append(Problem(dotted(name), str(error)))
+    return texts, problems
+
+
+def dotted(name: str) -> str:
+    """The key that a file or variable is named for, as problems name it."""
+    return ".".join(name.lower().split(DELIMITER))
