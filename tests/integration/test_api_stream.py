@@ -134,7 +134,7 @@ async def test_events_of_another_process_come_too(settings: Settings) -> None:
 async def test_only_events_of_a_source_or_type_come_if_asked_for(settings: Settings) -> None:
     async with site(settings) as at:
         await at.asked.add(1, 2)
-        await at.asked.add(3, source="other")
+        await at.asked.add(3, source="other", key_id="key-1")
         await at.asked.add(4, type="job.failed")
         after = f"after={event_number(1)}&seconds=0"
         for query, numbers in (("source=other", [3]), ("type=job.failed", [4]), ("source=aitts", [2, 4])):
