@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from receiver import logs
 from receiver.assembly import (
     audio_desk,
     audio_fetcher,
@@ -271,6 +272,7 @@ class Receiver:
 
     def _private(self) -> ASGIApp:
         async def refresh() -> None:
+            self.metrics.show_dropped_lines(logs.dropped_lines())
             read, now = self.database.read, time.time()
             self.metrics.show_depth(await read(runs.depth, now), now)
             silent = await read(outstanding.silent_seconds, list(self.loops), now)

@@ -116,6 +116,12 @@ class Metrics:
         self.waiting = Gauge(
             "tts_receiver_intake_waiting", "Writes handed to the store and not yet committed.", registry=registry
         )
+        self.log_lines_dropped = Counter(
+            "tts_receiver_log_lines_dropped",
+            "Log lines that could not be written and did not fit into memory, by cause.",
+            ["cause"],
+            registry=registry,
+        )
         self.audio_bytes = Counter(
             "tts_receiver_audio_bytes", "Bytes of audio fetched and stored.", ["source"], registry=registry
         )
@@ -148,6 +154,12 @@ class Metrics:
         self.silent.clear()
         for source, seconds in silent.items():
             self.silent.labels(source).set(seconds)
+
+    def show_dropped_lines(self, counts: Mapping[str, int]) -> None:
+        """Set the counter of dropped log lines, which this process's log keeps itself."""
+        self.log_lines_dropped.clear()
+        for cause, count in counts.items():
+            self.log_lines_dropped.labels(cause).inc(count)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

@@ -37,6 +37,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     """
     server = settings.server
     logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
+    logs.capture_interpreter_errors()
     for problem in warnings:
         log.warning("config.exposed", path=problem.where, detail=problem.what)
     require_private(settings)

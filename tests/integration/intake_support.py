@@ -89,13 +89,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 class Lines:
     """The log as it was written: JSON lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: str, format: str, secrets: tuple[str, ...]) -> None:
         self.stream = io.StringIO()
+        self.writer = logs.configure(level=level, format=format, secrets=secrets, stream=self.stream)
 
     @property
     def text(self) -> str:
-        """All of it: a warning is written at once, with every line before it."""
-        structlog.get_logger("test").warning("test.looks")
+        """All of it, so far."""
+        assert self.writer.flush(30)
         return self.stream.getvalue()
 
     def of(self, message: str) -> list[dict[str, Any]]:
@@ -110,11 +111,11 @@ def logged(format: str = "json", level: str = "debug", secrets: tuple[str, ...] 
     root = logging.getLogger()
     handlers, root_level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in logs.QUIET}
-    lines = Lines()
-    logs.configure(level=level, format=format, secrets=secrets, stream=lines.stream)
+    lines = Lines(level, format, secrets)
     try:
         yield lines
     finally:
+        lines.writer.close()
         structlog.reset_defaults()
         root.handlers[:] = handlers
         root.setLevel(root_level)

@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 from receiver import settings
 from receiver.cli.commands import COMMANDS, build
+from receiver.logs.thinning import THINNED
 from receiver.metrics import Metrics
 from receiver.model.signature import SCHEMES
 from receiver.providers import PROVIDERS
@@ -244,6 +245,14 @@ def test_every_log_message_is_documented_and_no_other() -> None:
     assert "delivery." in made  # made of a word and an outcome
     made = (made - {"delivery."}) | {f"delivery.{outcome}" for outcome in ("accepted", "duplicate", "quarantined")}
     assert set(first_cells(REFERENCE / "logs.md")) == made
+
+
+def test_every_message_that_is_thinned_is_documented_with_what_makes_it_the_same_and_no_other() -> None:
+    section = (REFERENCE / "logs.md").read_text().partition("\n## Lines that repeat\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", section, re.MULTILINE)
+    names = {"event": "event_id"}  # what the line calls it
+    shown = {message: tuple(names.get(name, name) for name in re.findall(r"`(\w+)`", text)) for message, text in rows}
+    assert shown == THINNED
 
 
 def reasons() -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from receiver.logs import LineHandler
 from tests.integration.intake_support import Lines, logged
 
 SECRET = 'tts_secret_"quoted"\\0123456789'
@@ -143,7 +146,7 @@ def test_a_warning_is_written_at_once_with_every_line_before_it(as_json: Lines) 
     for number in range(100):
         log.info("first", number=number)
     log.warning("second")
-    written = [json.loads(line) for line in as_json.stream.getvalue().splitlines()]
+    written = [json.loads(line) for line in as_json.text.splitlines()]
     assert [line.get("number") for line in written] == [*range(100), None]
 
 
@@ -184,10 +187,102 @@ def test_a_value_that_holds_itself_can_be_logged(as_json: Lines) -> None:
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(message=st.text(), value=st.text() | st.binary() | st.dictionaries(st.text(), st.text()) | st.floats())
 def test_any_text_from_outside_makes_exactly_one_json_line(as_json: Lines, message: str, value: Any) -> None:
-    as_json.stream.seek(0)
-    as_json.stream.truncate()
+    before = len(as_json.text)
     structlog.get_logger("x").warning(message, value=value)
-    line = as_json.stream.getvalue()
+    line = as_json.text[before:]
     assert line.endswith("\n")
     assert line.count("\n") == 1
     assert json.loads(line)["level"] == "warning"
+
+
+def leave_ours_alone() -> None:
+    """Without pytest's own handlers, which raise where a line cannot be made."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, LineHandler)]
+
+
+class Hostile:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("name", ["value", "event_id", "exc_info", "stack_info"])
+def test_a_value_whose_repr_raises_raises_into_no_call(lines: Lines, name: str) -> None:
+    leave_ours_alone()
+    structlog.get_logger("x").warning("odd", **{name: Hostile()})
+    structlog.get_logger("x").warning("deep", **{name: [Hostile()]})
+    structlog.get_logger("x").warning(Hostile())
+    logging.getLogger("a.library").warning("%s", Hostile())
+    logging.getLogger("a.library").warning("%d and %d", "one")  # noqa: PLE1206
+    logging.getLogger("a.library").warning(Hostile())
+    assert all(word in lines.text for word in ("odd", "deep", "%s", "%d and %d"))
+
+
+def test_nothing_is_said_on_standard_error_about_a_line_that_is_wrong(
+    lines: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_ours_alone()
+    logging.getLogger("a.library").warning("%d", "not a number")
+    assert "%d" in lines.text
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_of_any_length_is_bounded_and_has_no_part_of_a_secret(lines: Lines) -> None:
+    structlog.get_logger("x").warning("long", value="x" * 4_000 + SECRET * 30_000, number=7)
+    assert len(lines.text) < 70_000
+    assert "7" in lines.text
+    assert "tts_secret" not in lines.text
+
+
+CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F),
+                             *range(0x2066, 0x206A), 0xFEFF, 0xE0001]))  # fmt: skip
+
+
+def test_no_control_from_outside_reaches_a_terminal(lines: Lines) -> None:
+    text = f"a{CONTROLS}ü音b"
+    structlog.get_logger("x").warning(text, value=text, nested={text: [text]}, **{text: text})
+    logging.getLogger("a.library").warning("%s", text)
+    written = lines.text
+    assert [char for char in written if not char.isprintable() and char != "\n"] == []
+    assert written.count("\n") == 2
+    assert "ü音" in written
+    assert "\\u202e" in written
+
+
+def test_a_tracebacks_lines_stay_and_controls_in_it_are_escaped(lines: Lines) -> None:
+    structlog.get_logger("x").error("x", exc_info=RuntimeError(CONTROLS))
+    assert "RuntimeError" in lines.text
+    assert [char for char in lines.text if not char.isprintable() and char not in "\n\t"] == []
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text() | st.text(alphabet=CONTROLS))
+def test_json_has_the_same_value(as_json: Lines, text: str) -> None:
+    before = len(as_json.text)
+    structlog.get_logger("x").warning("x", value=text)
+    assert json.loads(as_json.text[before:])["value"] == text
+
+
+def test_what_python_itself_says_goes_through_the_log() -> None:
+    program = """
+import threading, warnings
+from receiver import logs
+logs.configure(format="json")
+logs.capture_interpreter_errors()
+class Broken:
+    def __del__(self): raise ValueError("in a finalizer")
+def fail(): raise ValueError("in a thread")
+Broken()
+thread = threading.Thread(target=fail, name="t-1")
+thread.start()
+thread.join()
+warnings.warn("out of fashion")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    finalizer, thread, warning = map(json.loads, done.stderr.splitlines())
+    assert (finalizer["message"], thread["message"], thread["thread"]) == ("finalizer.failed", "thread.failed", "t-1")
+    assert "ValueError: in a finalizer" in finalizer["exception"]
+    assert "ValueError: in a thread" in thread["exception"]
+    assert "out of fashion" in warning["message"]

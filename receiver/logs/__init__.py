@@ -1,0 +1,129 @@
+"""Logs: one JSON object a line, or colours on a terminal; to standard error, with secrets cut out.
+
+A call makes a line of text and leaves it to the writer's thread: work that logs never waits and never hears of a fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from receiver.logs.interpreter import capture_interpreter_errors
+from receiver.logs.rendering import Renderer, console_renderer, json_renderer
+from receiver.logs.sinks import sink_of
+from receiver.logs.thinning import Thinning
+from receiver.logs.writer import LogWriter
+from receiver.model.redact import Redactor
+
+__all__ = ["QUIET", "capture_interpreter_errors", "configure", "dropped_lines"]
+
+QUIET = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "alembic": logging.WARNING,
+}
+"""Libraries whose own lines repeat ours, or quote whole addresses."""
+
+
+def configure(
+    *, level: str = "info", format: str = "auto", secrets: Iterable[str] = (), stream: TextIO | None = None
+) -> LogWriter:
+    """Set up structlog and the standard library's logging, so that both write the same kind of line.
+
+    Args:
+        level: debug, info, warning or error.
+        format: `json`, `console`, or `auto` for colours where the stream is a terminal.
+        secrets: texts that no line may show.
+        stream: where to; standard error if not given.
+    """
+    stream = stream or sys.stderr
+    terminal = stream.isatty()
+    redact = Redactor(secrets)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+    def renderer(first: list[Processor]) -> Renderer:
+        if format == "console" or (format == "auto" and terminal):
+            return console_renderer(first, redact, colors=terminal)
+        return json_renderer(first, redact)
+
+    render = renderer(shared)
+
+    def dropped(counts: Mapping[str, int]) -> str:
+        return render.warning("log.dropped", count=sum(counts.values()), causes=dict(sorted(counts.items())))
+
+    thinning = Thinning(partial(render, None), time.monotonic)
+    writer = LogWriter(sink_of(stream), dropped, thinning)
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[thinning, render],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=LineLoggers(writer),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [LineHandler(writer, shared, renderer([]))]
+    root.setLevel(threshold)
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(max(quiet, threshold))
+    return writer
+
+
+def dropped_lines() -> Mapping[str, int]:
+    """How many lines this process has dropped, by cause; none if `configure` was not called."""
+    factory = structlog.get_config()["logger_factory"]
+    return factory.writer.dropped if isinstance(factory, LineLoggers) else {}
+
+
+class LineLoggers:
+    """Gives structlog its innermost logger: a line's text to the writer."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.writer = writer
+        self._logger = LineLogger(writer)
+
+    def __call__(self, *names: Any) -> LineLogger:
+        """The logger; there is only one."""
+        return self._logger
+
+
+class LineLogger:
+    """Leaves lines to the writer, by level."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self.notset = self.debug = self.info = writer.put
+        self.warning = self.error = self.critical = writer.put_urgent
+
+
+class LineHandler(logging.Handler):
+    """Lines of the standard library's loggers. Nothing is ever said on standard error about a line that is wrong."""
+
+    def __init__(self, writer: LogWriter, shared: list[Processor], render: Renderer) -> None:
+        super().__init__()
+        self._writer = writer
+        self._render = render
+        remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+        self.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, render]))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave the record's line to the writer."""
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - arguments that do not fit the message, say
+            odd = {"level": record.levelname.lower(), "event": record.msg, "not_rendered": type(error).__name__}
+            line = self._render(None, record.levelname.lower(), odd)
+        if record.levelno >= logging.WARNING:
+            self._writer.put_urgent(line)
+        else:
+            self._writer.put(line)

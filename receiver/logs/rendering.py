@@ -1,0 +1,133 @@
+"""How a line looks: JSON, or for a terminal. Whatever is in it, rendering ends with a line and never raises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pydantic_core
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from receiver.model.printable import printable, printable_json, printable_lines
+from receiver.model.redact import Redactor
+
+MAX_LINE = 65_536
+"""Characters of a line. The values of a longer one are cut."""
+MAX_VALUE = 4_096
+"""Characters of a value in a line that was too long."""
+CUT = " [cut]"
+
+_PLAIN = (int, float, bool, type(None))
+
+
+class Renderer:
+    """Makes a line of text of an event. What raises on the way costs the line its fields and nothing else.
+
+    Args:
+        prepare: processors that change the event.
+        draw: the event as text, without a line break at its end.
+        escape: of the whole text, where `prepare` has not escaped each value.
+    """
+
+    def __init__(
+        self,
+        prepare: Sequence[Processor],
+        draw: Callable[[WrappedLogger, str, EventDict], str],
+        redact: Redactor,
+        escape: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        self._prepare = tuple(prepare)
+        self._draw = draw
+        self._redact = redact
+        self._escape = escape
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
+        """The line, as the last of structlog's processors."""
+        message = line.get("event")
+        try:
+            event: Any = line
+            for step in self._prepare:
+                event = step(logger, method, event)
+            text = self._draw(logger, method, event)
+            if len(text) > MAX_LINE:
+                text = self._draw(logger, method, self._shortened(event))
+            return self._escape(self._redact(text))
+        except structlog.DropEvent:
+            raise
+        except Exception as error:  # noqa: BLE001 - a value of any class may be in the line
+            return self._bare(method, message, error)
+
+    def warning(self, message: str, **fields: Any) -> str:
+        """A line of the log's own."""
+        return self(None, "warning", {"event": message, **fields})
+
+    def _shortened(self, event: EventDict) -> EventDict:
+        return {name: value if isinstance(value, _PLAIN) else self._cut(value) for name, value in event.items()}
+
+    def _cut(self, value: Any) -> str:
+        text = self._redact(text_of(value))  # first: half of a secret would not be found
+        return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + CUT
+
+    def _bare(self, method: str, message: Any, error: Exception) -> str:
+        bare = {"level": method, "message": self._cut(message), "not_rendered": type(error).__name__}
+        return printable_json(self._redact(json.dumps(bare)))
+
+
+def json_renderer(first: Sequence[Processor], redact: Redactor) -> Renderer:
+    """JSON, after these processors."""
+    draw = structlog.processors.JSONRenderer(serializer=_to_json)
+    return Renderer([*first, _arrange, _exceptions], cast("Any", draw), redact, printable_json)
+
+
+def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bool) -> Renderer:
+    """A line for people, after these processors: values are escaped before colours are added."""
+    draw = structlog.dev.ConsoleRenderer(
+        colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
+    )
+    return Renderer([*first, _arrange, _exceptions, _escaped_values], draw, redact)
+
+
+def text_of(value: Any) -> str:
+    """A value as text that can be encoded, whatever its class does."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+        return text.encode(errors="backslashreplace").decode()
+    except Exception as error:  # noqa: BLE001 - a class may raise anything where it is to be shown
+        return f"<{type(value).__name__}: {type(error).__name__} from its repr>"
+
+
+def _arrange(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """The fields in their order. Our own field `event` is the event's id, so the line's text goes under `message`."""
+    ordered: EventDict = {"timestamp": line.pop("timestamp", None), "level": line.pop("level", method)}
+    ordered["message"] = line.pop("event", "")
+    if "event_id" in line:
+        ordered["event"] = line.pop("event_id")
+    ordered.update(line)
+    return ordered
+
+
+def _to_json(line: Any, **options: Any) -> str:
+    try:
+        return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
+    except Exception:  # noqa: BLE001 - bytes that are no text, an unpaired surrogate, a value that holds itself or raises
+        return pydantic_core.to_json({text_of(name): text_of(value) for name, value in line.items()}).decode()
+
+
+def _exceptions(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    if line.get("exc_info"):
+        return structlog.processors.format_exc_info(logger, method, line)
+    line.pop("exc_info", None)
+    return line
+
+
+def _escaped_values(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    safe: EventDict = {}
+    for name, value in line.items():
+        if isinstance(value, _PLAIN):
+            safe[printable(name)] = value
+        else:
+            escape = printable_lines if name in ("exception", "stack") else printable
+            safe[printable(name)] = escape(text_of(value))
+    return safe

@@ -1,0 +1,125 @@
+"""Lines that repeat for the same cause are thinned: the first few are written, then one a minute that counts the rest.
+
+Only messages of this table, whose repetition says nothing new. What names an event or a job in such a line is part of
+what makes it the same, so the first line about each is always written; a line of another message always is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+THINNED: Mapping[str, tuple[str, ...]] = {
+    "api.refused": ("outcome",),
+    "api.store_unavailable": ("operation",),
+    "delivery.not_stored": ("source", "outcome"),
+    "delivery.refused": ("source", "outcome"),
+    "dispatch.leases_not_extended": (),
+    "dispatch.store_unavailable": (),
+    "handler.blocks_loop": ("handler", "where"),
+    "poll.not_stored": ("source", "job"),
+    "poll.store_unavailable": ("source",),
+    "run.result_not_stored": ("event_id", "handler"),
+    "stream.store_unavailable": (),
+    "submit.not_stored": ("source", "job"),
+}
+"""Messages, and the fields that make two of their lines the same."""
+FIRST_LINES = 5
+"""So many lines are written before the others are counted."""
+WINDOW_SECONDS = 60.0
+"""For how long lines are counted."""
+MAX_WINDOWS = 1_000
+"""Kinds of lines that are thinned at one time; beyond that, lines are written as they come."""
+
+_Key = tuple[str, tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class _Window:
+    """One kind of line, within a minute."""
+
+    level: str
+    until: float
+    written: int = 0
+    repeated: int = 0
+
+
+class Thinning:
+    """A processor, the first of them, that drops lines that repeat; and the lines that say how many those were.
+
+    Args:
+        render: makes the text of an event of this level.
+        now: seconds that only grow.
+    """
+
+    def __init__(self, render: Callable[[str, EventDict], str], now: Callable[[], float]) -> None:
+        self._render = render
+        self._now = now
+        self._lock = threading.RLock()
+        self._windows: dict[_Key, _Window] = {}
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        """The same line.
+
+        Raises:
+            structlog.DropEvent: it repeats; it was counted.
+        """
+        if method == "info":
+            return line
+        message = line.get("event")
+        fields = THINNED.get(message) if isinstance(message, str) else None
+        if fields is None:
+            return line
+        key = (str(message), tuple(str(line.get(name, "")) for name in fields))
+        with self._lock:
+            window = self._windows.get(key)
+            if window is None:
+                if len(self._windows) >= MAX_WINDOWS:
+                    return line
+                window = self._windows[key] = _Window(method, self._now() + WINDOW_SECONDS)
+            if window.written < FIRST_LINES:
+                window.written += 1
+                return line
+            window.repeated += 1
+        raise structlog.DropEvent
+
+    def seconds(self) -> float | None:
+        """Until the first window ends; None while nothing is thinned."""
+        with self._lock:
+            if not self._windows:
+                return None
+            return max(0.0, min(window.until for window in self._windows.values()) - self._now())
+
+    def due(self) -> list[str]:
+        """A line for each kind that was repeated in a minute that has ended."""
+        now = self._now()
+        with self._lock:
+            over = {key: window for key, window in self._windows.items() if window.until <= now}
+            lines = self._lines(over)
+            for key, window in over.items():
+                if window.repeated:  # still the same trouble: nothing but the count of the next minute
+                    self._windows[key] = _Window(window.level, now + WINDOW_SECONDS, written=FIRST_LINES)
+                else:
+                    del self._windows[key]
+        return lines
+
+    def rest(self) -> list[str]:
+        """A line for each kind that was repeated in a minute that has not ended."""
+        with self._lock:
+            lines = self._lines(self._windows)
+            self._windows.clear()
+        return lines
+
+    def _lines(self, windows: Mapping[_Key, _Window]) -> list[str]:
+        lines = []
+        for (message, values), window in windows.items():
+            if window.repeated:
+                same = dict(zip(THINNED[message], values, strict=True))
+                told = {"event": message, **same, "repeated": window.repeated, "seconds": round(WINDOW_SECONDS)}
+                lines.append(self._render(window.level, told))
+        return lines
