@@ -165,6 +165,11 @@ class Receiver:
 
     async def stop(self) -> None:
         """Let handlers finish within the grace period, give back the rest, close the store."""
+        await self.finish()
+        await self.close()
+
+    async def finish(self) -> None:
+        """Let handlers finish within the grace period, give back the rest. Deliveries are stored until `close`."""
         self.drain()
         await self.maintenance.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
@@ -172,6 +177,9 @@ class Receiver:
         await self.dispatcher.stop()
         self.watch.stop()
         await asyncio.to_thread(self._stop_handlers)
+
+    async def close(self) -> None:
+        """Close the store."""
         self.public.closed = STOPPED
         await asyncio.to_thread(self.database.close)
         log.info("receiver.stopped")

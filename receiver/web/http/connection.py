@@ -9,6 +9,7 @@ read its answer.
 from __future__ import annotations
 
 import asyncio
+import select
 from enum import Enum
 from typing import Any, cast
 
@@ -72,6 +73,11 @@ class HttpConnection(asyncio.Protocol):
     def unfinished(self) -> int:
         """Bytes of a head that has not ended."""
         return len(self._partial)
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether its next request, or the rest of that request's head, has still to come."""
+        return self._state is _State.HEAD
 
     @property
     def stalled(self) -> bool:
@@ -153,6 +159,16 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._exchange.keep_alive = False
             self._drop_held()
+
+    def end_with_answer(self) -> None:
+        """Announce the connection's end in the current answer, unless that has begun."""
+        if self._exchange is not None and not self._exchange.started:
+            self._exchange.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless it has a request, be it one that is not read yet."""
+        if self._idle and not (self._held or self.transport.is_closing() or _is_readable(self.transport)):
+            self.transport.close()
 
     def check(self, now: float) -> None:
         """Close the connection if it took too long."""
@@ -290,6 +306,8 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._exchange = Exchange(
             self, head, self._ends, self._app_state.copy(), self._server.default_headers
         )
+        if self._table.draining:
+            exchange.keep_alive = False
         if self._idle:
             self._idle = False
             self._table.idle.pop(self, None)
@@ -402,6 +420,13 @@ class HttpConnection(asyncio.Protocol):
         self._drained += len(data)
         if self._drained > MAX_DRAIN_BYTES:
             self.transport.abort()
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    """Whether bytes, or the sender's end, wait in the kernel."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _address(name: Any) -> tuple[str, int] | None:

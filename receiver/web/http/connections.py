@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from receiver.metrics import Metrics
-from receiver.web.http.limits import MAX_UNFINISHED_BYTES, Limits
+from receiver.web.http.limits import LINGER_SECONDS, MAX_UNFINISHED_BYTES, Limits
 
 log = structlog.get_logger("receiver.listener")
 
@@ -29,6 +29,16 @@ class Member(Protocol):
     @property
     def unfinished(self) -> int:
         """How much of a head has come, in bytes."""
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether its next request, or the rest of that request's head, has still to come."""
+
+    def end_with_answer(self) -> None:
+        """Announce its end in the answer to the current request, if that answer has not begun."""
+
+    def close_if_idle(self) -> None:
+        """Close it unless a request is there already, or is being answered."""
 
     def check(self, now: float) -> None:
         """Close it if it took too long; `now` is the loop's time."""
@@ -50,6 +60,8 @@ class ConnectionTable:
     Attributes:
         unfinished: bytes of heads that have not ended.
         held: bytes of requests that were sent ahead of their answers.
+        draining: whether each connection ends with its next answer.
+        linger_until: the loop's time until which a listener that stops keeps idle connections open.
 
     Args:
         listener: the metric's label and the log's field.
@@ -59,6 +71,8 @@ class ConnectionTable:
         self.limits = limits
         self.unfinished = 0
         self.held = 0
+        self.draining = False
+        self.linger_until = 0.0
         self._listener = listener
         self._metrics = metrics
         self._open: dict[Member, None] = {}
@@ -88,6 +102,27 @@ class ConnectionTable:
         if not self._ticking:
             self._ticking = True
             loop.call_later(self._tick_seconds, self._tick, loop)
+
+    def drain(self, now: float) -> None:
+        """Announce the end of each connection in its next answer, and leave idle ones open for a while.
+
+        A client that keeps a connection, such as a proxy, may send its next request at any moment; it loses that
+        request if the connection is closed under it. One that is told that the connection ends opens another.
+        """
+        self.draining = True
+        self.linger_until = now + LINGER_SECONDS
+        for member in self._open:
+            member.end_with_answer()
+
+    def close_idle(self) -> None:
+        """Close the connections that are without a request."""
+        for member in list(self.idle):
+            member.close_if_idle()
+
+    @property
+    def awaits_requests(self) -> bool:
+        """Whether there is a connection whose first request, or the rest of one's head, has still to come."""
+        return any(member.awaits_request for member in self.without_head)
 
     def remove(self, member: Member) -> None:
         """A connection has ended."""

@@ -24,6 +24,10 @@ MAX_DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 15.0
 """How long a connection that is to be closed may take: for its sender to end, and to read the answer."""
 
+LINGER_SECONDS = 1.0
+"""How long a listener that stops leaves idle connections open for their next request, and then waits for the first
+request of those that it has just accepted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
