@@ -7,15 +7,17 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from receiver import logs
 from receiver.app import Receiver
 from receiver.assembly import new_loop
+from receiver.cli.sd_notify import Notifier, take_notifier
+from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.errors import ConfigError, Problem
-from receiver.settings import Settings
+from receiver.settings import Server, Settings
 from receiver.web.api.guard import is_loopback
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.descriptors import share_descriptors
@@ -24,6 +26,10 @@ from receiver.web.http.server import ListenerServer, listener_server
 from receiver.web.root_path import under
 
 log = structlog.get_logger("receiver.serve")
+
+STOP_SECONDS = 60
+"""How long a stop may take beside the handlers' grace: submits, requests on their way, handlers that do not end."""
+_EXPOSED = "{} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
 
 
 def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
@@ -40,12 +46,18 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     logs.capture_interpreter_errors()
     for problem in warnings:
         log.warning("config.exposed", path=problem.where, detail=problem.what)
-    require_private(settings)
+    inherited = take_sockets(os.environ, os.getpid())
+    notifier = take_notifier(os.environ, os.getpid())
+    if inherited.private is None:
+        require_private(settings)
+    else:
+        require_private_socket(settings, inherited.private)
     receiver = Receiver(settings)
-    public = _listen(server.host, server.port, "server.port")
-    private = _listen(server.private_host, server.private_port, "server.private_port")
+    public = inherited.public or _listen(server.host, server.port, "server.port")
+    private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
+    _log_inherited(inherited, server)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(receiver, settings, public, private))
+        runner.run(_serve(receiver, settings, notifier, public, private))
 
 
 def require_private(settings: Settings) -> None:
@@ -55,10 +67,28 @@ def require_private(settings: Settings) -> None:
         ConfigError: it would be open to whoever reaches it.
     """
     host = settings.server.private_host
-    if settings.api.tokens or is_loopback(host):
-        return
-    what = f"{host} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
-    raise ConfigError([Problem("server.private_host", what)])
+    if not (settings.api.tokens or is_loopback(host)):
+        raise ConfigError([Problem("server.private_host", _EXPOSED.format(host))])
+
+
+def require_private_socket(settings: Settings, private: socket.socket) -> None:
+    """The same of a socket that was passed: its own address counts, whatever is configured.
+
+    Raises:
+        ConfigError: it would be open to whoever reaches it.
+    """
+    host = private.getsockname()[0]
+    if not (settings.api.tokens or is_loopback(host)):
+        raise ConfigError([Problem("LISTEN_FDS", f"the private socket: {_EXPOSED.format(host)}")])
+
+
+def _log_inherited(inherited: InheritedSockets, server: Server) -> None:
+    """Say which settings have no effect."""
+    settings = {"public": "server.host and server.port", "private": "server.private_host and server.private_port"}
+    for name, unused in settings.items():
+        listener: socket.socket | None = getattr(inherited, name)
+        if listener is not None:
+            log.info("sockets.inherited", listener=name, address=_address(listener), hint=f"{unused} are not used")
 
 
 def _listen(host: str, port: int, key: str) -> socket.socket:
@@ -93,49 +123,94 @@ def _servers(receiver: Receiver, settings: Settings) -> tuple[ListenerServer, Li
     )
 
 
-async def _serve(receiver: Receiver, settings: Settings, public: socket.socket, private: socket.socket) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
+async def _serve(
+    receiver: Receiver, settings: Settings, notifier: Notifier, public: socket.socket, private: socket.socket
+) -> None:
     inside, outside = _servers(receiver, settings)
+    grace = settings.dispatch.grace_seconds
+    stop = asyncio.Event()
 
-    def on_signal(name: str) -> None:
+    def on_stop(name: str) -> None:
         if stop.is_set():
             log.warning("stop.hurried", signal=name)
             receiver.dispatcher.hurry()
-            outside.force_exit = True
+            inside.force_exit = outside.force_exit = True
             return
-        log.info("stop.asked", signal=name, grace_seconds=settings.dispatch.grace_seconds)
+        log.info("stop.asked", signal=name, grace_seconds=grace)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number.name)
+    watch_signals(on_stop)
     try:
-        await receiver.start()
+        await _start(receiver, notifier)
     except BaseException:
         public.close()
         private.close()
         raise
     _spare_the_collector()
+    addresses = {"public": _address(public), "private": _address(private)}
     serving = [
         asyncio.create_task(inside.serve(sockets=[private])),
         asyncio.create_task(outside.serve(sockets=[public])),
     ]
-    log.info("listening", public=_address(public), private=_address(private), pid=os.getpid())
+    accepting = asyncio.create_task(_until_listening(inside, outside))
+    await asyncio.wait([accepting, *serving], return_when=asyncio.FIRST_COMPLETED)
+    log.info("listening", **addresses, pid=os.getpid())
+    await notifier.send(
+        "READY=1", "STATUS=Takes deliveries at {public}; private listener: {private}".format(**addresses)
+    )
+    beating = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else _find_ended(receiver)))
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
-    # First no more deliveries, then the handlers' grace; the private side answers until the end.
+    stop.set()
+    # The handlers' grace comes first: deliveries are taken in and stored meanwhile, for the next process to handle.
     receiver.drain()
-    outside.should_exit = True
-    await asyncio.wait([serving[1]])
-    await receiver.stop()
-    inside.should_exit = True
-    await asyncio.wait([serving[0]])
-    waiting.cancel()
+    outside.drain()
+    inside.drain()
+    await notifier.send(
+        "STOPPING=1",
+        f"STATUS=Stopping; handlers at work have up to {grace:g} s",
+        f"EXTEND_TIMEOUT_USEC={int((grace + STOP_SECONDS) * 1_000_000)}",
+    )
+    await receiver.finish()
+    for server, task in ((outside, serving[1]), (inside, serving[0])):
+        server.should_exit = True
+        await asyncio.wait([task])
+    await receiver.close()
+    for background in (accepting, waiting, beating):
+        background.cancel()
     for task in serving:
         task.result()  # a listener that broke must not look like an orderly end
     if waiting not in done:
         raise RuntimeError("A listener ended by itself.")
+
+
+def watch_signals(on_stop: Callable[[str], None]) -> None:
+    """Pass the signals to stop on, by name."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop, number.name)
+
+
+async def _start(receiver: Receiver, notifier: Notifier) -> None:
+    extending = asyncio.create_task(notifier.extend_start())
+    try:
+        await receiver.start()
+    finally:
+        extending.cancel()
+
+
+async def _until_listening(*servers: ListenerServer) -> None:
+    for server in servers:
+        await server.listening.wait()
+
+
+def _find_ended(receiver: Receiver) -> str | None:
+    """What has ended by itself and comes back only by a restart. A store that does not answer is not such a thing."""
+    if not receiver.database.writing:
+        return "store writer"
+    if not receiver.dispatcher.alive:
+        return "dispatcher"
+    return next((f"poller of {name}" for name, loop in receiver.loops.items() if not loop.alive), None)
 
 
 def _spare_the_collector() -> None:

@@ -82,6 +82,11 @@ class Database:
         """Writes handed in and not yet committed. The intake refuses deliveries above a bound."""
         return self._queue.qsize() + self._committing
 
+    @property
+    def writing(self) -> bool:
+        """Whether the writer's thread runs: started, neither closed nor broken."""
+        return self._thread is not None and self._thread.is_alive()
+
     def exists(self) -> bool:
         """Whether the file is there.
 

@@ -106,9 +106,13 @@ class Proxy:
     package: str
     language: str
 
+    def find(self) -> str | None:
+        """The program's path, where it is installed."""
+        return shutil.which(self.program, path=os.environ.get("PATH", "") + ":/usr/sbin")
+
     def require(self) -> str:
         """The program's path; the test is skipped where it is not installed."""
-        found = shutil.which(self.program, path=os.environ.get("PATH", "") + ":/usr/sbin")
+        found = self.find()
         if found is None:
             pytest.skip(f"{self.name} is not installed here; on Debian: apt-get install {self.package}")
         return found

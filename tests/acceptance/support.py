@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -148,6 +148,18 @@ def is_open(base: str) -> bool:
 # processes
 
 
+PASS_SOCKETS = """
+import fcntl, os, sys
+given = [fcntl.fcntl(int(text), fcntl.F_DUPFD, 100) for text in sys.argv[1].split(",")]
+for number, descriptor in enumerate(given):
+    os.dup2(descriptor, 3 + number)
+    os.close(descriptor)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(given))}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does before it becomes the service's program: descriptors from 3 on, and how many for whom."""
+
+
 class Server:
     """`tts-receiver serve`, started."""
 
@@ -250,10 +262,20 @@ class Site:
         (folder / f"{name}.py").write_text(text)
         return self
 
-    def launch(self, *arguments: str, files: int | None = None, **environment: str) -> Server:
-        """Start the server and do not wait for it. `files`: how many the system lets it have open."""
+    def launch(
+        self, *arguments: str, files: int | None = None, sockets: Sequence[socket.socket] = (), **environment: str
+    ) -> Server:
+        """Start the server and do not wait for it.
+
+        Args:
+            files: how many the system lets it have open.
+            sockets: passed on as systemd does.
+        """
         log = self.folder / f"serve-{len(self.servers)}.log"
         limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files)] if files else []
+        descriptors = [passed.fileno() for passed in sockets]
+        if descriptors:
+            limited += [sys.executable, "-c", PASS_SOCKETS, ",".join(map(str, descriptors))]
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*limited, sys.executable, "-m", "receiver", "serve", "--config", str(self.config), *arguments],
@@ -262,14 +284,17 @@ class Site:
                 stderr=out,
                 cwd=self.folder,
                 env=clean_environment(**environment),
+                pass_fds=descriptors,
             )
         server = Server(process, log)
         self.servers.append(server)
         return server
 
-    def start(self, *arguments: str, files: int | None = None, **environment: str) -> Server:
+    def start(
+        self, *arguments: str, files: int | None = None, sockets: Sequence[socket.socket] = (), **environment: str
+    ) -> Server:
         """Start the server; return when it listens."""
-        return self.launch(*arguments, files=files, **environment).wait_until_listening()
+        return self.launch(*arguments, files=files, sockets=sockets, **environment).wait_until_listening()
 
     def command(
         self, *arguments: str, stdin: bytes = b"", config: bool = True, **environment: str

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: no more deliveries, the handlers' grace, the rest given back, exit code 0."""
+"""SIGTERM and Ctrl-C: the handlers' grace, the rest given back, no more deliveries, exit code 0."""
 
 from __future__ import annotations
 
@@ -89,18 +89,23 @@ def test_a_handler_that_ends_within_the_grace_is_recorded(site: Site, kind: str)
     server, event = working(site, kind, 60)
 
     server.send_signal(signal.SIGTERM)
-    until("the public port is closed", lambda: not is_open(server.public))
+    server.wait_for("dispatch.waiting_for_handlers")
     status, text = get(f"{server.private}/readyz")
     assert (status, json.loads(text)) == (503, {"ready": False, "missing": {"receiver": "is stopping"}})
     assert get(f"{server.private}/livez")[0] == 200
-    assert server.process.poll() is None, "it waits for the handler"
     assert server.wait_for("dispatch.waiting_for_handlers")["running"] == 1
+    late = deliver(server.public, completed("meanwhile"))
+    assert late is not None
+    assert late[0] == 202, "deliveries are taken in for as long as handlers are waited for"
+    assert server.process.poll() is None, "it waits for the handler"
     (site.folder / "gate").touch()
 
     assert server.wait() == 0
     run = site.run_of(event, "gated")
     assert (run["state"], run["attempt"], run["forgiven"], run["result"]) == ("succeeded", 1, 0, '"done"')
     assert notes(site) == ["start 1", "done 1"]
+    assert site.run_of(late[1]["event"], "gated")["state"] == "pending", "it is the next process's"
+    assert not is_open(server.public)
     assert not is_open(server.private)
 
 
