@@ -185,10 +185,17 @@ async def _serve(
 
 
 def watch_signals(on_stop: Callable[[str], None]) -> None:
-    """Pass the signals to stop on, by name."""
+    """Watch for signals: those to stop are passed on by name, those that make other programs reload are ignored."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop, number.name)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(number, _ignore, number.name)
+
+
+def _ignore(name: str) -> None:
+    log.warning("signal.ignored", signal=name, hint="changes of configuration and plugins take effect at a restart")
 
 
 async def _start(receiver: Receiver, notifier: Notifier) -> None:

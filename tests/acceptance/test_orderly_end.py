@@ -144,6 +144,8 @@ def test_an_idle_receiver_ends_at_once_with_exit_code_0(site: Site, number: sign
     server = site.start()
     with closing(Sender()) as idle:  # a provider's connection that is kept open
         assert idle.send(server.public, completed("before")) is not None
+        server.send_signal(signal.SIGHUP)  # other programs reload
+        assert "restart" in server.wait_for("signal.ignored")["hint"]
 
         assert server.stop(number, 10) == 0
 

@@ -1,0 +1,49 @@
+"""Signals that make other programs reload do not end this one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from receiver.cli.serve import watch_signals
+
+pytestmark = pytest.mark.anyio
+
+RELOADS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.fixture
+def before() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (*RELOADS, signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", RELOADS)
+async def test_a_signal_to_reload_is_logged_and_ignored(before: None, number: signal.Signals) -> None:
+    stops: list[str] = []
+    loop = asyncio.get_running_loop()
+    with capture_logs() as logs:
+        watch_signals(stops.append)
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            while not stops:
+                await asyncio.sleep(0)
+    for handled in (*RELOADS, signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(handled)
+    assert stops == ["SIGTERM"]
+    assert [(line["event"], line["signal"]) for line in logs] == [("signal.ignored", number.name)]
+
+
+async def test_what_nohup_ignores_stays_ignored(before: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    watch_signals(lambda name: None)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for handled in (*RELOADS, signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(handled)
