@@ -36,9 +36,10 @@ from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.maintenance import Maintenance
+from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
-from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.runner import HandlerLoop
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
 from receiver.errors import StoreUnavailable

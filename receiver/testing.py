@@ -35,8 +35,9 @@ from structlog.typing import EventDict, WrappedLogger
 from receiver.engine.audio import gravest
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
+from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import check_options
-from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy
@@ -72,7 +73,7 @@ class HandlerOutcome:
 
     state: Literal["succeeded", "retry", "dead"]
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     retry_after: float | None = None
     logs: tuple[Mapping[str, Any], ...] = ()
 
@@ -219,7 +220,7 @@ def _execute(handlers: HandlerLoop, handler: Handler, event: Event, context: Con
         return future.result(handler.timeout)
     except TimeoutError:
         future.cancel()
-        return Outcome("timeout", error=TimeoutError(f"not done after {handler.timeout:g} s"))
+        return Outcome.of_timeout(handler.timeout)
 
 
 def _decide(outcome: Outcome, handler: Handler, attempt: int, logs: tuple[Mapping[str, Any], ...]) -> HandlerOutcome:

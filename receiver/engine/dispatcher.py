@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.crashes import CrashedRuns
+from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
-from receiver.engine.runner import Outcome
-from receiver.errors import ReceiverError, StoreUnavailable
+from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
@@ -26,13 +27,11 @@ from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from receiver.store.database import Database
 from receiver.store.runs import Claim, Finish
-from receiver.store.states import RunState
 
 log = structlog.get_logger("receiver.dispatch")
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at for runs that another process made due."""
-LONGEST_ERROR = 2000
 
 Execute = Callable[[str, Event, Claim], "Future[Outcome]"]
 """Start one execution of a handler, by name, on the handlers' loop."""
@@ -51,6 +50,12 @@ class Bounds:
 class _Held:
     claim: Claim
     task: asyncio.Task[None]
+    executing: bool = True
+
+    def stop_handler(self) -> None:
+        """Cancel the handler. A result that is being written is left alone: whether it counts is the store's to say."""
+        if self.executing:
+            self.task.cancel()
 
 
 class Dispatcher:
@@ -83,8 +88,8 @@ class Dispatcher:
         self._bounds = bounds
         self._slots = registry.slots(bounds.concurrency)
         self._metrics = metrics
-        self._redact = redact
         self._backoff = backoff or RetryPolicy()
+        self._rules = AttemptRules(owner, self._backoff, redact)
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
         self._clock = clock or SystemClock()
         self._dice = dice
@@ -129,9 +134,8 @@ class Dispatcher:
             )
             hurried.cancel()
             self._hurry.set()  # the grace is over: a result that cannot be stored is not tried again
-            late = [task for task in tasks if not task.done()]
-            for task in late:
-                task.cancel()
+            for held in self._held.values():
+                held.stop_handler()
             await ended
         for loop in self._loops:
             loop.cancel()
@@ -150,6 +154,9 @@ class Dispatcher:
                 seconds = await self._claim()
             except StoreUnavailable as error:
                 log.error("dispatch.store_unavailable", detail=str(error))
+                seconds = LOOK_SECONDS
+            except Exception:
+                log.exception("dispatch.broken")
                 seconds = LOOK_SECONDS
             await self._clock.wait(self._wake, seconds)
 
@@ -182,13 +189,16 @@ class Dispatcher:
             attempt=claim.counted,
         )
         try:
-            finish = await self._run(claim, bound)
-            await self._write(finish, bound)
+            result = await self._run(claim)
+            self._held[key].executing = False
+            if await self._write(result.finish, bound):
+                self._metrics.runs.labels(claim.handler, result.finish.outcome).inc()
+                result.report(bound)
         finally:
             self._held.pop(key, None)
             self._wake.set()
 
-    async def _run(self, claim: Claim, bound: structlog.typing.FilteringBoundLogger) -> Finish:
+    async def _run(self, claim: Claim) -> AttemptResult:
         handler = self._registry[claim.handler].handler
         started = self._clock.now()
         self._metrics.start_seconds.observe(max(0.0, started - claim.due_at))
@@ -197,68 +207,23 @@ class Dispatcher:
             async with asyncio.timeout(handler.timeout):
                 outcome = await asyncio.wrap_future(self._execute(claim.handler, event, claim))
         except TimeoutError:
-            outcome = Outcome("timeout", error=TimeoutError(f"not done after {handler.timeout:g} s"))
-        except asyncio.CancelledError:
+            outcome = Outcome.of_timeout(handler.timeout)
+        except asyncio.CancelledError as error:
             # Shutdown after the grace period, or a lease that was lost: somebody else may have the run by now.
-            outcome = Outcome("released")
+            # Otherwise the handler cancelled its own task.
+            outcome = Outcome("released") if _is_cancelled() else Outcome.of_error(error)
         except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
-            outcome = Outcome("failed", error=error)
+            outcome = Outcome.of_error(error)
         ended = self._clock.now()
-        self._metrics.runs.labels(claim.handler, outcome.word).inc()
         self._metrics.handler_seconds.labels(claim.handler).observe(ended - started)
-        return self._decide(claim, outcome, ended, handler.attempts, bound)
+        return self._rules.decide(claim, outcome, ended, handler.attempts, self._dice())
 
-    def _decide(
-        self, claim: Claim, outcome: Outcome, ended: float, attempts: int,
-        bound: structlog.typing.FilteringBoundLogger,
-    ) -> Finish:  # fmt: skip
-        """What an attempt's end means for its run."""
-        seconds = round(ended - claim.started, 3)
-        if outcome.word == "succeeded":
-            bound.info("run.succeeded", seconds=seconds)
-            return Finish(claim, self._owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-        if outcome.word == "released":
-            bound.warning("run.given_back", seconds=seconds)
-            return Finish(
-                claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
-                crashes=claim.crashes,  # it has not shown yet that it does not end the process
-            )  # fmt: skip
-        error = self._describe(outcome.error)
-        expected = isinstance(outcome.error, ReceiverError | TimeoutError)
-        wait = outcome.wait(self._backoff.limited_to(attempts), claim.counted, self._dice())
-        if wait is None:
-            bound.error(
-                "run.dead", outcome=outcome.word, error=error, seconds=seconds, exc_info=not expected and outcome.error
-            )
-            return Finish(claim, self._owner, outcome.word, RunState.DEAD, ended, error=error)
-        due_at = ended + wait
-        if not outcome.counts:
-            bound.info("run.postponed", error=error, again_in=round(wait, 1))
-            return Finish(
-                claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error
-            )
-        bound.warning(
-            "run.failed",
-            outcome=outcome.word,
-            error=error,
-            seconds=seconds,
-            again_in=round(wait, 1),
-            exc_info=not expected and outcome.error,
-        )
-        return Finish(claim, self._owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
+    async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> bool:
+        """Write a result; while the store is down, keep it and try again as long as the run is ours.
 
-    def _describe(self, error: BaseException | None) -> str:
-        if error is None:
-            return ""
-        try:
-            text = str(error) if isinstance(error, ReceiverError) else f"{type(error).__name__}: {error}"
-        except Exception:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
-            text = type(error).__name__
-        # No store takes an unpaired surrogate, which a file's name can bring in.
-        return self._redact(text.encode(errors="backslashreplace").decode())[:LONGEST_ERROR]
-
-    async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> None:
-        """Write a result; while the store is down, keep it and try again as long as the run is ours."""
+        Returns:
+            Whether it is in the store.
+        """
         while True:
             try:
                 held = await self._database.batch(runs.finish, finish)
@@ -266,10 +231,14 @@ class Dispatcher:
             except StoreUnavailable as error:
                 bound.error("run.result_not_stored", detail=str(error))
                 if self._hurry.is_set():  # its lease ends by itself
-                    return
-                await self._clock.wait(asyncio.Event(), LOOK_SECONDS)
+                    return False
+                await self._clock.wait(self._hurry, LOOK_SECONDS)
+            except Exception:  # noqa: BLE001 - a fault of ours: the lease ends by itself, and the run starts again
+                bound.exception("dispatch.broken")
+                return False
         if not held:
             bound.warning("run.lease_lost", outcome=finish.outcome)
+        return held
 
     # leases
 
@@ -288,10 +257,16 @@ class Dispatcher:
         until = self._clock.now() + self._bounds.lease_seconds
         for key in await self._database.write(runs.extend, held, self._owner, until) if held else ():
             if (lost := self._held.get(key)) is not None:
-                lost.task.cancel()
+                lost.stop_handler()
 
     async def _expire(self) -> None:
         """Take up the runs of processes that have let their leases end."""
         now = self._clock.now()
         await self._crashed.take_up(await self._database.read(runs.expired, now), now)
         self._wake.set()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the running task, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -13,66 +13,27 @@ import contextvars
 import inspect
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import pydantic_core
 import structlog
 
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
+from receiver.engine.outcome import Outcome
 from receiver.engine.threads import HandlerThreads, run_shared, working_for
-from receiver.errors import HandlerHangs, Reject, RetryLater
+from receiver.errors import HandlerHangs
 from receiver.model.event import Event
-from receiver.model.retry import RetryPolicy, wait_seconds
 
 T = TypeVar("T")
 
 log = structlog.get_logger("receiver.handlers")
 
-MOST_RESULT_BYTES = 65_536
 MAX_HANGING_THREADS = 256
 """Threads of one plain handler that timed out and have not returned. More could use up the process's threads."""
 TASK_PREFIX = "handler:"
 """Begins the name of a handler's task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one execution ended by itself.
-
-    Attributes:
-        word: succeeded, failed, rejected, retry_later or postponed.
-        result: what the handler returned, as JSON values.
-        error: the exception, for all but succeeded.
-    """
-
-    word: str
-    result: Any = None
-    error: Exception | None = None
-
-    @property
-    def after(self) -> float:
-        """Seconds to wait at least."""
-        return self.error.after if isinstance(self.error, RetryLater) else 0.0
-
-    @property
-    def counts(self) -> bool:
-        """Whether this was one of the handler's attempts."""
-        return self.word != "postponed"
-
-    def wait(self, policy: RetryPolicy, attempt: int, chance: float) -> float | None:
-        """Seconds until the next attempt after one that did not succeed; None where there is none.
-
-        Args:
-            attempt: attempts that count so far, this one included.
-            chance: uniform in [0, 1).
-        """
-        if self.word == "rejected":
-            return None
-        return wait_seconds(policy, attempt, chance, told=self.after) if self.counts else self.after
 
 
 class HandlerLoop:
@@ -91,6 +52,7 @@ class HandlerLoop:
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
         self._hanging: Counter[str] = Counter()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
     @property
@@ -104,13 +66,11 @@ class HandlerLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        while True:
+        while not self._ending:  # a handler can stop the loop, too
             try:
                 self.loop.run_forever()
             except (KeyboardInterrupt, SystemExit) as error:  # from a task that a handler made; the others go on
-                log.warning("handler.exits", error=f"{type(error).__name__}: {error}")
-            else:
-                return
+                log.warning("handler.exits", error=Outcome.of_error(error).text)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there, from any thread."""
@@ -138,6 +98,7 @@ class HandlerLoop:
             task.cancel()
         await asyncio.wait(tasks, timeout=1.0) if tasks else None
         await self.loop.shutdown_asyncgens()
+        self._ending = True
         self.loop.call_soon(self.loop.stop)
 
     async def execute(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome:
@@ -148,56 +109,44 @@ class HandlerLoop:
             task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watch names when the loop is blocked
         try:
             if handler.is_async:
-                result = await handler.function(event, ctx)
-            else:
-                result = await self._in_thread(handler, event, ctx)
-                if inspect.isawaitable(result):  # an async function behind a plain decorator, or an object's __call__
-                    result = await result
-            return Outcome("succeeded", result=_json(result))
-        except Reject as error:
-            return Outcome("rejected", error=error)
-        except RetryLater as error:
-            return Outcome("retry_later" if error.counts else "postponed", error=error)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and nobody else's
-            return Outcome("failed", error=error)
-        except asyncio.CancelledError:
+                return Outcome.of_result(await handler.function(event, ctx))
+            ended = await self._in_thread(handler, event, ctx)
+            # An async function behind a plain decorator, or an object's __call__, gives something to wait for.
+            return ended if isinstance(ended, Outcome) else Outcome.of_result(await ended)
+        except asyncio.CancelledError as error:
             if task is not None and task.cancelling():
                 raise  # we were asked to end it
-            return Outcome("failed", error=RuntimeError("CancelledError: what it waited for was cancelled"))
-        except (KeyboardInterrupt, SystemExit) as caught:  # these would end the loop, and every handler with it
-            return Outcome("failed", error=RuntimeError(f"{type(caught).__name__}: {caught}"))
+            return Outcome.of_error(error)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and no more
+            return Outcome.of_error(error)
 
     def _count_hanging(self, handler: str, change: int) -> None:
         self._hanging[handler] += change
         self._abandoned(change)
 
-    async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Any:
+    async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome | Awaitable[Any]:
         if self._hanging[handler.name] >= MAX_HANGING_THREADS:
             raise HandlerHangs(
                 f"{MAX_HANGING_THREADS} threads of {handler.name} timed out and have not returned; no attempt starts "
                 "until one does. Give the calls it waits for a time-out of their own."
             )
-        done: asyncio.Future[Any] = self.loop.create_future()
+        done: asyncio.Future[Outcome | Awaitable[Any]] = self.loop.create_future()
 
-        def settle(result: Any, error: Exception | None) -> None:
+        def settle(ended: Outcome | Awaitable[Any]) -> None:
             if done.cancelled():
                 self._count_hanging(handler.name, -1)
-            elif error is None:
-                done.set_result(result)
             else:
-                done.set_exception(error)
+                done.set_result(ended)
 
         def work() -> None:
-            result: Any = None
-            error: Exception | None = None
+            ended: Outcome | Awaitable[Any]
             try:
                 result = handler.function(event, ctx)
-            except Exception as caught:  # noqa: BLE001 - carried to the loop's side
-                error = caught
-            except BaseException as caught:  # noqa: BLE001 - SystemExit and its like end an attempt, not the receiver
-                error = RuntimeError(f"{type(caught).__name__}: {caught}")
+                ended = result if inspect.isawaitable(result) else Outcome.of_result(result)
+            except BaseException as error:  # noqa: BLE001 - as in `execute`; a future does not take every exception
+                ended = Outcome.of_error(error)
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                self.loop.call_soon_threadsafe(settle, result, error)
+                self.loop.call_soon_threadsafe(settle, ended)
 
         context = contextvars.copy_context()  # identifies the work as this handler's
         threading.Thread(target=context.run, args=[work], name=f"handler-{handler.name}", daemon=True).start()
@@ -216,21 +165,3 @@ def _named_after_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, **optio
     if options.get("name") is None and parent is not None and parent.get_name().startswith(TASK_PREFIX):
         task.set_name(parent.get_name())
     return task
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON cannot write as one that it can: `event.body` as a plain object."""
-    return dict(value) if isinstance(value, Mapping) else repr(value)
-
-
-def _json(result: Any) -> Any:
-    """The result as JSON values, bounded: what a handler returned must not undo what it did."""
-    if result is None:
-        return None
-    try:
-        text = pydantic_core.to_json(result, fallback=_plain, inf_nan_mode="strings", bytes_mode="base64")
-        if len(text) > MOST_RESULT_BYTES:
-            return {"truncated": True, "bytes": len(text)}
-        return pydantic_core.from_json(text)
-    except Exception as error:  # noqa: BLE001 - it holds itself, or is no text, or its repr raises
-        return {"not_json": type(result).__name__, "reason": type(error).__name__}

@@ -25,7 +25,7 @@ from receiver.engine.context import Artifact, Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.handler import Handler
 from receiver.engine.plugins import Active, Registry
-from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.runner import HandlerLoop
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
@@ -384,13 +384,9 @@ async def engine(
             _loop=loop.loop,
         )
 
-        async def told() -> Outcome:
-            try:
-                return await loop.execute(active[name].handler, event, context)
-            finally:
-                signal.notify()
-
-        return loop.submit(told())
+        ended = loop.submit(loop.execute(active[name].handler, event, context))
+        ended.add_done_callback(lambda _: signal.notify())
+        return ended
 
     dispatcher = Dispatcher(
         database,

@@ -360,7 +360,7 @@ async def test_a_handler_that_exits_ends_its_attempt_and_not_the_receiver(store:
     async with engine(store, work, after) as up:
         up.new("job_1")
         await up.until(lambda: up.attempts())
-        assert (up.run()["state"], up.run()["error"]) == ("pending", f"RuntimeError: {word}: enough")
+        assert (up.run()["state"], up.run()["error"]) == ("pending", f"{word}: enough")
         up.new("job_2", type="job.failed")
         await up.until_state("succeeded")
 
@@ -429,7 +429,7 @@ def holds_itself() -> list[Any]:
         ({"nan": float("nan"), "far": float("inf")}, {"nan": "NaN", "far": "Infinity"}),
         ((1, {2}), [1, [2]]),
         ("x" * 70_000, {"truncated": True, "bytes": 70_002}),
-        (holds_itself(), {"not_json": "list", "reason": "PydanticSerializationError"}),
+        (holds_itself(), {"not_json": "list", "reason": "ValueError"}),
         ("\udcff", {"not_json": "str", "reason": "PydanticSerializationError"}),
     ],
     ids=["none", "types", "numbers", "containers", "long", "circle", "surrogate"],

@@ -286,7 +286,9 @@ async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> No
         assert sum(done_by) == 100
 
 
-async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store: Path, gate: Gate) -> None:
+async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
+    store: Path, lines: Lines, gate: Gate
+) -> None:
     @handler(on=Event, attempts=3)
     async def work(event: Event, ctx: Ctx) -> str:
         if gate.entered:
@@ -316,6 +318,10 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(store
         gate.open()
         await one.until(lambda: not one.dispatcher.busy)
         assert two.run()["result"] == "second"
+        assert len(lines.of("run.succeeded")) == 1  # and none of the first, which was thrown away
+        [line] = lines.of("run.lease_lost")
+        assert (line["outcome"], line["attempt"]) == ("succeeded", 1)
+        assert one.metric('tts_receiver_runs_total{handler="work",outcome="succeeded"}') == 0
         assert two.attempts() == [(1, "crashed"), (2, "succeeded")]
 
 

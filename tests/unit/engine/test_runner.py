@@ -13,7 +13,8 @@ import pytest
 from receiver import Context, Event, handler
 from receiver.assembly import new_handlers_loop
 from receiver.engine.handler import Handler
-from receiver.engine.runner import HandlerLoop, Outcome
+from receiver.engine.outcome import Outcome
+from receiver.engine.runner import HandlerLoop
 from receiver.testing import completed
 
 PATIENCE = 10.0

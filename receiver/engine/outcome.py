@@ -1,0 +1,116 @@
+"""How one execution of a handler ended: what it returned or raised, in a form that the rest can rely on.
+
+Made where the handler ran. Everything that the handler's own objects can do when they are looked at (a text that cannot
+be made, that does not end, that is huge) happens there, and not in the thread that takes deliveries.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from dataclasses import dataclass
+from typing import Any, Self
+
+from receiver.engine.results import bounded_json
+from receiver.errors import ReceiverError, Reject, RetryLater
+from receiver.model.retry import RetryPolicy, wait_seconds
+
+MAX_TEXT = 262_144
+"""Characters of an error's text or trace that are kept until secrets are cut out of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one execution ended by itself.
+
+    Attributes:
+        word: succeeded, failed, rejected, retry_later or postponed; timeout and released are the dispatcher's.
+        result: what the handler returned, as JSON values.
+        error: what it raised, for all but succeeded and released.
+        text: the error in a line or more; with secrets.
+        trace: where it was raised, likewise; empty where the error says enough.
+        after: seconds to wait at least.
+    """
+
+    word: str
+    result: Any = None
+    error: BaseException | None = None
+    text: str = ""
+    trace: str = ""
+    after: float = 0.0
+
+    @classmethod
+    def of_result(cls, result: Any) -> Self:
+        """The end of a handler that returned."""
+        return cls("succeeded", result=bounded_json(result))
+
+    @classmethod
+    def of_error(cls, error: BaseException) -> Self:
+        """The end of a handler that raised, whatever it raised."""
+        text, trace = _text(error), _trace(error)
+        if isinstance(error, Reject):
+            return cls("rejected", error=error, text=text, trace=trace)
+        try:
+            if isinstance(error, RetryLater):
+                word = "retry_later" if error.counts else "postponed"
+                return cls(word, error=error, text=text, trace=trace, after=_seconds(error.after))
+        except BaseException as broken:  # noqa: BLE001 - a handler's own subclass that was never initialised
+            trace = _trace(broken)
+        return cls("failed", error=error, text=text, trace=trace)
+
+    @classmethod
+    def of_timeout(cls, seconds: float) -> Self:
+        """The end of a handler that was not done in time."""
+        error = TimeoutError(f"not done after {seconds:g} s")
+        return cls("timeout", error=error, text=_text(error))
+
+    @property
+    def counts(self) -> bool:
+        """Whether this was one of the handler's attempts."""
+        return self.word != "postponed"
+
+    def wait(self, policy: RetryPolicy, attempt: int, chance: float) -> float | None:
+        """Seconds until the next attempt after one that did not succeed; None where there is none.
+
+        Args:
+            attempt: attempts that count so far, this one included.
+            chance: uniform in [0, 1).
+        """
+        if self.word == "rejected":
+            return None
+        return wait_seconds(policy, attempt, chance, told=self.after) if self.counts else self.after
+
+
+def _seconds(after: Any) -> float:
+    seconds = float(after)
+    if not math.isfinite(seconds):
+        raise ValueError("after is not finite")
+    return max(0.0, seconds)
+
+
+def _text(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        text = str.__str__(str(error))  # a subclass of str would be asked for each part of it
+    except BaseException:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
+        return name
+    text = text[:MAX_TEXT]
+    return _writable(text or name if isinstance(error, ReceiverError) else f"{name}: {text}")
+
+
+def _trace(error: BaseException) -> str:
+    """Where it was raised, the first and the last of it; empty for an error that says enough."""
+    if isinstance(error, ReceiverError | TimeoutError):
+        return ""
+    try:
+        text = "".join(traceback.format_exception(error)).rstrip()
+    except BaseException:  # noqa: BLE001 - as above; the text of a cause, or a note
+        text = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    if len(text) > MAX_TEXT:
+        text = f"{text[: MAX_TEXT // 2]}\n  […]\n{text[-MAX_TEXT // 2 :]}"
+    return _writable(text)
+
+
+def _writable(text: str) -> str:
+    """No store takes an unpaired surrogate, which a file's name can bring in."""
+    return text.encode(errors="backslashreplace").decode()
