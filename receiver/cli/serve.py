@@ -158,7 +158,7 @@ async def _serve(
     await notifier.send(
         "READY=1", "STATUS=Takes deliveries at {public}; private listener: {private}".format(**addresses)
     )
-    beating = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else _find_ended(receiver)))
+    beating = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else find_ended(receiver)))
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
@@ -211,7 +211,7 @@ async def _until_listening(*servers: ListenerServer) -> None:
         await server.listening.wait()
 
 
-def _find_ended(receiver: Receiver) -> str | None:
+def find_ended(receiver: Receiver) -> str | None:
     """What has ended by itself and comes back only by a restart. A store that does not answer is not such a thing."""
     if not receiver.database.writing:
         return "store writer"

@@ -12,6 +12,7 @@ import hmac
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -110,6 +111,14 @@ class Sender:
         except (OSError, http.client.HTTPException, ValueError):
             self.close()
             return None
+
+    def close_if_ended(self) -> None:
+        """Close the connection if the receiver has ended it: what a proxy does before it uses a kept one again."""
+        if self._connection is not None and self._connection.sock is not None:
+            poll = select.poll()
+            poll.register(self._connection.sock, select.POLLIN)
+            if poll.poll(0):
+                self.close()
 
     def close(self) -> None:
         """Close the connection."""

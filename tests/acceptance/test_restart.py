@@ -50,7 +50,12 @@ class Way:
 def kept(port: int) -> Iterator[Send]:
     """To the receiver itself over a connection that is kept."""
     with closing(Sender(ANSWER_SECONDS)) as sender:
-        yield lambda body: _status(sender.send(f"http://127.0.0.1:{port}", body))
+
+        def send(body: bytes) -> int | None:
+            sender.close_if_ended()
+            return _status(sender.send(f"http://127.0.0.1:{port}", body))
+
+        yield send
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""What the service manager's watchdog goes by: parts that have ended for good, and nothing of the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from receiver.cli.serve import find_ended
+from tests.integration.intake_support import configured, running
+
+pytestmark = pytest.mark.anyio
+
+POLLED = {"aitts": {"provider": "aitts", "api_key": "an-api-key-0123456789"}}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_store_that_is_away_is_no_reason_for_a_restart(tmp_path: Path) -> None:
+    async with running(configured(tmp_path)) as up:
+        assert find_ended(up.receiver) is None
+        store = up.receiver.database.path
+        away = store.rename(store.with_name("away"))
+        assert (await up.client.get("/readyz")).status_code == 503
+        assert find_ended(up.receiver) is None
+        away.rename(store)
+
+
+async def test_a_dispatcher_that_has_ended_is(tmp_path: Path) -> None:
+    async with running(configured(tmp_path)) as up:
+        up.receiver.dispatcher._loops[0].cancel()  # nothing that can be asked of it ends it alone
+        await until(lambda: find_ended(up.receiver) == "dispatcher")
+
+
+async def test_a_poller_that_has_ended_is(tmp_path: Path) -> None:
+    async with running(configured(tmp_path, sources=POLLED)) as up:
+        await up.receiver.loops["aitts"].stop()
+        await until(lambda: find_ended(up.receiver) == "poller of aitts")
+
+
+async def test_a_store_writer_that_has_ended_is(tmp_path: Path) -> None:
+    async with running(configured(tmp_path)) as up:
+        up.receiver.database._queue.put(None)  # likewise
+        await until(lambda: find_ended(up.receiver) == "store writer")
