@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 
+from receiver.cli.last_resort import flush_output, prepare_output, report
+
 
 def main() -> None:
     """Run a command. Errors end as one sentence on standard error: 1 for what went wrong, 2 for wrong usage."""
+    prepare_output()
     try:
-        _run()
+        try:
+            _run()
+        finally:
+            flush_output()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone
+    except Exception as error:  # noqa: BLE001 - nothing escapes as a bare traceback
+        report(error)
         sys.exit(1)
 
 

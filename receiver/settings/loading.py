@@ -106,7 +106,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     if not given.get("sources"):
         problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
-    base = file.parent.resolve()
+    base = _folder_of(file)
     given, unread = with_secrets_files(given, base, unwritten)
     problems += unread
     while True:
@@ -154,6 +154,13 @@ def _is_there(file: Path) -> bool:
         return file.exists()
     except OSError:  # its folder may not be entered: reading it says so
         return True
+
+
+def _folder_of(file: Path) -> Path:
+    try:
+        return file.parent.resolve()
+    except OSError as error:  # a relative name, and the folder that we are in was removed
+        raise ConfigError([Problem(str(file), f"the current folder is not there any more: {error.strerror}")]) from None
 
 
 def _path(where: str, text: str) -> Path:

@@ -37,6 +37,12 @@ def require_place(path: Path, if_there: IfThere) -> None:
     Raises:
         SpeechError: it cannot; says what to do.
     """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise SpeechError(f"{path} cannot be looked at: {error.strerror}; name a file in another folder.") from None
+    except OSError:
+        pass  # it is not there
     if path.is_dir():
         raise SpeechError(f"{path} is a folder; name a file in it.")
     if os.path.lexists(path):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from receiver.cli.speech.desk import SpeechError
 from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.lines import BadLine, Line
 from receiver.cli.speech.report import BEGUN, Record
@@ -54,8 +55,11 @@ class _Names:
         self._whole_stems: set[str] = set()
         self._there: set[str] = set()
         self._careful = fresh and if_there is IfThere.REFUSE
-        if self._careful and folder.is_dir():
-            self._there = {path.stem for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS}
+        try:
+            if self._careful and folder.is_dir():
+                self._there = {path.stem for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS}
+        except OSError as error:
+            raise SpeechError(f"The folder {folder} cannot be listed: {error.strerror}; name another.") from None
 
     def take(self, line: Line) -> str | None:
         """Why the line cannot have its name; None if it can."""
