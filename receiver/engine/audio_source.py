@@ -128,7 +128,7 @@ class Renewal:
         now = self._now()
         until = pause_for(error, now)
         if until is not None:
-            await self._database.write(pause_source, name, until, error.reason)
+            await self._database.write(pause_source, name, until, error.reason, now)
         message = f"The address of the audio has expired, and there is no fresh one: {error}"
         if isinstance(error, Unauthorized | OutOfCredits):
             return AudioRefused(message)

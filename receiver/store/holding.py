@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.store.ends import End, ended
-from receiver.store.jobs import Row, end_if_told, one, the
+from receiver.store.jobs import Row, end_if_told, one, the, waits_until
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
@@ -130,15 +130,16 @@ def next_due(connection: Connection, source: str, states: Sequence[JobState] = O
 # what became of a claim
 
 
-def give_back(connection: Connection, claimed: JobClaim, at: float) -> bool:
+def give_back(connection: Connection, claimed: JobClaim, at: float, now: float) -> bool:
     """Nothing was asked: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
-    return _write(connection, claimed, {"due_at": at, "lease_until": None})
+    return _write(connection, claimed, {**waits_until(at, now), "lease_until": None})
 
 
 def reschedule(
     connection: Connection,
     claimed: JobClaim,
     at: float,
+    now: float,
     *,
     misses: int = 0,
     progress: int | None = None,
@@ -147,7 +148,7 @@ def reschedule(
 ) -> bool:
     """It was polled and has not ended: poll again at `at`, unix seconds. False as for `give_back`."""
     asked = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
-    return _write(connection, claimed, {"due_at": at, "lease_until": None, **asked})
+    return _write(connection, claimed, {**waits_until(at, now), "lease_until": None, **asked})
 
 
 def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
@@ -155,7 +156,9 @@ def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
     return _write(connection, claimed, {"submits": jobs.c.submits + 1})
 
 
-def submit_again(connection: Connection, claimed: JobClaim, at: float, code: str, error: str, *, refused: bool) -> bool:
+def submit_again(
+    connection: Connection, claimed: JobClaim, at: float, now: float, code: str, error: str, *, refused: bool
+) -> bool:
     """Submit it again at `at`, unix seconds. False as for `give_back`.
 
     Args:
@@ -163,7 +166,7 @@ def submit_again(connection: Connection, claimed: JobClaim, at: float, code: str
             makes sure that it is one job.
     """
     submits = jobs.c.submits - int(refused)
-    values = {"due_at": at, "lease_until": None, "submits": submits, "error_code": code, "error": error}
+    values = {**waits_until(at, now), "lease_until": None, "submits": submits, "error_code": code, "error": error}
     return _write(connection, claimed, values)
 
 
@@ -185,7 +188,7 @@ def submitted(
     else:
         if other is not None:
             connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
-        values |= {"state": JobState.WATCHING, "job_id": job_id, "due_at": first_at, "error": None}
+        values |= {"state": JobState.WATCHING, "job_id": job_id, **waits_until(first_at, now), "error": None}
         values["deadline_at"] = deadline_at
     _write(connection, claimed, values)
     if other is None or other["request"] is None:

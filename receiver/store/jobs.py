@@ -101,7 +101,7 @@ def watch(
     """
     known = one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
-    values = {"state": JobState.WATCHING, "due_at": first_at, "deadline_at": deadline_at}
+    values = {"state": JobState.WATCHING, **waits_until(first_at, now), "deadline_at": deadline_at}
     if known is None:
         row = {"id": id, "source": source, "job_id": job_id, "created_at": now}
         connection.execute(insert(jobs).values(**row, **values))
@@ -128,7 +128,7 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
         return None
     if other is not None:
         connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
-    fresh = {"state": JobState.WATCHING, "job_id": job_id, "due_at": now, "deadline_at": deadline_at}
+    fresh = {"state": JobState.WATCHING, "job_id": job_id, **waits_until(now, now), "deadline_at": deadline_at}
     cleared = {"ended_at": None, "error": None, "error_code": None}
     connection.execute(update(jobs).where(jobs.c.id == id).values(**fresh, **cleared))
     end_if_told(connection, id, row["source"], job_id)
@@ -148,7 +148,7 @@ def end_if_told(connection: Connection, id: str, source: str, job_id: str) -> No
 def poll_now(connection: Connection, id: str, now: float) -> bool:
     """Make an open job due; False if it is not open."""
     statement = update(jobs).where(jobs.c.id == id, jobs.c.state.in_(OPEN_JOBS))
-    return bool(connection.execute(statement.values(due_at=now)).rowcount == 1)
+    return bool(connection.execute(statement.values(waits_until(now, now))).rowcount == 1)
 
 
 def cancel(connection: Connection, id: str, now: float) -> bool:
@@ -187,6 +187,12 @@ def list_jobs(connection: Connection, which: JobFilter, limit: int) -> list[Row]
         statement = statement.where(jobs.c.id < which.before)
     rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
     return [dict(row._mapping) for row in rows]
+
+
+def waits_until(at: float, now: float) -> Row:
+    """The columns of a job that is due at `at`; both unix seconds. How long it waits tells its time from another
+    clock's (`store.clocks`)."""
+    return {"due_at": at, "wait_seconds": max(0.0, at - now)}
 
 
 def one(connection: Connection, *conditions: Any) -> Row | None:

@@ -55,15 +55,15 @@ def pauses(connection: Connection, now: float) -> dict[str, Pace]:
     return {row[0]: Pace(*row[1:]) for row in rows}
 
 
-def pause(connection: Connection, source: str, until: float, reason: str) -> None:
-    """Let nobody ask the source anything before `until`, unix seconds; a longer pause stays."""
+def pause(connection: Connection, source: str, until: float, reason: str, now: float) -> None:
+    """Let nobody ask the source anything before `until`, unix seconds as `now`; a longer pause stays."""
     if until > of(connection, source).pause_until:
-        _write(connection, source, {"pause_until": until, "reason": reason})
+        _write(connection, source, {"pause_until": until, "pause_seconds": until - now, "reason": reason})
 
 
-def hold_polls(connection: Connection, source: str, until: float) -> None:
-    """Let nobody poll the source before `until`, unix seconds."""
-    _write(connection, source, {"poll_pause_until": until})
+def hold_polls(connection: Connection, source: str, until: float, now: float) -> None:
+    """Let nobody poll the source before `until`, unix seconds as `now`."""
+    _write(connection, source, {"poll_pause_until": until, "poll_pause_seconds": until - now})
 
 
 def resume(connection: Connection, source: str) -> None:

@@ -160,6 +160,7 @@ def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tu
             item.owner,
             item.state.value,
             item.claim.due_at if item.due_at is None else item.due_at,
+            0.0 if item.due_at is None else max(0.0, item.due_at - item.ended),
             None if item.state is RunState.PENDING else item.ended,
             item.forgiven,
             None if item.result is None else json.dumps(item.result),
@@ -173,11 +174,15 @@ def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tu
 @lru_cache(maxsize=512)
 def _finish_statement(rows: int) -> str:
     """Every result in one statement: a statement a run would be most of the dispatcher's work."""
-    row = f"({', '.join('?' * 11)})"
+    row = f"({', '.join('?' * 12)})"
     return f"""
-        WITH done (event_id, handler, attempt, owner, state, due_at, finished_at, forgiven, result, error, crashes)
+        WITH done (
+            event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, error,
+            crashes
+        )
         AS (VALUES {", ".join([row] * rows)})
-        UPDATE runs SET state = done.state, due_at = done.due_at, finished_at = done.finished_at,
+        UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
+            finished_at = done.finished_at,
             forgiven = runs.forgiven + done.forgiven, result = done.result, error = done.error,
             crashes = done.crashes, lease_owner = NULL, lease_until = NULL
         FROM done
@@ -295,6 +300,7 @@ def replay(connection: Connection, event_id: str, handlers: Iterable[str], now: 
             .values(
                 state=RunState.PENDING,
                 due_at=now,
+                wait_seconds=0.0,
                 forgiven=runs.c.attempt,
                 finished_at=None,
                 result=None,

@@ -98,8 +98,8 @@ runs = Table(
     Column("error", Text),
     # Crashes in a row that the run was at work in.
     Column("crashes", Integer, nullable=False, server_default=text("0")),
-    # The wait that set `due_at`, seconds; NULL if an earlier release set it.
-    Column("wait_seconds", Double),
+    # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
+    Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("event_id", "handler"),
     CheckConstraint(_one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
@@ -209,8 +209,8 @@ jobs = Table(
     Column("error", Text),
     # Who holds it: a process, as in `runs`.
     Column("lease_owner", Text),
-    # The wait that set `due_at`, seconds; NULL if an earlier release set it.
-    Column("wait_seconds", Double),
+    # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
+    Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # `job_id` leads, so that the constraint's index also finds the job that an event tells of.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
@@ -235,4 +235,7 @@ source_state = Table(
     Column("next_request_at", Double, nullable=False, server_default=text("0")),
     # When it last answered about a job, give or take half a minute.
     Column("heard_at", Double, nullable=False, server_default=text("0")),
+    # The waits that set `pause_until` and `poll_pause_until`, seconds.
+    Column("pause_seconds", Double, nullable=False, server_default=text("0")),
+    Column("poll_pause_seconds", Double, nullable=False, server_default=text("0")),
 )

@@ -264,8 +264,8 @@ async def test_voices_that_cannot_be_asked_for_are_refused_with_why(settings: Se
 
 async def test_a_source_that_is_to_be_left_alone_is_not_asked_for_voices(settings: Settings) -> None:
     async with api(settings) as asked:
-        until = time.time() + 300
-        await asked.up.receiver.database.write(pace.pause, "aitts", until, "provider_rate_limited")
+        now = time.time()
+        await asked.up.receiver.database.write(pace.pause, "aitts", now + 300, "provider_rate_limited", now)
         answer = await asked.get("/v1/voices?source=aitts")
         assert problem(answer) == (429, "provider_rate_limited")
         assert 290 <= int(answer.headers["retry-after"]) <= 300

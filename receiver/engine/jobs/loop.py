@@ -201,7 +201,7 @@ class SourceLoop:
             room = max(0, turns - len(claims) - bool(listed))
             claims += alone[:room]
             for claim in alone[room:]:  # their leases would end before their turns
-                holding.give_back(connection, claim, now)
+                holding.give_back(connection, claim, now, now)
             if listed:
                 return Taken(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
         return Taken(self._with_turns(connection, claims, now), [], now)
@@ -343,7 +343,7 @@ class SourceLoop:
         def write(connection: Connection) -> None:
             at = max(now, pace.of(connection, self.name).pause_until)
             for claim in claims:
-                holding.give_back(connection, claim, min(at, claim.deadline_at))
+                holding.give_back(connection, claim, min(at, claim.deadline_at), now)
 
         if claims:
             await self._database.write(write)

@@ -126,7 +126,7 @@ class Polling:
         wait = next_wait(around.source.cadence, claim.polls + 1, elapsed, status.progress, around.dice.random())
         at = min(now + wait, claim.deadline_at)
         await around.database.write(
-            lambda connection: holding.reschedule(connection, claim, at, progress=status.progress)
+            lambda connection: holding.reschedule(connection, claim, at, now, progress=status.progress)
         )
         around.changed(claim.id)
 
@@ -148,8 +148,8 @@ class Polling:
         at = min(max(now + wait, pause or 0.0), claim.deadline_at)
 
         def write(connection: Connection) -> None:
-            pause_source(connection, claim.source, pause, error.reason)
-            holding.reschedule(connection, claim, at, misses=misses, code=error.reason, error=str(error))
+            pause_source(connection, claim.source, pause, error.reason, now)
+            holding.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
 
         await around.database.write(write)
         around.paused()

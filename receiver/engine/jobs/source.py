@@ -104,16 +104,16 @@ class Surroundings:
             return response
         until, name = limit.reset_at, self.source.name
         if limit.remaining == 0:
-            await self.database.write(pace.pause, name, until, LIMIT_USED_UP)
+            await self.database.write(pace.pause, name, until, LIMIT_USED_UP, now)
             self.paused()
         elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
-            await self.database.write(pace.hold_polls, name, until)
+            await self.database.write(pace.hold_polls, name, until, now)
         return response
 
     async def pause(self, error: ProviderError | AudioRefused) -> None:
         """Leave the whole source alone as long as an error wants it, if it does."""
-        until = pause_for(error, self.clock.now())
-        await self.database.write(pause_source, self.source.name, until, error.reason)
+        now = self.clock.now()
+        await self.database.write(pause_source, self.source.name, pause_for(error, now), error.reason, now)
         self.paused()
 
     async def _ask(self, request: Request) -> Response:
@@ -137,7 +137,7 @@ def pause_for(error: ProviderError | AudioRefused, now: float) -> float | None:
     return None if told is None else now + told
 
 
-def pause_source(connection: Connection, source: str, until: float | None, reason: str) -> None:
+def pause_source(connection: Connection, source: str, until: float | None, reason: str, now: float) -> None:
     """Store the pause, if there is one."""
     if until is not None:
-        pace.pause(connection, source, until, reason)
+        pace.pause(connection, source, until, reason, now)

@@ -151,12 +151,13 @@ class Submitting:
                 await self._again(claim, error, now + pause, refused=False)
 
     async def _again(self, claim: JobClaim, error: ProviderError | AudioRefused, at: float, *, refused: bool) -> None:
-        pause = pause_for(error, self._around.clock.now())
+        now = self._around.clock.now()
+        pause = pause_for(error, now)
         at = min(max(at, pause or 0.0), claim.deadline_at)
 
         def write(connection: Connection) -> bool:
-            pause_source(connection, claim.source, pause, error.reason)
-            return holding.submit_again(connection, claim, at, error.reason, str(error), refused=refused)
+            pause_source(connection, claim.source, pause, error.reason, now)
+            return holding.submit_again(connection, claim, at, now, error.reason, str(error), refused=refused)
 
         await self._store(write)
         self._around.paused()

@@ -49,7 +49,7 @@ def job(database: Database, job_id: str = "a") -> Row:
 
 
 def reschedule(database: Database, held: JobClaim, at: float, **values: Any) -> bool:
-    return database.transact(lambda connection: holding.reschedule(connection, held, at, **values))
+    return database.transact(lambda connection: holding.reschedule(connection, held, at, NOW, **values))
 
 
 def end(database: Database, held: JobClaim, state: JobState = JobState.COMPLETED, *, polls: int = 1) -> bool:
@@ -189,7 +189,7 @@ def test_a_job_put_off_without_a_poll_keeps_all_that_is_known_of_it(database: Da
     [held] = claim(database)
     reschedule(database, held, NOW + 2, misses=3, progress=40, error="Why.")
     [held] = claim(database, NOW + 2)
-    assert database.transact(holding.give_back, held, NOW + 9)
+    assert database.transact(holding.give_back, held, NOW + 9, NOW)
     row = job(database)
     assert (row["polls"], row["misses"], row["progress"], row["error"]) == (1, 3, 40, "Why.")
     assert (row["due_at"], row["lease_until"]) == (NOW + 9, None)
@@ -415,11 +415,11 @@ def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_s
     [held] = claim(database)
     assert database.transact(holding.begin_submit, held)
     assert database.query(jobs.get, own(1))["submits"] == 1
-    database.transact(lambda c: holding.submit_again(c, held, NOW, "provider_rate_limited", "Wait.", refused=True))
+    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "provider_rate_limited", "Wait.", refused=True))
     [held] = claim(database)
     assert held.submits == 0
     database.transact(holding.begin_submit, held)
-    database.transact(lambda c: holding.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "timeout", "Late.", refused=False))
     [held] = claim(database)
     assert held.submits == 1
 
@@ -495,7 +495,7 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert database.transact(jobs.cancel, own(2), NOW) is True
     database.transact(holding.begin_submit, held)
-    database.transact(lambda c: holding.submit_again(c, held, NOW, "timeout", "Late.", refused=False))
+    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "timeout", "Late.", refused=False))
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert ids(claim(database)) == [own(1)]
 
@@ -563,15 +563,15 @@ def test_turns_are_free_as_far_ahead_as_is_asked(taken_until: float, gap: float,
 
 def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Database) -> None:
     for until, reason, kept in [(30, "unauthorized", 30), (10, "limited", 30), (60, "limited", 60)]:
-        database.transact(pace.pause, "aitts", NOW + until, reason)
+        database.transact(pace.pause, "aitts", NOW + until, reason, NOW)
         assert database.query(pace.of, "aitts").pause_until == NOW + kept
     assert database.query(pace.of, "aitts").why == "limited"
     assert database.query(pace.of, "other") == pace.Pace()
 
 
 def test_a_pause_can_be_seen_and_lifted(database: Database) -> None:
-    database.transact(pace.pause, "aitts", NOW + 30, "unauthorized")
-    database.transact(pace.hold_polls, "other", NOW + 30)
+    database.transact(pace.pause, "aitts", NOW + 30, "unauthorized", NOW)
+    database.transact(pace.hold_polls, "other", NOW + 30, NOW)
     assert set(database.query(pace.pauses, NOW)) == {"aitts", "other"}
     assert database.query(pace.pauses, NOW + 30) == {}
     database.transact(pace.resume, "aitts")

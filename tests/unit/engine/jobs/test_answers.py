@@ -80,7 +80,7 @@ async def test_a_maintenance_that_says_how_long_pauses_the_source(up: Polling) -
 async def test_a_pause_is_obeyed_by_a_process_that_starts_into_it(up: Polling) -> None:
     up.watch("a")
     with up.writing() as database:
-        database.transact(pace.pause, "miragic", NOW + 45, "provider_rate_limited")
+        database.transact(pace.pause, "miragic", NOW + 45, "provider_rate_limited", NOW)
     up.answers(lambda job: COMPLETED)
     await up.poller()
     await up.pass_time(44.5)

@@ -21,7 +21,7 @@ def put_off(up: Polling, ids: list[str]) -> None:
     with up.writing() as database:
         for job in ids:
             [held] = database.transact(holding.claim_named, "audixa", [job], NOW, NOW + 1)
-            assert database.transact(holding.give_back, held, FAR)
+            assert database.transact(holding.give_back, held, FAR, NOW)
 
 
 async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyway(up: Polling) -> None:
