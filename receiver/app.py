@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -26,12 +25,16 @@ from receiver.assembly import (
     audio_desk,
     audio_fetcher,
     job_sources,
+    longest_waits,
     max_concurrent_downloads,
     new_handlers_loop,
     source_loop,
     why_not_askable,
 )
 from receiver.engine.clients import HandlerClients
+from receiver.engine.clock import SteadyClock
+from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.jobs.desk import JobDesk
@@ -77,10 +80,12 @@ class Receiver:
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
 
-    def __init__(self, settings: Settings, registry: Registry | None = None) -> None:
+    def __init__(self, settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None) -> None:
         self.settings = settings
         self.registry = registry or load_registry(settings)
         self.metrics = Metrics()
+        self.clock = clock or SteadyClock()
+        self.trust = ClockTrust(self.clock)
         self.database = open_database(settings)
         self.storage = open_audio(settings)
         self.redact = Redactor(settings.secrets())
@@ -100,9 +105,12 @@ class Receiver:
             ),
             metrics=self.metrics,
             redact=self.redact,
+            clock=self.clock,
         )
         askable = job_sources(settings)
-        self.jobs = JobDesk(self.database, askable, self._look, lambda name: why_not_askable(settings, name))
+        self.jobs = JobDesk(
+            self.database, askable, self._look, lambda name: why_not_askable(settings, name), clock=self.clock
+        )
         self.loops = {
             name: source_loop(
                 settings,
@@ -112,13 +120,16 @@ class Receiver:
                 wake=self._committed,
                 metrics=self.metrics,
                 changed=self.jobs.changed,
+                clock=self.clock,
+                trust=self.trust,
             )
             for name, source in askable.items()
         }
-        self.voices = VoiceDesk(self.database, settings.sources)
+        self.voices = VoiceDesk(self.database, settings.sources, clock=self.clock)
         self.feed = Feed(self.database)
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
-        self.maintenance = Maintenance(self.database, settings.store, self.fetcher.sweep)
+        self.maintenance = Maintenance(self.database, settings.store, self.fetcher.sweep, self.clock, self.trust)
+        self.clock_watch = ClockWatch(self.database, self.clock, self.trust, longest_waits(settings), self.metrics)
         self._state = "starting"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.readiness = Readiness(
@@ -147,6 +158,7 @@ class Receiver:
         if before != after:
             log.info("store.migrated", before=before, after=after)
         self.database.start()
+        await self.clock_watch.start()
         self.handlers.start()
         self.watch.start()
         self.dispatcher.start()
@@ -173,6 +185,7 @@ class Receiver:
         """Let handlers finish within the grace period, give back the rest. Deliveries are stored until `close`."""
         self.drain()
         await self.maintenance.stop()
+        await self.clock_watch.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
         await self.voices.aclose()
         await self.dispatcher.stop()
@@ -247,7 +260,8 @@ class Receiver:
             bodies=self._bodies(),
             metrics=self.metrics,
             client=ClientAddress(settings.server.trusted_proxies),
-            now=time.time,
+            trust=self.trust,
+            now=self.clock.now,
         )
         intakes: dict[str, Intake] = {}
         for name, source in settings.sources.items():
@@ -282,7 +296,7 @@ class Receiver:
     def _private(self) -> ASGIApp:
         async def refresh() -> None:
             self.metrics.show_dropped_lines(logs.dropped_lines())
-            read, now = self.database.read, time.time()
+            read, now = self.database.read, self.clock.now()
             self.metrics.show_depth(await read(runs.depth, now), now)
             silent = await read(outstanding.silent_seconds, list(self.loops), now)
             self.metrics.show_jobs(await read(outstanding.counts), silent)
@@ -300,7 +314,7 @@ class Receiver:
 
     def _api(self) -> ApiContext:
         async def cancel(id: str) -> bool:
-            done = await self.database.write(jobs.cancel, id, time.time())
+            done = await self.database.write(jobs.cancel, id, self.clock.now())
             self.jobs.changed(id)
             return done
 
@@ -312,7 +326,7 @@ class Receiver:
             redact=self.redact,
             feed=self.feed,
             bodies=self._bodies(),
-            now=time.time,
+            now=self.clock.now,
             running=lambda: self._state == "ready",
             wake=self.dispatcher.wake,
             submit=self.jobs.submit,

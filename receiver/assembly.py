@@ -12,9 +12,11 @@ from typing import Any
 
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.clock import Clock
+from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.limits import AT_ONCE
-from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.jobs.loop import AHEAD_SECONDS, LEASE_SECONDS, MARGIN, SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.metrics import Metrics
 from receiver.model.slots import Slots
@@ -24,6 +26,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.stored import Storage
 from receiver.places import spool_folder
 from receiver.settings import Settings, Source, nearest
+from receiver.store.clocks import LongestWaits
 from receiver.store.database import Database
 
 
@@ -108,6 +111,8 @@ def source_loop(
     wake: Callable[[], None],
     metrics: Metrics,
     changed: Callable[[str], None],
+    clock: Clock | None = None,
+    trust: ClockTrust | None = None,
 ) -> SourceLoop:
     """The loop of one source; arguments as for `SourceLoop`."""
     about: Source = settings.sources[source.name]
@@ -119,6 +124,19 @@ def source_loop(
         wake=wake,
         metrics=metrics,
         changed=changed,
+        clock=clock,
+        trust=trust,
+    )
+
+
+def longest_waits(settings: Settings) -> LongestWaits:
+    """What bounds the times in the store."""
+    sources = job_sources(settings).values()
+    return LongestWaits(
+        run_lease=settings.dispatch.lease_seconds,
+        job_lease=LEASE_SECONDS,
+        deadlines={source.name: source.cadence.deadline_seconds for source in sources},
+        turns={source.name: AHEAD_SECONDS + MARGIN / source.requests_per_second for source in sources},
     )
 
 

@@ -113,6 +113,9 @@ class Metrics:
         self.oldest_due = Gauge(
             "tts_receiver_oldest_due_seconds", "Age of the oldest due run that has not started.", registry=registry
         )
+        self.clock_steps = Counter(
+            "tts_receiver_clock_steps", "Times the machine's clock was set while this process ran.", registry=registry
+        )
         self.waiting = Gauge(
             "tts_receiver_intake_waiting", "Writes handed to the store and not yet committed.", registry=registry
         )

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import AudioError, StoreUnavailable
 from receiver.settings.tables import Store
 from receiver.store import quarantine
@@ -52,13 +53,21 @@ async def prune_quarantine(database: Database, before: float) -> int:
 
 
 class Maintenance:
-    """Does its chores once an hour, the first time soon after the start."""
+    """Does its chores once an hour, the first time soon after the start; but none before the clock is trusted."""
 
-    def __init__(self, database: Database, retention: Store, sweep: Sweep, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        retention: Store,
+        sweep: Sweep,
+        clock: Clock | None = None,
+        trust: ClockTrust | None = None,
+    ) -> None:
         self._database = database
         self._retention = retention
         self._sweep = sweep
         self._clock = clock or SystemClock()
+        self._trust = trust or ClockTrust(self._clock)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,21 +82,28 @@ class Maintenance:
 
     async def _run(self) -> None:
         while True:
-            try:
-                removed = await prune_now(
-                    self._database, self._clock.now() - self._retention.retention_days * DAY_SECONDS
-                )
-                if removed:
-                    log.info("events.pruned", events=removed)
-                before = self._clock.now() - self._retention.quarantine_days * DAY_SECONDS
-                if removed := await prune_quarantine(self._database, before):
-                    log.info("quarantine.pruned", events=removed)
-            except StoreUnavailable as error:
-                log.error("events.not_pruned", detail=str(error))
-            try:
-                swept = await self._sweep(ABANDONED_SECONDS)
-                if swept:
-                    log.info("audio.swept", files=swept)
-            except AudioError as error:
-                log.error("audio.not_swept", detail=str(error))
+            while not self._trust.trusted:
+                await self._clock.wait(self._trust.wake, EVERY_SECONDS)
+            await self._prune()
+            await self._remove_abandoned()
             await self._clock.wait(asyncio.Event(), EVERY_SECONDS)
+
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        try:
+            removed = await prune_now(self._database, now - self._retention.retention_days * DAY_SECONDS)
+            if removed:
+                log.info("events.pruned", events=removed)
+            before = now - self._retention.quarantine_days * DAY_SECONDS
+            if removed := await prune_quarantine(self._database, before):
+                log.info("quarantine.pruned", events=removed)
+        except StoreUnavailable as error:
+            log.error("events.not_pruned", detail=str(error))
+
+    async def _remove_abandoned(self) -> None:
+        try:
+            swept = await self._sweep(ABANDONED_SECONDS)
+            if swept:
+                log.info("audio.swept", files=swept)
+        except AudioError as error:
+            log.error("audio.not_swept", detail=str(error))

@@ -54,6 +54,11 @@ class JobClaim:
     request: Mapping[str, Any] | None = None
     submit_key: str | None = None
 
+    @property
+    def allowed_seconds(self) -> float:
+        """How long it may take in all."""
+        return self.deadline_at - self.created_at
+
 
 def claim(
     connection: Connection,

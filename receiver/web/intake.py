@@ -15,6 +15,7 @@ import pydantic_core
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import (
     MalformedDelivery,
     QuarantineFull,
@@ -68,6 +69,7 @@ class IntakeContext:
         wake: called after an event with runs was committed.
         client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
+        trust: is told of signed times, until one has agreed with our clock.
     """
 
     accept: Callable[[Delivery], Awaitable[Receipt]]
@@ -78,6 +80,7 @@ class IntakeContext:
     bodies: Bodies
     metrics: Metrics
     client: Callable[[Scope], str | None]
+    trust: ClockTrust
     now: Callable[[], float] = time.time
     dice: random.Random = random.Random()  # noqa: RUF009, S311 - ids need no secrecy, and a test passes its own
 
@@ -170,6 +173,8 @@ class Intake:
         """
         skew = verified.skew
         if skew is None or abs(skew) <= self._source.tolerance_seconds:
+            if not self._context.trust.confirmed and skew is not None:
+                self._context.trust.compare(skew, self._source.name)
             return False
         reason = "too_old" if skew > 0 else "too_new"
         if self._source.reject_stale:
@@ -211,8 +216,8 @@ class Intake:
         )
 
     def _notes_key(self, key_id: str, now: float) -> bool:
-        """Whether the key's last use is worth writing down again."""
-        return now - self._noted.get(key_id, 0.0) >= NOTE_KEY_SECONDS
+        """Whether the key's last use is worth writing down again; also where the clock was set back since."""
+        return abs(now - self._noted.get(key_id, 0.0)) >= NOTE_KEY_SECONDS
 
     def _note(self, receipt: Receipt, delivery: Delivery) -> str:
         """Log and count what became of a stored delivery; its outcome in a word."""

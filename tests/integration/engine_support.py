@@ -89,6 +89,9 @@ class ManualClock:
     def now(self) -> float:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._now
+
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         self.waits[id(wake)] += 1
         self.seconds[seconds] += 1

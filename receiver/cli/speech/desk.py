@@ -17,8 +17,9 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import audio_desk, audio_fetcher, job_source, new_loop, source_loop
+from receiver.assembly import audio_desk, audio_fetcher, job_source, longest_waits, new_loop, source_loop
 from receiver.engine.audio_slots import MAX_DOWNLOADS
+from receiver.engine.clock_watch import put_right
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
@@ -62,6 +63,7 @@ class Speaker:
 
     def __init__(self, settings: Settings, source: str) -> None:
         self._about = job_source(settings, source)
+        self._waits = longest_waits(settings)
         self.source = source
         self.redact = Redactor(settings.secrets())
         registry = load_registry(settings)
@@ -97,6 +99,7 @@ class Speaker:
         """
         await asyncio.to_thread(migrate, self._database)
         self._database.start()
+        await put_right(self._database, self._waits, time.time())
         self._loop.start()
 
     async def stop(self) -> None:

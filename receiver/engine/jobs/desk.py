@@ -124,14 +124,14 @@ class JobDesk:
     async def _until(self, id: str, seconds: float, holds: Callable[[dict[str, Any]], bool]) -> Row:
         event = asyncio.Event()
         self._waiting.setdefault(id, []).append(event)
-        end = self._clock.now() + seconds
+        end = self._clock.monotonic() + seconds
         try:
             while True:
                 event.clear()
                 row = await self._database.read(jobs.get, id)
                 if row is None:
                     raise NotFound(f"There is no job {id}.")
-                left = end - self._clock.now()
+                left = end - self._clock.monotonic()
                 if holds(row) or left <= 0:
                     return row
                 await self._clock.wait(event, min(LOOK_SECONDS, left))

@@ -10,11 +10,13 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
 from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.jobs.claim_batch import ClaimBatch
 from receiver.engine.jobs.ending import Ending
 from receiver.engine.jobs.limits import AT_ONCE
 from receiver.engine.jobs.polling import Polling
@@ -49,14 +51,6 @@ SUBMIT_GRACE_SECONDS = 10.0
 """How long a submit that is on its way is waited for at the end."""
 
 
-class Taken(NamedTuple):
-    """Claims with their turns (unix seconds): each has one, or all of `together` have one."""
-
-    alone: list[tuple[JobClaim, float]]
-    together: list[JobClaim]
-    turn: float
-
-
 class SourceLoop:
     """Submits and polls one source's jobs until stopped.
 
@@ -78,6 +72,7 @@ class SourceLoop:
         metrics: Metrics,
         changed: Callable[[str], None] = lambda _: None,
         clock: Clock | None = None,
+        trust: ClockTrust | None = None,
         dice: random.Random | None = None,
     ) -> None:
         self._database = database
@@ -99,6 +94,7 @@ class SourceLoop:
             changed=changed,
             paused=self._paused,
             turnstile=Turnstile(source.requests_per_second),
+            trust=trust or ClockTrust(self._clock),
         )
         ending = Ending(around)
         self._polling = Polling(around, ending)
@@ -171,8 +167,8 @@ class SourceLoop:
         room = AT_ONCE - len(self._tasks)
         if room <= 0:
             return LOOK_SECONDS  # a task that ends wakes us
-        now = self._clock.now()
-        taken = await self._database.write(self._take, room, now)
+        now, passed = self._clock.now(), self._clock.monotonic()
+        taken = (await self._database.write(self._take, room, now)).shifted(passed - now)
         for claim, turn in taken.alone:
             self._begin(self._one(claim, turn), [claim])
         if taken.together:
@@ -180,11 +176,11 @@ class SourceLoop:
         at = await self._database.read(self._next, now)
         return LOOK_SECONDS if at is None else min(LOOK_SECONDS, max(0.001, at - self._clock.now()))
 
-    def _take(self, connection: Connection, room: int, now: float) -> Taken:
+    def _take(self, connection: Connection, room: int, now: float) -> ClaimBatch:
         """Claim due jobs and their turns, in one transaction."""
         state = pace.of(connection, self.name)
         turns = min(room, state.free_turns(now, self._gap, AHEAD_SECONDS))
-        nothing = Taken([], [], now)
+        nothing = ClaimBatch([], [], now)
         if state.pause_until > now or turns == 0:
             return nothing
         lease_until = now + LEASE_SECONDS
@@ -203,8 +199,8 @@ class SourceLoop:
             for claim in alone[room:]:  # their leases would end before their turns
                 holding.give_back(connection, claim, now, now)
             if listed:
-                return Taken(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
-        return Taken(self._with_turns(connection, claims, now), [], now)
+                return ClaimBatch(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
+        return ClaimBatch(self._with_turns(connection, claims, now), [], now)
 
     def _with_turns(
         self, connection: Connection, claims: Sequence[JobClaim], now: float
@@ -303,34 +299,35 @@ class SourceLoop:
             self._look.set()
 
     async def _next_page(self) -> float:
-        """The turn of the next page, unix seconds. A submit goes first: there may be many pages."""
+        """The turn of the next page. A submit goes first: there may be many pages."""
         room = min(1, AT_ONCE - len(self._tasks))
-        taken = await self._database.write(self._take_page, room, self._clock.now())
+        now, passed = self._clock.now(), self._clock.monotonic()
+        taken = (await self._database.write(self._take_page, room, now)).shifted(passed - now)
         for claim, turn in taken.alone:
             self._begin(self._one(claim, turn), [claim])
         return taken.turn
 
-    def _take_page(self, connection: Connection, room: int, now: float) -> Taken:
+    def _take_page(self, connection: Connection, room: int, now: float) -> ClaimBatch:
         claims = holding.claim(connection, self.name, room, now, now + LEASE_SECONDS, [JobState.SUBMITTING])
-        return Taken(self._with_turns(connection, claims, now), [], self._turn(connection, now))
+        return ClaimBatch(self._with_turns(connection, claims, now), [], self._turn(connection, now))
 
     async def _wait_for(self, turn: float) -> bool:
         """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""
         while not self._stop.is_set():
-            now = self._clock.now()
-            if turn > now:
-                await self._clock.wait(self._stop, turn - now)
-            elif now - self._pause_seen_at >= PAUSE_SECONDS:
-                await self._see_pause(now)
+            passed = self._clock.monotonic()
+            if turn > passed:
+                await self._clock.wait(self._stop, turn - passed)
+            elif passed - self._pause_seen_at >= PAUSE_SECONDS:
+                await self._see_pause(passed)
             else:
-                return self._pause_until <= now
+                return self._pause_until <= self._clock.now()
         return False
 
-    async def _see_pause(self, now: float) -> None:
+    async def _see_pause(self, passed: float) -> None:
         seen = self._pauses
         self._pause_until = (await self._database.read(pace.of, self.name)).pause_until
         if seen == self._pauses:  # else it may be from before
-            self._pause_seen_at = now
+            self._pause_seen_at = passed
 
     def _paused(self) -> None:
         """We have paused the source."""

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Connection
 
 from receiver.engine.clock import Clock
+from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.turnstile import Turnstile
 from receiver.errors import AudioRefused
 from receiver.metrics import Metrics
@@ -74,7 +75,8 @@ class Surroundings:
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
         paused: called after the source was paused.
-        turnstile: where every request goes through.
+        turnstile: where every request goes through; by the clock's monotonic time.
+        trust: whether a job that is past its deadline by the clock is past it.
     """
 
     database: Database
@@ -89,6 +91,7 @@ class Surroundings:
     changed: Callable[[str], None]
     paused: Callable[[], None]
     turnstile: Turnstile
+    trust: ClockTrust
 
     async def ask(self, request: Request) -> Response:
         """Ask the source, and obey what it says of its rate limit.
@@ -98,6 +101,7 @@ class Surroundings:
             AudioRefused: as `outbound.api.ask`.
         """
         response = await self._ask(request)
+        self.trust.read_date(response.header("date"), self.source.name)
         now = self.clock.now()
         limit = read_rate_limit(response.header, now)
         if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= now:
@@ -117,13 +121,13 @@ class Surroundings:
         self.paused()
 
     async def _ask(self, request: Request) -> Response:
-        now = self.clock.now()
+        now = self.clock.monotonic()
         while not self.stop.is_set() and (at := self.turnstile.opens_at(now)) > now:
             await self.clock.wait(self.stop, at - now)
-            now = self.clock.now()
+            now = self.clock.monotonic()
         passage = self.turnstile.sent(now)
         response = await ask(self.client, request)
-        self.turnstile.answered(passage, self.clock.now())
+        self.turnstile.answered(passage, self.clock.monotonic())
         return response
 
 

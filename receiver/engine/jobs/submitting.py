@@ -43,6 +43,8 @@ IN_PROGRESS_SECONDS = 2.0
 """How long to wait for a submit that is on its way, where the provider does not say."""
 NOT_SENT_SECONDS = (2.0, 60.0)
 """How long to wait, at least and at most, where the request could not even be sent."""
+DOUBT_SECONDS = 10.0
+"""How often it is looked whether our clock is trusted by now, where a deadline has passed by it."""
 STORE_TRIES = 20
 STORE_SECONDS = 1.0
 """How often, and how far apart, an answer is written down again while the store is away."""
@@ -70,9 +72,15 @@ class Submitting:
         return claim.submits > 0 and not self._keyed
 
     async def give_up(self, claim: JobClaim) -> None:
-        """It is not asked for any more: see `is_lost`, or its deadline has passed."""
+        """It is not asked for any more: see `is_lost`, or its deadline has passed.
+
+        By a clock that is not trusted that is not certain: such a job is neither submitted nor given up for now.
+        """
+        around, now = self._around, self._around.clock.now()
         if self.is_lost(claim):
             await self._unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
+        elif not around.trust.vouches_for(claim.allowed_seconds):
+            await around.database.write(holding.give_back, claim, now + DOUBT_SECONDS, now)
         elif claim.submits:
             await self._unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME)
         else:

@@ -25,14 +25,14 @@ REMEMBERED = 20
 
 @dataclass(slots=True)
 class Passage:
-    """One request: when it was sent, unix seconds, and how long its answer took; None: there is none yet."""
+    """One request: when it was sent, and how long its answer took, in seconds; None: there is none yet."""
 
     sent: float
     seconds: float | None = None
 
 
 class Turnstile:
-    """Lets the requests of one process to one source through.
+    """Lets the requests of one process to one source through. Its times are seconds of a monotonic clock.
 
     Args:
         rate: requests per second.
@@ -47,7 +47,7 @@ class Turnstile:
         self._seconds: deque[float] = deque(maxlen=max(REMEMBERED, 2 * in_window))
 
     def opens_at(self, now: float) -> float:
-        """When the next request may be sent, unix seconds. Those that are late catch up at twice the rate at most."""
+        """When the next request may be sent. Those that are late catch up at twice the rate at most."""
         passages = self._passages
         if not passages:
             return now
@@ -58,13 +58,13 @@ class Turnstile:
         return max(at, first.sent + self._window + self._late(first, now))
 
     def sent(self, now: float) -> Passage:
-        """A request is sent at this moment, unix seconds."""
+        """A request is sent at this moment."""
         passage = Passage(now)
         self._passages.append(passage)
         return passage
 
     def answered(self, passage: Passage, now: float) -> None:
-        """Its answer is here at this moment, unix seconds."""
+        """Its answer is here at this moment."""
         passage.seconds = now - passage.sent
         self._seconds.append(passage.seconds)
 

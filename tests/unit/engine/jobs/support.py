@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.intents import submit_job, watch_job
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
@@ -43,10 +44,18 @@ class Clock:
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
         self._now = NOW
+        self._set_by = 0.0
         self._waiting: list[tuple[asyncio.Event, float, asyncio.Event]] = []
 
     def now(self) -> float:
+        return self._now + self._set_by
+
+    def monotonic(self) -> float:
         return self._now
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the machine's clock; what waits is not touched."""
+        self._set_by += seconds
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         if seconds <= 0:
@@ -163,8 +172,12 @@ class Polling:
         timeouts: Timeouts | None = None,
         private: bool = True,
         version: str | None = None,
+        trust: ClockTrust | None = None,
     ) -> Watched:
-        """Another process's loop on this store, started."""
+        """Another process's loop on this store, started; its clock is trusted unless a test passes another trust."""
+        if trust is None:
+            trust = ClockTrust(self.clock)
+            trust.compare(0.0, "a test")
         database = Database(self.path)
         database.start()
         self.databases.append(database)
@@ -186,6 +199,7 @@ class Polling:
             wake=self._wake,
             metrics=self.metrics,
             clock=self.clock,
+            trust=trust,
             dice=random.Random(len(self.pollers)),
         )
         poller.notify = self.signal.notify
@@ -233,12 +247,12 @@ class Polling:
     async def jump(self, seconds: float) -> None:
         """So much later at once, and all done that is due then."""
         await self.settle()
-        self.clock.set(self.clock.now() + seconds)
+        self.clock.set(self.clock.monotonic() + seconds)
         await self.settle()
 
     async def pass_time(self, seconds: float) -> None:
         """So much later, by every moment that somebody waits for."""
-        end = self.clock.now() + seconds
+        end = self.clock.monotonic() + seconds
         await self.settle()
         while (moment := min(self.clock.moments())) <= end:
             self.clock.set(moment)
