@@ -119,8 +119,12 @@ class HandlerHangs(ReceiverError):
     reason = "handler_hangs"
 
 
+MAX_RETRY_SECONDS = 30 * 86_400.0
+"""No run is put off for longer: a mistaken `after` must not park it for ever."""
+
+
 class RetryLater(ReceiverError):
-    """Raised by a handler: try again, not before `after` seconds from now.
+    """Raised by a handler: try again, not before `after` seconds from now, at most `MAX_RETRY_SECONDS`.
 
     The attempt counts like any other. The wait is at least `after` and at least what backoff would give.
 
@@ -133,7 +137,7 @@ class RetryLater(ReceiverError):
 
     def __init__(self, message: str, *, after: float, reason: str | None = None) -> None:
         super().__init__(message, reason=reason)
-        self.after = max(0.0, after)
+        self.after = min(max(0.0, after), MAX_RETRY_SECONDS)
 
 
 class AudioError(ReceiverError):
