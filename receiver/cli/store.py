@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.options import Config, Yes
-from receiver.cli.output import confirm
+from receiver.cli.output import confirm, when
 
 db = typer.Typer(no_args_is_help=True, help="The store.")
 
@@ -45,7 +45,7 @@ def prune(
     from receiver.cli.opening import opened
     from receiver.engine.maintenance import DAY_SECONDS
     from receiver.store import quarantine
-    from receiver.store.prune import count_prunable, prune_jobs
+    from receiver.store.prune import count_prunable, newest_received_at, prune_jobs
     from receiver.store.prune import prune as prune_batch
 
     with opened(config) as (settings, database):
@@ -59,6 +59,13 @@ def prune(
             typer.echo(f"Events in quarantine older than {aside:g} days: {quarantined}.")
         if not finished + quarantined:
             return
+        newest = database.query(newest_received_at)
+        if newest is not None and newest < before:
+            typer.echo(
+                f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
+                "If the clock is wrong, this deletes what is not old.",
+                err=True,
+            )
         confirm(f"Forget {finished + quarantined} events?", yes)
         removed = 0
         while batch := database.transact(prune_batch, before):

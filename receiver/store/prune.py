@@ -12,6 +12,12 @@ BATCH = 500
 """Rows removed in one transaction, so that the intake never waits long for the writer."""
 
 
+def newest_received_at(connection: Connection) -> float | None:
+    """When the newest event was received, unix seconds; None if there is none."""
+    at: float | None = connection.execute(select(events.c.received_at).order_by(events.c.id.desc()).limit(1)).scalar()
+    return at
+
+
 def count_prunable(connection: Connection, before: float) -> int:
     """How many events `prune` would remove."""
     return int(connection.execute(select(func.count()).select_from(_prunable(before).subquery())).scalar_one())

@@ -516,6 +516,15 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
     assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2
+    assert "clock" not in asked.stderr + done.stderr
+
+    with closing(sqlite3.connect(site.store)) as connection, connection:
+        connection.execute("DELETE FROM events WHERE id = ?", (new,))
+        connection.execute("UPDATE runs SET finished_at = ?", (then,))
+    warned = site.command("prune")
+    assert warned.returncode == 2
+    assert "If the clock is wrong, this deletes what is not old." in warned.stderr
+    assert len(site.rows("SELECT 1 FROM events")) == 1
 
 
 METRICS = {
