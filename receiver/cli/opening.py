@@ -66,7 +66,9 @@ def one_event(database: Database, prefix: str) -> str:
     text = prefix if prefix.startswith("evt_") else f"evt_{prefix}"
     found = database.query(views.find_event, text)
     if not found:
-        raise NotFound(f"There is no event {prefix}; `tts-receiver events list` shows what there is.")
+        raise NotFound(
+            f"There is no event {prefix}; `tts-receiver events list` shows what there is, `--job` those of a job."
+        )
     if len(found) > 1:
         raise NotFound(f"More than one event starts with {prefix}; give more of the id.")
     return found[0]

@@ -16,6 +16,9 @@ from receiver.store.states import EVENT_STATES
 if TYPE_CHECKING:
     from receiver.store.views import Filter
 
+MAX_LIMIT = 1_000_000_000
+"""More than a store holds, and a number that SQLite takes."""
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The TOML file. Default: $TTS_RECEIVER_CONFIG, else ./receiver.toml."),
@@ -27,10 +30,11 @@ Type = Annotated[str | None, typer.Option("--type", help="Only of this event typ
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+EXAMPLE = "2026-11-26T08:00"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -47,7 +51,8 @@ def moment(text: str | None, option: str) -> float | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{option}: {text!r} is neither an age such as 2h nor an ISO time.") from None
+        what = f"{option}: {text!r} is neither an age such as 2h nor an ISO time such as {EXAMPLE}."
+        raise typer.BadParameter(what) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
@@ -82,14 +87,21 @@ def key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:
 def event_filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None
 ) -> Filter:
-    """The filter that the options of the events commands describe."""
+    """The filter that the options of the events commands describe.
+
+    Raises:
+        typer.BadParameter: an option cannot be read, or nothing can fit.
+    """
     from receiver.store.views import Filter
 
+    after, before = moment(since, "--since"), moment(until, "--until")
+    if after is not None and before is not None and after >= before:
+        raise typer.BadParameter(f"nothing is between --since {since} and --until {until}: the first is the later one.")
     return Filter(
         source=source,
         type=type_,
         state=one_of(state, EVENT_STATES, "--state"),
         job=job,
-        after=moment(since, "--since"),
-        before=moment(until, "--until"),
+        after=after,
+        before=before,
     )

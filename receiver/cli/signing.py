@@ -94,7 +94,9 @@ def send(
     ]
     try:
         answer = httpx.post(target, content=what.body, headers=headers, timeout=30, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        raise typer.BadParameter(f"{target!r} is not an http or https address.", param_hint="--url") from None
+    except httpx.HTTPError as error:
         raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
     typer.echo(f"{answer.status_code} {answer.text}")
     typer.echo(f"{what.name} to {target}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import math
 import shlex
@@ -69,8 +68,9 @@ def read_faults(given: list[str]) -> Faults:
         name, _, number = text.partition("=")
         name = name.strip().replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise typer.BadParameter(f"--fault: there is no fault {name!r}; is {near[0]!r} meant?")
+            from receiver.settings import nearest
+
+            raise typer.BadParameter(f"--fault: there is no fault {name!r}{nearest(name, known)}")
         try:
             rates[name] = float(number)
         except ValueError:

@@ -10,6 +10,8 @@ import typer
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm, when
 
+MAX_DAYS = 36_500
+
 db = typer.Typer(no_args_is_help=True, help="The store.")
 
 
@@ -34,7 +36,7 @@ def upgrade(config: Config = None) -> None:
 def prune(
     config: Config = None,
     days: Annotated[
-        float | None, typer.Option(min=2, help="Age in days, instead of the configured ones; at least 2.")
+        float | None, typer.Option(min=2, max=MAX_DAYS, help="Age in days, instead of the configured ones; at least 2.")
     ] = None,
     yes: Yes = False,
 ) -> None:

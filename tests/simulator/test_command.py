@@ -78,7 +78,7 @@ def test_faults_are_read_and_unknown_ones_refused_with_the_nearest_name() -> Non
     assert read_faults([]) == Faults()
     assert read_faults(["odd-case=0.5", "clock_skew=-30"]) == Faults(odd_case=0.5, clock_skew=-30.0)
     for text, hint in [
-        ("eror_500=1", "'error_500'"),
+        ("eror_500=1", "did you mean 'error_500'"),
         ("redirect_to=1", "there is no fault 'redirect_to'"),
         ("odd_case", "odd_case=RATE"),
         ("odd_case=much", "odd_case=RATE"),

@@ -100,7 +100,7 @@ def _header(row: list[str]) -> list[str]:
         raise SpeechError("The first row of the CSV file names no column `text`; it must hold the columns' names.")
     for name in names:
         if name not in FIELDS:
-            raise SpeechError(f"There is no column {name[:60]!r}{nearest(name[:60], FIELDS)}.")
+            raise SpeechError(f"There is no column {name[:60]!r}{nearest(name[:60], FIELDS)}")
     if len(set(names)) < len(names) or {"bitrate", "bitrate_kbps"} <= set(names):
         raise SpeechError("Two columns of the CSV file have the same name.")
     return names

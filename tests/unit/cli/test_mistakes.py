@@ -1,0 +1,48 @@
+"""Mistakes on the command line: each is told what is wrong and what is right, before anything is opened or sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from receiver.cli.commands import build
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration and an empty store."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "receiver.toml").write_text(
+        '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n'
+    )
+    assert CliRunner().invoke(build(), ["db", "upgrade"]).exit_code == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("events list --since yesterday", "neither an age such as 2h nor an ISO time such as 2026-11-26T08:00"),
+        (
+            "events list --since 2h --until 3h",
+            "nothing is between --since 2h and --until 3h: the first is the later one",
+        ),
+        ("events list --limit 0", "'--limit': Input should be greater than or equal to 1"),
+        ("jobs list --limit 99999999999999999999", "'--limit': Input should be less than or equal to 1000000000"),
+        ("prune --days 1e400", "'--days': Input should be less than or equal to 36500"),
+        (
+            "runs list --state ded",
+            "'ded' is none of pending, running, succeeded, dead, cancelled. Did you mean 'dead'?",
+        ),
+        ("send --source aitts --url localhost:8080", "'localhost:8080' is not an http or https address"),
+        ("simulate --fault eror_500=1", "there is no fault 'eror_500'; did you mean 'error_500'?"),
+        ("simulate --fault x=1", "there is no fault 'x'; there is: audio_gone, "),
+        ("sources tst", "No such command 'tst'. Did you mean 'test'?"),
+    ],
+)
+def test_a_mistake_is_told_with_what_is_right(here: Path, line: str, said: str) -> None:
+    answered = CliRunner().invoke(build(), line.split(), terminal_width=200)
+    assert answered.exit_code == 2, answered.output
+    assert said in answered.output
