@@ -100,6 +100,8 @@ class _Reading:
 
     def text(self, value: Any) -> Any:
         """A value whose JSON form is a string or a number."""
+        if isinstance(value, PurePath):
+            value = str(value)
         if isinstance(value, str | bytes | bytearray) and len(value) > MAX_RESULT_BYTES:
             self.count(len(value) + 2)
         written = pydantic_core.to_json(value, inf_nan_mode="strings", bytes_mode="base64")
