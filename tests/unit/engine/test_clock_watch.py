@@ -1,0 +1,223 @@
+"""A process whose clock is set: it notices, puts the store right, and believes its clock only after somebody agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from receiver.engine.clock import SteadyClock
+from receiver.engine.clock_trust import AGREES_SECONDS, UPTIME_SECONDS, ClockTrust
+from receiver.engine.clock_watch import LOOK_SECONDS, ClockWatch
+from receiver.engine.maintenance import EVERY_SECONDS, Maintenance
+from receiver.metrics import Metrics
+from receiver.model.delivery import Delivery
+from receiver.model.ids import event_id
+from receiver.settings import Store
+from receiver.store import inbox
+from receiver.store.clocks import LongestWaits
+from receiver.store.database import Database
+from tests.integration.engine_support import NOW, ManualClock, Signal, execute, fresh_store, query
+from tests.integration.intake_support import Lines, logged
+
+pytestmark = pytest.mark.anyio
+
+HOUR, DAY = 3600.0, 86_400.0
+WAITS = LongestWaits(run_lease=30.0, job_lease=60.0, deadlines={}, turns={})
+
+
+class Machine(SteadyClock):
+    """A machine whose clock a test sets, and whose time passes when a test says so; waits end at once."""
+
+    def __init__(self) -> None:
+        self.wall, self.passed = NOW, 50.0
+        super().__init__(lambda: self.wall, lambda: self.passed)
+        self.turns: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        assert seconds == LOOK_SECONDS
+        turn = asyncio.Event()
+        await self.turns.put(turn)
+        await turn.wait()
+
+    async def look(self) -> None:
+        """Have the watch look once, and return when it has."""
+        (await self.turns.get()).set()
+        following = await self.turns.get()
+        await self.turns.put(following)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(fresh_store(tmp_path / "receiver.db"))
+    database.start()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with logged() as lines:
+        yield lines
+
+
+def come(database: Database, at: float, job: str = "a", *handlers: str) -> str:
+    """An event that was received at this moment; its id."""
+    id = event_id(at, len(job))
+    made = Delivery(
+        event_id=id, source="aitts", type="job.completed", key=job, job_id=job, origin="webhook", payload="{}",
+        body=b"{}", headers="[]", key_id=None, skew=0.0, received_at=at, handlers=handlers,
+    )  # fmt: skip
+    database.transact(inbox.accept, [made])
+    return id
+
+
+def times(database: Database, column: str) -> list[float]:
+    return [row[column] for row in query(database.path, f"SELECT {column} FROM runs ORDER BY event_id")]
+
+
+def test_the_process_goes_by_the_clock_as_it_was_until_it_adopts_the_new_one() -> None:
+    machine = Machine()
+    machine.pass_time(10)
+    assert (machine.now(), machine.monotonic(), machine.step()) == (NOW + 10, 60.0, 0.0)
+    machine.wall -= HOUR
+    assert (machine.now(), machine.step()) == (NOW + 10, -HOUR)
+    machine.adopt()
+    assert (machine.now(), machine.monotonic(), machine.step()) == (NOW + 10 - HOUR, 60.0, 0.0)
+
+
+async def test_a_start_moves_what_another_clock_has_left(database: Database, lines: Lines) -> None:
+    come(database, NOW + HOUR, "a", "notes")
+    machine = Machine()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    await watch.start()
+    await watch.stop()
+    assert times(database, "due_at") == [NOW]
+    [line] = lines.of("clock.times_moved")
+    assert (line["runs"], line["events"]) == (1, 1)
+    assert lines.of("clock.stepped") == []
+
+
+async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, lines: Lines) -> None:
+    machine, metrics = Machine(), Metrics()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, metrics)
+    await watch.start()
+    come(database, machine.now(), "a", "notes")
+    machine.pass_time(1)
+    await machine.look()
+    assert times(database, "due_at") == [NOW], "nothing was set"
+    machine.wall -= HOUR
+    await machine.look()
+    await watch.stop()
+    assert times(database, "due_at") == [machine.now()] == [NOW + 1 - HOUR]
+    assert [line["seconds"] for line in lines.of("clock.stepped")] == [-HOUR]
+    assert "tts_receiver_clock_steps_total 1.0" in metrics.render().decode()
+
+
+async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lines: Lines) -> None:
+    machine = Machine()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    await watch.start()
+    come(database, NOW, "a", "notes")
+    held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = ?"
+    execute(database.path, held, NOW + 30)
+    machine.wall += 40 * DAY
+    await machine.look()
+    await watch.stop()
+    assert times(database, "lease_until") == [NOW + 40 * DAY + 30]
+
+
+async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: Database, lines: Lines) -> None:
+    machine = Machine()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    await watch.start()
+    come(database, NOW, "a", "notes")
+    aside = database.path.with_name("aside.db")
+    database.path.rename(aside)
+    machine.wall -= HOUR
+    await machine.look()
+    assert lines.of("clock.not_put_right")
+    aside.rename(database.path)
+    await machine.look()
+    await watch.stop()
+    assert times(database, "due_at") == [NOW - HOUR]
+
+
+# whether it is believed
+
+
+@pytest.mark.parametrize(("skew", "agrees"), [(0.0, True), (-AGREES_SECONDS, True), (AGREES_SECONDS + 1, False)])
+def test_a_clock_is_trusted_once_a_signed_time_agrees_with_it(skew: float, agrees: bool) -> None:
+    trust = ClockTrust(Machine())
+    assert not trust.trusted
+    trust.compare(skew, "aitts")
+    assert trust.trusted is trust.confirmed is trust.wake.is_set() is agrees
+
+
+@pytest.mark.parametrize(
+    ("date", "agrees"),
+    [
+        (formatdate(NOW - 60, usegmt=True), True),
+        (formatdate(NOW - 40 * DAY, usegmt=True), False),
+        (None, False),
+        ("yesterday", False),
+        ("x" * 100_000, False),
+    ],
+)
+def test_a_clock_is_trusted_once_a_providers_date_agrees_with_it(date: str | None, agrees: bool) -> None:
+    trust = ClockTrust(Machine())
+    trust.read_date(date, "aitts")
+    assert trust.trusted is agrees
+
+
+def test_a_clock_that_has_gone_on_for_a_day_is_trusted_and_a_step_begins_anew() -> None:
+    machine = Machine()
+    trust = ClockTrust(machine)
+    machine.pass_time(UPTIME_SECONDS - 1)
+    assert not trust.trusted
+    assert trust.vouches_for(HOUR)
+    machine.pass_time(1)
+    assert trust.trusted
+    trust.compare(0.0, "aitts")
+    trust.doubt()
+    assert not trust.trusted
+    assert not trust.vouches_for(HOUR)
+    assert not trust.wake.is_set()
+
+
+# what waits for it
+
+
+async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_agrees(
+    database: Database, lines: Lines
+) -> None:
+    signal = Signal()
+    clock = ManualClock(signal, NOW + 40 * DAY)
+    trust, swept = ClockTrust(clock), list[float]()
+    come(database, NOW, "finished")
+    come(database, NOW + 39 * DAY, "fresh")
+
+    async def sweep(seconds: float) -> int:
+        swept.append(seconds)
+        signal.notify()
+        return 0
+
+    maintenance = Maintenance(database, Store(), sweep, clock, trust)
+    maintenance.start()
+    await signal.until(lambda: clock.waits[id(trust.wake)] == 1)
+    trust.compare(40 * DAY, "aitts")
+    clock.advance(EVERY_SECONDS)
+    await signal.until(lambda: clock.waits[id(trust.wake)] == 2)
+    assert (len(query(database.path, "SELECT id FROM events")), swept) == (2, [])
+    trust.compare(2.0, "aitts")
+    await signal.until(lambda: swept)
+    await maintenance.stop()
+    assert [row["job_id"] for row in query(database.path, "SELECT job_id FROM events")] == ["fresh"]
+    assert lines.of("events.pruned")
