@@ -7,9 +7,6 @@ served or mounted.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -27,6 +24,7 @@ from receiver.assembly import (
     job_sources,
     longest_waits,
     max_concurrent_downloads,
+    membership,
     new_handlers_loop,
     source_loop,
     why_not_askable,
@@ -55,6 +53,7 @@ from receiver.settings import Settings
 from receiver.store import jobs, outstanding, quarantine, runs, views
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
+from receiver.store.processes import new_owner
 from receiver.store.runs import Claim
 from receiver.web.api.application import LazyApi
 from receiver.web.api.context import ApiContext
@@ -94,15 +93,14 @@ class Receiver:
         downloads = max_concurrent_downloads(settings, self.registry.active)
         self.audio = audio_desk(settings, self.database, self.fetcher, self.storage, self.metrics, downloads)
         self._http = HandlerClients()
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.owner = new_owner()
+        limits = settings.dispatch
         self.dispatcher = Dispatcher(
             self.database,
             self.registry,
             self._execute,
             owner=self.owner,
-            bounds=Bounds(
-                settings.dispatch.concurrency, settings.dispatch.lease_seconds, settings.dispatch.grace_seconds
-            ),
+            bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),
             metrics=self.metrics,
             redact=self.redact,
             clock=self.clock,
@@ -116,6 +114,7 @@ class Receiver:
                 settings,
                 self.database,
                 source,
+                owner=self.owner,
                 handlers_for=self.registry.names_for,
                 wake=self._committed,
                 metrics=self.metrics,
@@ -125,6 +124,8 @@ class Receiver:
             )
             for name, source in askable.items()
         }
+        wakes = [self.dispatcher.leases_ended, *(loop.look for loop in self.loops.values())]
+        self.membership = membership(self.database, self.owner, wakes)
         self.voices = VoiceDesk(self.database, settings.sources, clock=self.clock)
         self.feed = Feed(self.database)
         self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
@@ -161,6 +162,7 @@ class Receiver:
         await self.clock_watch.start()
         self.handlers.start()
         self.watch.start()
+        await self.membership.join()
         self.dispatcher.start()
         for loop in self.loops.values():
             loop.start()
@@ -195,6 +197,7 @@ class Receiver:
     async def close(self) -> None:
         """Close the store."""
         self.public.closed = STOPPED
+        await self.membership.leave()
         await asyncio.to_thread(self.database.close)
         log.info("receiver.stopped")
 
@@ -206,13 +209,11 @@ class Receiver:
         closing = self.handlers.submit(close())
         try:
             closing.result(STOP_SECONDS)
+            stopped = self.handlers.stop(STOP_SECONDS)
         except TimeoutError:
+            stopped = False
+        if not stopped:
             log.warning("handlers.still_blocked", hint="a handler blocks the loop; the process ends without it")
-            return
-        if not self.handlers.stop(STOP_SECONDS):
-            log.warning("handlers.still_blocked", hint="a handler blocks the loop; the process ends without it")
-
-    # the parts
 
     def _execute(self, name: str, event: Event, claim: Claim) -> Future[Outcome]:
         active = self.registry[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from receiver.engine.audio import AudioDesk
@@ -16,8 +16,9 @@ from receiver.engine.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.limits import AT_ONCE
-from receiver.engine.jobs.loop import AHEAD_SECONDS, LEASE_SECONDS, MARGIN, SourceLoop
-from receiver.engine.jobs.source import JobSource
+from receiver.engine.jobs.loop import AHEAD_SECONDS, MARGIN, SourceLoop
+from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
+from receiver.engine.membership import Membership
 from receiver.metrics import Metrics
 from receiver.model.slots import Slots
 from receiver.outbound.audio import AudioFetcher
@@ -28,6 +29,7 @@ from receiver.places import spool_folder
 from receiver.settings import Settings, Source, nearest
 from receiver.store.clocks import LongestWaits
 from receiver.store.database import Database
+from receiver.store.processes import ProcessFiles
 
 
 def job_sources(settings: Settings) -> dict[str, JobSource]:
@@ -107,6 +109,7 @@ def source_loop(
     database: Database,
     source: JobSource,
     *,
+    owner: str,
     handlers_for: Callable[[str], tuple[str, ...]],
     wake: Callable[[], None],
     metrics: Metrics,
@@ -120,6 +123,7 @@ def source_loop(
         database,
         source,
         Client(AddressGuard(about.allow_private_addresses), max_connections=AT_ONCE),
+        owner=owner,
         handlers_for=handlers_for,
         wake=wake,
         metrics=metrics,
@@ -138,6 +142,11 @@ def longest_waits(settings: Settings) -> LongestWaits:
         deadlines={source.name: source.cadence.deadline_seconds for source in sources},
         turns={source.name: AHEAD_SECONDS + MARGIN / source.requests_per_second for source in sources},
     )
+
+
+def membership(database: Database, owner: str, wakes: Sequence[Callable[[], None]]) -> Membership:
+    """Who else works on this store, and what a dead one held; `wakes` as for `Membership`."""
+    return Membership(database, ProcessFiles(database.path, owner), wakes)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

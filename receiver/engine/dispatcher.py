@@ -97,6 +97,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._leases_ended = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._turn = 0
 
@@ -117,6 +118,10 @@ class Dispatcher:
     def wake(self) -> None:
         """Something may be due: look now."""
         self._wake.set()
+
+    def leases_ended(self) -> None:
+        """Leases of a dead process were ended: take up its runs now."""
+        self._leases_ended.set()
 
     async def stop(self) -> None:
         """Claim no more; give running handlers the grace period; give the leases of the rest back."""
@@ -244,12 +249,15 @@ class Dispatcher:
 
     async def _keep_leases(self) -> None:
         while True:
-            await self._clock.wait(asyncio.Event(), self._bounds.lease_seconds / 3)
+            self._leases_ended.clear()
             try:
                 await self._extend()
                 await self._expire()
             except StoreUnavailable as error:
                 log.error("dispatch.leases_not_extended", detail=str(error))
+            except Exception:
+                log.exception("dispatch.leases_broken")
+            await self._clock.wait(self._leases_ended, self._bounds.lease_seconds / 3)
 
     async def _extend(self) -> None:
         """Extend our own leases first, so that we never take our own runs for crashed ones."""

@@ -74,6 +74,7 @@ def ended(end: End) -> dict[str, Any]:
         "ended_at": end.at,
         "event_id": end.event_id,
         "lease_until": None,
+        "lease_owner": None,
         "error_code": None,
         "error": None,
     }

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.store.ends import End, ended
 from receiver.store.jobs import Row, end_if_told, one, the, waits_until
+from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
@@ -65,7 +66,7 @@ def claim(
     source: str,
     most: int,
     now: float,
-    lease_until: float,
+    lease: Lease,
     states: Sequence[JobState] = OPEN_JOBS,
 ) -> list[JobClaim]:
     """Claim a source's due jobs: those to be submitted first, then those to be polled, the longest due first."""
@@ -78,24 +79,24 @@ def claim(
             )  # fmt: skip
             due = due.order_by(jobs.c.due_at).limit(most - len(found)).with_for_update(skip_locked=True)
             found += connection.execute(due).all()
-    return _claimed(connection, found, lease_until)
+    return _claimed(connection, found, lease)
 
 
 def claim_named(
-    connection: Connection, source: str, job_ids: Sequence[str], now: float, lease_until: float
+    connection: Connection, source: str, job_ids: Sequence[str], now: float, lease: Lease
 ) -> list[JobClaim]:
     """Claim those of a source's watched jobs that have these ids of the provider's, due or not."""
     if not job_ids:
         return []
     free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
     named = select(jobs).where(jobs.c.source == source, jobs.c.job_id.in_(job_ids), jobs.c.state == "watching", free)
-    return _claimed(connection, connection.execute(named.with_for_update(skip_locked=True)).all(), lease_until)
+    return _claimed(connection, connection.execute(named.with_for_update(skip_locked=True)).all(), lease)
 
 
-def _claimed(connection: Connection, found: Sequence[Any], lease_until: float) -> list[JobClaim]:
+def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list[JobClaim]:
     if found:
         taken = update(jobs).where(jobs.c.id.in_([row.id for row in found]))
-        connection.execute(taken.values(claim=jobs.c.claim + 1, lease_until=lease_until))
+        connection.execute(taken.values(claim=jobs.c.claim + 1, lease_until=lease.until, lease_owner=lease.owner))
     return [
         JobClaim(
             id=row.id,
@@ -137,7 +138,7 @@ def next_due(connection: Connection, source: str, states: Sequence[JobState] = O
 
 def give_back(connection: Connection, claimed: JobClaim, at: float, now: float) -> bool:
     """Nothing was asked: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
-    return _write(connection, claimed, {**waits_until(at, now), "lease_until": None})
+    return _write(connection, claimed, waits_until(at, now) | FREE)
 
 
 def reschedule(
@@ -152,8 +153,8 @@ def reschedule(
     error: str | None = None,
 ) -> bool:
     """It was polled and has not ended: poll again at `at`, unix seconds. False as for `give_back`."""
-    asked = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
-    return _write(connection, claimed, {**waits_until(at, now), "lease_until": None, **asked})
+    asked: Row = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
+    return _write(connection, claimed, asked | waits_until(at, now) | FREE)
 
 
 def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
@@ -171,8 +172,8 @@ def submit_again(
             makes sure that it is one job.
     """
     submits = jobs.c.submits - int(refused)
-    values = {**waits_until(at, now), "lease_until": None, "submits": submits, "error_code": code, "error": error}
-    return _write(connection, claimed, values)
+    values: Row = {"submits": submits, "error_code": code, "error": error}
+    return _write(connection, claimed, values | waits_until(at, now) | FREE)
 
 
 def submitted(
@@ -185,7 +186,7 @@ def submitted(
     """
     if not _held(connection, claimed):
         return None
-    values: Row = {"submitted_at": now, "lease_until": None, "error_code": None}
+    values: Row = {"submitted_at": now, "error_code": None} | FREE
     other = one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         message = f"The provider gave it the id of another job that was submitted here, {other['id']}: {job_id}."
@@ -203,8 +204,8 @@ def submitted(
 
 def refused(connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str) -> bool:
     """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `give_back`."""
-    values = {"state": state, "ended_at": now, "lease_until": None, "error_code": code, "error": error}
-    return _write(connection, claimed, values)
+    values = {"state": state, "ended_at": now, "error_code": code, "error": error}
+    return _write(connection, claimed, values | FREE)
 
 
 def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int) -> bool:

@@ -159,7 +159,7 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
     """
     waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
     statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state.in_(["watching", "unknown"]), waiting))
-    values = {"state": JobState.CANCELLED, "lease_until": None, "ended_at": now}
+    values = {"state": JobState.CANCELLED, "lease_until": None, "lease_owner": None, "ended_at": now}
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 
 

@@ -330,6 +330,13 @@ class Engine:
         """The value of a line such as `tts_receiver_runs_total{handler="a",outcome="failed"}`; 0 if it is absent."""
         return metric(self.metrics, line)
 
+    async def start(self) -> None:
+        """Begin to dispatch, and return when it has looked for what crashed before."""
+        heartbeat = self.dispatcher._bounds.lease_seconds / 3
+        before = self.clock.seconds[heartbeat]
+        self.dispatcher.start()
+        await self.until(lambda: self.clock.seconds[heartbeat] > before)
+
     async def stop(self) -> None:
         """End the dispatcher; handlers that still run are given back at once."""
         if not self.stopped:
@@ -405,7 +412,7 @@ async def engine(
     )
     made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active)
     if start:
-        dispatcher.start()
+        await made.start()
     try:
         yield made
     finally:

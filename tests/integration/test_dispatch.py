@@ -60,7 +60,7 @@ async def test_what_was_there_before_the_start_is_run_at_the_start(store: Path) 
 
     async with engine(store, work, start=False) as up:
         up.add(*(f"job_{number}" for number in range(50)))
-        up.dispatcher.start()
+        await up.start()
         await up.until_state("succeeded", 50)
 
 
@@ -520,7 +520,7 @@ async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Path) 
     async with engine(store, busy, other, bounds=Bounds(concurrency=1), start=False) as up:
         up.add(*(f"job_{number}" for number in range(20)))
         up.add("job_x", "job_y", type="job.failed")
-        up.dispatcher.start()
+        await up.start()
         await up.until_state("succeeded", 22)
         assert sorted(order[:2]) == ["busy", "other"]  # one each: there are never fewer slots than handlers
 

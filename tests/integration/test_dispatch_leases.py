@@ -168,7 +168,7 @@ async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_no
     async with engine(store, work, start=False) as up:
         [event_id] = up.add("job_1")
         dead_owner(up)
-        up.dispatcher.start()
+        await up.start()
         for _ in range(3):  # the lease is not over yet at exactly its end
             await up.beat()
             assert (up.run()["state"], seen) == ("running", [])
@@ -191,7 +191,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_li
     async with engine(store, work, start=False) as up:
         up.add("job_1")
         dead_owner(up, attempt=2, crashes=3)
-        up.dispatcher.start()
+        await up.start()
         await up.look()
         await up.beat(LEASE + 1)
         assert up.run()["error"] == "The process ended 4 times in a row while this ran. The attempts are used up."
@@ -205,7 +205,7 @@ async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store:
     async with engine(store, work, start=False, dice=0.999) as up:
         up.add("job_1")
         dead_owner(up, crashes=2)
-        up.dispatcher.start()
+        await up.start()
         await up.look()
         await up.beat(LEASE + 1)
         assert (up.run()["state"], up.run()["crashes"]) == ("pending", 3)
@@ -222,7 +222,7 @@ async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -
     async with engine(store, work, signal=gate._signal, start=False) as up:
         up.add("job_1")
         execute(up.path, "UPDATE runs SET crashes = 2")
-        up.dispatcher.start()
+        await up.start()
         await up.until(lambda: gate.inside)
         await up.stop()
         assert (up.run()["state"], up.run()["crashes"], up.attempts()) == ("pending", 2, [(1, "released")])
@@ -277,8 +277,8 @@ async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> No
         engine(store, work, signal=signal, clock=clock, owner="two", bounds=few, start=False) as two,
     ):
         ids = one.add(*(f"job_{number}" for number in range(100)))
-        one.dispatcher.start()
-        two.dispatcher.start()
+        await one.start()
+        await two.start()
         await one.until_state("succeeded", 100)
         assert ran == dict.fromkeys(ids, 1)
         assert {row["attempt"] for row in one.runs()} == {1}

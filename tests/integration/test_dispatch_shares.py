@@ -124,7 +124,7 @@ async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waitin
         ids = up.add(*SIXTEEN, handlers=())
         for event_id in ids:
             up.database.transact(runs.replay, event_id, ["slow"], up.clock.now())
-        up.dispatcher.start()
+        await up.start()
         await up.until(lambda: gate.inside >= 12)
         up.new("quick_1", type="job.failed")
         await up.until(lambda: up.runs(handler="quick", state="succeeded"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import audio_desk, audio_fetcher, job_source, longest_waits, new_loop, source_loop
+from receiver.assembly import audio_desk, audio_fetcher, job_source, longest_waits, membership, new_loop, source_loop
 from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.clock_watch import put_right
 from receiver.engine.context import Artifact
@@ -36,6 +36,7 @@ from receiver.store import jobs, pace, views
 from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
 from receiver.store.pace import Pace
+from receiver.store.processes import new_owner
 from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 0.25
@@ -79,15 +80,18 @@ class Speaker:
             lambda _: self._loop.look(),
             lambda name: f"{name} is not asked here.",
         )
+        owner = new_owner()
         self._loop = source_loop(
             settings,
             self._database,
             self._about,
+            owner=owner,
             handlers_for=registry.names_for,
             wake=lambda: None,  # a running receiver sees its runs by itself
             metrics=metrics,
             changed=self._desk.changed,
         )
+        self._membership = membership(self._database, owner, [self._loop.look])
         self._dice = random.Random()  # noqa: S311 - jitter needs no secrecy
 
     async def start(self) -> None:
@@ -100,11 +104,13 @@ class Speaker:
         await asyncio.to_thread(migrate, self._database)
         self._database.start()
         await put_right(self._database, self._waits, time.time())
+        await self._membership.join()
         self._loop.start()
 
     async def stop(self) -> None:
         """Let a submit that is on its way come to its end, close everything."""
         await self._loop.stop()
+        await self._membership.leave()
         await self._fetcher.aclose()
         await asyncio.to_thread(self._database.close)
 

@@ -34,7 +34,6 @@ from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at for jobs that another process began."""
-LEASE_SECONDS = 60.0
 AHEAD_SECONDS = 1.0
 """How far ahead turns are given: a pause that another process stores is seen before the next claim."""
 MARGIN = 1.02
@@ -56,6 +55,7 @@ class SourceLoop:
 
     Args:
         client: makes the requests; its guard is the source's.
+        owner: names this process in leases, as `Dispatcher`'s does.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
         changed: called with our id of a job whose row has changed.
@@ -67,6 +67,7 @@ class SourceLoop:
         source: JobSource,
         client: Client,
         *,
+        owner: str,
         handlers_for: Callable[[str], tuple[str, ...]],
         wake: Callable[[], None],
         metrics: Metrics,
@@ -85,6 +86,7 @@ class SourceLoop:
             database=database,
             source=source,
             client=client,
+            owner=owner,
             handlers_for=handlers_for,
             wake=wake,
             metrics=metrics,
@@ -97,6 +99,7 @@ class SourceLoop:
             trust=trust or ClockTrust(self._clock),
         )
         ending = Ending(around)
+        self._lease = around.lease
         self._polling = Polling(around, ending)
         self._submitting = Submitting(around, ending)
         self._gap = MARGIN / source.requests_per_second
@@ -180,15 +183,13 @@ class SourceLoop:
         """Claim due jobs and their turns, in one transaction."""
         state = pace.of(connection, self.name)
         turns = min(room, state.free_turns(now, self._gap, AHEAD_SECONDS))
-        nothing = ClaimBatch([], [], now)
         if state.pause_until > now or turns == 0:
-            return nothing
-        lease_until = now + LEASE_SECONDS
-        claims = holding.claim(connection, self.name, turns, now, lease_until, [JobState.SUBMITTING])
+            return ClaimBatch([], [], now)
+        claims = holding.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < turns and not self._paging:
             history = self._source.able.history
             most = HISTORY_PAGE if history else turns - len(claims)
-            watched = holding.claim(connection, self.name, most, now, lease_until, [JobState.WATCHING])
+            watched = holding.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
             listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
             if len(listed) < HISTORY_LEAST:
                 listed = []
@@ -279,7 +280,7 @@ class SourceLoop:
                 if not await self._wait_for(turn):
                     await self._give_back(claims)
                     return
-                claims, ended, more = await self._polling.look_up(claims, page * HISTORY_PAGE, LEASE_SECONDS)
+                claims, ended, more = await self._polling.look_up(claims, page * HISTORY_PAGE)
                 searching = bool(claims) and page + 1 < HISTORY_PAGES
                 if not more or not (searching or ended >= HISTORY_LEAST):
                     break
@@ -308,7 +309,7 @@ class SourceLoop:
         return taken.turn
 
     def _take_page(self, connection: Connection, room: int, now: float) -> ClaimBatch:
-        claims = holding.claim(connection, self.name, room, now, now + LEASE_SECONDS, [JobState.SUBMITTING])
+        claims = holding.claim(connection, self.name, room, now, self._lease(now), [JobState.SUBMITTING])
         return ClaimBatch(self._with_turns(connection, claims, now), [], self._turn(connection, now))
 
     async def _wait_for(self, turn: float) -> bool:

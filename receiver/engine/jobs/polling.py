@@ -81,12 +81,8 @@ class Polling:
             return
         await self._said(claim, status, response.body)
 
-    async def look_up(self, claims: Sequence[JobClaim], offset: int, lease_seconds: float) -> Looked:
-        """Ask for one page of the history: for what is claimed, and to end whatever else has ended by it.
-
-        Args:
-            lease_seconds: for what else has ended.
-        """
+    async def look_up(self, claims: Sequence[JobClaim], offset: int) -> Looked:
+        """Ask for one page of the history: for what is claimed, and to end whatever else has ended by it."""
         around = self._around
         provider, account = around.source.provider, around.source.account
         try:
@@ -101,7 +97,7 @@ class Polling:
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
         others -= {claim.job_id or "" for claim in ours}
         name, now = around.source.name, around.clock.now()
-        ours += await around.database.write(holding.claim_named, name, sorted(others), now, now + lease_seconds)
+        ours += await around.database.write(holding.claim_named, name, sorted(others), now, around.lease(now))
         said = [(claim, found[claim.job_id or ""]) for claim in ours]
         await asyncio.gather(*(self._said(claim, status, _row(status)) for claim, status in said))
         left = [claim for claim in claims if claim.job_id not in found]

@@ -31,9 +31,12 @@ from receiver.providers.wire import (
 )
 from receiver.store import pace
 from receiver.store.database import Database
+from receiver.store.leases import Lease
 
 log = structlog.get_logger("receiver.jobs")
 
+LEASE_SECONDS = 60.0
+"""How long a job is held that is being submitted or polled."""
 REFUSED_PAUSE_SECONDS = 300.0
 """How long a source is left alone that refuses our key: a person has to act."""
 LIMIT_PAUSE_SECONDS = 60.0
@@ -70,6 +73,7 @@ class Surroundings:
 
     Attributes:
         client: makes the requests; its guard is the source's.
+        owner: names this process in leases.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
         stop: set when the loop is to end.
@@ -82,6 +86,7 @@ class Surroundings:
     database: Database
     source: JobSource
     client: Client
+    owner: str
     handlers_for: Callable[[str], tuple[str, ...]]
     wake: Callable[[], None]
     metrics: Metrics
@@ -92,6 +97,10 @@ class Surroundings:
     paused: Callable[[], None]
     turnstile: Turnstile
     trust: ClockTrust
+
+    def lease(self, now: float) -> Lease:
+        """The lease of what is claimed at this time, unix seconds."""
+        return Lease(self.owner, now + LEASE_SECONDS)
 
     async def ask(self, request: Request) -> Response:
         """Ask the source, and obey what it says of its rate limit.

@@ -16,6 +16,7 @@ from receiver.store import clocks, holding, inbox, jobs, outstanding, pace, runs
 from receiver.store.clocks import SLACK_SECONDS, LongestWaits
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
+from receiver.store.leases import Lease
 from receiver.store.runs import Finish
 from receiver.store.schema import events as events_table
 from receiver.store.schema import jobs as jobs_table
@@ -132,7 +133,7 @@ def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, accept: A
     accept(delivery())
     claim(database, NOW)
     database.transact(jobs.watch, "job_1", "aitts", "a", NOW, NOW, NOW + 600)
-    database.transact(holding.claim, "aitts", 1, NOW, NOW + 60)
+    database.transact(holding.claim, "aitts", 1, NOW, Lease("me", NOW + 60))
     database.transact(clocks.renew_leases, WAITS, AHEAD)
     assert row(database, runs_table)["lease_until"] == AHEAD + 30
     assert row(database, jobs_table)["lease_until"] == AHEAD + 60
@@ -152,7 +153,7 @@ def test_a_job_that_was_begun_before_the_clock_was_set_back_is_due_and_has_its_w
     assert put_right(database)["jobs"] == 2  # its times, and its deadline
     found = row(database, jobs_table)
     assert (found["due_at"], found["created_at"], found["deadline_at"]) == (NOW, NOW, NOW + 600)
-    assert len(database.transact(holding.claim, "aitts", 1, NOW, NOW + 60)) == 1
+    assert len(database.transact(holding.claim, "aitts", 1, NOW, Lease("me", NOW + 60))) == 1
 
 
 @pytest.mark.parametrize("how", ["polled", "given back", "submitted again", "taken on"])
@@ -165,7 +166,7 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
             deadline_at=AHEAD + 600,
         )  # fmt: skip
         database.transact(jobs.intend, new)
-    [held] = database.transact(holding.claim, "aitts", 1, AHEAD, AHEAD + 60)
+    [held] = database.transact(holding.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
 
     def write(connection: Connection) -> object:
         at = AHEAD + 20
@@ -188,10 +189,10 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
 
 def test_a_job_in_the_hands_of_a_process_that_died_is_taken_up_a_lease_from_now(database: Database) -> None:
     watch(database, AHEAD)
-    database.transact(holding.claim, "aitts", 1, AHEAD, AHEAD + 60)
+    database.transact(holding.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
     put_right(database)
-    assert database.transact(holding.claim, "aitts", 1, NOW + 59, NOW + 119) == []
-    assert len(database.transact(holding.claim, "aitts", 1, NOW + 61, NOW + 121)) == 1
+    assert database.transact(holding.claim, "aitts", 1, NOW + 59, Lease("me", NOW + 119)) == []
+    assert len(database.transact(holding.claim, "aitts", 1, NOW + 61, Lease("me", NOW + 121))) == 1
 
 
 def test_a_job_that_has_ended_keeps_its_times(database: Database) -> None:

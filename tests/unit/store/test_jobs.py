@@ -12,6 +12,7 @@ from receiver.store import holding, inbox, jobs, outstanding, pace
 from receiver.store.database import Database
 from receiver.store.holding import JobClaim
 from receiver.store.jobs import ClientKeyReused, JobFilter, NewJob, Row
+from receiver.store.leases import Lease
 from receiver.store.states import JobState
 
 NOW = 1_700_000_000.0
@@ -36,7 +37,7 @@ def intend(database: Database, number: int = 1, key: str | None = None, **values
 
 
 def claim(database: Database, now: float = NOW, most: int = 10, source: str = "aitts") -> list[JobClaim]:
-    return database.transact(holding.claim, source, most, now, now + LEASE)
+    return database.transact(holding.claim, source, most, now, Lease("me", now + LEASE))
 
 
 def ids(claims: list[JobClaim]) -> list[str]:

@@ -195,6 +195,7 @@ class Polling:
             database,
             about,
             Client(AddressGuard(private), timeouts=timeouts),
+            owner=f"process {len(self.pollers)}",
             handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
             metrics=self.metrics,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES, LEASE_SECONDS
+from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
+from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.wire import HISTORY_PAGE
 from receiver.store import holding
+from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW
 from tests.unit.engine.jobs.support import Polling
 from tests.unit.engine.jobs.test_history import Audixa, audixa, names, said, states
@@ -20,7 +22,7 @@ def put_off(up: Polling, ids: list[str]) -> None:
     """Not due for a long time, as after many polls."""
     with up.writing() as database:
         for job in ids:
-            [held] = database.transact(holding.claim_named, "audixa", [job], NOW, NOW + 1)
+            [held] = database.transact(holding.claim_named, "audixa", [job], NOW, Lease("other", NOW + 1))
             assert database.transact(holding.give_back, held, FAR, NOW)
 
 
@@ -52,7 +54,7 @@ async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
     due = names(HISTORY_LEAST)
     up.watch(*due, "held", source="audixa")
     with up.writing() as database:
-        assert database.transact(holding.claim_named, "audixa", ["held"], NOW, NOW + LEASE_SECONDS)
+        assert database.transact(holding.claim_named, "audixa", ["held"], NOW, Lease("other", NOW + LEASE_SECONDS))
     before = up.job("held", "audixa")
     Audixa(up, **dict.fromkeys([*due, "held"], "COMPLETED"))
     await audixa(up)

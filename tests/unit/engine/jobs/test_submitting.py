@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.jobs.loop import LEASE_SECONDS
-from receiver.engine.jobs.source import LIMIT_PAUSE_SECONDS
+from receiver.engine.jobs.source import LEASE_SECONDS, LIMIT_PAUSE_SECONDS
 from receiver.engine.jobs.submitting import AGAIN
 from receiver.model.cadence import Cadence
 from receiver.outbound.client import Timeouts
 from receiver.providers import PROVIDERS
 from receiver.store import database as database_module
 from receiver.store import holding, inbox, jobs
+from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW, metric
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Asked, Say
@@ -294,7 +294,7 @@ async def test_a_request_that_a_crash_left_open_is_asked_again_only_under_a_key(
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
     with up.writing() as database:  # the process that ends in the middle of its request
-        [held] = database.transact(holding.claim, source, 1, NOW, NOW + LEASE_SECONDS)
+        [held] = database.transact(holding.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
         database.transact(holding.begin_submit, held)
     await loop_of(up, source)
     await up.pass_time(LEASE_SECONDS - 1)
@@ -312,7 +312,7 @@ async def test_a_crash_before_the_request_began_costs_nothing(up: Polling, sourc
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
     with up.writing() as database:
-        database.transact(holding.claim, source, 1, NOW, NOW + LEASE_SECONDS)
+        database.transact(holding.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
     await loop_of(up, source)
     await up.pass_time(LEASE_SECONDS + 2)
     assert (row(up, id_)["state"], len(up.submits)) == ("watching", 1)

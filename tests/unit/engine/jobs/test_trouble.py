@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.jobs.loop import LEASE_SECONDS
+from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account, Response, Status
 from receiver.store import database as database_module

@@ -1,0 +1,123 @@
+"""This process among those that share the store: seen while it lives, and what a dead one held is taken up at once.
+
+Leases alone would let it wait until they end. They remain the measure for whoever is not known to be dead: a process
+that hangs, that was started by an earlier release, or whose file system keeps no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from receiver.engine.clock import Clock, SystemClock
+from receiver.errors import StoreUnavailable
+from receiver.store.database import Database
+from receiver.store.leases import end_leases
+
+log = structlog.get_logger("receiver.processes")
+
+LOOK_SECONDS = 1.0
+"""How often dead processes are looked for."""
+
+
+class Processes(Protocol):
+    """Tells which owners of leases are dead. Every method blocks, and may raise OSError."""
+
+    owner: str
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the others can see that this process lives."""
+
+    def join(self) -> None:
+        """Let the others see that this process lives. If it fails, `find_dead` finds nobody."""
+
+    def find_dead(self) -> list[str]:
+        """Owners that are dead for sure; no other process finds them until `remove`."""
+
+    def remove(self, owner: str) -> None:
+        """A dead owner holds nothing any more: it is not found again."""
+
+    def leave(self) -> None:
+        """This process holds nothing any more."""
+
+    def close(self) -> None:
+        """This process holds what it held, and works on none of it: the others find it dead."""
+
+
+class Membership:
+    """Joins the processes that share the store, looks for dead ones until it leaves.
+
+    Args:
+        wakes: each is called after leases were ended before their time.
+    """
+
+    def __init__(
+        self, database: Database, processes: Processes, wakes: Sequence[Callable[[], None]], clock: Clock | None = None
+    ) -> None:
+        self._database = database
+        self._processes = processes
+        self._wakes = wakes
+        self._clock = clock or SystemClock()
+        self._seen = False
+        self._leaving = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def join(self) -> None:
+        """Call before anything is claimed. What dead processes held is free when it returns, if the store answers."""
+        try:
+            await asyncio.to_thread(self._processes.join)
+        except OSError as error:
+            self._tell_not_seen(str(error))
+        else:
+            self._seen = True
+        await self._look()
+        self._task = asyncio.create_task(self._look_until_left())
+
+    async def leave(self) -> None:
+        """Call when nothing is worked on any more, and the store is still open: what is left is free at once."""
+        if self._task is None:
+            return
+        self._leaving.set()
+        await self._task
+        try:
+            await self._database.write(end_leases, self._processes.owner)
+        except StoreUnavailable:  # whoever comes next ends them
+            await asyncio.to_thread(self._processes.close)
+            return
+        try:
+            await asyncio.to_thread(self._processes.leave)
+        except OSError as error:
+            log.warning("process.not_removed", owner=self._processes.owner, detail=str(error))
+
+    async def _look_until_left(self) -> None:
+        await self._clock.wait(self._leaving, LOOK_SECONDS)
+        while not self._leaving.is_set():
+            await self._look()
+            await self._clock.wait(self._leaving, LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        try:
+            await self._take_up()
+        except StoreUnavailable as error:
+            log.error("process.not_taken_up", detail=str(error))
+        except Exception:
+            log.exception("process.broken")
+
+    async def _take_up(self) -> None:
+        for owner in await asyncio.to_thread(self._processes.find_dead):
+            held = await self._database.write(end_leases, owner)
+            log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
+            for wake in self._wakes:
+                wake()
+            await asyncio.to_thread(self._processes.remove, owner)
+        if self._seen and not await asyncio.to_thread(lambda: self._processes.is_seen):
+            self._seen = False
+            self._tell_not_seen("Its file was removed.")
+
+    def _tell_not_seen(self, detail: str) -> None:
+        hint = "if it is killed, what it held is taken up when the leases end"
+        log.warning("process.not_seen", owner=self._processes.owner, detail=detail, hint=hint)

@@ -1,0 +1,39 @@
+"""Who holds what, and the end of all that a dead process holds: its runs and its jobs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, update
+
+from receiver.store.schema import jobs, runs
+
+FREE: dict[str, Any] = {"lease_until": None, "lease_owner": None}
+"""What a job's row says that is in nobody's hands."""
+
+
+class Lease(NamedTuple):
+    """Who claims, and until when (unix seconds) nobody else does."""
+
+    owner: str
+    until: float
+
+
+class Held(NamedTuple):
+    """How many leases an owner had."""
+
+    runs: int
+    jobs: int
+
+
+def end_leases(connection: Connection, owner: str) -> Held:
+    """End every lease of an owner that works on none of it.
+
+    Its jobs can be claimed when they are due. Its runs are among `runs.expired` from now on.
+    """
+    of_runs = update(runs).where(runs.c.state == "running", runs.c.lease_owner == owner)
+    of_jobs = update(jobs).where(jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner)
+    return Held(
+        connection.execute(of_runs.values(lease_until=0.0)).rowcount,
+        connection.execute(of_jobs.values(FREE)).rowcount,
+    )
