@@ -130,8 +130,6 @@ def test_after_a_sigkill_during_polls_every_job_is_settled_with_one_event(
     left = sum(row["state"] == "watching" for row in job_rows(site).values())
     assert left > 0
     provider.sim._world.dice.clear()
-    with closing(sqlite3.connect(site.store)) as store, store:  # the minute of a lease, gone by
-        store.execute("UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL")
     second = site.start()
     until("all are settled", lambda: all(row["state"] in ("completed", "failed") for row in job_rows(site).values()))
     until(

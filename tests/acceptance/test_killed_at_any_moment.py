@@ -39,7 +39,6 @@ CONNECTIONS = 6
 PER_SECOND = 150
 """New deliveries, over all connections: enough for every kill to hit many, few enough for two slow cores."""
 HANDLERS = ("in_a_thread", "on_the_loop")
-DISPATCH = "lease_seconds = 1"
 
 JOURNAL = '''
 """Two handlers that write down, durably, when they start and when they are done."""
@@ -227,7 +226,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_succeeds_twice(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.plugin("journal", JOURNAL)
-    site.configure('[plugins]\ndirectory = "plugins"', handlers="", dispatch=DISPATCH)
+    site.configure('[plugins]\ndirectory = "plugins"', handlers="")
     dice = random.Random(SEED)
     load = Load(random.Random(SEED + 1))
     killed: dict[int, int] = {}
@@ -334,7 +333,7 @@ def test_no_part_of_a_file_is_ever_under_a_final_name(
     site: Site, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dice = random.Random(SEED + 2)
-    site.configure(base_url=provider.sim.base_url, handlers="[handlers.save_audio]\nattempts = 100", dispatch=DISPATCH)
+    site.configure(base_url=provider.sim.base_url, handlers="[handlers.save_audio]\nattempts = 100")
     jobs = [provider.completed_job("Big.", GeneratedWav(bytes=BIG))]
     jobs += [provider.completed_job("Small.", GeneratedWav(bytes=SMALL + 2 * number)) for number in range(2)]
     origins = {job.id: sha256_at_the_origin(job) for job in jobs}

@@ -114,12 +114,6 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "report.jsonl").read_text().splitlines()[1:]]
 
 
-def let_leases_end(site: Site) -> None:
-    """The minute of a lease, gone by."""
-    with closing(sqlite3.connect(site.store, timeout=10)) as store, store:
-        store.execute("UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL")
-
-
 # one
 
 
@@ -333,7 +327,6 @@ def test_ctrl_c_while_it_is_watched_says_how_to_go_on(site: Site, provider: Prov
     assert f"The job {row['id']} goes on at miragic" in said
     assert f"jobs show {row['id']}" in said
     provider.finish(the_job(provider, "Slow."))
-    let_leases_end(site)
     done = site.command("speech", "--job", row["job_id"], "-o", "slow.mp3")
     assert done.returncode == 0, done.stderr
     assert sha256_of(site.folder / "slow.mp3") == sha256_at_the_origin(the_job(provider, "Slow."))
@@ -512,7 +505,6 @@ def test_after_a_sigkill_the_same_command_completes_every_line_and_charges_for_n
             assert "at work already" in second.err.read_text()
         it.end(signal.SIGKILL)
     provider._loop.call_soon_threadsafe(gate.set)
-    let_leases_end(site)
     provider.sim.settings = replace(provider.sim.settings, job_seconds=0.05)
     for job in [job for job in provider.sim.jobs if not job.ended]:
         provider.finish(job)
@@ -546,8 +538,6 @@ def test_killed_again_and_again_it_comes_to_its_end_with_one_job_a_line(site: Si
                 lambda s=seen + more, e=endpoint: provider.sim.requests[e] >= s or it.process.poll() is not None,
             )
             it.end(signal.SIGKILL)
-        if site.store.exists():
-            let_leases_end(site)
     done = site.command(*batch)
     assert done.returncode == 0, done.stderr
     assert texts(provider) == Counter(wanted)
@@ -566,7 +556,6 @@ def test_after_a_sigkill_a_service_without_idempotency_keys_is_not_asked_twice(s
     with speaking(site, *batch) as it:
         until("submits are begun", lambda: sum(row["submits"] > 0 for row in jobs_of(site)) >= 2)
         it.end(signal.SIGKILL)
-    let_leases_end(site)
     site.command(*batch)
     submitted = texts(provider)
     assert all(count == 1 for count in submitted.values())
@@ -613,7 +602,6 @@ def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: 
     assert "Stopped. 0 of 2 lines are done, 0 have failed. The same command goes on" in it.err.read_text()
     for job in provider.sim.jobs:
         provider.finish(job)
-    let_leases_end(site)
     (site.folder / "lines.txt").write_text("One.\nTwo and a half.\n")
     changed = site.command(*words(SOURCE), "--file", "lines.txt")
     assert changed.returncode == 1

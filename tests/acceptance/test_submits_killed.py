@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import random
-import sqlite3
 import threading
 import time
 import urllib.parse
@@ -100,9 +99,7 @@ def configured(site: Site, provider: Provider) -> Site:
         f'allow_private_addresses = true\napi_key = "{API_KEY}"\n[sources.miragic.poll]\n{PACE}'
     )
     source = f"[sources.aitts.poll]\nfirst_seconds = 0.2\n{PACE}"
-    return site.configure(
-        miragic, base_url=sim.base_urls["aitts"], source=source, handlers=HANDLERS, dispatch="lease_seconds = 0.5"
-    )
+    return site.configure(miragic, base_url=sim.base_urls["aitts"], source=source, handlers=HANDLERS)
 
 
 def intents(site: Site) -> dict[str, dict[str, Any]]:
@@ -123,12 +120,6 @@ def _begun(row: dict[str, Any]) -> bool:
 def made(sim: Simulator, source: str) -> Counter[str]:
     """How many jobs the provider has for each text."""
     return Counter(job.submission.text for job in sim.jobs.of(source))
-
-
-def end_leases(site: Site) -> None:
-    """The minute of a lease, gone by."""
-    with closing(sqlite3.connect(site.store, timeout=10)) as store, store:
-        store.execute("UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL")
 
 
 def settled(site: Site) -> bool:
@@ -160,7 +151,6 @@ def test_no_job_is_lost_and_none_is_submitted_twice(
             server.kill()
             lost |= set(on_its_way(site, "miragic"))
             again |= set(on_its_way(site, "aitts"))
-            end_leases(site)
             server = site.start()
             application.base = server.private
         application.wait()
