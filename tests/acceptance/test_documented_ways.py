@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.support import (
+    API_KEY,
+    SECRET,
     SOURCE,
     Provider,
     Site,
@@ -101,6 +103,22 @@ def test_the_readmes_test_of_a_plugin_runs_as_it_is_said_to(tmp_path: Path) -> N
     done = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_the_readmes_first_run_ends_as_it_is_shown(site: Site) -> None:
+    [shown] = [block for block in blocks(ROOT / "README.md", "text") if block.startswith("✓ The configuration")]
+    assert site.command("init", "receiver.toml", config=False).returncode == 0
+    made = site.config.read_text()
+    site.config.write_text(
+        made.replace("signing_secrets = []", f'signing_secrets = ["{SECRET}"]\napi_key = "{API_KEY}"', 1)
+    )
+    check = site.command("check")
+    assert (check.returncode, check.stderr) == (0, "")
+
+    def plain(text: str, folder: str) -> str:
+        return re.sub(r"key-[0-9a-f]{8}", "key", re.sub(r"[\d.]+ .B free", "free", text.replace(folder, "")))
+
+    assert plain(check.stdout, str(site.folder)) == plain(shown, "/srv/tts")
 
 
 def test_files_have_the_modes_that_the_operations_page_lists_whatever_the_umask(site: Site, provider: Provider) -> None:
