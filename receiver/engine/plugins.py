@@ -10,8 +10,6 @@ of that name in the working directory must neither shadow them nor break the sta
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -23,7 +21,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import receiver
 from receiver.engine.handler import Handler
+from receiver.engine.plugin_files import PluginFolder
 from receiver.errors import ConfigError, PluginError, Problem
+from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, nearest
@@ -110,7 +110,7 @@ def _find(name: str, table: HandlerSettings, dropped: Mapping[str, tuple[Handler
 def _from_entry_point(point: EntryPoint) -> Handler:
     module, _, attribute = point.value.partition(":")
     if module.partition(".")[0] == "handlers" and (file := BUILT_IN / f"{module.rpartition('.')[2]}.py").is_file():
-        return _attribute(_load_file(file, f"receiver_built_in.{file.stem}"), attribute, point.value)
+        return _attribute(PluginFolder(BUILT_IN, "receiver_built_in").load(file), attribute, point.value)
     return _from_reference(point.value)
 
 
@@ -121,7 +121,8 @@ def _from_reference(reference: str) -> Handler:
     try:
         loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the module {module} cannot be imported: {_reason(error)}") from error
+        failure = import_failure(error, module) + install_hint(error, module)
+        raise PluginError(f"the module {module} cannot be imported: {failure}") from error
     return _attribute(loaded, attribute, reference)
 
 
@@ -135,20 +136,22 @@ def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tu
     except ValueError as error:
         problems.append(Problem("plugins.directory", str(error)))
         return found
-    if not folder.is_dir():
-        problems.append(Problem("plugins.directory", f"{folder} is not a folder"))
-    for file in sorted(folder.glob("*.py")):
-        if file.name.startswith("_"):
-            continue
+    package = PluginFolder(folder, "receiver_plugins")
+    try:
+        files = package.plugins()
+    except PluginError as error:
+        problems.append(Problem("plugins.directory", str(error)))
+        return found
+    for file in files:
         try:
-            _add_file(file, found)
+            _add_file(file, package, found)
         except PluginError as error:
             problems.append(Problem("plugins.directory", str(error)))
     return found
 
 
-def _add_file(file: Path, found: dict[str, tuple[Handler, str]]) -> None:
-    module = _load_file(file, f"receiver_plugins.{file.stem}")
+def _add_file(file: Path, package: PluginFolder, found: dict[str, tuple[Handler, str]]) -> None:
+    module = package.load(file)
     mine = [value for value in vars(module).values() if isinstance(value, Handler)]
     if not mine:
         raise PluginError(f"{file} has no handler; name it with a leading underscore if it is none")
@@ -156,20 +159,6 @@ def _add_file(file: Path, found: dict[str, tuple[Handler, str]]) -> None:
         if item.name in found and found[item.name][0] is not item:
             raise PluginError(f"{file} and {found[item.name][1]} both have a handler {item.name!r}")
         found[item.name] = (item, str(file))
-
-
-def _load_file(file: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{file} cannot be loaded as a module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look their module up
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that was dropped there by mistake ends with sys.exit
-        del sys.modules[name]
-        raise PluginError(f"{file} cannot be loaded: {_reason(error)}") from error
-    return module
 
 
 def _attribute(module: ModuleType, attribute: str, reference: str) -> Handler:

@@ -12,6 +12,7 @@ from inspect import isfunction
 from typing import Any, cast
 
 from receiver.errors import PluginError
+from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.signature import SCHEMES
 from receiver.providers.aitts import Aitts
 from receiver.providers.audixa import Audixa
@@ -96,16 +97,19 @@ def _load(point: EntryPoint) -> Provider:
     try:
         found = point.load()
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{about} cannot be imported: {_reason(error)}") from error
+        failure = import_failure(error, point.module) + install_hint(error, point.module)
+        raise PluginError(f"{about} cannot be imported: {failure}") from error
     if isinstance(found, type):
         try:
             found = found()
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{about} cannot be made without arguments: {_reason(error)}") from error
+            raise PluginError(
+                f"{about} cannot be made without arguments: {import_failure(error, point.module)}"
+            ) from error
     try:
         wrong = _what_is_wrong(found, point.name)
     except (Exception, SystemExit) as error:  # the author's own properties
-        raise PluginError(f"{about} cannot be looked at: {_reason(error)}") from error
+        raise PluginError(f"{about} cannot be looked at: {import_failure(error, point.module)}") from error
     if wrong:
         raise PluginError(f"{about} is not a provider: {'; '.join(wrong)}")
     return cast("Provider", found)
@@ -134,7 +138,3 @@ def _about(point: EntryPoint) -> str:
     dist = point.dist
     of = f" of {dist.name} {dist.version}" if dist is not None else ""
     return f"the entry point {point.name} = {point.value}{of}"
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -108,7 +108,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     made = Site(tmp_path, name)
     monkeypatch.syspath_prepend(made.packages)
     yield made
-    for loaded in [key for key in sys.modules if key == name or key.startswith("receiver_plugins.")]:
+    for loaded in [key for key in sys.modules if key == name or key.startswith("receiver_plugins")]:
         del sys.modules[loaded]
 
 
@@ -321,14 +321,16 @@ def test_a_bad_file_stops_the_start_with_its_name_and_the_reason(site: Site, tex
 def test_a_package_that_breaks_when_it_is_imported_is_named(site: Site) -> None:
     site.module("raise RuntimeError('no licence')\n")
     site.install(publish=f"{site.name}:publish")
+    place = f"({site.packages / site.name}.py, line 1)"
     assert site.problems(publish={}) == {
-        "handlers.publish": f"the module {site.name} cannot be imported: RuntimeError: no licence"
+        "handlers.publish": f"the module {site.name} cannot be imported: RuntimeError: no licence {place}"
     }
 
 
 def test_a_module_that_exits_when_it_is_imported_is_named(site: Site) -> None:
     name = site.module("import sys\nsys.exit(3)\n")
-    assert site.problems(mine={"use": f"{name}:x"})["handlers.mine"].endswith("cannot be imported: SystemExit: 3")
+    said = site.problems(mine={"use": f"{name}:x"})["handlers.mine"]
+    assert said.endswith(f"cannot be imported: SystemExit: 3 ({site.packages / name}.py, line 2)")
 
 
 def test_the_same_name_in_two_files_is_an_error_that_names_both(site: Site) -> None:

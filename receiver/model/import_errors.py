@@ -1,0 +1,50 @@
+"""Why somebody else's module cannot be imported: the error, and the file and line in that code where it happened."""
+
+from __future__ import annotations
+
+MAX_CHARACTERS = 1000
+
+
+def import_failure(error: BaseException, module: str) -> str:
+    """The error in one line, without its trace: what it says, and the innermost line of the module's own code.
+
+    Args:
+        error: what came out of the import.
+        module: the module's name; the code of its package counts as its own.
+    """
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        text, place = f"{type(error).__name__}: {error.msg}", _at(error.filename, error.lineno)
+    else:
+        text, place = _described(error), _own_line(error, module.lstrip(".").partition(".")[0])
+    return " ".join(text.split())[:MAX_CHARACTERS] + place
+
+
+def install_hint(error: BaseException, module: str) -> str:
+    """What to do about a library that the module needs and that is not there; empty for any other error."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not missing or missing == module.lstrip(".").partition(".")[0]:
+        return ""
+    return f"; install the package {missing} where the receiver is installed"
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{type(error).__name__}: {error.filename}: {error.strerror}"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an exception class of theirs, whose text cannot be made
+        return type(error).__name__
+
+
+def _own_line(error: BaseException, package: str) -> str:
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__"))
+        if name.partition(".")[0] == package:
+            found = _at(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def _at(file: str, line: int | None) -> str:
+    return f" ({file}, line {line})" if line else f" ({file})"
