@@ -91,7 +91,7 @@ def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> Finish:
         RunState.DEAD if after.wait is None else RunState.PENDING,
         now,
         # Without a wait it keeps its place among the due runs: those that ran together start together.
-        due_at=now + after.wait if after.wait else claim.due_at,
+        due_at=now + after.wait if after.wait else min(claim.due_at, now),
         forgiven=0 if after.counts else 1,
         error=_sentence(after),
         crashes=after.crashes,

@@ -142,6 +142,14 @@ async def test_runs_that_take_longer_than_the_poisons_waits_are_not_counted_as_i
     assert {row["counted"] for job, row in world.ended().items() if job != "poison"} == {1}
 
 
+async def test_a_clock_that_stepped_back_does_not_make_a_crashed_run_wait(world: World) -> None:
+    await world.add({"job": 1.0})
+    free = Slots(16, {"work": None}).free({})
+    [claim] = await world.database.write(runs.claim, free, "process", NOW, NOW + 30)
+    await world.crashed.take_up([(claim, "process")], NOW - 3600)
+    assert world.ended()["job"]["due_at"] == NOW - 3600
+
+
 @pytest.mark.parametrize("restart_waits", [0.0, 600.0], ids=["restarted at once", "restarted after ten minutes"])
 async def test_a_new_poison_costs_a_suspect_beside_it_two_attempts_at_most(world: World, restart_waits: float) -> None:
     await world.add({"innocent": 5.0})

@@ -176,7 +176,7 @@ async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_no
         await up.until_state("succeeded")
         assert seen == [1]
         assert up.attempts() == [(1, "crashed"), (2, "succeeded")]
-        assert up.run()["crashes"] == 0
+        assert (up.run()["crashes"], up.run()["due_at"]) == (0, NOW)  # in its old place
         [line] = lines.of("run.crashed")
         assert (line["event"], line["owner"], line["crashes"], line["suspect"]) == (event_id, "killed", 1, False)
         assert (line["counts"], line["dead"]) == (False, False)
