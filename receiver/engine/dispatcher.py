@@ -205,8 +205,8 @@ class Dispatcher:
 
     async def _run(self, claim: Claim) -> AttemptResult:
         handler = self._registry[claim.handler].handler
-        started = self._clock.now()
-        self._metrics.start_seconds.observe(max(0.0, started - claim.due_at))
+        started = self._clock.monotonic()
+        self._metrics.start_seconds.observe(max(0.0, self._clock.now() - claim.due_at))
         try:
             event = build_event(**claim.event)
             async with asyncio.timeout(handler.timeout):
@@ -219,9 +219,8 @@ class Dispatcher:
             outcome = Outcome("released") if _is_cancelled() else Outcome.of_error(error)
         except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
             outcome = Outcome.of_error(error)
-        ended = self._clock.now()
-        self._metrics.handler_seconds.labels(claim.handler).observe(ended - started)
-        return self._rules.decide(claim, outcome, ended, handler.attempts, self._dice())
+        self._metrics.handler_seconds.labels(claim.handler).observe(self._clock.monotonic() - started)
+        return self._rules.decide(claim, outcome, self._clock.now(), handler.attempts, self._dice())
 
     async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> bool:
         """Write a result; while the store is down, keep it and try again as long as the run is ours.
