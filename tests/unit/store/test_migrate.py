@@ -152,3 +152,24 @@ def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty:
     assert (row["created_at"], row["due_at"], row["deadline_at"]) == (1_700_000_000.5, 5.0, 6.0)
     assert (row["claim"], row["polls"], row["event_id"], row["request"], row["submits"]) == (7, 8, "evt_1", None, 0)
     assert empty.query(pace.of, "aitts") == pace.Pace(9.0, "why", 0.0, 0.0)
+
+
+def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_nothing(empty: Database) -> None:
+    at_revision(empty.path, "0004")
+    connection = sqlite3.connect(empty.path)
+    connection.execute(
+        "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
+        "VALUES ('evt_1', 'aitts', 't', 'k', 'webhook', 'accepted', '{}', '', '[]', 1.0)"
+    )
+    for handler, attempt in (("new", 0), ("tried", 2)):
+        connection.execute(
+            "INSERT INTO runs (event_id, handler, state, attempt, due_at) VALUES ('evt_1', ?, 'pending', ?, 5.0)",
+            (handler, attempt),
+        )
+    connection.commit()
+    connection.close()
+    migrate(empty)
+    connection = sqlite3.connect(empty.path)
+    waits = dict(connection.execute("SELECT handler, wait_seconds FROM runs").fetchall())
+    connection.close()
+    assert waits == {"new": 0.0, "tried": 86_400.0}
