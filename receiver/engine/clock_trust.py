@@ -12,12 +12,10 @@ import asyncio
 import structlog
 
 from receiver.engine.clock import Clock
-from receiver.model.retry_after import http_date
+from receiver.model.retry_after import AGREES_SECONDS, http_date
 
 log = structlog.get_logger("receiver.clock")
 
-AGREES_SECONDS = 300.0
-"""How far apart two clocks may be and agree."""
 UPTIME_SECONDS = 86_400.0
 """A clock that has gone on for this long without a step, and that nobody has put right, is believed."""
 

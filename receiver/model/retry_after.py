@@ -1,4 +1,4 @@
-"""`Retry-After`: how long a server asks us to wait. Pure."""
+"""`Retry-After` and `Date`: how long a server asks us to wait, and what its clock says. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER = 24 * 3600.0
 """Longest wait that is believed, in seconds."""
+AGREES_SECONDS = 300.0
+"""How far apart two clocks may be and agree."""
 
 
 def parse_retry_after(value: str | None, now: float | None) -> float | None:
@@ -21,6 +23,16 @@ def parse_retry_after(value: str | None, now: float | None) -> float | None:
     if when is None or now is None:
         return None
     return min(max(0.0, when - now), MAX_RETRY_AFTER)
+
+
+def senders_now(date: str | None, now: float) -> float:
+    """What time it is for whoever names times in an answer with this `Date` header.
+
+    `now` (Unix seconds) while the two clocks agree: the header is older than the answer by the way it came. Where they
+    do not, one of them is wrong, and what a time of the server's is ahead of its own clock is right all the same.
+    """
+    at = http_date(date)
+    return now if at is None or abs(now - at) <= AGREES_SECONDS else at
 
 
 def http_date(value: str | None) -> float | None:

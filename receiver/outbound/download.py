@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from receiver.errors import AudioError, AudioRefused
-from receiver.model.retry_after import parse_retry_after
+from receiver.model.retry_after import parse_retry_after, senders_now
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.client import Client, Interrupted, Reply
 from receiver.outbound.encodings import beginning, sniff_through
@@ -118,7 +118,7 @@ async def _failure(answer: Answer, now: float) -> AudioError:
             code = error_code(await reply.read(_ERROR_BODY))
         except Interrupted as error:
             logger.debug("audio.error_body_not_read", where=where(reply.url), error=str(error))
-    retry_after = parse_retry_after(reply.header("retry-after"), now)
+    retry_after = parse_retry_after(reply.header("retry-after"), senders_now(reply.header("date"), now))
     return failure(reply.status, answer.place, reply.url, retry_after=retry_after, code=code)
 
 

@@ -17,6 +17,7 @@ from receiver.errors import AudioRefused
 from receiver.metrics import Metrics
 from receiver.model.cadence import Cadence
 from receiver.model.rate_limit import read_rate_limit
+from receiver.model.retry_after import senders_now
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.providers.base import Provider
@@ -110,12 +111,13 @@ class Surroundings:
             AudioRefused: as `outbound.api.ask`.
         """
         response = await self._ask(request)
-        self.trust.read_date(response.header("date"), self.source.name)
-        now = self.clock.now()
-        limit = read_rate_limit(response.header, now)
-        if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= now:
+        date, now, name = response.header("date"), self.clock.now(), self.source.name
+        self.trust.read_date(date, name)
+        theirs = senders_now(date, now)
+        limit = read_rate_limit(response.header, theirs)
+        if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= theirs:
             return response
-        until, name = limit.reset_at, self.source.name
+        until = now + (limit.reset_at - theirs)
         if limit.remaining == 0:
             await self.database.write(pace.pause, name, until, LIMIT_USED_UP, now)
             self.paused()

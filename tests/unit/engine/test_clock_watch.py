@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from receiver.engine.clock import SteadyClock
-from receiver.engine.clock_trust import AGREES_SECONDS, UPTIME_SECONDS, ClockTrust
+from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
 from receiver.engine.clock_watch import LOOK_SECONDS, ClockWatch
 from receiver.engine.maintenance import EVERY_SECONDS, Maintenance
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
+from receiver.model.retry_after import AGREES_SECONDS
 from receiver.settings import Store
 from receiver.store import inbox
 from receiver.store.clocks import LongestWaits

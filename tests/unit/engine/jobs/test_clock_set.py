@@ -104,3 +104,24 @@ async def test_a_submit_past_its_deadline_by_a_wrong_clock_is_neither_made_nor_g
         row = database.query(jobs.get, id)
     assert row is not None
     assert (row["state"], up.submits) == ("submitting", [])
+
+
+async def test_a_pause_by_the_providers_clock_is_as_long_as_it_says_though_ours_is_wrong(up: Polling) -> None:
+    """`X-RateLimit-Reset` is a time of the provider's: by our clock, ten hours behind, it would be ten hours away."""
+    limit = {"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "0"}
+    up.watch("a")
+    up.clock.step(-10 * 3600)
+    with up.writing() as database:  # as the watch does
+        database.transact(lambda c: c.exec_driver_sql("UPDATE jobs SET due_at = due_at - 36000"))
+
+    def answer(job: str) -> Say:
+        theirs = up.clock.monotonic()
+        said = dated(PENDING, theirs)
+        return Say(said.status, {**said.headers, **limit, "X-RateLimit-Reset": str(int(theirs) + 40)}, said.body)
+
+    up.answers(answer)
+    await up.poller()
+    await up.pass_time(1)
+    pause = up.pause()
+    assert pause is not None
+    assert pause[0] + 10 * 3600 == pytest.approx(40, abs=1)
