@@ -58,14 +58,14 @@ def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> Non
     """Let every lease end a whole lease from now, at the earliest.
 
     For a clock that was set forward: to whoever looks at it all leases have ended, those of living processes too. One
-    whose process is dead ends a lease later than it would have.
+    whose process is dead ends a lease later than it would have, unless it was ended for that (`store.leases`).
     """
     for table, seconds, held in (
         (runs, waits.run_lease, runs.c.state == "running"),
         (jobs, waits.job_lease, jobs.c.lease_until.is_not(None)),
     ):
         ends = now + seconds
-        statement = update(table).where(held, table.c.lease_until < ends)
+        statement = update(table).where(held, table.c.lease_until > 0, table.c.lease_until < ends)
         connection.execute(statement.values(lease_until=ends))
 
 

@@ -16,7 +16,7 @@ from receiver.store import clocks, holding, inbox, jobs, outstanding, pace, runs
 from receiver.store.clocks import SLACK_SECONDS, LongestWaits
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.leases import Lease
+from receiver.store.leases import Lease, end_leases
 from receiver.store.runs import Finish
 from receiver.store.schema import events as events_table
 from receiver.store.schema import jobs as jobs_table
@@ -137,6 +137,16 @@ def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, accept: A
     database.transact(clocks.renew_leases, WAITS, AHEAD)
     assert row(database, runs_table)["lease_until"] == AHEAD + 30
     assert row(database, jobs_table)["lease_until"] == AHEAD + 60
+
+
+def test_a_step_does_not_give_a_dead_process_its_lease_back(
+    database: Database, accept: Accept, delivery: MakeDelivery
+) -> None:
+    accept(delivery())
+    claim(database, NOW)
+    database.transact(end_leases, "one")
+    database.transact(clocks.renew_leases, WAITS, AHEAD)
+    assert len(database.query(runs.expired, AHEAD)) == 1
 
 
 # jobs and their sources
