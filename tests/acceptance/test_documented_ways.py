@@ -125,7 +125,12 @@ def test_files_have_the_modes_that_the_operations_page_lists_whatever_the_umask(
     page = (DOCS / "operations.md").read_text().partition("\n## Files and permissions\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", page, re.MULTILINE))
     assert rows.pop("receiver.toml") == "0600, as `init` writes it"
-    assert rows == {"data/receiver.db*": "0600", "data/": "0750", "data/audio/": "0750, files 0640"}
+    assert rows == {
+        "data/receiver.db*": "0600",
+        "data/receiver.db.processes/": "0700, files 0600",
+        "data/": "0750",
+        "data/audio/": "0750, files 0640",
+    }
 
     before = os.umask(0)
     try:
@@ -142,7 +147,10 @@ def test_files_have_the_modes_that_the_operations_page_lists_whatever_the_umask(
         return {f"{stat.S_IMODE(path.stat().st_mode):04o}" for path in paths}
 
     assert modes(site.folder / "made.toml") == {"0600"}
-    store = list(site.store.parent.glob("receiver.db*"))
+    processes = site.store.with_name("receiver.db.processes")
+    assert modes(processes) == {"0700"}
+    assert modes(*processes.iterdir()) == {"0600"}
+    store = [path for path in site.store.parent.glob("receiver.db*") if path.is_file()]
     assert len(store) == 3, "with its -wal and -shm"
     assert modes(*store) == {"0600"}
     assert modes(site.store.parent, *(path for path in site.audio.rglob("*") if path.is_dir())) == {"0750"}
