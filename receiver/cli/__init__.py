@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from receiver.cli.last_resort import flush_output, prepare_output, report
+from receiver.cli.streams import open_standard_streams
 
 
 def main() -> None:
     """Run a command. Errors end as one sentence on standard error: 1 for what went wrong, 2 for wrong usage."""
+    open_standard_streams()
     prepare_output()
     try:
         try:
@@ -25,15 +27,14 @@ def main() -> None:
 def _run() -> None:
     # Imported here, so that Ctrl-C while everything is being loaded ends as quietly as later.
     from receiver.cli.commands import build
+    from receiver.cli.plain import complain
     from receiver.errors import ConfigError, ReceiverError
 
     try:
         build()()
     except ConfigError as error:
-        print("tts-receiver: the configuration cannot be used:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
+        complain("tts-receiver: the configuration cannot be used:", *(f"  {problem}" for problem in error.problems))
         sys.exit(1)
     except ReceiverError as error:
-        print(f"tts-receiver: {error}", file=sys.stderr)
+        complain(*f"tts-receiver: {error}".split("\n"))
         sys.exit(1)

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from receiver import __version__
+from receiver.cli.plain import say
 
 COMMANDS = {
     "init": ("setup:init", "Write a commented configuration to start from."),
@@ -35,7 +36,7 @@ COMMANDS = {
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"tts-receiver {__version__}")
+        say(f"tts-receiver {__version__}")
         raise typer.Exit
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from receiver.cli.plain import complain
 from receiver.errors import ReceiverError
 
 
@@ -37,8 +38,8 @@ def demo(
     try:
         problems = asyncio.run(run(where, seed, stay))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo(f"\nStopped. What was written until then is in {where}", err=True)
+        complain("", f"Stopped. What was written until then is in {where}")
         raise typer.Exit(130) from None
     for problem in problems:
-        typer.echo(f"✗ {problem}", err=True)
+        complain(f"✗ {problem}")
     raise typer.Exit(1 if problems else 0)

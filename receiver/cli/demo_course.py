@@ -30,6 +30,7 @@ from rich.table import Table
 
 from receiver.cli.demo import DemoError
 from receiver.cli.output import cell, console
+from receiver.model.printable import printable
 from receiver.simulator import VOICES as VOICE_ROWS
 from receiver.simulator import Job, Simulator
 from receiver.store import views
@@ -135,8 +136,10 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
         config = _configure(where, sim)
         async with _receiver(config, where / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
-            out.print(f"Providers [bold]{', '.join(sim.base_urls.values())}[/], their storage at {sim.storage_url}")
-            out.print(f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {config}")
+            out.print(
+                f"Providers [bold]{cell(', '.join(sim.base_urls.values()))}[/], their storage at {sim.storage_url}"
+            )
+            out.print(f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {cell(config)}")
             database = Database(where / "data" / "receiver.db")
             try:
                 course = _Course(sim, database)
@@ -285,7 +288,7 @@ def _report(course: _Course, where: Path, out: Console) -> None:
         f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
         f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
     )
-    out.print(f"Everything is in [bold]{where}[/]: audio in data/audio, the store data/receiver.db, receiver.log")
+    out.print(f"Everything is in [bold]{cell(where)}[/]: audio in data/audio, the store data/receiver.db, receiver.log")
 
 
 async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
@@ -296,9 +299,9 @@ async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> Non
         markup=False,
         soft_wrap=True,
     )
-    out.print(f"  tts-receiver events list --config {config}", markup=False, soft_wrap=True)
+    out.print(f"  tts-receiver events list --config {printable(str(config))}", markup=False, soft_wrap=True)
     out.print(
-        f"  tts-receiver send --source aitts --url {address}/webhooks/aitts --config {config}",
+        f"  tts-receiver send --source aitts --url {address}/webhooks/aitts --config {printable(str(config))}",
         markup=False,
         soft_wrap=True,
     )

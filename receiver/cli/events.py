@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, EventState, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter
-from receiver.cli.output import cell, confirm, console, iso, print_json, print_table, when
+from receiver.cli.output import cell, confirm, console, iso, print_table, when
+from receiver.cli.plain import complain, print_json, say
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.crashes import state_with_suspicion
 
@@ -211,7 +212,7 @@ def _each(
             if release:
                 which = replace(which, state="quarantined")
             ids = database.query(views.event_ids, which)
-            typer.echo(f"Matching events: {len(ids)}.")
+            say(f"Matching events: {len(ids)}.")
             if not ids:
                 return
             confirm(f"{verb.capitalize()} {len(ids)} events?", yes)
@@ -224,12 +225,10 @@ def _each(
                     names = database.transact(replay_event, settings, registry, event_id, only, time.time())
             except ReceiverError as error:
                 failed += 1
-                typer.echo(f"✗ {error}", err=True)
+                complain(f"✗ {error}")
                 continue
             started += len(names)
-            typer.echo(
-                f"{event_id}: {', '.join(names) or 'nothing to run (no handler subscribes, or its runs are open)'}"
-            )
-        typer.echo(f"Runs due: {started}; a running receiver starts them within a second.")
+            say(f"{event_id}: {', '.join(names) or 'nothing to run (no handler subscribes, or its runs are open)'}")
+        say(f"Runs due: {started}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

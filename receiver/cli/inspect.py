@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from receiver.cli.options import Config, Json
-from receiver.cli.output import print_json, print_table, when
+from receiver.cli.output import print_table, when
+from receiver.cli.plain import print_json
 
 if TYPE_CHECKING:
     from receiver.settings import Source

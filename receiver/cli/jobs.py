@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Json, Limit, Source, one_of
-from receiver.cli.output import cell, console, iso, print_json, print_table, when
+from receiver.cli.output import cell, console, iso, print_table, when
+from receiver.cli.plain import print_json, say
 from receiver.errors import NotFound
 from receiver.store.states import JobState
 
@@ -52,7 +53,7 @@ def watch(
         return
     for row, new in done:
         words = "watched from now on" if new else f"known already, {row['state']}"
-        typer.echo(f"{row['job_id']}: {words}")
+        say(f"{row['job_id']}: {words}")
 
 
 @app.command("list")
@@ -129,7 +130,7 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
     if json:
         print_json(_told(done))
     else:
-        typer.echo(f"{job}: watched no longer")
+        say(f"{job}: watched no longer")
 
 
 @app.command()
@@ -147,7 +148,7 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
     if json:
         print_json(_told(done))
     else:
-        typer.echo(f"{job}: due now")
+        say(f"{job}: due now")
 
 
 def _told(row: Row) -> Row:

@@ -92,8 +92,10 @@ def _discard_output() -> None:
 
 
 def _say(sentence: str, before: str = "") -> None:
+    from receiver.model.printable import printable_lines
+
     with contextlib.suppress(OSError, ValueError):  # standard error cannot be written, either
-        print(f"{before}tts-receiver: {sentence}", file=sys.stderr, flush=True)
+        print(printable_lines(f"{before}tts-receiver: {sentence}"), file=sys.stderr, flush=True)
 
 
 def _place(error: BaseException) -> str:

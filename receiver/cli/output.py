@@ -1,14 +1,16 @@
-"""How commands print: tables for people, JSON for machines, questions only where somebody can answer."""
+"""How commands print tables, and ask questions only where somebody can answer."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from receiver.cli.plain import complain
+from receiver.model.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,20 +30,6 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document. Bytes become text, or hex where they are none."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    return str(value)
 
 
 def print_table(
@@ -73,7 +61,7 @@ def cell(value: Any) -> str:
 
     if value is None:
         return "[dim]–[/]"
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
+    text = printable(str(value))
     style = STATE_STYLES.get(text)
     return f"[{style}]{escape(text)}[/]" if style else escape(text)
 
@@ -101,7 +89,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        typer.echo(f"{question} Nobody is here to ask; say --yes.", err=True)
+        complain(f"{question} Nobody is here to ask; say --yes.")
         raise typer.Exit(2)
-    if not typer.confirm(question):
+    if not typer.confirm(printable(question)):
         raise typer.Exit(1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter, one_of
-from receiver.cli.output import confirm, iso, print_json, print_table, when
+from receiver.cli.output import confirm, iso, print_table, when
+from receiver.cli.plain import print_json, say
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
@@ -95,7 +96,7 @@ def replay(
         return bool(runs.replay(connection, row["event_id"], [row["handler"]], time.time()))
 
     done = _each(config, event, which, closed, one, "Replay", yes)
-    typer.echo(f"Runs due: {done}; a running receiver starts them within a second.")
+    say(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
 @app.command()
@@ -120,7 +121,7 @@ def cancel(
         return runs.cancel(connection, row["event_id"], row["handler"], time.time())
 
     done = _each(config, event, which, (RunState.PENDING, RunState.RUNNING), one, "Cancel", yes)
-    typer.echo(f"Runs cancelled: {done}.")
+    say(f"Runs cancelled: {done}.")
 
 
 def _each(
@@ -134,7 +135,7 @@ def _each(
         if not found:
             check_handler(settings, which.handler)
         rows = [row for row in found if row["state"] in states]
-        typer.echo(f"Matching runs: {len(rows)}.")
+        say(f"Matching runs: {len(rows)}.")
         if not rows:
             return 0
         if event is None:

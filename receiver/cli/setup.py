@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config
+from receiver.cli.plain import complain, say
 from receiver.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def init(
         raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
     except OSError as error:
         raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
-    typer.echo(
+    say(
         f"Wrote {file}. Next: add the API key, and the signing secret if the account has webhooks; then "
         "`tts-receiver check`."
     )
@@ -143,7 +144,7 @@ def check(
 
     settings, problems = salvage(config)
     for warning in exposed(config):
-        typer.echo(f"! {warning}", err=True)
+        complain(f"! {warning}")
     try:
         require_private(settings)
     except ConfigError as error:
@@ -165,8 +166,8 @@ def check(
         problems += error.problems
     if problems:
         for problem in problems:
-            typer.echo(f"✗ {problem}", err=True)
-        typer.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.", err=True)
+            complain(f"✗ {problem}")
+        complain(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
         raise typer.Exit(1)
     if registry is not None and database is not None:
         _summary(settings, registry, database)
@@ -191,25 +192,25 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
 
     found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
-    typer.echo("✓ The configuration can be used.")
-    typer.echo(f"  store    {database.path}{store_note(found)}")
-    typer.echo(f"           {space_note(database.path.parent)}")
+    say("✓ The configuration can be used.")
+    say(f"  store    {database.path}{store_note(found)}")
+    say(f"           {space_note(database.path.parent)}")
     storage = open_audio(settings)
-    typer.echo(f"  audio    {storage.url}")
+    say(f"  audio    {storage.url}")
     if storage.folder is not None:
-        typer.echo(f"           {space_note(storage.folder)}")
+        say(f"           {space_note(storage.folder)}")
     for name, active in registry.active.items():
-        typer.echo(f"  handler  {name} ({active.where})")
+        say(f"  handler  {name} ({active.where})")
     _slots(settings.dispatch.concurrency, registry)
     if not registry.active:
-        typer.echo("  ! no handler is active: events are stored and nothing else happens")
+        say("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
         heard = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
-        typer.echo(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
+        say(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
-            typer.echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
+            say("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
-            typer.echo(f"           {note}")
+            say(f"           {note}")
 
 
 def _slots(concurrency: int, registry: Registry) -> None:
@@ -218,6 +219,6 @@ def _slots(concurrency: int, registry: Registry) -> None:
     if not slots.kept:
         return
     shares = ", ".join(f"{name} {kept}–{slots.limits[name]}" for name, kept in slots.kept.items())
-    typer.echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
+    say(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
     if slots.total > concurrency:
-        typer.echo(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")
+        say(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")

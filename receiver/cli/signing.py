@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 import typer
 
 from receiver.cli.options import Config, key_values
+from receiver.cli.plain import complain, say
 from receiver.errors import MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def send(
         raise typer.BadParameter(f"{target!r} is not an http or https address.", param_hint="--url") from None
     except httpx.HTTPError as error:
         raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
-    typer.echo(f"{answer.status_code} {answer.text}")
-    typer.echo(f"{what.name} to {target}", err=True)
+    say(f"{answer.status_code} {answer.text}")
+    complain(f"{what.name} to {target}")
     raise typer.Exit(0 if answer.is_success else 1)
 
 
@@ -172,7 +173,7 @@ def sign(
     body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = int(time.time()) if at is None else at
     for name, value in scheme.sign(_newest_secret(about), body, now, str(uuid.uuid4())):
-        typer.echo(f"{name}: {value}")
+        say(f"{name}: {value}")
 
 
 def verify(
@@ -203,20 +204,20 @@ def verify(
     try:
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
-        typer.echo(f"✗ It does not hold ({error.reason}): {error}")
+        say(f"✗ It does not hold ({error.reason}): {error}")
         hint = explain(scheme, headers, body, keys, now) or _of_another_source(settings, source, headers, body, now)
         if hint:
-            typer.echo(f"  {hint}")
-        typer.echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
+            say(f"  {hint}")
+        say(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
-    typer.echo(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
+    say(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
     if verified.skew is None:
         return
-    typer.echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
+    say(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
     if abs(verified.skew) > about.tolerance_seconds:
         word = "too old" if verified.skew > 0 else "too new (compare the clocks)"
         done = "put in quarantine" if about.stale == "quarantine" else "rejected"
-        typer.echo(
+        say(
             f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. A delivery with it would be {done} now."
         )
         raise typer.Exit(OUTSIDE_TOLERANCE)

@@ -14,6 +14,7 @@ import typer
 
 from receiver.cli.id_token import VARIABLE
 from receiver.cli.output import print_table
+from receiver.cli.plain import print_json_line, say
 from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
                 stack.callback(loop.remove_signal_handler, number)
         told = describe(simulator)
         if as_json:
-            print(json.dumps(told), flush=True)
+            print_json_line(told)
         else:
             _print(simulator, told)
         await stop.wait()
@@ -120,7 +121,7 @@ def _print(simulator: Simulator, told: dict[str, dict[str, Any]]) -> None:
     print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
     url = simulator.webhook_url or RECEIVER_URL
     # Not by rich, which would break lines that are to be copied.
-    typer.echo(
+    text = (
         f"Webhooks of aitts are signed with {simulator.signing_secret}\n"
         f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"
         f"In receiver.toml (the other providers likewise, without the last line):\n\n{_source(told['aitts'])}\n"
@@ -129,6 +130,7 @@ def _print(simulator: Simulator, told: dict[str, dict[str, Any]]) -> None:
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
         "A text with [fail] in it makes a job fail. Ctrl-C ends."
     )
+    say(*text.split("\n"))
 
 
 def _source(about: dict[str, Any]) -> str:

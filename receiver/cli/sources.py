@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, Json
-from receiver.cli.output import cell, console, iso, print_json, print_table, when
+from receiver.cli.output import cell, console, iso, print_table, when
+from receiver.cli.plain import print_json
 
 if TYPE_CHECKING:
     from receiver.cli.inspect import Uses

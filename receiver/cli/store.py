@@ -9,6 +9,7 @@ import typer
 
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm, when
+from receiver.cli.plain import complain, say
 
 MAX_DAYS = 36_500
 
@@ -30,7 +31,7 @@ def upgrade(config: Config = None) -> None:
     database = open_database(load(config))
     before, after = migrate(database)
     database.close()
-    typer.echo(f"{database.path}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+    say(f"{database.path}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
 
 
 def prune(
@@ -56,17 +57,16 @@ def prune(
         before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
         finished = database.query(count_prunable, before)
         quarantined = database.query(quarantine.count_old, aside_before)
-        typer.echo(f"Finished events older than {kept:g} days: {finished}.")
+        say(f"Finished events older than {kept:g} days: {finished}.")
         if quarantined:
-            typer.echo(f"Events in quarantine older than {aside:g} days: {quarantined}.")
+            say(f"Events in quarantine older than {aside:g} days: {quarantined}.")
         if not finished + quarantined:
             return
         newest = database.query(newest_received_at)
         if newest is not None and newest < before:
-            typer.echo(
+            complain(
                 f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
                 "If the clock is wrong, this deletes what is not old.",
-                err=True,
             )
         confirm(f"Forget {finished + quarantined} events?", yes)
         removed = 0
@@ -76,4 +76,4 @@ def prune(
             pass
         while batch := database.transact(quarantine.prune, aside_before):
             removed += batch
-        typer.echo(f"Events forgotten: {removed}.")
+        say(f"Events forgotten: {removed}.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, Json
-from receiver.cli.output import print_json, print_table
+from receiver.cli.output import print_table
+from receiver.cli.plain import complain, print_json
 from receiver.errors import NotFound, ReceiverError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def voices(
     else:
         print_voices(source, found)
     if note:
-        typer.echo(note, err=True)
+        complain(note)
 
 
 def _asked(name: str, source: Source, query: VoiceQuery) -> list[Voice]:

@@ -15,7 +15,7 @@ import typer
 
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
-from receiver.cli.output import print_json
+from receiver.cli.plain import complain, print_json, say
 from receiver.errors import AudioRefused, ConfigError, ReceiverError
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     if json:
         print_json({"source": source, "test_id": test_id})
         return
-    typer.echo(f"✓ The test {test_id} was delivered and answered 2xx.")
-    typer.echo("  It is an event of its own: `tts-receiver events list --type test` shows it.")
+    say(f"✓ The test {test_id} was delivered and answered 2xx.")
+    say("  It is an event of its own: `tts-receiver events list --type test` shows it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _change(name: str, url: str, id_token: Path | None, config: Path | None, jso
         with reserved(change.path) as file:
             found = asyncio.run(_ask_and_keep(change, request, file))
     except KeyboardInterrupt:
-        typer.echo(f"Broken off. {_UNKNOWN}", err=True)
+        complain(f"Broken off. {_UNKNOWN}")
         raise
     except (ProviderError, AudioRefused) as error:
         trouble = trouble_with(name, source, error, token)
@@ -209,7 +209,7 @@ def _say(change: _Change, found: Registered, settings: Settings, config: Path | 
         )
     else:
         for line in _lines(change, found, settings, keys):
-            typer.echo(line)
+            say(line)
     if wrong is not None:
         raise wrong
 

@@ -15,8 +15,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from receiver.logs.calls import bound_logger
 from receiver.logs.interpreter import capture_interpreter_errors
-from receiver.logs.rendering import Renderer, console_renderer, json_renderer
+from receiver.logs.rendering import Renderer, Timestamp, console_renderer, json_renderer
 from receiver.logs.sinks import sink_of
 from receiver.logs.thinning import Thinning
 from receiver.logs.writer import LogWriter
@@ -50,7 +51,7 @@ def configure(
     redact = Redactor(secrets)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        Timestamp(),
     ]
 
     def renderer(first: list[Processor]) -> Renderer:
@@ -68,7 +69,7 @@ def configure(
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[thinning, render],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        wrapper_class=bound_logger(threshold),
         logger_factory=LineLoggers(writer),
         cache_logger_on_first_use=False,
     )

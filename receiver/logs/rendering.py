@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pydantic_core
@@ -87,6 +89,23 @@ def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bo
         colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
     )
     return Renderer([*first, _arrange, _exceptions, _escaped_values], draw, redact)
+
+
+class Timestamp:
+    """The processor that adds the time, in UTC. structlog's own takes a quarter of a line's time; this a twentieth."""
+
+    def __init__(self) -> None:
+        self._second = (0, "")
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        """Add `timestamp`, in ISO 8601, to the microsecond."""
+        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        known, text = self._second
+        if second != known:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (second, text)  # at once, for other threads
+        line["timestamp"] = f"{text}.{rest // 1000:06d}Z"
+        return line
 
 
 def text_of(value: Any) -> str:

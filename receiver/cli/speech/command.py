@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Json, key_values, one_of
-from receiver.cli.output import print_json
+from receiver.cli.plain import complain, print_json, say
 from receiver.cli.speech.forms import Form
 from receiver.engine.jobs.limits import AT_ONCE
 
@@ -138,7 +138,7 @@ def speech(
 def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool) -> int:
     from receiver.cli.speech.desk import run
     from receiver.cli.speech.one import STDOUT, speak
-    from receiver.cli.speech.shown import OneShown, printable
+    from receiver.cli.speech.shown import OneShown, one_line
 
     done: list[Spoken] = []
 
@@ -152,12 +152,12 @@ def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool
         return code
     spoken = done[0]
     if spoken.error is not None:
-        print(f"tts-receiver: {printable(spoken.error)}", file=sys.stderr)
+        complain(f"tts-receiver: {one_line(spoken.error)}")
     if json:
         print_json(spoken.told())
     elif spoken.error is None and wanted.output != STDOUT:
         for path in spoken.paths:
-            print(path)
+            say(str(path))
     return code
 
 
@@ -175,7 +175,7 @@ def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bo
     if json:
         print_json({"id": row["id"], "job_id": None, "source": row["source"], "state": str(row["state"])})
     else:
-        print(row["id"])
+        say(row["id"])
     return 0
 
 

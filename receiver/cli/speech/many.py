@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from receiver.assembly import job_source
-from receiver.cli.output import print_json
+from receiver.cli.plain import complain, print_json, say
 from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech.desk import Speaker, SpeechError, run
 from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.forms import FORMS, Form
 from receiver.cli.speech.lines import BadLine, Line, Manner, read_lines
 from receiver.cli.speech.report import Report
-from receiver.cli.speech.shown import BatchShown, printable
+from receiver.cli.speech.shown import BatchShown, one_line
 from receiver.cli.speech.survey import Survey, survey
 from receiver.engine.jobs.intents import check_speech
 from receiver.providers.wire import Speech
@@ -126,17 +126,17 @@ def _require_good(found: Survey, many: Many, report: Path) -> None:
         SpeechError: something is.
     """
     for bad in found.bad:
-        print(printable(str(bad)), file=sys.stderr)
+        complain(one_line(str(bad)))
     count = len(found.refused)
     if count > len(found.bad):
-        print(f"… and {count - len(found.bad)} more", file=sys.stderr)
+        complain(f"… and {count - len(found.bad)} more")
     if found.changed:
         raise SpeechError(
             f"{_numbers(found.changed)} not as it was when it was spoken; the report is {report}. Put it back, or "
             "speak new lines as another batch, with another --output-dir. Nothing was submitted."
         )
     if found.gone:
-        print(f"{_numbers(found.gone)} in the report and not in the input any more.", file=sys.stderr)
+        complain(f"{_numbers(found.gone)} in the report and not in the input any more.")
     if count and not many.skip_invalid:
         what = "1 line cannot be used" if count == 1 else f"{count} lines cannot be used"
         raise SpeechError(f"{what}; nothing was submitted. Mend it, or leave it out with --skip-invalid.")
@@ -152,10 +152,9 @@ def _numbers(lines: list[int]) -> str:
 
 def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
     if tally.halted is not None:
-        print(
-            f"tts-receiver: {printable(tally.halted)} So no more lines were begun. When that is mended, the same "
+        complain(
+            f"tts-receiver: {one_line(tally.halted)} So no more lines were begun. When that is mended, the same "
             "command with --retry-failed goes on.",
-            file=sys.stderr,
         )
     if many.json:
         print_json(
@@ -175,14 +174,13 @@ def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
     rest += [f"{tally.left} not begun"] if tally.left else []
     rest += [f"{len(found.refused)} left out as invalid"] if found.refused else []
     told = "".join(f", {part}" for part in rest)
-    print(f"{tally.done} of {tally.total} lines are saved in {place.folder}{told}. Report: {place.report.path}")
+    say(f"{tally.done} of {tally.total} lines are saved in {place.folder}{told}. Report: {place.report.path}")
     if tally.failed > tally.unknown and not many.again.failed and tally.halted is None:
-        print("Lines that failed are tried again with --retry-failed.", file=sys.stderr)
+        complain("Lines that failed are tried again with --retry-failed.")
     if tally.unknown:
-        print(
+        complain(
             "Of lines that are `unknown` nobody can say whether they were charged for: look at the provider. What was "
             "said of each stands in the report; --retry-unknown tries them again without asking.",
-            file=sys.stderr,
         )
 
 

@@ -22,12 +22,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from receiver.cli.plain import complain
+from receiver.model.printable import printable
 
-def printable(text: str) -> str:
-    """The text on one line, control characters escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split())
-    )
+
+def one_line(text: str) -> str:
+    """The text with each run of white space as one space."""
+    return " ".join(text.split())
 
 
 def size(count: int) -> str:
@@ -56,11 +57,11 @@ class _Shown:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        text = printable(text)
+        text = one_line(text)
         if self._live:
-            self._progress.console.print(escape(text), soft_wrap=True)
+            self._progress.console.print(escape(printable(text)), soft_wrap=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            complain(text)
 
 
 class OneShown(_Shown):
@@ -81,7 +82,7 @@ class OneShown(_Shown):
 
     def state(self, word: str, *, percent: int | None = None, count: int = 0) -> None:
         """Where it stands: a word, with per cent or bytes where they are known."""
-        text = word if percent is None else f"{word} {percent} %"
+        text = printable(word if percent is None else f"{word} {percent} %")
         if self._live:
             shown = f"{text} {size(count)}" if count else text
             if self._task is None:

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -286,3 +286,18 @@ warnings.warn("out of fashion")
     assert "ValueError: in a finalizer" in finalizer["exception"]
     assert "ValueError: in a thread" in thread["exception"]
     assert "out of fashion" in warning["message"]
+
+
+@pytest.mark.parametrize("arguments", [("one",), ("one", Hostile()), (1, 2, 3)], ids=["few", "hostile", "many"])
+def test_arguments_that_do_not_fit_the_message_raise_into_no_call(lines: Lines, arguments: tuple[Any, ...]) -> None:
+    structlog.get_logger("x").info("%s and %d", *arguments)
+    structlog.get_logger("x").info("%s and %d", "one", 2)
+    assert "%s and %d" in lines.text
+    assert "one and 2" in lines.text
+
+
+def test_the_time_is_the_time(as_json: Lines) -> None:
+    before = datetime.now(UTC)
+    structlog.get_logger("x").info("x")
+    at = datetime.fromisoformat(as_json.of("x")[0]["timestamp"])
+    assert before <= at <= datetime.now(UTC)
