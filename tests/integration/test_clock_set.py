@@ -50,3 +50,24 @@ async def test_a_run_that_waits_is_tried_again_though_the_clock_is_set_back(tmp_
             async with httpx.AsyncClient(transport=private, base_url="http://127.0.0.1") as asked:
                 assert "tts_receiver_clock_steps_total 1.0" in (await asked.get("/metrics")).text
     assert len(attempts) == 2
+
+
+async def test_the_last_use_of_a_key_is_noted_though_the_clock_was_set_back_since(tmp_path: Path) -> None:
+    signal, set_by = Signal(), [0.0]
+    clock = SteadyClock(lambda: time.time() + set_by[0])
+    receiver = Receiver(configured(tmp_path, handlers={}), registry(), clock)
+    transport = httpx.ASGITransport(app=receiver.public)
+    with logged() as lines, telling(lines, signal):
+        async with (
+            receiver.public.router.lifespan_context(receiver.public),
+            httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
+        ):
+            up = Running(receiver, client)
+            assert (await up.post(completed("a"))).status_code == 202
+            set_by[0] = -HOUR
+            await signal.until(lambda: lines.of("clock.times_moved"))
+            set_by[0] += 120  # two minutes later
+            await signal.until(lambda: len(lines.of("clock.stepped")) == 2)
+            assert (await up.post(completed("b"), at=clock.now())).status_code == 202
+            [key] = up.rows("signing_keys")
+            assert key["last_used_at"] == pytest.approx(clock.now(), abs=30)
