@@ -6,9 +6,10 @@ FIND   := for p in python3 python3.13 python3.12 python3.11 python; do \
 PYTHON ?= $(shell $(FIND))
 VENV   := .venv
 BIN    := $(VENV)/bin
+KILLS  ?= 100
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo serve test coverage check format bench clean
+.PHONY: help demo serve test coverage check format bench kills clean
 
 help:
 	@echo "make demo    run the main job end to end on loopback and print what happened"
@@ -16,6 +17,7 @@ help:
 	@echo "make coverage  run every test, and measure what they run"
 	@echo "make check   lint, types, architecture"
 	@echo "make bench   measure, side by side with a bare endpoint"
+	@echo "make kills   kill the receiver 100 times under load, and measure how soon work goes on"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -60,6 +62,9 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+kills: $(VENV)/.dev
+	@$(BIN)/python -m tests.acceptance.kills --kills $(KILLS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

@@ -5,23 +5,21 @@ The moments are drawn from a seed. More rounds: `TTS_ACCEPTANCE_KILLS=200`; othe
 
 from __future__ import annotations
 
-import collections
 import itertools
 import json
 import os
 import random
 import sqlite3
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 
 from receiver.simulator import GeneratedWav
+from tests.acceptance.load import Load
 from tests.acceptance.support import (
     Provider,
     Sender,
@@ -35,9 +33,8 @@ from tests.acceptance.support import (
 
 KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "8"))
 SEED = int(os.environ.get("TTS_ACCEPTANCE_SEED", "20261121"))
-CONNECTIONS = 6
 PER_SECOND = 150
-"""New deliveries, over all connections: enough for every kill to hit many, few enough for two slow cores."""
+"""New deliveries: enough for every kill to hit many, few enough for two slow cores."""
 HANDLERS = ("in_a_thread", "on_the_loop")
 
 JOURNAL = '''
@@ -82,88 +79,6 @@ def in_a_thread(event: JobCompleted, ctx: Context[None]) -> str:
     note(event, ctx, "done")
     return ctx.idempotency_key
 '''
-
-
-@dataclass
-class Load:
-    """A provider with many connections: unique signed deliveries, some twice, each again until it is answered 2xx."""
-
-    dice: random.Random
-    base: str = ""
-    sent: int = 0
-    unanswered: int = 0
-    statuses: Counter[int] = field(default_factory=Counter)
-    acknowledged: dict[str, str] = field(default_factory=dict)
-    """Job id to the event that the receiver's answer named."""
-    duplicates: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._waiting: collections.deque[str] = collections.deque()
-        self._lock = threading.Lock()
-        self._more = threading.Event()
-        self._over = threading.Event()
-        self._made = 0
-        self._threads = [threading.Thread(target=self._send, name=f"load-{n}") for n in range(CONNECTIONS)]
-        self._clock = threading.Thread(target=self._make, name="load-clock")
-
-    def start(self) -> None:
-        self._more.set()
-        for thread in (*self._threads, self._clock):
-            thread.start()
-
-    def no_more(self) -> None:
-        """Nothing new from now on; what is not acknowledged is still sent again."""
-        self._more.clear()
-        self._clock.join()
-
-    @property
-    def everything_acknowledged(self) -> bool:
-        return len(self.acknowledged) == self._made and not self._waiting
-
-    def stop(self) -> None:
-        self._more.clear()
-        self._over.set()
-        for thread in (*self._threads, self._clock):
-            thread.join()
-
-    def _make(self) -> None:
-        while self._more.is_set():
-            with self._lock:
-                job = f"job-{self._made:06}"
-                self._made += 1
-            self._waiting.append(job)
-            if self.dice.random() < 0.1:  # the same again, at once or a little later
-                self._waiting.insert(self.dice.randrange(len(self._waiting) + 1), job)
-            self._over.wait(1 / PER_SECOND)
-
-    def _send(self) -> None:
-        with closing(Sender(timeout=10)) as sender:
-            while not self._over.is_set():
-                try:
-                    job = self._waiting.popleft()
-                except IndexError:
-                    self._over.wait(0.005)
-                    continue
-                answer = sender.send(self.base, completed(job))
-                with self._lock:
-                    self._note(job, answer)
-                if answer is None or answer[0] // 100 != 2:
-                    self._waiting.append(job)
-                    self._over.wait(0.02)
-
-    def _note(self, job: str, answer: tuple[int, dict[str, Any]] | None) -> None:
-        self.sent += 1
-        if answer is None:
-            self.unanswered += 1
-            return
-        status, said = answer
-        self.statuses[status] += 1
-        if status // 100 != 2:
-            return
-        self.duplicates += said["status"] == "duplicate"
-        if self.acknowledged.setdefault(job, said["event"]) != said["event"]:
-            self.wrong.append(f"{job} was {self.acknowledged[job]} and is {said['event']}")
 
 
 @dataclass(frozen=True)
@@ -228,7 +143,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_succeeds_twice(
     site.plugin("journal", JOURNAL)
     site.configure('[plugins]\ndirectory = "plugins"', handlers="")
     dice = random.Random(SEED)
-    load = Load(random.Random(SEED + 1))
+    load = Load(random.Random(SEED + 1), PER_SECOND)
     killed: dict[int, int] = {}
     server = site.start()
     load.base = server.public
