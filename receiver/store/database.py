@@ -251,10 +251,7 @@ class Database:
         except Exception as error:  # noqa: BLE001 - handed to whoever asked for the write
             self._commit_each(writes, error)
         else:
-            if len(writes) == 1 and writes[0].function is _probe:
-                health.probe_committed()
-            else:
-                health.committed()
+            health.committed()
 
     def _commit_each(self, writes: list[_Write], error: Exception) -> None:
         """One write broke the transaction they shared: give each its own, so that only that one fails."""

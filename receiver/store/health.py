@@ -21,7 +21,7 @@ LATE_SECONDS = 0.75
 STUCK_SECONDS = 5.0
 """How long a transaction of ours may take before the disk counts as stuck."""
 FULL_SECONDS = 5.0
-"""For how long a full disk counts as full although a probe was committed: a probe is smaller than a delivery."""
+"""For how long a full disk counts as full although something was committed: that may be smaller than a delivery."""
 
 Identity = tuple[int, int] | None
 
@@ -63,15 +63,13 @@ class StoreHealth:
 
     def committed(self) -> None:
         """A commit succeeded."""
-        self.committed_at = time.monotonic()
+        now = time.monotonic()
         if self.error is not None:
+            if isinstance(self.error, StoreFull) and now < self._failed_at + FULL_SECONDS:
+                return
             self.error = self._told = None
-            log.info("store.available", path=str(self._path), seconds=round(self.committed_at - self._failing_since, 1))
-
-    def probe_committed(self) -> None:
-        """A commit of nothing but a probe succeeded."""
-        if not isinstance(self.error, StoreFull) or time.monotonic() >= self._failed_at + FULL_SECONDS:
-            self.committed()
+            log.info("store.available", path=str(self._path), seconds=round(now - self._failing_since, 1))
+        self.committed_at = now
 
     def failed(self, error: StoreUnavailable) -> None:
         """A commit failed. One line is logged for each cause."""
@@ -87,8 +85,9 @@ class StoreHealth:
         self._tell(error)
 
     def _tell(self, error: StoreUnavailable) -> None:
-        if self._told != str(error):
-            self._told = str(error)
+        cause = str(error) if type(error) is StoreUnavailable else error.reason
+        if self._told != cause:
+            self._told = cause
             log.error("store.unavailable", reason=error.reason, detail=str(error))
 
     def trouble(self) -> StoreUnavailable | None:

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from receiver.engine import readiness
 from receiver.errors import StoreMalformed
+from receiver.store import health
 from tests.faults import damage, fill, small_disk
 from tests.integration.intake_support import Lines, Running, completed, configured, running
 
@@ -38,7 +39,9 @@ async def readyz(up: Running) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()["missing"]
 
 
-async def test_a_full_disk_makes_it_not_ready_until_there_is_room(eager: None, tmp_path: Path, lines: Lines) -> None:
+async def test_a_full_disk_makes_it_not_ready_until_there_is_room(
+    eager: None, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with small_disk(tmp_path / "disk") as disk:
         async with running(configured(disk, handlers={})) as up:
             assert await readyz(up) == (200, {})
@@ -50,6 +53,7 @@ async def test_a_full_disk_makes_it_not_ready_until_there_is_room(eager: None, t
             assert status == 503
             assert f"{disk}/data: No space left on device. Free some space there." in missing["store"]
             ballast.unlink()
+            monkeypatch.setattr(health, "FULL_SECONDS", 0.0)  # they have passed
             assert (await up.post(completed("job_last"))).status_code == 202
             assert await readyz(up) == (200, {})
         [told] = lines.of("store.unavailable")

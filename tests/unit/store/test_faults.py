@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from receiver.errors import StoreFull, StoreMalformed, StoreUnavailable
 from receiver.model.delivery import Delivery
-from receiver.store import inbox
+from receiver.store import health, inbox
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.faults import another_user, damage, fill, small_disk
@@ -171,7 +171,9 @@ async def test_processes_that_come_and_go_beside_a_running_one_remove_nothing(
     assert database.health.trouble() is None
 
 
-async def test_a_probe_meets_a_full_disk(tmp_path: Path, template: Path, delivery: Make) -> None:
+async def test_a_probe_meets_a_full_disk_which_counts_for_some_seconds_more(
+    tmp_path: Path, template: Path, delivery: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with small_disk(tmp_path / "disk") as disk:
         path = disk / "receiver.db"
         path.write_bytes(template.read_bytes())
@@ -184,7 +186,10 @@ async def test_a_probe_meets_a_full_disk(tmp_path: Path, template: Path, deliver
         assert failed
         assert set(failed) == {StoreFull}
         ballast.unlink()
-        await database.batch(inbox.accept, delivery())
+        await database.batch(inbox.accept, delivery("first"))
+        assert isinstance(database.health.trouble(), StoreFull), "what was committed may be smaller than what comes"
+        monkeypatch.setattr(health, "FULL_SECONDS", 0.0)  # they have passed
+        await database.batch(inbox.accept, delivery("second"))
         assert database.health.trouble() is None
         await asyncio.to_thread(database.close)
 
