@@ -7,7 +7,7 @@ served or mounted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from receiver import logs
 from receiver.assembly import (
     audio_desk,
     audio_fetcher,
@@ -35,12 +34,14 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
+from receiver.engine.gauges import refresh_gauges
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.runner import HandlerLoop
+from receiver.engine.storage_pause import StoragePause, forgiven
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
 from receiver.errors import StoreUnavailable
@@ -50,7 +51,7 @@ from receiver.model.event import Event
 from receiver.model.redact import Redactor
 from receiver.places import open_audio, open_database
 from receiver.settings import Settings
-from receiver.store import jobs, outstanding, quarantine, runs, views
+from receiver.store import jobs, quarantine, views
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.processes import new_owner
@@ -91,7 +92,9 @@ class Receiver:
         self.handlers = HandlerLoop(new_handlers_loop, self.metrics.abandoned.inc)
         self.fetcher = audio_fetcher(settings, self.storage)
         downloads = max_concurrent_downloads(settings, self.registry.active)
-        self.audio = audio_desk(settings, self.database, self.fetcher, self.storage, self.metrics, downloads)
+        self.pause = StoragePause(self.database, self.fetcher.writable, self.metrics, self.handlers.loop, self.clock)
+        desk = self.database, self.fetcher, self.storage, self.metrics, downloads, self.pause
+        self.audio = audio_desk(settings, *desk)
         self._http = HandlerClients()
         self.owner = new_owner()
         limits = settings.dispatch
@@ -104,6 +107,7 @@ class Receiver:
             metrics=self.metrics,
             redact=self.redact,
             clock=self.clock,
+            waits=self.pause.look,
         )
         askable = job_sources(settings)
         self.jobs = JobDesk(
@@ -142,6 +146,7 @@ class Receiver:
                 "dispatcher": lambda: self.dispatcher.alive,
                 "poller": lambda: all(loop.alive for loop in self.loops.values()),
             },
+            paused={"audio": lambda: self.pause.cause},
         )
         self.public = self._public()
         self.private = self._private()
@@ -167,6 +172,7 @@ class Receiver:
         for loop in self.loops.values():
             loop.start()
         self.maintenance.start()
+        self.pause.look()
         for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
         self._state = "ready"
@@ -226,8 +232,8 @@ class Receiver:
                 source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
             ),
             _http=lambda: self._http.get(name),
-            _audio=lambda: self.handlers.run_shared(self.audio.get(event)),
-            _audio_files=lambda: self.handlers.run_shared(self.audio.get_all(event)),
+            _audio=lambda: self.handlers.run_shared(forgiven(self.audio.get(event))),
+            _audio_files=lambda: self.handlers.run_shared(forgiven(self.audio.get_all(event))),
             _loop=self.handlers.loop,
         )
         return self.handlers.submit(self.handlers.execute(active.handler, event, context))
@@ -295,14 +301,8 @@ class Receiver:
         return Bodies(self.settings.server.body_seconds, self.settings.server.max_body_bytes)
 
     def _private(self) -> ASGIApp:
-        async def refresh() -> None:
-            self.metrics.show_dropped_lines(logs.dropped_lines())
-            read, now = self.database.read, self.clock.now()
-            self.metrics.show_depth(await read(runs.depth, now), now)
-            silent = await read(outstanding.silent_seconds, list(self.loops), now)
-            self.metrics.show_jobs(await read(outstanding.counts), silent)
-            self.metrics.show_quarantined(await read(quarantine.counts))
-            self.metrics.waiting.set(self.database.waiting)
+        def refresh() -> Awaitable[None]:
+            return refresh_gauges(self.database, self.metrics, list(self.loops), self.clock.now())
 
         app = Starlette(
             routes=[metrics_route(self.metrics, refresh), *health_routes(self.readiness.report)],

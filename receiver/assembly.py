@@ -19,6 +19,7 @@ from receiver.engine.jobs.limits import AT_ONCE
 from receiver.engine.jobs.loop import AHEAD_SECONDS, MARGIN, SourceLoop
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.membership import Membership
+from receiver.engine.storage_pause import StoragePause
 from receiver.metrics import Metrics
 from receiver.model.slots import Slots
 from receiver.outbound.audio import AudioFetcher
@@ -65,12 +66,18 @@ def audio_fetcher(settings: Settings, storage: Storage) -> AudioFetcher:
 
 
 def audio_desk(
-    settings: Settings, database: Database, fetcher: AudioFetcher, storage: Storage, metrics: Metrics, downloads: int
+    settings: Settings,
+    database: Database,
+    fetcher: AudioFetcher,
+    storage: Storage,
+    metrics: Metrics,
+    downloads: int,
+    pause: StoragePause | None = None,
 ) -> AudioDesk:
-    """The access to events' audio; `downloads` as for `AudioDesk`."""
+    """The access to events' audio; `downloads` and `pause` as for `AudioDesk`."""
     sources = audio_sources(settings)
     renew = Renewal(database, fetcher, sources)
-    return AudioDesk(database, fetcher, storage, sources, metrics, renew, downloads=downloads)
+    return AudioDesk(database, fetcher, storage, sources, metrics, renew, downloads=downloads, pause=pause)
 
 
 def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:

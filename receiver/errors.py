@@ -188,6 +188,18 @@ class AudioPostponed(AudioDelayed):
     counts = False
 
 
+class StoragePaused(AudioPostponed):
+    """The audio storage cannot be used, and fetching is paused; the run waits until it can."""
+
+    reason = "storage_paused"
+
+
+class StorageFailed(AudioError):
+    """The audio storage, or the folder of unfinished files, cannot be used."""
+
+    reason = "storage_failed"
+
+
 class BlockedAddress(AudioRefused):
     """The address guard will not connect there: private, loopback, link-local, metadata, or not https."""
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from receiver.store.runs import Depth
+from receiver.store.outstanding import Depth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -135,6 +135,11 @@ class Metrics:
             buckets=_SLOW,
             registry=registry,
         )
+
+        self.audio_paused = Gauge(
+            "tts_receiver_audio_paused", "1 while the audio storage cannot be used and runs wait for it.",
+            registry=registry,
+        )  # fmt: skip
 
     def show_depth(self, depth: Depth, now: float) -> None:
         """Set the gauges that come from the store."""

@@ -185,7 +185,7 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
 
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
     from receiver.cli.inspect import key_notes
-    from receiver.cli.store_check import space_note, store_note
+    from receiver.cli.store_check import count_waiting, space_note, store_note
     from receiver.places import open_audio
     from receiver.store import views
     from receiver.store.migrate import revision
@@ -199,6 +199,8 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     say(f"  audio    {storage.url}")
     if storage.folder is not None:
         say(f"           {space_note(storage.folder)}")
+    if waiting := count_waiting(database):
+        say(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
     for name, active in registry.active.items():
         say(f"  handler  {name} ({active.where})")
     _slots(settings.dispatch.concurrency, registry)

@@ -73,6 +73,17 @@ def store_note(found: str | None) -> str:
     return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
 
 
+def count_waiting(database: Database) -> int:
+    """How many runs wait for the audio storage; 0 in a store of another release."""
+    from receiver.store import waiting_runs
+    from receiver.store.migrate import revision
+    from receiver.store.schema import HEAD
+
+    if not database.exists() or database.query(revision) != HEAD:
+        return 0
+    return database.query(waiting_runs.count)
+
+
 def space_note(folder: Path) -> str:
     """How much room the folder's disk has."""
     free = shutil.disk_usage(folder).free

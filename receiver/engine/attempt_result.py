@@ -13,9 +13,11 @@ from typing import Any
 import structlog
 
 from receiver.engine.outcome import Outcome
+from receiver.errors import StoragePaused
 from receiver.model.retry import RetryPolicy
 from receiver.store.runs import Claim, Finish
 from receiver.store.states import RunState
+from receiver.store.waiting_runs import AUDIO_STORAGE
 
 MAX_ERROR_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 20_000
@@ -74,8 +76,9 @@ class AttemptRules:
         due_at = ended + wait
         if not outcome.counts:
             finish = Finish(
-                claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error
-            )
+                claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error,
+                waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
+            )  # fmt: skip
             return AttemptResult(finish, lambda log: log.info("run.postponed", error=error, again_in=again_in))
         finish = Finish(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
         return AttemptResult(finish, lambda log: log.warning("run.failed", again_in=again_in, **fields))

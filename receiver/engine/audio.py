@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,17 @@ from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, Renew
 from receiver.engine.audio_wait import not_yet, retry_delay
 from receiver.engine.context import Artifact
-from receiver.errors import AudioDelayed, AudioError, AudioPostponed, AudioRefused, NoAudio, NotFound, Reject
+from receiver.engine.storage_pause import StoragePause
+from receiver.errors import (
+    AudioDelayed,
+    AudioError,
+    AudioPostponed,
+    AudioRefused,
+    NoAudio,
+    NotFound,
+    Reject,
+    StorageFailed,
+)
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.addresses import shown
@@ -68,6 +78,7 @@ class AudioDesk:
         downloads: events whose files are downloaded at one time.
         now: the clock, in Unix seconds, for an event's age.
         random: chance between 0 and 1, for jitter.
+        pause: of runs, while the storage cannot be used; without one each fetch fails by itself.
     """
 
     def __init__(
@@ -81,7 +92,9 @@ class AudioDesk:
         downloads: int = MAX_DOWNLOADS,
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
+        pause: StoragePause | None = None,
     ) -> None:
+        self._pause = pause
         self._database = database
         self._fetcher = fetcher
         self._storage = storage
@@ -177,11 +190,17 @@ class AudioDesk:
 
     async def _get(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
         row = await self._database.read(artifacts.get, event.id, n)
-        if row is not None:
-            if await self._is_there(row):
-                return self._artifact(row)
-            log.warning("audio.missing", event_id=event.id, n=n, address=row.address, hint="fetching it again")
-        return await self._fetch(event, asked, n)
+        try:
+            if row is not None:
+                if await self._is_there(row):
+                    return self._artifact(row)
+                log.warning("audio.missing", event_id=event.id, n=n, address=row.address, hint="fetching it again")
+            return await self._fetch(event, asked, n)
+        except StorageFailed as error:
+            raise await self._judged(error) from error
+
+    async def _judged(self, error: StorageFailed) -> AudioError:
+        return error if self._pause is None else await self._pause.judged(error)
 
     async def _is_there(self, row: ArtifactRow) -> bool:
         try:
@@ -194,7 +213,7 @@ class AudioDesk:
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
             source, files = self._files(event)
-            with self._download(event, asked):
+            with self._pause.attempt() if self._pause else nullcontext(), self._download(event, asked):
                 got = await self._fetched(event, source, files, asked, n)
         except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
             raise
@@ -304,8 +323,12 @@ class AudioDesk:
         await asyncio.shield(asked.renewal)
 
     def _artifact(self, row: ArtifactRow) -> Artifact:
-        def stream() -> AsyncIterator[bytes]:
-            return self._storage.stream(row.address)
+        async def stream() -> AsyncIterator[bytes]:
+            try:
+                async for piece in self._storage.stream(row.address):
+                    yield piece
+            except StorageFailed as error:
+                raise await self._judged(error) from error
 
         path = Path(row.address) if self._storage.folder is not None else None
         return Artifact.of(row, path, stream)

@@ -24,7 +24,7 @@ from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
-from receiver.store import runs
+from receiver.store import runs, waiting_runs
 from receiver.store.database import Database
 from receiver.store.runs import Claim, Finish
 
@@ -64,6 +64,7 @@ class Dispatcher:
     Args:
         owner: names this process in leases; unique among all that ever ran.
         execute: starts a handler; its future carries an `Outcome`.
+        waits: called after a run was stored that waits for something of ours besides its time.
         backoff: the shape of the waits; each handler's own number of attempts replaces the policy's.
     """
 
@@ -78,6 +79,7 @@ class Dispatcher:
         metrics: Metrics,
         redact: Redactor,
         backoff: RetryPolicy | None = None,
+        waits: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
         dice: Callable[[], float] = random.random,
     ) -> None:
@@ -91,6 +93,7 @@ class Dispatcher:
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
+        self._waits = waits
         self._clock = clock or SystemClock()
         self._dice = dice
         self._held: dict[tuple[str, str, int], _Held] = {}
@@ -230,7 +233,8 @@ class Dispatcher:
         """
         while True:
             try:
-                held = await self._database.batch(runs.finish, finish)
+                end = waiting_runs.finish if finish.waits_for else runs.finish
+                held = await self._database.batch(end, finish)
                 break
             except StoreUnavailable as error:
                 bound.error("run.result_not_stored", detail=str(error))
@@ -242,6 +246,8 @@ class Dispatcher:
                 return False
         if not held:
             bound.warning("run.lease_lost", outcome=finish.outcome)
+        elif finish.waits_for:
+            self._waits()
         return held
 
     # leases

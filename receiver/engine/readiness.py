@@ -40,6 +40,7 @@ class Readiness:
         state: `ready`, or why the receiver as a whole is not.
         max_waiting: writes that may wait for the store.
         alive: the word of each background task, and whether it still runs.
+        paused: the word of each kind of work, and why it is paused.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Readiness:
         state: Callable[[], str],
         max_waiting: int,
         alive: Mapping[str, Callable[[], bool]],
+        paused: Mapping[str, Callable[[], str | None]],
     ) -> None:
         self._database = database
         self._redact = redact
         self._state = state
         self._max_waiting = max_waiting
         self._alive = alive
+        self._paused = paused
         self._probe: asyncio.Future[None] | None = None
         self._probed_at = float("-inf")
 
@@ -70,7 +73,8 @@ class Readiness:
         if self._database.waiting >= self._max_waiting:
             missing["intake"] = "more deliveries wait for the store than server.max_waiting"
         missing |= {word: "has ended" for word, alive in self._alive.items() if not alive()}
-        return Report(missing)
+        paused = {word: self._redact(cause) for word, why in self._paused.items() if (cause := why()) is not None}
+        return Report(missing, paused)
 
     async def _store_trouble(self) -> str | None:
         health = self._database.health

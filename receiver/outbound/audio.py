@@ -12,12 +12,14 @@ from pathlib import Path
 
 import structlog
 
-from receiver.errors import AudioError, AudioRefused
+from receiver.errors import AudioError, AudioRefused, StorageFailed
+from receiver.os_errors import cause_and_advice
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
 from receiver.outbound.facts import Facts, read_facts
 from receiver.outbound.fallback import first_success
+from receiver.outbound.folder import try_folder
 from receiver.outbound.formats import SNIFF_BYTES, Format, sniff, sniff_file
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
@@ -162,7 +164,7 @@ class AudioFetcher:
         """Remove unfinished files that no fetch has touched for `older_than` seconds; how many there were.
 
         Raises:
-            AudioError: the spool folder cannot be used (`reason` `storage_failed`).
+            StorageFailed: the spool folder cannot be used.
         """
         try:
             return await in_thread(sweep, self._spool, older_than, self._ways.now())
@@ -175,10 +177,14 @@ class AudioFetcher:
         for client in clients:
             await client.aclose()
 
-    def _spool_error(self, error: OSError) -> AudioError:
-        return AudioError(
-            f"The spool folder {self._spool} cannot be used: {error.strerror or error}.", reason="storage_failed"
-        )
+    def writable(self) -> str | None:
+        """Try to write where every fetch writes; blocks. A sentence about the problem, or None if there is none."""
+        folder = self._storage.folder
+        stored = self._storage.writable() if folder is None else try_folder(f"The audio folder {folder}", folder)
+        return stored or try_folder(f"The spool folder {self._spool}", self._spool)
+
+    def _spool_error(self, error: OSError) -> StorageFailed:
+        return StorageFailed(f"The spool folder {self._spool} cannot be used: {cause_and_advice(error)}")
 
     async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: Part) -> None:
         if part.whole and part.have <= self._ways.max_bytes:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from secrets import token_hex
 
-from receiver.errors import AudioError, NotFound
+from receiver.errors import NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
 from receiver.outbound.stored import PIECE, Stored
@@ -35,9 +35,7 @@ class LocalFolder:
         try:
             target = await in_thread(self._publish, part, name)
         except OSError as error:
-            raise AudioError(
-                f"The audio could not be put into {self._folder}: {error.strerror or error}.", reason="storage_failed"
-            ) from error
+            raise StorageFailed(f"The audio could not be put into {self._folder}: {cause_and_advice(error)}") from error
         return Stored(str(target), target)
 
     def _publish(self, part: Path, name: str) -> Path:
@@ -66,7 +64,7 @@ class LocalFolder:
         except FileNotFoundError:
             raise NotFound(f"There is no file {path}.") from None
         except OSError as error:
-            raise AudioError(f"{path} cannot be read: {error.strerror}.", reason="storage_failed") from error
+            raise StorageFailed(f"{path} cannot be read: {cause_and_advice(error)}") from error
 
     async def size(self, address: str) -> int | None:
         """See `Storage.size`."""
@@ -76,7 +74,7 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise AudioError(f"{path} cannot be read: {error.strerror}.", reason="storage_failed") from error
+            raise StorageFailed(f"{path} cannot be read: {cause_and_advice(error)}") from error
 
     def path_of(self, address: str) -> Path:
         """The path of an address that `publish` gave: it is the path itself.
@@ -108,21 +106,33 @@ class LocalFolder:
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""
-        try:
-            make_folders(self._folder)
-            with tempfile.TemporaryFile(dir=self._folder) as file:
-                file.write(b"may we?")
-                file.flush()
-                os.fsync(file.fileno())
-            link = linked_folder(self._folder)
-        except OSError as error:
-            return f"The audio folder {self._folder} cannot be written to: {cause_and_advice(error)}"
+        problem = try_folder(f"The audio folder {self._folder}", self._folder)
+        if problem is not None:
+            return problem
+        link = linked_folder(self._folder)
         if link is not None:
             return (
                 f"{self._folder / link} is a symbolic link to a folder; links in the audio folder are not followed; "
                 "mount the folder there, or let audio.url name another."
             )
         return None
+
+
+def try_folder(name: str, folder: Path) -> str | None:
+    """Try to write a file into the folder, which is made; a sentence about the problem, or None if there is none.
+
+    Args:
+        name: what the sentence calls it.
+    """
+    try:
+        make_folders(folder)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"may we?")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"{name} cannot be written to: {cause_and_advice(error)}"
+    return None
 
 
 def _finish(part: Path) -> None:

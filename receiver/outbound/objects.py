@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from obstore import exceptions
 from obstore.store import from_url
 
-from receiver.errors import AudioError, NotFound
+from receiver.errors import NotFound, StorageFailed
 from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread, opened
 
@@ -68,13 +69,9 @@ class ObjectStorage:
             )
             stored = (await self._store.head_async(name))["size"]
         except _ERRORS as error:
-            raise AudioError(
-                f"The audio could not be put into {self.url}: {_words(error)}.", reason="storage_failed"
-            ) from error
+            raise StorageFailed(f"The audio could not be put into {self.url}: {_words(error)}.") from error
         if stored != size:
-            raise AudioError(
-                f"{self._prefix}{name} has {stored} bytes after an upload of {size}.", reason="storage_failed"
-            )
+            raise StorageFailed(f"{self._prefix}{name} has {stored} bytes after an upload of {size}.")
         return Stored(f"{self._prefix}{name}", None)
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -90,15 +87,16 @@ class ObjectStorage:
         except FileNotFoundError:
             raise NotFound(f"There is no object {address}.") from None
         except _ERRORS as error:
-            raise AudioError(f"{address} cannot be read: {_words(error)}.", reason="storage_failed") from error
+            raise StorageFailed(f"{address} cannot be read: {_words(error)}.") from error
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""
         try:
             self._store.put(".writable", b"may we?")
-            self._store.delete(".writable")
         except _ERRORS as error:
             return f"The audio storage {self.url} cannot be written to: {_words(error)}."
+        with suppress(*_ERRORS):  # a store may well let us write and not delete: we never delete audio
+            self._store.delete(".writable")
         return None
 
     async def size(self, address: str) -> int | None:
@@ -108,7 +106,7 @@ class ObjectStorage:
         except FileNotFoundError:
             return None
         except _ERRORS as error:
-            raise AudioError(f"{address} cannot be read: {_words(error)}.", reason="storage_failed") from error
+            raise StorageFailed(f"{address} cannot be read: {_words(error)}.") from error
 
     def _name(self, address: str) -> str:
         name = address.removeprefix(self._prefix)

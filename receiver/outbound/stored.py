@@ -36,7 +36,7 @@ class Storage(Protocol):
         Nobody ever sees half a file under `name`. `part` may be gone afterwards.
 
         Raises:
-            AudioError: it could not be stored (`reason` `storage_failed`).
+            StorageFailed: it could not be stored.
         """
 
     def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -44,7 +44,7 @@ class Storage(Protocol):
 
         Raises:
             NotFound: it is not there, or not an address of this storage.
-            AudioError: it cannot be read (`reason` `storage_failed`).
+            StorageFailed: it cannot be read.
         """
 
     async def size(self, address: str) -> int | None:
@@ -52,7 +52,7 @@ class Storage(Protocol):
 
         Raises:
             NotFound: not an address of this storage.
-            AudioError: it cannot be told (`reason` `storage_failed`).
+            StorageFailed: it cannot be told.
         """
 
     def writable(self) -> str | None:

@@ -1,14 +1,15 @@
-"""What is outstanding, for whoever watches over the receiver: open jobs, and sources that say nothing."""
+"""What is outstanding, for whoever watches over the receiver: runs, open jobs, and sources that say nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from receiver.store.holding import IS_OPEN
-from receiver.store.schema import jobs, signing_keys, source_state
+from receiver.store.schema import jobs, runs, signing_keys, source_state
 from receiver.store.states import JobState
 
 
@@ -44,3 +45,24 @@ def _times(connection: Connection, table: Table, which: ColumnElement[float], *w
     """One time a source, unix seconds."""
     rows = connection.execute(select(table.c.source, which).where(*where).group_by(table.c.source))
     return {source: at for source, at in rows if at is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is open: per handler counts by state, and when the oldest due run became due."""
+
+    by_handler: Mapping[tuple[str, str], int]
+    oldest_due_at: float | None
+
+
+def depth(connection: Connection, now: float) -> Depth:
+    """What the gauges show."""
+    counts = connection.execute(
+        select(runs.c.handler, runs.c.state, func.count())
+        .where(runs.c.state.in_(["pending", "running", "dead"]))
+        .group_by(runs.c.handler, runs.c.state)
+    ).all()
+    oldest = connection.execute(
+        select(func.min(runs.c.due_at)).where(runs.c.state == "pending", runs.c.due_at <= now)
+    ).scalar()
+    return Depth({(row.handler, row.state): row[2] for row in counts}, oldest)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.model.slots import FreeSlots
@@ -56,6 +56,7 @@ class Finish:
         forgiven: 1 if this attempt does not count.
         result: what the handler returned, as JSON values.
         error: one line for a person, without secrets.
+        waits_for: what the run waits for besides its time, for `waiting_runs.finish`.
         crashes: crashes in a row that the run was at work in; 0 after any end but a crash, as it is no suspect then.
     """
 
@@ -69,6 +70,7 @@ class Finish:
     result: Any = None
     error: str | None = None
     crashes: int = 0
+    waits_for: str | None = None
 
 
 def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
@@ -99,6 +101,7 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
                 lease_owner=owner,
                 lease_until=lease_until,
                 started_at=now,
+                waits_for=None,
             )
             .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at, runs.c.crashes)
         )
@@ -328,24 +331,3 @@ def cancel(connection: Connection, event_id: str, handler: str, now: float) -> b
         )
     )
     return bool(connection.execute(statement).rowcount == 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How much is open: per handler counts by state, and when the oldest due run became due."""
-
-    by_handler: Mapping[tuple[str, str], int]
-    oldest_due_at: float | None
-
-
-def depth(connection: Connection, now: float) -> Depth:
-    """What the gauges show."""
-    counts = connection.execute(
-        select(runs.c.handler, runs.c.state, func.count())
-        .where(runs.c.state.in_(["pending", "running", "dead"]))
-        .group_by(runs.c.handler, runs.c.state)
-    ).all()
-    oldest = connection.execute(
-        select(func.min(runs.c.due_at)).where(runs.c.state == "pending", runs.c.due_at <= now)
-    ).scalar()
-    return Depth({(row.handler, row.state): row[2] for row in counts}, oldest)

@@ -100,6 +100,8 @@ runs = Table(
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
+    # What a pending run waits for besides its time: "audio_storage".
+    Column("waits_for", Text),
     PrimaryKeyConstraint("event_id", "handler"),
     CheckConstraint(_one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
@@ -116,6 +118,7 @@ Index(
     runs.c.lease_until,
     sqlite_where=runs.c.state == "running",
 )
+Index("ix_runs_waiting", runs.c.due_at, sqlite_where=runs.c.waits_for.is_not(None))
 Index(
     "ix_runs_suspects",
     runs.c.state,

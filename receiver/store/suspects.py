@@ -36,7 +36,8 @@ def claim_suspect(
 @lru_cache(maxsize=512)
 def _claim_statement(handlers: int) -> str:
     return f"""
-        UPDATE runs SET state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, started_at = ?
+        UPDATE runs SET state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, started_at = ?,
+            waits_for = NULL
         WHERE (event_id, handler) = (
             SELECT event_id, handler FROM {_SUSPECTS} AND state = 'pending' AND due_at <= ?
             AND handler IN ({", ".join("?" * handlers)}) AND {_NONE_RUNS} ORDER BY due_at LIMIT 1

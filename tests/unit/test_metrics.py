@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from receiver.metrics import Metrics
-from receiver.store.runs import Depth
+from receiver.store.outstanding import Depth
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:

@@ -120,6 +120,17 @@ def test_check_says_how_much_room_there_is(tmp_path: Path, capsys: pytest.Captur
         assert f"! only 2 MB are free on the disk of {disk}" in capsys.readouterr().out
 
 
+def test_check_says_how_many_runs_wait_for_the_audio_storage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = "('e', 'h', 'pending', 1, 'audio_storage')"
+    with closing(sqlite3.connect(make_store(tmp_path))) as other, other:
+        other.execute(f"INSERT INTO runs (event_id, handler, state, due_at, waits_for) VALUES {values}")
+    (tmp_path / "receiver.toml").write_text(CONFIG)
+    check(tmp_path / "receiver.toml")
+    assert "! runs that wait until a running receiver can store audio again: 1" in capsys.readouterr().out
+
+
 def test_check_finds_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with small_disk(tmp_path / "disk") as disk:
         make_store(disk)

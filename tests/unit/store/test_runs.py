@@ -10,7 +10,7 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import runs, views
+from receiver.store import outstanding, runs, views
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.runs import Claim, Finish
@@ -201,15 +201,15 @@ def test_a_replay_right_after_a_cancel_does_not_take_the_old_attempts_result(dat
 
 
 def test_the_depth_is_counted_by_handler_and_state(database: Database, accept: Accept, delivery: Make) -> None:
-    assert database.query(runs.depth, NOW).oldest_due_at is None
+    assert database.query(outstanding.depth, NOW).oldest_due_at is None
     accept(*(delivery(f"job_{n}", received_at=NOW - n, handlers=("a", "b")) for n in range(4)))
     [held] = claim(database, a=1)
     finish(database, end(held, RunState.DEAD))
     claim(database, b=1)
-    depth = database.query(runs.depth, NOW)
+    depth = database.query(outstanding.depth, NOW)
     assert depth.by_handler == {("a", "pending"): 3, ("a", "dead"): 1, ("b", "pending"): 3, ("b", "running"): 1}
     assert depth.oldest_due_at == NOW - 2
-    assert database.query(runs.depth, NOW - 10).oldest_due_at is None
+    assert database.query(outstanding.depth, NOW - 10).oldest_due_at is None
 
 
 def test_the_next_due_time_is_the_earliest_of_these_handlers(

@@ -3,7 +3,7 @@
 `runs.crashes` counts the crashes in a row that a run was at work in; runs with two have an index of their own.
 `lease_owner` names who holds a job, as a run has it already. `wait_seconds` and its like are the wait that set a time:
 one further ahead than that comes from another clock. What an earlier release made wait may wait as long as the longest
-`Retry-After` that it believed.
+`Retry-After` that it believed. `waits_for` marks runs that wait for something of ours to come back.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _LONGEST_WAIT = 86_400.0
 def upgrade() -> None:
     op.add_column("runs", sa.Column("crashes", sa.Integer, nullable=False, server_default=sa.text("0")))
     op.add_column("runs", _wait("wait_seconds"))
+    op.add_column("runs", sa.Column("waits_for", sa.Text))
+    op.create_index("ix_runs_waiting", "runs", ["due_at"], sqlite_where=sa.text("waits_for IS NOT NULL"))
     op.create_index(
         "ix_runs_suspects",
         "runs",

@@ -1,0 +1,214 @@
+"""When the audio storage cannot be written, fetching pauses: runs that need audio wait without using attempts.
+
+Lives on the handlers' loop, like the fetches. A full disk or an object store that refuses us is no fault of a provider
+or a handler, and trying with every run would neither help nor end. So the first failure pauses all fetches; a trial
+file is written from time to time; once that succeeds one fetch is let through; and once that has stored its file the
+runs that wait are made due again, in growing batches, since the room may be small (docs/adr/0047).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+
+from receiver.engine.clock import Clock, SystemClock
+from receiver.engine.threads import working_for
+from receiver.errors import AudioError, AudioPostponed, StorageFailed, StoragePaused, StoreUnavailable
+from receiver.metrics import Metrics
+from receiver.store import waiting_runs
+from receiver.store.database import Database
+
+T = TypeVar("T")
+
+log = structlog.get_logger("receiver.audio")
+
+FIRST_SECONDS = 2.0
+MAX_SECONDS = 30.0
+"""The first and the longest wait between two tries; each is twice the one before."""
+WAIT_SECONDS = 3600.0
+"""When a waiting run is due even if nobody makes it due."""
+FIRST_BATCH = 32
+"""Runs that are made due at first when the pause has ended; twice as many each second after."""
+BATCH_SECONDS = 1.0
+AWAY_SECONDS = 5.0
+"""When a run is tried again whose fetch met an unavailable store."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors that need no proof by a trial file: that is smaller than any audio."""
+
+
+async def forgiven(work: Awaitable[T]) -> T:
+    """The work of a fetch; where our own store is unavailable the attempt does not count.
+
+    Raises:
+        AudioPostponed: instead of `StoreUnavailable`.
+    """
+    try:
+        return await work
+    except StoreUnavailable as error:
+        raise AudioPostponed(str(error), after=AWAY_SECONDS, reason=error.reason) from error
+
+
+class StoragePause:
+    """Whether audio may be fetched now.
+
+    Args:
+        probe: tries to write into the storage, and blocks; says what is wrong, None if nothing is.
+        loop: where the fetches are.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        probe: Callable[[], str | None],
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock | None = None,
+    ) -> None:
+        self._database = database
+        self._probe = probe
+        self._metrics = metrics
+        self._loop = loop
+        self._clock = clock or SystemClock()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._seconds = FIRST_SECONDS
+        self._trials = self._allowed = 0
+        self._more_wait = False
+        self._since = 0.0
+        self.cause: str | None = None
+        """Why fetching is paused; None if it is not."""
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Hold a fetch.
+
+        Raises:
+            StoragePaused: there is none to be made now.
+        """
+        if self.cause is None:
+            yield
+            return
+        if self._trials >= self._allowed:
+            raise self._paused(self.cause)
+        self._trials += 1
+        try:
+            yield
+            self._resume()
+        finally:
+            self._trials -= 1
+
+    async def judged(self, error: StorageFailed) -> AudioError:
+        """What a failure means for its run: a pause for all, or, if the storage can be written, the run's own error."""
+        cause: str | None = str(error)
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL):
+            cause = await self._written()
+        if cause is None:
+            return error
+        self._pause(cause)
+        return self._paused(cause)
+
+    def look(self) -> None:
+        """Runs may wait in the store: those of a former process, or one whose end was stored just now.
+
+        From any thread.
+        """
+        self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        self._more_wait = True
+        self._begin()
+
+    def _paused(self, cause: str) -> StoragePaused:
+        return StoragePaused(f"Fetching audio is paused. {cause}", after=WAIT_SECONDS)
+
+    def _pause(self, cause: str) -> None:
+        if self.cause is None:
+            self._since = self._clock.monotonic()
+            log.error("audio.storage_paused", detail=cause)
+            self._metrics.audio_paused.set(1)
+        elif not self._allowed:  # a fetch that was on its way when it was paused
+            return
+        if self._task is not None:  # not recovered yet from the last time
+            self._wait_longer()
+        self.cause = cause
+        self._allowed = 0
+        self._changed.set()
+        self._begin()
+
+    def _wait_longer(self) -> None:
+        self._seconds = min(MAX_SECONDS, 2 * self._seconds)
+
+    def _resume(self) -> None:
+        if self.cause is not None:
+            log.info("audio.storage_resumed", seconds=round(self._clock.monotonic() - self._since, 1))
+            self._metrics.audio_paused.set(0)
+            self.cause = None
+            self._changed.set()
+
+    # what goes on in the background while it is paused
+
+    def _begin(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._recover())
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("audio.pause_broken", exc_info=error)
+            self._resume()  # without it nothing would end the pause
+
+    async def _recover(self) -> None:
+        while True:
+            while self.cause is not None:
+                await self._try()
+            if await self._release_all():
+                self._seconds = FIRST_SECONDS
+                return
+
+    async def _try(self) -> None:
+        self._changed.clear()
+        await self._clock.wait(self._changed, FIRST_SECONDS if self._allowed else self._seconds)
+        if self._changed.is_set():
+            return
+        if not self._allowed and (problem := await self._written()) is not None:
+            self._wait_longer()
+            self.cause = problem
+            return
+        self._allowed += 1  # a fetch that hangs does not keep the others from being tried
+        released = await self._release(self._allowed - self._trials)
+        if not released and not self._trials:  # nobody waits
+            self._resume()
+
+    async def _release_all(self) -> bool:
+        """Make the waiting runs due, more with each second; False if fetching is paused again."""
+        batch = FIRST_BATCH
+        while self.cause is None:
+            self._more_wait = False
+            released = await self._release(batch)
+            if released < batch and not self._more_wait:
+                return True
+            batch *= 2
+            self._changed.clear()
+            await self._clock.wait(self._changed, BATCH_SECONDS)
+        return False
+
+    async def _release(self, most: int) -> int:
+        try:
+            return await self._database.write(waiting_runs.release, most, self._clock.now())
+        except StoreUnavailable as error:
+            log.error("audio.runs_not_released", detail=str(error))
+            return most
+
+    async def _written(self) -> str | None:
+        async def in_a_thread_of_its_own() -> str | None:
+            working_for.set("the audio storage")  # a storage that does not answer must not hold up the end
+            return await asyncio.to_thread(self._probe)
+
+        return await asyncio.create_task(in_a_thread_of_its_own())

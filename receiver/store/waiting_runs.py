@@ -1,0 +1,43 @@
+"""Pending runs that wait for something of ours to come back, rather than for a time: the audio storage.
+
+They are marked when they are postponed, and made due when it is back, whichever process that sees. Their index holds
+nothing else. A claim removes the mark.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from receiver.store import runs
+from receiver.store.runs import Finish
+
+AUDIO_STORAGE = "audio_storage"
+
+_WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
+
+
+def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
+    """`runs.finish` of runs that wait for something: they are marked."""
+    held = runs.finish(connection, finishes)
+    for item, ours in zip(finishes, held, strict=True):
+        if ours:
+            connection.exec_driver_sql(
+                "UPDATE runs SET waits_for = ? WHERE event_id = ? AND handler = ?",
+                (item.waits_for, item.claim.event_id, item.claim.handler),
+            )
+    return held
+
+
+def release(connection: Connection, most: int, now: float) -> int:
+    """Make up to `most` runs that wait for the audio storage due, those that were postponed first; how many."""
+    chosen = f"SELECT event_id, handler FROM {_WAITING} ORDER BY due_at LIMIT ?"  # noqa: S608 - constants only
+    return connection.exec_driver_sql(
+        f"UPDATE runs SET due_at = ?, wait_seconds = 0, waits_for = NULL WHERE (event_id, handler) IN ({chosen})",  # noqa: S608
+        (now, max(0, most)),
+    ).rowcount
+
+
+def count(connection: Connection) -> int:
+    """How many wait."""
+    found: int = connection.exec_driver_sql(f"SELECT count(*) FROM {_WAITING}").scalar_one()  # noqa: S608
+    return found
