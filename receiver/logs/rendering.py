@@ -12,6 +12,7 @@ import pydantic_core
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from receiver.logs.bounds import CUT, bound_values
 from receiver.model.printable import printable, printable_json, printable_lines
 from receiver.model.redact import Redactor
 
@@ -19,7 +20,6 @@ MAX_LINE = 65_536
 """Characters of a line. The values of a longer one are cut."""
 MAX_VALUE = 4_096
 """Characters of a value in a line that was too long."""
-CUT = " [cut]"
 
 _PLAIN = (int, float, bool, type(None))
 
@@ -80,7 +80,7 @@ class Renderer:
 def json_renderer(first: Sequence[Processor], redact: Redactor) -> Renderer:
     """JSON, after these processors."""
     draw = structlog.processors.JSONRenderer(serializer=_to_json)
-    return Renderer([*first, _arrange, _exceptions], cast("Any", draw), redact, printable_json)
+    return Renderer([*first, _arrange, _exceptions, bound_values], cast("Any", draw), redact, printable_json)
 
 
 def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bool) -> Renderer:
@@ -88,7 +88,7 @@ def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bo
     draw = structlog.dev.ConsoleRenderer(
         colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
     )
-    return Renderer([*first, _arrange, _exceptions, _escaped_values], draw, redact)
+    return Renderer([*first, _arrange, _exceptions, bound_values, _escaped_values], draw, redact)
 
 
 class Timestamp:

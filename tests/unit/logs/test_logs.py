@@ -301,3 +301,15 @@ def test_the_time_is_the_time(as_json: Lines) -> None:
     structlog.get_logger("x").info("x")
     at = datetime.fromisoformat(as_json.of("x")[0]["timestamp"])
     assert before <= at <= datetime.now(UTC)
+
+
+def test_an_endless_value_is_not_read_and_a_large_one_is_cut(lines: Lines) -> None:
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    structlog.get_logger("x").warning("odd", value=endless(), nested={"a": [endless()]}, more=range(10**9))
+    structlog.get_logger("x").warning("large", value=[*range(100_000)], deep={"a": {"b": [*range(5)]}})
+    assert lines.text.count("generator object") == 2
+    assert "[cut]" in lines.text
+    assert "99999" not in lines.text
