@@ -14,6 +14,7 @@ import structlog
 
 from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
+from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store.runs import Claim, Finish
 from receiver.store.states import RunState
@@ -46,7 +47,7 @@ class AttemptRules:
 
     owner: str
     backoff: RetryPolicy
-    redact: Callable[[str], str]
+    redact: Redactor
 
     def decide(self, claim: Claim, outcome: Outcome, ended: float, attempts: int, chance: float) -> AttemptResult:
         """Decide what an attempt's end means.
@@ -66,7 +67,7 @@ class AttemptRules:
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
             return AttemptResult(finish, lambda log: log.warning("run.given_back", **seconds))
-        error = self.redact(outcome.text)[:MAX_ERROR_CHARACTERS]
+        error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, chance)
         fields: dict[str, Any] = {"outcome": outcome.word, "error": error, **seconds, **self._trace(outcome)}
         if wait is None:

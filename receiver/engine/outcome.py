@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from receiver.engine.results import bounded_json
 from receiver.errors import ReceiverError, Reject, RetryLater
+from receiver.model.redact import cut
 from receiver.model.retry import RetryPolicy, wait_seconds
 
 MAX_TEXT = 262_144
@@ -94,7 +95,7 @@ def _text(error: BaseException) -> str:
         text = str.__str__(str(error))  # a subclass of str would be asked for each part of it
     except BaseException:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
         return name
-    text = text[:MAX_TEXT]
+    text = cut(text, MAX_TEXT)
     return _writable(text or name if isinstance(error, ReceiverError) else f"{name}: {text}")
 
 
@@ -107,7 +108,7 @@ def _trace(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - as above; the text of a cause, or a note
         text = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     if len(text) > MAX_TEXT:
-        text = f"{text[: MAX_TEXT // 2]}\n  […]\n{text[-MAX_TEXT // 2 :]}"
+        text = f"{cut(text, MAX_TEXT // 2)}\n{text[-MAX_TEXT // 2 :]}"
     return _writable(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from receiver.model.redact import cut
+
 MAX_CHARACTERS = 1000
 
 
@@ -16,7 +18,7 @@ def import_failure(error: BaseException, module: str) -> str:
         text, place = f"{type(error).__name__}: {error.msg}", _at(error.filename, error.lineno)
     else:
         text, place = _described(error), _own_line(error, module.lstrip(".").partition(".")[0])
-    return " ".join(text.split())[:MAX_CHARACTERS] + place
+    return cut(" ".join(text.split()), MAX_CHARACTERS) + place
 
 
 def install_hint(error: BaseException, module: str) -> str:

@@ -8,37 +8,88 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 _URL = re.compile(r"://(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?")
 """An address after its scheme. Matching the scheme as well would take quadratic time in a text such as
 `a.a.a.a`: each letter could be its beginning."""
+_HEX = re.compile("%[0-9A-F]{2}")
 SHORTEST = 4
 """Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""
+SHORTEST_BEGINNING = 8
+"""Characters of a secret before a cut that are taken for its beginning. Fewer are a prefix such as `whsec_`."""
+CUT = "…"
+
+
+def cut(text: str, longest: int) -> str:
+    """At most `longest` characters of a text, and a mark where it goes on.
+
+    Where no `Redactor` is at hand the cut may go through a secret; the mark is what one finds its beginning by later.
+    """
+    return text if len(text) <= longest else text[:longest] + CUT
 
 
 class Redactor:
     """Cuts secrets out of text.
 
     Args:
-        secrets: texts that must never appear; also found as they look inside JSON and as Python shows them.
+        secrets: texts that must never appear; also found as they look inside JSON, percent-encoded in an address, as
+            Python shows them, and where `cut` has left only their beginning.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = set()
+        forms: set[str] = set()
+        encoded: set[str] = set()
         for secret in secrets:
             if len(secret) >= SHORTEST:
                 for form in (secret, repr(secret)[1:-1]):
                     forms |= {form, json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1]}
+                encoded |= _percent_encoded(secret)
         self._secrets = tuple(sorted(forms, key=len, reverse=True))
+        self._encoded = tuple(sorted(encoded - forms, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, "[redacted]")
+        if "%" in text:
+            for secret in self._encoded:
+                text = text.replace(secret, "[redacted]")
+        if CUT in text:
+            for secret in (*self._secrets, *self._encoded):
+                text = _without_beginning(text, secret)
         if "://" in text:
             text = _URL.sub(_without_query, text)
         return text
+
+    def bounded(self, text: str, longest: int) -> str:
+        """At most `longest` characters of the text without secrets. In this order: half a secret would not be found."""
+        return cut(self(text), longest)
+
+
+def _percent_encoded(secret: str) -> set[str]:
+    """The secret as it looks in an address or a form, with hex digits in either case."""
+    upper = {quote(secret, safe=safe, errors="surrogatepass") for safe in ("", "/", "/:@!$&'()*+,;=")}
+    upper.add(quote_plus(secret, errors="surrogatepass"))
+    return upper | {_HEX.sub(lambda match: match[0].lower(), form) for form in upper}
+
+
+def _without_beginning(text: str, secret: str) -> str:
+    """The text without the beginnings of the secret that stand before a cut."""
+    head = secret[:SHORTEST_BEGINNING]
+    if len(head) < SHORTEST_BEGINNING or head not in text:
+        return text
+    pieces, done, at = [], 0, text.find(head)
+    while at >= 0:
+        end = at + SHORTEST_BEGINNING
+        while end < len(text) and secret.startswith(text[at : end + 1]):
+            end += 1
+        if text.startswith(CUT, end):
+            pieces += [text[done:at], "[redacted]"]
+            done = end
+        at = text.find(head, end)
+    return "".join([*pieces, text[done:]])
 
 
 def _without_query(match: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from receiver.errors import AudioRefused
+from receiver.model.redact import cut
 from receiver.providers.base import origin_of
 
 MAX_LOCATION = 8192
@@ -22,13 +23,13 @@ def where(url: str) -> str:
     except ValueError:
         return "an unreadable address"
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return "".join(char if " " < char <= "~" else "?" for char in shown[:300])
+    return cut("".join(char if " " < char <= "~" else "?" for char in shown), 300)
 
 
 def shown(text: str, limit: int) -> str:
     """Somebody else's text as it may stand in a message: printable ASCII, short, no query of an address in it."""
     plain = "".join(char if " " <= char <= "~" else " " for char in text)
-    return re.sub(r"\?\S*", "?", " ".join(plain.split()))[:limit]
+    return cut(re.sub(r"\?\S*", "?", " ".join(plain.split())), limit)
 
 
 def next_hop(current: str, locations: Sequence[bytes]) -> str:

@@ -167,7 +167,7 @@ def _check_audio(gathered: bytearray, reply: Reply, encoding: str | None) -> Non
         )
     raise AudioError(
         f"{where(reply.url)} sent no audio but {shown(reply.header('content-type') or 'something', 60)}, "
-        f"beginning {shown((plain or first)[:200].decode('latin-1'), 80)!r}.",
+        f"beginning {shown((plain or first).decode('latin-1'), 80)!r}.",
         reason="not_audio",
     )
 

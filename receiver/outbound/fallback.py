@@ -8,6 +8,7 @@ from typing import NamedTuple
 import structlog
 
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject
+from receiver.model.redact import cut
 from receiver.outbound.addresses import where
 from receiver.providers.base import AudioRequest
 
@@ -94,4 +95,4 @@ def _described(n: int, failure: Failure) -> str:
     """The address and its error: the error's own words may be about the end of its redirects."""
     at, text = where(failure.request.url), str(failure.error)
     line = text if text.startswith(at) else f"{at}: {text}"
-    return f"({n}) {line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + '…'}"
+    return f"({n}) {cut(line, MAX_CHARACTERS)}"

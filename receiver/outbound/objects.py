@@ -17,6 +17,7 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from receiver.errors import NotFound, StorageFailed
+from receiver.model.redact import cut
 from receiver.outbound.stored import PIECE, Stored
 from receiver.outbound.threads import in_thread, opened
 
@@ -128,4 +129,4 @@ async def _pieces(part: Path) -> AsyncIterator[bytes]:
 def _words(error: Exception) -> str:
     """The first line of the library's message, without the query of an address in it: that may be a signature."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"\?\S*", "", first)[:300].rstrip(".")
+    return cut(re.sub(r"\?\S*", "", first).rstrip("."), 300)

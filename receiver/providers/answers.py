@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from receiver.errors import MalformedDelivery
-from receiver.model.redact import Redactor
+from receiver.model.redact import Redactor, cut
 from receiver.model.retry_after import http_date, parse_retry_after
 from receiver.providers.base import read_json, read_json_object, usable_word
 from receiver.providers.fields import Trouble, pick, status_word, trouble_of, views
@@ -244,9 +244,9 @@ def _quoted(asked: Asked, trouble: Trouble) -> str:
     text = ": ".join(part for part in trouble if part)
     text = _redacted(asked, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+    return cut(text, LONGEST_QUOTE)
 
 
 def _redacted(asked: Asked, text: str) -> str:
     text = Redactor([asked.account.api_key or ""])(text)
-    return _ID_TOKEN.sub("[redacted]", text[:MAX_READ_CHARACTERS])
+    return _ID_TOKEN.sub("[redacted]", cut(text, MAX_READ_CHARACTERS))

@@ -18,6 +18,7 @@ from receiver.providers.registry import taken_names
 from receiver.settings.problems import problem_of, without
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
+from receiver.settings.storage_keys import storage_problems
 from receiver.settings.table import nearest
 from receiver.settings.tables import ENV_PREFIX, TABLES, Settings
 
@@ -111,7 +112,8 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     problems += unread
     while True:
         try:
-            return Settings(**given, base=base), _located(problems, texts)
+            settings = Settings(**given, base=base)
+            return settings, _located(problems, texts) + storage_problems(settings.audio.url)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             reported = {problem.where for problem in problems}  # a key that was left out is not also missing

@@ -13,6 +13,7 @@ from receiver.errors import NotFound
 from receiver.settings.api import Api
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
+from receiver.settings.storage_keys import storage_secrets
 from receiver.settings.table import Name, Port, Table, nearest
 
 ENV_PREFIX = "TTS_RECEIVER_"
@@ -179,6 +180,7 @@ class Settings(BaseSettings):
                 yield entry.secret.get_secret_value()
         for token in self.api.tokens:
             yield token.token.get_secret_value()
+        yield from storage_secrets()
 
 
 TABLES = tuple(name for name in Settings.model_fields if name != "base")

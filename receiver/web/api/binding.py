@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import MalformedDelivery, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
+from receiver.model.redact import cut
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import Operation, Reply
 from receiver.web.api.problems import NO_STORE, Refusal, Wrong, problem, unavailable
@@ -178,7 +179,7 @@ def _wrong(where: str, error: ValidationError) -> list[Wrong]:
 
 def _place(where: str, *parts: object) -> str:
     """A place in a request: `body.handlers.0`. A name from the request is shortened."""
-    return ".".join([where, *(str(part)[:100] for part in parts)])
+    return ".".join([where, *(cut(str(part), 100) for part in parts)])
 
 
 def _body_refused(refusal: BodyRefused) -> ASGIApp:

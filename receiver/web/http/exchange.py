@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
+from receiver.model.redact import cut
 from receiver.web.http.parser import Head
 
 log = structlog.get_logger("receiver.listener")
@@ -128,7 +129,7 @@ class Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
-            log.exception("request.failed", method=self.scope["method"], path=self.scope["path"][:200])
+            log.exception("request.failed", method=self.scope["method"], path=cut(self.scope["path"], 200))
         except BaseException:
             self._wire.abort()
             raise

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus, urlencode
 
 import pydantic_core
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from receiver.model.redact import SHORTEST, Redactor
+from receiver.model.redact import CUT, SHORTEST, SHORTEST_BEGINNING, Redactor, cut
 
 SECRET = "tts_signing_secret"
 
@@ -67,6 +70,40 @@ def test_very_short_secrets_are_not_looked_for() -> None:
     assert Redactor(["a" * (SHORTEST - 1)])("banaaana") == "banaaana"
 
 
+@pytest.mark.parametrize(
+    "form", [quote, quote_plus, lambda text: quote(text, safe=""), lambda text: urlencode({"k": text})]
+)
+def test_a_secret_is_found_as_it_looks_in_an_address_or_a_form(form: Callable[[str], str]) -> None:
+    redact = Redactor(["a+b/c=d e&f?g"])
+    for text in (form("a+b/c=d e&f?g"), re.sub("%..", lambda match: match[0].lower(), form("a+b/c=d e&f?g"))):
+        assert redact(f"x {text} y").replace("k=", "") == "x [redacted] y"
+
+
+@pytest.mark.parametrize("longest", range(60))
+def test_a_text_is_cut_after_its_secrets_are(longest: int) -> None:
+    shown = Redactor([SECRET]).bounded(f"the key {SECRET} and {SECRET} were refused", longest)
+    assert len(shown) <= longest + len(CUT)
+    assert SECRET[:SHORTEST_BEGINNING] not in shown
+    assert shown == cut("the key [redacted] and [redacted] were refused", longest)
+
+
+@pytest.mark.parametrize("spell", [str, json.dumps, lambda text: f'{{"a": {json.dumps(json.dumps(text))}}}', quote])
+def test_a_secret_that_was_cut_before_is_found_by_its_beginning(spell: Callable[[str], str]) -> None:
+    secret = "tts/signing+secret with 'quotes' of many kinds"
+    text = spell(f"key {secret} refused")
+    for longest in range(len(text)):
+        before = cut(text, longest)
+        assert "tts/sign" not in Redactor([secret])(before), before
+        assert "tts%2Fsign" not in Redactor([secret])(before).replace("/", "%2F"), before
+
+
+def test_what_only_looks_like_a_cut_secret_stays() -> None:
+    redact = Redactor(["whsec_0123456789abcdef"])
+    for text in ("whsec_… is what it begins with", "whsec_0…", "whsec_0123, not the rest", "the end …", "…"):
+        assert redact(text) == text
+    assert redact("a whsec_01234… b whsec_0123456789abcde… c") == "a [redacted]… b [redacted]… c"
+
+
 _SECRETS = st.text(min_size=SHORTEST, max_size=30).filter(
     lambda s: s == s.strip() and not any(0xD800 <= ord(char) < 0xE000 for char in s)
 )
@@ -115,7 +152,9 @@ def test_no_urls_credentials_survive_whatever_stands_before_it(before: str, user
     assert "a.example/path end" in shown
 
 
-@pytest.mark.parametrize("piece", ["a.", "a", "a+", "://", "a://", "://a@", "@", "eyJ", "?"])
+@pytest.mark.parametrize(
+    "piece", ["a.", "a", "a+", "://", "a://", "://a@", "@", "eyJ", "?", "…", SECRET[:9], f"{SECRET[:9]}…", "%2F"]
+)
 def test_a_long_text_is_searched_in_linear_time(piece: str) -> None:
     text = "https://a.example/ " + piece * 400_000
     before = time.process_time()

@@ -160,6 +160,15 @@ def test_a_standard_secret_is_as_long_as_the_bytes_that_it_encodes(write: Write)
     assert salvaged.sources["other"].signing_keys()
 
 
+def test_the_keys_of_an_object_store_are_secrets_too(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SECRET}\n")
+    remote = BARE + '[audio]\nurl = "s3://bucket/prefix"\n'
+    assert problems(write(remote)) == {"AWS_SECRET_ACCESS_KEY": "has a line break in it; a key or secret is one line"}
+    assert load(write(BARE)).sources  # nothing reads the variable
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert SECRET in set(load(write(remote)).secrets())
+
+
 # files that cannot be read
 
 
