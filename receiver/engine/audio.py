@@ -274,7 +274,8 @@ class AudioDesk:
             AudioPostponed: there is no slot for it.
         """
         if asked.downloads == 0:
-            self._slots.take(event.source, retry_delay(self._age(event), self._random()))
+            stalled = min(self._age(event), self._slots.stalled_seconds(event.source))
+            self._slots.take(event.source, retry_delay(stalled, self._random()))
         asked.downloads += 1
         try:
             yield

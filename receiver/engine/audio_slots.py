@@ -6,8 +6,9 @@ slot, so it is postponed instead (docs/adr/0027).
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from receiver.errors import AudioPostponed
 from receiver.model.slots import Slots
@@ -22,11 +23,16 @@ class DownloadSlots:
     Args:
         max_downloads: events whose files may be downloaded at one time.
         sources: names of the sources that have audio.
+        monotonic: seconds that only grow.
     """
 
-    def __init__(self, max_downloads: int, sources: Iterable[str]) -> None:
+    def __init__(
+        self, max_downloads: int, sources: Iterable[str], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._slots = Slots(min(max_downloads, MAX_DOWNLOADS), dict.fromkeys(sources))
         self._running: Counter[str] = Counter()
+        self._monotonic = monotonic
+        self._changed: dict[str, float] = {}
 
     def take(self, source: str, after: float) -> None:
         """Take a slot, which `give_back` returns.
@@ -44,7 +50,14 @@ class DownloadSlots:
                 reason="downloads_busy",
             )
         self._running[source] += 1
+        self._changed[source] = self._monotonic()
 
     def give_back(self, source: str) -> None:
         """Return a slot."""
         self._running[source] -= 1
+        self._changed[source] = self._monotonic()
+
+    def stalled_seconds(self, source: str) -> float:
+        """For how long no download of the source has begun or ended."""
+        now = self._monotonic()
+        return now - self._changed.get(source, now)

@@ -16,10 +16,10 @@ MAX_WAIT_SECONDS = 60.0
 
 
 def retry_delay(age: float, chance: float) -> float:
-    """Seconds to wait: about as long as the event is old, so that each wait is about twice the one before.
+    """Seconds to wait: about as long as it has lasted, so that each wait is about twice the one before.
 
     Args:
-        age: seconds since the event was received.
+        age: seconds since the event was received, or since the source's downloads have stalled.
         chance: uniform in [0, 1), for jitter of a quarter up or down.
     """
     return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + chance / 2)

@@ -11,6 +11,7 @@ import pytest
 
 from receiver import Context, JobCompleted, handler
 from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.audio_wait import NOT_YET_SECONDS
 from receiver.outbound.audio import AudioFetcher
@@ -18,7 +19,7 @@ from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account
 from receiver.simulator import Simulator
-from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
+from tests.integration.engine_support import NOW, PATIENCE, Engine, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines, logged
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_in(folder: Path) -> AsyncIterator[Bench]:
+async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterator[Bench]:
     asks: list[float] = []
     desks: list[AudioDesk] = []
 
@@ -69,7 +70,17 @@ async def bench_in(folder: Path) -> AsyncIterator[Bench]:
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
         renew = Renewal(up.database, fetcher, sources, now=clock.now)
         desks.append(
-            AudioDesk(up.database, fetcher, storage, sources, up.metrics, renew, now=clock.now, random=lambda: 0.5)
+            AudioDesk(
+                up.database,
+                fetcher,
+                storage,
+                sources,
+                up.metrics,
+                renew,
+                downloads,
+                now=clock.now,
+                random=lambda: 0.5,
+            )  # fmt: skip
         )
         yield Bench(sim, up, asks)
         up.handlers.submit(fetcher.aclose()).result(30)
@@ -127,3 +138,20 @@ async def test_of_an_event_that_is_replayed_later_it_is_gone_at_once(bench: Benc
     await bench.up.until_state("dead")
     assert bench.asks == [NOT_YET_SECONDS]
     assert bench.sim.requests["storage"] == 1
+
+
+async def test_audio_that_waited_long_for_its_process_does_not_wait_as_long_for_a_download(
+    tmp_path: Path, lines: Lines
+) -> None:
+    """As after a crash: the downloads of its source come and go, and soon there is one for it."""
+    async with bench_in(tmp_path, downloads=1) as bench:
+        bench.sim.force("slow_audio", 1, value=600)
+        await bench.complete()
+        await bench.up.until(lambda: len(bench.asks) == 1)
+        job = bench.sim.finish(await bench.sim.submit("Hello again"))
+        bench.up.add(job.id)
+        bench.up.clock.advance(4 * PATIENCE)
+        await bench.up.until(lambda: lines.of("run.postponed"))
+        [line] = lines.of("run.postponed")
+        assert "its maximum" in line["error"]
+        assert line["again_in"] < PATIENCE  # the other has begun since this test did

@@ -44,6 +44,18 @@ def test_what_is_given_back_can_be_taken_again() -> None:
     assert (caught.value.reason, caught.value.after, caught.value.counts) == ("downloads_busy", 7.0, False)
 
 
+def test_a_source_stalls_while_no_download_begins_or_ends() -> None:
+    now = [0.0]
+    slots = DownloadSlots(2, ["a", "b"], lambda: now[0])
+    assert slots.stalled_seconds("a") == 0
+    slots.take("a", 1.0)
+    now[0] = 5.0
+    assert (slots.stalled_seconds("a"), slots.stalled_seconds("b")) == (5, 0)
+    slots.give_back("a")
+    now[0] = 7.0
+    assert slots.stalled_seconds("a") == 2
+
+
 @pytest.mark.parametrize("handlers", [["save_audio"], ["save_audio", "log"], [f"h{n}" for n in range(12)]])
 def test_one_of_two_sources_cannot_have_all_runs_of_a_handler(handlers: list[str]) -> None:
     downloads = max_concurrent_downloads(Settings(), handlers)
