@@ -17,7 +17,7 @@ import structlog
 
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, Renew
-from receiver.engine.audio_wait import not_yet, retry_delay
+from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
 from receiver.engine.storage_pause import StoragePause
 from receiver.errors import (
@@ -274,8 +274,7 @@ class AudioDesk:
             AudioPostponed: there is no slot for it.
         """
         if asked.downloads == 0:
-            stalled = min(self._age(event), self._slots.stalled_seconds(event.source))
-            self._slots.take(event.source, retry_delay(stalled, self._random()))
+            self._slots.take(event.source, self._age(event), self._random())
         asked.downloads += 1
         try:
             yield

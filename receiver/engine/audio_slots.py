@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from receiver.engine.audio_wait import retry_delay
 from receiver.errors import AudioPostponed
 from receiver.model.slots import Slots
 
@@ -34,19 +35,20 @@ class DownloadSlots:
         self._monotonic = monotonic
         self._changed: dict[str, float] = {}
 
-    def take(self, source: str, after: float) -> None:
+    def take(self, source: str, age: float, chance: float) -> None:
         """Take a slot, which `give_back` returns.
 
         Args:
-            after: when to ask again if there is no slot for the source, in seconds from now.
+            age, chance: as for `retry_delay`.
 
         Raises:
-            AudioPostponed: the source has its maximum (`reason` `downloads_busy`).
+            AudioPostponed: the source has its maximum (`reason` `downloads_busy`). The wait is about as long as no
+                download of the source has begun or ended, and no longer than the event's age.
         """
         if not self._slots.free(self._running).available(source):
             raise AudioPostponed(
                 f"The source {source} has {self._running[source]} downloads in progress, its maximum.",
-                after=after,
+                after=retry_delay(min(age, self._stalled_seconds(source)), chance),
                 reason="downloads_busy",
             )
         self._running[source] += 1
@@ -57,7 +59,6 @@ class DownloadSlots:
         self._running[source] -= 1
         self._changed[source] = self._monotonic()
 
-    def stalled_seconds(self, source: str) -> float:
-        """For how long no download of the source has begun or ended."""
+    def _stalled_seconds(self, source: str) -> float:
         now = self._monotonic()
         return now - self._changed.get(source, now)

@@ -80,7 +80,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
                 downloads,
                 now=clock.now,
                 random=lambda: 0.5,
-            )  # fmt: skip
+            )
         )
         yield Bench(sim, up, asks)
         up.handlers.submit(fetcher.aclose()).result(30)

@@ -14,7 +14,7 @@ def taken(slots: DownloadSlots, source: str) -> int:
     """How many a source can have."""
     for count in range(1000):
         try:
-            slots.take(source, 7.0)
+            slots.take(source, 7.0, 0.5)
         except AudioPostponed:
             return count
     raise AssertionError("there is no end")
@@ -36,24 +36,27 @@ def test_a_lone_source_may_have_all(limit: int, all_of_them: int) -> None:
 
 def test_what_is_given_back_can_be_taken_again() -> None:
     slots = DownloadSlots(2, ["a", "b"])
-    slots.take("a", 1.0)
+    slots.take("a", 1.0, 0.5)
     slots.give_back("a")
-    slots.take("a", 1.0)
+    slots.take("a", 1.0, 0.5)
     with pytest.raises(AudioPostponed, match="The source a has 1 downloads in progress") as caught:
-        slots.take("a", 7.0)
-    assert (caught.value.reason, caught.value.after, caught.value.counts) == ("downloads_busy", 7.0, False)
+        slots.take("a", 7.0, 0.5)
+    assert (caught.value.reason, caught.value.after, caught.value.counts) == ("downloads_busy", 1.0, False)
 
 
-def test_a_source_stalls_while_no_download_begins_or_ends() -> None:
+@pytest.mark.parametrize(("stalled", "age", "after"), [(0, 50, 1), (5, 50, 5), (5, 2, 2), (3600, 3600, 60)])
+def test_the_wait_is_as_long_as_no_download_has_begun_or_ended(stalled: float, age: float, after: float) -> None:
     now = [0.0]
-    slots = DownloadSlots(2, ["a", "b"], lambda: now[0])
-    assert slots.stalled_seconds("a") == 0
-    slots.take("a", 1.0)
-    now[0] = 5.0
-    assert (slots.stalled_seconds("a"), slots.stalled_seconds("b")) == (5, 0)
+    slots = DownloadSlots(3, ["a", "b"], lambda: now[0])
+    for _ in range(2):
+        slots.take("a", age, 0.5)
+    now[0] = 100.0
     slots.give_back("a")
-    now[0] = 7.0
-    assert slots.stalled_seconds("a") == 2
+    slots.take("a", age, 0.5)
+    now[0] += stalled
+    with pytest.raises(AudioPostponed) as caught:
+        slots.take("a", age, 0.5)
+    assert caught.value.after == after
 
 
 @pytest.mark.parametrize("handlers", [["save_audio"], ["save_audio", "log"], [f"h{n}" for n in range(12)]])
