@@ -115,11 +115,13 @@ class StoreFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._names = tuple(f"{path}{suffix}" for suffix in ("", "-wal", "-shm"))
+        self._names = [str(path)]
         self._known: list[Identity] = [None, None, None]
 
     def opened(self) -> None:
         """The store is about to be used: remember which file it is."""
+        real = os.path.realpath(self._path)  # SQLite has the two beside the file that a link points to
+        self._names = [str(self._path), f"{real}-wal", f"{real}-shm"]
         self._known = [_identity(self._names[0]), None, None]
 
     def require_store(self) -> None:

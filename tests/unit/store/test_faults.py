@@ -147,6 +147,19 @@ async def test_a_wal_that_disappears_is_noticed_and_what_was_acknowledged_is_sav
     assert seen_by_another(database.path) >= 1
 
 
+async def test_the_wal_of_a_store_behind_a_link_is_noticed_too(template: Path, tmp_path: Path, delivery: Make) -> None:
+    real, link = tmp_path / "real.db", tmp_path / "receiver.db"
+    real.write_bytes(template.read_bytes())
+    link.symlink_to(real)
+    database = Database(link)
+    database.start()
+    await database.batch(inbox.accept, delivery("acknowledged"))
+    Path(f"{real}-wal").unlink()
+    with pytest.raises(StoreUnavailable, match=r"real\.db-wal was removed"):
+        await database.batch(inbox.accept, delivery("refused"))
+    await asyncio.to_thread(database.close)
+
+
 async def test_an_shm_that_disappears_is_noticed(database: Database, delivery: Make) -> None:
     await database.batch(inbox.accept, delivery("before"))
     shm, elsewhere = Path(f"{database.path}-shm"), Path(f"{database.path}.away")
