@@ -40,11 +40,11 @@ def check_store(database: Database) -> list[Problem]:
                 return []
             return [Problem("store.url", f"{folder} is not writable")]
         found = database.query(revision)
+        if found is not None and found > HEAD:
+            return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
         database.transact(write_page)
     except ReceiverError as error:
         return [Problem("store.url", str(error))]
-    if found is not None and found > HEAD:
-        return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
     return []
 
 
