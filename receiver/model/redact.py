@@ -22,11 +22,11 @@ CUT = "…"
 
 
 def cut(text: str, longest: int) -> str:
-    """At most `longest` characters of a text, and a mark where it goes on.
+    """At most `longest` characters of a text, the last of them a mark where it goes on.
 
     Where no `Redactor` is at hand the cut may go through a secret; the mark is what one finds its beginning by later.
     """
-    return text if len(text) <= longest else text[:longest] + CUT
+    return text if len(text) <= longest else text[: max(0, longest - len(CUT))] + CUT
 
 
 class Redactor:
