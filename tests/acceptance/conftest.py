@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.proxies import SITE, TRUSTED
 from tests.acceptance.support import API_KEY, SECRET, Provider, Server, Site
+from tests.acceptance.wrong_provider import Stub
 from tests.certificate import self_signed
 
 
@@ -34,6 +36,20 @@ def provider() -> Iterator[Provider]:
     yield it
     it.close()
     assert it.sim.leaks == []
+
+
+@pytest.fixture
+def stub() -> Iterator[Callable[[Callable[[Any], None]], Stub]]:
+    """Makes providers that answer wrongly."""
+    made: list[Stub] = []
+
+    def make(answer: Callable[[Any], None]) -> Stub:
+        made.append(Stub(answer))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 @pytest.fixture(scope="session")

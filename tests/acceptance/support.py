@@ -262,6 +262,7 @@ class Site:
             f'[sources.{SOURCE}]\nprovider = "aitts"\nbase_url = "{base_url}"\nallow_private_addresses = true\n'
             f'{key}\nsigning_secrets = ["{secret}"]\n{source}\n'
         )
+        self.config.chmod(0o600)
         return self
 
     def plugin(self, name: str, text: str) -> Self:
