@@ -63,7 +63,7 @@ class HandlerThreads(ThreadPoolExecutor):
             try:
                 result = fn(*args, **kwargs)
             except StopIteration as error:  # asyncio's futures do not take it: its waiter would wait for ever
-                stopped = RuntimeError(f"{fn!r} raised StopIteration")
+                stopped = RuntimeError("the call raised StopIteration")
                 stopped.__cause__ = error
                 future.set_exception(stopped)
             except BaseException as error:  # noqa: BLE001 - the future raises it in the waiting code
