@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.model.slots import FreeSlots
@@ -21,6 +21,30 @@ from receiver.store.states import RunState
 from receiver.store.suspects import claim_suspect, next_suspect_due
 
 _NO_SUSPECT = runs.c.crashes < SUSPECT_CRASHES
+_PENDING = and_(runs.c.handler == bindparam("of"), runs.c.state == "pending")
+_DUE = select(runs.c.event_id).where(_PENDING, runs.c.due_at <= bindparam("now"), _NO_SUSPECT).order_by(runs.c.due_at)
+# Made once: to make them for each claim took longer than to execute them.
+_CLAIM = (
+    update(runs)
+    .where(
+        _PENDING,
+        runs.c.event_id.in_(_DUE.limit(bindparam("available")).with_for_update(skip_locked=True).scalar_subquery()),
+    )
+    .values(
+        state=RunState.RUNNING,
+        attempt=runs.c.attempt + 1,
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+        started_at=bindparam("now"),
+        waits_for=None,
+    )
+    .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at, runs.c.crashes)
+)
+_EVENT: tuple[Any, ...] = (
+    events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, events.c.received_at,
+    events.c.payload, events.c.body.label("raw"),
+)  # fmt: skip
+_FACTS = select(*_EVENT).where(events.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +109,8 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
     for row in claimed:
         left.take(row.handler, 1)
     for handler, available in left.offers():
-        due = (
-            select(runs.c.event_id)
-            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.due_at <= now, _NO_SUSPECT)
-            .order_by(runs.c.due_at)
-            .limit(available)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(runs)
-            .where(runs.c.handler == handler, runs.c.state == "pending", runs.c.event_id.in_(due.scalar_subquery()))
-            .values(
-                state=RunState.RUNNING,
-                attempt=runs.c.attempt + 1,
-                lease_owner=owner,
-                lease_until=lease_until,
-                started_at=now,
-                waits_for=None,
-            )
-            .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at, runs.c.crashes)
-        )
-        taken = connection.execute(statement).all()
+        values = {"of": handler, "available": available, "now": now, "owner": owner, "until": lease_until}
+        taken = connection.execute(_CLAIM, values).all()
         left.take(handler, len(taken))
         claimed += taken
     if not claimed:
@@ -121,17 +126,8 @@ def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease
 
 
 def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, Any]]:
-    statement = select(
-        events.c.id,
-        events.c.source,
-        events.c.type,
-        events.c.job_id,
-        events.c.origin,
-        events.c.received_at,
-        events.c.payload,
-        events.c.body.label("raw"),
-    ).where(events.c.id.in_(ids))
-    return {row.id: dict(row._mapping) for row in connection.execute(statement)}
+    rows = connection.execute(_FACTS, {"ids": list(ids)})
+    return {row.id: dict(row._mapping) for row in rows}
 
 
 def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
