@@ -306,8 +306,12 @@ class Engine:
         await self.signal.until(predicate)
 
     async def until_state(self, state: str, count: int = 1) -> None:
-        """Return once so many runs are in this state."""
-        await self.until(lambda: self.states()[state] >= count)
+        """Return once so many runs are in this state, and what this process has written is logged and counted."""
+        await self.until(lambda: self.states()[state] >= count and self._is_reported)
+
+    @property
+    def _is_reported(self) -> bool:
+        return all(held.executing for held in self.dispatcher._held.values())
 
     async def look(self) -> None:
         """Have the dispatcher look for due runs, and return when it has started what it found."""

@@ -280,6 +280,7 @@ async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> No
         await one.start()
         await two.start()
         await one.until_state("succeeded", 100)
+        await two.until_state("succeeded", 100)
         assert ran == dict.fromkeys(ids, 1)
         assert {row["attempt"] for row in one.runs()} == {1}
         done_by = [up.metric('tts_receiver_runs_total{handler="work",outcome="succeeded"}') for up in (one, two)]
