@@ -1,9 +1,9 @@
 """Processor time of commands that only print their help or the version, beside another checkout.
 
 `python -m benchmarks.startup OTHER`, where OTHER is a checkout of the earlier state with its own `.venv`. Both are run
-in turn; the result is the ratio of the medians. Exit 1 if `--version` or `--help` is above a quarter; most of the help of
-one command is what Typer needs to read its options. `--version` is compared with the other's `--help`, since an earlier
-state may not have it.
+in turn; the result is the ratio of the medians. Exit 1 if `--version` or `--help` is above a quarter; the help of one
+command is mostly what Typer needs to read its options. `--version` is compared with the other's `--help`, since an
+earlier state may not have it.
 """
 
 from __future__ import annotations
