@@ -18,7 +18,7 @@ from receiver.cli.plain import complain, say
 from receiver.errors import MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
-    from receiver.model.signature import Scheme
+    from receiver.model.scheme import Scheme
     from receiver.settings import Settings, Source
 
 OUTSIDE_TOLERANCE = 3

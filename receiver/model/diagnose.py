@@ -14,7 +14,7 @@ from dataclasses import replace
 from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
 from receiver.model.earlier_bodies import earlier_bodies
-from receiver.model.signature import Key, Scheme
+from receiver.model.scheme import Key, Scheme
 
 MAX_HEADERS = 16
 """With more header lines of one name than this, none is tried alone."""

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.model.event import COMPLETED, FAILED
-from receiver.model.signature import SCHEMES, Scheme, timestamped
+from receiver.model.scheme import Scheme
+from receiver.model.signature import SCHEMES, timestamped
 from receiver.providers.generic import Generic
 from receiver.providers.places import parse_place
 from receiver.providers.shape import Shape, status_path

@@ -10,8 +10,9 @@ from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
 from receiver.model.cadence import Cadence
+from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import SHORTEST_SIGNING_SECRET
-from receiver.model.signature import SCHEMES, Key, Scheme
+from receiver.model.signature import SCHEMES
 from receiver.providers import known_providers
 from receiver.providers.base import Provider, origin_of
 from receiver.providers.registry import GENERIC

@@ -28,7 +28,7 @@ from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
 from receiver.model.ids import event_id
-from receiver.model.signature import Key, Scheme, Verified
+from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.base import Provider
 from receiver.store.inbox import Receipt
 from receiver.web.body import Bodies, BodyRefused, read_body

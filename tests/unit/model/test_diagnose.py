@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
 from receiver.model.diagnose import explain
-from receiver.model.signature import SCHEMES, Key
+from receiver.model.scheme import Key
+from receiver.model.signature import SCHEMES
 
 NOW = 1_700_000_000
 TTS = SCHEMES["tts"]

@@ -17,7 +17,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from receiver.errors import SignatureError
-from receiver.model.signature import MAX_SIGNATURES, SCHEMES, Key, Verified, parse_timestamped
+from receiver.model.scheme import MAX_SIGNATURES, Key, Verified
+from receiver.model.signature import SCHEMES, parse_timestamped
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))["valid"]
 NOW = 1_700_000_000
