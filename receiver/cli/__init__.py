@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from receiver.cli.last_resort import flush_output, prepare_output, report
-from receiver.cli.streams import open_standard_streams
+from receiver.cli.last_resort import report
+from receiver.cli.streams import flush_output, open_standard_streams
 
 
 def main() -> None:
     """Run a command. Errors end as one sentence on standard error: 1 for what went wrong, 2 for wrong usage."""
     open_standard_streams()
-    prepare_output()
     try:
         try:
             _run()

@@ -1,45 +1,86 @@
 """The standard streams of a command, in whatever state it was started.
 
 A closed descriptor 0, 1 or 2 would be given to the next file that is opened: a socket or the store, into which messages
-are then written. And an error that cannot be told must not become another one: who reads standard error may have gone.
+are then written. Standard output names its own errors. Standard error raises none: its reader may have gone, and a
+report that cannot be written must not hide the error in it. Both escape what the encoding of the terminal lacks.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import select
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
+
+from receiver.model.printable import escaped_in_json
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _STREAMS = ("stdin", "stdout", "stderr")
+_ESCAPES = "tts-receiver-escapes"
+
+
+class OutputError(OSError):
+    """Standard output cannot be written."""
 
 
 def open_standard_streams() -> None:
-    """Open what is closed on /dev/null; from now on nothing that is written to standard error fails."""
+    """Open closed streams on /dev/null; from now on nothing that is written to standard error fails.
+
+    What cannot be encoded is written as `\\uXXXX`, which readers of JSON understand too.
+    """
+    codecs.register_error(_ESCAPES, _escaped)
     for descriptor, name in enumerate(_STREAMS):
         try:
             os.fstat(descriptor)
         except OSError:
             _open_on_nothing(descriptor, name)
-    if sys.stderr is sys.__stderr__ and sys.stderr is not None:
-        raw = _Unfailing(2, "w", closefd=False)
-        sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(raw), sys.stderr.encoding, sys.stderr.errors, line_buffering=True
-        )
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout.flush()
+        encoding, direct = sys.stdout.encoding, sys.stdout.line_buffering
+        output = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(output, encoding, _ESCAPES, line_buffering=direct)
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
+        errors = io.BufferedWriter(_Unfailing(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(errors, sys.stderr.encoding, _ESCAPES, line_buffering=True)
+
+
+def flush_output() -> None:
+    """Write what is still in memory, while an error can still be reported.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _open_on_nothing(descriptor: int, name: str) -> None:
     opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: all below are open
     os.set_inheritable(opened, True)
     mode = "r" if descriptor == 0 else "w"
-    setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    setattr(sys, name, open(descriptor, mode, encoding="utf-8", errors=_ESCAPES, closefd=False))  # noqa: SIM115
+
+
+class _Output(io.FileIO):
+    """Standard output whose errors are distinct from those of any other file."""
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from None
 
 
 class _Unfailing(io.FileIO):
     """A file that takes everything: what cannot be written is dropped."""
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer, /) -> int:
         """Write, waiting for room."""
         try:
             while (count := super().write(data)) is None:  # a descriptor that does not block
@@ -47,5 +88,12 @@ class _Unfailing(io.FileIO):
                 waiting.register(self, select.POLLOUT)
                 waiting.poll()
         except OSError:
-            return len(data)
+            return memoryview(data).nbytes
         return count
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Python's handler of what an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(escaped_in_json, error.object[error.start : error.end])), error.end

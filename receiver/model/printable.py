@@ -34,16 +34,18 @@ def printable_json(text: str) -> str:
     """A JSON text with the same value, in which `\\u` escapes stand for what is not printable."""
     if text.isascii() and _DEL not in text:
         return text  # a JSON writer has escaped the other controls
-    return _CONTROL_IN_JSON.sub(_escaped_in_json, text)
+    return _CONTROL_IN_JSON.sub(_json_control, text)
+
+
+def escaped_in_json(char: str) -> str:
+    """A character as JSON escapes it: `\\uXXXX` for each of its UTF-16 units."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
 
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def _escaped_in_json(match: re.Match[str]) -> str:
-    char = match[0]
-    if char.isprintable():
-        return char
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+def _json_control(match: re.Match[str]) -> str:
+    return match[0] if match[0].isprintable() else escaped_in_json(match[0])
