@@ -90,7 +90,7 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreMalformed(StoreUnavailable):
-    """The store's file is damaged, or is none. It stays so until it is restored and the receiver restarted."""
+    """The store's file is damaged, or is not a store. It stays so until it is restored and the receiver restarted."""
 
     reason = "store_malformed"
 

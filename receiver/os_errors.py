@@ -1,4 +1,4 @@
-"""What a system error means for a file or folder of ours: the system's own words, and what to do."""
+"""What a system error means for one of our files or folders: the system's message, and what to do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _ADVICE = {
     errno.EROFS: "Mount the file system for writing.",
     errno.EISDIR: "Name a file instead.",
     errno.ENOTDIR: "Name a folder instead.",
-    errno.EIO: "Look at the disk: the system log says more.",
-    errno.ENOENT: "Make it, or name another.",
+    errno.EIO: "Check the disk: the system log has details.",
+    errno.ENOENT: "Create it, or name another.",
     errno.EMFILE: "Raise the limit of open files.",
     errno.ENFILE: "Raise the system's limit of open files.",
 }

@@ -17,7 +17,7 @@ from receiver.model.crashes import state_with_suspicion
 if TYPE_CHECKING:
     from receiver.store import views
 
-app = typer.Typer(no_args_is_help=True, help="Events: what providers told us.")
+app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
 
 _Ids = Annotated[list[str] | None, typer.Argument(help="Event ids, or beginnings of them.")]
 

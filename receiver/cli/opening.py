@@ -38,7 +38,7 @@ def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
 
 
 def check_names(settings: Settings, database: Database, source: str | None, type_: str | None = None) -> None:
-    """Refuse a filter by a source or an event type that there is not.
+    """Refuse a filter by a source or an event type that does not exist.
 
     Raises:
         UnknownName: names the nearest.
@@ -47,7 +47,7 @@ def check_names(settings: Settings, database: Database, source: str | None, type
 
 
 def check_handler(settings: Settings, name: str | None) -> None:
-    """Refuse a handler's name where nothing that is stored fits it, and it is not active either.
+    """Refuse a handler's name if nothing stored matches it and no active handler has it.
 
     Raises:
         NoSuchHandler: names the nearest.

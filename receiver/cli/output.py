@@ -1,4 +1,4 @@
-"""How commands print tables, and ask questions only where somebody can answer."""
+"""How commands print tables, and ask questions only on a terminal."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def confirm(question: str, yes: bool) -> None:
     """Ask, unless `--yes`; where nobody can answer, refuse.
 
     Raises:
-        typer.Exit: the answer is no (1), or nobody can answer (2).
+        typer.Exit: the answer is no (1), or there is no terminal to answer on (2).
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        complain(f"{question} Nobody is here to ask; say --yes.")
+        complain(f"{question} There is no terminal to confirm on; pass --yes.")
         raise typer.Exit(2)
     if not typer.confirm(printable(question)):
         raise typer.Exit(1)

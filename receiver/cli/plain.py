@@ -1,4 +1,4 @@
-"""What a command says without a table: lines for people, JSON for machines; nothing in them works on a terminal.
+"""What a command prints besides tables: lines of text, or JSON. Control characters are escaped.
 
 Every command prints through this or through `output`, because much of what they show comes from outside. Cheap to
 import: `output` loads what tables need.
@@ -24,7 +24,7 @@ def complain(*lines: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document. Bytes become text, or hex where they are none."""
+    """One JSON document. Bytes become text, or hex if they are not UTF-8."""
     print(printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 

@@ -1,7 +1,7 @@
-"""Tells systemd how the process is: ready, alive, stopping.
+"""Notifies systemd of the process's state: ready, alive, stopping.
 
-Nothing here stops work: what cannot be said is logged and dropped. Nothing blocks either, since the watchdog is to hear
-from the loop that takes deliveries.
+Nothing here stops work: a message that cannot be sent is logged and dropped. Nothing blocks either, since the loop that
+takes deliveries is the one that feeds the watchdog.
 
 The protocol is that of sd_notify(3): https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -25,7 +25,7 @@ EXTEND_SECONDS = 60
 
 
 class Notifier:
-    """Says to the service manager how the process is; does nothing where there is none.
+    """Notifies the service manager of the process's state; does nothing if there is no manager.
 
     Args:
         address: of the manager's datagram socket: a path, or `@` and an abstract name.
@@ -71,17 +71,17 @@ class Notifier:
         """Give signs of life at twice the asked rate until cancelled, as long as everything works.
 
         Args:
-            find_ended: what has ended by itself and does not come back without a restart; None while all works.
+            find_ended: names a part that has ended and that only a restart brings back; None while all work.
         """
         if self._watchdog_seconds is None:
             return
-        told = False
+        is_logged = False
         while True:
             ended = find_ended()
             if ended is None:
                 await self.send("WATCHDOG=1")
-            elif not told:
-                told = True
+            elif not is_logged:
+                is_logged = True
                 log.error("watchdog.not_fed", ended=ended, hint="the service manager restarts the process")
             await self._sleep(self._watchdog_seconds / 2)
 
@@ -92,10 +92,10 @@ class Notifier:
 
 
 def take_notifier(environ: MutableMapping[str, str], pid: int) -> Notifier:
-    """The way to the service manager of the process `pid`, by its environment.
+    """The notifier for the process `pid`, as its environment describes it.
 
     Args:
-        environ: the process's environment; the protocol's variables are removed, so that no child speaks for us.
+        environ: the process's environment; the protocol's variables are removed, so that child processes send nothing.
     """
     address, usec, watched = (environ.pop(name, "") for name in VARIABLES)
     if not address:

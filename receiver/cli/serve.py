@@ -64,7 +64,7 @@ def require_private(settings: Settings) -> None:
     """The private listener may listen where others reach it only if it asks for tokens.
 
     Raises:
-        ConfigError: it would be open to whoever reaches it.
+        ConfigError: it would be open to everyone who can reach it.
     """
     host = settings.server.private_host
     if not (settings.api.tokens or is_loopback(host)):
@@ -72,10 +72,10 @@ def require_private(settings: Settings) -> None:
 
 
 def require_private_socket(settings: Settings, private: socket.socket) -> None:
-    """The same of a socket that was passed: its own address counts, whatever is configured.
+    """As `require_private`, for a socket that was passed: its own address counts, not the configured one.
 
     Raises:
-        ConfigError: it would be open to whoever reaches it.
+        ConfigError: it would be open to everyone who can reach it.
     """
     host = private.getsockname()[0]
     if not (settings.api.tokens or is_loopback(host)):
@@ -212,7 +212,7 @@ async def _until_listening(*servers: ListenerServer) -> None:
 
 
 def find_ended(receiver: Receiver) -> str | None:
-    """What has ended by itself and comes back only by a restart. A store that does not answer is not such a thing."""
+    """A part that has ended and that only a restart brings back; None while all work. A store outage is not one."""
     if not receiver.database.writing:
         return "store writer"
     if not receiver.dispatcher.alive:

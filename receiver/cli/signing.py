@@ -77,7 +77,7 @@ def send(
     from receiver.settings import load
 
     if data is not None and (event or job or metadata):
-        raise typer.BadParameter("the file says all of it: omit --event, --job and --metadata.", param_hint="--data")
+        raise typer.BadParameter("the file is the whole body: omit --event, --job and --metadata.", param_hint="--data")
     settings = load(config)
     about, scheme = _source(settings, source)
     host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104

@@ -59,7 +59,7 @@ def read_faults(given: list[str]) -> Faults:
     """The faults that `NAME=RATE` options describe; `clock_skew` is in seconds, the others are rates.
 
     Raises:
-        typer.BadParameter: a fault that does not exist (the nearest name is told), or a rate that is none.
+        typer.BadParameter: a fault that does not exist (the message has the nearest name), or a rate that is none.
     """
     from receiver.simulator import Faults
 
@@ -86,12 +86,12 @@ def read_faults(given: list[str]) -> Faults:
 
 def describe(simulator: Simulator) -> dict[str, dict[str, str]]:
     """Each running provider's base URL and key; of aitts also what webhooks need."""
-    told = {
+    described = {
         provider: {"base_url": base_url, "api_key": simulator.api_keys[provider]}
         for provider, base_url in simulator.base_urls.items()
     }
-    told["aitts"] |= {"signing_secret": simulator.signing_secret, "id_token": simulator.id_token}
-    return told
+    described["aitts"] |= {"signing_secret": simulator.signing_secret, "id_token": simulator.id_token}
+    return described
 
 
 async def _run(simulator: Simulator, as_json: bool) -> None:
@@ -108,23 +108,23 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(number, stop.set)
                 stack.callback(loop.remove_signal_handler, number)
-        told = describe(simulator)
+        described = describe(simulator)
         if as_json:
-            print_json_line(told)
+            print_json_line(described)
         else:
-            _print(simulator, told)
+            _print(simulator, described)
         await stop.wait()
 
 
-def _print(simulator: Simulator, told: dict[str, dict[str, Any]]) -> None:
-    rows = [(provider, of["base_url"], of["api_key"]) for provider, of in told.items()]
+def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
+    rows = [(provider, of["base_url"], of["api_key"]) for provider, of in described.items()]
     print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
     url = simulator.webhook_url or RECEIVER_URL
     # Not by rich, which would break lines that are to be copied.
     text = (
         f"Webhooks of aitts are signed with {simulator.signing_secret}\n"
         f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"
-        f"In receiver.toml (the other providers likewise, without the last line):\n\n{_source(told['aitts'])}\n"
+        f"In receiver.toml (the other providers likewise, without the last line):\n\n{_source(described['aitts'])}\n"
         "Then, beside it, register the webhook, as the owner of the account does at the real provider:\n\n"
         f"{VARIABLE}={shlex.quote(simulator.id_token)} "
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"

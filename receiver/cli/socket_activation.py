@@ -37,7 +37,7 @@ def take_sockets(
 ) -> InheritedSockets:
     """Take the sockets that were passed to the process `pid`, and keep them from its children.
 
-    `LISTEN_FDNAMES` says which is which, by the names `public` and `private`. Without these names the first is the
+    `LISTEN_FDNAMES` names them by the names `public` and `private`. Without these names the first is the
     public one and the second the private one.
 
     Args:
@@ -70,7 +70,7 @@ def take_sockets(
 def _names(text: str, count: int) -> tuple[str, ...]:
     """Which listener each socket is for.
 
-    systemd names a socket for its unit where the unit has no `FileDescriptorName=`: such names say nothing.
+    systemd names a socket for its unit where the unit has no `FileDescriptorName=`: such names are ignored.
 
     Raises:
         ConfigError: some of the names are ours, and others are not.
@@ -97,7 +97,7 @@ def _listener(descriptor: int) -> socket.socket:
         os.set_inheritable(descriptor, False)
         found = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise _refused(f"descriptor {descriptor} is no open socket: {error.strerror or error}") from None
+        raise _refused(f"descriptor {descriptor} is not an open socket: {error.strerror or error}") from None
     if wrong := _wrong(found):
         found.close()
         raise _refused(f"descriptor {descriptor} is {wrong}")
@@ -107,11 +107,11 @@ def _listener(descriptor: int) -> socket.socket:
 
 def _wrong(found: socket.socket) -> str | None:
     if found.family not in (socket.AF_INET, socket.AF_INET6):
-        return "no TCP socket; a socket unit needs an address and a port in ListenStream="
+        return "not a TCP socket; a socket unit needs an address and a port in ListenStream="
     if found.type != socket.SOCK_STREAM:
         return "a datagram socket; a socket unit needs ListenStream="
     if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "a connection and no listening socket; a socket unit needs Accept=no"
+        return "a connection, not a listening socket; a socket unit needs Accept=no"
     return None
 
 

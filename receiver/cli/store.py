@@ -76,4 +76,4 @@ def prune(
             pass
         while batch := database.transact(quarantine.prune, aside_before):
             removed += batch
-        say(f"Events forgotten: {removed}.")
+        say(f"Events deleted: {removed}.")

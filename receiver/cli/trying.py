@@ -32,15 +32,15 @@ from receiver.providers.wire import (
 from receiver.settings import Source
 
 NO_JOB = "00000000-0000-0000-0000-000000000000"
-"""An id that no job has: it is drawn from no clock and by no chance."""
+"""An id that no job has: ids are made of a time or of random digits."""
 WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
-"""A key that no account has: a service that answers it as it answers ours does not look at keys there."""
+"""A key that no account has: a service that answers it as it answers ours does not check keys there."""
 
 Key = Literal["works", "refused", "none", "unknown"]
 
 
 class Tried(NamedTuple):
-    """What came of it.
+    """The result of one try.
 
     Attributes:
         asked: `voices` or `a job`; None if nothing can be asked.
@@ -81,18 +81,20 @@ async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> 
     start = Tried(
         name, source.provider, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
     )
-    if not trial.able.voices and not trial.able.polling:
+    if not trial.capabilities.voices and not trial.capabilities.polling:
         return start
     try:
         key, found = await trial.run()
     except Unauthorized as error:
         if trial.key == "none":
-            return trial.told(start)._replace(detail="Reached. There is no api_key to try: only webhooks are heard of.")
-        return _failed(trial.told(start)._replace(key="refused"), trouble_with(name, source, error))
+            return trial.described(start)._replace(
+                detail="Reached. There is no api_key to try: only webhooks are heard of."
+            )
+        return _failed(trial.described(start)._replace(key="refused"), trouble_with(name, source, error))
     except ReceiverError as error:
-        return _failed(trial.told(start), trouble_with(name, source, error))
-    told = trial.told(start)._replace(key=key, detail=found)
-    return told._replace(advice=_UNCHECKED) if key == "unknown" else told
+        return _failed(trial.described(start), trouble_with(name, source, error))
+    tried = trial.described(start)._replace(key=key, detail=found)
+    return tried._replace(advice=_UNCHECKED) if key == "unknown" else tried
 
 
 _UNCHECKED = "Whether it works shows with the first job."
@@ -101,24 +103,24 @@ _WORKS = "The key works."
 _KEYLESS = "Reached, without an api_key."
 
 
-def _failed(told: Tried, trouble: Trouble) -> Tried:
-    return told._replace(ok=False, reason=trouble.reason, detail=trouble.what, advice=trouble.advice)
+def _failed(tried: Tried, trouble: Trouble) -> Tried:
+    return tried._replace(ok=False, reason=trouble.reason, detail=trouble.what, advice=trouble.advice)
 
 
 class _Trial:
-    """The questions to one source, and what the last answer told beside its body."""
+    """The questions to one source, and what the last answer shows besides its body."""
 
     def __init__(self, source: Source, ssl_context: ssl.SSLContext) -> None:
         self._source = source
         self._ssl_context = ssl_context
         self._account = source.account
-        self.able: Capabilities = source.spoken.capabilities.of(self._account)
+        self.capabilities: Capabilities = source.spoken.capabilities.of(self._account)
         self.key: Key = "none" if self._account.api_key is None else "unknown"
         self._asked: str | None = None
         self._seconds: float | None = None
         self._limit: RateLimit | None = None
 
-    def told(self, start: Tried) -> Tried:
+    def described(self, start: Tried) -> Tried:
         """The outcome with what is known of the last answer."""
         ms = None if self._seconds is None else round(self._seconds * 1000, 1)
         return start._replace(asked=self._asked, round_trip_ms=ms, rate_limit=self._limit)
@@ -129,10 +131,10 @@ class _Trial:
         Raises:
             ReceiverError: the key does not work, or nothing shows that this is the service.
         """
-        if not self.able.voices:
+        if not self.capabilities.voices:
             return await self._require_proof()
         response = await self._ask("voices", self._voices(self._account))
-        if response.status in (403, 404) and self.able.polling:
+        if response.status in (403, 404) and self.capabilities.polling:
             # Keys have scopes: one that may ask for jobs is all that we need.
             key, found = await self._require_proof()
             return key, f"{found} It may not list voices."
@@ -141,7 +143,7 @@ class _Trial:
             return "none", f"{_KEYLESS} {offers}"
         if await self._refuses_wrong_key(self._voices, self._source.spoken.read_voices):
             return "works", f"{_WORKS} {offers}"
-        if not self.able.polling:
+        if not self.capabilities.polling:
             return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same list."
         if await self._ask_for_no_job():
             return "works", f"{_WORKS} {offers}"
@@ -173,7 +175,7 @@ class _Trial:
             try:
                 read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
             except RateLimited:  # two polls within the provider's own limit
-                await asyncio.sleep(self.able.min_poll_seconds)
+                await asyncio.sleep(self.capabilities.min_poll_seconds)
                 read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
         except (Unauthorized, Invalid, Refused):
             return True

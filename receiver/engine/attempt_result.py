@@ -37,7 +37,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRules:
-    """What decides about attempts, whatever their handler.
+    """What decides about attempts, the same for all handlers.
 
     Attributes:
         owner: names this process in leases.

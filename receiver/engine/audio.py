@@ -78,7 +78,7 @@ class AudioDesk:
         downloads: events whose files are downloaded at one time.
         now: the clock, in Unix seconds, for an event's age.
         random: chance between 0 and 1, for jitter.
-        pause: of runs, while the storage cannot be used; without one each fetch fails by itself.
+        pause: postpones runs while the storage cannot be used; without it each fetch fails on its own.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The clock and the waiting of the background work, as arguments: a test passes its own and nothing sleeps.
 
-Two times: `now` is the world's, for what is stored or compared with others' times, and may be set back or forward;
-`monotonic` is for how long something takes in this process, and never is.
+`now` is wall-clock time, for what is stored or compared with other machines' times; it may be set back or forward.
+`monotonic` measures how long something takes in this process; it never steps.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ class Clock(Protocol):
         """Unix seconds."""
 
     def monotonic(self) -> float:
-        """Seconds from some moment, that go on evenly whatever becomes of `now`."""
+        """Seconds since an arbitrary moment; never steps, even if `now` does."""
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         """Return when `wake` is set or after `seconds`, whichever is first."""
 
 
 class SystemClock:
-    """The machine's, as it is."""
+    """The machine's clock."""
 
     def now(self) -> float:
         """Unix seconds."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds from some moment, that go on evenly whatever becomes of `now`."""
+        """Seconds since an arbitrary moment; never steps, even if `now` does."""
         return time.monotonic()
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
@@ -45,14 +45,14 @@ class SystemClock:
 
 
 class SteadyClock(SystemClock):
-    """The machine's, without its steps until they are adopted.
+    """The machine's clock, without its steps until they are adopted.
 
-    For a process that owns leases: a clock that is set forward would end all of them between two lines of code. Here
-    that happens at one moment, when what is stored is put right too (`engine.clock_watch`).
+    For a process that owns leases: a clock that is set forward would expire all of them between two lines of code. Here
+    a step takes effect at one moment, when stored times are corrected too (`engine.clock_watch`).
 
     Args:
         wall: the machine's clock, unix seconds.
-        monotonic: seconds that go on evenly.
+        monotonic: seconds that never step.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +65,7 @@ class SteadyClock(SystemClock):
         return self._monotonic() + self._offset
 
     def monotonic(self) -> float:
-        """Seconds from some moment, that go on evenly whatever becomes of `now`."""
+        """Seconds since an arbitrary moment; never steps, even if `now` does."""
         return self._monotonic()
 
     def step(self) -> float:

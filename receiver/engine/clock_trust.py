@@ -1,8 +1,8 @@
-"""Whether our clock can be believed enough to delete by it, or to give a job up.
+"""Whether our clock is trusted enough to delete events or give up jobs by it.
 
 A machine may start with its clock days ahead: everything would be older than its retention, and every job past its
-deadline. So what cannot be undone waits until somebody else's time agrees with ours, or until the process has itself
-seen enough time pass.
+deadline. So what cannot be undone waits until another clock agrees with ours (ours is then *confirmed*), or until this
+process has run for long enough.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from receiver.model.retry_after import AGREES_SECONDS, http_date
 log = structlog.get_logger("receiver.clock")
 
 UPTIME_SECONDS = 86_400.0
-"""A clock that has gone on for this long without a step, and that nobody has put right, is believed."""
+"""A clock that has run for this long without a step is trusted: an operator had time to correct it."""
 
 
 class ClockTrust:
-    """What is known of our clock. On one loop.
+    """Whether our clock is confirmed. For use on one event loop.
 
     Attributes:
-        confirmed: somebody else's time has agreed with ours since the start, and since the clock's last step.
+        confirmed: another clock has agreed with ours since the start, and since the last step of ours.
         wake: set when it is confirmed.
     """
 
@@ -44,10 +44,10 @@ class ClockTrust:
         return self.confirmed or self._clock.monotonic() - self._since >= min(seconds, UPTIME_SECONDS)
 
     def compare(self, skew: float, by: str) -> None:
-        """Somebody else's time, that cannot be made up, is `skew` seconds from ours.
+        """Compare with a signed or authenticated time of another machine, `skew` seconds from ours.
 
         Args:
-            by: whose, for the log.
+            by: the source it comes from, for the log.
         """
         if not self.confirmed and abs(skew) <= AGREES_SECONDS:
             self.confirmed = True
@@ -55,12 +55,12 @@ class ClockTrust:
             log.info("clock.confirmed", by=by, skew=round(skew, 1))
 
     def read_date(self, value: str | None, by: str) -> None:
-        """The `Date` header of a provider's answer that has just come; None or unreadable: it says nothing."""
+        """Compare with the `Date` header of an answer that has just arrived; ignored if missing or unreadable."""
         if not self.confirmed and (at := http_date(value)) is not None:
             self.compare(self._clock.now() - at, by)
 
     def doubt(self) -> None:
-        """The clock was set: what was known of it says nothing any more."""
+        """The clock was set: it is no longer confirmed."""
         self._since = self._clock.monotonic()
         self.confirmed = False
         self.wake.clear()

@@ -1,4 +1,4 @@
-"""Notices that the machine's clock was set, and moves what is stored to where it could be.
+"""Notices that the machine's clock was set, and corrects the stored times that cannot be right any longer.
 
 At the start, because the clock may have been set while nothing ran, and then each second: a pending run, a poll, a
 pause or a lease whose time lies an hour ahead would otherwise wait for that hour.
@@ -23,7 +23,7 @@ log = structlog.get_logger("receiver.clock")
 
 LOOK_SECONDS = 1.0
 STEP_SECONDS = 1.0
-"""What a clock is set by that is worth putting times right for; less is not noticed by anybody."""
+"""The smallest step for which stored times are corrected; a smaller one has no visible effect."""
 
 
 async def put_right(database: Database, waits: LongestWaits, now: float) -> Mapping[str, int]:
@@ -64,9 +64,9 @@ class ClockWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Put the store's times right, before anything goes by them; then begin to watch.
+        """Correct the stored times before anything uses them; then begin to watch.
 
-        A store that does not commit now is put right as soon as it does.
+        If the store does not commit now, they are corrected as soon as it does.
         """
         self._clock.adopt()
         await self._put_right()

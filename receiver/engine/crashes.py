@@ -1,6 +1,6 @@
 """Runs whose process ended without a result: they start again, suspects one at a time (docs/adr/0042).
 
-Whoever finds out that a process is dead hands over the runs that it held. The rule is in `receiver.model.crashes`.
+The code that finds a dead process hands over the runs that it held. The rule is in `receiver.model.crashes`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class _Held:
     executing: bool = True
 
     def stop_handler(self) -> None:
-        """Cancel the handler. A result that is being written is left alone: whether it counts is the store's to say."""
+        """Cancel the handler. A result that is being written is left alone: the store decides whether it counts."""
         if self.executing:
             self.task.cancel()
 
@@ -64,7 +64,7 @@ class Dispatcher:
     Args:
         owner: names this process in leases; unique among all that ever ran.
         execute: starts a handler; its future carries an `Outcome`.
-        waits: called after a run was stored that waits for something of ours besides its time.
+        waits: called after a run was stored that waits for the audio storage.
         backoff: the shape of the waits; each handler's own number of attempts replaces the policy's.
     """
 
@@ -226,7 +226,7 @@ class Dispatcher:
         return self._rules.decide(claim, outcome, self._clock.now(), handler.attempts, self._dice())
 
     async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> bool:
-        """Write a result; while the store is down, keep it and try again as long as the run is ours.
+        """Write a result; while the store is down, keep it and try again as long as this process holds the run.
 
         Returns:
             Whether it is in the store.
@@ -238,10 +238,10 @@ class Dispatcher:
                 break
             except StoreUnavailable as error:
                 bound.error("run.result_not_stored", detail=str(error))
-                if self._hurry.is_set():  # its lease ends by itself
+                if self._hurry.is_set():  # its lease expires
                     return False
                 await self._clock.wait(self._hurry, LOOK_SECONDS)
-            except Exception:  # noqa: BLE001 - a fault of ours: the lease ends by itself, and the run starts again
+            except Exception:  # noqa: BLE001 - a bug of ours: the lease expires, and the run starts again
                 bound.exception("dispatch.broken")
                 return False
         if not held:
@@ -280,6 +280,6 @@ class Dispatcher:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody cancelled the running task, and not only what it waits for."""
+    """Whether the running task itself was cancelled, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""Whether the names in a filter mean anything: the answer to a mistyped one must not look like an empty store.
+"""Checks the names in a filter: the answer to a mistyped one must not look like an empty store.
 
-Sources and handlers are known if they are configured or were once at work here. Event types are an open vocabulary: any
-word may come, so only one that is almost a word of ours, and that no recent event has, is a mistake.
+Sources and handlers are known if they are configured or were active here once. Event types are an open vocabulary:
+a service may send any word, so only one that is almost one of ours, and that no recent event has, is a mistake.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALMOST = 0.8
 
 
 class UnknownName(ReceiverError):
-    """A filter names what there is not; the message names the nearest.
+    """A filter names something unknown; the message has the nearest known name.
 
     Attributes:
         field: the filter's name.

@@ -1,7 +1,7 @@
-"""This process among those that share the store: seen while it lives, and what a dead one held is taken up at once.
+"""Membership of the processes that share the store: what a dead one held is free at once.
 
-Leases alone would let it wait until they end. They remain the measure for whoever is not known to be dead: a process
-that hangs, that was started by an earlier release, or whose file system keeps no locks.
+With leases alone its work would wait until they end. They still decide where a death cannot be detected: a process that
+hangs, that was started by an earlier release, or whose file system keeps no locks.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Processes(Protocol):
         """Owners that are dead for sure; no other process finds them until `remove`."""
 
     def remove(self, owner: str) -> None:
-        """A dead owner holds nothing any more: it is not found again."""
+        """A dead owner no longer holds anything: it is not found again."""
 
     def leave(self) -> None:
-        """This process holds nothing any more."""
+        """This process no longer holds anything."""
 
     def close(self) -> None:
-        """This process holds what it held, and works on none of it: the others find it dead."""
+        """This process still holds leases but has stopped working: the others find it dead."""
 
 
 class Membership:
-    """Joins the processes that share the store, looks for dead ones until it leaves.
+    """Joins the processes that share the store, and looks for dead ones until it leaves.
 
     Args:
         wakes: each is called after leases were ended before their time.
@@ -78,14 +78,14 @@ class Membership:
         self._task = asyncio.create_task(self._look_until_left())
 
     async def leave(self) -> None:
-        """Call when nothing is worked on any more, and the store is still open: what is left is free at once."""
+        """Call when all work has ended and the store is still open: what is left is free at once."""
         if self._task is None:
             return
         self._leaving.set()
         await self._task
         try:
             await self._database.write(end_leases, self._processes.owner)
-        except StoreUnavailable:  # whoever comes next ends them
+        except StoreUnavailable:  # the next process ends them
             await asyncio.to_thread(self._processes.close)
             return
         try:

@@ -22,14 +22,14 @@ MAX_TEXT = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one execution ended by itself.
+    """How one execution of a handler ended.
 
     Attributes:
         word: succeeded, failed, rejected, retry_later or postponed; timeout and released are the dispatcher's.
         result: what the handler returned, as JSON values.
         error: what it raised, for all but succeeded and released.
         text: the error in a line or more; with secrets.
-        trace: where it was raised, likewise; empty where the error says enough.
+        trace: the traceback, with secrets; empty if the error needs none.
         after: seconds to wait at least.
     """
 
@@ -47,7 +47,7 @@ class Outcome:
 
     @classmethod
     def of_error(cls, error: BaseException) -> Self:
-        """The end of a handler that raised, whatever it raised."""
+        """The end of a handler that raised any exception."""
         text, trace = _text(error), _trace(error)
         if isinstance(error, Reject):
             return cls("rejected", error=error, text=text, trace=trace)
@@ -100,7 +100,7 @@ def _text(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Where it was raised, the first and the last of it; empty for an error that says enough."""
+    """The beginning and the end of the traceback; empty for an error that needs none."""
     if isinstance(error, ReceiverError | TimeoutError):
         return ""
     try:

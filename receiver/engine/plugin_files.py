@@ -39,7 +39,7 @@ class PluginFolder:
     def plugins(self) -> list[Path]:
         """The folder's `*.py` files, in their order; those that begin with an underscore are no plugins.
 
-        What was loaded from the folder before is forgotten: it may have changed since.
+        Modules loaded from the folder before are removed from `sys.modules`: their files may have changed.
 
         Raises:
             PluginError: the folder cannot be listed.
@@ -59,7 +59,7 @@ class PluginFolder:
         """The module in one of the folder's files; once, also where another file has imported it before.
 
         Raises:
-            PluginError: it cannot be loaded; says in which file and line.
+            PluginError: it cannot be loaded; the message names file and line.
         """
         name = f"{self.package}.{file.stem.replace('.', '_')}"
         if name in sys.modules:
@@ -77,8 +77,8 @@ class PluginFolder:
         return module
 
     def _failure(self, error: BaseException) -> str:
-        said = import_failure(error, self.package)
+        failure = import_failure(error, self.package)
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and (self.folder / f"{missing}.py").is_file():
-            return f"{said}; {missing}.py is in the same folder: write `from .{missing} import …`"
-        return said + install_hint(error, self.package)
+            return f"{failure}; {missing}.py is in the same folder: write `from .{missing} import …`"
+        return failure + install_hint(error, self.package)

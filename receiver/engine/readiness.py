@@ -1,4 +1,4 @@
-"""What `/readyz` says: whether a delivery would be stored now, whether the background work goes on, and what is paused.
+"""What `/readyz` reports: whether a delivery would be stored now, whether background work goes on, and what is paused.
 
 Apart from `app` because the question of the store has a deadline and a frequency of its own: it is public, and must
 neither wait behind the deliveries nor cost a commit for each request.
@@ -17,12 +17,12 @@ from receiver.store.database import Database
 PROBE_SECONDS = 1.0
 """How old the last commit may be; also how far apart two probes are at least."""
 DEADLINE_SECONDS = 1.0
-"""How long a probe is waited for, whatever it waits for itself."""
+"""How long a request waits for a probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A word and a sentence for each thing.
+    """Names of parts of the receiver, each with a sentence.
 
     Attributes:
         missing: why the receiver is not ready; empty if it is.
@@ -63,7 +63,7 @@ class Readiness:
         self._probed_at = float("-inf")
 
     async def report(self) -> Report:
-        """What there is to say now."""
+        """The answer now."""
         state = self._state()
         if state != "ready":
             return Report({"receiver": f"is {state}"})

@@ -117,7 +117,7 @@ class HandlerLoop:
             if task is not None and task.cancelling():
                 raise  # we were asked to end it
             return Outcome.of_error(error)
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its attempt's end, and no more
+        except BaseException as error:  # noqa: BLE001 - any exception of a handler ends its attempt only
             return Outcome.of_error(error)
 
     def _count_hanging(self, handler: str, change: int) -> None:

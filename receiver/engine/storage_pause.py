@@ -31,7 +31,7 @@ FIRST_SECONDS = 2.0
 MAX_SECONDS = 30.0
 """The first and the longest wait between two tries; each is twice the one before."""
 WAIT_SECONDS = 3600.0
-"""When a waiting run is due even if nobody makes it due."""
+"""After how long a waiting run is due even if the pause has not ended."""
 FIRST_BATCH = 32
 """Runs that are made due at first when the pause has ended; twice as many each second after."""
 BATCH_SECONDS = 1.0
@@ -58,7 +58,7 @@ class StoragePause:
     """Whether audio may be fetched now.
 
     Args:
-        probe: tries to write into the storage, and blocks; says what is wrong, None if nothing is.
+        probe: tries to write into the storage, and blocks; returns what is wrong, None if it works.
         loop: where the fetches are.
     """
 
@@ -89,7 +89,7 @@ class StoragePause:
         """Hold a fetch.
 
         Raises:
-            StoragePaused: there is none to be made now.
+            StoragePaused: no fetch may be made now.
         """
         if self.cause is None:
             yield

@@ -1,6 +1,6 @@
 """Logs: one JSON object a line, or colours on a terminal; to standard error, with secrets cut out.
 
-A call makes a line of text and leaves it to the writer's thread: work that logs never waits and never hears of a fault.
+A call renders a line and hands it to the writer's thread: code that logs never waits, and no call raises.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class LineLogger:
 
 
 class LineHandler(logging.Handler):
-    """Lines of the standard library's loggers. Nothing is ever said on standard error about a line that is wrong."""
+    """Lines of the standard library's loggers. A record that cannot be rendered writes nothing to standard error."""
 
     def __init__(self, writer: LogWriter, shared: list[Processor], render: Renderer) -> None:
         super().__init__()

@@ -109,7 +109,7 @@ class Timestamp:
 
 
 def text_of(value: Any) -> str:
-    """A value as text that can be encoded, whatever its class does."""
+    """A value as text that can be encoded; never raises."""
     try:
         text = value if isinstance(value, str) else repr(value)
         return text.encode(errors="backslashreplace").decode()

@@ -36,7 +36,7 @@ class Sink(Protocol):
 
 
 class DescriptorSink:
-    """A file descriptor of our own for the same open file: one that is closed and used again for a socket is not ours.
+    """A duplicate of a descriptor: if the original is closed and its number reused for a socket, no line goes there.
 
     Args:
         descriptor: blocking or not; it is duplicated.

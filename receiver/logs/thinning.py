@@ -1,7 +1,7 @@
-"""Lines that repeat for the same cause are thinned: the first few are written, then one a minute that counts the rest.
+"""Thins lines that repeat for the same cause: the first few are written, then one a minute that counts the rest.
 
-Only messages of this table, whose repetition says nothing new. What names an event or a job in such a line is part of
-what makes it the same, so the first line about each is always written; a line of another message always is.
+Only for the messages in this table, whose repetition has no new information. Fields that name an event or a job are
+part of the key, so the first line about each is always written. Lines of other messages are never dropped.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ THINNED: Mapping[str, tuple[str, ...]] = {
 }
 """Messages, and the fields that make two of their lines the same."""
 FIRST_LINES = 5
-"""So many lines are written before the others are counted."""
+"""How many lines are written before the others are counted."""
 WINDOW_SECONDS = 60.0
 """For how long lines are counted."""
 MAX_WINDOWS = 1_000
-"""Kinds of lines that are thinned at one time; beyond that, lines are written as they come."""
+"""Kinds of lines that are thinned at one time; lines of further kinds are all written."""
 
 _Key = tuple[str, tuple[Any, ...]]
 
@@ -54,11 +54,11 @@ class _Window:
 
 
 class Thinning:
-    """A processor, the first of them, that drops lines that repeat; and the lines that say how many those were.
+    """The first structlog processor: drops lines that repeat, and makes the lines that count them.
 
     Args:
         render: makes the text of an event of this level.
-        now: seconds that only grow.
+        now: monotonic seconds.
     """
 
     def __init__(self, render: Callable[[str, EventDict], str], now: Callable[[], float]) -> None:
@@ -124,6 +124,6 @@ class Thinning:
         for (message, values), window in windows.items():
             if window.repeated:
                 same = dict(zip(THINNED[message], values, strict=True))
-                told = {"event": message, **same, "repeated": window.repeated, "seconds": round(WINDOW_SECONDS)}
-                lines.append(self._render(window.level, told))
+                summary = {"event": message, **same, "repeated": window.repeated, "seconds": round(WINDOW_SECONDS)}
+                lines.append(self._render(window.level, summary))
         return lines

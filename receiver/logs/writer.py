@@ -1,4 +1,4 @@
-"""Writes log lines in a thread of its own: work that logs never waits for the stream and never hears that it failed.
+"""Writes log lines in a thread: code that logs never waits for the stream, and never fails with it.
 
 Lines wait in memory, within bounds, until they are written. A full disk, a reader that has gone or reads nothing, a
 lost terminal: the thread tries again, lines that do not fit are dropped and counted, and one line says so afterwards.
@@ -47,7 +47,7 @@ class LogWriter:
     """Lines on their way to a sink. Thread-safe, and safe in a finalizer that runs in the middle of a call.
 
     Args:
-        report: the line that says how many lines were dropped, by cause.
+        report: makes the line that counts dropped lines by cause.
         later: lines that come by time.
     """
 
@@ -177,7 +177,7 @@ class LogWriter:
             try:
                 position += self._sink.write(memoryview(data)[position:])
                 self._trouble = None
-            except Exception as error:  # noqa: BLE001 - whatever a stream does, this thread goes on
+            except Exception as error:  # noqa: BLE001 - no error of a stream may end this thread
                 self._trouble = cause_of(error)
                 data, position = _from_the_broken_line(data, position), 0
                 if ending:
@@ -192,7 +192,7 @@ def _reset(reference: weakref.ref[LogWriter]) -> None:
 
 
 _NOW = threading.Event()
-"""A signal that nobody waits for."""
+"""A signal without a waiter."""
 
 
 def _from_the_broken_line(data: bytes, position: int) -> bytes:

@@ -1,7 +1,7 @@
 """What the end of a process means for a run that was at work in it. Pure: the policy and the chance are arguments.
 
 A handler can end its process (`os._exit`, a fault in native code, the kernel out of memory), and all runs beside it end
-with it. Nobody sees which one it was, so no run is punished until it was alone under suspicion (docs/adr/0042).
+with it. Which one it was is unknown, so no attempt counts until a run was the only suspect at work (docs/adr/0042).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why somebody else's module cannot be imported: the error, and the file and line in that code where it happened."""
+"""Why a plugin's module cannot be imported: the error, and the file and line in its own code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_CHARACTERS = 1000
 
 
 def import_failure(error: BaseException, module: str) -> str:
-    """The error in one line, without its trace: what it says, and the innermost line of the module's own code.
+    """The error in one line: its message, and the innermost frame in the module's own code.
 
     Args:
         error: what came out of the import.
@@ -34,7 +34,7 @@ def _described(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.filename}: {error.strerror}"
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an exception class of theirs, whose text cannot be made
+    except Exception:  # noqa: BLE001 - an exception class of the plugin's, whose text cannot be made
         return type(error).__name__
 
 

@@ -24,7 +24,7 @@ CUT = "…"
 def cut(text: str, longest: int) -> str:
     """At most `longest` characters of a text, the last of them a mark where it goes on.
 
-    Where no `Redactor` is at hand the cut may go through a secret; the mark is what one finds its beginning by later.
+    Without a `Redactor` the cut may go through a secret; by the mark a redactor finds its beginning later.
     """
     return text if len(text) <= longest else text[: max(0, longest - len(CUT))] + CUT
 

@@ -1,4 +1,4 @@
-"""`Retry-After` and `Date`: how long a server asks us to wait, and what its clock says. Pure."""
+"""`Retry-After` and `Date`: how long a server asks us to wait, and what time its clock has. Pure."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Key:
     """One signing secret, ready to use.
 
     Attributes:
-        id: names it in rows and logs; says nothing about the secret.
+        id: names it in rows and logs; reveals nothing about the secret.
         secret: the bytes that go into HMAC, or an ed25519 public key's 32 bytes.
         public: whether `secret` is an ed25519 public key (`v1a`).
         not_before: unix seconds before which the key is not accepted; None for no bound.
@@ -85,7 +85,7 @@ class Scheme:
 
     Attributes:
         headers: lower-case names of every header that the check reads; these are kept with the event.
-        parse_secret: a configured secret's text to a `Key`; ValueError, in words for a person, if it is none.
+        parse_secret: a configured secret's text to a `Key`; ValueError, with a message for an operator, if it is none.
         verify: raises `SignatureError` unless one of the keys made the signature.
         sign: header lines for a body: (secret text, body, unix seconds, message id) to name/value pairs.
     """

@@ -1,7 +1,7 @@
 """What a key or secret may look like, and how a text with one a line is read.
 
-A secret that an editor, a shell or a clipboard has changed is still a text, and is used as such: nothing verifies any
-more, and nobody says why. So what no provider hands out is refused where it is configured. No message shows the secret.
+A secret that an editor, a shell or a clipboard has changed is still text, and would be used: no signature would verify,
+without any hint why. So what no provider hands out is refused where it is configured. No message shows the secret.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def secret_lines(text: str) -> list[str]:
     """The secrets of a text with one a line. Blank lines and comments are passed over; lines end with LF or CRLF.
 
     Raises:
-        ValueError: a line cannot be a secret; says which line.
+        ValueError: a line cannot be a secret; the message names the line.
     """
     secrets = []
     for number, line in _lines(text):

@@ -178,7 +178,7 @@ class AudioFetcher:
             await client.aclose()
 
     def writable(self) -> str | None:
-        """Try to write where every fetch writes; blocks. A sentence about the problem, or None if there is none."""
+        """Try to write where every fetch writes; blocks. A sentence about the problem; None if it works."""
         folder = self._storage.folder
         stored = self._storage.writable() if folder is None else try_folder(f"The audio folder {folder}", folder)
         return stored or try_folder(f"The spool folder {self._spool}", self._spool)

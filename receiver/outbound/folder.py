@@ -119,7 +119,7 @@ class LocalFolder:
 
 
 def try_folder(name: str, folder: Path) -> str | None:
-    """Try to write a file into the folder, which is made; a sentence about the problem, or None if there is none.
+    """Try to write a file into the folder, which is made; a sentence about the problem; None if it works.
 
     Args:
         name: what the sentence calls it.

@@ -52,8 +52,8 @@ class Storage(Protocol):
 
         Raises:
             NotFound: not an address of this storage.
-            StorageFailed: it cannot be told.
+            StorageFailed: the storage does not tell.
         """
 
     def writable(self) -> str | None:
-        """Try to write; blocks. A sentence about the problem, or None if there is none."""
+        """Try to write; blocks. A sentence about the problem; None if it works."""

@@ -1,7 +1,7 @@
-"""Whether others on this machine can get at the secrets in the configuration file.
+"""Whether other users of this machine can read or change the secrets in the configuration file.
 
-A warning and no refusal, unlike the file of signing secrets, which holds nothing else: many a configuration is mounted
-with a mode that nobody chose. A group is not warned of: `root:receiver 0640` is the usual way to let a service read.
+This is a warning, not an error as for a file of signing secrets: many configurations are mounted with a mode that
+nobody chose. A group is not warned of: `root:receiver 0640` is the usual way to let a service read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SECRETS = frozenset({"api_key", "signing_secrets", "tokens"})
 
 
 def exposed(config: Path | None) -> list[Problem]:
-    """What is open to every user of the machine though it holds secrets; to be warned of.
+    """What is open to every user of the machine though it holds secrets; for a warning.
 
     Args:
         config: as for `load`.
 
     Raises:
-        ConfigError: its name is no valid path.
+        ConfigError: its name is not a valid path.
     """
     file = config_file(config)
     try:

@@ -129,7 +129,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not TOML, or not text in UTF-8; says where.
+        ValueError: it is not TOML, or not UTF-8; the message names the place.
     """
     content = file.read_bytes()
     try:
@@ -162,7 +162,7 @@ def _folder_of(file: Path) -> Path:
     try:
         return file.parent.resolve()
     except OSError as error:  # a relative name, and the folder that we are in was removed
-        raise ConfigError([Problem(str(file), f"the current folder is not there any more: {error.strerror}")]) from None
+        raise ConfigError([Problem(str(file), f"the current folder no longer exists: {error.strerror}")]) from None
 
 
 def _path(where: str, text: str) -> Path:

@@ -15,11 +15,11 @@ def read_small_file(path: Path) -> tuple[str, int]:
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it cannot be read, is no file, too long, or not text in UTF-8; says which file and why.
+        ValueError: it cannot be read, is no file, too long, or not UTF-8; the message names file and reason.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
-            about = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
+            about = os.fstat(file.fileno())  # of the file that was opened: the name may point to another by now
             content = file.read(LONGEST_FILE + 1) if stat.S_ISREG(about.st_mode) else None
     except FileNotFoundError:
         raise

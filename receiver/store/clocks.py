@@ -1,4 +1,4 @@
-"""Times that a clock which was ahead has left in the store, moved back to where they could be.
+"""Corrects stored times that were set by a clock that was ahead.
 
 No stored time may lie further ahead of now than the longest wait that could have set it. One that does was set by
 another clock: it is moved to now plus that wait. Every function can be called at any time and by any process: what is
@@ -28,8 +28,8 @@ class LongestWaits:
     """What bounds the times whose wait is not beside them, in seconds.
 
     Attributes:
-        run_lease: how long a run is held without a word.
-        job_lease: likewise of a job.
+        run_lease: how long a run is held unless its lease is extended.
+        job_lease: the same for a job.
         deadlines: by source, how long a job may take in all.
         turns: by source, how far ahead its next request may be.
     """
@@ -57,7 +57,7 @@ def steps(waits: LongestWaits, now: float) -> Iterator[tuple[str, Step]]:
 def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> None:
     """Let every lease end a whole lease from now, at the earliest.
 
-    For a clock that was set forward: to whoever looks at it all leases have ended, those of living processes too. One
+    For a clock that was set forward: by it all leases have expired, those of living processes too. One
     whose process is dead ends a lease later than it would have, unless it was ended for that (`store.leases`).
     """
     for table, seconds, held in (

@@ -35,7 +35,7 @@ def is_outage(error: exc.DBAPIError) -> bool:
 
 
 def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
-    """The error of ours for one of SQLite's."""
+    """Our error for one of SQLite's."""
     text = str(error.orig)
     kind = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -57,7 +57,7 @@ def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
 
 
 def unreachable(error: OSError, path: Path) -> StoreUnavailable:
-    """The error of ours for one of the system's."""
+    """Our error for one of the operating system's."""
     return StoreUnavailable(f"The store {path} cannot be opened: {cause_and_advice(error)}")
 
 
@@ -70,12 +70,12 @@ def locked(path: Path) -> StoreLocked:
 
 
 def malformed(path: Path, text: str) -> StoreMalformed:
-    """The store's content is damaged; `text` says how."""
+    """The store's content is damaged; `text` is SQLite's description."""
     return StoreMalformed(f"The store {path} is damaged ({text}). Stop the receiver and restore the backup.")
 
 
 def _cause(path: Path) -> OSError | None:
-    """What the system has against the store's files and folder; None if nothing is found."""
+    """What the operating system refuses about the store's files and folder; None if nothing is found."""
     try:
         try:
             if stat.S_ISDIR(path.stat().st_mode):

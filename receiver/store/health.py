@@ -1,6 +1,6 @@
-"""How the store does: the outcome of the last commits, and whether its files are still the ones that were opened.
+"""The state of the store: the outcome of the last commits, and whether its files are still the ones that were opened.
 
-Written by the writer's thread, read by whoever asks whether a delivery would be stored.
+The writer's thread updates it; readiness reads it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Identity = tuple[int, int] | None
 
 
 class LogRemoved(StoreUnavailable):
-    """The `-wal` has no name any more; what it holds is still open in this process."""
+    """The `-wal` was removed; this process still has it open."""
 
 
 class StoreHealth:
@@ -91,7 +91,7 @@ class StoreHealth:
             log.error("store.unavailable", reason=error.reason, detail=str(error))
 
     def trouble(self) -> StoreUnavailable | None:
-        """Why a delivery would not be stored now; None if nothing speaks against it."""
+        """Why a delivery would not be stored now; None if it would be."""
         found = self.malformed or self.error
         if found is not None:
             return found
@@ -139,7 +139,7 @@ class StoreFiles:
         """Check the files beside it too, which are there once a transaction was begun.
 
         Raises:
-            LogRemoved: the `-wal` is not there any more.
+            LogRemoved: the `-wal` was removed.
             StoreUnavailable: one of the files is not the one that was opened.
         """
         self.require_store()

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, update
 from receiver.store.schema import jobs, runs
 
 FREE: dict[str, Any] = {"lease_until": None, "lease_owner": None}
-"""What a job's row says that is in nobody's hands."""
+"""The lease columns of a job that no process holds."""
 
 
 class Lease(NamedTuple):
-    """Who claims, and until when (unix seconds) nobody else does."""
+    """Who claims, and until when (unix seconds) no other process may."""
 
     owner: str
     until: float

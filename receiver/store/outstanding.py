@@ -1,4 +1,4 @@
-"""What is outstanding, for whoever watches over the receiver: runs, open jobs, and sources that say nothing."""
+"""What is outstanding, for monitoring: runs, open jobs, and silent sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from receiver.store.states import JobState
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Jobs that are open, or that a person has to look at, by source and state."""
+    """Jobs that are open, or that an operator has to look at, by source and state."""
     columns = (jobs.c.source, jobs.c.state)
     found: dict[tuple[str, str], int] = {}
     for which in (IS_OPEN, jobs.c.state == str(JobState.UNKNOWN)):

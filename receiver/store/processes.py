@@ -44,7 +44,7 @@ class ProcessFiles:
     """
 
     def __init__(self, store: Path, owner: str) -> None:
-        path = store.resolve()  # by whatever name a process opens the store
+        path = store.resolve()  # processes may open the store by different names
         self.owner = owner
         self.folder = path.with_name(path.name + FOLDER_SUFFIX)
         self._own: int | None = None
@@ -130,7 +130,7 @@ class ProcessFiles:
 
 
 def _require_working(path: Path) -> None:
-    """Whether a lock that we hold refuses everybody else, and still does after somebody has opened and closed the file.
+    """Check that our lock refuses every other open file, also after one was opened and closed.
 
     Raises:
         OSError: it does not.
@@ -142,7 +142,7 @@ def _require_working(path: Path) -> None:
 
 
 def _locked(path: Path) -> int | None:
-    """The file at `path`, locked; None if it cannot be, or is not to be judged by that."""
+    """The file at `path`, locked; None if it cannot be, or if that proves nothing."""
     try:
         handle = os.open(path, _FLAGS)
     except OSError:  # removed just now, or another user's
@@ -157,7 +157,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock it; False if somebody else has.
+    """Lock it; False if another process has.
 
     Raises:
         OSError: there are no locks here.

@@ -1,4 +1,4 @@
-"""Pending runs that wait for something of ours to come back, rather than for a time: the audio storage.
+"""Pending runs that wait for the audio storage to be usable again, rather than for a time.
 
 They are marked when they are postponed, and made due when it is back, whichever process that sees. Their index holds
 nothing else. A claim removes the mark.

@@ -69,7 +69,7 @@ class IntakeContext:
         wake: called after an event with runs was committed.
         client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
-        trust: is told of signed times, until one has agreed with our clock.
+        trust: gets signed times to compare, until one has agreed with our clock.
     """
 
     accept: Callable[[Delivery], Awaitable[Receipt]]

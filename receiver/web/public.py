@@ -30,7 +30,7 @@ class PublicApp(Starlette):
 
     Attributes:
         closed: why nothing can be stored, a sentence; None while the receiver runs. Every request is answered 503 with
-            it: nobody would commit a delivery that is taken in.
+            it: a delivery taken in could not be committed.
     """
 
     def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:

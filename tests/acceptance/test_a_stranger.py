@@ -387,7 +387,7 @@ def test_replay_counts_first_and_asks_and_runs_again(site: Site) -> None:
     )
     assert refused.returncode == 2
     assert "Matching events: 3." in refused.stdout
-    assert "say --yes" in refused.stderr
+    assert "pass --yes" in refused.stderr
     assert everything.returncode == 2
     assert "--since 365d" in everything.stderr
     assert unknown.returncode == 1
@@ -512,7 +512,7 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     assert len(site.rows("SELECT 1 FROM events")) == 3
     done = site.command("prune", "--yes")
     assert done.returncode == 0
-    assert "Events forgotten: 1." in done.stdout
+    assert "Events deleted: 1." in done.stdout
     assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
     assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2

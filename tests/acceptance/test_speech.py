@@ -467,7 +467,7 @@ def test_a_batch_ends_early_where_every_further_line_would_be_refused(site: Site
     batch = [*words("miragic"), "--file", "lines.txt"]
     refused = site.command(*batch)
     assert refused.returncode == 1
-    assert "So no more lines were begun" in refused.stderr
+    assert "So no further lines were started" in refused.stderr
     assert provider.sim.requests["miragic.submit"] <= 8
     configured(site, provider)
     lines = [json.loads(line) for line in (site.folder / "speech-lines" / "report.jsonl").read_text().splitlines()]

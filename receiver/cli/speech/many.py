@@ -153,8 +153,8 @@ def _numbers(lines: list[int]) -> str:
 def _tell(tally: Tally, found: Survey, many: Many, place: _Place) -> None:
     if tally.halted is not None:
         complain(
-            f"tts-receiver: {one_line(tally.halted)} So no more lines were begun. When that is mended, the same "
-            "command with --retry-failed goes on.",
+            f"tts-receiver: {one_line(tally.halted)} So no further lines were started. Once that is fixed, the "
+            "same command with --retry-failed continues.",
         )
     if many.json:
         print_json(

@@ -80,7 +80,7 @@ class Surroundings:
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
         paused: called after the source was paused.
-        turnstile: where every request goes through; by the clock's monotonic time.
+        turnstile: limits the rate of all requests; by the clock's monotonic time.
         trust: whether a job that is past its deadline by the clock is past it.
     """
 

@@ -72,7 +72,7 @@ class Submitting:
         return claim.submits > 0 and not self._keyed
 
     async def give_up(self, claim: JobClaim) -> None:
-        """It is not asked for any more: see `is_lost`, or its deadline has passed.
+        """End a job that is not submitted again: its submit is lost, or its deadline has passed.
 
         By a clock that is not trusted that is not certain: such a job is neither submitted nor given up for now.
         """

@@ -62,7 +62,7 @@ def require_source(context: ApiContext, name: str) -> None:
 
 
 async def require_names(context: ApiContext, source: str | None, type_: str | None = None) -> None:
-    """Refuse a filter by a source or an event type that there is not.
+    """Refuse a filter by a source or an event type that does not exist.
 
     Raises:
         Refusal: 404, with the nearest name.

@@ -107,7 +107,7 @@ class ConnectionTable:
         """Announce the end of each connection in its next answer, and leave idle ones open for a while.
 
         A client that keeps a connection, such as a proxy, may send its next request at any moment; it loses that
-        request if the connection is closed under it. One that is told that the connection ends opens another.
+        request if the connection is closed under it. A client that gets `Connection: close` opens another.
         """
         self.draining = True
         self.linger_until = now + LINGER_SECONDS

@@ -51,7 +51,7 @@ class ListenerServer(uvicorn.Server):
         """Accept no more, answer what was sent, close the rest.
 
         The sockets are closed and not shut down: with another process that has them open, such as systemd,
-        connections wait there for whoever accepts next.
+        connections wait there for the next process.
         """
         await self._wait_while(lambda: bool(self._table.idle), self._table.linger_until)
         for server in self.servers:

@@ -116,7 +116,7 @@ def test_a_current_folder_that_was_removed_is_a_sentence(tmp_path: Path, monkeyp
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(ConfigError, match="the current folder is not there any more"):
+    with pytest.raises(ConfigError, match="the current folder no longer exists"):
         load()
 
 

@@ -103,7 +103,7 @@ def test_without_sockets_there_are_none(stack: ExitStack) -> None:
         ({"LISTEN_FDS": "three"}, "'three' sockets are passed"),
         ({"LISTEN_FDS": "-1"}, "'-1' sockets are passed"),
         ({"LISTEN_FDS": "3"}, "'3' sockets are passed; serve has two listeners"),
-        ({"LISTEN_FDS": "2"}, f"descriptor {FIRST + 1} is no open socket: Bad file descriptor"),
+        ({"LISTEN_FDS": "2"}, f"descriptor {FIRST + 1} is not an open socket: Bad file descriptor"),
         ({"LISTEN_FDNAMES": "public:private"}, "LISTEN_FDNAMES has 2 names for 1 sockets"),
         ({"LISTEN_FDNAMES": "public:publik", "LISTEN_FDS": "2"}, "LISTEN_FDNAMES has 'publik'; the names are public"),
         ({"LISTEN_FDNAMES": "public:public", "LISTEN_FDS": "2"}, "LISTEN_FDNAMES has 'public' twice"),
@@ -125,8 +125,8 @@ def test_what_is_no_listening_tcp_socket_is_refused(stack: ExitStack) -> None:
     stack.enter_context(closing(other))
     for passed, says in [
         (datagram, "is a datagram socket; a socket unit needs ListenStream="),
-        (unbound, "is a connection and no listening socket; a socket unit needs Accept=no"),
-        (unix, "is no TCP socket"),
+        (unbound, "is a connection, not a listening socket; a socket unit needs Accept=no"),
+        (unix, "is not a TCP socket"),
     ]:
         with pytest.raises(ConfigError) as raised:
             take(stack, [passed])
@@ -136,7 +136,7 @@ def test_what_is_no_listening_tcp_socket_is_refused(stack: ExitStack) -> None:
     stack.callback(os.close, write)
     os.dup2(read, FIRST)
     stack.callback(_close, FIRST)
-    with pytest.raises(ConfigError, match="is no open socket: Socket operation on non-socket"):
+    with pytest.raises(ConfigError, match="is not an open socket: Socket operation on non-socket"):
         take_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}, os.getpid(), first_descriptor=FIRST)
 
 
