@@ -21,6 +21,8 @@ log = structlog.get_logger("receiver.processes")
 
 LOOK_SECONDS = 1.0
 """How often dead processes are looked for."""
+REJOIN_SECONDS = 60.0
+"""How often a process that could not join tries again: where there are no locks, each try fails."""
 
 
 class Processes(Protocol):
@@ -33,7 +35,10 @@ class Processes(Protocol):
         """Whether the others can see that this process lives."""
 
     def join(self) -> None:
-        """Let the others see that this process lives. If it fails, `find_dead` finds nobody."""
+        """Let the others see that this process lives, or see it again.
+
+        If it never succeeded, `find_dead` finds nobody.
+        """
 
     def find_dead(self) -> list[str]:
         """Owners that are dead for sure; no other process finds them until `remove`."""
@@ -63,17 +68,13 @@ class Membership:
         self._wakes = wakes
         self._clock = clock or SystemClock()
         self._seen = False
+        self._told = False
+        self._join_at = float("-inf")
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
         """Call before anything is claimed. What dead processes held is free when it returns, if the store answers."""
-        try:
-            await asyncio.to_thread(self._processes.join)
-        except OSError as error:
-            self._tell_not_seen(str(error))
-        else:
-            self._seen = True
         await self._look()
         self._task = asyncio.create_task(self._look_until_left())
 
@@ -101,11 +102,32 @@ class Membership:
 
     async def _look(self) -> None:
         try:
+            await self._be_seen()
             await self._take_up()
         except StoreUnavailable as error:
             log.error("process.not_taken_up", detail=str(error))
         except Exception:
             log.exception("process.broken")
+
+    async def _be_seen(self) -> None:
+        """Join, if the others do not see this process: at the start, or because somebody removed its file."""
+        if self._seen:
+            if await asyncio.to_thread(lambda: self._processes.is_seen):
+                return
+            self._seen = False
+            self._tell_not_seen("Its file was removed.")
+        if self._clock.monotonic() < self._join_at:
+            return
+        try:
+            await asyncio.to_thread(self._processes.join)
+        except OSError as error:
+            self._join_at = self._clock.monotonic() + REJOIN_SECONDS
+            self._tell_not_seen(str(error))
+            return
+        self._seen = True
+        if self._told:
+            self._told = False
+            log.info("process.seen", owner=self._processes.owner)
 
     async def _take_up(self) -> None:
         for owner in await asyncio.to_thread(self._processes.find_dead):
@@ -113,11 +135,17 @@ class Membership:
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
             for wake in self._wakes:
                 wake()
+            await self._remove(owner)
+
+    async def _remove(self, owner: str) -> None:
+        try:
             await asyncio.to_thread(self._processes.remove, owner)
-        if self._seen and not await asyncio.to_thread(lambda: self._processes.is_seen):
-            self._seen = False
-            self._tell_not_seen("Its file was removed.")
+        except OSError as error:
+            log.warning("process.not_removed", owner=owner, detail=str(error))
 
     def _tell_not_seen(self, detail: str) -> None:
+        if self._told:
+            return
+        self._told = True
         hint = "if it is killed, what it held is taken up when the leases end"
         log.warning("process.not_seen", owner=self._processes.owner, detail=detail, hint=hint)

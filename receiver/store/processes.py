@@ -49,6 +49,7 @@ class ProcessFiles:
         self.folder = path.with_name(path.name + FOLDER_SUFFIX)
         self._own: int | None = None
         self._dead: dict[str, int] = {}
+        self._not_removed: dict[str, int] = {}
 
     @property
     def is_seen(self) -> bool:
@@ -56,7 +57,7 @@ class ProcessFiles:
         return self._own is not None and _same_file(self._own, self.folder / self.owner)
 
     def join(self) -> None:
-        """Make this process's file, locked before it can be seen.
+        """Make this process's file, locked before it can be seen; make it again if it was removed.
 
         Raises:
             OSError: it cannot be made, or this file system does not know such locks (`ENOTSUP`).
@@ -73,8 +74,11 @@ class ProcessFiles:
             with suppress(OSError):
                 hidden.unlink()
             raise
-        self._own = handle
-        _close_in_forks(self)
+        before, self._own = self._own, handle
+        if before is None:
+            _close_in_forks(self)
+        else:
+            os.close(before)
 
     def find_dead(self) -> list[str]:
         """Owners whose file is there and not locked, each locked from now on.
@@ -90,7 +94,8 @@ class ProcessFiles:
         except FileNotFoundError:
             return []
         for name in names:
-            if name != self.owner and name not in self._dead and _OWNER.fullmatch(name):
+            known = name == self.owner or name in self._dead or name in self._not_removed
+            if not known and _OWNER.fullmatch(name):
                 handle = _locked(self.folder / name)
                 if handle is not None:
                     self._dead[name] = handle
@@ -100,13 +105,15 @@ class ProcessFiles:
         """Remove a dead owner's file, then its lock.
 
         Raises:
-            OSError: it cannot be removed, and will be found dead again.
+            OSError: it cannot be removed. It is found dead again by others, after this process has ended.
         """
         handle = self._dead.pop(owner)
         try:
             (self.folder / owner).unlink(missing_ok=True)
-        finally:
-            os.close(handle)
+        except OSError:
+            self._not_removed[owner] = handle
+            raise
+        os.close(handle)
 
     def leave(self) -> None:
         """Remove this process's file; give up every lock.
@@ -122,9 +129,10 @@ class ProcessFiles:
 
     def close(self) -> None:
         """Give up every lock and keep the files: others find this process dead."""
-        handles = [*self._dead.values(), *([] if self._own is None else [self._own])]
+        handles = [*self._dead.values(), *self._not_removed.values(), *([] if self._own is None else [self._own])]
         self._own = None
         self._dead.clear()
+        self._not_removed.clear()
         for handle in handles:
             os.close(handle)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.engine.membership import LOOK_SECONDS, Membership
+from receiver.engine.membership import LOOK_SECONDS, REJOIN_SECONDS, Membership
 from receiver.simulator import Simulator
 from receiver.store import database as database_module
 from receiver.store import holding, jobs, runs
@@ -19,6 +19,7 @@ from receiver.store.database import Database
 from receiver.store.leases import Lease
 from receiver.store.migrate import migrate
 from receiver.store.processes import ProcessFiles
+from tests.faults import another_user
 from tests.integration.engine_support import (
     NOW,
     ManualClock,
@@ -251,6 +252,59 @@ async def test_a_file_that_somebody_removed_is_told_of_once(store: Path, member:
     await member.look()
     assert holders(store) == [None, None]
     assert len(lines.of("process.not_seen")) == 1
+
+
+async def test_a_process_whose_file_was_removed_is_seen_again(store: Path, member: Member, lines: Lines) -> None:
+    other = ProcessFiles(store, "other")
+    other.join()
+    await member.membership.join()
+    (member.files.folder / "me").unlink()
+    await member.look()
+    assert member.files.is_seen
+    assert len(lines.of("process.seen")) == 1
+    assert other.find_dead() == []
+    member.files.close()  # as when it is killed
+    assert other.find_dead() == ["me"]
+    other.close()
+
+
+async def test_a_process_that_could_not_be_seen_tries_again(store: Path, member: Member, lines: Lines) -> None:
+    member.files.folder.write_text("not a folder")
+    held(store, "killed")
+    await member.membership.join()
+    member.files.folder.unlink()
+    dead(store, "killed")
+    await member.look()
+    assert (member.files.is_seen, holders(store)) == (False, ["killed"] * 2)
+    member.clock.advance(REJOIN_SECONDS)
+    await member.look()
+    assert (member.files.is_seen, holders(store)) == (True, [None] * 2)
+    assert (len(lines.of("process.not_seen")), len(lines.of("process.seen"))) == (1, 1)
+
+
+async def test_a_dead_process_whose_file_cannot_be_removed_is_told_of_once(signal: Signal, lines: Lines) -> None:
+    with another_user() as folder:
+        store = fresh_store(folder / "receiver.db")
+        member = Member(store, "me", signal)
+        member.database.start()
+        await member.membership.join()
+        for owner in ("killed", "killed_too"):
+            held(store, dead(store, owner))
+        member.files.folder.chmod(0o500)
+        await member.look()
+        await member.look()
+        await member.look()
+        member.files.folder.chmod(0o700)
+        await member.membership.leave()
+        member.database.close()
+        assert holders(store) == [None] * 4
+        assert len(lines.of("process.dead")) == 2
+        assert sorted(line["owner"] for line in lines.of("process.not_removed")) == ["killed", "killed_too"]
+        assert lines.of("process.broken") == []
+        later = ProcessFiles(store, "later")
+        later.join()
+        assert sorted(later.find_dead()) == ["killed", "killed_too"]
+        later.close()
 
 
 async def test_a_fault_does_not_end_the_looking(
