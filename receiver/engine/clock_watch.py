@@ -81,7 +81,10 @@ class ClockWatch:
     async def _run(self) -> None:
         while True:
             await self._clock.wait(asyncio.Event(), LOOK_SECONDS)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("clock.broken")
 
     async def _look(self) -> None:
         seconds = self._clock.step()

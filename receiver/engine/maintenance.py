@@ -84,8 +84,11 @@ class Maintenance:
         while True:
             while not self._trust.trusted:
                 await self._clock.wait(self._trust.wake, EVERY_SECONDS)
-            await self._prune()
-            await self._remove_abandoned()
+            for chore in (self._prune, self._remove_abandoned):
+                try:
+                    await chore()
+                except Exception:
+                    log.exception("maintenance.broken")
             await self._clock.wait(asyncio.Event(), EVERY_SECONDS)
 
     async def _prune(self) -> None:

@@ -17,6 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 THINNED: Mapping[str, tuple[str, ...]] = {
     "api.refused": ("outcome",),
     "api.store_unavailable": ("operation",),
+    "clock.broken": (),
     "clock.not_put_right": (),
     "delivery.not_stored": ("source", "outcome"),
     "delivery.refused": ("source", "outcome"),

@@ -135,6 +135,23 @@ async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lin
     assert times(database, "lease_until") == [NOW + 40 * DAY + 30]
 
 
+async def test_a_fault_does_not_end_the_watching(
+    database: Database, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    await watch.start()
+    come(database, machine.now(), "a", "notes")
+    machine.wall -= HOUR
+    with monkeypatch.context() as broken:
+        broken.setattr("receiver.store.clocks.steps", lambda waits, now: 1 / 0)
+        await machine.look()
+    assert len(lines.of("clock.broken")) == 1
+    await machine.look()
+    await watch.stop()
+    assert times(database, "due_at") == [NOW - HOUR]
+
+
 async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: Database, lines: Lines) -> None:
     machine = Machine()
     watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
@@ -222,3 +239,30 @@ async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_
     await maintenance.stop()
     assert [row["job_id"] for row in query(database.path, "SELECT job_id FROM events")] == ["fresh"]
     assert lines.of("events.pruned")
+
+
+async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
+    database: Database, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = Signal()
+    clock = ManualClock(signal)
+    trust, swept = ClockTrust(clock), list[float]()
+    trust.compare(0.0, "aitts")
+
+    async def sweep(seconds: float) -> int:
+        swept.append(seconds)
+        signal.notify()
+        return 0
+
+    come(database, NOW - 40 * DAY, "finished")
+    maintenance = Maintenance(database, Store(), sweep, clock, trust)
+    with monkeypatch.context() as broken:
+        broken.setattr("receiver.engine.maintenance.prune_now", lambda database, before: 1 / 0)
+        maintenance.start()
+        await signal.until(lambda: len(swept) == 1)
+    assert len(lines.of("maintenance.broken")) == 1
+    await signal.until(lambda: clock.seconds[EVERY_SECONDS] == 1)
+    clock.advance(EVERY_SECONDS)
+    await signal.until(lambda: len(swept) == 2)
+    await maintenance.stop()
+    assert query(database.path, "SELECT job_id FROM events") == []
