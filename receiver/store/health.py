@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from receiver.errors import StoreFull, StoreMalformed, StoreUnavailable
-from receiver.store.faults import locked
+from receiver.store.faults import locked, unreachable
 
 log = structlog.get_logger("receiver.store")
 
@@ -131,6 +131,12 @@ class StoreFiles:
             StoreUnavailable: the file is not the one that was opened.
         """
         if _identity(self._names[0]) != self._known[0]:
+            try:
+                self._path.stat()
+            except PermissionError as error:  # it may well be there
+                raise unreachable(error, self._path) from error
+            except OSError:
+                pass
             raise StoreUnavailable(
                 f"The store {self._path} was moved, removed or replaced. Put it back, or restart the receiver."
             )

@@ -66,6 +66,19 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_reason() -> None:
         assert "Permission denied" in opening(path)
 
 
+def test_a_folder_that_may_not_be_looked_into_any_more_is_named_with_the_reason() -> None:
+    with another_user() as folder:
+        path = folder / "receiver.db"
+        path.touch()
+        files = health.StoreFiles(path)
+        files.opened()
+        folder.chmod(0)
+        with pytest.raises(StoreUnavailable, match="Permission denied"):
+            files.require_store()
+        folder.chmod(0o700)
+        files.require_store()
+
+
 def test_a_full_disk_at_the_start_is_named(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         fill(disk)
