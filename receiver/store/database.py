@@ -10,6 +10,7 @@ waits for it again after each, behind an event loop that is busy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -76,6 +77,7 @@ class Database:
         self._lock_seconds = BUSY_SECONDS
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
         self._committing = 0
+        self._ended = False
 
     @property
     def waiting(self) -> int:
@@ -188,6 +190,8 @@ class Database:
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Write(function, item, loop, future))
+        if self._ended:
+            self._refuse_waiting()
         return future
 
     def probe(self) -> asyncio.Future[None]:
@@ -201,6 +205,26 @@ class Database:
     # the writer's thread
 
     def _write_until_closed(self) -> None:
+        try:
+            self._write_batches()
+        finally:
+            # Whatever ended it, nobody waits for a writer that is not there.
+            self._committing = 0
+            self._ended = True
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        """Fail the writes that came after the writer's end."""
+        writes = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (write := self._queue.get_nowait()) is not None:
+                    writes.append(write)
+        error = StoreUnavailable("The store's writer has ended: nothing can be stored. Restart the receiver.")
+        self._fail(writes, error)
+        self._report(writes)
+
+    def _write_batches(self) -> None:
         get, get_nowait = self._queue.get, self._queue.get_nowait
         closing = False
         while not closing:

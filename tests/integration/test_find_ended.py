@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli.serve import find_ended
-from tests.integration.intake_support import configured, running
+from tests.integration.intake_support import completed, configured, running
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,9 @@ async def test_a_store_that_is_away_is_no_reason_for_a_restart(tmp_path: Path) -
         assert find_ended(up.receiver) is None
         store = up.receiver.database.path
         away = store.rename(store.with_name("away"))
-        assert (await up.client.get("/readyz")).status_code == 503
+        async with asyncio.timeout(60):
+            while (await up.client.get("/readyz")).status_code != 503:  # a commit of the last second still counts
+                await asyncio.sleep(0.01)
         assert find_ended(up.receiver) is None
         away.rename(store)
 
@@ -48,3 +50,5 @@ async def test_a_store_writer_that_has_ended_is(tmp_path: Path) -> None:
     async with running(configured(tmp_path)) as up:
         up.receiver.database._queue.put(None)  # likewise
         await until(lambda: find_ended(up.receiver) == "store writer")
+        delivered = await up.post(completed())
+        assert delivered.status_code == 503
