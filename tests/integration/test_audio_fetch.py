@@ -379,7 +379,7 @@ async def test_a_page_is_never_stored_as_audio(bench: Bench, page: bytes) -> Non
         await bench.fetch()
     assert caught.value.reason == "not_audio"
     assert "SECRET" not in str(caught.value)
-    assert str(caught.value).isascii()
+    assert str(caught.value).replace("…", "").isascii()
     assert bench.stored() == []
     assert bench.spooled() == []
 
