@@ -98,6 +98,7 @@ class Receiver:
         self._http = HandlerClients()
         self.owner = new_owner()
         limits = settings.dispatch
+        self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.dispatcher = Dispatcher(
             self.database,
             self.registry,
@@ -107,6 +108,7 @@ class Receiver:
             metrics=self.metrics,
             redact=self.redact,
             clock=self.clock,
+            watch=self.watch,
             waits=self.pause.look,
         )
         askable = job_sources(settings)
@@ -132,7 +134,6 @@ class Receiver:
         self.membership = membership(self.database, self.owner, wakes)
         self.voices = VoiceDesk(self.database, settings.sources, clock=self.clock)
         self.feed = Feed(self.database)
-        self.watch = Watch(self.handlers, self.metrics, lambda: self.dispatcher.busy)
         self.maintenance = Maintenance(self.database, settings.store, self.fetcher.sweep, self.clock, self.trust)
         self.clock_watch = ClockWatch(self.database, self.clock, self.trust, longest_waits(settings), self.metrics)
         self._state = "starting"
@@ -146,7 +147,7 @@ class Receiver:
                 "dispatcher": lambda: self.dispatcher.alive,
                 "poller": lambda: all(loop.alive for loop in self.loops.values()),
             },
-            paused={"audio": lambda: self.pause.cause},
+            paused={"audio": lambda: self.pause.cause, "handlers": lambda: self.watch.blocked},
         )
         self.public = self._public()
         self.private = self._private()

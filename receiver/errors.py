@@ -140,6 +140,13 @@ class RetryLater(ReceiverError):
         self.after = min(max(0.0, after), MAX_RETRY_SECONDS)
 
 
+class HeldUp(RetryLater):
+    """Another run blocks the handlers' event loop, so this one could not go on; the attempt does not count."""
+
+    reason = "held_up"
+    counts = False
+
+
 class AudioError(ReceiverError):
     """The audio could not be fetched this time; the run is tried again with backoff.
 

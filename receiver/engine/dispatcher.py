@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -19,7 +20,8 @@ from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
-from receiver.errors import StoreUnavailable
+from receiver.engine.runner import run_key
+from receiver.errors import HeldUp, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
@@ -32,6 +34,8 @@ log = structlog.get_logger("receiver.dispatch")
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at for runs that another process made due."""
+BLOCKED_LOOK_SECONDS = 0.1
+"""How often it is looked whether the handlers' loop turns again."""
 
 Execute = Callable[[str, Event, Claim], "Future[Outcome]"]
 """Start one execution of a handler, by name, on the handlers' loop."""
@@ -44,6 +48,17 @@ class Bounds:
     concurrency: int = 16
     lease_seconds: float = 30.0
     grace_seconds: float = 20.0
+
+
+class LoopWatch(Protocol):
+    """Tells whether the handlers' loop is blocked."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Who blocks it; None while it turns."""
+
+    def find_blocker(self) -> str | None:
+        """The `run_key` of the run that blocks it, if that can be told."""
 
 
 @dataclass(slots=True)
@@ -64,6 +79,7 @@ class Dispatcher:
     Args:
         owner: names this process in leases; unique among all that ever ran.
         execute: starts a handler; its future carries an `Outcome`.
+        watch: of the loop that `execute` uses.
         waits: called after a run was stored that waits for the audio storage.
         backoff: the shape of the waits; each handler's own number of attempts replaces the policy's.
     """
@@ -79,6 +95,7 @@ class Dispatcher:
         metrics: Metrics,
         redact: Redactor,
         backoff: RetryPolicy | None = None,
+        watch: LoopWatch,
         waits: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
         dice: Callable[[], float] = random.random,
@@ -93,6 +110,7 @@ class Dispatcher:
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
+        self._watch = watch
         self._waits = waits
         self._clock = clock or SystemClock()
         self._dice = dice
@@ -170,6 +188,8 @@ class Dispatcher:
 
     async def _claim(self) -> float:
         """Claim and start what is due and fits; seconds until it is worth looking again."""
+        if self._watch.blocked is not None:  # another process may have what would only be held up here
+            return BLOCKED_LOOK_SECONDS
         free = self._slots.free(Counter(held.claim.handler for held in self._held.values()), self._turn)
         startable = free.startable()
         if not startable:
@@ -215,7 +235,7 @@ class Dispatcher:
             async with asyncio.timeout(handler.timeout):
                 outcome = await asyncio.wrap_future(self._execute(claim.handler, event, claim))
         except TimeoutError:
-            outcome = Outcome.of_timeout(handler.timeout)
+            outcome = self._timed_out(claim, handler.timeout)
         except asyncio.CancelledError as error:
             # Shutdown after the grace period, or a lease that was lost: somebody else may have the run by now.
             # Otherwise the handler cancelled its own task.
@@ -224,6 +244,12 @@ class Dispatcher:
             outcome = Outcome.of_error(error)
         self._metrics.handler_seconds.labels(claim.handler).observe(self._clock.monotonic() - started)
         return self._rules.decide(claim, outcome, self._clock.now(), handler.attempts, self._dice())
+
+    def _timed_out(self, claim: Claim, seconds: float) -> Outcome:
+        blocked, blocker = self._watch.blocked, self._watch.find_blocker()
+        if blocker in (None, run_key(claim.event_id, claim.handler)):
+            return Outcome.of_timeout(seconds)
+        return Outcome.of_error(HeldUp(f"Not done after {seconds:g} s. {blocked}", after=LOOK_SECONDS))
 
     async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> bool:
         """Write a result; while the store is down, keep it and try again as long as this process holds the run.

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -48,10 +49,11 @@ class HandlerLoop:
         self, factory: Callable[[], asyncio.AbstractEventLoop], abandoned: Callable[[int], None] = lambda change: None
     ) -> None:
         self.loop = factory()
-        self.loop.set_task_factory(_named_after_parent)
+        self.loop.set_task_factory(self._new_task)
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
         self._hanging: Counter[str] = Counter()
+        self._runs: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
@@ -107,6 +109,7 @@ class HandlerLoop:
         task = asyncio.current_task()
         if task is not None:
             task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watch names when the loop is blocked
+            self._runs[task] = run_key(event.id, handler.name)
         try:
             if handler.is_async:
                 return Outcome.of_result(await handler.function(event, ctx))
@@ -119,6 +122,21 @@ class HandlerLoop:
             return Outcome.of_error(error)
         except BaseException as error:  # noqa: BLE001 - any exception of a handler ends its attempt only
             return Outcome.of_error(error)
+
+    def find_current_run(self) -> str | None:
+        """The `run_key` of the run that the loop is in the middle of, from any thread; None if it is none."""
+        task = asyncio.current_task(self.loop)
+        return None if task is None else self._runs.get(task)
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        """A task that a handler makes belongs to its run, and bears the handler's name unless it is given one."""
+        task = asyncio.Task(coroutine, loop=loop, **options)
+        parent = asyncio.current_task(loop)
+        if parent is not None and parent.get_name().startswith(TASK_PREFIX) and options.get("name") is None:
+            task.set_name(parent.get_name())
+        if parent is not None and (run := self._runs.get(parent)) is not None:
+            self._runs[task] = run
+        return task
 
     def _count_hanging(self, handler: str, change: int) -> None:
         self._hanging[handler] += change
@@ -158,10 +176,6 @@ class HandlerLoop:
             raise
 
 
-def _named_after_parent(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """A task that a handler makes bears the handler's name too, unless it is given one."""
-    task = asyncio.Task(coroutine, loop=loop, **options)
-    parent = asyncio.current_task(loop)
-    if options.get("name") is None and parent is not None and parent.get_name().startswith(TASK_PREFIX):
-        task.set_name(parent.get_name())
-    return task
+def run_key(event_id: str, handler: str) -> str:
+    """Names a run among those at work."""
+    return f"{event_id}:{handler}"

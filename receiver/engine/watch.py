@@ -31,6 +31,9 @@ _LOOPS_OWN = (str(Path(asyncio.__file__).parent), runner.__file__)
 class Watch:
     """Watches one handler loop.
 
+    Attributes:
+        blocked: who blocks the loop, in a sentence; None while it turns.
+
     Args:
         busy: whether any handler runs; nothing is asked while none does.
     """
@@ -42,6 +45,7 @@ class Watch:
         self._metrics = metrics
         self._busy = busy
         self._patience = patience
+        self.blocked: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="handlers-watch", daemon=True)
 
@@ -54,6 +58,10 @@ class Watch:
         self._stopping.set()
         self._thread.join(self._patience * 2)
 
+    def find_blocker(self) -> str | None:
+        """The `run_key` of the run that blocks the loop; None while it turns, or where it cannot be told."""
+        return None if self.blocked is None else self._handlers.find_current_run()
+
     def _run(self) -> None:
         while not self._stopping.wait(self._patience / 2):
             if self._busy():
@@ -65,6 +73,9 @@ class Watch:
         if alive.wait(self._patience) or self._stopping.is_set():
             return
         name, where = self._who()
+        self.blocked = (
+            f"The handler {name} blocks the handlers' event loop, at {where}: no run starts until it returns."
+        )
         self._metrics.blocked.labels(name).inc()
         log.warning(
             "handler.blocks_loop",
@@ -76,6 +87,7 @@ class Watch:
         while not alive.wait(self._patience):  # one warning for each time it blocks
             if self._stopping.is_set():
                 return
+        self.blocked = None
 
     def _who(self) -> tuple[str, str]:
         task = asyncio.current_task(self._handlers.loop)

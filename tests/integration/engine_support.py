@@ -26,6 +26,7 @@ from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.handler import Handler
 from receiver.engine.plugins import Active, Registry
 from receiver.engine.runner import HandlerLoop
+from receiver.engine.watch import Watch
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
@@ -402,6 +403,7 @@ async def engine(
         ended.add_done_callback(lambda _: signal.notify())
         return ended
 
+    watch = Watch(loop, metrics, lambda: dispatcher.busy)
     dispatcher = Dispatcher(
         database,
         active,
@@ -412,6 +414,7 @@ async def engine(
         redact=Redactor([SECRET]),
         backoff=backoff,
         clock=clock,
+        watch=watch,  # not started: the loop is never found blocked
         dice=lambda: dice,
     )
     made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active)

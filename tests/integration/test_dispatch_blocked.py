@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,45 @@ async def test_a_blocking_handler_is_timed_out_and_another_process_may_have_its_
         gate.open()
     [row] = query(up.receiver.database.path, "SELECT state, error FROM runs")
     assert row == {"state": "dead", "error": "TimeoutError: not done after 0.05 s"}
+
+
+async def test_who_is_held_up_by_a_blocking_run_loses_no_attempt(tmp_path: Path, lines: Lines, gate: Gate) -> None:
+    others = Gate(gate._signal)
+
+    @handler(on=Event, timeout=0.5, attempts=1)
+    async def polite(event: Event, ctx: Ctx) -> str:
+        await others.hold()
+        return "done"
+
+    @handler(on=Event, timeout=0.5, attempts=1)
+    def in_a_thread(event: Event, ctx: Ctx) -> str:
+        others.block()
+        return "done"
+
+    @handler(on=Event, timeout=0.6, attempts=1)
+    async def rude(event: Event, ctx: Ctx) -> None:
+        if event.job_id == "job_1":
+            while others.inside < 2:
+                await asyncio.sleep(0)
+            await asyncio.create_task(block())
+
+    async def block() -> None:
+        gate.block()
+
+    async with receiving(configured(tmp_path), polite, in_a_thread, rude) as up:
+        up.receiver.watch._patience = 0.02
+        await up.post(completed("job_1"))
+        with telling(lines, gate._signal):
+            await gate._signal.until(lambda: lines.of("handler.blocks_loop"))
+            await up.post(completed("job_2"))
+            await gate._signal.until(lambda: lines.of("run.dead") and len(lines.of("run.postponed")) == 2)
+            ready = (await up.client.get("/readyz")).json()
+            assert "The handler rude blocks the handlers' event loop" in ready["paused"]["handlers"]
+            assert [line["handler"] for line in lines.of("run.dead")] == ["rude"]
+            assert {line["handler"] for line in lines.of("run.postponed")} == {"polite", "in_a_thread"}
+            waiting = "SELECT attempt FROM runs JOIN events ON id = event_id WHERE job_id = 'job_2'"
+            assert [row["attempt"] for row in query(up.receiver.database.path, waiting)] == [0, 0, 0]
+            others.open()
+            gate.open()
+            await gate._signal.until(lambda: len(lines.of("run.succeeded")) == 5)
+        assert "paused" not in (await up.client.get("/readyz")).json()
