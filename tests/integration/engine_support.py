@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
-from tests.integration.intake_support import Lines, Running
+from tests.integration.intake_support import Lines, Running, started
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -428,13 +428,6 @@ async def engine(
         await asyncio.to_thread(database.close)
 
 
-@asynccontextmanager
-async def receiving(settings: Settings, *handlers: Handler) -> AsyncIterator[Running]:
+def receiving(settings: Settings, *handlers: Handler) -> AbstractAsyncContextManager[Running]:
     """A whole receiver with these handlers, and a provider's client."""
-    receiver = Receiver(settings, registry(*handlers) if handlers else None)
-    transport = httpx.ASGITransport(app=receiver.public)
-    async with (
-        receiver.public.router.lifespan_context(receiver.public),
-        httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
-    ):
-        yield Running(receiver, client)
+    return started(Receiver(settings, registry(*handlers) if handlers else None))

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,14 @@ class Running:
             connection.close()
 
 
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+def running(settings: Settings) -> AbstractAsyncContextManager[Running]:
     """Start a receiver by its lifespan, stop it at the end."""
-    receiver = Receiver(settings)
+    return started(Receiver(settings))
+
+
+@asynccontextmanager
+async def started(receiver: Receiver) -> AsyncIterator[Running]:
+    """Run this receiver's lifespan."""
     transport = httpx.ASGITransport(app=receiver.public)
     async with (
         receiver.public.router.lifespan_context(receiver.public),

@@ -16,7 +16,7 @@ from receiver.engine.handler import Handler
 from receiver.errors import AudioPostponed
 from receiver.model.event import JobCompleted
 from tests.integration.engine_support import Signal, registry, telling
-from tests.integration.intake_support import Running, completed, configured, logged
+from tests.integration.intake_support import completed, configured, logged, started
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +33,8 @@ async def test_a_run_that_waits_is_tried_again_though_the_clock_is_set_back(tmp_
 
     clock = SteadyClock(lambda: time.time() + set_by[0])
     receiver = Receiver(configured(tmp_path, handlers={}), registry(Handler("later", later, (JobCompleted,))), clock)
-    transport = httpx.ASGITransport(app=receiver.public)
     with logged() as lines, telling(lines, signal):
-        async with (
-            receiver.public.router.lifespan_context(receiver.public),
-            httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
-        ):
-            up = Running(receiver, client)
+        async with started(receiver) as up:
             assert (await up.post(completed())).status_code == 202
             await signal.until(lambda: lines.of("run.postponed"))
             set_by[0] = -HOUR
@@ -56,13 +51,8 @@ async def test_the_last_use_of_a_key_is_noted_though_the_clock_was_set_back_sinc
     signal, set_by = Signal(), [0.0]
     clock = SteadyClock(lambda: time.time() + set_by[0])
     receiver = Receiver(configured(tmp_path, handlers={}), registry(), clock)
-    transport = httpx.ASGITransport(app=receiver.public)
     with logged() as lines, telling(lines, signal):
-        async with (
-            receiver.public.router.lifespan_context(receiver.public),
-            httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
-        ):
-            up = Running(receiver, client)
+        async with started(receiver) as up:
             assert (await up.post(completed("a"))).status_code == 202
             set_by[0] = -HOUR
             await signal.until(lambda: lines.of("clock.times_moved"))
