@@ -167,7 +167,7 @@ class AudioGone(AudioError, Reject):
 
 
 class AudioRefused(AudioError, Reject):
-    """The provider refuses us (401, 402, 403), or the audio is not to be had safely. Final until a person acts."""
+    """The provider refuses us (401, 402, 403), or the audio cannot be fetched safely. Final until an operator acts."""
 
     reason = "audio_refused"
 

@@ -1,7 +1,7 @@
 """Ask a provider by hand: what `voices`, `sources test` and `webhook` share.
 
 Apart from the commands because each of them makes one request under the source's own address guard, and because what
-went wrong on the way must be told alike: what, where, and what to do about it.
+went wrong on the way must be reported alike: what, where, and what to do about it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def answer_to(source: Source, request: Request) -> Response:
 
 
 def trouble_with(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> Trouble:
-    """The error in words for whoever looks after the source, without any secret of it.
+    """The error in words for the operator, without any secret of the source.
 
     Args:
         more_secrets: what else was sent and must not be shown.

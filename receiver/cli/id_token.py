@@ -31,7 +31,7 @@ IdTokenFile = Annotated[
 
 
 class NoToken(ReceiverError):
-    """There is no ID token to be had; the message says how to give one."""
+    """There is no ID token; the message explains how to give one."""
 
 
 def read_id_token(file: Path | None) -> str:

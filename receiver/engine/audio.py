@@ -1,4 +1,4 @@
-"""The files of an event's job, each once: whoever asks first starts the fetch, the others wait for the same one.
+"""The files of an event's job, each once: the first run that asks starts the fetch, the others wait for it.
 
 Lives on the handlers' loop. The row in the store is what makes it once across processes and restarts.
 """
@@ -305,7 +305,7 @@ class AudioDesk:
         return await from_ways(fresh[n])
 
     async def _renewed(self, event: JobCompleted, asked: _Asked, known: Files | None, count: int) -> None:
-        """Ask for fresh addresses, once for all files that want them; `asked.fresh` stays if none are to be had."""
+        """Ask for fresh addresses, once for all files that want them; `asked.fresh` stays if there are none."""
         source = self._sources[event.source]
 
         async def renew() -> None:

@@ -101,12 +101,12 @@ class Context(Generic[O]):
         return self._http()
 
     async def audio(self) -> Artifact:
-        """The event's audio: fetched, verified and stored once, whoever asks first. Of several files the first.
+        """The event's audio: fetched, verified and stored once for all handlers. Of several files the first.
 
         Raises:
             NoAudio: the job completed without audio (a transcript), or the event is no completed job.
             AudioGone: the provider no longer has it.
-            AudioRefused: the provider refuses us, or the audio is not to be had safely.
+            AudioRefused: the provider refuses us, or the audio cannot be fetched safely.
             AudioDelayed: the provider told us to wait.
             AudioError: it did not work this time. Let all of them pass: each makes the right end of this attempt.
         """

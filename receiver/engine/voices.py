@@ -21,7 +21,7 @@ from receiver.store import pace
 from receiver.store.database import Database
 
 MOST_SECONDS = 10.0
-"""How long a turn is waited for; whoever asks then is told to come later."""
+"""How long a caller waits for its turn; then it is asked to come later."""
 
 
 class VoiceDesk:

@@ -12,7 +12,7 @@ import pydantic_core
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from receiver.logs.bounds import CUT, bound_values
+from receiver.logs.bounds import bound_values
 from receiver.model.printable import printable, printable_json, printable_lines
 from receiver.model.redact import Redactor
 
@@ -69,8 +69,7 @@ class Renderer:
         return {name: value if isinstance(value, _PLAIN) else self._cut(value) for name, value in event.items()}
 
     def _cut(self, value: Any) -> str:
-        text = self._redact(text_of(value))  # first: half of a secret would not be found
-        return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + CUT
+        return self._redact.bounded(text_of(value), MAX_VALUE)
 
     def _bare(self, method: str, message: Any, error: Exception) -> str:
         bare = {"level": method, "message": self._cut(message), "not_rendered": type(error).__name__}

@@ -26,7 +26,7 @@ def parse_retry_after(value: str | None, now: float | None) -> float | None:
 
 
 def senders_now(date: str | None, now: float) -> float:
-    """What time it is for whoever names times in an answer with this `Date` header.
+    """The sender's time, for reading other times in an answer with this `Date` header.
 
     `now` (Unix seconds) while the two clocks agree: the header is older than the answer by the way it came. Where they
     do not, one of them is wrong, and what a time of the server's is ahead of its own clock is right all the same.

@@ -117,7 +117,7 @@ class AudioFetcher:
 
         Raises:
             AudioGone: the provider no longer has it. Final.
-            AudioRefused: we are not let at it, or it is not to be had safely, or it is too large. Final.
+            AudioRefused: access is denied, it cannot be fetched safely, or it is too large. Final.
             AudioDelayed: not before `after` seconds from now; the download is resumed then.
             AudioError: anything else; worth another try.
         """

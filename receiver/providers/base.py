@@ -45,7 +45,7 @@ class AudioRequest:
     Attributes:
         url: absolute address.
         headers: credentials; they go to `url`'s own origin and nowhere else.
-        durable: whether the address stays good; a temporary one is asked only where no durable one is to be had.
+        durable: whether the address stays good; a temporary one is tried only if there is no durable one.
         headers_if_refused: credentials sent only to an address that refused a request without them; likewise.
     """
 

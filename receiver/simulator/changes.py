@@ -1,4 +1,4 @@
-"""How a test waits for the simulator: every recorded change wakes whoever waits. No polling."""
+"""How a test waits for the simulator: every recorded change wakes all waiters. No polling."""
 
 from __future__ import annotations
 

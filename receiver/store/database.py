@@ -272,7 +272,7 @@ class Database:
                 health.failed(found)
             else:
                 self._commit_each(writes, error)
-        except Exception as error:  # noqa: BLE001 - handed to whoever asked for the write
+        except Exception as error:  # noqa: BLE001 - handed to the writer's caller
             self._commit_each(writes, error)
         else:
             health.committed()

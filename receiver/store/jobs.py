@@ -154,8 +154,8 @@ def poll_now(connection: Connection, id: str, now: float) -> bool:
 def cancel(connection: Connection, id: str, now: float) -> bool:
     """Watch the job no longer, or do not submit it; False if it is too late for that. It goes on at the provider.
 
-    One that may have reached the provider is not to be had back: what becomes of it must be known first. An `unknown`
-    one can be cancelled by a person who has looked and found no job.
+    One that may have reached the provider cannot be withdrawn: its outcome must be known first. An `unknown`
+    one can be cancelled by an operator who has checked that there is no job.
     """
     waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
     statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state.in_(["watching", "unknown"]), waiting))

@@ -81,7 +81,7 @@ class Finish:
         result: what the handler returned, as JSON values.
         error: one line for a person, without secrets.
         waits_for: what the run waits for besides its time, for `waiting_runs.finish`.
-        crashes: crashes in a row that the run was at work in; 0 after any end but a crash, as it is no suspect then.
+        crashes: crashes in a row that the run was at work in; 0 after any end but a crash, as it is not a suspect then.
     """
 
     claim: Claim

@@ -102,7 +102,7 @@ async def pour(artifact: Artifact) -> None:
     """Write the audio to standard output.
 
     Raises:
-        BrokenPipeError: whoever read it has gone.
+        BrokenPipeError: the reader has gone.
         AudioError, NotFound: it cannot be read from the store.
     """
     async for piece in artifact.stream():

@@ -154,7 +154,7 @@ def _first(said: Any, default: Any) -> Any:
 
 
 def digest_of(source: str, speech: Speech) -> str:
-    """A short digest of what is asked of whom."""
+    """A short digest of the source and the request."""
     asked = json.dumps({"source": source, **request_of(speech)}, sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
 

@@ -117,7 +117,7 @@ class JobDesk:
         return await self._until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
 
     def changed(self, id: str) -> None:
-        """A job's row has changed in this process: whoever waits for it looks again."""
+        """A job's row has changed in this process: wake the callers that wait for it."""
         for event in self._waiting.get(id, ()):
             event.set()
 

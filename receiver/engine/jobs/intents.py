@@ -102,7 +102,7 @@ def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, n
 
 
 def poll_now(connection: Connection, row: Row, now: float) -> bool:
-    """Make an open job due, and lift its source's pause: whoever asks has mended what was wrong.
+    """Make an open job due, and lift its source's pause: the caller has fixed what was wrong.
 
     False if it is not open.
     """

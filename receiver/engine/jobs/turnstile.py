@@ -1,8 +1,8 @@
 """No more requests in any second than the rate says, by when they reach the provider.
 
-Turns are given out ahead, evenly spaced (`store.pace`); that alone does not do. Whoever comes late to his turn must not
-meet those that are on time, and a request that had to connect first arrives behind one that was sent after it. When a
-request arrives, nobody tells us. But an answer that takes longer than the quickest ones shows how late its request may
+Requests are scheduled at even intervals (`store.pace`); that alone is not enough. A delayed request must not bunch with
+those that are on time, and a request that had to connect first arrives after one that was sent later. When a request
+arrives is unknown. But an answer that takes longer than the quickest ones shows how late its request may
 have been, and the request that is the first too many for one window with it waits for as much longer.
 """
 

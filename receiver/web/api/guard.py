@@ -24,7 +24,7 @@ from receiver.web.root_path import path_within
 log = structlog.get_logger("receiver.api")
 
 OPEN = frozenset({"/livez", "/readyz"})
-"""Paths that whoever reaches the listener may ask for: orchestrators have no tokens."""
+"""Paths that need no token: orchestrators have none."""
 DESCRIPTION = frozenset({"/docs", "/openapi.json"})
 """With tokens configured these paths stay open: a browser sends no token with an address typed into it. They
 describe this release and contain no data of this receiver."""

@@ -9,7 +9,7 @@ from receiver.model.redact import Redactor
 
 CUT = "[redacted]"
 THEIRS = frozenset({"metadata", "webhook_url"})
-"""Members that whoever submitted the job chose: only our own secrets are cut out of them, not queries."""
+"""Members that the submitter of the job chose: only our own secrets are cut out of them, not queries."""
 
 _PLAIN = frozenset({"content-type", "user-agent"})
 

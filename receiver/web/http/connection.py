@@ -166,7 +166,7 @@ class HttpConnection(asyncio.Protocol):
             self._exchange.keep_alive = False
 
     def close_if_idle(self) -> None:
-        """Close the connection unless it has a request, be it one that is not read yet."""
+        """Close the connection unless it has a request, read or unread."""
         if self._idle and not (self._held or self.transport.is_closing() or _is_readable(self.transport)):
             self.transport.close()
 
