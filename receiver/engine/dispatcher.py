@@ -58,7 +58,7 @@ class LoopWatch(Protocol):
         """Who blocks it; None while it turns."""
 
     def find_blocker(self) -> str | None:
-        """The `run_key` of the run that blocks it, if that can be told."""
+        """The `run_key` of the run that blocks it, if known."""
 
 
 @dataclass(slots=True)

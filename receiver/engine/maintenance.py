@@ -53,7 +53,7 @@ async def prune_quarantine(database: Database, before: float) -> int:
 
 
 class Maintenance:
-    """Does its chores once an hour, the first time soon after the start; but none before the clock is trusted."""
+    """Deletes what is old once an hour, first soon after the start, but nothing before the clock is trusted."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class Maintenance:
         while True:
             while not self._trust.trusted:
                 await self._clock.wait(self._trust.wake, EVERY_SECONDS)
-            for chore in (self._prune, self._remove_abandoned):
+            for task in (self._prune, self._remove_abandoned):
                 try:
-                    await chore()
+                    await task()
                 except Exception:
                     log.exception("maintenance.broken")
             await self._clock.wait(asyncio.Event(), EVERY_SECONDS)

@@ -68,7 +68,7 @@ class Membership:
         self._wakes = wakes
         self._clock = clock or SystemClock()
         self._seen = False
-        self._told = False
+        self._warned = False
         self._join_at = float("-inf")
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -110,7 +110,7 @@ class Membership:
             log.exception("process.broken")
 
     async def _be_seen(self) -> None:
-        """Join, if the others do not see this process: at the start, or because somebody removed its file."""
+        """Join, if the others do not see this process: at the start, or because its file was removed."""
         if self._seen:
             if await asyncio.to_thread(lambda: self._processes.is_seen):
                 return
@@ -125,8 +125,8 @@ class Membership:
             self._tell_not_seen(str(error))
             return
         self._seen = True
-        if self._told:
-            self._told = False
+        if self._warned:
+            self._warned = False
             log.info("process.seen", owner=self._processes.owner)
 
     async def _take_up(self) -> None:
@@ -144,8 +144,8 @@ class Membership:
             log.warning("process.not_removed", owner=owner, detail=str(error))
 
     def _tell_not_seen(self, detail: str) -> None:
-        if self._told:
+        if self._warned:
             return
-        self._told = True
+        self._warned = True
         hint = "if it is killed, what it held is taken up when the leases end"
         log.warning("process.not_seen", owner=self._processes.owner, detail=detail, hint=hint)

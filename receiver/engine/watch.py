@@ -59,7 +59,7 @@ class Watch:
         self._thread.join(self._patience * 2)
 
     def find_blocker(self) -> str | None:
-        """The `run_key` of the run that blocks the loop; None while it turns, or where it cannot be told."""
+        """The `run_key` of the run that blocks the loop; None while it turns, or if unknown."""
         return None if self.blocked is None else self._handlers.find_current_run()
 
     def _run(self) -> None:

@@ -47,7 +47,7 @@ class StoreHealth:
         self._failing_since = self._failed_at = float("-inf")
         self._waiting_since: float | None = None
         self._working_since: float | None = None
-        self._told: str | None = None
+        self._logged_cause: str | None = None
 
     def waits(self) -> None:
         """A transaction waits for the write lock."""
@@ -67,7 +67,7 @@ class StoreHealth:
         if self.error is not None:
             if isinstance(self.error, StoreFull) and now < self._failed_at + FULL_SECONDS:
                 return
-            self.error = self._told = None
+            self.error = self._logged_cause = None
             log.info("store.available", path=str(self._path), seconds=round(now - self._failing_since, 1))
         self.committed_at = now
 
@@ -86,8 +86,8 @@ class StoreHealth:
 
     def _tell(self, error: StoreUnavailable) -> None:
         cause = str(error) if type(error) is StoreUnavailable else error.reason
-        if self._told != cause:
-            self._told = cause
+        if self._logged_cause != cause:
+            self._logged_cause = cause
             log.error("store.unavailable", reason=error.reason, detail=str(error))
 
     def trouble(self) -> StoreUnavailable | None:

@@ -176,7 +176,7 @@ class SourceLoop:
             self._begin(self._one(claim, turn), [claim])
         if taken.together:
             self._begin(self._many(taken.together, taken.turn), taken.together)
-        at = await self._database.read(self._next, now)
+        at = await self._database.read(self._next)
         return LOOK_SECONDS if at is None else min(LOOK_SECONDS, max(0.001, at - self._clock.now()))
 
     def _take(self, connection: Connection, room: int, now: float) -> ClaimBatch:
@@ -219,7 +219,7 @@ class SourceLoop:
             return True
         return now < claim.deadline_at and not self._submitting.is_lost(claim)
 
-    def _next(self, connection: Connection, now: float) -> float | None:
+    def _next(self, connection: Connection) -> float | None:
         """When there may be something to take, unix seconds."""
         state = pace.of(connection, self.name)
         times = []
