@@ -77,6 +77,8 @@ class Readiness:
         return Report(missing, paused)
 
     async def _store_trouble(self) -> str | None:
+        if not self._database.writing:
+            return "The store's writer has ended: nothing can be stored. Restart the receiver."
         health = self._database.health
         if health.trouble() is not None or time.monotonic() - health.committed_at >= PROBE_SECONDS:
             await self._probed()

@@ -52,3 +52,5 @@ async def test_a_store_writer_that_has_ended_is(tmp_path: Path) -> None:
         await until(lambda: find_ended(up.receiver) == "store writer")
         delivered = await up.post(completed())
         assert delivered.status_code == 503
+        ready = await up.client.get("/readyz")
+        assert (ready.status_code, list(ready.json()["missing"])) == (503, ["store"])
