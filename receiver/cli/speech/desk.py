@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -19,7 +18,9 @@ import structlog
 from receiver import logs
 from receiver.assembly import audio_desk, audio_fetcher, job_source, longest_waits, membership, new_loop, source_loop
 from receiver.engine.audio_slots import MAX_DOWNLOADS
-from receiver.engine.clock_watch import put_right
+from receiver.engine.clock import SteadyClock
+from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.plugins import load_registry
@@ -62,14 +63,16 @@ class Speaker:
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
 
-    def __init__(self, settings: Settings, source: str) -> None:
+    def __init__(self, settings: Settings, source: str, clock: SteadyClock | None = None) -> None:
         self._about = job_source(settings, source)
-        self._waits = longest_waits(settings)
+        self._clock = clock or SteadyClock()
+        trust = ClockTrust(self._clock)
         self.source = source
         self.redact = Redactor(settings.secrets())
         registry = load_registry(settings)
         metrics = Metrics()  # nobody asks for them, and the parts count all the same
         self._database = open_database(settings)
+        self._clock_watch = ClockWatch(self._database, self._clock, trust, longest_waits(settings), metrics)
         storage = open_audio(settings)
         self._spool = spool_folder(settings, storage)
         self._fetcher = audio_fetcher(settings, storage)
@@ -79,6 +82,7 @@ class Speaker:
             {source: self._about},
             lambda _: self._loop.look(),
             lambda name: f"{name} is not asked here.",
+            clock=self._clock,
         )
         owner = new_owner()
         self._loop = source_loop(
@@ -90,6 +94,8 @@ class Speaker:
             wake=lambda: None,  # a running receiver sees its runs by itself
             metrics=metrics,
             changed=self._desk.changed,
+            clock=self._clock,
+            trust=trust,
         )
         self._membership = membership(self._database, owner, [self._loop.look])
         self._dice = random.Random()  # noqa: S311 - jitter needs no secrecy
@@ -103,12 +109,13 @@ class Speaker:
         """
         await asyncio.to_thread(migrate, self._database)
         self._database.start()
-        await put_right(self._database, self._waits, time.time())
+        await self._clock_watch.start()
         await self._membership.join()
         self._loop.start()
 
     async def stop(self) -> None:
         """Let a submit that is on its way come to its end, close everything."""
+        await self._clock_watch.stop()
         await self._loop.stop()
         await self._membership.leave()
         await self._fetcher.aclose()
@@ -125,8 +132,8 @@ class Speaker:
 
     async def pause(self) -> Pace | None:
         """The source's pause, if there is one now."""
-        found = (await self._database.read(pace.pauses, time.time())).get(self.source)
-        return found if found is not None and found.pause_until > time.time() else None
+        found = (await self._database.read(pace.pauses, self._clock.now())).get(self.source)
+        return found if found is not None and found.pause_until > self._clock.now() else None
 
     async def follow(self, id: str) -> AsyncIterator[Row]:
         """The job's row, several times a second; the last one when it has ended.
@@ -142,9 +149,9 @@ class Speaker:
             if row["state"] not in OPEN_JOBS:
                 return
             watched = row["state"] == JobState.WATCHING and row["polls"] == 0
-            if watched and not hurried and row["due_at"] > time.time() + SOON_SECONDS:
+            if watched and not hurried and row["due_at"] > self._clock.now() + SOON_SECONDS:
                 hurried = True
-                await self._database.write(jobs.poll_now, id, time.time())
+                await self._database.write(jobs.poll_now, id, self._clock.now())
                 self._loop.look()
 
     async def event(self, row: Row) -> Event | None:

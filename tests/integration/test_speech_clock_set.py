@@ -1,0 +1,41 @@
+"""`speech` by itself, on a machine whose clock is set back while it waits for a job."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from receiver.cli.speech.desk import Speaker
+from receiver.engine.clock import SteadyClock
+from receiver.providers.wire import Speech
+from receiver.simulator import Simulator
+from tests.integration.intake_support import configured, logged
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+
+
+async def test_a_job_is_polled_though_the_clock_is_set_back(tmp_path: Path) -> None:
+    set_by = [0.0]
+    async with Simulator(job_seconds=0.0) as sim:
+        source = {
+            "base_url": sim.base_urls["aitts"], "api_key": sim.api_key, "allow_private_addresses": True,
+            "signing_secrets": [], "poll": {"first_seconds": 2},
+        }  # fmt: skip
+        speaker = Speaker(configured(tmp_path, source=source), "aitts", SteadyClock(lambda: time.time() + set_by[0]))
+        with logged() as lines:
+            await speaker.start()
+            try:
+                begun = await speaker.submit(Speech(text="Hello.", voice="alloy"))
+                async with asyncio.timeout(60):
+                    async for row in speaker.follow(begun["id"]):
+                        if row["state"] == "watching" and row["polls"] == 0:
+                            set_by[0] = -HOUR
+            finally:
+                await speaker.stop()
+            assert lines.of("clock.stepped")
+        assert (row["state"], row["polls"]) == ("completed", 1)
