@@ -64,6 +64,8 @@ class PluginFolder:
         name = f"{self.package}.{file.stem.replace('.', '_')}"
         if name in sys.modules:
             return sys.modules[name]
+        if file.exists() and not file.is_file():  # to read a pipe may take for ever
+            raise PluginError(f"{file} is not a file")
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise PluginError(f"{file} cannot be loaded as a module")
@@ -71,13 +73,16 @@ class PluginFolder:
         sys.modules[name] = module  # dataclasses and pickles look their module up
         try:
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script that was dropped there by mistake ends with sys.exit
-            del sys.modules[name]
+        except KeyboardInterrupt:  # somebody wants to end us
+            raise
+        except BaseException as error:  # a script that was dropped there by mistake ends with sys.exit
+            sys.modules.pop(name, None)
             raise PluginError(f"{file} cannot be loaded: {self._failure(error)}") from error
         return module
 
     def _failure(self, error: BaseException) -> str:
-        failure = import_failure(error, self.package)
+        # The package's name is ours: in the folder's files it is a dot.
+        failure = import_failure(error, self.package).replace(f"{self.package}.", ".").replace(self.package, ".")
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and (self.folder / f"{missing}.py").is_file():
             return f"{failure}; {missing}.py is in the same folder: write `from .{missing} import …`"

@@ -24,6 +24,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.plugin_files import PluginFolder
 from receiver.errors import ConfigError, PluginError, Problem
 from receiver.model.import_errors import import_failure, install_hint
+from receiver.model.redact import Redactor
 from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, nearest
@@ -86,7 +87,8 @@ def load_registry(settings: Settings) -> Registry:
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
     if problems:
-        raise ConfigError(problems)
+        redact = Redactor(settings.secrets())  # the code that fails may have quoted what it read
+        raise ConfigError([Problem(problem.where, redact(problem.what)) for problem in problems])
     return Registry(active)
 
 
@@ -120,10 +122,18 @@ def _from_reference(reference: str) -> Handler:
         raise PluginError(f"{reference!r} is not module:name")
     try:
         loaded = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        failure = import_failure(error, module) + install_hint(error, module)
+    except KeyboardInterrupt:  # somebody wants to end us
+        raise
+    except BaseException as error:  # whatever somebody else's code raises
+        failure = import_failure(error, module) + (_path_hint(error, module) or install_hint(error, module))
         raise PluginError(f"the module {module} cannot be imported: {failure}") from error
     return _attribute(loaded, attribute, reference)
+
+
+def _path_hint(error: BaseException, module: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return "; install it where the receiver is installed, or let the variable PYTHONPATH name the folder it is in"
+    return ""
 
 
 def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tuple[Handler, str]]:
@@ -192,7 +202,9 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
         raise PluginError(
             "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
         ) from None
-    except Exception as error:  # the author's own code: a validator, or a type that pydantic cannot use
+    except KeyboardInterrupt:  # somebody wants to end us
+        raise
+    except BaseException as error:  # the author's own code: a validator, or a type that pydantic cannot use
         raise PluginError(f"its options cannot be checked: {_reason(error)}") from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from receiver.model.redact import cut
 
 MAX_CHARACTERS = 1000
@@ -24,18 +26,27 @@ def import_failure(error: BaseException, module: str) -> str:
 def install_hint(error: BaseException, module: str) -> str:
     """What to do about a library that the module needs and that is not there; empty for any other error."""
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if not missing or missing == module.lstrip(".").partition(".")[0]:
+    if not missing or missing == module.lstrip(".").partition(".")[0] or _is_installed(missing):
         return ""
     return f"; install the package {missing} where the receiver is installed"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a module that says wrong things about itself
+        return False
 
 
 def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{type(error).__name__}: {error.filename}: {error.strerror}"
+    kind = type(error).__name__
     try:
-        return f"{type(error).__name__}: {error}"
+        said = str(error)
     except Exception:  # noqa: BLE001 - an exception class of the plugin's, whose text cannot be made
-        return type(error).__name__
+        said = ""
+    return f"{kind}: {said}" if said else kind
 
 
 def _own_line(error: BaseException, package: str) -> str:

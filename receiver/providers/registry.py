@@ -96,19 +96,25 @@ def _load(point: EntryPoint) -> Provider:
     about = _about(point)
     try:
         found = point.load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # somebody wants to end us
+        raise
+    except BaseException as error:  # whatever somebody else's code raises
         failure = import_failure(error, point.module) + install_hint(error, point.module)
         raise PluginError(f"{about} cannot be imported: {failure}") from error
     if isinstance(found, type):
         try:
             found = found()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(
                 f"{about} cannot be made without arguments: {import_failure(error, point.module)}"
             ) from error
     try:
         wrong = _what_is_wrong(found, point.name)
-    except (Exception, SystemExit) as error:  # the author's own properties
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the author's own properties
         raise PluginError(f"{about} cannot be looked at: {import_failure(error, point.module)}") from error
     if wrong:
         raise PluginError(f"{about} is not a provider: {'; '.join(wrong)}")

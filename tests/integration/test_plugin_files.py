@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from receiver.engine.plugins import load_registry
 from receiver.errors import ConfigError
 from receiver.testing import completed, run_handler
 from tests.faults import another_user
-from tests.integration.intake_support import configured
+from tests.integration.intake_support import SECRET, configured
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "handler-api.md"
 HANDLER = """from receiver import JobCompleted, handler
@@ -114,18 +115,56 @@ def test_a_file_called_like_a_library_shadows_nothing(tmp_path: Path) -> None:
         ),
         (
             {"a": "from ._helpers import other\n", "_helpers": "word = 1\n"},
-            "a.py cannot be loaded: ImportError: cannot import name 'other' from",
+            "a.py cannot be loaded: ImportError: cannot import name 'other' from '._helpers' ({}/_helpers.py) ({}/a.py",
         ),
+        ({"a": "from .missing import word\n"}, f"{MISSING}.missing' ({{}}/a.py, line 1)"),
+        ({"a": "raise GeneratorExit('x')\n"}, "a.py cannot be loaded: GeneratorExit: x ({}/a.py, line 1)"),
+        (
+            {"a": "class Stop(BaseException): ...\nraise Stop('now')\n"},
+            "a.py cannot be loaded: Stop: now ({}/a.py, line 2)",
+        ),
+        (
+            {"a": "raise BaseExceptionGroup('g', [GeneratorExit()])\n"},
+            "a.py cannot be loaded: BaseExceptionGroup: g (1 sub-exception) ({}/a.py, line 1)",
+        ),
+        ({"a": "assert False\n"}, "a.py cannot be loaded: AssertionError ({}/a.py, line 1)"),
     ],
-    ids=["raises", "syntax", "in a library", "in a helper", "syntax of a helper", "library", "absolute", "name"],
-)
+    ids=[
+        "raises", "syntax", "in a library", "in a helper", "syntax of a helper", "library", "absolute", "name",
+        "no such helper", "GeneratorExit", "a foreign BaseException", "a group", "no text",
+    ],
+)  # fmt: skip
 def test_an_error_names_the_file_and_the_line_of_the_plugins_own_code(
     tmp_path: Path, files: dict[str, str], said: str
 ) -> None:
     folder = drop(tmp_path / "plugins", **files)
     found = problem(tmp_path)
-    assert found.startswith(f"{folder}/{said.format(folder)}")
+    assert found.startswith(f"{folder}/{said.format(*[folder] * said.count('{}'))}")
     assert "\n" not in found
+
+
+def test_what_is_missing_in_an_installed_package_is_not_to_be_installed(tmp_path: Path) -> None:
+    drop(tmp_path / "plugins", a="import json.no_such_part\n")
+    assert problem(tmp_path).endswith("a.py, line 1)")
+
+
+def test_an_interruption_while_a_plugin_is_loaded_ends_the_start(tmp_path: Path) -> None:
+    drop(tmp_path / "plugins", a="raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path)
+
+
+def test_an_error_of_a_plugin_shows_no_key_of_ours(tmp_path: Path) -> None:
+    drop(tmp_path / "plugins", a=f"raise RuntimeError('cannot log in with {SECRET}')\n")
+    found = problem(tmp_path)
+    assert SECRET not in found
+    assert "cannot log in with [redacted]" in found
+
+
+def test_a_pipe_among_the_plugins_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    folder = drop(tmp_path / "plugins")
+    os.mkfifo(folder / "a.py")
+    assert problem(tmp_path) == f"{folder}/a.py is not a file"
 
 
 def test_a_directory_that_cannot_be_listed_and_a_file_that_cannot_be_read_are_named() -> None:

@@ -275,6 +275,7 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(site: Site) -> No
     ("use", "words"),
     [
         ("no_such_module:x", "the module no_such_module cannot be imported: ModuleNotFoundError"),
+        ("no_such_module:x", "or let the variable PYTHONPATH name the folder it is in"),
         ("{name}:missing", "{name}:missing is not there"),
         ("{name}:plain", "{name}:plain is not a handler; put @handler(on=…) above the function"),
         ("{name}", "'{name}' is not module:name"),
@@ -331,6 +332,12 @@ def test_a_module_that_exits_when_it_is_imported_is_named(site: Site) -> None:
     name = site.module("import sys\nsys.exit(3)\n")
     said = site.problems(mine={"use": f"{name}:x"})["handlers.mine"]
     assert said.endswith(f"cannot be imported: SystemExit: 3 ({site.packages / name}.py, line 2)")
+
+
+def test_a_module_that_raises_what_is_no_exception_is_named(site: Site) -> None:
+    name = site.module("raise GeneratorExit('no')\n")
+    said = site.problems(mine={"use": f"{name}:x"})["handlers.mine"]
+    assert said.endswith(f"cannot be imported: GeneratorExit: no ({site.packages / name}.py, line 1)")
 
 
 def test_the_same_name_in_two_files_is_an_error_that_names_both(site: Site) -> None:

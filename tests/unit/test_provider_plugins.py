@@ -123,6 +123,7 @@ def test_a_word_that_nobody_brings_is_answered_with_the_nearest_that_somebody_do
     [
         ("import no_such_module_at_all", "cannot be imported: ModuleNotFoundError"),
         ("raise SystemExit(3)", "cannot be imported: SystemExit"),
+        ("raise GeneratorExit", "cannot be imported: GeneratorExit"),
         ("def broken(:", "cannot be imported: SyntaxError"),
         ("other = 1", "cannot be imported: AttributeError"),
         ("class Acme:\n    def __init__(self, key): pass", "cannot be made without arguments: TypeError"),
