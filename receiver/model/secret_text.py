@@ -6,12 +6,18 @@ without any hint why. So what no provider hands out is refused where it is confi
 
 from __future__ import annotations
 
+import re
+
 SHORTEST_SIGNING_SECRET = 16
 """Bytes, after decoding where the secret is base64. Standard Webhooks asks for 24 bytes; what is shorter than 16 is a
 placeholder or a word, and can be guessed offline from one delivery."""
 COMMENT = "#"
 """A line that begins so holds no secret."""
 _BOM = "\ufeff"
+_ENCLOSED = re.compile(r"""(["'`]).*\1|\[.*\]|<.*>""")
+"""As a copy from a configuration, a variable's definition or a documentation's placeholder begins and ends."""
+_VERSION = re.compile(r"v1a?,(?=wh(sec|pk|sk)_)")
+"""How some dashboards show a secret of Standard Webhooks."""
 
 
 def fault_of(text: str) -> str | None:
@@ -28,6 +34,10 @@ def fault_of(text: str) -> str | None:
         if not " " <= char <= "~":
             kind = "is not ASCII" if ord(char) > 0x7F else "is a control character"
             return f"cannot be right: its character {place} {kind}. Copy it again from where it was shown"
+    if _ENCLOSED.fullmatch(text):
+        return "is enclosed in quotes or brackets, which are no part of it: leave them out"
+    if _VERSION.match(text):
+        return "begins with a version and a comma, which are no part of it: leave out what is before wh…_"
     return None
 
 

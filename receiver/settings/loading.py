@@ -15,7 +15,7 @@ from pydantic_settings.exceptions import SettingsError
 from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import taken_names
-from receiver.settings.problems import problem_of, without
+from receiver.settings.problems import follows, problem_of, without
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
 from receiver.settings.storage_keys import storage_problems
@@ -116,8 +116,8 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
             return settings, _located(problems, texts) + storage_problems(settings.audio.url)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            reported = {problem.where for problem in problems}  # a key that was left out is not also missing
-            problems += [problem for item in errors if (problem := problem_of(item)).where not in reported]
+            reported = {problem.where for problem in problems}
+            problems += [problem for item in errors if not follows(problem := problem_of(item), reported)]
             usable = without(given, [item["loc"] for item in errors])
             if usable == given:  # nothing that could be left out
                 raise ConfigError(_located(problems, texts)) from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from receiver.errors import Problem
 from receiver.settings.api import ApiToken
 from receiver.settings.generic import GenericTable
-from receiver.settings.source import Poll, SigningSecret, Source
+from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.table import Table, nearest
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
 
@@ -28,6 +28,16 @@ def without(given: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, A
         elif place:
             given.get(place[0], {}).pop(place[1], None) if len(place) > 1 else given.pop(place[0], None)
     return given
+
+
+def follows(problem: Problem, reported: Set[str]) -> bool:
+    """Whether a problem is there only because a key was left out whose own problem is reported.
+
+    Args:
+        reported: the places of the problems so far.
+    """
+    key = f"{problem.where.removesuffix('signing_secrets')}api_key"
+    return problem.where in reported or (key in reported and problem.what.startswith(NO_CHANNEL))
 
 
 def problem_of(item: Any) -> Problem:

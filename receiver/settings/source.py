@@ -20,6 +20,8 @@ from receiver.providers.wire import Account, ProviderError
 from receiver.settings.generic import GenericTable
 from receiver.settings.table import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
 
+NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
+"""What is wrong with the `signing_secrets` of a source that has neither."""
 WEBHOOK_SECONDS = 120.0
 """How long a watched job's webhook is waited for before the job is polled."""
 FIRST_POLL_SECONDS = 3.0
@@ -135,7 +137,7 @@ class Source(Table):
             )
         if self.scheme is not None and not (self.spoken.capabilities.polling and self.api_key is not None):
             raise ValueError(
-                "signing_secrets: is missing, and so is a way to poll (api_key): no job's end would ever be known. "
+                f"signing_secrets: {NO_CHANNEL}: no job's end would ever be known. "
                 "An account with webhooks has a signing secret, one without has an API key and is polled"
             )
         why = "this source has no signing secret" if self.scheme is not None else "this provider sends none"

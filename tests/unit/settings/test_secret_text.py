@@ -28,6 +28,10 @@ SPOILT = [
     (f"{SECRET[:9]}\x1b{SECRET}", "character 10 is a control character"),
     (f"{SECRET}\u200b", "character 30 is not ASCII"),
     (f"“{SECRET}”", "character 1 is not ASCII"),
+    (f'"{SECRET}"', "enclosed in quotes or brackets"),
+    (f"'{SECRET}'", "enclosed in quotes or brackets"),
+    (f"<{SECRET}>", "enclosed in quotes or brackets"),
+    (f"v1,whsec_{SECRET}", "begins with a version and a comma"),
 ]
 KEYS = {
     "sources.aitts.api_key": "[sources.aitts]\nprovider = 'aitts'\napi_key = {}\n",
@@ -37,7 +41,7 @@ KEYS = {
 
 
 def toml(text: str) -> str:
-    return '"' + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text) + '"'
+    return '"' + "".join(char if char.isprintable() and char != '"' else f"\\u{ord(char):04x}" for char in text) + '"'
 
 
 def secrets_directory(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str | bytes) -> Path:
@@ -73,6 +77,20 @@ def test_a_spoilt_secret_in_the_secrets_directory_is_refused_and_the_file_is_nam
     said = problems(write(BARE))["sources.aitts.api_key"]
     assert what in said
     assert "file sources__aitts__api_key" in said
+
+
+def test_a_spoilt_key_is_not_also_said_to_be_missing(write: Write) -> None:
+    spoilt = "[sources.aitts]\nprovider = 'aitts'\napi_key = 'tts_live key\\u200b'\n".replace("'", '"')
+    assert list(problems(write(spoilt))) == ["sources.aitts.api_key"]
+
+
+@pytest.mark.parametrize("line", [f'["{SECRET}"]', f'"{SECRET}"', f"v1,whsec_{SECRET}"])
+def test_a_line_of_a_secrets_file_is_the_bare_secret(write: Write, tmp_path: Path, line: str) -> None:
+    (tmp_path / "aitts").write_text(f"{OTHER}\n{line}\n")
+    (tmp_path / "aitts").chmod(0o600)
+    said = problems(write(BARE + 'signing_secrets_file = "aitts"\n'))["sources.aitts.signing_secrets_file"]
+    assert "aitts: line 2 " in said
+    assert SECRET not in said
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
