@@ -119,8 +119,18 @@ class _Delivery(NamedTuple):
 
 def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) -> _Delivery:
     """A delivery as the provider would make it."""
+    from difflib import get_close_matches
+
+    from receiver.model.event import COMPLETED, FAILED, TEST
     from receiver.providers.wire import Invalid
 
+    known = (COMPLETED, FAILED, TEST)
+    meant = get_close_matches(event, known, n=1, cutoff=0.85)
+    if meant and event not in known:
+        raise typer.BadParameter(
+            f"there is no event {event!r}; did you mean {meant[0]!r}? With --data FILE any event can be sent.",
+            param_hint="--event",
+        )
     created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
         body = about.spoken.sample_body(event, job, created, metadata)

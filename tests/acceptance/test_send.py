@@ -57,6 +57,7 @@ def test_what_contradicts_itself_is_refused_before_anything_is_sent(site: Site) 
         ("--data", "long"): "longer than server.max_body_bytes, 1048576 bytes",
         ("--data", "no-such-file"): "no-such-file cannot be read: No such file or directory",
         ("--metadata", "order=7"): "Only the end of a job has metadata, not test: add --event job.completed",
+        ("--event", "job.completd"): "no event 'job.completd'; did you mean 'job.completed'?",
         ("--event", "job.completed", "--metadata", "order"): "'order' is not KEY=VALUE",
         ("--source", "voices", "--event", "job.completed", "--metadata", "a=b"): "set metadata in the source's generic",
     }
