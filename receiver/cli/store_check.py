@@ -29,7 +29,7 @@ def check_audio(settings: Settings) -> list[Problem]:
 
 def check_store(database: Database) -> list[Problem]:
     """Write into the store, if there is one."""
-    from receiver.store.database import write_page
+    from receiver.store.engines import write_page
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
 

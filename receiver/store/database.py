@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy import Connection, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.engines import checkpoint, sqlite_engine, sqlite_path, wait_for_lock
+from receiver.store.engines import checkpoint, sqlite_engine, sqlite_path, wait_for_lock, write_page
 from receiver.store.faults import is_outage, unavailable, unreachable
 from receiver.store.health import LogRemoved, StoreFiles, StoreHealth
 
@@ -348,13 +348,6 @@ class Database:
                 write.future.set_exception(write.error)
             else:
                 write.future.set_result(write.outcome)
-
-
-def write_page(connection: Connection) -> None:
-    """Write a page of the store, which changes nothing: what a delivery would meet."""
-    # Setting it writes the page even where it stays the same.
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    connection.exec_driver_sql(f"PRAGMA user_version={int(version)}")
 
 
 def _probe(connection: Connection, items: list[None]) -> list[None]:
