@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from receiver.errors import ConfigError, Problem
 from receiver.outbound.beneath import make_folders
 from receiver.settings import Settings
-from receiver.store.database import Database, sqlite_path
+from receiver.store.database import Database
+from receiver.store.engines import sqlite_path
 
 if TYPE_CHECKING:
     from receiver.outbound.stored import Storage

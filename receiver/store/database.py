@@ -24,11 +24,9 @@ import structlog
 from sqlalchemy import Connection, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.engines import checkpoint, sqlite_engine, sqlite_path, wait_for_lock, write_page
+from receiver.store.engines import checkpoint, sqlite_engine, wait_for_lock, write_page
 from receiver.store.faults import is_outage, unavailable, unreachable
 from receiver.store.health import LogRemoved, StoreFiles, StoreHealth
-
-__all__ = ["Database", "sqlite_path"]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -208,20 +206,17 @@ class Database:
         try:
             self._write_batches()
         finally:
-            # Whatever ended it, nobody waits for a writer that is not there.
-            self._committing = 0
             self._ended = True
             self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
         """Fail the writes that came after the writer's end."""
         writes = []
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty):  # two threads may be here at once
             while True:
                 if (write := self._queue.get_nowait()) is not None:
                     writes.append(write)
-        error = StoreUnavailable("The store's writer has ended: nothing can be stored. Restart the receiver.")
-        self._fail(writes, error)
+        self._fail(writes, StoreUnavailable("The store's writer has ended: nothing is stored. Restart the receiver."))
         self._report(writes)
 
     def _write_batches(self) -> None:
