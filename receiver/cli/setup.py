@@ -192,6 +192,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
 
     found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
+    waiting = count_waiting(database)  # nothing is printed before the store has answered everything
     say("✓ The configuration can be used.")
     say(f"  store    {database.path}{store_note(found)}")
     say(f"           {space_note(database.path.parent)}")
@@ -199,7 +200,7 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     say(f"  audio    {storage.url}")
     if storage.folder is not None:
         say(f"           {space_note(storage.folder)}")
-    if waiting := count_waiting(database):
+    if waiting:
         say(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
     for name, active in registry.active.items():
         say(f"  handler  {name} ({active.where})")

@@ -11,7 +11,7 @@ import typer
 
 from receiver.cli.opening import opened
 from receiver.cli.setup import check
-from receiver.errors import StoreUnavailable
+from receiver.errors import StoreMalformed, StoreUnavailable
 from receiver.store import database as database_module
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
@@ -148,6 +148,21 @@ def test_check_finds_a_locked_store(
     with closing(sqlite3.connect(make_store(tmp_path), isolation_level=None)) as thief:
         thief.execute("BEGIN IMMEDIATE")
         assert "is locked" in problems(tmp_path, capsys)
+
+
+def test_check_that_meets_damage_in_the_middle_does_not_say_that_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_store(tmp_path)
+    with closing(sqlite3.connect(path)) as other:
+        [root] = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_runs_waiting'").fetchone()
+        with other:
+            other.execute("PRAGMA journal_mode=DELETE")
+    damage(path, slice(root, root))
+    (tmp_path / "receiver.toml").write_text(CONFIG)
+    with pytest.raises(StoreMalformed):
+        check(tmp_path / "receiver.toml")
+    assert capsys.readouterr().out == ""
 
 
 def test_check_deep_finds_damage_that_nothing_else_would_meet(
