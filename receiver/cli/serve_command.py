@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ def serve(
     ] = None,
 ) -> None:
     """Receive deliveries and run handlers until SIGTERM or Ctrl-C."""
+    survive_reload_signals()
     from receiver.cli.serve import serve as run
     from receiver.settings import load
     from receiver.settings.exposure import exposed
@@ -26,3 +28,10 @@ def serve(
     given = {"host": host, "port": port, "private_port": private_port}
     server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
     run(settings.model_copy(update={"server": server}), exposed(config))
+
+
+def survive_reload_signals() -> None:
+    """Let signals that ask other programs to reload pass while everything is loaded; `serve` logs them later."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, frame: None)

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.cli.serve import watch_signals
+from receiver.cli.serve_command import survive_reload_signals
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +48,11 @@ async def test_what_nohup_ignores_stays_ignored(before: None) -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     for handled in (*RELOADS, signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().remove_signal_handler(handled)
+
+
+async def test_a_signal_that_comes_while_everything_is_loaded_ends_nothing(before: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    survive_reload_signals()
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
