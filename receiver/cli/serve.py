@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -101,6 +102,8 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
         listener.bind(address)
         listener.listen(2048)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            key = key.replace("port", "host")
         raise ConfigError([Problem(key, f"cannot listen on {host} port {port}: {error.strerror or error}")]) from None
     listener.setblocking(False)
     return listener

@@ -204,6 +204,8 @@ def test_a_port_that_is_taken_is_one_clear_line(site: Site) -> None:
             assert refused.returncode == 1
             told = [line for line in refused.stderr.splitlines() if not line.startswith("tts-receiver: ")]
             assert told == [f"  {key}: cannot listen on 127.0.0.1 port {port}: Address already in use"]
+    refused = site.command("serve", "--host", "192.0.2.1")
+    assert "  server.host: cannot listen on 192.0.2.1 port 0: " in refused.stderr
 
 
 def test_the_private_listener_refuses_an_address_that_others_reach(site: Site) -> None:
