@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,7 +104,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
         for outside in (SecretsDirectory(texts)(), EnvSettingsSource(Settings)()):
             given = _merge(given, outside)
     except SettingsError as error:
-        problems.append(Problem("environment or secrets directory", str(error)))
+        problems.append(_unreadable_outside(error))
     if not given.get("sources"):
         problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
@@ -210,6 +211,13 @@ def _located(problems: list[Problem], texts: Mapping[str, str]) -> list[Problem]
 def _origin(problem: Problem, origins: Mapping[str, str]) -> str | None:
     keys = [key for key in origins if f"{problem.where}.".startswith((f"{key}.", f"{key}["))]
     return origins[max(keys, key=len)] if keys else None
+
+
+def _unreadable_outside(error: SettingsError) -> Problem:
+    """A whole table in a variable or in a file of the secrets directory, which is read as JSON, and is none."""
+    field = re.search(r'field "(\w+)"', str(error))
+    hint = "must be a JSON object in the environment or the secrets directory; or set single keys, as in SERVER__PORT"
+    return Problem(field[1] if field else "environment or secrets directory", hint)
 
 
 def _unknown_variables() -> list[Problem]:

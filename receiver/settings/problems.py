@@ -52,6 +52,9 @@ def problem_of(item: Any) -> Problem:
         return Problem(where, "is missing")
     if item["type"] in ("tuple_type", "list_type"):
         return Problem(where, 'must be a list, such as ["…"]')
+    if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        in_list = bool(place) and place[-1].isdigit()
+        return Problem(where, 'must be a text, or a table such as {id = "…"}' if in_list else "must be a table of keys")
     message = str(item["msg"]).removeprefix("Value error, ")
     if not place and message.startswith(("sources.", "server.")):
         where, _, message = message.partition(": ")  # a check across tables names its key first

@@ -62,7 +62,7 @@ def test_tokens_in_the_environment_and_in_a_secrets_file_are_json_or_one_a_line(
         (f'tokens = [{{id = "", token = "{SECRET}"}}]', "api.tokens.0.id", "pattern"),
         (f'tokens = [{{token = "{SECRET}", tokn = 1}}]', "api.tokens.0.tokn", "did you mean 'token'?"),
         ('tokens = [{id = "a"}]', "api.tokens.0.token", "is missing"),
-        ("tokens = [5]", "api.tokens.0", "dict"),
+        ("tokens = [5]", "api.tokens.0", "must be a text, or a table"),
         (f'tokens = "[{SECRET}"', "api.tokens", "looks like JSON"),
         (f'token = "{SECRET}"', "api.token", "did you mean 'tokens'?"),
     ],

@@ -146,7 +146,7 @@ def test_the_nearest_name_or_what_there_is() -> None:
         (f'signing_secrets = [{{id = "a b", secret = "{SECRET}"}}]', "signing_secrets.0.id", "pattern"),
         (f'signing_secrets = [{{secert = "{SECRET}"}}]', "signing_secrets.0.secert", "did you mean 'secret'"),
         (f'signing_secrets = [{{secret = "{SECRET}", not_after = "{SECRET}"}}]', "signing_secrets.0.not_after", "date"),
-        ("signing_secrets = [5]", "signing_secrets.0", "dict"),
+        ("signing_secrets = [5]", "signing_secrets.0", "must be a text, or a table"),
         (f'signing_secrets = "[{SECRET}"', "signing_secrets", "looks like JSON"),
         (f'signing_secrets = ["{SECRET}"]\npath = "webhook"', "path", "pattern"),
         (f'signing_secrets = ["{SECRET}"]\npath = "/a b"', "path", "pattern"),
@@ -160,6 +160,20 @@ def test_the_nearest_name_or_what_there_is() -> None:
 def test_a_source_that_cannot_work_is_refused_with_its_key(write: Write, lines: str, where: str, what: str) -> None:
     found = problems(write(f'[sources.aitts]\nprovider = "aitts"\n{lines}\n'))
     assert what in found[f"sources.aitts.{where}"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "where", "what"),
+    [
+        ("TTS_RECEIVER_SOURCES__AITTS", "sources.aitts", "must be a table of keys"),
+        ("TTS_RECEIVER_SERVER", "server", "must be a JSON object"),
+    ],
+)
+def test_a_variable_that_should_be_a_table_is_told_in_our_words(
+    write: Write, monkeypatch: pytest.MonkeyPatch, variable: str, where: str, what: str
+) -> None:
+    monkeypatch.setenv(variable, "{bad")
+    assert problems(write(GOOD))[where].startswith(what)
 
 
 def test_two_sources_may_not_have_one_path(write: Write) -> None:
