@@ -214,14 +214,15 @@ def _listening(log: Path) -> tuple[str, str] | None:
 async def _play(course: _Course, private: str, out: Console) -> None:
     """Submit the jobs and watch until everything has settled."""
     sim = course.sim
+    # Before the first job: on a slow machine jobs end while others are still being submitted.
+    sim.force("duplicate", times=2)
+    sim.force("forged")
     async with httpx.AsyncClient(base_url=private, timeout=PATIENCE_SECONDS, trust_env=False) as api:
         for source, text, format_ in JOBS:
             job_id = await _submit(api, source, text, format_)
             course.texts[job_id] = text
             if text == LOST:
                 sim.force("lost_webhook", job_id=job_id)
-    sim.force("duplicate", times=2)
-    sim.force("forged")
     deadline = time.monotonic() + PATIENCE_SECONDS
     with Live(console=out, refresh_per_second=10, transient=True) as live:
         while not await asyncio.to_thread(course.settled):
