@@ -249,12 +249,9 @@ class Database:
         try:
             if health.malformed is not None:
                 raise health.malformed
-            if health.error is None:
-                self._files.require_store()
-            else:
-                self._files.require_all()
+            self._files.require_unchanged()
             self._transaction(writes)
-            self._files.require_all()  # they may have been moved meanwhile
+            self._files.require_unchanged()  # they may have been moved meanwhile
         except StoreUnavailable as error:
             if isinstance(error, LogRemoved):
                 self._save_log()

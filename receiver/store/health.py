@@ -23,6 +23,11 @@ STUCK_SECONDS = 5.0
 FULL_SECONDS = 5.0
 """For how long a full disk counts as full although something was committed: that may be smaller than a delivery."""
 
+CHECK_SECONDS = 1.0
+"""How often the store's files are checked though their folder has not changed."""
+SETTLED_NANOSECONDS = 100_000_000
+"""How old a folder's modification time must be to be told from the next one. File systems count in clock ticks."""
+
 Identity = tuple[int, int] | None
 
 
@@ -111,18 +116,47 @@ class StoreFiles:
 
     The `-wal` holds what was committed last, and the `-shm` what processes must agree on. SQLite makes both at the
     first transaction, and removes them when the last connection of all processes is closed.
+
+    Around each commit the folder alone is looked at: its modification time changes with each name in it. Each question
+    to the file system gives up the interpreter's lock, and waits for it again behind a busy event loop.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._names = [str(path)]
         self._known: list[Identity] = [None, None, None]
+        self._folder = str(path.parent)
+        self._checked: tuple[int, int, int] | None = None
+        self._check_at = float("-inf")
 
     def opened(self) -> None:
         """The store is about to be used: remember which file it is."""
         real = os.path.realpath(self._path)  # SQLite has the two beside the file that a link points to
         self._names = [str(self._path), f"{real}-wal", f"{real}-shm"]
         self._known = [_identity(self._names[0]), None, None]
+        self._checked = None
+
+    def require_unchanged(self) -> None:
+        """Check all files if the folder has changed since they were checked, and each second.
+
+        Raises:
+            LogRemoved, StoreUnavailable: as `require_all`.
+        """
+        try:
+            folder = os.stat(self._folder)  # noqa: PTH116 - as in `_identity`
+        except OSError:
+            self.require_all()
+            return
+        seen = folder.st_dev, folder.st_ino, folder.st_mtime_ns
+        now = time.monotonic()
+        if seen == self._checked and now < self._check_at:
+            return
+        self._checked = None
+        self.require_all()
+        # A change right after one that was seen may get the same time. What a link points to is in another folder.
+        settled = time.time_ns() - folder.st_mtime_ns > SETTLED_NANOSECONDS
+        if settled and None not in self._known and not os.path.islink(self._names[0]):  # noqa: PTH114 - as above
+            self._checked, self._check_at = seen, now + CHECK_SECONDS
 
     def require_store(self) -> None:
         """Check that the store's own file is there.

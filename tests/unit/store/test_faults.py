@@ -160,6 +160,38 @@ async def test_a_wal_that_disappears_is_noticed_and_what_was_acknowledged_is_sav
     assert seen_by_another(database.path) >= 1
 
 
+@pytest.mark.parametrize(
+    "change", ["the store is moved", "the -wal is removed", "the folder is moved", "a second passes"]
+)
+def test_files_that_were_checked_are_checked_again_when_their_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path = tmp_path / "data" / "receiver.db"
+    path.parent.mkdir()
+    for name in ("", "-wal", "-shm"):
+        Path(f"{path}{name}").touch()
+    os.utime(path.parent, (1_700_000_000, 1_700_000_000))  # long settled
+    files = health.StoreFiles(path)
+    files.opened()
+    for _ in range(2):
+        files.require_unchanged()
+    checks: list[None] = []
+    monkeypatch.setattr(files, "require_all", lambda: checks.append(None))
+    files.require_unchanged()
+    assert not checks  # nothing but the folder was looked at
+    match change:
+        case "the store is moved":
+            path.rename(path.with_name("away"))
+        case "the -wal is removed":
+            Path(f"{path}-wal").unlink()
+        case "the folder is moved":
+            path.parent.rename(tmp_path / "away")
+        case _:
+            files._check_at = float("-inf")
+    files.require_unchanged()
+    assert checks
+
+
 async def test_the_wal_of_a_store_behind_a_link_is_noticed_too(template: Path, tmp_path: Path, delivery: Make) -> None:
     real, link = tmp_path / "real.db", tmp_path / "receiver.db"
     real.write_bytes(template.read_bytes())
