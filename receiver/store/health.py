@@ -25,8 +25,8 @@ FULL_SECONDS = 5.0
 
 CHECK_SECONDS = 1.0
 """How often the store's files are checked though their folder has not changed."""
-SETTLED_NANOSECONDS = 100_000_000
-"""How old a folder's modification time must be to be told from the next one. File systems count in clock ticks."""
+SETTLED_NANOSECONDS = 3_000_000_000
+"""How old a folder's modification time must be to be told from the next one: some file systems count in two seconds."""
 
 Identity = tuple[int, int] | None
 
