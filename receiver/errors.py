@@ -101,6 +101,12 @@ class QuarantineFull(StoreUnavailable):
     reason = "quarantine_full"
 
 
+class ListingTimeout(ReceiverError):
+    """A list, a search or a count took longer than it may, and was ended. Nothing was changed."""
+
+    reason = "listing_timeout"
+
+
 class NotFound(ReceiverError):
     """Something asked for by name or id is not there."""
 

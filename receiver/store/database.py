@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy import Connection, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.engines import checkpoint, sqlite_engine, wait_for_lock, write_page
+from receiver.store.engines import checkpoint, sqlite_engine, time_limit, wait_for_lock, write_page
 from receiver.store.faults import is_outage, unavailable, unreachable
 from receiver.store.health import LogRemoved, StoreFiles, StoreHealth
 
@@ -42,6 +42,9 @@ BUSY_SECONDS = 5.0
 
 LOCKED_SECONDS = 1.0
 """How long it waits while the store is known to be locked, so that deliveries behind it are answered soon."""
+
+LISTING_SECONDS = 5.0
+"""How long a list, a search or a count may take."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Database:
         self._connection: Connection | None = None
         self._lock_seconds = BUSY_SECONDS
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+        self._browsers = ThreadPoolExecutor(2, thread_name_prefix="store-list")
         self._committing = 0
         self._ended = False
 
@@ -111,6 +115,7 @@ class Database:
             self._thread.join()
             self._thread = None
         self._readers.shutdown()
+        self._browsers.shutdown()
         self._writer_engine.dispose()
         self._reader_engine.dispose()
 
@@ -142,6 +147,20 @@ class Database:
         except exc.DBAPIError as error:
             raise self._unavailable(error) from error
 
+    def query_list(self, function: Callable[..., T], *args: Any) -> T:
+        """`query` for a list, a search or a count, which may take no longer than `LISTING_SECONDS`.
+
+        Raises:
+            ListingTimeout: it took longer.
+            StoreUnavailable: the store cannot be read.
+        """
+
+        def limited(connection: Connection) -> T:
+            with time_limit(connection, LISTING_SECONDS):
+                return function(connection, *args)
+
+        return self.query(limited)
+
     def _unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         found = unavailable(error, self.path)
         if isinstance(found, StoreMalformed) and self._thread is not None:
@@ -151,8 +170,13 @@ class Database:
     # asynchronous use: the running receiver
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """`query` in a worker thread."""
+        """`query` in a worker thread. For work that runs are waiting for: short, and never behind a list."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.query(function, *args))
+
+    async def read_list(self, function: Callable[..., T], *args: Any) -> T:
+        """`query_list` in a worker thread of its own kind, so that nothing that `read` serves waits behind it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._browsers, lambda: self.query_list(function, *args))
 
     async def write(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = MetaData(
@@ -72,6 +72,10 @@ events = Table(
     CheckConstraint(_one_of("status", EventStatus), name="status"),
 )
 
+# Lists by source and type, newest first, and which sources and types there are.
+Index("ix_events_kind", events.c.source, events.c.type, events.c.id)
+# The events of a job whose identity is not the job's: all others are found by `key`.
+Index("ix_events_job", events.c.job_id, sqlite_where=events.c.job_id != events.c.key)
 Index(
     "ix_events_quarantined",
     events.c.source,
@@ -92,6 +96,7 @@ runs = Table(
     Column("due_at", Double, nullable=False),
     Column("lease_until", Double),
     Column("lease_owner", Text),
+    # NULL while a run is claimed and its handler has not started.
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("result", JSON),
@@ -125,10 +130,13 @@ Index(
     runs.c.due_at,
     sqlite_where=text("crashes >= 2 AND state IN ('pending', 'running')"),
 )
+# All that is not as it should end: counted and listed without a look at what succeeded.
 Index(
-    "ix_runs_dead",
-    runs.c.finished_at,
-    sqlite_where=runs.c.state == "dead",
+    "ix_runs_unfinished",
+    runs.c.state,
+    runs.c.handler,
+    runs.c.event_id,
+    sqlite_where=runs.c.state != "succeeded",
 )
 
 attempts = Table(
@@ -223,6 +231,10 @@ jobs = Table(
 )
 _OPEN = jobs.c.state.in_(["submitting", "watching"])
 Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, sqlite_where=_OPEN)
+# Lists by source and state, newest first, and counts of each.
+Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
+# What may be forgotten, oldest first.
+Index("ix_jobs_ended", jobs.c.ended_at, sqlite_where=jobs.c.ended_at.is_not(None))
 Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, sqlite_where=jobs.c.lease_until.is_not(None))
 
 source_state = Table(

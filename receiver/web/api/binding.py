@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.errors import MalformedDelivery, StoreUnavailable
+from receiver.errors import ListingTimeout, MalformedDelivery, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import cut
 from receiver.web.api.context import ApiContext
@@ -83,6 +83,9 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
             log.exception("api.broken", operation=operation.name, detail=f"{refusal.status} is not declared")
         except BodyRefused as refusal:
             return _body_refused(refusal)
+        except ListingTimeout as error:
+            log.warning("api.listing_timeout", operation=operation.name)
+            return unavailable(str(error), reason=error.reason).response()
         except StoreUnavailable as error:
             log.error("api.store_unavailable", operation=operation.name, detail=str(error))
             return unavailable("The store does not answer; nothing was done.", reason=error.reason).response()
