@@ -48,7 +48,7 @@ async def test_a_poller_that_has_ended_is(tmp_path: Path) -> None:
 
 async def test_a_store_writer_that_has_ended_is(tmp_path: Path) -> None:
     async with running(configured(tmp_path)) as up:
-        up.receiver.database._queue.put(None)  # likewise
+        up.receiver.database._writer._queue.put(None)  # likewise
         await until(lambda: find_ended(up.receiver) == "store writer")
         delivered = await up.post(completed())
         assert delivered.status_code == 503

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, delete, exc, func, insert, select
 from receiver.errors import StoreUnavailable
 from receiver.model.delivery import Delivery
 from receiver.store import inbox, views
-from receiver.store.database import MOST_ITEMS, Database
+from receiver.store.database import Database
 from receiver.store.inbox import COMPLETED_AND_FAILED, DUPLICATE_DIFFERS, Receipt
 from receiver.store.schema import attempts, events, runs, signing_keys
+from receiver.store.writer import MAX_ITEMS
 
 NOW = 1_700_000_000.0
 
@@ -169,7 +170,7 @@ def test_a_contradiction_within_one_batch_is_flagged(database: Database, accept:
 
 def test_a_full_batch_with_many_handlers_is_stored_whole(database: Database, accept: Accept, delivery: Make) -> None:
     names = tuple(f"handler_{n}" for n in range(20))
-    batch = [delivery(f"job_{n}", handlers=names) for n in range(MOST_ITEMS)]
+    batch = [delivery(f"job_{n}", handlers=names) for n in range(MAX_ITEMS)]
 
     def run(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
@@ -177,7 +178,7 @@ def test_a_full_batch_with_many_handlers_is_stored_whole(database: Database, acc
         inbox.accept(connection, batch)
 
     database.transact(run)
-    assert count(database, runs) == MOST_ITEMS * len(names)
+    assert count(database, runs) == MAX_ITEMS * len(names)
 
 
 def test_copies_in_one_batch_are_one_event(database: Database, accept: Accept, delivery: Make) -> None:
