@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, event
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
+from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
 
@@ -80,25 +80,11 @@ def accept(database: Database) -> Callable[..., list[Receipt]]:
 
 
 @pytest.fixture
-def plans(database: Database) -> Iterator[Callable[..., list[str]]]:
+def plans(database: Database) -> Callable[..., list[str]]:
     """How SQLite carries out the reading statements of a function of a connection."""
-    engine = create_engine(f"sqlite:///{database.path}")
-    asked: list[tuple[str, Any]] = []
 
-    def note(connection: Any, cursor: Any, statement: str, values: Any, *more: Any) -> None:
-        asked.append((statement, values))
+    def plans_of_reads(function: Callable[..., Any], *arguments: Any) -> list[str]:
+        found = plans_of(database, function, *arguments)
+        return [" / ".join(plan.lines) for plan in found if plan.statement.startswith("SELECT")]
 
-    def plans_of(function: Callable[..., Any], *arguments: Any) -> list[str]:
-        with engine.connect() as connection:
-            event.listen(engine, "before_cursor_execute", note)
-            function(connection, *arguments)
-            event.remove(engine, "before_cursor_execute", note)
-            return [_plan(connection, *one) for one in asked if one[0].startswith("SELECT")]
-
-    yield plans_of
-    engine.dispose()
-
-
-def _plan(connection: Connection, statement: str, values: Any) -> str:
-    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-    return " / ".join(row[3] for row in rows)
+    return plans_of_reads

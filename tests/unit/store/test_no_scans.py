@@ -1,0 +1,270 @@
+"""No function of the store reads history: every statement of every public function is searched by an index.
+
+A new public function fails here until it has its call below.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+import receiver.store
+from receiver.model.slots import Slots
+from receiver.store import (
+    artifacts,
+    clocks,
+    ends,
+    feed,
+    holding,
+    inbox,
+    jobs,
+    leases,
+    names,
+    outstanding,
+    pace,
+    prune,
+    quarantine,
+    runs,
+    suspects,
+    views,
+    waiting_runs,
+)
+from receiver.store.artifacts import ArtifactRow
+from receiver.store.clocks import LongestWaits
+from receiver.store.database import Database
+from receiver.store.ends import End
+from receiver.store.feed import Mark
+from receiver.store.holding import JobClaim
+from receiver.store.inbox import Receipt
+from receiver.store.jobs import JobFilter, NewJob
+from receiver.store.leases import Lease
+from receiver.store.runs import Claim, Finish
+from receiver.store.states import EVENT_STATES, JobState, RunState
+from receiver.store.views import Filter
+from tests.unit.store.conftest import NOW, MakeDelivery
+from tests.unit.store.plans import plans_of, require_flat
+
+FUNCTIONS_OF_THE_FILE = {"engines", "migrate"}
+"""Modules whose functions of a connection ask the file, not the tables."""
+
+EVENT = f"evt_{1:032x}"
+LEASE = Lease("me", NOW + 60)
+FREE = Slots(4, {"save_audio": None, "notes": None})
+CLAIM = Claim(EVENT, "save_audio", 1, 1, NOW, NOW, {})
+FINISH = Finish(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
+JOB = JobClaim(
+    id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
+    created_at=NOW, deadline_at=NOW,
+)  # fmt: skip
+NEW_JOB = NewJob(
+    id="job_2", source="aitts", request={"text": "Hello"}, submit_key="s", client_key="c", now=NOW, deadline_at=NOW
+)
+ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
+END = End("aitts", "watched", "job.completed", EVENT, NOW)
+WAITS = LongestWaits(30.0, 60.0, {"aitts": 600.0}, {"aitts": 2.0})
+
+FILTERS = [
+    Filter(source=source, type=type_, job=job, after=after, before=before, older_than=older)
+    for source in (None, "aitts")
+    for type_ in (None, "job.completed")
+    for job in (None, "first")
+    for after, before, older in ((None, None, None), (NOW - 60, NOW, None), (None, None, EVENT))
+]
+
+
+def _with_states(states: Any) -> list[Filter]:
+    return [
+        Filter(**{name: getattr(which, name) for name in Filter.__slots__} | {"state": state})
+        for which in FILTERS
+        for state in (None, *states)
+    ]
+
+
+def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, ...]]]:
+    """Each public function of the store, with the arguments of each call."""
+    one = [delivery("third")]
+    stale = [delivery("fourth", quarantined=True)]
+    return {
+        artifacts.get: [(EVENT,)],
+        artifacts.put: [(ARTIFACT,)],
+        clocks.renew_leases: [(WAITS, NOW)],
+        _all_steps: [()],
+        ends.known_end: [("aitts", "first")],
+        ends.settle: [([END],)],
+        feed.events_after: [(Mark(), 10), (Mark(7, EVENT), 10), (Mark(7, "evt_7"), 10)],
+        feed.mark_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
+        feed.newest: [()],
+        holding.begin_submit: [(JOB,)],
+        holding.claim: [("aitts", 10, NOW, LEASE)],
+        holding.claim_named: [("aitts", ["watched"], NOW, LEASE)],
+        holding.end: [(JOB, JobState.COMPLETED, NOW, EVENT)],
+        holding.give_back: [(JOB, NOW, NOW)],
+        holding.next_due: [("aitts",)],
+        holding.point_to: [("job_1", EVENT)],
+        holding.refused: [(JOB, JobState.FAILED, NOW, "code", "why")],
+        holding.reschedule: [(JOB, NOW, NOW)],
+        holding.submit_again: [(JOB, NOW, NOW, "code", "why")],
+        holding.submitted: [(JOB, "provider-2", NOW, NOW, NOW)],
+        holding.was_told: [(JOB,)],
+        inbox.accept: [(one,), ([*one, *one],)],
+        inbox.release: [(f"evt_{3:032x}", ["save_audio"], NOW)],
+        inbox.stored: [([inbox.identity_of(one[0])],)],
+        jobs.adopt: [("job_1", "watched", NOW, NOW)],
+        jobs.cancel: [("job_1", NOW)],
+        jobs.end_if_told: [("job_1", "aitts", "watched")],
+        jobs.find: [("watched",), ("watched", "aitts")],
+        jobs.get: [("job_1",)],
+        jobs.intend: [(NEW_JOB,)],
+        jobs.list_jobs: [
+            (JobFilter(source=source, states=states, before=before), 10)
+            for source in (None, "aitts")
+            for states in (None, ["watching"], ["completed", "failed"])
+            for before in (None, "job_1")
+        ],
+        jobs.one: [(jobs.jobs.c.id == "job_1",)],
+        jobs.poll_now: [("job_1", NOW)],
+        jobs.the: [("job_1",)],
+        jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
+        leases.end_leases: [("me",)],
+        names.has_open_jobs: [("aitts",)],
+        names.is_recent_type: [("job.complete",)],
+        names.sources: [()],
+        outstanding.counts: [()],
+        outstanding.depth: [(NOW,)],
+        outstanding.silent_seconds: [(["aitts"], NOW)],
+        pace.heard: [("aitts", NOW)],
+        pace.hold_polls: [("aitts", NOW, NOW)],
+        pace.of: [("aitts",)],
+        pace.pause: [("aitts", NOW, "why", NOW)],
+        pace.pauses: [(NOW,)],
+        pace.resume: [("aitts",)],
+        pace.take_turns: [("aitts", 1, NOW, 1.0)],
+        prune.count_prunable: [(NOW,)],
+        prune.newest_received_at: [()],
+        prune.prune: [(NOW + 1,)],
+        prune.prune_jobs: [(NOW + 1,)],
+        quarantine.accept: [(stale, 10), (one, 10)],
+        quarantine.count_old: [(NOW,)],
+        quarantine.counts: [()],
+        quarantine.prune: [(NOW + 1,)],
+        runs.cancel: [(EVENT, "save_audio", NOW)],
+        runs.claim: [(FREE.free({}), "me", NOW, NOW + 30)],
+        runs.expired: [(NOW + 60,)],
+        runs.extend: [([(EVENT, "save_audio", 1)], "me", NOW + 30)],
+        runs.finish: [([FINISH],)],
+        runs.next_due: [(["save_audio", "notes"],)],
+        runs.replay: [(EVENT, ["save_audio", "notes"], NOW)],
+        suspects.claim_suspect: [(["save_audio"], "me", NOW, NOW + 30)],
+        suspects.next_suspect_due: [(["save_audio"],)],
+        views.event_ids: [(which,) for which in _with_states(EVENT_STATES)],
+        views.find_event: [("evt_1",)],
+        views.get_event: [(EVENT,)],
+        views.key_uses: [()],
+        views.list_events: [(which, 10) for which in _with_states(EVENT_STATES)],
+        views.list_runs: [(which, 10) for which in _with_states(RunState)],
+        views.orphaned: [(["save_audio"],)],
+        waiting_runs.count: [()],
+        waiting_runs.finish: [([FINISH],)],
+        waiting_runs.release: [(10, NOW)],
+    }
+
+
+NAMED = {
+    holding.end: {"polls": 1},
+    holding.submit_again: {"refused": False},
+}
+"""Arguments that are given by name."""
+
+SORTED: dict[Callable[..., Any], int] = {
+    jobs.find: 1,  # the few sources that have a job of this id
+    views.get_event: 1,  # the attempts of one event
+    names.sources: 1,  # a row a source
+    ends.known_end: 1,  # the ends of one job
+    holding.submitted: 1,  # the same
+    jobs.end_if_told: 1,
+    jobs.watch: 1,
+}
+"""Functions that sort what is few, and how many of their statements do."""
+
+NOT_YET: set[Callable[..., Any]] = {
+    feed.events_after,
+    feed.mark_of,
+    feed.newest,
+    jobs.list_jobs,
+    names.is_recent_type,
+    outstanding.counts,
+    outstanding.depth,
+    prune.newest_received_at,
+    views.event_ids,
+    views.list_events,
+    views.list_runs,
+}
+"""Functions that still scan or sort; one that no longer does fails here until it is removed from these."""
+
+
+def _all_steps(connection: Connection) -> None:
+    for _, step in clocks.steps(WAITS, NOW):
+        step(connection)
+
+
+@pytest.fixture
+def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., list[Receipt]]) -> Database:
+    """A few rows of everything, so that each branch has something to go on with."""
+    accept(
+        delivery("first", handlers=("save_audio", "notes")),
+        delivery("second", type="job.failed", handlers=("notes",)),
+        delivery("third", quarantined=True),
+    )
+
+    def fill(connection: Connection) -> None:
+        jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
+        runs.claim(connection, FREE.free({}), "me", NOW, NOW + 30)
+
+    database.transact(fill)
+    return database
+
+
+def _public_functions() -> dict[str, Callable[..., Any]]:
+    found = {}
+    for module in pkgutil.iter_modules(receiver.store.__path__):
+        if module.ispkg or module.name in FUNCTIONS_OF_THE_FILE:
+            continue
+        about = importlib.import_module(f"receiver.store.{module.name}")
+        for name, function in inspect.getmembers(about, inspect.isfunction):
+            if name.startswith("_") or function.__module__ != about.__name__:
+                continue
+            first = next(iter(inspect.signature(function).parameters.values()), None)
+            if first is not None and first.annotation == "Connection":
+                found[f"{module.name}.{name}"] = function
+    return found
+
+
+PUBLIC = _public_functions()
+
+
+def test_every_public_function_of_the_store_is_asked(delivery: MakeDelivery) -> None:
+    missing = set(PUBLIC.values()) - set(_calls(delivery))
+    assert not missing, f"give each of these a call in {__file__}"
+
+
+@pytest.mark.parametrize("name", [*sorted(PUBLIC), "clocks.steps"])
+def test_no_statement_scans_history(filled: Database, delivery: MakeDelivery, name: str) -> None:
+    function = PUBLIC.get(name, _all_steps)
+
+    def ask(connection: Connection) -> None:
+        for arguments in _calls(delivery)[function]:
+            function(connection, *arguments, **NAMED.get(function, {}))
+
+    plans = plans_of(filled, ask)
+    assert plans
+    if function in NOT_YET:
+        with pytest.raises(AssertionError):
+            require_flat(plans, sorts=SORTED.get(function, 0))
+    else:
+        require_flat(plans, sorts=SORTED.get(function, 0))
