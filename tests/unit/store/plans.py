@@ -75,8 +75,7 @@ def plans_of(database: Database, function: Callable[..., Any], *arguments: Any) 
         event.listen(connection, "before_cursor_execute", note)
         function(connection, *arguments)
         event.remove(connection, "before_cursor_execute", note)
-        different = dict(executed)  # the plan of a statement is the same for all values
-        return [_plan(connection, *one) for one in different.items()]
+        return [_plan(connection, *one) for one in executed]
 
 
 def require_flat(plans: list[Plan], *, sorts: int = 0) -> None:
