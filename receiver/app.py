@@ -7,7 +7,7 @@ served or mounted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
@@ -34,7 +34,7 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
-from receiver.engine.gauges import refresh_gauges
+from receiver.engine.gauges import StoreGauges
 from receiver.engine.jobs.desk import JobDesk
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.outcome import Outcome
@@ -302,11 +302,9 @@ class Receiver:
         return Bodies(self.settings.server.body_seconds, self.settings.server.max_body_bytes)
 
     def _private(self) -> ASGIApp:
-        def refresh() -> Awaitable[None]:
-            return refresh_gauges(self.database, self.metrics, list(self.loops), self.clock.now())
-
+        gauges = StoreGauges(self.database, self.metrics, list(self.loops), self.clock)
         app = Starlette(
-            routes=[metrics_route(self.metrics, refresh), *health_routes(self.readiness.report)],
+            routes=[metrics_route(self.metrics, gauges.refresh), *health_routes(self.readiness.report)],
             exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error, Exception: on_fault},
         )
         app.router.redirect_slashes = False

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from receiver import logs
+from receiver.engine.clock import Clock
 from receiver.metrics import Metrics
-from receiver.store import outstanding, quarantine
+from receiver.store import outstanding
 from receiver.store.database import Database
 
 
-async def refresh_gauges(database: Database, metrics: Metrics, sources: Sequence[str], now: float) -> None:
-    """Set the gauges that count what is in the store, and what waits for it.
+class StoreGauges:
+    """Sets the gauges that count what is in the store, and what waits for it.
 
     Args:
         sources: names of those that are polled.
-        now: unix seconds.
-
-    Raises:
-        StoreUnavailable: the store cannot be read.
     """
-    metrics.show_dropped_lines(logs.dropped_lines())
-    metrics.show_depth(await database.read(outstanding.depth, now), now)
-    silent = await database.read(outstanding.silent_seconds, sources, now)
-    metrics.show_jobs(await database.read(outstanding.counts), silent)
-    metrics.show_quarantined(await database.read(quarantine.counts))
-    metrics.waiting.set(database.waiting)
+
+    def __init__(self, database: Database, metrics: Metrics, sources: Sequence[str], clock: Clock) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._sources = sources
+        self._clock = clock
+        self._reading: asyncio.Task[None] | None = None
+
+    async def refresh(self) -> None:
+        """Set them from one snapshot. Whoever asks while it is read shares it: scrapers never add up.
+
+        Raises:
+            ListingTimeout: counting took too long.
+            StoreUnavailable: the store cannot be read.
+        """
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._read_to_the_end)
+        await asyncio.shield(self._reading)
+
+    def _read_to_the_end(self, task: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not task.cancelled():
+            task.exception()  # whoever asked has it, if they are still there
+
+    async def _read(self) -> None:
+        now = self._clock.now()
+        found = await self._database.read_list(outstanding.read, self._sources, now)
+        metrics = self._metrics
+        metrics.show_depth(found.runs, now)
+        metrics.show_jobs(found.jobs, found.silent)
+        metrics.show_quarantined(found.quarantined)
+        metrics.show_dropped_lines(logs.dropped_lines())
+        metrics.waiting.set(self._database.waiting)

@@ -10,7 +10,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.engine.readiness import Report
+from receiver.errors import ListingTimeout
 from receiver.metrics import CONTENT_TYPE, Metrics
+from receiver.web.api.problems import unavailable
+
+NOT_COUNTED = (
+    "The store was not counted within its time limit, so no metric is shown; the counters are kept. Try again."
+)
 
 
 def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
@@ -30,10 +36,16 @@ def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
 
 
 def metrics_route(metrics: Metrics, refresh: Callable[[], Awaitable[None]]) -> Route:
-    """`/metrics`; `refresh` sets the gauges that come from the store."""
+    """`/metrics`; `refresh` sets the gauges that come from the store.
+
+    If they cannot be read it answers 503: Prometheus then has `up == 0` and no samples, never old ones that look new.
+    """
 
     async def show(request: Request) -> Response:
-        await refresh()
+        try:
+            await refresh()
+        except ListingTimeout as error:
+            return unavailable(NOT_COUNTED, reason=error.reason).response()
         return Response(metrics.render(), media_type=None, headers={"content-type": CONTENT_TYPE})
 
     return Route("/metrics", show)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.store import holding, outstanding
+from receiver.store import holding
 from receiver.store.leases import Lease
 
 NOW = 1_700_000_000.0
@@ -22,10 +22,3 @@ def test_when_the_next_is_due_is_one_look_into_the_index(plans: Callable[..., li
     assert len(due) == 2
     assert all("ix_jobs_due (source=? AND state=?)" in plan for plan in due)
     assert "ix_jobs_lease" in held
-
-
-def test_how_many_are_open_and_since_when_does_not_look_at_those_that_have_ended(
-    plans: Callable[..., list[str]],
-) -> None:
-    assert "ix_jobs_due" in plans(outstanding.counts)[0]
-    assert "ix_jobs_due" in plans(outstanding.silent_seconds, ["aitts"], NOW)[0]

@@ -1,0 +1,113 @@
+"""`/metrics` while the store is busy: scrapes share one reading, wait behind nothing, and say if it takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Connection, event
+
+from receiver.store import database, engines
+from tests.integration.intake_support import Running, configured, running
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+async def up(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(configured(tmp_path, handlers={})) as made:
+        yield made
+
+
+@asynccontextmanager
+async def scraper(up: Running) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=up.receiver.private)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@asynccontextmanager
+async def occupied(read: Any) -> AsyncIterator[threading.Event]:
+    """Both threads of `read` are at work until the end of the block, or until the event is set."""
+    entered, free = threading.Semaphore(0), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        entered.release()
+        assert free.wait(PATIENCE)
+
+    held = [asyncio.ensure_future(read(hold)) for _ in range(2)]
+    for _ in held:
+        assert await asyncio.to_thread(entered.acquire, timeout=PATIENCE)
+    try:
+        yield free
+    finally:
+        free.set()
+        await asyncio.gather(*held)
+
+
+async def test_scrapes_at_the_same_time_share_one_reading(up: Running) -> None:
+    counted = 0
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        nonlocal counted
+        counted += "FROM runs" in statement and "count(*)" in statement
+
+    store = up.receiver.database
+    event.listen(store._reader_engine, "before_cursor_execute", note)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(scraper(up))
+        busy = [await stack.enter_async_context(occupied(read)) for read in (store.read, store.read_list)]
+        scrapes = [asyncio.ensure_future(client.get("/metrics")) for _ in range(3)]
+        for _ in range(100):  # turns of the loop, after which each waits for the store
+            await asyncio.sleep(0)
+        scrapes[0].cancel()  # one that goes away takes nothing from the others
+        for free in busy:
+            free.set()
+        async with asyncio.timeout(PATIENCE):
+            assert [answer.status_code for answer in await asyncio.gather(*scrapes[1:])] == [200, 200]
+            assert counted == 1
+            assert (await client.get("/metrics")).status_code == 200
+    assert counted == 2
+
+
+async def test_a_scrape_does_not_take_the_threads_that_runs_wait_for(up: Running) -> None:
+    async with scraper(up) as client, occupied(up.receiver.database.read), asyncio.timeout(PATIENCE):
+        assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_counting_that_takes_too_long_is_answered_503_in_words(
+    up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scraper(up) as client:
+        with monkeypatch.context() as slow:
+            slow.setattr(database, "LISTING_SECONDS", -1.0)
+            slow.setattr(engines, "_STEPS", 1)
+            answer = await client.get("/metrics")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "10"
+        assert answer.json()["reason"] == "listing_timeout"
+        assert "counters are kept" in answer.json()["detail"]
+        assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_a_store_that_cannot_be_read_is_answered_503(up: Running) -> None:
+    path = up.receiver.database.path
+    async with scraper(up) as client:
+        up.receiver.database._reader_engine.dispose()
+        hidden = path.rename(path.with_name("hidden"))
+        path.mkdir()
+        try:
+            answer = await client.get("/metrics")
+        finally:
+            path.rmdir()
+            hidden.rename(path)
+        assert (answer.status_code, answer.json()["reason"]) == (503, "store_unavailable")
+        assert (await client.get("/metrics")).status_code == 200
