@@ -1,0 +1,221 @@
+"""Small audio files fetched a second, and what each costs, beside plain httpx in the same run.
+
+The provider and its storage are a process of their own (`benchmarks.storage`). A real `tts-receiver serve` takes in
+deliveries while the provider holds back its answers; then it answers, and what is measured is the time, and the
+receiver's processor time, until the last run has succeeded: each file is fetched, verified and stored durably, and its
+run's result is written. The reference fetches the same files with `httpx.AsyncClient`: no guard, no checks, nothing
+durable. `python -m benchmarks.pairs fetch OTHER` measures beside another checkout.
+
+`--soak SECONDS` sends 100 deliveries a second instead, and shows whether fetching keeps up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import ROOT, SECRET, Server, load, receiver
+
+FILES = 600
+BYTES = 48_000
+CONCURRENCY = 16
+"""Of the reference: as many as `dispatch.concurrency`."""
+SOAK_RATE = 100
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass
+class Provider:
+    """The provider's process: its port, and what it saw once it has ended."""
+
+    port: int
+    process: subprocess.Popen[str]
+    saw: dict[str, Any] = field(default_factory=dict)
+
+    def go(self) -> None:
+        """Let it answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What came of one measurement."""
+
+    files: int
+    seconds: float
+    cpu_seconds: float
+    saw: dict[str, Any]
+
+    @property
+    def per_second(self) -> float:
+        """Files."""
+        return self.files / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time a file, in milliseconds."""
+        return self.cpu_seconds / self.files * 1e3
+
+    def __str__(self) -> str:
+        provider, connections = self.saw["cpu"] / self.files * 1e3, self.saw["connections"]
+        return f"{self.per_second:.0f}/s {self.cpu_ms:.2f} ms ({connections} connections, provider {provider:.2f} ms)"
+
+
+@contextmanager
+def provider(seconds: float) -> Iterator[Provider]:
+    """The provider, which takes so long for an answer."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.storage"], stdin=pipe, stdout=pipe, text=True, cwd=ROOT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"bytes": BYTES, "seconds": seconds}) + "\n")
+    process.stdin.flush()
+    it = Provider(int(process.stdout.readline()), process)
+    try:
+        yield it
+    finally:
+        process.stdin.close()
+        it.saw.update(json.loads(process.stdout.read()))
+        process.wait(20)
+
+
+def config(port: int) -> str:
+    """A receiver that stores the audio of each completed job."""
+    return f"""
+        [handlers.save_audio]
+        [sources.aitts]
+        provider = "aitts"
+        signing_secrets = ["{SECRET}"]
+        api_key = "benchmark-key-0123456789"
+        base_url = "http://127.0.0.1:{port}"
+        allow_private_addresses = true
+    """
+
+
+def succeeded(server: Server) -> int:
+    """How many runs have succeeded, each with its artifact."""
+    with closing(sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True)) as connection:
+        query = "SELECT count(*) FROM runs JOIN artifacts USING (event_id) WHERE state = 'succeeded'"
+        return int(connection.execute(query).fetchone()[0])
+
+
+def wait_for(server: Server, files: int) -> None:
+    """Until so many runs have succeeded."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (done := succeeded(server)) < files:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"Only {done} of {files} files were stored in {PATIENCE_SECONDS:.0f} s.")
+        time.sleep(0.02)
+
+
+def measure(root: Path) -> tuple[float, float]:
+    """Files a second with the checkout at `root`, and microseconds of processor time for each."""
+    figures = fetched(root)
+    return figures.per_second, figures.cpu_ms * 1e3
+
+
+def fetched(root: Path, files: int = FILES, seconds: float = 0.0) -> Figures:
+    """Fetch the files with the checkout at `root`; the provider takes `seconds` for each answer."""
+    with provider(seconds) as played, receiver(config(played.port), root=root) as server:
+        result = load(server, files, 32)
+        if result["statuses"] != {"202": files}:
+            raise SystemExit(f"Not every delivery was accepted: {result['statuses']}")
+        before, started = server.cpu_seconds(), time.perf_counter()
+        played.go()
+        wait_for(server, files)
+        elapsed, used = time.perf_counter() - started, server.cpu_seconds() - before
+    return Figures(files, elapsed, used, played.saw)
+
+
+REFERENCE = """
+import asyncio, json, sys, time
+from pathlib import Path
+import httpx
+
+async def main(port, files, folder, concurrency):
+    left = iter(files)
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        async def fetch():
+            for job in left:
+                async with client.stream("GET", f"http://127.0.0.1:{port}/api/v1/tts/{job}/audio") as answer:
+                    answer.raise_for_status()
+                    with (Path(folder) / job).open("wb") as file:
+                        async for piece in answer.aiter_raw():
+                            file.write(piece)
+        started, used = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(fetch() for _ in range(concurrency)))
+        print(json.dumps([time.perf_counter() - started, time.process_time() - used]))
+
+import uvloop
+uvloop.run(main(*json.loads(sys.stdin.readline())))
+"""
+
+
+def reference(files: int = FILES, seconds: float = 0.0) -> Figures:
+    """The same files by plain httpx."""
+    jobs = [str(uuid.uuid4()) for _ in range(files)]
+    with provider(seconds) as played, tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as folder:
+        played.go()
+        orders = json.dumps([played.port, jobs, folder, CONCURRENCY])
+        done = subprocess.run(
+            [sys.executable, "-c", REFERENCE], input=orders + "\n", capture_output=True, text=True, check=True
+        )
+        elapsed, used = json.loads(done.stdout)
+    return Figures(files, elapsed, used, played.saw)
+
+
+def soak(root: Path, seconds: int, rate: int = SOAK_RATE) -> str:
+    """Deliveries at a steady rate, a file each: how far fetching is behind at the end, and the processor's share."""
+    with provider(0.0) as played:
+        played.go()
+        with receiver(config(played.port), root=root) as server:
+            before, started = server.cpu_seconds(), time.perf_counter()
+            result = load(server, seconds * rate, 16, rate)
+            sending, used, done = time.perf_counter() - started, server.cpu_seconds() - before, succeeded(server)
+            wait_for(server, seconds * rate)
+            caught_up = time.perf_counter() - started - sending
+    return (
+        f"{rate} deliveries/s for {seconds} s: {seconds * rate - done} files behind at the end, caught up "
+        f"{caught_up:.1f} s later; {used / sending:.0%} of a core, the provider {played.saw['cpu'] / sending:.0%}; "
+        f"answers p99 {result['p99_ms']:.0f} ms"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fetch", description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout that is measured")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--files", type=int, default=FILES)
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long the provider takes for an answer")
+    parser.add_argument("--soak", type=int, help="seconds of deliveries at a steady rate, in place of the rounds")
+    given = parser.parse_args()
+    if given.soak:
+        print(soak(given.root.resolve(), given.soak))
+        return
+    ratios = []
+    for number in range(given.rounds):
+        ours = fetched(given.root.resolve(), given.files, given.seconds)
+        plain = reference(given.files, given.seconds)
+        ratios.append(ours.cpu_ms / plain.cpu_ms)
+        print(f"{number + 1}: receiver {ours}; httpx {plain}", flush=True)
+    print(f"processor time a file beside httpx: median {statistics.median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main()
