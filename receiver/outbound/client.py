@@ -1,10 +1,9 @@
-"""The one file that knows httpx for outgoing traffic to providers and their storage.
+"""The face of all outgoing traffic to providers and their storage: one request at a time, under one address guard.
 
-Every connection goes to exactly an IP address that the guard has checked. Requests are given to our transport without
-an `httpx.AsyncClient` around it: one that does not follow a redirect still parses it, fails on a bad one, keeps cookies
-and logs whole addresses. So nothing here follows redirects, keeps cookies, or reads the environment's proxies or netrc.
-What goes wrong on the wire comes out as an error of ours, without the query of the address: a signed storage address
-is a secret.
+Every connection goes to exactly an IP address that the guard has checked. There is no `httpx.AsyncClient`: one that
+does not follow a redirect still parses it, fails on a bad one, keeps cookies and logs whole addresses. So nothing here
+follows redirects, keeps cookies, or reads the environment's proxies or netrc. What goes wrong on the wire comes out as
+an error of ours, without the query of the address: a signed storage address is a secret.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
@@ -25,16 +24,12 @@ from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.pinned import PinnedBackend
+from receiver.outbound.pool import ConnectionPool, Origin
 from receiver.providers.base import origin_of
 
-_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
-    getattr(httpcore, name): getattr(httpx, name)
-    for name in (
-        *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "ConnectError", "ReadError", "WriteError"),
-        *("LocalProtocolError", "RemoteProtocolError", "UnsupportedProtocol"),
-    )
-}
-_KNOWN = tuple(_ERRORS)
+_ON_THE_WIRE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+_BROKEN = (httpcore.ReadError, httpcore.RemoteProtocolError)
+"""How a request ends on a kept connection that its server has closed."""
 
 
 class Interrupted(AudioError):
@@ -59,12 +54,6 @@ class Timeouts:
 
 
 @cache
-def trusted_certificates() -> ssl.SSLContext:
-    """The well-known authorities, or the operator's `SSL_CERT_FILE`. Read once: it takes a megabyte and 40 ms."""
-    return httpx.create_ssl_context()
-
-
-@cache
 def user_agent() -> str:
     """What we call ourselves."""
     try:
@@ -76,9 +65,9 @@ def user_agent() -> str:
 def audio_error(error: Exception, url: str) -> AudioError:
     """What went wrong on the wire in our words, without the query of `url`."""
     detail = shown(str(error), 200).rstrip(".") or type(error).__name__
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpcore.TimeoutException):
         return Interrupted(f"{where(url)} did not answer in time ({type(error).__name__}).", reason="timeout")
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpcore.ConnectError):
         return Interrupted(f"Cannot connect to {where(url)}: {detail}.", reason="connect_failed")
     return Interrupted(f"The connection to {where(url)} broke: {detail}.")
 
@@ -95,25 +84,26 @@ class Reply:
         status: the HTTP status.
     """
 
-    def __init__(self, url: str, response: httpx.Response, read_seconds: float) -> None:
+    def __init__(self, url: str, response: httpcore.Response, read_seconds: float) -> None:
         self.url = url
         self._read_seconds = read_seconds
-        self.status = response.status_code
+        self.status = response.status
         self._response = response
+        self._lines = [(name.lower(), value) for name, value in response.headers]
 
     def header(self, name: str) -> str | None:
         """A header's value (the lines joined by commas where there are several), stripped; None if absent."""
-        value = self._response.headers.get(name)
-        return None if value is None else value.strip()
+        values = self.values(name)
+        return b", ".join(values).decode("utf-8", "replace").strip() if values else None
 
     def values(self, name: str) -> list[bytes]:
         """The raw value of each of a header's lines."""
         wanted = name.lower().encode()
-        return [value for line, value in self.lines() if line == wanted]
+        return [value for line, value in self._lines if line == wanted]
 
     def lines(self) -> list[tuple[bytes, bytes]]:
         """Every header line: lower-case names, raw values, repeats kept."""
-        return [(name.lower(), value) for name, value in self._response.headers.raw]
+        return list(self._lines)
 
     def content_length(self) -> int | None:
         """The announced bytes of the body; None if there is no such announcement."""
@@ -127,9 +117,9 @@ class Reply:
             Interrupted: the connection broke, or the body is shorter than announced.
         """
         try:
-            async for chunk in self._response.aiter_raw():
+            async for chunk in self._response.aiter_stream():
                 yield chunk
-        except (httpx.HTTPError, OSError) as error:
+        except _ON_THE_WIRE as error:
             raise audio_error(error, self.url) from error
 
     async def read(self, limit: int) -> bytes:
@@ -148,64 +138,6 @@ class Reply:
         except TimeoutError:
             raise _late(self.url, "its body") from None
         return bytes(body[:limit])
-
-
-class _Body(httpx.AsyncByteStream):
-    """A body whose errors are httpx's."""
-
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for piece in self._response.aiter_stream():
-                yield piece
-        except _KNOWN as error:
-            raise _ERRORS[type(error)](str(error)) from error
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport over a connection pool of our own, built from public parts only.
-
-    httpx's own transport cannot be told how to connect short of reaching into its private pool, and a guard that hangs
-    on a private attribute of another library would one day be gone without a sound.
-    """
-
-    def __init__(self, backend: PinnedBackend, ssl_context: ssl.SSLContext, max_connections: int) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context,
-            max_connections=max_connections,
-            max_keepalive_connections=max(1, max_connections // 4),
-            keepalive_expiry=30.0,
-            http1=True,
-            http2=False,
-            network_backend=backend,
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the errors are httpx's, or the guard's own."""
-        url = request.url
-        outgoing = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        try:
-            response = await self._pool.handle_async_request(outgoing)
-        except _KNOWN as error:
-            raise _ERRORS[type(error)](str(error), request=request) from error
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
-        )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
 
 
 class Client:
@@ -235,21 +167,22 @@ class Client:
         # At DEBUG it logs every header, a `Location` with its signature too.
         if logging.getLogger("httpcore").level < logging.WARNING:
             logging.getLogger("httpcore").setLevel(logging.WARNING)
-        self._ssl_context = ssl_context
-        self._backend = PinnedBackend(guard, dial)
-        self._max_connections = max_connections
-
-    @cached_property
-    def _transport(self) -> GuardedTransport:
-        """Made for the first request: the certificates of every authority take megabytes."""
-        context = self._ssl_context or trusted_certificates()
-        return GuardedTransport(self._backend, context, self._max_connections)
+        self._pool = ConnectionPool(
+            PinnedBackend(guard, dial),
+            max_connections,
+            connect_seconds=times.connect,
+            wait_seconds=times.pool,
+            ssl_context=ssl_context,
+        )
 
     @asynccontextmanager
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> AsyncIterator[Reply]:
         """Send one request; the body of the reply is there as long as the `with` block lasts.
+
+        A kept connection that its server has closed costs nothing but a second try, on a fresh one. That is for `GET`
+        alone: what else was sent may have been done.
 
         Raises:
             BlockedAddress: the guard will not connect there.
@@ -258,33 +191,57 @@ class Client:
             Interrupted: no connection, no answer in time, or not HTTP.
         """
         self._guard.check_scheme(url)
+        origin, request = self._request(method, url, headers, content)
+        async with AsyncExitStack() as kept:
+            try:
+                async with asyncio.timeout(self._head_seconds):
+                    response = await self._respond(kept, origin, request)
+            except TimeoutError:
+                raise _late(url, "the head of its answer") from None
+            except _ON_THE_WIRE as error:
+                raise audio_error(error, url) from error
+            kept.push_async_callback(response.aclose)
+            yield Reply(url, response, self._timeouts["read"])
+
+    async def _respond(self, kept: AsyncExitStack, origin: Origin, request: httpcore.Request) -> httpcore.Response:
+        lease = await kept.enter_async_context(self._pool.connection(origin, fresh=False))
         try:
-            request = httpx.Request(
+            return await lease.connection.handle_async_request(request)
+        except _BROKEN:
+            if not lease.reused or request.method != b"GET":
+                raise
+        await kept.aclose()
+        lease = await kept.enter_async_context(self._pool.connection(origin, fresh=True))
+        return await lease.connection.handle_async_request(request)
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> tuple[Origin, httpcore.Request]:
+        try:
+            parsed = httpx.URL(url)
+            lines: list[tuple[str | bytes, str | bytes]] = [
+                ("Host", parsed.netloc),
+                ("User-Agent", user_agent()),
+                *headers.items(),
+            ]
+            if content is not None or method != "GET":
+                lines.append(("Content-Length", str(len(content or b""))))
+            request = httpcore.Request(
                 method,
-                url,
-                headers={"User-Agent": user_agent(), **headers},
+                httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path),
+                headers=lines,
                 content=content,
                 extensions={"timeout": self._timeouts},
             )
-        except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        except (httpx.InvalidURL, TypeError, ValueError) as error:
             raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
-        self._check_one_reading(url, request.url)
-        try:
-            async with asyncio.timeout(self._head_seconds):
-                response = await self._transport.handle_async_request(request)
-        except TimeoutError:
-            raise _late(url, "the head of its answer") from None
-        except (httpx.HTTPError, OSError) as error:
-            raise audio_error(error, url) from error
-        try:
-            yield Reply(url, response, self._timeouts["read"])
-        finally:
-            await response.aclose()
+        self._check_one_reading(url, parsed)
+        return (parsed.scheme, parsed.raw_host.decode("ascii"), _port(parsed)), request
 
     @staticmethod
     def _check_one_reading(url: str, parsed: httpx.URL) -> None:
         """Two parsers that read two hosts from one address are how a key is lured to the wrong one."""
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        port = _port(parsed)
         hosts = {parsed.host.lower().rstrip("."), parsed.raw_host.decode("ascii").lower().rstrip(".")}
         origin = origin_of(url)
         if origin is None or (origin[0], origin[2]) != (parsed.scheme, port) or origin[1] not in hosts:
@@ -292,5 +249,8 @@ class Client:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if "_transport" in vars(self):  # nothing was asked, nothing is open
-            await self._transport.aclose()
+        await self._pool.aclose()
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)

@@ -1,0 +1,155 @@
+"""Connections that are kept: each was made to an address that the guard has checked, and serves its own origin only.
+
+httpcore has a pool too. For each request it looks at every connection of every origin, and its locks try an import that
+fails: more than half of the processor time of fetching a small file (docs/adr/0059). The connections themselves, and
+all that is HTTP, are httpcore's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import httpcore
+import httpx
+
+from receiver.outbound.pinned import PinnedBackend
+
+IDLE_SECONDS = 30.0
+"""How long a connection is kept that nobody uses."""
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port: what a connection is kept for."""
+
+
+@cache
+def trusted_certificates() -> ssl.SSLContext:
+    """The well-known authorities, or the operator's `SSL_CERT_FILE`. Read once: it takes a megabyte and 40 ms."""
+    return httpx.create_ssl_context()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A connection in use: `reused` if it has served a request before, and its server may have closed it since."""
+
+    connection: httpcore.AsyncHTTP11Connection
+    reused: bool
+
+
+class ConnectionPool:
+    """The connections of one client, and so of one guard.
+
+    Args:
+        backend: makes them.
+        max_connections: at one time, to all origins together; half of them may be idle.
+        connect_seconds: for the look-up and the connecting, and again for TLS.
+        wait_seconds: how long a request waits for one of the connections.
+        ssl_context: which certificates are trusted.
+        monotonic: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        backend: PinnedBackend,
+        max_connections: int,
+        *,
+        connect_seconds: float,
+        wait_seconds: float,
+        ssl_context: ssl.SSLContext | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._max = max_connections
+        self._connect_seconds = connect_seconds
+        self._wait_seconds = wait_seconds
+        self._ssl_context = ssl_context
+        self._monotonic = monotonic
+        self._in_use = 0
+        self._turns = asyncio.Semaphore(max_connections)
+        self._idle: list[tuple[float, Origin, httpcore.AsyncHTTP11Connection]] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self, origin: Origin, *, fresh: bool) -> AsyncIterator[Kept]:
+        """A connection to `origin`, kept for the next request if its answer has been read to the end.
+
+        Args:
+            fresh: do not take a kept one.
+
+        Raises:
+            httpcore.PoolTimeout: all connections were in use for too long.
+            httpcore.ConnectError, httpcore.ConnectTimeout: none could be made.
+            BlockedAddress, AudioError: the guard's.
+        """
+        await self._take_turn()
+        self._in_use += 1
+        connection: httpcore.AsyncHTTP11Connection | None = None
+        try:
+            await self._close_expired()
+            connection = None if fresh else await self._take_idle(origin)
+            reused = connection is not None
+            if connection is None:
+                connection = await self._connect(origin)
+            yield Kept(connection, reused)
+        finally:
+            try:
+                if connection is not None:
+                    await self._put_back(origin, connection)
+            finally:
+                self._in_use -= 1
+                self._turns.release()
+
+    async def aclose(self) -> None:
+        """Close the idle connections; one in use is closed when its request has ended."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for _, _, connection in idle:
+            await connection.aclose()
+
+    async def _take_turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise httpcore.PoolTimeout(f"all {self._max} connections are in use") from error
+
+    async def _take_idle(self, origin: Origin) -> httpcore.AsyncHTTP11Connection | None:
+        """The connection to `origin` that was used last; those that their server has closed meanwhile are left out."""
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._idle[index][1] == origin:
+                _, _, connection = self._idle.pop(index)
+                if not connection.has_expired():
+                    return connection
+                await connection.aclose()
+                return await self._take_idle(origin)
+        return None
+
+    async def _connect(self, origin: Origin) -> httpcore.AsyncHTTP11Connection:
+        if self._in_use + len(self._idle) > self._max:
+            await self._idle.pop(0)[2].aclose()
+        scheme, host, port = origin
+        stream = await self._backend.connect_tcp(host, port, self._connect_seconds)
+        if scheme == "https":
+            context = self._ssl_context or trusted_certificates()
+            context.set_alpn_protocols(["http/1.1"])
+            stream = await stream.start_tls(context, host, self._connect_seconds)
+        return httpcore.AsyncHTTP11Connection(httpcore.Origin(scheme.encode(), host.encode(), port), stream)
+
+    async def _put_back(self, origin: Origin, connection: httpcore.AsyncHTTP11Connection) -> None:
+        if connection.is_idle() and not self._closed and len(self._idle) < max(1, self._max // 2):
+            self._idle.append((self._monotonic() + IDLE_SECONDS, origin, connection))
+        elif not connection.is_closed():
+            await connection.aclose()
+
+    async def _close_expired(self) -> None:
+        now = self._monotonic()
+        while self._idle and self._idle[0][0] <= now:
+            await self._idle.pop(0)[2].aclose()
