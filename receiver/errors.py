@@ -107,6 +107,12 @@ class ListingTimeout(ReceiverError):
     reason = "listing_timeout"
 
 
+class ListingBusy(ListingTimeout):
+    """Other lists were being read for as long as one waits for its turn. Nothing was read."""
+
+    reason = "listing_busy"
+
+
 class NotFound(ReceiverError):
     """Something asked for by name or id is not there."""
 

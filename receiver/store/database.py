@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
-from receiver.store.engines import sqlite_engine, time_limit, write_page
+from receiver.store.engines import sqlite_engine, write_page
 from receiver.store.faults import is_outage, unreachable
 from receiver.store.health import StoreHealth
+from receiver.store.readers import LISTING_SECONDS, ListReaders, Readers
 from receiver.store.writer import Writer
 
 T = TypeVar("T")
@@ -24,25 +24,23 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process's transaction before the store counts as locked."""
 
-LISTING_SECONDS = 5.0
-"""How long a list, a search or a count may take."""
-
 
 class Database:
     """One open store.
 
     Args:
         path: the SQLite file; its folder must exist.
+        listing_seconds: how long a list may take.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listing_seconds: float = LISTING_SECONDS) -> None:
         self.path = path
         self.health = StoreHealth(path)
         self._writer_engine = sqlite_engine(path, BUSY_SECONDS, writes=True)
-        self._reader_engine = sqlite_engine(path, BUSY_SECONDS, writes=False)
         self._writer = Writer(path, self._writer_engine, BUSY_SECONDS, self.health)
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
-        self._browsers = ThreadPoolExecutor(2, thread_name_prefix="store-list")
+        reading = path, BUSY_SECONDS
+        self._readers = Readers(*reading, "store-read", self._writer.unavailable)
+        self._lists = ListReaders(*reading, "store-list", self._writer.unavailable, listing_seconds)
 
     @property
     def waiting(self) -> int:
@@ -72,10 +70,9 @@ class Database:
     def close(self) -> None:
         """Commit what is waiting and close every connection."""
         self._writer.close()
-        self._readers.shutdown()
-        self._browsers.shutdown()
+        self._readers.close()
+        self._lists.close()
         self._writer_engine.dispose()
-        self._reader_engine.dispose()
 
     # synchronous use: the command line, migrations, tests
 
@@ -99,11 +96,7 @@ class Database:
         Raises:
             StoreUnavailable: the store cannot be read.
         """
-        try:
-            with self._reader_engine.connect() as connection:
-                return function(connection, *args)
-        except exc.DBAPIError as error:
-            raise self._writer.unavailable(error) from error
+        return self._readers.query(function, *args)
 
     def query_list(self, function: Callable[..., T], *args: Any) -> T:
         """`query` for a list, a search or a count, which may take no longer than `LISTING_SECONDS`.
@@ -112,23 +105,28 @@ class Database:
             ListingTimeout: it took longer.
             StoreUnavailable: the store cannot be read.
         """
-
-        def limited(connection: Connection) -> T:
-            with time_limit(connection, LISTING_SECONDS):
-                return function(connection, *args)
-
-        return self.query(limited)
+        return self._lists.query(function, *args)
 
     # asynchronous use: the running receiver
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """`query` in a worker thread. For work that runs are waiting for: short, and never behind a list."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.query(function, *args))
+        """`query` in a worker thread, for what runs and jobs wait for: short, and never behind a list.
+
+        The engine's alone: whatever the private listener answers with is a list.
+        """
+        return await self._readers.read(function, *args)
 
     async def read_list(self, function: Callable[..., T], *args: Any) -> T:
-        """`query_list` in a worker thread of its own kind, so that nothing that `read` serves waits behind it."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._browsers, lambda: self.query_list(function, *args))
+        """`query_list` in a worker thread of its own kind, so that nothing that `read` serves waits behind it.
+
+        It ends when its caller is cancelled.
+
+        Raises:
+            ListingBusy: other lists were read for `LISTING_SECONDS`, and this one was not begun.
+            ListingTimeout: it took longer than `LISTING_SECONDS`.
+            StoreUnavailable: the store cannot be read.
+        """
+        return await self._lists.read(function, *args)
 
     async def write(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import QueuePool
 
-from receiver.errors import ListingTimeout
 from receiver.paths import setting_path
 
 
@@ -66,32 +63,6 @@ def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
 def wait_for_lock(connection: Connection, seconds: float) -> None:
     """Set how long the connection waits for another process's transaction. Outside a transaction only."""
     _driver(connection).execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
-
-
-_STEPS = 50_000
-"""Steps of SQLite's machine between two looks at the clock: some milliseconds."""
-
-
-@contextmanager
-def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let what the connection does inside take no longer.
-
-    Raises:
-        ListingTimeout: it took longer, and was ended.
-    """
-    deadline = time.monotonic() + seconds
-    driver = _driver(connection)
-    driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-    try:
-        yield
-    except exc.OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
-            raise
-        raise ListingTimeout(
-            f"This took more than {seconds:g} s and was ended. Narrow it down: by source, type, state or time."
-        ) from None
-    finally:
-        driver.set_progress_handler(None, 0)
 
 
 def checkpoint(connection: Connection) -> None:

@@ -89,7 +89,7 @@ async def test_a_damaged_store_stays_not_ready(eager: None, tmp_path: Path, line
     async with running(configured(tmp_path, handlers={})) as up:
         content = path.read_bytes()
         damage(path)
-        up.receiver.database._reader_engine.dispose()  # what is in memory is still whole
+        up.receiver.database._readers._engine.dispose()  # what is in memory is still whole
         with pytest.raises(StoreMalformed):
             await up.receiver.database.read(lambda connection: connection.execute(text("SELECT * FROM runs")).all())
         status, missing = await readyz(up)

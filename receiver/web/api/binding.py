@@ -84,7 +84,7 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
         except BodyRefused as refusal:
             return _body_refused(refusal)
         except ListingTimeout as error:
-            log.warning("api.listing_timeout", operation=operation.name)
+            log.warning("api.listing_timeout", operation=operation.name, reason=error.reason)
             return unavailable(str(error), reason=error.reason).response()
         except StoreUnavailable as error:
             log.error("api.store_unavailable", operation=operation.name, detail=str(error))

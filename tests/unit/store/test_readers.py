@@ -1,0 +1,169 @@
+"""Who waits for whom among the store's readers, and how a list ends. Real threads, a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection, text
+
+from receiver.errors import ListingBusy, ListingTimeout
+from receiver.store import runs
+from receiver.store.database import Database
+from receiver.store.readers import THREADS
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+
+GUARD_SECONDS = 60.0
+ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+
+
+def endless(connection: Connection) -> None:
+    connection.execute(ENDLESS).all()
+
+
+class Held:
+    """Functions of a connection that go on until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Event()
+
+    def __call__(self, connection: Connection) -> str:
+        connection.execute(text("SELECT 1")).all()
+        self.begun.release()
+        assert self.go.wait(GUARD_SECONDS)
+        return "read"
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    it = Held()
+    yield it
+    it.go.set()
+
+
+@asynccontextmanager
+async def holding_every_list_thread(database: Database, held: Held) -> AsyncIterator[list[asyncio.Task[str]]]:
+    tasks = [asyncio.create_task(database.read_list(held)) for _ in range(THREADS)]
+    for _ in tasks:
+        assert await asyncio.to_thread(held.begun.acquire, timeout=GUARD_SECONDS)
+    yield tasks
+    held.go.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def within(awaitable: Awaitable[T]) -> T:
+    return await asyncio.wait_for(awaitable, GUARD_SECONDS)
+
+
+@contextmanager
+def database_of(template: Path, folder: Path, listing_seconds: float) -> Iterator[Database]:
+    """A store whose lists may take so long."""
+    path = folder / "limited.db"
+    shutil.copyfile(template, path)
+    database = Database(path, listing_seconds)
+    yield database
+    database.close()
+
+
+async def test_what_runs_wait_for_is_read_while_every_list_thread_is_held(database: Database, held: Held) -> None:
+    async with holding_every_list_thread(database, held):
+        assert await within(database.read(runs.next_due, ["save_audio"])) is None
+        assert await within(database.write(lambda connection: connection.execute(text("SELECT 1")).scalar())) == 1
+
+
+async def test_a_list_that_finds_every_thread_held_is_told_so(template: Path, tmp_path: Path, held: Held) -> None:
+    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+        async with holding_every_list_thread(database, held):
+            with pytest.raises(ListingBusy, match=r"none of them ended within 0\.05 s"):
+                await within(database.read_list(held))
+
+
+async def test_a_list_that_takes_too_long_is_told_so_although_its_thread_is_held(
+    template: Path, tmp_path: Path, held: Held
+) -> None:
+    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+        with pytest.raises(ListingTimeout, match=r"more than 0\.05 s"):
+            await within(database.read_list(held))
+        held.go.set()
+
+
+async def test_a_thread_that_was_too_slow_serves_lists_again(template: Path, tmp_path: Path) -> None:
+    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+        for _ in range(2 * THREADS):
+            with pytest.raises(ListingTimeout):
+                await within(database.read_list(endless))
+    with database_of(template, tmp_path, listing_seconds=GUARD_SECONDS) as database:
+        waiting = [
+            asyncio.create_task(database.read_list(lambda connection: connection.execute(text("SELECT 1")).scalar()))
+            for _ in range(9)
+        ]
+        await within(asyncio.gather(*waiting))
+
+
+async def test_each_further_statement_of_a_list_is_ended_too(template: Path, tmp_path: Path) -> None:
+    tried = threading.Event()
+
+    def again_and_again(connection: Connection) -> None:
+        for _ in range(3):
+            with contextlib.suppress(Exception):
+                endless(connection)
+        tried.set()
+
+    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+        with pytest.raises(ListingTimeout):
+            await within(database.read_list(again_and_again))
+        assert await asyncio.to_thread(tried.wait, GUARD_SECONDS)
+
+
+async def test_a_list_ends_when_nobody_waits_for_it_any_more(database: Database) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def reads(connection: Connection) -> None:
+        begun.set()
+        try:
+            endless(connection)
+        finally:
+            ended.set()
+
+    asking = asyncio.create_task(database.read_list(reads))
+    assert await asyncio.to_thread(begun.wait, GUARD_SECONDS)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await asyncio.to_thread(ended.wait, GUARD_SECONDS)
+
+
+def test_closing_the_store_ends_its_lists(template: Path, tmp_path: Path) -> None:
+    async def leave(database: Database) -> None:
+        begun = threading.Event()
+
+        def reads(connection: Connection) -> None:
+            begun.set()
+            endless(connection)
+
+        asking = asyncio.create_task(database.read_list(reads))
+        assert await asyncio.to_thread(begun.wait, GUARD_SECONDS)
+        await asyncio.to_thread(database.close)
+        with pytest.raises(ListingTimeout):
+            await within(asking)
+
+    with database_of(template, tmp_path, listing_seconds=GUARD_SECONDS) as database:
+        asyncio.run(leave(database))
+
+
+def test_a_list_of_the_command_line_is_ended_as_well(template: Path, tmp_path: Path) -> None:
+    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+        with pytest.raises(ListingTimeout):
+            database.query_list(endless)
+        assert database.query_list(lambda connection: 3) == 3
