@@ -123,7 +123,7 @@ class Handles:
         """Faults that happened, by name."""
         return self._world.dice.injected
 
-    async def wait_until(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:  # noqa: ASYNC109
+    async def wait_until(self, predicate: Callable[[], object], timeout: float = 60.0) -> None:  # noqa: ASYNC109
         """Return once `predicate()` is true; looked at whenever something was recorded here.
 
         Raises TimeoutError after `timeout` seconds.

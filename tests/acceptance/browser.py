@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.support import until
+from tests.patience import PATIENCE
 
-GUARD_SECONDS = 60.0
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
@@ -60,7 +60,7 @@ class Page:
         before = self.loaded
         found = self.call("Page.navigate", url=address)
         assert "errorText" not in found, found
-        until("the page is loaded", lambda: self.evaluate("1") and self.loaded > before, GUARD_SECONDS)
+        until("the page is loaded", lambda: self.evaluate("1") and self.loaded > before)
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -150,7 +150,7 @@ def chromium(folder: Path) -> Iterator[Page]:
     finally:
         browser.close()
         try:
-            process.wait(GUARD_SECONDS)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(GUARD_SECONDS)
+            process.wait(PATIENCE)

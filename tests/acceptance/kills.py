@@ -27,6 +27,7 @@ from typing import Any
 from receiver.simulator import GeneratedWav
 from tests.acceptance.load import Load
 from tests.acceptance.support import API_KEY, Provider, Server, Site, sha256_at_the_origin, sha256_of, until
+from tests.patience import PATIENCE
 
 POLLED = "polled"
 PER_SECOND = 5
@@ -112,7 +113,9 @@ class Submits:
         headers = {"Content-Type": "application/json", "Idempotency-Key": text}
         parts = urllib.parse.urlsplit(self.base)
         try:
-            with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=30)) as up:
+            with closing(
+                http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=PATIENCE)
+            ) as up:
                 up.request("POST", "/v1/speech", body, headers)
                 answer = up.getresponse()
                 said = json.loads(answer.read())
@@ -165,8 +168,8 @@ def measure(site: Site, provider: Provider, plan: Plan, told: Callable[[str], No
             told(f"kill {len(report.recovered)}: recovered {report.recovered[-1]:.2f} s after it was ready")
         load.no_more()
         submits.stop()
-        until("every delivery is acknowledged", lambda: load.everything_acknowledged, 120)
-        until("all is finished", lambda: is_recovered(site, time.time()), 120)
+        until("every delivery is acknowledged", lambda: load.everything_acknowledged)
+        until("all is finished", lambda: is_recovered(site, time.time()))
     finally:
         load.stop()
         submits.stop()

@@ -73,7 +73,7 @@ class Load:
             self._over.wait(1 / self.per_second)
 
     def _send(self) -> None:
-        with closing(Sender(timeout=10)) as sender:
+        with closing(Sender()) as sender:
             while not self._over.is_set():
                 try:
                     job = self._waiting.popleft()

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.support import SOURCE, START_SECONDS, Server, Site, until
+from tests.acceptance.support import SOURCE, Server, Site, until
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -34,7 +35,6 @@ TRUSTED = 'trusted_proxies = ["127.0.0.1"]'
 STRANGER = "127.0.0.2"
 """Where the tests' clients come from: another address than the proxy's own."""
 UPSTREAM = "127.0.0.1:8080"
-GUARD_SECONDS = 60.0
 
 _MODULES = ("mpm_event", "authz_core", "alias", "headers", "proxy", "proxy_http", "socache_shmcb", "ssl")
 
@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, port: int, certificate: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate))
-        plain = socket.create_connection(("127.0.0.1", port), GUARD_SECONDS, (STRANGER, 0))
+        plain = socket.create_connection(("127.0.0.1", port), PATIENCE, (STRANGER, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = context.wrap_socket(plain, server_hostname=SITE)
         self._file = self._socket.makefile("rb")
@@ -135,15 +135,15 @@ class Proxy:
                 env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
             )
         try:
-            until(f"{self.name} listens", lambda: _listens(port, process, log), START_SECONDS)
+            until(f"{self.name} listens", lambda: _listens(port, process, log))
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(GUARD_SECONDS)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(GUARD_SECONDS)
+                process.wait(PATIENCE)
 
     def _placed(self, site: str, port: int, certificate: Path) -> str:
         """The site on a loopback port, with the test's certificate."""
@@ -184,7 +184,7 @@ def _listens(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
     if process.poll() is not None:
         raise AssertionError(f"it ended ({process.returncode}):\n{log.read_text(errors='replace')}")
     try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
     except OSError:
         return False
     return True

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from receiver.simulator import GeneratedWav, Job, Simulator
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -36,11 +37,9 @@ SECRET = "whsec_5b8c1f0e9d7a46328e1b0c9f8a7d6e5f"
 API_KEY = "tts_4f1e2d3c4b5a69788796a5b4c3d2e1f0"
 SOURCE = "aitts"
 STEP_SECONDS = 0.01
-START_SECONDS = 40.0
-DONE_SECONDS = 40.0
 
 
-def until(what: str, condition: Callable[[], T], seconds: float = DONE_SECONDS) -> T:
+def until(what: str, condition: Callable[[], T], seconds: float = PATIENCE) -> T:
     """Ask until the answer is true; the answer. Fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -90,7 +89,7 @@ def signed_headers(body: bytes, t: int | None = None, secret: str = SECRET) -> d
 class Sender:
     """One connection to a receiver, opened again when it breaks."""
 
-    def __init__(self, timeout: float = 15.0) -> None:
+    def __init__(self, timeout: float = PATIENCE) -> None:
         self._timeout = timeout
         self._at: str | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -128,14 +127,14 @@ class Sender:
 
 
 def deliver(
-    base: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = 15.0
+    base: str, body: bytes, headers: dict[str, str] | None = None, timeout: float = PATIENCE
 ) -> tuple[int, dict[str, Any]] | None:
     """One delivery over a connection of its own."""
     with closing(Sender(timeout)) as sender:
         return sender.send(base, body, headers)
 
 
-def get(url: str, timeout: float = 15.0) -> tuple[int, str]:
+def get(url: str, timeout: float = PATIENCE) -> tuple[int, str]:
     """Status and text of a GET."""
     parts = urllib.parse.urlsplit(url)
     with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=timeout)) as connection:
@@ -148,7 +147,7 @@ def is_open(base: str) -> bool:
     """Whether something listens there."""
     parts = urllib.parse.urlsplit(base)
     try:
-        socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=5).close()
+        socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=PATIENCE).close()
     except OSError:
         return False
     return True
@@ -181,7 +180,7 @@ class Server:
 
     def wait_until_listening(self) -> Self:
         """Return when it listens, with its addresses known."""
-        line = self.wait_for("listening", START_SECONDS)
+        line = self.wait_for("listening")
         self.public, self.private = line["public"], line["private"]
         return self
 
@@ -193,7 +192,7 @@ class Server:
                 if message is None or line["message"] == message:
                     yield line
 
-    def wait_for(self, message: str, seconds: float = DONE_SECONDS) -> dict[str, Any]:
+    def wait_for(self, message: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """The first log line of this kind, once it is there."""
 
         def look() -> dict[str, Any] | None:
@@ -215,11 +214,11 @@ class Server:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = DONE_SECONDS) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Its exit code, once it has ended."""
         return self.process.wait(seconds)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = DONE_SECONDS) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE) -> int:
         """End it in order; its exit code."""
         self.send_signal(number)
         return self.wait(seconds)
@@ -227,7 +226,7 @@ class Server:
     def kill(self) -> int:
         """End it at once. Returns the monotonic clock (ns) when it was surely gone."""
         self.process.kill()
-        self.process.wait(DONE_SECONDS)
+        self.process.wait(PATIENCE)
         return time.monotonic_ns()
 
 
@@ -315,7 +314,7 @@ class Site:
             [sys.executable, "-m", "receiver", *arguments],
             input=stdin,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
             cwd=self.folder,
             env=clean_environment(**(where | environment)),
             check=False,
@@ -334,7 +333,7 @@ class Site:
         """What the store says; never changes it. Empty while there is no store."""
         if not self.store.exists():
             return []
-        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=10)) as connection:
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, values)]
 
@@ -344,7 +343,7 @@ class Site:
         assert found, f"no run of {handler} for {event}"
         return found[0]
 
-    def wait_for_state(self, event: str, handler: str, state: str, seconds: float = DONE_SECONDS) -> dict[str, Any]:
+    def wait_for_state(self, event: str, handler: str, state: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """One run, once it is in this state."""
         until(f"{handler} of {event} {state}", lambda: self.run_of(event, handler)["state"] == state, seconds)
         return self.run_of(event, handler)
@@ -381,7 +380,7 @@ class Provider:
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return future.result(30)
+        return future.result(PATIENCE)
 
     def submit(self, text: str = "Hello.", **fields: Any) -> Job:
         """A submitted job that has not ended."""
@@ -405,7 +404,7 @@ class Provider:
         """Stop it."""
         self._run(self.sim.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
 

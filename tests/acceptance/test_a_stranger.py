@@ -37,6 +37,7 @@ from tests.acceptance.support import (
     signed_headers,
     until,
 )
+from tests.patience import PATIENCE
 
 PICKY = """
 from pathlib import Path
@@ -587,7 +588,7 @@ def test_a_store_that_is_locked_is_named_and_nothing_is_acknowledged_until_it_is
         sending = threading.Thread(target=lambda: answers.append(deliver(server.public, completed("refused"))))
         sending.start()
         until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503)
-        status, text = get(f"{server.private}/readyz", timeout=30)
+        status, text = get(f"{server.private}/readyz")
         assert not answers, "it is known before a delivery has waited for the store in vain"
         sending.join()
         assert get(f"{server.private}/livez")[0] == 200
@@ -610,14 +611,14 @@ def test_a_store_that_is_taken_away_is_named_and_nothing_more_is_acknowledged(si
     away = site.folder / "away"
     site.store.parent.rename(away)
 
-    until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503, 10)
+    until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503)
     named = json.loads(get(f"{server.private}/readyz")[1])["missing"]["store"]
     refused = deliver(server.public, completed("refused"))
     away.rename(site.store.parent)
 
     assert named == f"The store {site.store} was moved, removed or replaced. Put it back, or restart the receiver."
     assert refused == (503, {"error": "unavailable"})
-    until("it is ready again", lambda: get(f"{server.private}/readyz")[0] == 200, 10)
+    until("it is ready again", lambda: get(f"{server.private}/readyz")[0] == 200)
     sent(server, "refused")
     assert server.stop() == 0
     assert [row["job_id"] for row in site.rows("SELECT job_id FROM events ORDER BY id")] == ["before", "refused"]
@@ -645,7 +646,7 @@ def test_output_that_nobody_reads_is_no_error_report(site: Site, form: list[str]
             stdout=out,
             stderr=subprocess.PIPE,
             env=clean_environment(),
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 

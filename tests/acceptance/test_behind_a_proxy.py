@@ -17,7 +17,6 @@ from receiver import settings
 from tests.acceptance.proxies import (
     APACHE,
     CADDY,
-    GUARD_SECONDS,
     HOW_TO,
     NGINX,
     PROXIES,
@@ -33,6 +32,7 @@ from tests.acceptance.proxies import (
     shown,
 )
 from tests.acceptance.support import Server, Site, completed, signed_headers, until
+from tests.patience import PATIENCE
 
 TOKEN = "token-of-the-tests-0123456789"
 
@@ -109,7 +109,7 @@ def test_a_refused_delivery_is_logged_with_the_clients_address(behind: Behind) -
 def test_no_example_passes_an_upgrade_on(proxy: Proxy, certificate: Path, tmp_path: Path) -> None:
     """Asked of what arrives at a server that is none of ours."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as upstream:
-        listener.settimeout(GUARD_SECONDS)
+        listener.settimeout(PATIENCE)
         arrived = upstream.submit(head_of_one_request, listener)
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         with proxy.running(shown(proxy), address, tmp_path / "proxy", certificate) as port:
@@ -117,7 +117,7 @@ def test_no_example_passes_an_upgrade_on(proxy: Proxy, certificate: Path, tmp_pa
             offered = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAA"}
             assert client.ask("POST", WEBHOOK, offered, b"{}")[0] == 202
             client.close()
-    head = arrived.result(GUARD_SECONDS)
+    head = arrived.result(PATIENCE)
     assert b"x-forwarded-for: " + STRANGER.encode() in head
     assert b"h2c" not in head
 
@@ -126,7 +126,7 @@ def head_of_one_request(listener: socket.socket) -> bytes:
     """Answer one request 202; its head in lower case."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rb") as file:
-        connection.settimeout(GUARD_SECONDS)
+        connection.settimeout(PATIENCE)
         head = b"".join(iter(lambda: file.readline().strip() + b"\n", b"\n")).lower()
         file.read(2)
         connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

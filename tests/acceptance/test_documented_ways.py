@@ -21,6 +21,7 @@ from tests.acceptance.support import (
     signed_headers,
     until,
 )
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -35,7 +36,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A program in a folder, as its user would run it: the folder is not on Python's path."""
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=100, cwd=folder, env=clean_environment(**environment),
+        command, capture_output=True, text=True, timeout=PATIENCE, cwd=folder, env=clean_environment(**environment),
         check=False,
     )  # fmt: skip
 

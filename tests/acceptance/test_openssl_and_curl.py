@@ -20,6 +20,7 @@ from tests.acceptance.support import (
     sha256_of,
     until,
 )
+from tests.patience import PATIENCE
 
 MISSING = [name for name in ("sh", "openssl", "curl", "xargs") if shutil.which(name) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {', '.join(MISSING)}")
@@ -74,7 +75,7 @@ def shell(server: Server, body: Path, copies: int = 1, secret: str = SECRET) -> 
             env=clean_environment(SECRET=secret),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr

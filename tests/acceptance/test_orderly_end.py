@@ -25,6 +25,7 @@ from tests.acceptance.support import (
     signed_headers,
     until,
 )
+from tests.patience import PATIENCE
 
 # Handlers that work until the test opens a gate: a file.
 GATED = """
@@ -159,7 +160,7 @@ def begin(server: Server, job: str) -> tuple[socket.socket, bytes]:
     body = completed(job)
     head = "".join(f"{name}: {value}\r\n" for name, value in signed_headers(body).items())
     parts = urllib.parse.urlsplit(server.public)
-    connection = socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=20)
+    connection = socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=PATIENCE)
     connection.sendall(
         f"POST /webhooks/{SOURCE} HTTP/1.1\r\nHost: receiver\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode()
     )

@@ -26,7 +26,6 @@ SENDERS = 3
 RESTARTS = 2
 BEFORE_RESTART = 16
 """Deliveries of each way before the next restart, and after the last."""
-ANSWER_SECONDS = 60.0
 
 Send = Callable[[bytes], int | None]
 """Deliver a body: the status of its answer, None without a whole one."""
@@ -49,7 +48,7 @@ class Way:
 @contextmanager
 def kept(port: int) -> Iterator[Send]:
     """To the receiver itself over a connection that is kept."""
-    with closing(Sender(ANSWER_SECONDS)) as sender:
+    with closing(Sender()) as sender:
 
         def send(body: bytes) -> int | None:
             sender.close_if_ended()
@@ -61,7 +60,7 @@ def kept(port: int) -> Iterator[Send]:
 @contextmanager
 def fresh(port: int) -> Iterator[Send]:
     """To the receiver itself, each over a connection of its own."""
-    yield lambda body: _status(deliver(f"http://127.0.0.1:{port}", body, timeout=ANSWER_SECONDS))
+    yield lambda body: _status(deliver(f"http://127.0.0.1:{port}", body))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.support import Provider, Server, Site, clean_environment, completed, deliver, signature, until
+from tests.patience import PATIENCE
 
 TOKEN = "a-token-of-the-private-api-0123456789"
 SEED = 20261121
@@ -71,7 +72,7 @@ def ask(server: Server, path: str, body: dict[str, Any] | None = None) -> Any:
     """An answer of the private listener, as JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(server.private + path, data, {"Authorization": f"Bearer {TOKEN}"})
-    with urllib.request.urlopen(request, timeout=15) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -93,7 +94,7 @@ def test_schemathesis_finds_nothing(site: Site, provider: Provider, tmp_path: Pa
         text=True,
         cwd=tmp_path,
         env=clean_environment(),
-        timeout=110,
+        timeout=PATIENCE,
         check=False,
     )  # fmt: skip
 

@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.acceptance.support import START_SECONDS, Site, get
+from tests.acceptance.support import Site, get
+from tests.patience import PATIENCE
 
 
 class Manager:
@@ -19,7 +20,7 @@ class Manager:
         self.address = str(site.folder / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
-        self._socket.settimeout(START_SECONDS)
+        self._socket.settimeout(PATIENCE)
 
     def next(self) -> dict[str, str]:
         """The next message's assignments."""
@@ -66,7 +67,7 @@ def test_a_passed_private_socket_that_others_reach_is_refused_without_tokens(sit
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((host, 0))) for host in ("127.0.0.1", "0.0.0.0")]
         server = site.launch(sockets=sockets)
-        assert server.wait(START_SECONDS) == 1
+        assert server.wait(PATIENCE) == 1
     assert "LISTEN_FDS: the private socket: 0.0.0.0 is not a loopback address" in server.text()
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.acceptance.support import Site, clean_environment, until
+from tests.patience import PATIENCE
 
 
 def free_port() -> int:
@@ -40,7 +41,7 @@ def test_what_is_printed_leads_to_a_registered_webhook_and_a_delivery(site: Site
         site.config.write_text(f"[server]\nport = {port}\nprivate_port = 0\n[handlers.log]\n{table}")
 
         done = subprocess.run(
-            ["sh", "-c", register], capture_output=True, text=True, timeout=60, cwd=site.folder,
+            ["sh", "-c", register], capture_output=True, text=True, timeout=PATIENCE, cwd=site.folder,
             env=clean_environment(PATH=path), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -52,4 +53,4 @@ def test_what_is_printed_leads_to_a_registered_webhook_and_a_delivery(site: Site
         until("the test is stored", lambda: site.rows("SELECT id FROM events WHERE type = 'test'"))
     finally:
         simulate.send_signal(signal.SIGINT)
-        simulate.communicate(timeout=30)
+        simulate.communicate(timeout=PATIENCE)

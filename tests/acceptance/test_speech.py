@@ -20,7 +20,6 @@ import pytest
 
 from receiver.simulator import Job
 from tests.acceptance.support import (
-    DONE_SECONDS,
     SOURCE,
     Provider,
     Site,
@@ -29,6 +28,7 @@ from tests.acceptance.support import (
     sha256_of,
     until,
 )
+from tests.patience import PATIENCE
 
 QUICK = "poll = { requests_per_second = 1000 }"
 VOICES = {"aitts": "alloy", "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
@@ -76,7 +76,7 @@ class Speaking:
     def end(self, number: signal.Signals) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(DONE_SECONDS)
+        code = self.process.wait(PATIENCE)
         self._site.printed += [self.out.read_text(), self.err.read_text()]
         return code
 
@@ -171,7 +171,7 @@ def test_the_bytes_go_to_standard_output_and_nothing_else_does(site: Site, provi
         [sys.executable, "-m", "receiver", *words(SOURCE, "-"), "-o", "-"],
         input=b"From standard input.\n",
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         cwd=site.folder,
         env=clean_environment(TTS_RECEIVER_CONFIG=str(site.config)),
         check=True,
@@ -213,13 +213,13 @@ def test_on_a_terminal_there_is_a_bar_and_standard_output_has_the_result_alone(s
         with begin("Hello.", "-o", "hello.mp3") as one:
             until("the bar says what is waited for", lambda: b"watching" in b"".join(seen))
             provider.finish(the_job(provider, "Hello."))
-            printed = one.communicate(timeout=60)[0]
+            printed = one.communicate(timeout=PATIENCE)[0]
         sim.settings = soon
         with begin("--file", "lines.txt") as many:
-            summary = many.communicate(timeout=60)[0]
+            summary = many.communicate(timeout=PATIENCE)[0]
     finally:
         os.close(theirs)
-        reading.join(10)
+        reading.join(PATIENCE)
         os.close(ours)
     assert (one.returncode, printed) == (0, b"hello.mp3\n")
     assert (many.returncode, summary.splitlines()) == (
@@ -442,7 +442,7 @@ def test_csv_on_standard_input_and_never_more_jobs_open_than_asked_for(site: Sit
             assert len(provider.sim.jobs) == done + open_now
             provider.finish(next(job for job in provider.sim.jobs if not job.ended))
             until("one more is saved", lambda n=done: it.err.read_text().count("saved") == n + 1)
-        assert it.process.wait(DONE_SECONDS) == 0
+        assert it.process.wait(PATIENCE) == 0
     assert sorted(str(path.relative_to(site.folder)) for path in (site.folder / "out").rglob("*.mp3")) == [
         f"out/{n}/row.mp3" for n in range(5)
     ]
@@ -501,7 +501,7 @@ def test_after_a_sigkill_the_same_command_completes_every_line_and_charges_for_n
                 provider.finish(job)
             until("some are saved", lambda: it.err.read_text().count("saved") == 3)
         with speaking(site, *batch) as second:
-            assert second.process.wait(DONE_SECONDS) == 1
+            assert second.process.wait(PATIENCE) == 1
             assert "at work already" in second.err.read_text()
         it.end(signal.SIGKILL)
     provider._loop.call_soon_threadsafe(gate.set)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.support import Server, Site, clean_environment, completed, deliver, get, is_open, until
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_an_error_that_cannot_be_told_keeps_its_exit_code(site: Site, how: str) 
             assert process.stderr is not None
             process.stderr.close()
             process.stderr = None
-    out = [process.communicate(timeout=60) for process in (wrong_use, problem)]
+    out = [process.communicate(timeout=PATIENCE) for process in (wrong_use, problem)]
     assert (wrong_use.returncode, problem.returncode) == (2, 1)
     assert out == [(b"", b"" if how else None)] * 2
 

@@ -27,11 +27,14 @@ from tests.acceptance.support import (
     sha256_of,
     signed_headers,
 )
+from tests.patience import PATIENCE
 
 MIB = 1 << 20
 MAX_GROWTH = 80 * MIB
 GOOD_SECONDS = 1.0
 """How long the median of good deliveries may take while strangers are at work; usually some milliseconds."""
+TIMES_SLOWER = 50
+"""On a loaded machine they take long without strangers, too; so many times that long is allowed then."""
 
 
 def memory(server: Server, field: str) -> int:
@@ -42,13 +45,11 @@ def memory(server: Server, field: str) -> int:
 
 @pytest.fixture
 def server(site: Site) -> Server:
-    server = site.configure(handlers="").start()
-    assert_good_deliveries(server)
-    return server
+    return site.configure(handlers="").start()
 
 
-def assert_good_deliveries(server: Server, count: int = 7) -> None:
-    """Signed deliveries are taken, and soon."""
+def median_of_good_deliveries(server: Server, count: int) -> float:
+    """Seconds that signed deliveries take, which are all accepted."""
     seconds = []
     for _ in range(count):
         body = completed(f"job-{uuid.uuid4()}")
@@ -57,7 +58,7 @@ def assert_good_deliveries(server: Server, count: int = 7) -> None:
         seconds.append(time.monotonic() - started)
         assert answer is not None
         assert answer[0] == 202, answer
-    assert statistics.median(seconds) < GOOD_SECONDS
+    return statistics.median(seconds)
 
 
 @pytest.fixture
@@ -82,15 +83,21 @@ class Strangers:
     """Connections that are up to no good."""
 
     def __init__(self, server: Server, stack: ExitStack) -> None:
+        self._server = server
+        self._allowed = max(GOOD_SECONDS, TIMES_SLOWER * median_of_good_deliveries(server, 7))
         parts = urllib.parse.urlsplit(server.public)
         self._to = (str(parts.hostname), int(parts.port or 80))
         self._stack = stack
+
+    def assert_good_deliveries(self, count: int = 7) -> None:
+        """Signed deliveries are taken, and soon, whatever these do."""
+        assert median_of_good_deliveries(self._server, count) < self._allowed
 
     def connect(self) -> socket.socket:
         """One connection, without waiting on anything it does."""
         stranger = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # it reads no answers
-        stranger.settimeout(30)
+        stranger.settimeout(PATIENCE)
         stranger.connect(self._to)
         stranger.setblocking(False)
         return stranger
@@ -156,7 +163,7 @@ def test_bodies_that_do_not_end_hold_little_memory(server: Server, strangers: St
         head = POST + b"Content-Length: %d\r\n\r\n" % MIB
         strangers.push(stranger, head + b"x" * (MIB - 1 - len(head)), MIB - 1)
         if number % 100 == 99:
-            assert_good_deliveries(server, 3)
+            strangers.assert_good_deliveries(3)
     assert memory(server, "VmHWM") - before < MAX_GROWTH
 
 
@@ -165,7 +172,7 @@ def test_requests_sent_ahead_hold_little_memory(server: Server, strangers: Stran
     ahead = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
     for _ in range(3):
         strangers.push(strangers.connect(), ahead, 90 * MIB)
-    assert_good_deliveries(server)
+    strangers.assert_good_deliveries()
     assert memory(server, "VmHWM") - before < MAX_GROWTH
 
 
@@ -185,7 +192,7 @@ def test_what_has_no_end_holds_nothing_up(server: Server, strangers: Strangers, 
     stranger = strangers.connect()
     strangers.push(stranger, start, len(start))
     strangers.push(stranger, endless, 4 * MIB)
-    assert_good_deliveries(server, 3)
+    strangers.assert_good_deliveries(3)
     strangers.push(stranger, endless, 80 * MIB)
     assert strangers.ended(stranger)
     assert memory(server, "VmHWM") - before < MAX_GROWTH
@@ -197,7 +204,7 @@ def test_many_half_sent_heads_hold_little_memory(server: Server, strangers: Stra
     for _ in range(1800):
         stranger = strangers.connect()
         strangers.push(stranger, POST + b"X-Long: " + b"a" * 60_000, 60_000)
-    assert_good_deliveries(server)
+    strangers.assert_good_deliveries()
     assert memory(server, "VmHWM") - before < MAX_GROWTH
 
 
@@ -218,7 +225,7 @@ def test_silent_connections_take_neither_deliveries_nor_audio_their_descriptors(
         silent = [strangers.connect() for _ in range(1100)]
         for stranger in silent[::2]:
             strangers.push(stranger, POST, len(POST))
-        assert_good_deliveries(server)
+        strangers.assert_good_deliveries()
         job = provider.completed_job()
         answer = deliver(server.public, completed(job.id))
         assert answer is not None

@@ -26,6 +26,7 @@ import pytest
 
 from receiver.simulator import Simulator
 from tests.acceptance.support import API_KEY, Provider, Site, until
+from tests.patience import PATIENCE
 
 KILLS = int(os.environ.get("TTS_ACCEPTANCE_KILLS", "6"))
 SEED = int(os.environ.get("TTS_ACCEPTANCE_SEED", "20261121"))
@@ -69,13 +70,13 @@ class Application:
     def wait(self) -> None:
         """Return once everything has an answer."""
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), f"no answer about {thread.name}"
 
     def stop(self) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE)
 
     def _ask(self, source: str, text: str) -> None:
         body = json.dumps({"source": source, "text": text, "voice": VOICES[source]}).encode()
@@ -83,7 +84,9 @@ class Application:
         while not self._over.is_set():
             parts = urllib.parse.urlsplit(self.base)
             try:
-                with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=15)) as up:
+                with closing(
+                    http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=PATIENCE)
+                ) as up:
                     up.request("POST", "/v1/speech", body, headers)
                     answer = up.getresponse()
                     self.answers[text] = answer.status, json.loads(answer.read())
@@ -128,7 +131,7 @@ def settled(site: Site) -> bool:
     return not site.rows(f"{open_jobs} UNION ALL {open_runs} LIMIT 1")
 
 
-@pytest.mark.timeout(120 + 8 * KILLS)
+@pytest.mark.timeout(300 + 8 * KILLS)
 def test_no_job_is_lost_and_none_is_submitted_twice(
     site: Site, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,7 +157,7 @@ def test_no_job_is_lost_and_none_is_submitted_twice(
             server = site.start()
             application.base = server.private
         application.wait()
-        until("every job is settled", lambda: settled(site), 60)
+        until("every job is settled", lambda: settled(site))
     finally:
         application.stop()
     check(site, sim, application, asked, lost)

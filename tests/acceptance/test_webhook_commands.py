@@ -24,6 +24,7 @@ from tests.acceptance.support import (
     until,
 )
 from tests.acceptance.wrong_provider import ID_TOKEN, NOBODY, Stub, fresh, says
+from tests.patience import PATIENCE
 
 ELSEWHERE = "https://tts.example.com/webhooks/aitts"
 
@@ -241,7 +242,7 @@ def test_ctrl_c_ends_it_quietly_and_leaves_the_file_alone(
     site: Site, stub: Callable[[Callable[[Any], None]], Stub]
 ) -> None:
     let_go = threading.Event()
-    silent = stub(lambda handler: let_go.wait(60))
+    silent = stub(lambda handler: let_go.wait(PATIENCE))
     file = fresh(site, silent.url)
     file.write_text(f"{SECRET}\n")
     file.chmod(0o600)
@@ -252,7 +253,7 @@ def test_ctrl_c_ends_it_quietly_and_leaves_the_file_alone(
     )  # fmt: skip
     until("it has asked", silent.asked.is_set)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     let_go.set()
     assert (process.returncode, out) == (130, b"")
     assert err.decode().startswith("Broken off. Whether the provider took it is not known")

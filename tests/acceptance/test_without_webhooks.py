@@ -23,6 +23,7 @@ from tests.acceptance.support import (
     sha256_of,
     until,
 )
+from tests.patience import PATIENCE
 
 VOICE = "alloy"
 ELSEWHERE = "https://tts.example.com/webhooks/aitts"
@@ -42,7 +43,9 @@ def polled(site: Site, base_url: str, source: str = "", *, key: str = f'api_key 
 def post(base: str, path: str, document: Any) -> tuple[int, Any]:
     """Status and JSON of a POST."""
     parts = urllib.parse.urlsplit(base)
-    with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=60)) as connection:
+    with closing(
+        http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=PATIENCE)
+    ) as connection:
         connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())

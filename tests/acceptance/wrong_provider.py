@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.support import SOURCE, Site
+from tests.patience import PATIENCE
 
 FILE = f'signing_secrets_file = "{SOURCE}.secrets"'
 ID_TOKEN = "AITTS_ID_TOKEN"
@@ -52,7 +53,7 @@ class Stub:
 
     def close(self) -> None:
         self.server.shutdown()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self.server.server_close()
 
 

@@ -26,6 +26,7 @@ from receiver.web.http.limits import Limits
 from receiver.web.http.server import listener_server
 from tests.integration.engine_support import receiving
 from tests.integration.intake_support import SECRET, Running, running, signature
+from tests.patience import PATIENCE
 
 HOST = "http://127.0.0.1:8081"
 TOKEN = "token-of-the-tests-0123456789"
@@ -131,7 +132,7 @@ async def api(settings: Settings, *handlers: Handler, base_url: str = HOST, **he
     async with (
         receiving(settings, *handlers) if handlers else running(settings) as up,
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=up.receiver.private), base_url=base_url, headers=headers, timeout=30
+            transport=httpx.ASGITransport(app=up.receiver.private), base_url=base_url, headers=headers, timeout=PATIENCE
         ) as client,
     ):
         yield Api(up, client)

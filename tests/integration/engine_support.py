@@ -38,13 +38,12 @@ from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.runs import Claim
 from tests.integration.intake_support import Lines, Running, started
+from tests.patience import PATIENCE
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
 HEARTBEAT = LEASE / 3
 SECRET = "an-api-key-0123456789"
-PATIENCE = 10.0
-"""Seconds after which a test that waits for something has failed."""
 
 
 class Signal:

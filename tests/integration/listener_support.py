@@ -17,9 +17,8 @@ from receiver.web.http.connection import HttpConnection
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.limits import Limits
 from receiver.web.http.server import listener_server
+from tests.patience import PATIENCE
 
-GUARD_SECONDS = 60
-"""Only a guard: nothing that works waits for it."""
 GENEROUS = Limits(connections=1000, head_seconds=120, idle_seconds=600)
 
 
@@ -117,7 +116,7 @@ async def listening_raw(limits: Limits = GENEROUS) -> AsyncIterator[Listener]:
             gate.set()
         await running.close()
         server.close()
-        async with asyncio.timeout(GUARD_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while state.connections or state.tasks:
                 await asyncio.sleep(0.001)
 
@@ -150,7 +149,7 @@ class Client:
 
     async def answer(self) -> Answer:
         """The next response."""
-        async with asyncio.timeout(GUARD_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -177,7 +176,7 @@ class Client:
 
     async def rest(self) -> bytes:
         """All that comes until the other side ends; nothing if it resets the connection."""
-        async with asyncio.timeout(GUARD_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
             except ConnectionError:

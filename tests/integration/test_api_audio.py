@@ -16,6 +16,7 @@ from receiver.errors import AudioError
 from receiver.web.api.ranges import Unsatisfiable, read_range
 from tests.integration.api_support import Api, api, event_number, listening, problem
 from tests.integration.intake_support import configured, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +152,7 @@ async def test_a_file_that_breaks_off_closes_the_connection_and_is_logged(tmp_pa
         async with api(stored_at(tmp_path)) as asked:
             path, _ = await with_audio(asked, content)
             breaking(asked, after=1)
-            async with listening(asked.up.receiver.private) as base, httpx.AsyncClient() as client:
+            async with listening(asked.up.receiver.private) as base, httpx.AsyncClient(timeout=PATIENCE) as client:
                 with pytest.raises(httpx.RemoteProtocolError):
                     await client.get(base + path)
         assert [line["detail"] for line in lines.of("api.audio_interrupted")] == ["The disk is gone."]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from receiver import Settings
+from tests.cost import costs_at_most
 from tests.integration.api_support import api, deliver, event_number, problem
 from tests.integration.intake_support import configured
 
@@ -25,19 +23,11 @@ def settings(tmp_path: Path) -> Settings:
     return configured(tmp_path, handlers={})
 
 
-@contextmanager
-def quickly() -> Iterator[None]:
-    """Fails if the block takes much of the processor, whatever else the machine does meanwhile."""
-    before = time.process_time()
-    yield
-    assert time.process_time() - before < CPU_SECONDS
-
-
 @pytest.mark.parametrize("last", ["0", "2edf", "2ee0"], ids=["first again", "last again", "all distinct"])
 async def test_more_query_parameters_than_any_operation_has_are_refused_unread(settings: Settings, last: str) -> None:
     query = "&".join([*(f"{number:x}" for number in range(12_000)), last])
     async with api(settings) as asked:
-        with quickly():
+        with costs_at_most(CPU_SECONDS):
             answer = await asked.get(f"/v1/events?{query}")
         assert problem(answer) == (400, "invalid_request")
         assert answer.json()["errors"] == [{"where": "query", "what": "has more than 64 parameters"}]
@@ -54,7 +44,7 @@ async def test_a_repeated_query_parameter_is_named(settings: Settings) -> None:
 async def test_a_body_with_very_many_unknown_names_is_answered_with_some_of_them(settings: Settings) -> None:
     body = json.dumps({"source": 5, **{f"{number:x}": 1 for number in range(80_000)}})
     async with api(settings) as asked:
-        with quickly():
+        with costs_at_most(CPU_SECONDS):
             answer = await asked.client.post("/v1/jobs", content=body)
         assert problem(answer) == (400, "invalid_request")
         errors = answer.json()["errors"]
@@ -68,7 +58,7 @@ async def test_a_body_with_very_many_unknown_names_is_answered_with_some_of_them
 async def test_a_list_that_is_too_long_is_one_error(settings: Settings, item: str) -> None:
     body = f'{{"handlers":[{",".join([item] * 250_000)}]}}'
     async with api(settings) as asked:
-        with quickly():
+        with costs_at_most(CPU_SECONDS):
             answer = await asked.client.post(f"/v1/events/{event_number(1)}/replay", content=body)
         assert problem(answer) == (400, "invalid_request")
         assert len(answer.json()["errors"]) == 1
@@ -89,7 +79,7 @@ async def test_a_list_that_is_too_long_is_one_error(settings: Settings, item: st
 async def test_a_long_header_is_read_in_linear_time(settings: Settings, name: str, value: str) -> None:
     speech = {"source": "aitts", "text": "x", "voice": "v"}
     async with api(settings) as asked:
-        with quickly():
+        with costs_at_most(CPU_SECONDS):
             answers = [
                 await asked.client.get(f"/v1/events/{event_number(1)}/audio", headers={name: value}),
                 await asked.client.get("/v1/stream?seconds=0", headers={name: value}),
@@ -104,5 +94,5 @@ async def test_a_stored_text_is_shown_in_linear_time(settings: Settings) -> None
     async with api(settings) as asked:
         body = json.dumps({"event": "test", "data": {"about": "http://a.example/ " + "a." * 40_000}}).encode()
         event = await deliver(asked.up, body)
-        with quickly():
+        with costs_at_most(CPU_SECONDS):
             assert (await asked.get(f"/v1/events/{event}")).status_code == 200

@@ -21,6 +21,7 @@ from receiver.web.api.problems import Refusal
 from receiver.web.api.table import TABLE
 from tests.integration.api_support import BEARER, TOKEN, Api, api, event_number, problem
 from tests.integration.intake_support import configured, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -208,6 +209,6 @@ async def test_a_receiver_that_stops_answers_that_it_stops(settings: Settings) -
 
 def test_the_models_are_not_built_before_they_are_needed() -> None:
     code = "import sys, receiver.app; print([name for name in sys.modules if name.startswith('receiver.web.api.')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     heavy = {module.__name__ for module in (events, table)} | {"receiver.web.api.models", "receiver.web.api.openapi"}
     assert not heavy & set(eval(done.stdout))

@@ -12,6 +12,7 @@ from receiver.cli.serve import require_private
 from receiver.errors import ConfigError
 from tests.integration.api_support import BEARER, TOKEN, api, listening, problem
 from tests.integration.intake_support import configured, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -172,7 +173,7 @@ async def test_without_tokens_a_request_as_nginx_passes_it_on_is_refused(
         host = base.removeprefix("http://")
         reader, writer = await asyncio.open_connection(*host.split(":"))
         writer.write(f"GET /v1/events HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        answer = await asyncio.wait_for(reader.read(), 30)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
         assert int(answer.split()[1]) == status
         assert (b'"reason": "proxied"' in answer) == (status == 403)

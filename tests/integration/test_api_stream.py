@@ -16,8 +16,9 @@ import pytest
 from receiver import Settings
 from receiver.web.api import feed
 from tests.integration.api_support import HOST, Api, api, deliver, event_number, listening, problem
-from tests.integration.engine_support import PATIENCE, execute
+from tests.integration.engine_support import execute
 from tests.integration.intake_support import completed, configured, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

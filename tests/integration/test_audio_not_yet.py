@@ -19,8 +19,9 @@ from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import Account
 from receiver.simulator import Simulator
-from tests.integration.engine_support import NOW, PATIENCE, Engine, ManualClock, Signal, engine
+from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
             )
         )
         yield Bench(sim, up, asks)
-        up.handlers.submit(fetcher.aclose()).result(30)
+        up.handlers.submit(fetcher.aclose()).result(PATIENCE)
 
 
 @pytest.fixture

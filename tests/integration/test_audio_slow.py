@@ -26,6 +26,7 @@ from receiver.store.database import Database
 from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +159,7 @@ async def test_a_head_and_a_short_body_that_never_end_are_not_waited_for(
     listener = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(error):
                 await fetcher.fetch(
                     [AudioRequest(f"http://127.0.0.1:{port}/a", {}, durable=True)],

@@ -13,8 +13,9 @@ import pytest
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
-from tests.integration.engine_support import LEASE, PATIENCE, Engine, Gate, Signal, engine
+from tests.integration.engine_support import LEASE, Engine, Gate, Signal, engine
 from tests.integration.intake_support import Lines
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,6 +10,7 @@ import pytest
 
 from receiver.cli.serve import find_ended
 from tests.integration.intake_support import completed, configured, running
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +18,7 @@ POLLED = {"aitts": {"provider": "aitts", "api_key": "an-api-key-0123456789"}}
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -27,7 +28,7 @@ async def test_a_store_that_is_away_is_no_reason_for_a_restart(tmp_path: Path) -
         assert find_ended(up.receiver) is None
         store = up.receiver.database.path
         away = store.rename(store.with_name("away"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (await up.client.get("/readyz")).status_code != 503:  # a commit of the last second still counts
                 await asyncio.sleep(0.01)
         assert find_ended(up.receiver) is None

@@ -16,6 +16,7 @@ from receiver.web.http.descriptors import PRIVATE_CONNECTIONS, RESERVED, divide
 from receiver.web.http.exchange import Exchange
 from receiver.web.http.parser import RequestParser
 from tests.integration.listener_support import GENEROUS, Client, Listener, listening_raw, request
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -202,7 +203,7 @@ async def test_a_sender_that_does_not_read_its_answers_is_closed() -> None:
             wanted = request("GET", "/answered", headers=f"X-Echo: {'e' * 50_000}\r\n")
             loop = asyncio.get_running_loop()
             sending = asyncio.create_task(loop.sock_sendall(deaf, wanted * 400))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not listener.cut("reader_stalled"):
                     await asyncio.sleep(0.01)
             sending.cancel()
@@ -220,7 +221,7 @@ async def test_above_the_bound_who_reads_no_answers_makes_room() -> None:
             await loop.sock_connect(deaf, ("127.0.0.1", listener.port))
             wanted = request("GET", "/answered", headers=f"X-Echo: {'e' * 50_000}\r\n")
             sending = asyncio.create_task(loop.sock_sendall(deaf, wanted * 400))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not listener.table.unread:
                     await asyncio.sleep(0.01)
             good = await listener.open()
@@ -279,7 +280,7 @@ async def test_unfinished_heads_are_bounded_all_together(monkeypatch: pytest.Mon
         large = [await listener.open() for _ in range(20)]
         for number, client in enumerate(large):
             await client.send(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * (40_000 + number))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while listener.cut("memory_limit") < 12:
                 await asyncio.sleep(0.01)
         assert listener.table.unfinished <= 300_000
@@ -346,6 +347,6 @@ def test_descriptors_are_kept_for_our_own_work() -> None:
 
 
 async def _until_seen(listener: Listener, path: str, times: int = 1) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while [seen for _, seen, _ in listener.application.seen].count(path) < times:
             await asyncio.sleep(0.005)

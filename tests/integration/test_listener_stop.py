@@ -13,7 +13,8 @@ import pytest
 from receiver.metrics import Metrics
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.server import ListenerServer, listener_server
-from tests.integration.listener_support import GENEROUS, GUARD_SECONDS, Application, Client
+from tests.integration.listener_support import GENEROUS, Application, Client
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ class Running:
 
     async def stop(self) -> None:
         self.server.should_exit = True
-        async with asyncio.timeout(GUARD_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await self.task
 
 
@@ -62,7 +63,7 @@ async def listening(passed: socket.socket) -> AsyncIterator[Running]:
 
 
 async def closed(client: Client) -> bool:
-    async with asyncio.timeout(GUARD_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         with suppress(ConnectionError):
             return await client.reader.read() == b""
         return True
@@ -92,7 +93,7 @@ async def test_a_request_at_work_is_answered_and_told_to_close(passed: socket.so
             gate = running.application.gates["/one"] = asyncio.Event()
             client = await running.open()
             await client.send(GET)
-            async with asyncio.timeout(GUARD_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 while not running.application.seen:
                     await asyncio.sleep(0)
             running.server.drain()
@@ -139,12 +140,12 @@ async def test_a_connection_just_accepted_has_a_moment_to_send_its_request(passe
         async with listening(passed) as running:
             client = await running.open()
             await client.send(GET[:10])
-            async with asyncio.timeout(GUARD_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 while not running.server.server_state.connections:
                     await asyncio.sleep(0)
             running.server.drain()
             stopping = asyncio.create_task(running.stop())
-            async with asyncio.timeout(GUARD_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 while running.server.servers[0].is_serving():
                     await asyncio.sleep(0)
             await client.send(GET[10:])

@@ -19,8 +19,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message
 
 from receiver import Context, JobCompleted, Settings, create_app, handler
-from tests.integration.engine_support import PATIENCE, Gate, Signal, query
+from tests.integration.engine_support import Gate, Signal, query
 from tests.integration.intake_support import Lines, completed, configured, signature
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -18,11 +18,12 @@ from receiver.app import Receiver
 from receiver.engine.plugins import Registry, load_registry
 from receiver.errors import ConfigError
 from tests.integration.intake_support import SECRET, configured
+from tests.patience import PATIENCE
 
 HANDLER = """
 from receiver import Context, JobCompleted, handler
 
-@handler(on=JobCompleted, attempts=3, timeout=20)
+@handler(on=JobCompleted, attempts=3, timeout=PATIENCE)
 async def {name}(event: JobCompleted, ctx: Context) -> None:
     return None
 """
@@ -382,7 +383,7 @@ def test_a_users_own_handlers_in_the_working_directory_neither_shadows_ours_nor_
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TTS_RECEIVER_")}
     command = [sys.executable, "-m", "receiver", "handlers", "list", "--json", "--config", str(config)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     assert [(row["name"], row["kind"]) for row in json.loads(done.stdout)] == [
         ("log", "async"),

@@ -41,6 +41,7 @@ from receiver.testing import completed, make_event
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, serving
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -476,7 +477,7 @@ async def sim() -> AsyncIterator[Simulator]:
 
 async def told(sim: Simulator, job: Job) -> JobCompleted:
     """The event that a poll of the job makes."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         answer = await client.get(
             f"{sim.base_urls['finevoice']}/v1/task/{job.id}",
             headers={"Authorization": f"Bearer {sim.api_keys['finevoice']}"},

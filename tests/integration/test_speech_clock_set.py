@@ -13,6 +13,7 @@ from receiver.engine.clock import SteadyClock
 from receiver.providers.wire import Speech
 from receiver.simulator import Simulator
 from tests.integration.intake_support import configured, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ async def test_a_job_is_polled_though_the_clock_is_set_back(tmp_path: Path) -> N
             await speaker.start()
             try:
                 begun = await speaker.submit(Speech(text="Hello.", voice="alloy"))
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE):
                     async for row in speaker.follow(begun["id"]):
                         if row["state"] == "watching" and row["polls"] == 0:
                             set_by[0] = -HOUR

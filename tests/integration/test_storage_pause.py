@@ -23,6 +23,7 @@ from tests.integration.engine_support import execute, fresh_store, metric, query
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
 from tests.integration.s3_support import Bucket, serving_bucket
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +91,7 @@ def stored(given: Settings, count: int, *handlers: Handler) -> Path:
 
 async def until(predicate: Callable[[], object]) -> None:
     """Return once it is true. Rows say nothing when they change: they are looked at again and again."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not predicate():
             await asyncio.sleep(0.02)
 

@@ -14,8 +14,9 @@ import pydantic
 import pytest
 
 from receiver import Context, Event, JobCompleted, JobFailed, RetryLater, handler
-from tests.integration.engine_support import PATIENCE, Engine, engine, execute
+from tests.integration.engine_support import Engine, engine, execute
 from tests.integration.intake_support import Lines, logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

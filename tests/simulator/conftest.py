@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from receiver.simulator import Simulator
 from receiver.simulator.serving import LoopServer
+from tests.patience import PATIENCE
 
 QUICK = (0.01,) * 7
 
@@ -72,6 +73,7 @@ async def api(sim: Simulator) -> AsyncIterator[httpx.AsyncClient]:
         base_url=sim.base_url,
         headers={"Authorization": f"Bearer {sim.api_key}"},
         trust_env=False,
+        timeout=PATIENCE,
     ) as client:
         yield client
 
@@ -79,14 +81,14 @@ async def api(sim: Simulator) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def web() -> AsyncIterator[httpx.AsyncClient]:
     """A client without any credentials."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         yield client
 
 
 @asynccontextmanager
 async def _client(sim: Simulator) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {sim.api_key}"}
-    async with httpx.AsyncClient(base_url=sim.base_url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=sim.base_url, headers=headers, trust_env=False, timeout=PATIENCE) as client:
         yield client
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from receiver.simulator import Simulator
+from tests.patience import PATIENCE
 
 from .conftest import Inbox
 
@@ -65,7 +66,7 @@ async def test_the_api_key_is_not_good_for_the_account(api: httpx.AsyncClient) -
 async def test_an_address_that_is_not_public_https_is_refused(url: object) -> None:
     async with (
         Simulator(allow_loopback_webhooks=False) as sim,
-        httpx.AsyncClient(base_url=sim.base_url, headers=user(sim), trust_env=False) as client,
+        httpx.AsyncClient(base_url=sim.base_url, headers=user(sim), trust_env=False, timeout=PATIENCE) as client,
     ):
         answer = await client.put(PATH, json={"url": url})
         assert answer.json()["error"]["code"] == "VALIDATION_ERROR"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from receiver.simulator import Simulator
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 V2 = {"text": "Hello", "voice": "emma", "model": "base", "speed": 1.0}
@@ -37,7 +38,7 @@ async def sim(clock: Clock) -> AsyncIterator[Simulator]:
 
 def client(sim: Simulator, key: str | None = None) -> httpx.AsyncClient:
     headers = {"x-api-key": key or sim.api_keys["audixa"]}
-    return httpx.AsyncClient(base_url=sim.base_urls["audixa"], headers=headers, trust_env=False)
+    return httpx.AsyncClient(base_url=sim.base_urls["audixa"], headers=headers, trust_env=False, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from audixa.config import get_config
 
 from receiver.simulator import Simulator
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -32,14 +33,16 @@ async def sim() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def sdk(sim: Simulator) -> Iterator[audixa.AudixaClient]:
-    with audixa.AudixaClient(sim.api_keys["audixa"], sim.base_urls["audixa"], timeout=5.0, max_retries=0) as client:
+    with audixa.AudixaClient(
+        sim.api_keys["audixa"], sim.base_urls["audixa"], timeout=PATIENCE, max_retries=0
+    ) as client:
         yield client
 
 
 @pytest.fixture
 async def async_sdk(sim: Simulator) -> AsyncIterator[audixa.AsyncAudixaClient]:
     key, url = sim.api_keys["audixa"], sim.base_urls["audixa"]
-    async with audixa.AsyncAudixaClient(api_key=key, base_url=url, timeout=5.0, max_retries=0) as client:
+    async with audixa.AsyncAudixaClient(api_key=key, base_url=url, timeout=PATIENCE, max_retries=0) as client:
         yield client
 
 

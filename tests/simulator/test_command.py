@@ -15,6 +15,7 @@ import typer
 
 from receiver.cli.simulate import read_faults
 from receiver.simulator import Faults
+from tests.patience import PATIENCE
 
 CALL = """
 import typer
@@ -43,10 +44,12 @@ def test_one_json_line_names_every_provider_and_ctrl_c_ends_it_quietly() -> None
         assert set(told) == {"aitts", "audixa", "finevoice", "miragic"}
         assert all(of["base_url"].endswith(f"/{name}") and of["api_key"] for name, of in told.items())
         headers = {"x-api-key": told["audixa"]["api_key"]}
-        answer = httpx.get(f"{told['audixa']['base_url']}/v3/voices", headers=headers, trust_env=False)
+        answer = httpx.get(
+            f"{told['audixa']['base_url']}/v3/voices", headers=headers, trust_env=False, timeout=PATIENCE
+        )
         assert answer.status_code == 429
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=PATIENCE) == ("", "")
         assert process.returncode == 0
 
 
@@ -58,7 +61,7 @@ def test_people_get_a_table() -> None:
             lines.append(process.stdout.readline())
             assert lines[-1], process.stderr and process.stderr.read()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     text = "".join(lines)
     assert all(f"{name}_simulated_3" in text for name in ("tts", "audixa", "finevoice", "miragic"))
 
@@ -68,7 +71,7 @@ def test_a_port_that_is_taken_is_an_error_and_not_a_traceback() -> None:
         assert first.stdout is not None
         port = httpx.URL(json.loads(first.stdout.readline())["aitts"]["base_url"]).port
         with running("--port", str(port)) as second:
-            _, problem = second.communicate(timeout=10)
+            _, problem = second.communicate(timeout=PATIENCE)
             assert second.returncode == 1
             assert "SimulateError" in problem
             assert "--port" in problem

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from receiver.simulator import Simulator
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 SUBMIT = "/v1/audio/speech-synthesis"
@@ -25,7 +26,7 @@ async def sim() -> AsyncIterator[Simulator]:
 
 def client(sim: Simulator, key: str | None = None) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key or sim.api_keys['finevoice']}"}
-    return httpx.AsyncClient(base_url=sim.base_urls["finevoice"], headers=headers, trust_env=False)
+    return httpx.AsyncClient(base_url=sim.base_urls["finevoice"], headers=headers, trust_env=False, timeout=PATIENCE)
 
 
 @pytest.fixture

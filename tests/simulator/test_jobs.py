@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from receiver.simulator import GeneratedWav, Simulator
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -193,6 +194,6 @@ async def test_addresses_may_be_relative() -> None:
         job_id = await sim.submit("Hello")
         sim.finish(job_id)
         headers = {"Authorization": f"Bearer {sim.api_key}"}
-        async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=PATIENCE) as client:
             answer = await client.get(f"{sim.base_url}/api/v1/tts/{job_id}")
         assert answer.json()["data"]["audio_endpoint"] == f"/api/v1/tts/{job_id}/audio"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.simulator import Simulator
 from receiver.simulator.forms import FormError, read_form
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 BASE = "/api/v1/text-to-speech"
@@ -34,7 +35,7 @@ async def sim() -> AsyncIterator[Simulator]:
 
 def client(sim: Simulator, key: str | None = None) -> httpx.AsyncClient:
     headers = {"X-API-Key": key or sim.api_keys["miragic"]}
-    return httpx.AsyncClient(base_url=sim.base_urls["miragic"], headers=headers, trust_env=False)
+    return httpx.AsyncClient(base_url=sim.base_urls["miragic"], headers=headers, trust_env=False, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from receiver.simulator import PROVIDERS, Faults, Simulator
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 POLLED = ("audixa", "finevoice", "miragic")
@@ -35,7 +36,7 @@ async def ask(sim: Simulator, provider: str, job_id: str) -> httpx.Response:
         "finevoice": f"/v1/task/{job_id}",
         "miragic": f"/api/v1/text-to-speech/jobs/{job_id}",
     }[provider]
-    async with httpx.AsyncClient(headers=keyed(sim, provider), trust_env=False) as client:
+    async with httpx.AsyncClient(headers=keyed(sim, provider), trust_env=False, timeout=PATIENCE) as client:
         return await client.get(sim.base_urls[provider] + path)
 
 
@@ -89,7 +90,7 @@ async def test_a_provider_that_is_not_there_is_named() -> None:
 async def test_aitts_under_its_prefix_gives_addresses_that_resolve(addresses: str) -> None:
     async with Simulator(job_seconds=None, addresses=addresses) as sim:  # type: ignore[arg-type]
         base = sim.base_urls["aitts"]
-        async with httpx.AsyncClient(headers=keyed(sim, "aitts"), trust_env=False) as client:
+        async with httpx.AsyncClient(headers=keyed(sim, "aitts"), trust_env=False, timeout=PATIENCE) as client:
             answer = await client.post(f"{base}/api/v1/tts", json={"text": "Hello", "voice_id": "alloy"})
             data = answer.json()["data"]
             sim.finish(data["job_id"])

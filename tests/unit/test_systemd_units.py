@@ -11,6 +11,7 @@ import pytest
 
 from receiver.cli.commands import COMMANDS
 from receiver.settings import Dispatch, Server
+from tests.patience import PATIENCE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 PROGRAM = "/opt/tts-receiver/bin/tts-receiver"
@@ -64,6 +65,6 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         file = tmp_path / name
         file.write_text(text.replace(PROGRAM, there))  # it says so of a program that is not there
         files.append(str(file))
-    done = subprocess.run([analyze, "verify", "--man=no", *files], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([analyze, "verify", "--man=no", *files], capture_output=True, timeout=PATIENCE, check=False)
     said = [line for line in (done.stdout + done.stderr).decode().splitlines() if "tts-receiver" in line]
     assert said == []

@@ -16,6 +16,7 @@ from receiver.cli.speech.files import IfThere, require_place
 from receiver.errors import ConfigError
 from receiver.settings import load
 from tests.faults import another_user
+from tests.patience import PATIENCE
 
 CONFIG = """
 [sources.aitts]
@@ -37,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(command: list[str], stdout: int, **environment: str) -> subprocess.CompletedProcess[bytes]:
     root = str(Path(__file__).parents[3])
     env = os.environ | {"PYTHONPATH": root, "NO_COLOR": "1"} | environment
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=env, timeout=120, check=False)
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=env, timeout=PATIENCE, check=False)
 
 
 # how the commands print: by typer, by print, which is written when the process ends, by rich, as bytes

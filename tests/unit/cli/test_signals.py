@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from receiver.cli.serve import watch_signals
 from receiver.cli.serve_command import survive_reload_signals
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ async def test_a_signal_to_reload_is_logged_and_ignored(before: None, number: si
         watch_signals(stops.append)
         signal.raise_signal(number)
         signal.raise_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not stops:
                 await asyncio.sleep(0)
     for handled in (*RELOADS, signal.SIGTERM, signal.SIGINT):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from receiver import __version__
 from receiver.cli.commands import COMMANDS, build
+from tests.patience import PATIENCE
 
 HEAVY = {
     "alembic", "asyncio", "cryptography", "httpcore", "httpx", "obstore", "prometheus_client", "pydantic_settings",
@@ -24,7 +25,9 @@ def loaded_by(*words: str) -> set[str]:
         "import atexit, sys; from receiver.cli import main; "
         "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main()"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     return set(done.stderr.split())
 
 

@@ -16,8 +16,8 @@ from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.runner import HandlerLoop
 from receiver.testing import completed
+from tests.patience import PATIENCE
 
-PATIENCE = 10.0
 CTX: Any = None
 EVENT = completed()
 

@@ -17,6 +17,7 @@ from receiver.errors import AudioError, StorageFailed, StoragePaused
 from receiver.metrics import Metrics
 from receiver.store.database import Database
 from tests.integration.engine_support import ManualClock, Signal, fresh_store, query
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ INSERT_RUN = """INSERT INTO runs (event_id, handler, state, due_at, waits_for)
 
 async def until(predicate: Callable[[], object]) -> None:
     """Return once it is true; the store's thread tells nobody."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not predicate():
             await asyncio.sleep(0.001)
 

@@ -16,8 +16,8 @@ from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.threads import MAX_THREADS_PER_HANDLER
 from receiver.testing import completed
+from tests.patience import PATIENCE
 
-PATIENCE = 30.0
 CTX: Any = None
 EVENT = completed()
 

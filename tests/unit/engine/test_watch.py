@@ -17,8 +17,8 @@ from receiver.engine.runner import HandlerLoop
 from receiver.engine.watch import Watch
 from receiver.metrics import Metrics
 from receiver.testing import completed
+from tests.patience import PATIENCE
 
-WAIT = 10.0
 Log = queue.Queue[dict[str, Any]]
 Start = Callable[[HandlerLoop, Metrics, threading.Event], Watch]
 CTX: Any = None
@@ -29,7 +29,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[HandlerLoop]:
     loop = HandlerLoop(request.param)
     loop.start()
     yield loop
-    assert loop.stop(WAIT)
+    assert loop.stop(PATIENCE)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def watching(loop: HandlerLoop) -> Iterator[Start]:
     yield start
     for watch in started:
         watch.stop()
-        watch._thread.join(WAIT)
+        watch._thread.join(PATIENCE)
 
 
 def counted(metrics: Metrics, name: str) -> float:
@@ -73,20 +73,20 @@ def test_each_time_a_handler_blocks_it_is_named_once(loop: HandlerLoop, lines: L
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
         busy.set()
-        release.acquire(timeout=WAIT)
+        release.acquire(timeout=PATIENCE)
 
     metrics = Metrics()
     watch = watching(loop, metrics, busy)
     for times in (1, 2):
         future = loop.submit(loop.execute(rude, completed(), CTX))
-        line = lines.get(timeout=WAIT)
+        line = lines.get(timeout=PATIENCE)
         assert (line["level"], line["event"], line["handler"]) == ("warning", "handler.blocks_loop", "rude")
         assert "test_watch.py" in line["where"]
         assert line["where"].endswith("in rude")
         assert counted(metrics, "rude") == times
         busy.clear()
         release.release()
-        future.result(WAIT)
+        future.result(PATIENCE)
     watch.stop()
     assert lines.empty()
 
@@ -96,7 +96,7 @@ def test_a_task_that_a_handler_made_bears_the_handlers_name(loop: HandlerLoop, l
 
     async def part(name: str) -> None:
         busy.set()
-        release.wait(WAIT)
+        release.wait(PATIENCE)
 
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
@@ -107,12 +107,12 @@ def test_a_task_that_a_handler_made_bears_the_handlers_name(loop: HandlerLoop, l
     metrics = Metrics()
     watching(loop, metrics, busy)
     future = loop.submit(loop.execute(rude, completed(), CTX))
-    line = lines.get(timeout=WAIT)
+    line = lines.get(timeout=PATIENCE)
     assert (line["handler"], counted(metrics, "rude")) == ("rude", 1)
     assert line["where"].endswith("in part")
     busy.clear()
     release.set()
-    future.result(WAIT)
+    future.result(PATIENCE)
 
 
 def test_a_tasks_own_name_does_not_become_a_metrics_label(loop: HandlerLoop, lines: Log, watching: Start) -> None:
@@ -120,7 +120,7 @@ def test_a_tasks_own_name_does_not_become_a_metrics_label(loop: HandlerLoop, lin
 
     async def part() -> None:
         busy.set()
-        release.wait(WAIT)
+        release.wait(PATIENCE)
 
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
@@ -129,11 +129,11 @@ def test_a_tasks_own_name_does_not_become_a_metrics_label(loop: HandlerLoop, lin
     metrics = Metrics()
     watching(loop, metrics, busy)
     future = loop.submit(loop.execute(rude, completed(), CTX))
-    assert lines.get(timeout=WAIT)["handler"] == "unknown"
+    assert lines.get(timeout=PATIENCE)["handler"] == "unknown"
     assert counted(metrics, "unknown") == 1
     busy.clear()
     release.set()
-    future.result(WAIT)
+    future.result(PATIENCE)
 
 
 def test_the_watch_ends_while_a_handler_still_blocks(loop: HandlerLoop, lines: Log, watching: Start) -> None:
@@ -142,13 +142,13 @@ def test_the_watch_ends_while_a_handler_still_blocks(loop: HandlerLoop, lines: L
     @handler(on=Event)
     async def rude(event: Event, ctx: Any) -> None:
         busy.set()
-        release.wait(WAIT)
+        release.wait(PATIENCE)
 
     watch = watching(loop, Metrics(), busy)
     loop.submit(loop.execute(rude, completed(), CTX))
-    lines.get(timeout=WAIT)
+    lines.get(timeout=PATIENCE)
     watch.stop()
-    watch._thread.join(WAIT)
+    watch._thread.join(PATIENCE)
     assert not watch._thread.is_alive()
     busy.clear()
     release.set()
@@ -157,8 +157,8 @@ def test_the_watch_ends_while_a_handler_still_blocks(loop: HandlerLoop, lines: L
 def test_something_that_is_no_handler_is_called_unknown(loop: HandlerLoop, lines: Log, watching: Start) -> None:
     release, busy = threading.Event(), threading.Event()
     watch = watching(loop, Metrics(), busy)
-    loop.loop.call_soon_threadsafe(lambda: (busy.set(), release.wait(WAIT)))
-    assert lines.get(timeout=WAIT)["handler"] == "unknown"
+    loop.loop.call_soon_threadsafe(lambda: (busy.set(), release.wait(PATIENCE)))
+    assert lines.get(timeout=PATIENCE)["handler"] == "unknown"
     busy.clear()
     release.set()
     watch.stop()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from receiver.logs import LineHandler
 from tests.integration.intake_support import Lines, logged
+from tests.patience import PATIENCE
 
 SECRET = 'tts_secret_"quoted"\\0123456789'
 QUERY = "X-Amz-Signature=HIDDEN"
@@ -280,7 +281,7 @@ thread.start()
 thread.join()
 warnings.warn("out of fashion")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True)
     finalizer, thread, warning = map(json.loads, done.stderr.splitlines())
     assert (finalizer["message"], thread["message"], thread["thread"]) == ("finalizer.failed", "thread.failed", "t-1")
     assert "ValueError: in a finalizer" in finalizer["exception"]

@@ -16,8 +16,7 @@ import pytest
 from receiver.logs import writer as module
 from receiver.logs.sinks import DescriptorSink
 from receiver.logs.writer import LogWriter
-
-WAIT = 30.0
+from tests.patience import PATIENCE
 
 
 class Never:
@@ -79,7 +78,7 @@ def test_lines_that_could_not_be_written_are_written_when_it_works_again(number:
     lines = LogWriter(sink, report, Never())
     lines.put_urgent("one")
     lines.put("two")
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     assert sink.data == b"one\ntwo\n"
     assert lines.dropped == {}
 
@@ -89,7 +88,7 @@ def test_a_line_that_was_written_in_part_is_written_again_on_a_line_of_its_own(w
     sink = Scripted(takes(written), fails(errno.ENOSPC), fails(errno.ENOSPC))
     lines = LogWriter(sink, report, Never())
     lines.put("first\nsecond\nthird")
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     assert sink.data.endswith(b"third\n")
     assert {line for line in sink.data.decode().splitlines() if line in ("first", "second", "third")} == {
         "first", "second", "third",
@@ -104,22 +103,22 @@ def test_what_does_not_fit_is_dropped_and_one_line_says_how_much_and_why(
 
     def stalls(data: memoryview) -> int:
         begun.set()
-        gate.wait(WAIT)
+        gate.wait(PATIENCE)
         return len(data)
 
     sink = Scripted(stalls)
     lines = LogWriter(sink, report, Never())
     lines.put_urgent("stalled")
-    assert begun.wait(WAIT)
+    assert begun.wait(PATIENCE)
     for number in range(25):
         lines.put_urgent(f"{number}")
     gate.set()
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     kept = "".join(f"{number}\n" for number in range(10))
     assert sink.data.decode() == f"stalled\n{kept}dropped {{'too_slow': 15}}\n"
     assert lines.dropped == {"too_slow": 15}
     lines.put_urgent("after")
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     assert sink.data.endswith(b"after\n")
 
 
@@ -127,28 +126,28 @@ def test_lines_are_bounded_in_characters_too(gate: threading.Event, monkeypatch:
     monkeypatch.setattr(module, "MAX_CHARACTERS", 100)
     lines = LogWriter(Scripted(), report, Never())
     lines.put("x" * 101)
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     assert lines.dropped == {"too_slow": 1}
 
 
 def test_a_reader_that_reads_nothing_does_not_hold_up_the_end(gate: threading.Event) -> None:
-    sink = Scripted(lambda data: int(gate.wait(WAIT)))
+    sink = Scripted(lambda data: int(gate.wait(PATIENCE)))
     lines = LogWriter(sink, report, Never())
     lines.put_urgent("never read")
     before = time.monotonic()
     lines.close(0.05)
-    assert time.monotonic() - before < WAIT / 2
+    assert time.monotonic() - before < PATIENCE / 2
 
 
 def test_the_end_writes_what_waits_and_does_not_try_forever() -> None:
     sink = Scripted()
     lines = LogWriter(sink, report, Never())
     lines.put("last")
-    lines.close(WAIT)
+    lines.close(PATIENCE)
     assert sink.data == b"last\n"
     broken = LogWriter(Scripted(*[fails(errno.EPIPE)] * 1000), report, Never())
     broken.put("lost")
-    broken.close(WAIT)
+    broken.close(PATIENCE)
     assert [thread for thread in threading.enumerate() if thread is broken._thread] == []
 
 
@@ -188,7 +187,7 @@ def test_a_finalizer_may_log_in_the_middle_of_a_call() -> None:
     finally:
         gc.set_threshold(*threshold)
     gc.collect()
-    assert lines.flush(WAIT)
+    assert lines.flush(PATIENCE)
     assert sink.data.count(b"called\n") == 200
     assert sink.data.count(b"finalized\n") == 200
 
@@ -205,7 +204,7 @@ log.warning("child" if child == 0 else "parent again")
 if child:
     os.waitpid(child, 0)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True)
     assert {word for word in ("parent", "child", "parent again") if f'"{word}"' in done.stderr.decode()} == {
         "parent", "child", "parent again",
     }  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.store.processes import ProcessFiles, new_owner
+from tests.patience import PATIENCE
 
 HOLDER = """
 import sys
@@ -74,7 +75,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
 
 
 def test_a_killed_process_is_dead_and_a_living_one_is_not(store: Path, here: ProcessFiles) -> None:
@@ -117,12 +118,12 @@ def test_a_child_does_not_keep_its_parent_alive(store: Path, here: ProcessFiles)
         assert said(process) == "joined"
         assert here.find_dead() == []
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE)
         assert os.kill(forked, 0) is None  # type: ignore[func-returns-value]
         assert here.find_dead() == ["forks"]
     finally:
         os.kill(forked, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_a_program_that_is_started_does_not_have_the_lock(here: ProcessFiles) -> None:

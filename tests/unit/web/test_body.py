@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.web.body import Bodies, BodyRefused, read_body
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -227,7 +228,7 @@ async def test_a_task_that_was_cut_off_can_wait_again() -> None:
     async def twice() -> str:
         with pytest.raises(BodyRefused):
             await read(Sender([]), seconds=0.001)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.sleep(0)
         return "went on"
 
