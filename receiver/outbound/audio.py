@@ -17,10 +17,10 @@ from receiver.os_errors import cause_and_advice
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import Ways, download
-from receiver.outbound.facts import Facts, read_facts
+from receiver.outbound.examine import Examined, examine, sums_of_large
 from receiver.outbound.fallback import first_success
 from receiver.outbound.folder import try_folder
-from receiver.outbound.formats import SNIFF_BYTES, Format, sniff, sniff_file
+from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
 from receiver.outbound.part import Part, sweep
@@ -131,28 +131,30 @@ class AudioFetcher:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
                 await self._make_whole(self.client(allow_private=allow_private), requests, part)
-                sha256 = await self._checked(part)
-                async with self._plain(part) as plain:
-                    kind = await in_thread(sniff_file, plain.path)
-                    if kind is None:
-                        await in_thread(part.reset)
-                        raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
-                    if plain is not part:
-                        sha256 = await check(plain.path, Published())
-                    facts, size = await self._facts(plain.path, kind, source), plain.have
+                async with self._plain(part) as (plain, published):
+                    found = await self._examined(part, plain, published, source)
                     stored = await self._storage.publish(
-                        plain.path, artifact_name(source, job_id, n, kind.extension), kind.content_type
+                        plain.path,
+                        artifact_name(source, job_id, n, found.kind.extension),
+                        found.kind.content_type,
+                        part.finish,
                     )
-                await in_thread(part.discard)
             finally:
-                await in_thread(part.close)
+                if not part.closed:
+                    await in_thread(part.close)
         except OSError as error:
             raise self._spool_error(error) from error
-        return _fetched(stored, size, sha256, kind, facts, self._ways.now() - start)
+        return _fetched(stored, found, self._ways.now() - start)
 
-    async def _facts(self, path: Path, kind: Format, source: str) -> Facts:
-        async with self._reading.setdefault(source, asyncio.Semaphore(MAX_CONCURRENT_FACTS)):
-            return await in_thread(read_facts, path, kind)
+    async def _examined(self, part: Part, plain: Part, published: Published, source: str) -> Examined:
+        """Look at the whole file; one that is not what it should be is fetched from its beginning next time."""
+        try:
+            sha256 = await sums_of_large(plain, published)
+            async with self._reading.setdefault(source, asyncio.Semaphore(MAX_CONCURRENT_FACTS)):
+                return await in_thread(examine, plain, published, sha256)
+        except AudioError:
+            await in_thread(part.reset)
+            raise
 
     def client(self, *, allow_private: bool) -> Client:
         """The client that files are fetched with, for other requests of the same loop; closed with the fetcher."""
@@ -193,12 +195,13 @@ class AudioFetcher:
         await first_success(requests, lambda request: download(client, request, part, self._ways), lambda: part.have)
 
     @asynccontextmanager
-    async def _plain(self, part: Part) -> AsyncIterator[Part]:
-        """The audio itself: `part`, or its decompressed content as a temporary file."""
+    async def _plain(self, part: Part) -> AsyncIterator[tuple[Part, Published]]:
+        """The audio itself: `part`, or its decompressed content as a temporary file; and its published checksums."""
         encoding = part.known.encoding
         if encoding is None or sniff(await in_thread(part.head, SNIFF_BYTES)) is not None:
-            yield part
+            yield part, part.known.published
             return
+        await self._check(part)
         plain = await _open(part.path.with_suffix(".plain.part"))
         try:
             await in_thread(plain.reset)
@@ -208,16 +211,16 @@ class AudioFetcher:
                 await in_thread(part.reset)
                 raise
             logger.info("audio.decompressed", part=part.path.name, encoding=encoding, sent=part.have, bytes=plain.have)
-            yield plain
+            yield plain, Published()
         finally:
             try:
                 await in_thread(plain.discard)
             finally:
                 await in_thread(plain.close)
 
-    async def _checked(self, part: Part) -> str:
+    async def _check(self, part: Part) -> None:
         try:
-            return await check(part.path, part.known.published)
+            await check(part.path, part.known.published)
         except AudioError:
             await in_thread(part.reset)
             raise
@@ -235,16 +238,16 @@ async def _open(path: Path) -> Part:
     return opened[0]
 
 
-def _fetched(stored: Stored, size: int, sha256: str, kind: Format, facts: Facts, seconds: float) -> FetchedAudio:
+def _fetched(stored: Stored, found: Examined, seconds: float) -> FetchedAudio:
     return FetchedAudio(
         address=stored.address,
         path=stored.path,
-        bytes=size,
-        sha256=sha256,
-        content_type=kind.content_type,
-        format=kind.word,
-        duration=facts.duration,
-        sample_rate=facts.sample_rate,
-        channels=facts.channels,
+        bytes=found.size,
+        sha256=found.sha256,
+        content_type=found.kind.content_type,
+        format=found.kind.word,
+        duration=found.facts.duration,
+        sample_rate=found.facts.sample_rate,
+        channels=found.facts.channels,
         seconds=max(0.0, seconds),
     )

@@ -103,9 +103,11 @@ async def _once(client: Client, request: AudioRequest, part: Part, ways: Ways, r
         if reply.status != 200 and not (reply.status == 206 and asked):
             raise await _failure(answer, ways.now())
         if reply.status == 206:
-            await in_thread(part.learn, continued(reply, part.known, part.have))
-        else:
+            part.learn(continued(reply, part.known, part.have))
+        elif part.have:
             await in_thread(part.reset, begun(reply))
+        else:
+            part.learn(begun(reply))
         if (part.known.total or 0) > ways.max_bytes:
             raise await _too_large(part, reply, ways)
         await _pour(reply, part, ways, rate)
@@ -148,7 +150,10 @@ async def _pour(reply: Reply, part: Part, ways: Ways, rate: RateWatch) -> None:
         # Whatever ended it, a cancellation too: the audio that has come stays.
         first = bytes(gathered[:SNIFF_BYTES])
         if gathered and (sniffed or (len(first) >= _FEWEST_SNIFFED and sniff_through(first, part.known.encoding))):
-            await in_thread(part.write, gathered)
+            if part.held + len(gathered) < FLUSH_BYTES:
+                part.hold(gathered)  # a small file is written, verified and moved into place in few steps
+            else:
+                await in_thread(part.write, gathered)
     await _check_length(reply, part)
 
 
@@ -175,7 +180,7 @@ def _check_audio(gathered: bytearray, reply: Reply, encoding: str | None) -> Non
 async def _check_length(reply: Reply, part: Part) -> None:
     total = part.known.total
     if total is None:
-        await in_thread(part.learn, replace(part.known, total=part.have))
+        part.learn(replace(part.known, total=part.have))
     elif part.have < total:
         raise Interrupted(f"{where(reply.url)} sent {part.have} bytes of {total}.")
     elif part.have > total:

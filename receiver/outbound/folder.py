@@ -7,14 +7,14 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from secrets import token_hex
 
 from receiver.errors import NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
-from receiver.outbound.stored import PIECE, Stored
+from receiver.outbound.stored import PIECE, Stored, nothing_more
 from receiver.outbound.threads import in_thread, opened
 
 
@@ -30,15 +30,17 @@ class LocalFolder:
         self.folder: Path | None = self._folder
         self.url = self._folder.as_uri()
 
-    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
+    async def publish(
+        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+    ) -> Stored:
         """See `Storage.publish`. A rename where `part` is on the same file system, as it is in the spool folder."""
         try:
-            target = await in_thread(self._publish, part, name)
+            target = await in_thread(self._publish, part, name, then)
         except OSError as error:
             raise StorageFailed(f"The audio could not be put into {self._folder}: {cause_and_advice(error)}") from error
         return Stored(str(target), target)
 
-    def _publish(self, part: Path, name: str) -> Path:
+    def _publish(self, part: Path, name: str, then: Callable[[], None]) -> Path:
         target = self._inside(self._folder / name)
         with made_folder(self._folder, self._names(target.parent)) as folder:
             _finish(part)
@@ -49,6 +51,7 @@ class LocalFolder:
                     raise
                 _copy(part, target, folder)
             os.fsync(folder)
+        then()
         return target
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:

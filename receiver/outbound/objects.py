@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from obstore.store import from_url
 
 from receiver.errors import NotFound, StorageFailed
 from receiver.model.redact import cut
-from receiver.outbound.stored import PIECE, Stored
+from receiver.outbound.stored import PIECE, Stored, nothing_more
 from receiver.outbound.threads import in_thread, opened
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class ObjectStorage:
         except _ERRORS as error:
             raise ValueError(f"the audio storage {self.url} cannot be used: {_words(error)}") from error
 
-    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
+    async def publish(
+        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+    ) -> Stored:
         """See `Storage.publish`. An object appears when its upload is complete; its size is then asked for."""
         try:
             size = await in_thread(os.path.getsize, part)
@@ -73,6 +75,7 @@ class ObjectStorage:
             raise StorageFailed(f"The audio could not be put into {self.url}: {_words(error)}.") from error
         if stored != size:
             raise StorageFailed(f"{self._prefix}{name} has {stored} bytes after an upload of {size}.")
+        await in_thread(then)
         return Stored(f"{self._prefix}{name}", None)
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:

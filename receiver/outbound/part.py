@@ -50,7 +50,7 @@ class Part:
 
     Attributes:
         path: where it is.
-        have: how many good bytes it has.
+        have: how many good bytes it has, those in memory included.
         known: what is known of the whole.
     """
 
@@ -62,6 +62,7 @@ class Part:
         self._sidecar = path.with_name(path.name + ".json")
         self._saved = 0
         self._noted = True
+        self._held = bytearray()
         self._recall()
 
     @classmethod
@@ -103,8 +104,33 @@ class Part:
         """Bytes that a crash would cost."""
         return self.have - self._saved
 
+    @property
+    def held(self) -> int:
+        """Bytes that are in memory only."""
+        return len(self._held)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lock was given up."""
+        return self._handle < 0
+
+    def hold(self, data: bytes | bytearray) -> None:
+        """Append in memory; does not block. Written with what is next done with the file, its closing at the latest."""
+        self._held += data
+        self.have += len(data)
+
     def write(self, data: bytes | bytearray) -> None:
         """Append."""
+        self.flush()
+        self._append(data)
+
+    def flush(self) -> None:
+        """Write what is held in memory."""
+        held, self._held = self._held, bytearray()
+        self.have -= len(held)
+        self._append(held)
+
+    def _append(self, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             written = os.pwrite(self._handle, view, self.have)
@@ -115,10 +141,12 @@ class Part:
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes."""
+        self.flush()
         return os.pread(self._handle, min(size, self.have), 0)
 
     def save(self) -> None:
         """Make what is there durable, and say so beside it."""
+        self.flush()
         if self.have == 0 or (self.have == self._saved and self._noted):
             return
         os.fdatasync(self._handle)
@@ -132,16 +160,16 @@ class Part:
         """Forget the bytes; begin a whole of which `known` is known."""
         self._sidecar.unlink(missing_ok=True)
         os.ftruncate(self._handle, 0)
-        self.have = self._saved = 0
+        self._forget()
         self.known, self._noted = known or Known(), False
 
     def learn(self, known: Known) -> None:
-        """Know more of the same whole."""
+        """Know more of the same whole, or of one of which there are no bytes yet; does not block."""
         self.known, self._noted = known, False
 
     def discard(self) -> None:
         """Remove what is left in the spool. The file that was moved into place from here is not touched."""
-        self.have = self._saved = 0
+        self._forget()
         self._sidecar.unlink(missing_ok=True)
         if _same_file(self.path, self._handle):
             self.path.unlink()
@@ -156,7 +184,22 @@ class Part:
         except OSError as error:
             logger.warning("audio.part_not_kept", file=self.path.name, error=error.strerror)
         finally:
-            os.close(self._handle)
+            self._release()
+
+    def finish(self) -> None:
+        """Discard what is left, and give up the lock."""
+        try:
+            self.discard()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        handle, self._handle = self._handle, -1
+        os.close(handle)
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self.have = self._saved = 0
 
     def _recall(self) -> None:
         """Take up where the last fetch ended, if its note fits the bytes; begin again if not."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 PIECE = 1 << 20
 """Bytes of one piece when a file is read back."""
+
+
+def nothing_more() -> None:
+    """What is done after a file is stored, where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,15 @@ class Storage(Protocol):
     folder: Path | None
     """The local folder, or None if it is none."""
 
-    async def publish(self, part: Path, name: str, content_type: str) -> Stored:
+    async def publish(
+        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+    ) -> Stored:
         """Put the whole file `part` under `name` (relative, `/` between folders), durably, replacing what is there.
 
         Nobody ever sees half a file under `name`. `part` may be gone afterwards.
+
+        Args:
+            then: called in a worker thread once it is there; may block.
 
         Raises:
             StorageFailed: it could not be stored.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -20,18 +22,17 @@ T = TypeVar("T")
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run short blocking work in a worker thread; a cancellation is passed on only when the work has ended."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not report it as forgotten; the cancellation wins
-        raise cancelled
-    return task.result()
+    call = partial(copy_context().run, partial(work, *args, **kwargs))
+    done: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        while not done.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([done])
+        if not done.cancelled():
+            done.exception()  # looked at, so that asyncio does not report it as forgotten; the cancellation wins
+        raise
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from receiver.outbound.threads import in_thread, opened
 logger = structlog.get_logger(__name__)
 
 _PIECE = 256 << 10
-_STRETCH = 32 << 20
+STRETCH = 32 << 20
 """Bytes hashed between two looks at whether we are cancelled."""
 
 
@@ -70,6 +70,47 @@ def _hex(encoded: str, size: int) -> str | None:
     return value.hex()
 
 
+class Sums:
+    """A file's SHA-256, and the checksums that its storage published, made in stretches. Blocks."""
+
+    def __init__(self, file: BinaryIO, expected: Published) -> None:
+        self._file = file
+        self._expected = expected
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
+        self._crc32c = google_crc32c.Checksum() if expected.crc32c else None  # type: ignore[no-untyped-call]
+
+    def stretch(self) -> bool:
+        """Take the next `STRETCH` bytes in; False at the file's end.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        sums = [one for one in (self._sha256, self._md5, self._crc32c) if one is not None]
+        for _ in range(STRETCH // _PIECE):
+            piece = self._file.read(_PIECE)
+            if not piece:
+                return False
+            for one in sums:
+                one.update(piece)
+        return True
+
+    def result(self) -> str:
+        """The SHA-256 as lower-case hex.
+
+        Raises:
+            AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
+        """
+        expected = self._expected
+        for name, made, wanted in (("CRC32C", self._crc32c, expected.crc32c), ("MD5", self._md5, expected.md5)):
+            if made is not None and made.digest().hex() != wanted:
+                raise AudioError(
+                    f"The audio's {name} is {made.digest().hex()}, and its storage says {wanted}; it is fetched again.",
+                    reason="checksum_mismatch",
+                )
+        return self._sha256.hexdigest()
+
+
 async def check(path: Path, expected: Published) -> str:
     """Read the whole file once, off the event loop, and compare.
 
@@ -77,31 +118,11 @@ async def check(path: Path, expected: Published) -> str:
         The SHA-256 as lower-case hex.
 
     Raises:
-        AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
+        AudioError: as `Sums.result`.
         OSError: the file cannot be read.
     """
     async with opened(path) as file:
-        sha256 = hashlib.sha256()
-        md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
-        crc32c = google_crc32c.Checksum() if expected.crc32c else None  # type: ignore[no-untyped-call]
-        sums = [one for one in (sha256, md5, crc32c) if one is not None]
-        while await in_thread(_hash_stretch, file, sums):
+        sums = Sums(file, expected)
+        while await in_thread(sums.stretch):
             pass
-    for name, made, wanted in (("CRC32C", crc32c, expected.crc32c), ("MD5", md5, expected.md5)):
-        if made is not None and made.digest().hex() != wanted:
-            raise AudioError(
-                f"The audio's {name} is {made.digest().hex()}, and its storage says {wanted}; it is fetched again.",
-                reason="checksum_mismatch",
-            )
-    return sha256.hexdigest()
-
-
-def _hash_stretch(file: BinaryIO, sums: list[hashlib._Hash | google_crc32c.Checksum]) -> bool:
-    """Take the next stretch of the file into the sums; False at its end."""
-    for _ in range(_STRETCH // _PIECE):
-        piece = file.read(_PIECE)
-        if not piece:
-            return False
-        for one in sums:
-            one.update(piece)
-    return True
+    return sums.result()
