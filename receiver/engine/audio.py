@@ -238,7 +238,7 @@ class AudioDesk:
             fetched_at=self._now(),
             fetch_seconds=seconds,
         )
-        await self._database.write(artifacts.put, row)
+        await self._database.batch(artifacts.put_all, row)
         self._metrics.audio_bytes.labels(event.source).inc(got.bytes)
         bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
         return self._artifact(row)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import lru_cache
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from receiver.store.schema import artifacts
 
@@ -37,9 +39,18 @@ def get(connection: Connection, event_id: str, n: int = 0) -> ArtifactRow | None
     return None if row is None else ArtifactRow(**row._mapping)
 
 
-def put(connection: Connection, artifact: ArtifactRow) -> None:
-    """Write the row; a later fetch of the same file replaces it."""
-    values = asdict(artifact)
-    key = (artifacts.c.event_id == artifact.event_id, artifacts.c.n == artifact.n)
-    if connection.execute(update(artifacts).where(*key).values(values)).rowcount == 0:
-        connection.execute(insert(artifacts).values(values))
+def put_all(connection: Connection, rows: Sequence[ArtifactRow]) -> list[None]:
+    """Write the rows, all in one step; a later fetch of the same file replaces its row."""
+    values = [value for row in rows for value in astuple(row)]
+    connection.exec_driver_sql(_statement(len(rows)), tuple(values))
+    return [None] * len(rows)
+
+
+@lru_cache(maxsize=512)
+def _statement(rows: int) -> str:
+    names = [field.name for field in fields(ArtifactRow)]
+    row = f"({', '.join('?' * len(names))})"
+    return (
+        f"INSERT INTO artifacts ({', '.join(names)}) VALUES {', '.join([row] * rows)} "  # noqa: S608 - our own names
+        f"ON CONFLICT (event_id, n) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names[2:])}"
+    )

@@ -110,7 +110,7 @@ class Api:
                 **fields,
             }
         )
-        await self.up.receiver.database.write(artifacts.put, row)
+        await self.up.receiver.database.batch(artifacts.put_all, row)
         return digest
 
 

@@ -92,7 +92,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     stale = [delivery("fourth", quarantined=True)]
     return {
         artifacts.get: [(EVENT,)],
-        artifacts.put: [(ARTIFACT,)],
+        artifacts.put_all: [([ARTIFACT],)],
         clocks.renew_leases: [(WAITS, NOW)],
         _all_steps: [()],
         ends.known_end: [("aitts", "first")],

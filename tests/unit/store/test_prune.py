@@ -59,7 +59,7 @@ def test_a_finished_old_event_goes_with_its_runs_attempts_and_artifact_rows(
 ) -> None:
     accept(first := delivery(received_at=OLD))
     end_all(database, state, OLD + 1)
-    database.transact(artifacts.put, artifact(first.event_id))
+    database.transact(artifacts.put_all, [artifact(first.event_id)])
     assert counts(database) == {"events": 1, "runs": 1, "attempts": 1, "artifacts": 1}
     assert database.query(count_prunable, NOW) == 1
     assert database.transact(prune, NOW) == 1
@@ -120,8 +120,13 @@ async def test_pruning_goes_on_batch_by_batch_until_nothing_is_left(database: Da
 def test_an_artifact_fetched_again_replaces_its_row(database: Database, accept: Accept, delivery: Make) -> None:
     accept(first := delivery())
     assert database.query(artifacts.get, first.event_id) is None
-    database.transact(artifacts.put, artifact(first.event_id))
-    database.transact(artifacts.put, artifact(first.event_id, n=1))
-    database.transact(artifacts.put, again := artifact(first.event_id, bytes=20, duration=None))
+    database.transact(artifacts.put_all, [artifact(first.event_id)])
+    database.transact(artifacts.put_all, [artifact(first.event_id, n=1)])
+    database.transact(artifacts.put_all, [again := artifact(first.event_id, bytes=20, duration=None)])
     assert database.query(artifacts.get, first.event_id) == again
     assert counts(database)["artifacts"] == 2
+    database.transact(
+        artifacts.put_all, [again, last := artifact(first.event_id, bytes=30), artifact(first.event_id, n=2)]
+    )
+    assert database.query(artifacts.get, first.event_id) == last
+    assert counts(database)["artifacts"] == 3
