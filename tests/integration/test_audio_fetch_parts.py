@@ -205,10 +205,10 @@ async def test_a_whole_part_that_could_not_be_put_in_place_is_not_fetched_again(
 
 
 async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Part, data: bytes) -> None:
+    def full(handle: int, data: bytes, offset: int) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Part, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
     async with serving() as server:
         server.behave = lambda asked: ranged(WAV, asked)
         with pytest.raises(AudioError, match="No space left") as caught:
