@@ -13,6 +13,8 @@ from receiver.providers.base import origin_of
 MAX_LOCATION = 8192
 """Longest `Location` that is followed, in characters. Signed storage addresses are up to about 2,000."""
 
+_PLAIN = re.compile(rb"[!-\[\]-~]*")
+"""ASCII without spaces and backslashes: nothing in it is to be encoded."""
 _AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
@@ -73,6 +75,8 @@ def next_hop(current: str, locations: Sequence[bytes]) -> str:
 
 def _percent_encoded(raw: bytes) -> str | None:
     """A `Location` with the part after the host in plain ASCII; None if that is not possible."""
+    if _PLAIN.fullmatch(raw):
+        return raw.decode("ascii")
     if any(byte < 0x20 or byte in b"\x7f\\" for byte in raw):
         return None
     match = _AUTHORITY.match(raw)

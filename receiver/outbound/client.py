@@ -18,14 +18,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
-import httpx
 
 from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.pinned import PinnedBackend
 from receiver.outbound.pool import ConnectionPool, Origin
-from receiver.providers.base import origin_of
+from receiver.outbound.target import Target
 
 _ON_THE_WIRE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
 _BROKEN = (httpcore.ReadError, httpcore.RemoteProtocolError)
@@ -191,11 +190,15 @@ class Client:
             Interrupted: no connection, no answer in time, or not HTTP.
         """
         self._guard.check_scheme(url)
-        origin, request = self._request(method, url, headers, content)
+        target = Target.of(url)
+        try:
+            request = self._request(method, target, headers, content)
+        except TypeError as error:
+            raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
         async with AsyncExitStack() as kept:
             try:
                 async with asyncio.timeout(self._head_seconds):
-                    response = await self._respond(kept, origin, request)
+                    response = await self._respond(kept, target.origin, request)
             except TimeoutError:
                 raise _late(url, "the head of its answer") from None
             except _ON_THE_WIRE as error:
@@ -215,42 +218,20 @@ class Client:
         return await lease.connection.handle_async_request(request)
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
-    ) -> tuple[Origin, httpcore.Request]:
-        try:
-            parsed = httpx.URL(url)
-            lines: list[tuple[str | bytes, str | bytes]] = [
-                ("Host", parsed.netloc),
-                ("User-Agent", user_agent()),
-                *headers.items(),
-            ]
-            if content is not None or method != "GET":
-                lines.append(("Content-Length", str(len(content or b""))))
-            request = httpcore.Request(
-                method,
-                httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path),
-                headers=lines,
-                content=content,
-                extensions={"timeout": self._timeouts},
-            )
-        except (httpx.InvalidURL, TypeError, ValueError) as error:
-            raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
-        self._check_one_reading(url, parsed)
-        return (parsed.scheme, parsed.raw_host.decode("ascii"), _port(parsed)), request
+        self, method: str, target: Target, headers: Mapping[str, str], content: bytes | None
+    ) -> httpcore.Request:
+        """The request.
 
-    @staticmethod
-    def _check_one_reading(url: str, parsed: httpx.URL) -> None:
-        """Two parsers that read two hosts from one address are how a key is lured to the wrong one."""
-        port = _port(parsed)
-        hosts = {parsed.host.lower().rstrip("."), parsed.raw_host.decode("ascii").lower().rstrip(".")}
-        origin = origin_of(url)
-        if origin is None or (origin[0], origin[2]) != (parsed.scheme, port) or origin[1] not in hosts:
-            raise AudioRefused(f"{where(url)} can be read in more than one way.", reason="bad_address")
+        Raises:
+            TypeError: a header has characters that no header may have.
+        """
+        lines: list[tuple[str | bytes, str | bytes]] = [("Host", target.host_header), ("User-Agent", user_agent())]
+        lines += headers.items()
+        if content is not None or method != "GET":
+            lines.append(("Content-Length", str(len(content or b""))))
+        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+        return httpcore.Request(method, url, headers=lines, content=content, extensions={"timeout": self._timeouts})
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
