@@ -19,7 +19,7 @@ from receiver.cli.sd_notify import Notifier, take_notifier
 from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Server, Settings
-from receiver.web.api.guard import is_loopback
+from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.descriptors import share_descriptors
 from receiver.web.http.limits import Limits
@@ -30,7 +30,6 @@ log = structlog.get_logger("receiver.serve")
 
 STOP_SECONDS = 60
 """How long a stop may take beside the handlers' grace: submits, requests on their way, handlers that do not end."""
-_EXPOSED = "{} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
 
 
 def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
@@ -59,28 +58,6 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     _log_inherited(inherited, server)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(receiver, settings, notifier, public, private))
-
-
-def require_private(settings: Settings) -> None:
-    """The private listener may listen where others reach it only if it asks for tokens.
-
-    Raises:
-        ConfigError: it would be open to everyone who can reach it.
-    """
-    host = settings.server.private_host
-    if not (settings.api.tokens or is_loopback(host)):
-        raise ConfigError([Problem("server.private_host", _EXPOSED.format(host))])
-
-
-def require_private_socket(settings: Settings, private: socket.socket) -> None:
-    """As `require_private`, for a socket that was passed: its own address counts, not the configured one.
-
-    Raises:
-        ConfigError: it would be open to everyone who can reach it.
-    """
-    host = private.getsockname()[0]
-    if not (settings.api.tokens or is_loopback(host)):
-        raise ConfigError([Problem("LISTEN_FDS", f"the private socket: {_EXPOSED.format(host)}")])
 
 
 def _log_inherited(inherited: InheritedSockets, server: Server) -> None:

@@ -135,12 +135,12 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read the whole store, and look for damage.")] = False,
 ) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
-    from receiver.cli.serve import require_private
     from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
     from receiver.places import open_database
     from receiver.settings import salvage
     from receiver.settings.exposure import exposed
+    from receiver.settings.private import require_private
 
     settings, problems = salvage(config)
     for warning in exposed(config):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from receiver import Settings
-from receiver.cli.serve import require_private
 from receiver.errors import ConfigError
+from receiver.settings.private import require_private
 from tests.integration.api_support import BEARER, TOKEN, api, listening, problem
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE

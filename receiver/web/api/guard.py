@@ -9,7 +9,6 @@ this machine by its loopback address: so forwarded requests are refused (docs/ad
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.constant_time import bytes_eq
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.model.redact import cut
+from receiver.settings.private import is_loopback
 from receiver.web.api.problems import Refusal
 from receiver.web.root_path import path_within
 
@@ -145,18 +145,6 @@ def require_local(scope: Scope) -> None:
         raise Refusal(403, "A page of another origin may not use this listener.", reason="foreign_origin")
     if any(value.lower() in (b"cross-site", b"same-site") for value in _values(scope, b"sec-fetch-site")):
         raise Refusal(403, "A page of another site may not use this listener.", reason="foreign_origin")
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host's address or name is this machine's own loopback."""
-    if host is None:
-        return False
-    if host in ("localhost", "localhost."):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _hostname(value: bytes) -> str | None:

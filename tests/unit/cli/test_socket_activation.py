@@ -9,10 +9,10 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from receiver.cli.serve import require_private_socket
 from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.errors import ConfigError
 from receiver.settings import Settings
+from receiver.settings.private import require_private_socket
 
 FIRST = 200
 """Where the passed descriptors are; 3, as in a process of its own, is in use here."""

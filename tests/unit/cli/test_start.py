@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -34,6 +35,16 @@ def loaded_by(*words: str) -> set[str]:
 @pytest.mark.parametrize("words", [["--version"], ["--help"], *HELP], ids=" ".join)
 def test_help_loads_nothing_that_only_work_needs(words: list[str]) -> None:
     assert loaded_by(*words) & HEAVY == set()
+
+
+def test_check_loads_nothing_that_only_serving_needs(tmp_path: Path) -> None:
+    config = tmp_path / "receiver.toml"
+    config.write_text(
+        '[handlers.log]\n[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["whsec_0123456789abcdef"]\n'
+    )
+    config.chmod(0o600)
+    loaded = loaded_by("check", "--config", str(config))
+    assert loaded & {"prometheus_client", "receiver.app", "receiver.web", "starlette", "uvicorn"} == set()
 
 
 def test_help_loads_no_command() -> None:
