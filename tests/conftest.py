@@ -10,6 +10,9 @@ import os
 import pytest
 from hypothesis import settings
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""The processes that tests start compile our modules once, and not each of them again, as for everybody."""
+
 settings.register_profile("quick", max_examples=40, derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
