@@ -34,7 +34,7 @@ class Parsed(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One verified delivery, ready to be stored.
+    """One verified delivery, ready to be stored: first the event's columns, in the order in which they are inserted.
 
     Attributes:
         event_id: the id the event gets if this delivery turns out to be its first.

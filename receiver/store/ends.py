@@ -5,7 +5,7 @@ Apart from both, because either can be first: the event of a job that nobody wat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -30,6 +30,14 @@ class End(NamedTuple):
     at: float
 
 
+class Watched(NamedTuple):
+    """A job that is watched: its own id, and the provider's."""
+
+    id: str
+    source: str
+    job_id: str
+
+
 def state_of(type_: str) -> JobState:
     """The state of a job that an event of this type word ends."""
     return JobState.COMPLETED if type_ == COMPLETED else JobState.FAILED
@@ -51,20 +59,21 @@ def known_end(connection: Connection, source: str, job_id: str) -> End | None:
 
 
 def settle(connection: Connection, ends: Sequence[End]) -> None:
-    """End the watched jobs that these events tell of.
-
-    On the intake's path: one look-up, and it usually finds nothing.
-    """
+    """End the watched jobs that these events tell of."""
     if not ends:
         return
-    watched = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
-    if not watched:
-        return
+    rows = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
+    if rows:
+        end_watched(connection, [Watched(*row) for row in rows], ends)
+
+
+def end_watched(connection: Connection, watched: Iterable[Watched], ends: Sequence[End]) -> None:
+    """End those of these jobs that the events tell of."""
     told = {(end.source, end.job_id): end for end in reversed(ends)}  # of two in one batch the first counts
-    for id_, source, job_id in watched:
-        end = told.get((source, job_id))
+    for job in watched:
+        end = told.get((job.source, job.job_id))
         if end is not None:
-            connection.execute(update(jobs).where(jobs.c.id == id_).values(**ended(end)))
+            connection.execute(update(jobs).where(jobs.c.id == job.id).values(**ended(end)))
 
 
 def ended(end: End) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The hot path of the product. Each statement covers the whole batch and is compil
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,15 +15,17 @@ from sqlalchemy.dialects import sqlite
 
 from receiver.model.copies import bodies_contradict, contradicts
 from receiver.model.delivery import Delivery
-from receiver.model.event import COMPLETED, FAILED, OPPOSITE, TERMINAL
-from receiver.store.ends import End, settle
+from receiver.model.event import OPPOSITE, TERMINAL
+from receiver.store.ends import End, Watched, end_watched, settle
 from receiver.store.schema import events, runs, signing_keys
 from receiver.store.states import EventStatus, RunState
 
 _EVENT_COLUMNS = (
-    "id", "source", "type", "key", "job_id", "origin", "status", "payload", "body", "headers", "key_id",
-    "skew", "received_at",
+    "id", "source", "type", "key", "job_id", "origin", "payload", "body", "headers", "key_id", "skew", "received_at",
+    "status",
 )  # fmt: skip
+"""But for the last, the first fields of a `Delivery`, in its order."""
+_EVENT_FIELDS = len(_EVENT_COLUMNS) - 1
 _RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
 _MOST_VALUES = 8000 * len(_RUN_COLUMNS)
 """SQLite takes 32,766 values a statement; a full batch of events stays below it, one with many handlers would not."""
@@ -60,24 +62,26 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     Returns:
         One receipt a delivery, in order.
     """
-    firsts: dict[Identity, Delivery] = {}
+    known, watched = _look_up(connection, deliveries)
+    new: dict[Identity, Delivery] = {}
     for delivery in deliveries:
-        firsts.setdefault(identity_of(delivery), delivery)
-    known: dict[Identity, Any] = {}
-    new = firsts
-    if _insert_events(connection, list(firsts.values())) < len(firsts):
-        known = stored(connection, firsts)
-        new = {at: first for at, first in firsts.items() if known[at].id == first.event_id}
-    _insert_runs(connection, [first for first in new.values() if not first.quarantined])
-    contradicted = _contradicted(connection, new)
-    settle(connection, _ends(new.values()))
+        at = identity_of(delivery)
+        if at not in known:
+            new.setdefault(at, delivery)
+    conflicts: set[str] = set()
+    if new:
+        _insert_events(connection, new.values())
+        _insert_runs(connection, [first for first in new.values() if not first.quarantined])
+        conflicts = _contradicted(connection, new, known)
+    if watched:
+        end_watched(connection, watched, _ends(new.values()))
     _note_keys(connection, deliveries)
     receipts = []
     for delivery in deliveries:
         at = identity_of(delivery)
         first = new.get(at)
         if first is delivery:
-            conflict = COMPLETED_AND_FAILED if delivery.event_id in contradicted else None
+            conflict = COMPLETED_AND_FAILED if delivery.event_id in conflicts else None
             receipts.append(
                 Receipt(delivery.event_id, duplicate=False, quarantined=delivery.quarantined, conflict=conflict)
             )
@@ -118,16 +122,13 @@ def identity_of(delivery: Delivery) -> Identity:
     return delivery.key, delivery.source, delivery.type
 
 
-def _insert_events(connection: Connection, deliveries: list[Delivery]) -> int:
-    """Insert what is not there yet; the count that was inserted."""
+def _insert_events(connection: Connection, deliveries: Collection[Delivery]) -> None:
+    """Insert events that are not there yet: nobody else writes within this transaction."""
     values: list[Any] = []
     for item in deliveries:
-        status = EventStatus.QUARANTINED if item.quarantined else EventStatus.ACCEPTED
-        values += (
-            item.event_id, item.source, item.type, item.key, item.job_id, item.origin, status.value, item.payload,
-            item.body, item.headers, item.key_id, item.skew, item.received_at,
-        )  # fmt: skip
-    return connection.exec_driver_sql(_event_insert(len(deliveries)), tuple(values)).rowcount
+        values += item[:_EVENT_FIELDS]
+        values.append("quarantined" if item.quarantined else "accepted")
+    connection.exec_driver_sql(_event_insert(len(deliveries)), tuple(values))
 
 
 def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
@@ -142,11 +143,14 @@ def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
 
 # One statement for the whole batch: the driver gives up the interpreter's lock once, and not once a row. Its text
 # differs only in the number of rows, so the driver's cache knows the usual sizes.
+#
+# OR FAIL: a row that is refused leaves those before it, and the exception ends the transaction with all of them. SQLite
+# would otherwise copy each page that the statement changes, to undo it alone: to a temporary file above 64 KB.
 
 
 @lru_cache(maxsize=1024)
 def _event_insert(rows: int) -> str:
-    return _many_values("events", _EVENT_COLUMNS, rows) + " ON CONFLICT (key, source, type) DO NOTHING"
+    return _many_values("events", _EVENT_COLUMNS, rows)
 
 
 @lru_cache(maxsize=1024)
@@ -156,52 +160,85 @@ def _run_insert(rows: int) -> str:
 
 def _many_values(table: str, columns: Sequence[str], rows: int) -> str:
     one = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
+    return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
-def stored(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, Any]:
-    """The stored events with these identities. Looked up by key alone: SQLite scans the table for row values."""
+class Known(NamedTuple):
+    """An event that was stored before. `payload` is its JSON text."""
+
+    id: str
+    payload: str
+    status: str
+
+
+class _Found(NamedTuple):
+    """What is stored about the jobs that deliveries are about."""
+
+    events: dict[Identity, Known]
+    jobs: list[Watched]
+
+
+def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
+    """What the store has of these deliveries' keys: one question for all of them, and usually no row.
+
+    Events of the same key and another type are among them: the other end of a job, say. Looked up by key alone: SQLite
+    scans the table for row values.
+    """
+    keys = tuple(dict.fromkeys(delivery.key for delivery in deliveries))
+    found = _Found({}, [])
+    for table, key, source, type_, id_, payload, status in connection.exec_driver_sql(_by_key(len(keys)), keys):
+        if table == "jobs":
+            found.jobs.append(Watched(id_, source, key))
+        else:
+            found.events[key, source, type_] = Known(id_, payload, status)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _by_key(keys: int) -> str:
+    marks = ", ".join(f"?{number}" for number in range(1, keys + 1))
+    return (
+        f"SELECT 'events', key, source, type, id, payload, status FROM events WHERE key IN ({marks}) "  # noqa: S608
+        f"UNION ALL SELECT 'jobs', job_id, source, NULL, id, NULL, NULL FROM jobs "
+        f"WHERE job_id IN ({marks}) AND state = 'watching'"
+    )
+
+
+def stored(connection: Connection, identities: Iterable[Identity]) -> set[Identity]:
+    """Those of these identities that are stored. Looked up by key, as in `_look_up`."""
     wanted = set(identities)
-    rows = connection.execute(_BY_KEY, {"keys": list({key for key, _, _ in wanted})})
-    return {at: row for row in rows if (at := (row.key, row.source, row.type)) in wanted}
+    rows = connection.execute(_IDENTITIES, {"keys": list({key for key, _, _ in wanted})})
+    return wanted & {(row.key, row.source, row.type) for row in rows}
 
 
-_BY_KEY = select(events.c.id, events.c.key, events.c.source, events.c.type, events.c.payload, events.c.status).where(
+_IDENTITIES = select(events.c.key, events.c.source, events.c.type).where(
     events.c.key.in_(bindparam("keys", expanding=True))
 )
 
 
-def _contradicted(connection: Connection, new: dict[Identity, Delivery]) -> set[str]:
+def _contradicted(connection: Connection, new: dict[Identity, Delivery], known: Container[Identity]) -> set[str]:
     """Ids of new events whose job has also ended the other way; they are flagged."""
-    keys = [key for key, _, type_ in new if type_ in OPPOSITE]
-    if not keys:
-        return set()
     found: set[str] = set()
-    for key, source in connection.exec_driver_sql(_ended_both_ways(len(keys)), tuple(keys)).all():
-        ends = stored(connection, [(key, source, type_) for type_ in OPPOSITE])
-        mine = [row.id for at, row in ends.items() if at in new and new[at].event_id == row.id]
-        found.update(sorted(mine)[-1:])  # of two in one batch the later id is the second
+    for (key, source, type_), first in new.items():
+        opposite = OPPOSITE.get(type_)
+        if opposite is None:
+            continue
+        other = key, source, opposite
+        if other in known:
+            found.add(first.event_id)
+        elif other in new:
+            found.add(max(first.event_id, new[other].event_id))  # of two in one batch the later id is the second
     if found:
         connection.execute(update(events).where(events.c.id.in_(found)).values(conflict=COMPLETED_AND_FAILED))
     return found
 
 
-@lru_cache(maxsize=1024)
-def _ended_both_ways(keys: int) -> str:
-    """Grouped, so that the usual answer is no row at all."""
-    return (
-        f"SELECT key, source FROM events WHERE key IN ({', '.join('?' * keys)}) "  # noqa: S608 - placeholders only
-        f"AND type IN ('{COMPLETED}', '{FAILED}') GROUP BY key, source HAVING count(*) > 1"
-    )
-
-
-def _count_duplicate(connection: Connection, delivery: Delivery, first: Any) -> Receipt:
+def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery | Known) -> Receipt:
     """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
-    stored = json.loads(first.payload) if isinstance(first, Delivery) else first.payload
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
     other = connection.exec_driver_sql(_BUMP, (event_id, delivery.origin, delivery.body)).scalar()
-    differs = contradicts(stored, json.loads(delivery.payload))
+    differs = contradicts(json.loads(first.payload), json.loads(delivery.payload))
     differs = differs or (other is not None and bodies_contradict(other, delivery.body))
     if differs:
         connection.exec_driver_sql(_FLAG, (DUPLICATE_DIFFERS, event_id))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
-from receiver.store.inbox import Identity, Receipt
+from receiver.store.inbox import Receipt
 from receiver.store.schema import events
 
 BATCH = 500
@@ -78,7 +78,7 @@ def prune(connection: Connection, before: float) -> int:
 def _refused(connection: Connection, deliveries: list[Delivery], max_events: int) -> set[str]:
     """The event ids of the deliveries that no longer fit in the quarantine."""
     stale = [inbox.identity_of(delivery) for delivery in deliveries if delivery.quarantined]
-    known: set[Identity] = set(inbox.stored(connection, stale))
+    known = inbox.stored(connection, stale)
     available: dict[str, int] = {}
     refused = set()
     for delivery in deliveries:

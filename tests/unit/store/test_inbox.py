@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, exc, func, insert, select
+from sqlalchemy import Connection, delete, event, exc, func, insert, select
 
 from receiver.errors import StoreUnavailable
 from receiver.model.delivery import Delivery
@@ -397,3 +397,35 @@ def test_any_interleaving_gives_one_event_an_identity_and_counts_every_copy(
         if opposite and (theirs := by_identity.get((identity[0], opposite, identity[2]))):
             second = max(mine[0].event_id, theirs[0].event_id)
             assert next(row.conflict for row in rows if row.id == second) is not None
+
+
+def test_a_batch_is_one_question_and_one_insert_a_table(database: Database, accept: Accept, delivery: Make) -> None:
+    accept(delivery("job_1"))  # notes the key's use
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        asked.append(statement.split(maxsplit=1)[0])
+
+    event.listen(database._writer_engine, "before_cursor_execute", note)
+    accept(*(delivery(f"job_{n}")._replace(notes_key=False) for n in range(2, 40)))
+    assert asked == ["BEGIN", "SELECT", "INSERT", "INSERT"]
+
+
+def test_a_row_that_the_store_refuses_takes_its_whole_transaction_with_it(
+    database: Database, accept: Accept, delivery: Make
+) -> None:
+    nameless = delivery("job_2")._replace(source=None)
+    with pytest.raises(exc.IntegrityError):
+        accept(delivery("job_1"), nameless, delivery("job_3"))
+    assert count(database) == 0
+
+
+@pytest.mark.anyio
+async def test_a_row_that_the_store_refuses_fails_alone(database: Database, delivery: Make) -> None:
+    database.start()
+    writes = [database.batch(inbox.accept, item) for item in (delivery("job_1"), delivery("job_2"), delivery("job_3"))]
+    bad = database.batch(inbox.accept, delivery("job_4")._replace(source=None))
+    with pytest.raises(exc.IntegrityError):
+        await bad
+    assert [(await write).duplicate for write in writes] == [False] * 3
+    assert count(database) == 3

@@ -97,6 +97,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         _all_steps: [()],
         ends.known_end: [("aitts", "first")],
         ends.settle: [([END],)],
+        ends.end_watched: [([ends.Watched("job_1", END.source, END.job_id)], [END])],
         feed.events_after: [(Mark(), 10), (Mark(7, EVENT), 10), (Mark(7, "evt_7"), 10)],
         feed.mark_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
         feed.newest: [()],
