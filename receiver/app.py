@@ -44,7 +44,7 @@ from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import StoragePause, forgiven
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
-from receiver.errors import StoreUnavailable
+from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.event import Event
@@ -174,11 +174,19 @@ class Receiver:
             loop.start()
         self.maintenance.start()
         self.pause.look()
-        for name, count in (await self.database.read(views.orphaned, list(self.registry.active))).items():
-            log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
+        await self._name_missing_handlers()
         self._state = "ready"
         self.public.closed = None
         log.info("receiver.started", sources=sorted(self.settings.sources), handlers=sorted(self.registry.active))
+
+    async def _name_missing_handlers(self) -> None:
+        try:
+            found = await self.database.read_list(views.orphaned, list(self.registry.active))
+        except ListingTimeout as error:
+            log.warning("handler.not_looked_for", detail=str(error))
+            return
+        for name, count in found.items():
+            log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
 
     def drain(self) -> None:
         """Say "not ready" from now on, so that a load balancer sends nothing more."""
@@ -313,10 +321,14 @@ class Receiver:
         return Guard(app, tokens, ClientAddress(self.settings.server.trusted_proxies))
 
     def _api(self) -> ApiContext:
-        async def cancel(id: str) -> bool:
-            done = await self.database.write(jobs.cancel, id, self.clock.now())
+        async def cancel(id: str) -> jobs.Row | None:
+            now = self.clock.now()
+            # The row is read where it is written: that the job was cancelled must not be lost to a list that is late.
+            row = await self.database.write(
+                lambda connection: jobs.get(connection, id) if jobs.cancel(connection, id, now) else None
+            )
             self.jobs.changed(id)
-            return done
+            return row
 
         return ApiContext(
             database=self.database,

@@ -164,7 +164,7 @@ async def broken(asked: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) 
     async def breaks(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(asked.up.receiver.database, "read", breaks)
+    monkeypatch.setattr(asked.up.receiver.database, "read_list", breaks)
     return await asked.get("/v1/events")
 
 

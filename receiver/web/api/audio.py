@@ -67,9 +67,9 @@ async def get_audio(
 
 
 async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
-    row = await context.database.read(artifacts.get, event_id, n)
+    row = await context.database.read_list(artifacts.get, event_id, n)
     if row is None:
-        if not await context.database.read(views.find_event, event_id):
+        if not await context.database.read_list(views.find_event, event_id):
             raise not_there(event_id)
         raise Refusal(404, "The event has no such file, or no handler has fetched it yet.", reason="not_fetched")
     try:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receiver.errors import ListingTimeout, MalformedDelivery, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import cut
+from receiver.web.api.clients import ClientGone, while_waited_for
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import Operation, Reply
 from receiver.web.api.problems import NO_STORE, Refusal, Wrong, problem, unavailable
@@ -75,7 +76,8 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
             for name, model in inputs.items():
                 given[name] = await _READERS[name](model, scope, receive, context)
             wanted = operation.run.__annotations__
-            told = await operation.run(**{name: value for name, value in given.items() if name in wanted})
+            work = operation.run(**{name: value for name, value in given.items() if name in wanted})
+            told = await (work if changes else while_waited_for(receive, work))
             return _declared(operation, told, scope) if isinstance(told, Reply) else told
         except Refusal as refusal:
             if refusal.status in problems:
@@ -83,6 +85,8 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
             log.exception("api.broken", operation=operation.name, detail=f"{refusal.status} is not declared")
         except BodyRefused as refusal:
             return _body_refused(refusal)
+        except ClientGone:
+            return _nobody
         except ListingTimeout as error:
             log.warning("api.listing_timeout", operation=operation.name, reason=error.reason)
             return unavailable(str(error), reason=error.reason).response()
@@ -100,7 +104,7 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
         if changes:
             log.info("api.changed", operation=operation.name, status=reply.status, token=scope.get("token"))
         headers = {**NO_STORE, **reply.headers}
-        return Response(reply.body.model_dump_json(), reply.status, headers, media_type="application/json")
+        return Response(reply.text, reply.status, headers, media_type="application/json")
 
     return answer
 

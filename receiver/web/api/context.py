@@ -29,7 +29,7 @@ class ApiContext:
         submit: (source, speech, client key) to the job's row, and whether it is new; see `JobDesk.submit`.
         settled: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
         watch: (source, the provider's job id) to the row, and whether it is new.
-        cancel: a job's id to whether it could be cancelled, and is now.
+        cancel: a job's id to the row of a job that is cancelled now; None if it could not be.
         voices: (source, query) to the voices that the provider offers.
     """
 
@@ -46,5 +46,5 @@ class ApiContext:
     submit: Callable[[str, Speech, str | None], Awaitable[tuple[Row, bool]]]
     settled: Callable[[str, float], Awaitable[Row]]
     watch: Callable[[str, str], Awaitable[tuple[Row, bool]]]
-    cancel: Callable[[str], Awaitable[bool]]
+    cancel: Callable[[str], Awaitable[Row | None]]
     voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
+from sqlalchemy import Connection
 
 from receiver.engine.replay import NotReplayable, replay_event, reverify
 from receiver.errors import NotFound
@@ -70,17 +71,24 @@ async def list_events(context: ApiContext, query: EventsQuery) -> Reply:
     which = views.Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
     )
-    rows = await context.database.read(views.list_events, which, query.limit + 1)
-    page, following = next_page(rows, query.limit)
-    return Reply(200, EventPage(items=[event_of(row) for row in page], next=following))
+
+    def read(connection: Connection) -> Reply:
+        page, following = next_page(views.list_events(connection, which, query.limit + 1), query.limit)
+        return Reply(200, EventPage(items=[event_of(row) for row in page], next=following))
+
+    return await context.database.read_list(read)
 
 
 async def get_event(context: ApiContext, path: EventPath) -> Reply:
     """With its runs, their attempts, and the audio that was fetched."""
-    row = await context.database.read(views.get_event, path.id)
-    if row is None:
-        raise not_there(path.id)
-    return Reply(200, _detail(context, row))
+
+    def read(connection: Connection) -> Reply:
+        row = views.get_event(connection, path.id)
+        if row is None:
+            raise not_there(path.id)
+        return Reply(200, _detail(context, row))
+
+    return await context.database.read_list(read)
 
 
 async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> Reply:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from receiver.errors import ReceiverError, StoreUnavailable
+from receiver.errors import ListingTimeout, ReceiverError, StoreUnavailable
 from receiver.store import feed
 from receiver.store.database import Database
 from receiver.store.feed import Mark
@@ -104,6 +104,7 @@ class Feed:
 
         Raises:
             TooManyStreams: there are as many as there may be.
+            ListingTimeout: other lists held it up for too long.
             StoreUnavailable: the store does not answer.
         """
         if self._closed or len(self._streams) >= self._most:
@@ -113,12 +114,12 @@ class Feed:
         try:
             async with self._beginning:
                 if self._reader is None or self._reader.done():
-                    self._mark = await self._database.read(feed.newest)
+                    self._mark = await self._database.read_list(feed.newest)
                     self._reader = asyncio.create_task(self._read())
             # From here on the stream is given all that the reader finds, which begins right behind this mark.
             stream.mark = self._mark
             if after is not None:
-                stream.mark = await self._database.read(feed.mark_of, after)
+                stream.mark = await self._database.read_list(feed.mark_of, after)
                 stream.behind = True
         except BaseException:
             self.leave(stream)
@@ -141,13 +142,14 @@ class Feed:
             An event's row, or None where nothing came for so long.
 
         Raises:
+            ListingTimeout: other lists held it up for too long.
             StoreUnavailable: the store does not answer.
         """
         while not stream.ended.is_set():
             while stream.behind and not stream.ended.is_set():
                 stream.queue.clear()  # before the look: what is committed after it will be queued again
                 stream.behind = False
-                found = await self._database.read(feed.events_after, stream.mark, PAGE)
+                found = await self._database.read_list(feed.events_after, stream.mark, PAGE)
                 for stream.mark, row in found:
                     yield row
                 stream.behind = stream.behind or bool(found)
@@ -182,9 +184,9 @@ class Feed:
             self._wake.clear()
             began = loop.time()
             try:
-                found = await self._database.read(feed.events_after, self._mark, PAGE)
+                found = await self._database.read_list(feed.events_after, self._mark, PAGE)
                 silent = False
-            except StoreUnavailable as error:
+            except (ListingTimeout, StoreUnavailable) as error:
                 found = []
                 if not silent:
                     log.error("stream.store_unavailable", detail=str(error))

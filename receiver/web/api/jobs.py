@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.desk import NotAskable
@@ -71,7 +72,7 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
     if (source is None or source in configured) and (type_ is None or type_ in OUR_TYPES):
         return
     try:
-        await context.database.read(check_filter, configured, source, type_)
+        await context.database.read_list(check_filter, configured, source, type_)
     except UnknownName as error:
         what = str(error)
         raise Refusal(404, what, reason=error.reason, errors=[Wrong(f"query.{error.field}", what)]) from None
@@ -98,9 +99,12 @@ async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
         states=None if query.state is None else (query.state,),
         before=query.before("job_"),
     )
-    rows = await context.database.read(jobs.list_jobs, which, query.limit + 1)
-    page, following = next_page(rows, query.limit)
-    return Reply(200, JobPage(items=[show(context, row) for row in page], next=following))
+
+    def read(connection: Connection) -> Reply:
+        page, following = next_page(jobs.list_jobs(connection, which, query.limit + 1), query.limit)
+        return Reply(200, JobPage(items=[show(context, row) for row in page], next=following))
+
+    return await context.database.read_list(read)
 
 
 async def get_job(context: ApiContext, path: JobPath) -> Reply:
@@ -118,8 +122,9 @@ async def get_job(context: ApiContext, path: JobPath) -> Reply:
 
 async def cancel_job(context: ApiContext, path: JobPath) -> Reply:
     """Watch it no longer, or do not submit it. At the provider it goes on; it stays in the list, as `cancelled`."""
-    row = await _row(context, path.id)
-    if not await context.cancel(path.id):
+    await _row(context, path.id)
+    cancelled = await context.cancel(path.id)
+    if cancelled is None:
         row = await _row(context, path.id)
         raise Refusal(
             409,
@@ -127,11 +132,11 @@ async def cancel_job(context: ApiContext, path: JobPath) -> Reply:
             reason="too_late",
             more={"job": show(context, row).model_dump(mode="json")},
         )
-    return Reply(200, show(context, await _row(context, path.id)))
+    return Reply(200, show(context, cancelled))
 
 
 async def _row(context: ApiContext, id: str) -> Row:
-    row = await context.database.read(jobs.get, id)
+    row = await context.database.read_list(jobs.get, id)
     if row is None:
         raise Refusal(404, f"There is no job {id}.", reason="not_found")
     return row

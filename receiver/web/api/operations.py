@@ -20,11 +20,20 @@ INPUTS = ("path", "query", "headers", "body")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A successful answer in JSON."""
+    """A successful answer in JSON.
+
+    Attributes:
+        text: the body as it is sent. It is written out where the reply is made: for what may be large that is a list's
+            thread, as it would hold up the loop.
+    """
 
     status: int
     body: BaseModel
     headers: Mapping[str, str] = field(default_factory=dict)
+    text: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.body.model_dump_json().encode("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from pydantic import Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.errors import StoreUnavailable
+from receiver.errors import ListingTimeout, StoreUnavailable
+from receiver.web.api.clients import gone
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Stream, TooManyStreams
 from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word, is_event_id
@@ -81,7 +82,7 @@ class _EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(send))
-        others = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._over())]
+        others = [asyncio.create_task(gone(receive)), asyncio.create_task(self._over())]
         try:
             await asyncio.wait([sending, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -102,7 +103,7 @@ class _EventStream:
         try:
             async for text in self._texts():
                 await send({"type": "http.response.body", "body": text, "more_body": True})
-        except StoreUnavailable as error:
+        except (ListingTimeout, StoreUnavailable) as error:
             log.error("stream.store_unavailable", detail=str(error))
         await send({"type": "http.response.body", "body": b""})
 
@@ -129,8 +130,3 @@ class _EventStream:
 def _message(row: dict[str, Any]) -> bytes:
     word = " ".join(row["type"].splitlines())  # a provider's, and must not begin a line of its own
     return f"id: {row['id']}\nevent: {word}\ndata: {event_of(row).model_dump_json()}\n\n".encode()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -109,9 +109,13 @@ class HttpConnection(asyncio.Protocol):
         self.resume_writing()
 
     def eof_received(self) -> bool:
-        """The sender sends nothing more; it may still wait for the answer to a request that is whole."""
+        """The sender sends nothing more; it may still wait for the answer to a request that is whole.
+
+        One that only asked has gone, as far as one can tell: nothing need be read for it any longer.
+        """
         exchange = self._exchange
-        if self._state is _State.ANSWERING and exchange is not None and not exchange.started:
+        answering = self._state is _State.ANSWERING and exchange is not None and not exchange.started
+        if answering and exchange is not None and exchange.scope["method"] not in ("GET", "HEAD"):
             exchange.keep_alive = False
             self._drop_held()
             return True

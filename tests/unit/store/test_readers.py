@@ -18,12 +18,12 @@ from receiver.errors import ListingBusy, ListingTimeout
 from receiver.store import runs
 from receiver.store.database import Database
 from receiver.store.readers import THREADS
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 
-GUARD_SECONDS = 60.0
 ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
 
 
@@ -41,7 +41,7 @@ class Held:
     def __call__(self, connection: Connection) -> str:
         connection.execute(text("SELECT 1")).all()
         self.begun.release()
-        assert self.go.wait(GUARD_SECONDS)
+        assert self.go.wait(PATIENCE)
         return "read"
 
 
@@ -56,14 +56,14 @@ def held() -> Iterator[Held]:
 async def holding_every_list_thread(database: Database, held: Held) -> AsyncIterator[list[asyncio.Task[str]]]:
     tasks = [asyncio.create_task(database.read_list(held)) for _ in range(THREADS)]
     for _ in tasks:
-        assert await asyncio.to_thread(held.begun.acquire, timeout=GUARD_SECONDS)
+        assert await asyncio.to_thread(held.begun.acquire, timeout=PATIENCE)
     yield tasks
     held.go.set()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def within(awaitable: Awaitable[T]) -> T:
-    return await asyncio.wait_for(awaitable, GUARD_SECONDS)
+    return await asyncio.wait_for(awaitable, PATIENCE)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ async def test_a_thread_that_was_too_slow_serves_lists_again(template: Path, tmp
         for _ in range(2 * THREADS):
             with pytest.raises(ListingTimeout):
                 await within(database.read_list(endless))
-    with database_of(template, tmp_path, listing_seconds=GUARD_SECONDS) as database:
+    with database_of(template, tmp_path, listing_seconds=PATIENCE) as database:
         waiting = [
             asyncio.create_task(database.read_list(lambda connection: connection.execute(text("SELECT 1")).scalar()))
             for _ in range(9)
@@ -123,7 +123,7 @@ async def test_each_further_statement_of_a_list_is_ended_too(template: Path, tmp
     with database_of(template, tmp_path, listing_seconds=0.05) as database:
         with pytest.raises(ListingTimeout):
             await within(database.read_list(again_and_again))
-        assert await asyncio.to_thread(tried.wait, GUARD_SECONDS)
+        assert await asyncio.to_thread(tried.wait, PATIENCE)
 
 
 async def test_a_list_ends_when_nobody_waits_for_it_any_more(database: Database) -> None:
@@ -137,11 +137,11 @@ async def test_a_list_ends_when_nobody_waits_for_it_any_more(database: Database)
             ended.set()
 
     asking = asyncio.create_task(database.read_list(reads))
-    assert await asyncio.to_thread(begun.wait, GUARD_SECONDS)
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert await asyncio.to_thread(ended.wait, GUARD_SECONDS)
+    assert await asyncio.to_thread(ended.wait, PATIENCE)
 
 
 def test_closing_the_store_ends_its_lists(template: Path, tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_closing_the_store_ends_its_lists(template: Path, tmp_path: Path) -> Non
             endless(connection)
 
         asking = asyncio.create_task(database.read_list(reads))
-        assert await asyncio.to_thread(begun.wait, GUARD_SECONDS)
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
         await asyncio.to_thread(database.close)
         with pytest.raises(ListingTimeout):
             await within(asking)
 
-    with database_of(template, tmp_path, listing_seconds=GUARD_SECONDS) as database:
+    with database_of(template, tmp_path, listing_seconds=PATIENCE) as database:
         asyncio.run(leave(database))
 
 
