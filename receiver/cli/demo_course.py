@@ -35,6 +35,7 @@ from receiver.simulator import VOICES as VOICE_ROWS
 from receiver.simulator import Job, Simulator
 from receiver.store import views
 from receiver.store.database import Database
+from receiver.store.event_pages import Filter
 
 PATIENCE_SECONDS = 60.0
 LOST = "The webhook of this one is lost."
@@ -55,6 +56,10 @@ WEBHOOK_SECONDS = 4.0
 """How long the lost webhook is waited for; a real source waits for minutes."""
 
 
+MAX_EVENTS = 1000
+"""More than the demo has."""
+
+
 @dataclass(slots=True)
 class _Course:
     """What has happened so far."""
@@ -65,9 +70,8 @@ class _Course:
 
     def events(self) -> list[dict[str, Any]]:
         """Every event of the store with its runs and artifacts, oldest first."""
-        found = [
-            self.database.query(views.get_event, id_) for id_ in self.database.query(views.event_ids, views.Filter())
-        ]
+        ids = self.database.query(views.event_ids, Filter(), MAX_EVENTS)
+        found = [self.database.query(views.get_event, id_) for id_ in ids]
         return [event for event in found if event is not None]
 
     def settled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from receiver.errors import NotFound, ReceiverError
 from receiver.model.crashes import state_with_suspicion
 
 if TYPE_CHECKING:
-    from receiver.store import views
+    from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
 
@@ -41,7 +42,7 @@ def list_(
     which = event_filter(source, type_, state, job, since, until)
     with opened(config) as (settings, database):
         check_names(settings, database, source, type_)
-        rows = database.query(views.list_events, which, limit)
+        rows = database.query_list(views.list_events, which, limit)
     if json:
         print_json([iso(row, "received_at") for row in rows])
         return
@@ -188,34 +189,35 @@ def release(
     _each(config, events, which, [], yes, release=True)
 
 
-def _each(
-    config: Any, named: list[str] | None, which: views.Filter, only: list[str], yes: bool, *, release: bool
-) -> None:
+def _each(config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, *, release: bool) -> None:
+    from receiver.cli import matching
     from receiver.cli.opening import check_names, one_event, opened
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
     from receiver.engine.replay import release_event, replay_event
-    from receiver.store import views
+    from receiver.store.event_pages import Filter
 
     verb = "release" if release else "replay"
-    if named and which != views.Filter():
+    if named and which != Filter():
         raise typer.BadParameter("Name events, or filter them, but not both.")
-    if not named and which == views.Filter():
+    if not named and which == Filter():
         raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` means them all.")
     with opened(config) as (settings, database):
         registry = load_registry(settings)
         check_handlers(only, registry.active)
         if named:
-            ids = [one_event(database, name) for name in named]
+            ids: Iterable[str] = [one_event(database, name) for name in named]
         else:
             check_names(settings, database, which.source, which.type)
             if release:
                 which = replace(which, state="quarantined")
-            ids = database.query(views.event_ids, which)
-            say(f"Matching events: {len(ids)}.")
-            if not ids:
+            which = matching.up_to_now(database, which)
+            number = matching.count(matching.event_ids(database, which))
+            say(f"Matching events: {matching.shown(number)}.")
+            if not number:
                 return
-            confirm(f"{verb.capitalize()} {len(ids)} events?", yes)
+            confirm(f"{verb.capitalize()} {matching.shown(number)} events?", yes)
+            ids = matching.event_ids(database, which)
         failed = started = 0
         for event_id in ids:
             try:

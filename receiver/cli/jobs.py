@@ -73,7 +73,7 @@ def list_(
     with opened(config) as (settings, database):
         check_names(settings, database, source)
         which = JobFilter(source=source, states=[state] if state else None)
-        rows = database.query(jobs.list_jobs, which, limit)
+        rows = database.query_list(jobs.list_jobs, which, limit, jobs.ALL if json else jobs.SUMMARY)
     if json:
         print_json([_told(row) for row in rows])
         return

@@ -43,7 +43,7 @@ def check_names(settings: Settings, database: Database, source: str | None, type
     Raises:
         UnknownName: names the nearest.
     """
-    database.query(check_filter, settings.sources, source, type_)
+    database.query_list(check_filter, settings.sources, source, type_)
 
 
 def check_handler(settings: Settings, name: str | None) -> None:
@@ -64,7 +64,7 @@ def one_event(database: Database, prefix: str) -> str:
         NotFound: none does, or several do.
     """
     text = prefix if prefix.startswith("evt_") else f"evt_{prefix}"
-    found = database.query(views.find_event, text)
+    found = database.query_list(views.find_event, text)
     if not found:
         raise NotFound(
             f"There is no event {prefix}; `tts-receiver events list` shows what there is, `--job` those of a job."
@@ -80,7 +80,7 @@ def one_job(database: Database, reference: str, source: str | None) -> Row:
     Raises:
         NotFound: there is none, or several sources have one of this id.
     """
-    found = database.query(jobs.find, reference, source)
+    found = database.query_list(jobs.find, reference, source)
     if not found:
         of = f" of source {source}" if source else ""
         raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` shows what there is.")

@@ -14,7 +14,7 @@ import typer
 from receiver.store.states import EVENT_STATES
 
 if TYPE_CHECKING:
-    from receiver.store.views import Filter
+    from receiver.store.event_pages import Filter
 
 MAX_LIMIT = 1_000_000_000
 """More than a store holds, and a number that SQLite takes."""
@@ -92,7 +92,7 @@ def event_filter(
     Raises:
         typer.BadParameter: an option cannot be read, or nothing can fit.
     """
-    from receiver.store.views import Filter
+    from receiver.store.event_pages import Filter
 
     after, before = moment(since, "--since"), moment(until, "--until")
     if after is not None and before is not None and after >= before:

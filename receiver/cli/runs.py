@@ -15,8 +15,7 @@ from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
-    from receiver.store import views
-    from receiver.store.database import Database
+    from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
 
@@ -29,7 +28,7 @@ _Event = Annotated[str | None, typer.Argument(help="The event's id, or its begin
 def _filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, handler: str | None,
     since: str | None, until: str | None,
-) -> views.Filter:  # fmt: skip
+) -> Filter:  # fmt: skip
     which = event_filter(source, type_, None, job, since, until)
     return replace(which, state=one_of(state, STATES, "--state"), handler=handler)
 
@@ -54,7 +53,7 @@ def list_(
     which = _filter(source, type_, state, job, handler, since, until)
     with opened(config) as (settings, database):
         check_names(settings, database, source, type_)
-        rows = database.query(views.list_runs, which, limit)
+        rows = database.query_list(views.list_runs, which, limit)
         if not rows:
             check_handler(settings, handler)
     if json:
@@ -92,8 +91,8 @@ def replay(
     which = _filter(source, type_, state, job, handler, since, until)
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
-    def one(connection: Any, row: dict[str, Any]) -> bool:
-        return bool(runs.replay(connection, row["event_id"], [row["handler"]], time.time()))
+    def one(connection: Any, event_id: str, handler: str) -> bool:
+        return bool(runs.replay(connection, event_id, [handler], time.time()))
 
     done = _each(config, event, which, closed, one, "Replay", yes)
     say(f"Runs due: {done}; a running receiver starts them within a second.")
@@ -117,38 +116,34 @@ def cancel(
 
     which = _filter(source, type_, state, job, handler, since, until)
 
-    def one(connection: Any, row: dict[str, Any]) -> bool:
-        return runs.cancel(connection, row["event_id"], row["handler"], time.time())
+    def one(connection: Any, event_id: str, handler: str) -> bool:
+        return runs.cancel(connection, event_id, handler, time.time())
 
     done = _each(config, event, which, (RunState.PENDING, RunState.RUNNING), one, "Cancel", yes)
     say(f"Runs cancelled: {done}.")
 
 
 def _each(
-    config: Any, event: str | None, which: views.Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
+    config: Any, event: str | None, which: Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
 ) -> int:
-    from receiver.cli.opening import check_handler, check_names, opened
+    from receiver.cli import matching
+    from receiver.cli.opening import check_handler, check_names, one_event, opened
+    from receiver.store.event_pages import Filter
 
+    if event is None and which == Filter():
+        raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
     with opened(config) as (settings, database):
         check_names(settings, database, which.source, which.type)
-        found = _rows(database, event, which)
-        if not found:
+        if event is not None:
+            which = replace(which, event_id=one_event(database, event))
+        wanted = tuple(state for state in states if which.state in (None, state))
+        which = matching.up_to_now(database, which)
+        number = matching.count(matching.runs(database, which, wanted)) if wanted else 0
+        if not number:
             check_handler(settings, which.handler)
-        rows = [row for row in found if row["state"] in states]
-        say(f"Matching runs: {len(rows)}.")
-        if not rows:
+        say(f"Matching runs: {matching.shown(number)}.")
+        if not number:
             return 0
         if event is None:
-            confirm(f"{verb} {len(rows)} runs?", yes)
-        return sum(database.transact(change, row) for row in rows)
-
-
-def _rows(database: Database, event: str | None, which: views.Filter) -> list[dict[str, Any]]:
-    from receiver.cli.opening import one_event
-    from receiver.store import views
-
-    if event is None and which == views.Filter():
-        raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
-    if event is not None:
-        which = replace(which, event_id=one_event(database, event))
-    return database.query(views.list_runs, which, None)
+            confirm(f"{verb} {matching.shown(number)} runs?", yes)
+        return sum(database.transact(change, *run) for run in matching.runs(database, which, wanted))

@@ -1,7 +1,7 @@
 """Checks the names in a filter: the answer to a mistyped one must not look like an empty store.
 
 Sources and handlers are known if they are configured or were active here once. Event types are an open vocabulary:
-a service may send any word, so only one that is almost one of ours, and that no recent event has, is a mistake.
+a service may send any word, so only one that is almost one of ours, and that no event has, is a mistake.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def check_filter(connection: Connection, sources: Collection[str], source: str |
 
     Raises:
         NoSuchSource: the source is neither configured nor known to the store.
-        NoSuchType: the type is almost one of ours, and no recent event has it.
+        NoSuchType: the type is almost one of ours, and no event has it.
     """
     if source is not None and source not in sources:
         known = {*sources, *names.sources(connection)}
@@ -68,7 +68,7 @@ def check_filter(connection: Connection, sources: Collection[str], source: str |
             raise no_such_source(source, known)
     if type_ is not None and type_ not in OUR_TYPES:
         near = difflib.get_close_matches(type_, OUR_TYPES, n=1, cutoff=ALMOST)
-        if near and not names.is_recent_type(connection, type_):
+        if near and not names.is_type(connection, type_):
             raise NoSuchType(f"There is no event type {type_!r}; did you mean {near[0]!r}?")
 
 

@@ -16,6 +16,9 @@ from sqlalchemy import BigInteger, Connection, func, literal_column, select
 from receiver.store.schema import events
 from receiver.store.views import SUMMARY
 
+FIRST_ROWS = 200
+NEAR_IDS = 10_000
+
 _row: Any = literal_column("events.rowid", BigInteger)
 
 
@@ -29,7 +32,7 @@ class Mark:
 
 def newest(connection: Connection) -> Mark:
     """The place behind everything that is there."""
-    found = connection.execute(select(_row, events.c.id).order_by(_row.desc()).limit(1)).first()
+    found = connection.execute(select(_row, events.c.id).where(_row > 0).order_by(_row.desc()).limit(1)).first()
     return Mark() if found is None else Mark(*found)
 
 
@@ -38,15 +41,28 @@ def mark_of(connection: Connection, event_id: str) -> Mark:
 
     Of one that is not there any more, or never was, the place before everything with a later id: nothing newer is left
     out, and a few may come that are older.
+
+    An event that was pruned was one of the oldest, so that the place is among the first rows. Otherwise it is looked
+    for among the `NEAR_IDS` next ids: commits are not further out of order, unless a clock was ahead.
     """
     row = connection.execute(select(_row).where(events.c.id == event_id)).scalar()
     if row is not None:
         return Mark(row, event_id)
-    later = connection.execute(select(func.min(_row)).where(events.c.id > event_id)).scalar()
+    later = _first_later_row(connection, event_id)
     if later is None:
         return newest(connection)
     before = connection.execute(select(_row, events.c.id).where(later > _row).order_by(_row.desc()).limit(1)).first()
     return Mark() if before is None else Mark(*before)
+
+
+def _first_later_row(connection: Connection, event_id: str) -> int | None:
+    first = select(_row.label("row"), events.c.id).where(_row > 0).order_by(_row).limit(FIRST_ROWS)
+    for row, id_ in connection.execute(first):
+        if id_ > event_id:
+            return int(row)
+    near = select(_row.label("row")).where(events.c.id > event_id).order_by(events.c.id).limit(NEAR_IDS)
+    found: int | None = connection.execute(select(func.min(near.subquery().c.row))).scalar()
+    return found
 
 
 def events_after(connection: Connection, mark: Mark, limit: int) -> list[tuple[Mark, dict[str, Any]]]:

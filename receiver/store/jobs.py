@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, literal_column, or_, select, union_all, update
 
 from receiver.errors import ReceiverError
+from receiver.store.distinct import distinct
 from receiver.store.ends import ended, known_end
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
@@ -43,6 +45,13 @@ class JobFilter:
     source: str | None = None
     states: Sequence[str] | None = None
     before: str | None = None
+
+
+ALL: tuple[Any, ...] = tuple(jobs.c)
+SUMMARY = tuple(column for column in ALL if column is not jobs.c.request)
+"""All but the speech, which may be long."""
+MAX_SOURCES = 60
+"""Sources whose jobs are merged in one list: SQLite merges up to 500 searches. With more, jobs are read one by one."""
 
 
 class ClientKeyReused(ReceiverError):
@@ -170,23 +179,44 @@ def get(connection: Connection, id: str) -> Row | None:
 
 def find(connection: Connection, reference: str, source: str | None = None) -> list[Row]:
     """Jobs by our id or the provider's: several where more than one source has this id."""
-    statement = select(jobs).where(or_(jobs.c.id == reference, jobs.c.job_id == reference))
-    if source is not None:
-        statement = statement.where(jobs.c.source == source)
-    return [dict(row._mapping) for row in connection.execute(statement.order_by(jobs.c.source))]
+    found = {}
+    for named in (jobs.c.id == reference, jobs.c.job_id == reference):
+        for row in connection.execute(select(jobs).where(named)):
+            if source is None or row.source == source:
+                found[row.id] = dict(row._mapping)
+    return sorted(found.values(), key=itemgetter("source"))
 
 
-def list_jobs(connection: Connection, which: JobFilter, limit: int) -> list[Row]:
-    """Jobs, the newest first."""
-    statement = select(jobs)
-    if which.source is not None:
-        statement = statement.where(jobs.c.source == which.source)
-    if which.states is not None:
-        statement = statement.where(jobs.c.state.in_(which.states))
-    if which.before is not None:
-        statement = statement.where(jobs.c.id < which.before)
-    rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
+def list_jobs(connection: Connection, which: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
+    """These columns of jobs, the newest first.
+
+    Jobs by source or state are found by a search for each source and state, whose results SQLite merges
+    (docs/adr/0054).
+    """
+    searches = [select(jobs.c.id.label("id")).where(*kind) for kind in _kinds(connection, which)]
+    if not searches:
+        return []
+    before = jobs.c.id > "" if which.before is None else jobs.c.id < which.before
+    merged: Any = searches[0].where(before)
+    if len(searches) > 1:
+        merged = union_all(*(search.where(before) for search in searches))
+    page = merged.order_by(literal_column("id").desc()).limit(limit)
+    rows = connection.execute(select(*columns).where(jobs.c.id.in_(page)).order_by(jobs.c.id.desc()))
     return [dict(row._mapping) for row in rows]
+
+
+def _kinds(connection: Connection, which: JobFilter) -> list[tuple[Any, ...]]:
+    """Conditions, each of which one search fulfils."""
+    if which.source is None and which.states is None:
+        return [()]
+    states = tuple(JobState) if which.states is None else tuple(which.states)
+    if which.source is not None:
+        sources = [which.source]
+    else:
+        sources = distinct(connection, jobs.c.source, most=MAX_SOURCES)
+        if len(sources) > MAX_SOURCES:
+            return [(jobs.c.state.in_(states),)]
+    return [(jobs.c.source == source, jobs.c.state == str(state)) for source in sources for state in states]
 
 
 def waits_until(at: float, now: float) -> Row:

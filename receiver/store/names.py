@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, exists, select, union
 
+from receiver.store.distinct import distinct
 from receiver.store.holding import IS_OPEN
 from receiver.store.schema import events, jobs, signing_keys, source_state
 
-RECENT_EVENTS = 1000
-"""How many of the newest events are searched for a type."""
+MAX_SOURCES = 1000
+"""How many sources are searched for a type."""
 
 
 def sources(connection: Connection) -> list[str]:
@@ -21,7 +22,9 @@ def has_open_jobs(connection: Connection, source: str) -> bool:
     return bool(connection.execute(select(exists().where(jobs.c.source == source, IS_OPEN))).scalar())
 
 
-def is_recent_type(connection: Connection, type_: str) -> bool:
-    """Whether one of the newest events is of this type."""
-    newest = select(events.c.type).order_by(events.c.id.desc()).limit(RECENT_EVENTS).subquery()
-    return bool(connection.execute(select(exists().where(newest.c.type == type_))).scalar())
+def is_type(connection: Connection, type_: str) -> bool:
+    """Whether an event is of this type."""
+    for source in distinct(connection, events.c.source, most=MAX_SOURCES):
+        if connection.execute(select(exists().where(events.c.source == source, events.c.type == type_))).scalar():
+            return True
+    return False

@@ -75,10 +75,11 @@ events = Table(
 # Lists by source and type, newest first, and which sources and types there are.
 Index("ix_events_kind", events.c.source, events.c.type, events.c.id)
 # The events of a job whose identity is not the job's: all others are found by `key`.
-Index("ix_events_job", events.c.job_id, sqlite_where=events.c.job_id != events.c.key)
+Index("ix_events_job", events.c.job_id, events.c.id, sqlite_where=events.c.job_id != events.c.key)
 Index(
     "ix_events_quarantined",
     events.c.source,
+    events.c.id,
     events.c.received_at,
     sqlite_where=events.c.status == "quarantined",
 )
@@ -138,6 +139,9 @@ Index(
     runs.c.event_id,
     sqlite_where=runs.c.state != "succeeded",
 )
+
+# Lists of what succeeded.
+Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, sqlite_where=runs.c.state == "succeeded")
 
 attempts = Table(
     "attempts",

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select
+from sqlalchemy import Connection, case, exists, func, select
 
+from receiver.store.distinct import distinct
+from receiver.store.event_pages import (
+    MAX_SEARCHES,
+    UNFINISHED,
+    Filter,
+    Order,
+    RunCondition,
+    page_of_events,
+    page_with_runs,
+)
 from receiver.store.schema import artifacts, attempts, events, runs, signing_keys
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which events or runs. None means any.
-
-    Attributes:
-        state: for events one of `EVENT_STATES`; for runs a run state.
-        after: received at or after, unix seconds.
-        before: received before, unix seconds.
-        older_than: an event's id: only those whose id sorts before it.
-    """
-
-    source: str | None = None
-    type: str | None = None
-    state: str | None = None
-    job: str | None = None
-    handler: str | None = None
-    after: float | None = None
-    before: float | None = None
-    event_id: str | None = None
-    older_than: str | None = None
-
-
-def _event_conditions(which: Filter) -> list[Any]:
-    conditions: list[Any] = []
-    if which.event_id is not None:
-        conditions.append(events.c.id == which.event_id)
-    if which.older_than is not None:
-        conditions.append(events.c.id < which.older_than)
-    if which.source is not None:
-        conditions.append(events.c.source == which.source)
-    if which.type is not None:
-        conditions.append(events.c.type == which.type)
-    if which.job is not None:
-        conditions.append(or_(events.c.key == which.job, events.c.job_id == which.job))
-    if which.after is not None:
-        conditions.append(events.c.received_at >= which.after)
-    if which.before is not None:
-        conditions.append(events.c.received_at < which.before)
-    return conditions
 
 
 def _has_run(*states: RunState) -> Any:
@@ -64,21 +34,8 @@ _STATE = case(
 ).label("state")
 
 
-def _where_state(state: str) -> Any:
-    quarantined = events.c.status == EventStatus.QUARANTINED
-    is_open, is_dead = _has_run(*OPEN_STATES), _has_run(RunState.DEAD)
-    return {
-        "quarantined": quarantined,
-        "open": and_(not_(quarantined), is_open),
-        "dead": and_(not_(quarantined), not_(is_open), is_dead),
-        "done": and_(not_(quarantined), not_(is_open), not_(is_dead)),
-    }[state]
-
-
-def _chosen(statement: Select[Any], which: Filter) -> Select[Any]:
-    statement = statement.where(*_event_conditions(which))
-    return statement.where(_where_state(which.state)) if which.state is not None else statement
-
+PART = 500
+"""Events that are read in one statement."""
 
 SUMMARY: tuple[Any, ...] = (
     events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, _STATE,
@@ -89,14 +46,30 @@ SUMMARY: tuple[Any, ...] = (
 
 def list_events(connection: Connection, which: Filter, limit: int) -> list[dict[str, Any]]:
     """Newest first."""
-    statement = _chosen(select(*SUMMARY), which)
-    rows = connection.execute(statement.order_by(events.c.id.desc()).limit(limit))
-    return [dict(row._mapping) for row in rows]
+    return _summaries(connection, page_of_events(connection, which, limit))
 
 
-def event_ids(connection: Connection, which: Filter) -> list[str]:
-    """Ids of every event that fits, oldest first."""
-    return list(connection.execute(_chosen(select(events.c.id), which).order_by(events.c.id)).scalars())
+def _summaries(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for some in _in_parts(ids):
+        rows = connection.execute(select(*SUMMARY).where(events.c.id.in_(some)))
+        found += sorted((dict(row._mapping) for row in rows), key=itemgetter("id"), reverse=True)
+    return found
+
+
+def _in_parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + PART] for start in range(0, len(ids), PART))
+
+
+def event_ids(connection: Connection, which: Filter, limit: int) -> list[str]:
+    """Ids of the first events that fit, oldest first. With the last of them as `newer_than` come the next ones."""
+    return page_of_events(connection, which, limit, Order.OLDEST_FIRST)
+
+
+def end_of_events(connection: Connection) -> str:
+    """What the id of every event that is there now sorts before, for `older_than`."""
+    newest = connection.execute(select(func.max(events.c.id))).scalar()
+    return f"{newest or ''}~"
 
 
 def find_event(connection: Connection, prefix: str) -> list[str]:
@@ -122,17 +95,45 @@ def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
     return found
 
 
-def _run_conditions(which: Filter) -> list[Any]:
-    conditions = _event_conditions(which)
-    if which.state is not None:
-        conditions.append(runs.c.state == which.state)
-    if which.handler is not None:
-        conditions.append(runs.c.handler == which.handler)
+def list_runs(connection: Connection, which: Filter, limit: int) -> list[dict[str, Any]]:
+    """Newest event first."""
+    run = RunCondition(None if which.state is None else (RunState(which.state),), which.handler)
+    ids = page_with_runs(connection, which, run, limit)
+    found: list[dict[str, Any]] = []
+    for some in _in_parts(ids):
+        if len(found) >= limit:
+            break
+        rows = _runs_of(connection, some, run)
+        rows.sort(key=itemgetter("handler"))
+        found += sorted(rows, key=itemgetter("event_id"), reverse=True)
+    return found[:limit]
+
+
+def runs_of_page(
+    connection: Connection, which: Filter, states: Sequence[RunState], limit: int
+) -> list[tuple[str, str]]:
+    """(event id, handler) of the runs in these states that up to `limit` events have, the oldest event first.
+
+    All such runs of each event: with the last of the ids as `newer_than` come the next ones.
+    """
+    run = RunCondition(tuple(states), which.handler)
+    keys: list[tuple[str, str]] = []
+    for some in _in_parts(page_with_runs(connection, which, run, limit, Order.OLDEST_FIRST)):
+        rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*_such(some, run)))
+        keys += sorted((row.event_id, row.handler) for row in rows)
+    return keys
+
+
+def _such(ids: Sequence[str], run: RunCondition) -> list[Any]:
+    conditions: list[Any] = [runs.c.event_id.in_(ids)]
+    if run.states is not None:
+        conditions.append(runs.c.state.in_(run.states))
+    if run.handler is not None:
+        conditions.append(runs.c.handler == run.handler)
     return conditions
 
 
-def list_runs(connection: Connection, which: Filter, limit: int | None) -> list[dict[str, Any]]:
-    """Newest event first."""
+def _runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:
     statement = (
         select(
             runs.c.event_id, events.c.source, events.c.type, events.c.job_id, runs.c.handler, runs.c.state,
@@ -140,11 +141,9 @@ def list_runs(connection: Connection, which: Filter, limit: int | None) -> list[
             runs.c.result, runs.c.error, runs.c.crashes,
         )
         .join(events, events.c.id == runs.c.event_id)
-        .where(*_run_conditions(which))
-        .order_by(runs.c.event_id.desc(), runs.c.handler)
+        .where(*_such(ids, run))
     )  # fmt: skip
-    rows = connection.execute(statement if limit is None else statement.limit(limit))
-    return [dict(row._mapping) for row in rows]
+    return [dict(row._mapping) for row in connection.execute(statement)]
 
 
 def key_uses(connection: Connection) -> dict[tuple[str, str], tuple[float, float]]:
@@ -153,11 +152,12 @@ def key_uses(connection: Connection) -> dict[tuple[str, str], tuple[float, float
     return {(row.source, row.key_id): (row.first_used_at, row.last_used_at) for row in rows}
 
 
-def orphaned(connection: Connection, handlers: list[str]) -> dict[str, int]:
+def orphaned(connection: Connection, handlers: Collection[str]) -> dict[str, int]:
     """Open runs of handlers that are not among these: nobody will ever run them."""
-    statement = (
-        select(runs.c.handler, func.count())
-        .where(runs.c.state == RunState.PENDING, runs.c.handler.not_in(handlers))
-        .group_by(runs.c.handler)
-    )
-    return {row[0]: row[1] for row in connection.execute(statement)}
+    pending = (UNFINISHED, runs.c.state == str(RunState.PENDING))
+    count = select(func.count()).select_from(runs)
+    return {
+        handler: connection.execute(count.where(*pending, runs.c.handler == handler)).scalar_one()
+        for handler in distinct(connection, runs.c.handler, *pending, most=MAX_SEARCHES)
+        if handler not in handlers
+    }

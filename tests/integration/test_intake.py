@@ -20,7 +20,7 @@ from starlette.routing import Mount
 from receiver.cli.inspect import key_notes
 from receiver.store import views
 from receiver.store.database import Database
-from receiver.store.views import Filter
+from receiver.store.event_pages import Filter
 from tests.integration.engine_support import Signal
 from tests.integration.intake_support import (
     SECRET,

@@ -11,6 +11,7 @@ from receiver.engine.replay import NotReplayable, replay_event, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
 from receiver.store import views
+from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment, moment_of
 from receiver.web.api.jobs import require_names
@@ -68,7 +69,7 @@ async def list_events(context: ApiContext, query: EventsQuery) -> Reply:
     To miss nothing, use `GET /v1/stream`.
     """
     await require_names(context, query.source, query.type)
-    which = views.Filter(
+    which = Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
     )
 

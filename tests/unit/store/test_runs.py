@@ -15,7 +15,6 @@ from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.runs import Claim, Finish
 from receiver.store.states import RunState
-from receiver.store.views import Filter
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -225,55 +224,3 @@ def test_pending_runs_of_handlers_that_are_gone_are_named(database: Database, ac
     accept(delivery("a", handlers=("old", "log")), delivery("b", handlers=("old",)))
     assert database.query(views.orphaned, ["log"]) == {"old": 2}
     assert database.query(views.orphaned, ["log", "old"]) == {}
-
-
-# views
-
-
-def listed(database: Database, **which: Any) -> list[str]:
-    return [row["id"] for row in database.query(views.list_events, Filter(**which), 100)]
-
-
-def test_events_are_listed_newest_first_by_any_filter(database: Database, accept: Accept, delivery: Make) -> None:
-    quarantined = delivery("q", quarantined=True, received_at=NOW + 1)
-    dead = delivery("d", received_at=NOW + 2, type="job.failed")
-    done = delivery("n", received_at=NOW + 3, handlers=(), type="test")
-    pending = delivery("o", received_at=NOW + 4, source="other", handlers=("late",))
-    accept(quarantined, dead, done, pending)
-    [held] = claim(database, now=NOW + 10)
-    finish(database, end(held, RunState.DEAD))
-    ids = [item.event_id for item in (pending, done, dead, quarantined)]
-    assert listed(database) == ids
-    assert listed(database, state="quarantined") == [quarantined.event_id]
-    assert listed(database, state="dead") == [dead.event_id]
-    assert listed(database, state="open") == [pending.event_id]
-    assert listed(database, state="done") == [done.event_id]
-    assert listed(database, source="other") == [pending.event_id]
-    assert listed(database, type="test") == [done.event_id]
-    assert listed(database, job="d") == [dead.event_id]
-    assert listed(database, after=NOW + 2, before=NOW + 4) == ids[1:3]
-    assert [row["id"] for row in database.query(views.list_events, Filter(), 2)] == ids[:2]
-    assert database.query(views.event_ids, Filter()) == ids[::-1]
-    states = {row["id"]: row["state"] for row in database.query(views.list_events, Filter(), 9)}
-    assert [states[id_] for id_ in ids] == ["open", "done", "dead", "quarantined"]
-
-
-def test_runs_are_listed_by_state_and_handler(database: Database, accept: Accept, delivery: Make) -> None:
-    accept(delivery("a", handlers=("x", "y")), delivery("b", handlers=("x",)))
-    claim(database, y=1)
-
-    def rows(**which: Any) -> list[tuple[str, str, str]]:
-        found = database.query(views.list_runs, Filter(**which), None)
-        return [(row["job_id"], row["handler"], row["state"]) for row in found]
-
-    assert rows() == [("b", "x", "pending"), ("a", "x", "pending"), ("a", "y", "running")]
-    assert rows(state="running") == [("a", "y", "running")]
-    assert rows(handler="x", job="a") == [("a", "x", "pending")]
-
-
-def test_an_event_is_found_by_the_start_of_its_id(database: Database, accept: Accept, delivery: Make) -> None:
-    accept(*(delivery(f"job_{n}") for n in range(3)))
-    assert database.query(views.find_event, f"evt_{1:032x}") == [f"evt_{1:032x}"]
-    assert len(database.query(views.find_event, "evt_")) == 2, "two are enough to see that it is not unique"
-    assert database.query(views.find_event, "evt_f") == []
-    assert database.query(views.get_event, "evt_f") is None

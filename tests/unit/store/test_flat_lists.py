@@ -1,0 +1,114 @@
+"""What a list, a search or a look-up costs does not depend on how much is finished."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, bindparam, insert, update
+
+from receiver.model.ids import event_id, new_job_id
+from receiver.store import feed, inbox, jobs, names, views
+from receiver.store.database import Database
+from receiver.store.event_pages import Filter
+from receiver.store.jobs import JobFilter
+from receiver.store.schema import jobs as jobs_table
+from receiver.store.schema import runs as runs_table
+from receiver.store.states import EVENT_STATES, RunState
+from tests.unit.store.conftest import NOW, MakeDelivery
+from tests.unit.store.plans import steps_of
+
+FEW, MANY = 300, 3000
+SOURCES = ("one", "two", "three")
+TYPES = ("job.completed", "job.failed", "job.progress")
+UNFINISHED = 60
+"""Events that are open, dead or in quarantine: 20 of each, as many in the one store as in the other."""
+RARE = 12
+"""Events of a rare type, with a run of a handler that no others have."""
+
+
+def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
+    """Finished events, and as many in every store that are not; a job for each end of one."""
+    dice = random.Random(3)
+    apart = (finished + UNFINISHED) // UNFINISHED
+    rare_apart = (finished + UNFINISHED) // RARE
+    events, ended, watched = [], [], []
+    for n in range(finished + UNFINISHED):
+        at = NOW + n
+        kind = ("open", "dead", "quarantined")[n // apart % 3] if n % apart == 0 else "done"
+        type_ = "rare" if n % rare_apart == 1 else dice.choice(TYPES)
+        is_end = type_ in TYPES[:2]
+        event = delivery(
+            f"job-{n}", source=dice.choice(SOURCES), type=type_, key=f"job-{n}" if is_end else f"message-{n}",
+            event_id=event_id(at, dice.getrandbits(74)), received_at=at, quarantined=kind == "quarantined",
+            handlers=("x", "seldom") if type_ == "rare" else ("x",),
+        )  # fmt: skip
+        events.append(event)
+        if is_end:
+            id_ = new_job_id(at, dice.getrandbits(74))
+            times = {"created_at": at, "due_at": at, "deadline_at": at + 60}
+            watched.append({"id": id_, "source": event.source, "job_id": f"job-{n}", "state": "watching", **times})
+        if kind in ("dead", "done"):
+            ended.append({"of": event.event_id, "as": "dead" if kind == "dead" else "succeeded"})
+    connection.execute(insert(jobs_table), watched)
+    for start in range(0, len(events), 500):
+        inbox.accept(connection, events[start : start + 500])
+    as_ended = update(runs_table).where(runs_table.c.event_id == bindparam("of"))
+    connection.execute(as_ended.values(state=bindparam("as")), ended)
+
+
+@pytest.fixture
+def stores(template: Path, tmp_path: Path, delivery: MakeDelivery) -> Iterator[tuple[Database, Database]]:
+    """One with few finished events, one with ten times as many."""
+    opened = []
+    for finished in (FEW, MANY):
+        path = tmp_path / f"{finished}.db"
+        shutil.copyfile(template, path)
+        database = Database(path)
+        database.transact(fill, delivery, finished)
+        opened.append(database)
+    yield opened[0], opened[1]
+    for database in opened:
+        database.close()
+
+
+def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
+    for source in (None, "one"):
+        for type_ in (None, "job.failed", "rare"):
+            for time in ({}, {"after": NOW + 150.0, "before": NOW + 200.0}):
+                for state in (None, *EVENT_STATES):
+                    which = Filter(source, type_, state, **time)
+                    yield f"events {which}", views.list_events, (which, 5)
+                for state in (None, *RunState):
+                    for handler in (None, "seldom"):
+                        which = Filter(source, type_, state, handler=handler, **time)
+                        yield f"runs {which}", views.list_runs, (which, 5)
+        for states in (None, ["watching"], ["completed"], ["unknown"], ["completed", "failed"]):
+            yield f"jobs {source} {states}", jobs.list_jobs, (JobFilter(source=source, states=states), 5)
+    for job in ("job-7", "job-9", "none"):
+        yield f"events of {job}", views.list_events, (Filter(job=job), 5)
+        yield f"runs of {job}", views.list_runs, (Filter(job=job), 5)
+        yield f"find {job}", jobs.find, (job,)
+    yield "event by prefix", views.find_event, ("evt_0",)
+    yield "type", names.is_type, ("nothing",)
+    yield "sources", names.sources, ()
+    yield "open jobs", names.has_open_jobs, ("one",)
+    yield "orphaned", views.orphaned, (["y"],)
+    yield "newest", feed.newest, ()
+    yield "mark of one that is gone", feed.mark_of, (event_id(NOW - 1, 0),)
+    yield "events after", feed.events_after, (feed.Mark(100), 5)
+
+
+def test_ten_times_as_many_finished_events_cost_nothing(stores: tuple[Database, Database]) -> None:
+    """In steps of SQLite's machine, which no other process changes."""
+    few, many = stores
+    dearer = {}
+    for name, function, arguments in look_ups():
+        before, after = (steps_of(database, function, *arguments) for database in (few, many))
+        if after > before * 1.5 + 500:
+            dearer[name] = (before, after)
+    assert dearer == {}

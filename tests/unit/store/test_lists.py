@@ -1,0 +1,237 @@
+"""Lists of events and runs: whatever the filter, what they show, in which order, and what it costs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from receiver.model.delivery import Delivery
+from receiver.model.ids import event_id
+from receiver.model.slots import Slots
+from receiver.store import event_pages, inbox, runs, views
+from receiver.store.database import Database
+from receiver.store.event_pages import Filter
+from receiver.store.inbox import Receipt
+from receiver.store.runs import Finish
+from receiver.store.states import EVENT_STATES, RunState
+
+NOW = 1_700_000_000.0
+
+Accept = Callable[..., list[Receipt]]
+Make = Callable[..., Delivery]
+
+
+def listed(database: Database, **which: Any) -> list[str]:
+    return [row["id"] for row in database.query(views.list_events, Filter(**which), 100)]
+
+
+@pytest.fixture
+def at(delivery: Make) -> Make:
+    """Makes deliveries whose ids have the time at which they were received."""
+
+    def make(job: str, received_at: float, **values: Any) -> Delivery:
+        return delivery(job, received_at=received_at, event_id=event_id(received_at, 7), **values)
+
+    return make
+
+
+def claim(connection: Connection, handler: str) -> runs.Claim:
+    (held,) = runs.claim(connection, Slots(1, {handler: 1}).free({}), "me", NOW + 100, NOW + 130)
+    return held
+
+
+def end(connection: Connection, held: runs.Claim, state: RunState) -> None:
+    runs.finish(connection, [Finish(held, "me", str(state), state, NOW + 101)])
+
+
+def test_events_are_listed_newest_first_by_any_filter(database: Database, accept: Accept, at: Make) -> None:
+    quarantined = at("q", NOW + 1, quarantined=True)
+    dead = at("d", NOW + 2, type="job.failed")
+    done = at("n", NOW + 3, handlers=(), type="test")
+    pending = at("o", NOW + 4, source="other", handlers=("late",))
+    accept(quarantined, dead, done, pending)
+    database.transact(lambda connection: end(connection, claim(connection, "save_audio"), RunState.DEAD))
+    ids = [item.event_id for item in (pending, done, dead, quarantined)]
+    assert listed(database) == ids
+    assert listed(database, state="quarantined") == [quarantined.event_id]
+    assert listed(database, state="dead") == [dead.event_id]
+    assert listed(database, state="open") == [pending.event_id]
+    assert listed(database, state="done") == [done.event_id]
+    assert listed(database, source="other") == [pending.event_id]
+    assert listed(database, type="test") == [done.event_id]
+    assert listed(database, job="d") == [dead.event_id]
+    assert listed(database, after=NOW + 2, before=NOW + 4) == ids[1:3]
+    assert [row["id"] for row in database.query(views.list_events, Filter(), 2)] == ids[:2]
+    assert database.query(views.event_ids, Filter(), 100) == ids[::-1]
+    states = {row["id"]: row["state"] for row in database.query(views.list_events, Filter(), 9)}
+    assert [states[id_] for id_ in ids] == ["open", "done", "dead", "quarantined"]
+
+
+def test_runs_are_listed_by_state_and_handler(database: Database, accept: Accept, delivery: Make) -> None:
+    accept(delivery("a", handlers=("x", "y")), delivery("b", handlers=("x",)))
+    database.transact(claim, "y")
+
+    def rows(**which: Any) -> list[tuple[str, str, str]]:
+        found = database.query(views.list_runs, Filter(**which), 100)
+        return [(row["job_id"], row["handler"], row["state"]) for row in found]
+
+    assert rows() == [("b", "x", "pending"), ("a", "x", "pending"), ("a", "y", "running")]
+    assert rows(state="running") == [("a", "y", "running")]
+    assert rows(handler="x", job="a") == [("a", "x", "pending")]
+
+
+def test_an_event_is_found_by_the_start_of_its_id(database: Database, accept: Accept, delivery: Make) -> None:
+    accept(*(delivery(f"job_{n}") for n in range(3)))
+    assert database.query(views.find_event, f"evt_{1:032x}") == [f"evt_{1:032x}"]
+    assert len(database.query(views.find_event, "evt_")) == 2, "two are enough to see that it is not unique"
+    assert database.query(views.find_event, "evt_f") == []
+    assert database.query(views.get_event, "evt_f") is None
+
+
+# whatever the filter
+
+
+SOURCES = ("one", "two")
+TYPES = ("job.completed", "job.failed", "test")
+HANDLERS = ("x", "y")
+ENDS = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED, RunState.RUNNING, RunState.PENDING)
+
+
+@pytest.fixture
+def mixed(database: Database, at: Make) -> Database:
+    """Sixty events with every combination of what a filter asks for, and more than one event of a job."""
+    dice = random.Random(7)
+
+    def fill(connection: Connection) -> None:
+        for n in range(60):
+            job = f"job-{n // 3}"
+            event = at(
+                job, NOW + n // 2, source=SOURCES[n % 2], type=TYPES[n % 3], key=job if n % 4 else f"message-{n}",
+                quarantined=n % 7 == 0, handlers=HANDLERS[: n % 3],
+            )._replace(event_id=event_id(NOW + n // 2, n << 63 | n))  # fmt: skip
+            inbox.accept(connection, [event])
+            for handler in event.handlers if n % 7 else ():
+                state = dice.choice(ENDS)
+                if state is RunState.CANCELLED:
+                    runs.cancel(connection, event.event_id, handler, NOW)
+                elif state is not RunState.PENDING:
+                    held = claim(connection, handler)
+                    if state is not RunState.RUNNING:
+                        end(connection, held, state)
+
+    database.transact(fill)
+    return database
+
+
+def fits(row: dict[str, Any], which: Filter) -> bool:
+    """The meaning of a filter, its state apart."""
+    return (
+        which.source in (None, row["source"])
+        and which.type in (None, row["type"])
+        and which.job in (None, row["key"], row["job_id"])
+        and (which.after is None or row["received_at"] >= which.after)
+        and (which.before is None or row["received_at"] < which.before)
+        and (which.older_than is None or row["id"] < which.older_than)
+        and (which.newer_than is None or row["id"] > which.newer_than)
+    )
+
+
+def everything(database: Database) -> list[dict[str, Any]]:
+    def read(connection: Connection) -> list[dict[str, Any]]:
+        ids = connection.exec_driver_sql("SELECT id FROM events ORDER BY id DESC").scalars().all()
+        return [row for id_ in ids if (row := views.get_event(connection, id_)) is not None]
+
+    return database.query(read)
+
+
+def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], number: int) -> list[Filter]:
+    """Of all filters so many, always the same ones."""
+    middle = all_events[len(all_events) // 2]["id"]
+    all_filters = [
+        Filter(source, type_, state, job, handler, after, before, older_than=older, newer_than=newer)
+        for source, type_, state, job, handler, (after, before), (older, newer) in itertools.product(
+            (None, "one", "none"),
+            (None, "job.failed"),
+            (None, *states),
+            (None, None, "job-4"),
+            (None, "y", "none"),
+            ((None, None), (NOW + 5, NOW + 25), (None, NOW + 9.5)),
+            ((None, None), (middle, None), (None, middle)),
+        )
+    ]
+    return random.Random(number).sample(all_filters, number)
+
+
+@pytest.fixture(params=[(100, 1000), ()], ids=["few", "many"])
+def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of finding what is open of a source: by its runs and by its events."""
+    monkeypatch.setattr(event_pages, "COUNTED", request.param)
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("searches", [100, 1])
+def test_a_list_of_events_shows_the_newest_that_fit_whatever_the_filter(
+    mixed: Database, monkeypatch: pytest.MonkeyPatch, searches: int
+) -> None:
+    """Also where there are too many kinds of events to search for each."""
+    monkeypatch.setattr(event_pages, "MAX_SEARCHES", searches)
+    all_events = everything(mixed)
+
+    def compare(connection: Connection) -> None:
+        for which in some_filters(all_events, EVENT_STATES, 150):
+            expected = [row for row in all_events if fits(row, which) and which.state in (None, row["state"])]
+            shown = views.list_events(connection, which, 7)
+            assert [row["id"] for row in shown] == [row["id"] for row in expected[:7]], which
+            assert [row["state"] for row in shown] == [row["state"] for row in expected[:7]]
+            oldest = views.event_ids(connection, which, 5)
+            assert oldest == [row["id"] for row in expected[::-1][:5]], which
+
+    mixed.query(compare)
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mixed: Database) -> None:
+    all_events = everything(mixed)
+
+    def compare(connection: Connection) -> None:
+        for which in some_filters(all_events, tuple(RunState), 300):
+            expected = [
+                (row["id"], run["handler"], run["state"])
+                for row in all_events
+                if fits(row, which)
+                for run in row["runs"]
+                if which.state in (None, run["state"]) and which.handler in (None, run["handler"])
+            ]
+            shown = views.list_runs(connection, which, 7)
+            assert [(row["event_id"], row["handler"], row["state"]) for row in shown] == expected[:7], which
+
+    mixed.query(compare)
+
+
+def test_pages_of_runs_to_change_are_all_runs_once_oldest_event_first(mixed: Database) -> None:
+    wanted = (RunState.DEAD, RunState.SUCCEEDED)
+    expected = [
+        (row["id"], run["handler"])
+        for row in reversed(everything(mixed))
+        for run in row["runs"]
+        if run["state"] in wanted
+    ]
+    found: list[tuple[str, str]] = []
+    while page := mixed.query(views.runs_of_page, Filter(newer_than=found[-1][0] if found else None), wanted, 4):
+        assert len({event for event, _ in page}) <= 4
+        found += page
+    assert found == expected
+    assert len(found) > 8
+
+
+def test_what_sorts_before_the_end_of_events_is_what_is_there_now(database: Database, accept: Accept, at: Make) -> None:
+    accept(at("a", NOW), at("b", NOW + 1))
+    end_of = database.query(views.end_of_events)
+    accept(at("c", NOW + 2))
+    assert len(listed(database)) == 3
+    assert len(listed(database, older_than=end_of)) == 2
