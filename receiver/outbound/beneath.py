@@ -43,9 +43,15 @@ def made_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
     Raises:
         OSError: it cannot be made or opened, or a link is on the way (`strerror` says where).
     """
-    make_folders(root)
-    with _walk(root, names, _make) as handle:
+    try:
+        handle = _walk(root, names)
+    except FileNotFoundError:  # nearly always they are there
+        make_folders(root)
+        handle = _walk(root, names, _make)
+    try:
         yield handle
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -56,8 +62,11 @@ def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
         FileNotFoundError: it is not there.
         OSError: it cannot be opened, or a link is on the way (`strerror` says where).
     """
-    with _walk(root, names) as handle:
+    handle = _walk(root, names)
+    try:
         yield handle
+    finally:
+        os.close(handle)
 
 
 def open_file(name: str, flags: int, folder: int, where: Path) -> int:
@@ -91,8 +100,7 @@ def linked_folder(root: Path) -> str | None:
     return None
 
 
-@contextmanager
-def _walk(root: Path, names: Sequence[str], prepare: Callable[[str, int], None] | None = None) -> Iterator[int]:
+def _walk(root: Path, names: Sequence[str], prepare: Callable[[str, int], None] | None = None) -> int:
     handle, path = os.open(root, _FOLDER_FLAGS), root
     try:
         for name in names:
@@ -105,9 +113,10 @@ def _walk(root: Path, names: Sequence[str], prepare: Callable[[str, int], None] 
                 raise _explained(error, handle, name, path) from None
             os.close(handle)
             handle = inner
-        yield handle
-    finally:
+    except BaseException:
         os.close(handle)
+        raise
+    return handle
 
 
 def _make(name: str, parent: int) -> None:

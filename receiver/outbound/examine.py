@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 
 from receiver.errors import AudioError
 from receiver.outbound.facts import Facts, read_facts
@@ -46,9 +47,10 @@ def examine(part: Part, published: Published, sha256: str | None) -> Examined:
         AudioError: a published checksum does not hold (`checksum_mismatch`), or it is no audio (`not_audio`).
         OSError: the file cannot be read or written.
     """
+    data = part.in_memory
     part.flush()
     if sha256 is None:
-        with part.path.open("rb", buffering=0) as file:
+        with part.path.open("rb", buffering=0) if data is None else BytesIO(data) as file:
             sums = Sums(file, published)
             while sums.stretch():
                 pass

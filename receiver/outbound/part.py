@@ -63,6 +63,7 @@ class Part:
         self._saved = 0
         self._noted = True
         self._held = bytearray()
+        self._may_have_sidecar = True
         self._recall()
 
     @classmethod
@@ -114,6 +115,11 @@ class Part:
         """Whether the lock was given up."""
         return self._handle < 0
 
+    @property
+    def in_memory(self) -> bytes | None:
+        """All of it, where nothing was written yet."""
+        return bytes(self._held) if self.held == self.have else None
+
     def hold(self, data: bytes | bytearray) -> None:
         """Append in memory; does not block. Written with what is next done with the file, its closing at the latest."""
         self._held += data
@@ -153,12 +159,13 @@ class Part:
         fresh = self._sidecar.with_name(self._sidecar.name + ".new")
         with open(fresh, "w", encoding="utf-8", opener=_open_note) as note:  # Path.open takes no opener
             note.write(json.dumps({"have": self.have, **asdict(self.known)}))
+        self._may_have_sidecar = True
         fresh.replace(self._sidecar)
         self._saved, self._noted = self.have, True
 
     def reset(self, known: Known | None = None) -> None:
         """Forget the bytes; begin a whole of which `known` is known."""
-        self._sidecar.unlink(missing_ok=True)
+        self._remove_sidecar()
         os.ftruncate(self._handle, 0)
         self._forget()
         self.known, self._noted = known or Known(), False
@@ -170,7 +177,7 @@ class Part:
     def discard(self) -> None:
         """Remove what is left in the spool. The file that was moved into place from here is not touched."""
         self._forget()
-        self._sidecar.unlink(missing_ok=True)
+        self._remove_sidecar()
         if _same_file(self.path, self._handle):
             self.path.unlink()
 
@@ -193,6 +200,11 @@ class Part:
         finally:
             self._release()
 
+    def _remove_sidecar(self) -> None:
+        if self._may_have_sidecar:
+            self._sidecar.unlink(missing_ok=True)
+            self._may_have_sidecar = False
+
     def _release(self) -> None:
         handle, self._handle = self._handle, -1
         os.close(handle)
@@ -209,7 +221,9 @@ class Part:
             known = Known(note["validator"], note["total"], note["origin"], published, note.get("encoding"))
             have = note["have"]
             fits = type(have) is int and 0 < have <= os.fstat(self._handle).st_size
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
+            fits = self._may_have_sidecar = False
+        except (ValueError, KeyError, TypeError):
             fits = False
         if not fits:
             self.reset()

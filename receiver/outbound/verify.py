@@ -12,7 +12,7 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import google_crc32c
 import structlog
@@ -73,7 +73,7 @@ def _hex(encoded: str, size: int) -> str | None:
 class Sums:
     """A file's SHA-256, and the checksums that its storage published, made in stretches. Blocks."""
 
-    def __init__(self, file: BinaryIO, expected: Published) -> None:
+    def __init__(self, file: IO[bytes], expected: Published) -> None:
         self._file = file
         self._expected = expected
         self._sha256 = hashlib.sha256()
