@@ -32,11 +32,9 @@ from receiver.errors import (
 )
 from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
-from receiver.outbound.addresses import shown
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import Storage
 from receiver.providers.base import AudioRequest
-from receiver.providers.fields import web_addresses
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
@@ -60,11 +58,13 @@ class _Asked:
     """An event whose files somebody asks for at this moment.
 
     Attributes:
+        files: how its files can be got, once that was looked up.
         downloads: its files in progress; the first of them takes a slot.
         renewal: on its way, or without success; a successful one leaves `fresh` and makes place for another.
     """
 
     askers: int = 0
+    files: Files | None = None
     downloads: int = 0
     fetches: dict[int, _Fetch] = field(default_factory=dict)
     renewal: asyncio.Task[None] | None = None
@@ -126,11 +126,17 @@ class AudioDesk:
             AudioError: as `Context.audio_files` says; of several errors the one that `gravest` gives.
         """
         job = _completed(event)
-        count = self._count(job)
+        with self._asking(job) as asked:
+            count = self._count(job, asked)
+            if count == 1:  # nearly always
+                return (await self._shared(job, asked, 0),)
+            return await self._all(job, asked, count)
+
+    async def _all(self, job: JobCompleted, asked: _Asked, count: int) -> tuple[Artifact, ...]:
         left, failed = iter(range(count)), list[Exception]()
         found: dict[int, Artifact] = {}
 
-        async def fetch_some(asked: _Asked) -> None:
+        async def fetch_some() -> None:
             for n in left:
                 try:
                     found[n] = await self._shared(job, asked, n)
@@ -139,21 +145,21 @@ class AudioDesk:
                 if any(map(_stops_all, failed)):
                     return
 
-        with self._asking(job) as asked:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, count)):
-                    group.create_task(fetch_some(asked))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, count)):
+                group.create_task(fetch_some())
         if failed:
             raise gravest(failed)
         return tuple(found[n] for n in range(count))
 
-    def _count(self, event: JobCompleted) -> int:
+    def _count(self, event: JobCompleted, asked: _Asked) -> int:
         source = self._sources.get(event.source)
         if source is None:  # what is there already can be had all the same
             urls = event.payload.get("audio_urls")
             count = len(urls) if isinstance(urls, list) else 1
         else:
-            count = len(source.files(event.job_id, event.payload))
+            asked.files = asked.files or source.files(event.job_id, event.payload)
+            count = len(asked.files)
         if count > MOST_FILES:
             raise AudioRefused(
                 f"The job has {count} files, and no more than {MOST_FILES} are fetched for one job; "
@@ -212,7 +218,7 @@ class AudioDesk:
         started = time.perf_counter()
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
-            source, files = self._files(event)
+            source, files = self._files(event, asked)
             with self._pause.attempt() if self._pause else nullcontext(), self._download(event, asked):
                 got = await self._fetched(event, source, files, asked, n)
         except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
@@ -243,24 +249,15 @@ class AudioDesk:
         bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
         return self._artifact(row)
 
-    def _files(self, event: JobCompleted) -> tuple[AudioSource, Files]:
+    def _files(self, event: JobCompleted, asked: _Asked) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)
         if source is None:
             raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
-        files = source.files(event.job_id, event.payload)
-        if not files and source.lacks_key(event.job_id, event.payload):
-            raise AudioRefused(
-                f"There is no way to fetch: the source {event.source} has no api_key, and the event no audio_url.",
-                reason="no_api_key",
-            )
-        if not files and (named := web_addresses(event.payload.get("audio_url"))):
-            raise AudioRefused(
-                f"The provider names an address of the audio that cannot be used: {shown(named[0], 80)!r}.",
-                reason="bad_address",
-            )
-        if not files:
-            raise NoAudio("The job completed without audio.")
-        return source, files
+        if asked.files is None:
+            asked.files = source.files(event.job_id, event.payload)
+        if not asked.files:
+            raise source.why_no_files(event.source, event.job_id, event.payload)
+        return source, asked.files
 
     def _age(self, event: JobCompleted) -> float:
         """Seconds since the event was received."""

@@ -15,11 +15,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.source import pause_for, pause_source
-from receiver.errors import AudioDelayed, AudioError, AudioRefused
+from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio
 from receiver.model.event import COMPLETED
+from receiver.outbound.addresses import shown
 from receiver.outbound.api import ask
 from receiver.outbound.audio import AudioFetcher
 from receiver.providers.base import AudioRequest, Provider
+from receiver.providers.fields import web_addresses
 from receiver.providers.wire import Account, Ended, Invalid, OutOfCredits, ProviderError, Unauthorized, UnknownJob
 from receiver.store import pace
 from receiver.store.database import Database
@@ -52,6 +54,24 @@ class AudioSource:
     def lacks_key(self, job_id: str, payload: Mapping[str, Any]) -> bool:
         """Whether a job without files would have some if only the source had an API key."""
         return self.account.api_key is None and bool(self._files(_ANY_KEY, job_id, payload))
+
+    def why_no_files(self, name: str, job_id: str, payload: Mapping[str, Any]) -> AudioError:
+        """The error of a completed job without files.
+
+        Args:
+            name: the source's.
+        """
+        if self.lacks_key(job_id, payload):
+            return AudioRefused(
+                f"There is no way to fetch: the source {name} has no api_key, and the event no audio_url.",
+                reason="no_api_key",
+            )
+        if named := web_addresses(payload.get("audio_url")):
+            return AudioRefused(
+                f"The provider names an address of the audio that cannot be used: {shown(named[0], 80)!r}.",
+                reason="bad_address",
+            )
+        return NoAudio("The job completed without audio.")
 
     def _files(self, api_key: str | None, job_id: str, payload: Mapping[str, Any]) -> Files:
         return self.provider.audio_requests(self.account.base_url, api_key, job_id, payload)

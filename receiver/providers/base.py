@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -195,6 +196,7 @@ class Provider(Protocol):
         """
 
 
+@lru_cache(maxsize=256)
 def origin_of(url: str) -> tuple[str, str, int] | None:
     """(scheme, host, port) of an absolute http(s) address without credentials in it, or None if it is not one."""
     try:
