@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -16,6 +17,8 @@ from receiver.engine.clock import Clock, SystemClock
 from receiver.errors import StoreUnavailable
 from receiver.store.database import Database
 from receiver.store.leases import end_leases
+
+T = TypeVar("T")
 
 log = structlog.get_logger("receiver.processes")
 
@@ -72,6 +75,8 @@ class Membership:
         self._join_at = float("-inf")
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        # Its own: asyncio's few threads may all be reading audio from a storage that does not answer.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="processes")
 
     async def join(self) -> None:
         """Call before anything is claimed. What dead processes held is free when it returns, if the store answers."""
@@ -83,14 +88,21 @@ class Membership:
         if self._task is None:
             return
         self._leaving.set()
-        await self._task
+        task, self._task = self._task, None
+        await task
+        try:
+            await self._leave()
+        finally:
+            self._thread.shutdown()
+
+    async def _leave(self) -> None:
         try:
             await self._database.write(end_leases, self._processes.owner)
         except StoreUnavailable:  # the next process ends them
-            await asyncio.to_thread(self._processes.close)
+            await self._in_thread(self._processes.close)
             return
         try:
-            await asyncio.to_thread(self._processes.leave)
+            await self._in_thread(self._processes.leave)
         except OSError as error:
             log.warning("process.not_removed", owner=self._processes.owner, detail=str(error))
 
@@ -112,14 +124,14 @@ class Membership:
     async def _be_seen(self) -> None:
         """Join, if the others do not see this process: at the start, or because its file was removed."""
         if self._seen:
-            if await asyncio.to_thread(lambda: self._processes.is_seen):
+            if await self._in_thread(lambda: self._processes.is_seen):
                 return
             self._seen = False
             self._tell_not_seen("Its file was removed.")
         if self._clock.monotonic() < self._join_at:
             return
         try:
-            await asyncio.to_thread(self._processes.join)
+            await self._in_thread(self._processes.join)
         except OSError as error:
             self._join_at = self._clock.monotonic() + REJOIN_SECONDS
             self._tell_not_seen(str(error))
@@ -130,7 +142,7 @@ class Membership:
             log.info("process.seen", owner=self._processes.owner)
 
     async def _take_up(self) -> None:
-        for owner in await asyncio.to_thread(self._processes.find_dead):
+        for owner in await self._in_thread(self._processes.find_dead):
             held = await self._database.write(end_leases, owner)
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
             for wake in self._wakes:
@@ -139,9 +151,12 @@ class Membership:
 
     async def _remove(self, owner: str) -> None:
         try:
-            await asyncio.to_thread(self._processes.remove, owner)
+            await self._in_thread(lambda: self._processes.remove(owner))
         except OSError as error:
             log.warning("process.not_removed", owner=owner, detail=str(error))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _tell_not_seen(self, detail: str) -> None:
         if self._warned:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from receiver.store import holding, jobs, runs
 from receiver.store.database import Database
 from receiver.store.leases import Lease
 from receiver.store.migrate import migrate
-from receiver.store.processes import ProcessFiles
+from receiver.store.processes import ProcessFiles, new_owner
 from tests.faults import another_user
 from tests.integration.engine_support import (
     NOW,
@@ -32,6 +34,7 @@ from tests.integration.engine_support import (
     receiving,
 )
 from tests.integration.intake_support import Lines, completed, configured
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -331,3 +334,20 @@ async def test_a_fault_does_not_end_the_extending_of_leases(
         await up.beat()
         assert up.dispatcher.alive
         assert len(lines.of("dispatch.leases_broken")) == 1
+
+
+async def test_the_dead_are_found_while_every_thread_of_the_loop_waits_for_a_storage(
+    tmp_path: Path, store: Path
+) -> None:
+    go = threading.Event()
+    async with receiving(configured(tmp_path), work):
+        loop = asyncio.get_running_loop()
+        waiting = [loop.run_in_executor(None, go.wait, PATIENCE) for _ in range(64)]
+        try:
+            owner = dead(store, new_owner())
+            async with asyncio.timeout(PATIENCE / 2):
+                while list(store.parent.rglob(owner)):
+                    await asyncio.sleep(0.01)
+        finally:
+            go.set()
+            await asyncio.gather(*waiting)
