@@ -1,0 +1,156 @@
+"""Runs a second of handlers that do nothing: what a run costs the receiver itself.
+
+`python -m benchmarks.dispatch OTHER`, where OTHER is a checkout of the state before: alternating pairs for each case. A
+store holds the events and their pending runs before `tts-receiver serve` starts on it. What is timed is from the first
+handler's start to the last one's, inside the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.pairs import compare
+from benchmarks.processes import Server, receiver
+
+RUNS = 10_000
+PAIRS = 9
+GOAL = 2.0
+PATIENCE_SECONDS = 300
+
+# Fills the store with the checkout's own tables, then is `tts-receiver serve`.
+WRAPPER = """
+import os, sqlite3, sys, tomllib
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from receiver.cli import main
+from receiver.store.database import Database
+from receiver.store.migrate import migrate
+
+config = Path(sys.argv[-1])
+case = tomllib.loads((config.parent / "case.toml").read_text())
+store = config.parent / "data" / "receiver.db"
+store.parent.mkdir()
+database = Database(store)
+migrate(database)
+database.close()
+payload = '{"job_id": "%s", "chars_charged": 412, "metadata": {"episode": "12", "user": "benchmark"}}'
+with sqlite3.connect(store) as connection:
+    for number in range(case["runs"] // len(case["handlers"])):
+        event, job = f"evt_{number:032x}", f"job_{number}"
+        connection.execute(
+            "INSERT INTO events (id, source, type, key, job_id, origin, status, payload, body, headers, received_at) "
+            "VALUES (?, 'aitts', 'job.completed', ?, ?, 'webhook', 'accepted', ?, ?, '[]', 1.7e9)",
+            (event, job, job, payload % job, b"x" * 600),
+        )
+        connection.executemany(
+            "INSERT INTO runs (event_id, handler, state, due_at) VALUES (?, ?, 'pending', ?)",
+            [(event, handler, 1.7e9 + number) for handler in case["handlers"]],
+        )
+connection.close()
+main()
+"""
+
+PLUGIN = """
+import itertools, json, time, tomllib
+from pathlib import Path
+from receiver import Context, Event, handler
+
+FOLDER = Path(__file__).parent.parent
+LAST = tomllib.loads((FOLDER / "case.toml").read_text())["runs"]
+number = itertools.count(1)
+begun = ()
+
+def count():
+    global begun
+    at = next(number)
+    if at == 1:
+        begun = time.monotonic(), time.process_time()
+    elif at == LAST:
+        figures = {"seconds": time.monotonic() - begun[0], "cpu": time.process_time() - begun[1]}
+        (FOLDER / "part").write_text(json.dumps(figures))
+        (FOLDER / "part").rename(FOLDER / "figures")
+"""
+
+HANDLER = """
+@handler(on=Event)
+{kind} {name}(event: Event, ctx: Context) -> None:
+    count()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of load."""
+
+    name: str
+    kind: str = "async def"
+    handlers: int = 1
+
+
+CASES = (
+    Case("async handler"),
+    Case("plain function", kind="def"),
+    Case("four handlers", handlers=4),
+)
+
+
+def measure(root: Path, case: Case = CASES[0], runs: int = RUNS) -> tuple[float, float]:
+    """Runs a second of the checkout at `root`, and its processor time for each, in microseconds.
+
+    All must succeed at their first attempt.
+    """
+    names = [f"noop_{number}" for number in range(case.handlers)]
+    files = {
+        "wrapper.py": WRAPPER,
+        "case.toml": f"runs = {runs}\nhandlers = {json.dumps(names)}\n",
+        "plugins/noop.py": PLUGIN + "".join(HANDLER.format(kind=case.kind, name=name) for name in names),
+    }
+    with receiver('[plugins]\ndirectory = "plugins"\n', files, "wrapper.py", root) as server:
+        found = _figures(server)
+        _wait_until_all_succeeded(server, runs)
+    return runs / found["seconds"], found["cpu"] / runs * 1e6
+
+
+def _figures(server: Server) -> dict[str, float]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if (server.folder / "figures").exists():
+            return dict(json.loads((server.folder / "figures").read_text()))
+        time.sleep(0.05)
+    raise SystemExit("Not every run was started in time.")
+
+
+def _wait_until_all_succeeded(server: Server, runs: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    states: dict[str, int] = {}
+    while time.monotonic() < deadline:
+        with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
+            states = dict(connection.execute("SELECT state, count(*) FROM runs WHERE attempt = 1 GROUP BY state"))
+        if states == {"succeeded": runs}:
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"Not every run succeeded at its first attempt: {states}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("other", type=Path, help="a checkout of the state before")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    orders = parser.parse_args()
+    medians = []
+    for case in CASES:
+        print(case.name, flush=True)
+        medians.append(compare(partial(measure, case=case, runs=orders.runs), orders.other.resolve(), orders.pairs))
+    return 0 if min(medians) >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
