@@ -1,8 +1,8 @@
 """The handlers' own event loop, in a thread of its own.
 
 Apart from the intake's loop so that a handler which blocks cannot stop deliveries from being taken, leases from being
-extended, or another handler from being timed out. Plain functions get a daemon thread each: one that never returns
-keeps neither the others nor the process.
+extended, or another handler from being timed out. Plain functions run in daemon threads, never two in one: one that
+never returns keeps neither the others nor the process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,7 @@ import structlog
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
-from receiver.engine.threads import HandlerThreads, run_shared, working_for
+from receiver.engine.threads import HandlerThreads, PlainThreads, run_shared, working_for
 from receiver.errors import HandlerHangs
 from receiver.model.event import Event
 
@@ -52,6 +53,7 @@ class HandlerLoop:
         self.loop.set_task_factory(self._new_task)
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
+        self._plain = PlainThreads()
         self._hanging: Counter[str] = Counter()
         self._runs: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
         self._ending = False
@@ -84,6 +86,7 @@ class HandlerLoop:
 
     def stop(self, seconds: float) -> bool:
         """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
+        self._plain.close()
         if not self._thread.is_alive():
             self.loop.close()
             return True
@@ -142,6 +145,10 @@ class HandlerLoop:
         self._hanging[handler] += change
         self._abandoned(change)
 
+    def _settle_there(self, settle: Callable[[T], None], ended: T) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self.loop.call_soon_threadsafe(settle, ended)
+
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome | Awaitable[Any]:
         if self._hanging[handler.name] >= MAX_HANGING_THREADS:
             raise HandlerHangs(
@@ -156,18 +163,17 @@ class HandlerLoop:
             else:
                 done.set_result(ended)
 
-        def work() -> None:
+        def work() -> Callable[[], None]:
             ended: Outcome | Awaitable[Any]
             try:
                 result = handler.function(event, ctx)
                 ended = result if inspect.isawaitable(result) else Outcome.of_result(result)
             except BaseException as error:  # noqa: BLE001 - as in `execute`; a future does not take every exception
                 ended = Outcome.of_error(error)
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                self.loop.call_soon_threadsafe(settle, ended)
+            return partial(self._settle_there, settle, ended)
 
         context = contextvars.copy_context()  # identifies the work as this handler's
-        threading.Thread(target=context.run, args=[work], name=f"handler-{handler.name}", daemon=True).start()
+        self._plain.run(handler.name, partial(context.run, work))
         try:
             return await done
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ One handler's slow work would fill it, and the others' work and the fetching of 
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,8 @@ T = TypeVar("T")
 MAX_THREADS_PER_HANDLER = 64
 """A handler's threads at one time; further work waits for one of them."""
 MAX_RECEIVER_THREADS = 64
+IDLE_SECONDS = 5.0
+"""How long a thread of a plain handler waits for the next run."""
 
 working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
 """The handler whose code runs; none for our own. Tasks and threads that a handler starts inherit it."""
@@ -87,3 +90,64 @@ class HandlerThreads(ThreadPoolExecutor):
                     return
                 work = mine.waiting.popleft()
             work()
+
+
+class PlainThreads:
+    """Daemon threads for plain handlers: one for each run at work, kept for the next run of the same handler.
+
+    A run never waits for another one's thread: one that does not return costs its thread and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._idle: dict[str, list[_PlainThread]] = {}
+        self._closed = False
+
+    def run(self, handler: str, work: Callable[[], Callable[[], None]]) -> None:
+        """Run `work` in a thread of the handler, and there what it returns, once the thread can be used again."""
+        with self._guard:
+            idle = self._idle.setdefault(handler, [])
+            thread = idle.pop() if idle else _PlainThread()
+        if not thread.started:
+            thread.started = True
+            threading.Thread(target=self._work, args=[handler, thread], name=f"handler-{handler}", daemon=True).start()
+        thread.todo.put(work)
+
+    def close(self) -> None:
+        """End the threads that have nothing to do; the others end with their work."""
+        with self._guard:
+            self._closed = True
+            idle = [thread for threads in self._idle.values() for thread in threads]
+            self._idle.clear()
+        for thread in idle:
+            thread.todo.put(None)
+
+    def _work(self, handler: str, thread: _PlainThread) -> None:
+        while (work := self._next(handler, thread)) is not None:
+            tell = work()
+            with self._guard:
+                closed = self._closed
+                if not closed:
+                    self._idle.setdefault(handler, []).append(thread)
+            tell()
+            if closed:
+                return
+
+    def _next(self, handler: str, thread: _PlainThread) -> Callable[[], Callable[[], None]] | None:
+        try:
+            return thread.todo.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            with self._guard:
+                idle = self._idle.get(handler, [])
+                if thread in idle:
+                    idle.remove(thread)
+                    return None
+            return thread.todo.get()  # it has been chosen meanwhile
+
+
+@dataclass(slots=True, eq=False)
+class _PlainThread:
+    """One thread, and what it is to do next."""
+
+    todo: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = field(default_factory=queue.SimpleQueue)
+    started: bool = False

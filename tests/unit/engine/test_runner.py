@@ -170,6 +170,58 @@ def test_a_plain_handler_that_outlives_the_loop_ends_without_a_word(
     assert changes == [1]
 
 
+def test_a_plain_handler_has_a_thread_to_itself_and_the_next_run_of_it_uses_that_again(loop: HandlerLoop) -> None:
+    inside, release = threading.Barrier(3), threading.Event()
+
+    @handler(on=Event)
+    def one_of_many(event: Event, ctx: Any) -> int:
+        inside.wait(PATIENCE)
+        release.wait(PATIENCE)
+        return threading.get_ident()
+
+    @handler(on=Event)
+    def other(event: Event, ctx: Any) -> int:
+        return threading.get_ident()
+
+    beside = [loop.submit(loop.execute(one_of_many, EVENT, CTX)) for _ in range(3)]
+    release.set()
+    first = {future.result(PATIENCE).result for future in beside}
+    assert len(first) == 3
+    again = [loop.submit(loop.execute(one_of_many, EVENT, CTX)) for _ in range(3)]
+    assert {future.result(PATIENCE).result for future in again} == first
+    assert run(loop, other).result not in first
+
+
+def test_an_idle_thread_of_a_plain_handler_ends(loop: HandlerLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.engine.threads.IDLE_SECONDS", 0.0)
+    threads = []
+
+    @handler(on=Event)
+    def work(event: Event, ctx: Any) -> None:
+        threads.append(threading.current_thread())
+
+    for _ in range(2):
+        run(loop, work)
+        threads[-1].join(PATIENCE)
+        assert not threads[-1].is_alive()
+    assert threads[0] is not threads[1]
+
+
+def test_the_end_of_the_loop_ends_idle_threads(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    threads = []
+
+    @handler(on=Event)
+    def work(event: Event, ctx: Any) -> None:
+        threads.append(threading.current_thread())
+
+    loop = HandlerLoop(factory)
+    loop.start()
+    run(loop, work)
+    assert loop.stop(PATIENCE)
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
+
+
 def test_a_loop_that_was_never_started_stops_without_a_word() -> None:
     loop = HandlerLoop(asyncio.new_event_loop)
     assert loop.stop(PATIENCE)
