@@ -7,9 +7,9 @@ served or mounted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from receiver.assembly import (
     audio_desk,
     audio_fetcher,
+    execution,
     job_sources,
     longest_waits,
     max_concurrent_downloads,
@@ -32,7 +33,6 @@ from receiver.engine.clients import HandlerClients
 from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
-from receiver.engine.context import Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.gauges import StoreGauges
 from receiver.engine.jobs.desk import JobDesk
@@ -41,21 +41,20 @@ from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.runner import HandlerLoop
-from receiver.engine.storage_pause import StoragePause, forgiven
+from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceDesk
 from receiver.engine.watch import Watch
 from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
-from receiver.model.event import Event
 from receiver.model.redact import Redactor
 from receiver.places import open_audio, open_database
 from receiver.settings import Settings
 from receiver.store import jobs, quarantine, views
+from receiver.store.claims import Claim
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
 from receiver.store.processes import new_owner
-from receiver.store.runs import Claim
 from receiver.web.api.application import LazyApi
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Feed
@@ -103,6 +102,7 @@ class Receiver:
             self.database,
             self.registry,
             self._execute,
+            self.handlers.loop,
             owner=self.owner,
             bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),
             metrics=self.metrics,
@@ -230,22 +230,8 @@ class Receiver:
         if not stopped:
             log.warning("handlers.still_blocked", hint="a handler blocks the loop; the process ends without it")
 
-    def _execute(self, name: str, event: Event, claim: Claim) -> Future[Outcome]:
-        active = self.registry[name]
-        context = Context(
-            handler=name,
-            attempt=claim.counted,
-            idempotency_key=f"{claim.event_id}:{name}",
-            options=active.options,
-            log=structlog.get_logger("handler").bind(
-                source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
-            ),
-            _http=lambda: self._http.get(name),
-            _audio=lambda: self.handlers.run_shared(forgiven(self.audio.get(event))),
-            _audio_files=lambda: self.handlers.run_shared(forgiven(self.audio.get_all(event))),
-            _loop=self.handlers.loop,
-        )
-        return self.handlers.submit(self.handlers.execute(active.handler, event, context))
+    def _execute(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
+        return execution(self.registry[claim.handler], claim, self.handlers, self._http, self.audio)
 
     def _committed(self) -> None:
         """An event with runs is in the store."""

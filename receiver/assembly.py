@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
+
+import structlog
 
 from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.clients import HandlerClients
 from receiver.engine.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.context import Context
 from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.limits import AT_ONCE
 from receiver.engine.jobs.loop import AHEAD_SECONDS, MARGIN, SourceLoop
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.membership import Membership
-from receiver.engine.storage_pause import StoragePause
+from receiver.engine.outcome import Outcome
+from receiver.engine.plugins import Active
+from receiver.engine.runner import HandlerLoop
+from receiver.engine.storage_pause import StoragePause, forgiven
 from receiver.metrics import Metrics
+from receiver.model.event import build_event
 from receiver.model.slots import Slots
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.client import Client
@@ -28,6 +36,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.stored import Storage
 from receiver.places import spool_folder
 from receiver.settings import Settings, Source, nearest
+from receiver.store.claims import Claim
 from receiver.store.clocks import LongestWaits
 from receiver.store.database import Database
 from receiver.store.processes import ProcessFiles
@@ -87,6 +96,29 @@ def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int
     """
     concurrency = settings.dispatch.concurrency
     return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)
+
+
+def execution(
+    active: Active, claim: Claim, handlers: HandlerLoop, clients: HandlerClients, audio: AudioDesk
+) -> Coroutine[Any, Any, Outcome]:
+    """One execution of a handler, for `handlers`; `clients` and `audio` are what its context gives access to."""
+    name = claim.handler
+    event = build_event(**claim.event)
+    context = Context(
+        handler=name,
+        attempt=claim.counted,
+        idempotency_key=f"{claim.event_id}:{name}",
+        options=active.options,
+        # Bound when it is first used, which many handlers never do.
+        log=structlog.get_logger(
+            "handler", source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
+        ),
+        _http=lambda: clients.get(name),
+        _audio=lambda: handlers.run_shared(forgiven(audio.get(event))),
+        _audio_files=lambda: handlers.run_shared(forgiven(audio.get_all(event))),
+        _loop=handlers.loop,
+    )
+    return handlers.execute(active.handler, event, context)
 
 
 def job_source(settings: Settings, name: str) -> JobSource:

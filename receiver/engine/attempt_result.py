@@ -16,7 +16,8 @@ from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
-from receiver.store.runs import Claim, Finish
+from receiver.store.claims import Claim
+from receiver.store.runs import Finish
 from receiver.store.states import RunState
 from receiver.store.waiting_runs import AUDIO_STORAGE
 
@@ -24,7 +25,7 @@ MAX_ERROR_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 20_000
 
 
-Log = structlog.typing.FilteringBoundLogger
+log = structlog.get_logger("receiver.dispatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,14 @@ class AttemptResult:
     """The row to write, and what logs it once it is written."""
 
     finish: Finish
-    report: Callable[[Log], None]
+    report: Callable[[], None]
+
+
+def run_fields(claim: Claim) -> dict[str, Any]:
+    """What names a run in a line; source and job too where its event has been read."""
+    event = claim.event
+    named = {"event_id": claim.event_id, "handler": claim.handler, "attempt": claim.counted}
+    return {"source": event["source"], "job": event["job_id"], **named} if event else named
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +68,21 @@ class AttemptRules:
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
             finish = Finish(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-            return AttemptResult(finish, lambda log: log.info("run.succeeded", **seconds))
+            return AttemptResult(finish, lambda: log.info("run.succeeded", **run_fields(claim), **seconds))
         if outcome.word == "released":
             finish = Finish(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
-            return AttemptResult(finish, lambda log: log.warning("run.given_back", **seconds))
+            return AttemptResult(finish, lambda: log.warning("run.given_back", **run_fields(claim), **seconds))
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, chance)
-        fields: dict[str, Any] = {"outcome": outcome.word, "error": error, **seconds, **self._trace(outcome)}
+        fields: dict[str, Any] = {
+            **run_fields(claim), "outcome": outcome.word, "error": error, **seconds, **self._trace(outcome),
+        }  # fmt: skip
         if wait is None:
             finish = Finish(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
-            return AttemptResult(finish, lambda log: log.error("run.dead", **fields))
+            return AttemptResult(finish, lambda: log.error("run.dead", **fields))
         again_in = round(wait, 1)
         due_at = ended + wait
         if not outcome.counts:
@@ -80,9 +90,10 @@ class AttemptRules:
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error,
                 waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
             )  # fmt: skip
-            return AttemptResult(finish, lambda log: log.info("run.postponed", error=error, again_in=again_in))
+            named = {**run_fields(claim), "error": error, "again_in": again_in}
+            return AttemptResult(finish, lambda: log.info("run.postponed", **named))
         finish = Finish(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
-        return AttemptResult(finish, lambda log: log.warning("run.failed", again_in=again_in, **fields))
+        return AttemptResult(finish, lambda: log.warning("run.failed", again_in=again_in, **fields))
 
     def _trace(self, outcome: Outcome) -> dict[str, str]:
         if not outcome.trace:

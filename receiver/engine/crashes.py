@@ -15,8 +15,9 @@ from receiver.metrics import Metrics
 from receiver.model.crashes import AfterCrash, after_crash
 from receiver.model.retry import RetryPolicy
 from receiver.store import runs
+from receiver.store.claims import Claim
 from receiver.store.database import Database
-from receiver.store.runs import Claim, Finish
+from receiver.store.runs import Finish
 from receiver.store.states import RunState
 
 log = structlog.get_logger("receiver.dispatch")

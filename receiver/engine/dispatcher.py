@@ -1,34 +1,33 @@
-"""Claims due runs, has them executed, writes how they ended.
+"""Claims due runs, has them executed, writes how they ended: in turns, each of which is one transaction.
 
-Lives on the intake's loop, handlers on their own: leases are extended and timeouts kept whatever a handler does.
+Lives on the intake's loop, handlers on their own: leases are extended and timeouts kept whatever a handler does. While
+a turn is being committed the attempts that end gather for the next one (docs/adr/0057).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
-from receiver.engine.attempt_result import AttemptResult, AttemptRules
+from receiver.engine.ahead import AHEAD_SECONDS, ClaimsAhead
+from receiver.engine.attempt_result import AttemptResult, AttemptRules, run_fields
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.crashes import CrashedRuns
-from receiver.engine.outcome import Outcome
+from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
 from receiver.engine.plugins import Registry
-from receiver.engine.runner import run_key
-from receiver.errors import HeldUp, StoreUnavailable
+from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
-from receiver.model.event import Event, build_event
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
-from receiver.store import runs, waiting_runs
+from receiver.store import claims, turns
+from receiver.store.claims import Claim, Claimed, ClaimOrder, RunKey
 from receiver.store.database import Database
-from receiver.store.runs import Claim, Finish
+from receiver.store.leases import Lease
+from receiver.store.turns import Turn
 
 log = structlog.get_logger("receiver.dispatch")
 
@@ -36,9 +35,6 @@ LOOK_SECONDS = 1.0
 """How often the store is looked at for runs that another process made due."""
 BLOCKED_LOOK_SECONDS = 0.1
 """How often it is looked whether the handlers' loop turns again."""
-
-Execute = Callable[[str, Event, Claim], "Future[Outcome]"]
-"""Start one execution of a handler, by name, on the handlers' loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +46,14 @@ class Bounds:
     grace_seconds: float = 20.0
 
 
-class LoopWatch(Protocol):
-    """Tells whether the handlers' loop is blocked."""
-
-    @property
-    def blocked(self) -> str | None:
-        """Who blocks it; None while it turns."""
-
-    def find_blocker(self) -> str | None:
-        """The `run_key` of the run that blocks it, if known."""
-
-
-@dataclass(slots=True)
-class _Held:
-    claim: Claim
-    task: asyncio.Task[None]
-    executing: bool = True
-
-    def stop_handler(self) -> None:
-        """Cancel the handler. A result that is being written is left alone: the store decides whether it counts."""
-        if self.executing:
-            self.task.cancel()
-
-
 class Dispatcher:
     """Runs handlers for due runs until stopped.
 
     Args:
         owner: names this process in leases; unique among all that ever ran.
-        execute: starts a handler; its future carries an `Outcome`.
-        watch: of the loop that `execute` uses.
+        execute: makes one execution of a handler.
+        handlers: the loop that handlers run on.
+        watch: of that loop.
         waits: called after a run was stored that waits for the audio storage.
         backoff: the shape of the waits; each handler's own number of attempts replaces the policy's.
     """
@@ -89,6 +63,7 @@ class Dispatcher:
         database: Database,
         registry: Registry,
         execute: Execute,
+        handlers: asyncio.AbstractEventLoop,
         *,
         owner: str,
         bounds: Bounds,
@@ -102,10 +77,10 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._registry = registry
-        self._execute = execute
         self._owner = owner
         self._bounds = bounds
         self._slots = registry.slots(bounds.concurrency)
+        self._ahead = ClaimsAhead(self._slots)
         self._metrics = metrics
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
@@ -114,9 +89,16 @@ class Dispatcher:
         self._waits = waits
         self._clock = clock or SystemClock()
         self._dice = dice
-        self._held: dict[tuple[str, str, int], _Held] = {}
+        self._executions = Executions(
+            registry, execute, handlers, watch=watch, clock=self._clock, ended=self._note_ended
+        )
+        self._held: dict[RunKey, Claim] = {}
+        """Started, until the result is in the store or given up."""
+        self._results: list[AttemptResult] = []
+        """To be written in the next turn."""
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._claims_ended = asyncio.Event()
         self._hurry = asyncio.Event()
         self._leases_ended = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -124,7 +106,7 @@ class Dispatcher:
 
     @property
     def busy(self) -> bool:
-        """Whether any handler runs."""
+        """Whether any handler runs, or a result is not written yet."""
         return bool(self._held)
 
     @property
@@ -134,7 +116,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin claiming."""
-        self._loops = [asyncio.create_task(self._claim_until_stopped()), asyncio.create_task(self._keep_leases())]
+        self._loops = [asyncio.create_task(self._turn_until_stopped()), asyncio.create_task(self._keep_leases())]
 
     def wake(self) -> None:
         """Something may be due: look now."""
@@ -145,24 +127,18 @@ class Dispatcher:
         self._leases_ended.set()
 
     async def stop(self) -> None:
-        """Claim no more; give running handlers the grace period; give the leases of the rest back."""
+        """Claim no more; give back what has not started, and after the grace period what has not ended."""
         self._stop.set()
         self._wake.set()
         if self._loops:
+            await self._wait_for(self._claims_ended)
+            if self._held:
+                grace = self._bounds.grace_seconds
+                log.info("dispatch.waiting_for_handlers", running=len(self._held), grace_seconds=grace)
+                await self._wait_for(self._hurry, grace)
+            self.hurry()  # the grace is over: a result that cannot be stored is not tried again
+            self._executions.release_all()
             await asyncio.wait(self._loops[:1])
-        tasks = [held.task for held in self._held.values()]
-        if tasks:
-            log.info("dispatch.waiting_for_handlers", running=len(tasks), grace_seconds=self._bounds.grace_seconds)
-            ended = asyncio.ensure_future(asyncio.wait(tasks))
-            hurried = asyncio.ensure_future(self._hurry.wait())
-            await asyncio.wait(
-                [ended, hurried], timeout=self._bounds.grace_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            hurried.cancel()
-            self._hurry.set()  # the grace is over: a result that cannot be stored is not tried again
-            for held in self._held.values():
-                held.stop_handler()
-            await ended
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -170,111 +146,144 @@ class Dispatcher:
     def hurry(self) -> None:
         """End the grace period now."""
         self._hurry.set()
+        self._wake.set()
 
-    # claiming
+    async def _wait_for(self, event: asyncio.Event, seconds: float | None = None) -> None:
+        """Wait for the event, the end of the turns or the time, whichever is first."""
+        waiting = asyncio.ensure_future(event.wait())
+        await asyncio.wait([waiting, *self._loops[:1]], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
 
-    async def _claim_until_stopped(self) -> None:
-        while not self._stop.is_set():
+    # turns
+
+    async def _turn_until_stopped(self) -> None:
+        while not self._is_over:
             self._wake.clear()
             try:
-                seconds = await self._claim()
-            except StoreUnavailable as error:
-                log.error("dispatch.store_unavailable", detail=str(error))
-                seconds = LOOK_SECONDS
+                seconds = await self._take_turn()
             except Exception:
                 log.exception("dispatch.broken")
                 seconds = LOOK_SECONDS
-            await self._clock.wait(self._wake, seconds)
+            if self._stop.is_set():
+                self._claims_ended.set()
+            if not self._is_over:
+                await self._clock.wait(self._wake, seconds)
 
-    async def _claim(self) -> float:
-        """Claim and start what is due and fits; seconds until it is worth looking again."""
-        if self._watch.blocked is not None:  # another process may have what would only be held up here
-            return BLOCKED_LOOK_SECONDS
-        free = self._slots.free(Counter(held.claim.handler for held in self._held.values()), self._turn)
-        startable = free.startable()
-        if not startable:
-            return LOOK_SECONDS
-        now = self._clock.now()
-        claims = await self._database.write(runs.claim, free, self._owner, now, now + self._bounds.lease_seconds)
-        for claim in claims:
-            key = (claim.event_id, claim.handler, claim.attempt)
-            self._held[key] = _Held(claim, asyncio.create_task(self._attempt(claim)))
-        if claims:
-            self._turn += 1
-            return 0.0  # perhaps there is more
-        due = await self._database.read(runs.next_due, startable)
-        return LOOK_SECONDS if due is None else min(LOOK_SECONDS, max(0.001, due - self._clock.now()))
+    @property
+    def _is_over(self) -> bool:
+        if not self._claims_ended.is_set() or self._held:
+            return False
+        return not self._ahead.given_back or self._hurry.is_set()
 
-    # one attempt
-
-    async def _attempt(self, claim: Claim) -> None:
-        key = (claim.event_id, claim.handler, claim.attempt)
-        bound = log.bind(
-            source=claim.event["source"],
-            event_id=claim.event_id,
-            job=claim.event["job_id"],
-            handler=claim.handler,
-            attempt=claim.counted,
+    async def _take_turn(self) -> float:
+        """Write what has ended, start and claim what is due and fits; seconds until it is worth looking again."""
+        results, self._results = self._results, []
+        blocked = self._watch.blocked is not None  # another process may have what would only be held up here
+        stopping = self._stop.is_set()
+        if blocked or stopping:
+            self._ahead.give_all_back()
+        else:
+            self._ahead.give_surplus_back(self._clock.monotonic())
+        turn = Turn(
+            self._owner,
+            [result.finish for result in results],
+            self._ahead.given_back,
+            None if blocked or stopping else self._order(),
         )
-        try:
-            result = await self._run(claim)
-            self._held[key].executing = False
-            if await self._write(result.finish, bound):
-                self._metrics.runs.labels(claim.handler, result.finish.outcome).inc()
-                result.report(bound)
-        finally:
-            self._held.pop(key, None)
-            self._wake.set()
+        seconds = BLOCKED_LOOK_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else LOOK_SECONDS
+        return min(seconds, await self._write(turn, results)) if turn else seconds
 
-    async def _run(self, claim: Claim) -> AttemptResult:
-        handler = self._registry[claim.handler].handler
-        started = self._clock.monotonic()
-        self._metrics.start_seconds.observe(max(0.0, self._clock.now() - claim.due_at))
-        try:
-            event = build_event(**claim.event)
-            async with asyncio.timeout(handler.timeout):
-                outcome = await asyncio.wrap_future(self._execute(claim.handler, event, claim))
-        except TimeoutError:
-            outcome = self._timed_out(claim, handler.timeout)
-        except asyncio.CancelledError as error:
-            # Shutdown after the grace period, or a lease that was lost: somebody else may have the run by now.
-            # Otherwise the handler cancelled its own task.
-            outcome = Outcome("released") if _is_cancelled() else Outcome.of_error(error)
-        except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
-            outcome = Outcome.of_error(error)
-        self._metrics.handler_seconds.labels(claim.handler).observe(self._clock.monotonic() - started)
-        return self._rules.decide(claim, outcome, self._clock.now(), handler.attempts, self._dice())
+    def _order(self) -> ClaimOrder | None:
+        """What to claim and start now; None if no run could start."""
+        free = self._slots.free(self._executions.running, self._turn)
+        if not free.startable():
+            return None
+        now = self._clock.now()
+        lease = Lease(self._owner, now + self._bounds.lease_seconds)
+        return ClaimOrder(free, lease, now, self._ahead.claims, self._ahead.wanted(self._clock.monotonic()))
 
-    def _timed_out(self, claim: Claim, seconds: float) -> Outcome:
-        blocked, blocker = self._watch.blocked, self._watch.find_blocker()
-        if blocker in (None, run_key(claim.event_id, claim.handler)):
-            return Outcome.of_timeout(seconds)
-        return Outcome.of_error(HeldUp(f"Not done after {seconds:g} s. {blocked}", after=LOOK_SECONDS))
+    async def _write(self, turn: Turn, results: list[AttemptResult]) -> float:
+        """Write a turn with these results; seconds until it is worth looking again.
 
-    async def _write(self, finish: Finish, bound: structlog.typing.FilteringBoundLogger) -> bool:
-        """Write a result; while the store is down, keep it and try again as long as this process holds the run.
-
-        Returns:
-            Whether it is in the store.
+        While the store is away results are kept, and tried again as long as this process holds their runs.
         """
-        while True:
-            try:
-                end = waiting_runs.finish if finish.waits_for else runs.finish
-                held = await self._database.batch(end, finish)
-                break
-            except StoreUnavailable as error:
-                bound.error("run.result_not_stored", detail=str(error))
-                if self._hurry.is_set():  # its lease expires
-                    return False
-                await self._clock.wait(self._hurry, LOOK_SECONDS)
-            except Exception:  # noqa: BLE001 - a bug of ours: the lease expires, and the run starts again
-                bound.exception("dispatch.broken")
-                return False
-        if not held:
-            bound.warning("run.lease_lost", outcome=finish.outcome)
-        elif finish.waits_for:
+        try:
+            written = await self._database.write(turns.write, turn)
+        except StoreUnavailable as error:
+            self._keep(turn, results, error)
+        except Exception:
+            parts = list(turn.parts())
+            if len(parts) > 1:
+                waiting = iter(results)
+                return min([await self._write(part, [next(waiting) for _ in part.finishes]) for part in parts])
+            if not results:
+                raise
+            self._give_up(results[0].finish.claim)
+        else:
+            if turn.back:
+                self._ahead.given_back = []
+            seconds = self._start(written.claimed) if written.claimed else LOOK_SECONDS
+            self._report(results, written.held)
+            return seconds
+        return LOOK_SECONDS
+
+    def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
+        if turn.order is not None:
+            log.error("dispatch.store_unavailable", detail=str(error))
+        for result in results:
+            claim = result.finish.claim
+            log.error("run.result_not_stored", detail=str(error), **run_fields(claim))
+            if self._hurry.is_set():  # its lease expires
+                del self._held[claim.key]
+            else:
+                self._results.append(result)
+
+    def _start(self, claimed: Claimed) -> float:
+        """Have executed what was started; seconds until it is worth looking again."""
+        now = self._clock.now()
+        for claim in claimed.started:
+            self._held[claim.key] = claim
+            self._metrics.start_seconds.observe(max(0.0, now - claim.due_at))
+        if claimed.started:
+            self._executions.start(claimed.started)
+            self._turn += 1
+        for claim in claimed.lost:
+            log.warning("run.lease_lost", outcome="not_started", **run_fields(claim))
+        self._ahead.claims = claimed.ahead
+        return LOOK_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
+
+    def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
+        waits = False
+        for result, ours in zip(results, held, strict=True):
+            finish = result.finish
+            self._held.pop(finish.claim.key)
+            if ours:
+                self._metrics.runs.labels(finish.claim.handler, finish.outcome).inc()
+                result.report()
+                waits = waits or finish.waits_for is not None
+            else:
+                log.warning("run.lease_lost", outcome=finish.outcome, **run_fields(finish.claim))
+        if waits:
             self._waits()
-        return held
+
+    def _note_ended(self, attempts: list[Ended]) -> None:
+        """Decide what the ends of attempts mean; they are written in the next turn."""
+        now, at = self._clock.now(), self._clock.monotonic()
+        for ended in attempts:
+            claim = ended.claim
+            self._metrics.handler_seconds.labels(claim.handler).observe(ended.seconds)
+            self._ahead.ended(claim.handler, ended.seconds, at)
+            allowed = self._registry[claim.handler].handler.attempts
+            try:
+                self._results.append(self._rules.decide(claim, ended.outcome, now, allowed, self._dice()))
+            except Exception:  # noqa: BLE001 - logged there
+                self._give_up(claim)
+        self._wake.set()
+
+    def _give_up(self, claim: Claim) -> None:
+        """A bug of ours is being handled: the lease of the run expires, and it starts again."""
+        log.exception("dispatch.broken", **run_fields(claim))
+        del self._held[claim.key]
 
     # leases
 
@@ -292,20 +301,16 @@ class Dispatcher:
 
     async def _extend(self) -> None:
         """Extend our own leases first, so that we never take our own runs for crashed ones."""
-        held = list(self._held)
+        held = [*self._held, *(claim.key for ahead in self._ahead.claims.values() for claim in ahead)]
         until = self._clock.now() + self._bounds.lease_seconds
-        for key in await self._database.write(runs.extend, held, self._owner, until) if held else ():
-            if (lost := self._held.get(key)) is not None:
-                lost.stop_handler()
+        if held:
+            self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
 
     async def _expire(self) -> None:
         """Take up the runs of processes that have let their leases end."""
         now = self._clock.now()
-        await self._crashed.take_up(await self._database.read(runs.expired, now), now)
+        if await self._database.read(claims.has_expired, now):
+            if released := await self._database.write(claims.release_expired, now):
+                log.info("dispatch.claims_released", runs=released)
+            await self._crashed.take_up(await self._database.read(claims.expired, now), now)
         self._wake.set()
-
-
-def _is_cancelled() -> bool:
-    """Whether the running task itself was cancelled, and not only what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -49,6 +49,11 @@ class FreeSlots:
         first = turn % len(names) if names else 0
         self._order = sorted(names[first:] + names[:first], key=self._running.__getitem__)
 
+    @property
+    def handlers(self) -> list[str]:
+        """Every handler, whether or not a run of it may be started."""
+        return self._order
+
     def _borrowed(self, handler: str) -> int:
         return max(0, self._running[handler] - self._slots.kept[handler])
 

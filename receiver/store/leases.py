@@ -29,7 +29,7 @@ class Held(NamedTuple):
 def end_leases(connection: Connection, owner: str) -> Held:
     """End every lease of an owner that works on none of it.
 
-    Its jobs can be claimed when they are due. Its runs are among `runs.expired` from now on.
+    Its jobs can be claimed when they are due. Its runs are expired from now on (`store.claims`).
     """
     of_runs = update(runs).where(runs.c.state == "running", runs.c.lease_owner == owner)
     of_jobs = update(jobs).where(jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner)

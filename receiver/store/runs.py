@@ -1,4 +1,4 @@
-"""The runs' state machine in SQL: claim with a lease, write a result only by who holds the run, give back, replay.
+"""The runs' results in SQL: written only by who holds the run; and what an operator does to runs: replay, cancel.
 
 A claim raises the attempt number, which is the fencing token: every later write names (event, handler, attempt, owner)
 and touches nothing if somebody else has claimed the run since.
@@ -7,65 +7,17 @@ and touches nothing if somebody else has claimed the run since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from receiver.model.crashes import SUSPECT_CRASHES
-from receiver.model.slots import FreeSlots
-from receiver.store.schema import events, runs
+from receiver.store.claims import Claim, RunKey
+from receiver.store.engines import run_statement
+from receiver.store.schema import runs
 from receiver.store.states import RunState
-from receiver.store.suspects import claim_suspect, next_suspect_due
-
-_NO_SUSPECT = runs.c.crashes < SUSPECT_CRASHES
-_PENDING = and_(runs.c.handler == bindparam("of"), runs.c.state == "pending")
-_DUE = select(runs.c.event_id).where(_PENDING, runs.c.due_at <= bindparam("now"), _NO_SUSPECT).order_by(runs.c.due_at)
-# Made once: to make them for each claim took longer than to execute them.
-_CLAIM = (
-    update(runs)
-    .where(
-        _PENDING,
-        runs.c.event_id.in_(_DUE.limit(bindparam("available")).with_for_update(skip_locked=True).scalar_subquery()),
-    )
-    .values(
-        state=RunState.RUNNING,
-        attempt=runs.c.attempt + 1,
-        lease_owner=bindparam("owner"),
-        lease_until=bindparam("until"),
-        started_at=bindparam("now"),
-        waits_for=None,
-    )
-    .returning(runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.forgiven, runs.c.due_at, runs.c.crashes)
-)
-_EVENT: tuple[Any, ...] = (
-    events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, events.c.received_at,
-    events.c.payload, events.c.body.label("raw"),
-)  # fmt: skip
-_FACTS = select(*_EVENT).where(events.c.id.in_(bindparam("ids", expanding=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A run that we hold until its lease ends.
-
-    Attributes:
-        attempt: the fencing token.
-        counted: which attempt this is among those that count, from 1.
-        event: the event's row as keyword arguments of `model.event.build_event`.
-        crashes: crashes in a row that the run was at work in before.
-    """
-
-    event_id: str
-    handler: str
-    attempt: int
-    counted: int
-    due_at: float
-    started: float
-    event: Mapping[str, Any]
-    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,46 +49,13 @@ class Finish:
     waits_for: str | None = None
 
 
-def claim(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
-    """Claim due runs, each handler's longest due first, at most as many as can start; of suspects one, if none runs.
-
-    Args:
-        free: the slots that are free.
-        lease_until: unix seconds until which nobody else claims them.
-    """
-    left = free.copy()  # if the shared transaction fails, this is called again
-    claimed = claim_suspect(connection, left.startable(), owner, now, lease_until)
-    for row in claimed:
-        left.take(row.handler, 1)
-    for handler, available in left.offers():
-        values = {"of": handler, "available": available, "now": now, "owner": owner, "until": lease_until}
-        taken = connection.execute(_CLAIM, values).all()
-        left.take(handler, len(taken))
-        claimed += taken
-    if not claimed:
-        return []
-    facts = _event_facts(connection, {row.event_id for row in claimed})
-    return [
-        Claim(
-            row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, now, facts[row.event_id],
-            row.crashes,
-        )
-        for row in claimed
-    ]  # fmt: skip
-
-
-def _event_facts(connection: Connection, ids: set[str]) -> dict[str, dict[str, Any]]:
-    rows = connection.execute(_FACTS, {"ids": list(ids)})
-    return {row.id: dict(row._mapping) for row in rows}
-
-
-def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
+def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
     """Write results; False for each that came from an attempt which no longer holds its run."""
     held = [False] * len(finishes)
     left = list(range(len(finishes)))
     while left:
         # Two results of one attempt (its own, and that it crashed) must not meet in one statement.
-        turn = {_attempt_key(finishes[index].claim): index for index in reversed(left)}
+        turn = {finishes[index].claim.key: index for index in reversed(left)}
         for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
             held[turn[key]] = True
         left = [index for index in left if index not in turn.values()]
@@ -146,16 +65,12 @@ def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
     return held
 
 
-def _attempt_key(claim: Claim) -> tuple[str, str, int]:
-    return claim.event_id, claim.handler, claim.attempt
-
-
-def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tuple[str, str, int]]:
+def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[RunKey]:
     """Write these results, no two of one attempt; the (event, handler, attempt) of those that held their run."""
     values: list[Any] = []
     for item in finishes:
         values += (
-            *_attempt_key(item.claim),
+            *item.claim.key,
             item.owner,
             item.state.value,
             item.claim.due_at if item.due_at is None else item.due_at,
@@ -166,7 +81,7 @@ def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[tu
             item.error,
             item.crashes,
         )
-    written = connection.exec_driver_sql(_finish_statement(len(finishes)), tuple(values))
+    written = run_statement(connection, _finish_statement(len(finishes)), values)
     return [(event_id, handler, attempt) for event_id, handler, attempt in written]
 
 
@@ -199,7 +114,7 @@ def _insert_attempts(connection: Connection, finishes: list[Finish]) -> None:
             claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
         )  # fmt: skip
     if values:
-        connection.exec_driver_sql(_attempts_statement(len(finishes)), tuple(values))
+        run_statement(connection, _attempts_statement(len(finishes)), values)
 
 
 @lru_cache(maxsize=512)
@@ -208,75 +123,6 @@ def _attempts_statement(rows: int) -> str:
         "INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error) VALUES "  # noqa: S608
         + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
     )
-
-
-def extend(
-    connection: Connection, held: Sequence[tuple[str, str, int]], owner: str, lease_until: float
-) -> list[tuple[str, str, int]]:
-    """Extend the leases of (event, handler, attempt).
-
-    Returns:
-        Those that were lost: cancelled, or claimed by somebody else after the lease ended.
-    """
-    lost = []
-    for event_id, handler, attempt in held:
-        statement = (
-            update(runs)
-            .where(
-                runs.c.event_id == event_id,
-                runs.c.handler == handler,
-                runs.c.attempt == attempt,
-                runs.c.lease_owner == owner,
-                runs.c.state == "running",
-            )
-            .values(lease_until=lease_until)
-        )
-        if connection.execute(statement).rowcount != 1:
-            lost.append((event_id, handler, attempt))
-    return lost
-
-
-def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
-    """Runs whose lease has ended without a result, with the owner that let it end.
-
-    Their process died, or could not reach the store for longer than a lease.
-    """
-    statement = select(
-        runs.c.event_id,
-        runs.c.handler,
-        runs.c.attempt,
-        runs.c.forgiven,
-        runs.c.due_at,
-        runs.c.started_at,
-        runs.c.lease_owner,
-        runs.c.crashes,
-    ).where(runs.c.state == "running", runs.c.lease_until < now)
-    return [
-        (
-            Claim(
-                row.event_id, row.handler, row.attempt, row.attempt - row.forgiven, row.due_at, row.started_at, {},
-                row.crashes,
-            ),
-            row.lease_owner,
-        )
-        for row in connection.execute(statement)
-    ]  # fmt: skip
-
-
-def next_due(connection: Connection, handlers: Iterable[str]) -> float | None:
-    """When the next run of these handlers may be claimed, unix seconds; None if none is pending."""
-    handlers = list(handlers)
-    earliest = [next_suspect_due(connection, handlers)]
-    earliest += [
-        connection.execute(
-            select(runs.c.due_at)
-            .where(runs.c.handler == handler, runs.c.state == "pending", _NO_SUSPECT)
-            .order_by(runs.c.due_at)
-            .limit(1)
-        ).scalar()
-        for handler in handlers
-    ]
-    return min((at for at in earliest if at is not None), default=None)
 
 
 def replay(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
+from receiver.store.engines import run_statement
 
 _OPEN_SUSPECTS = f"crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
 """The condition of the index `ix_runs_suspects`, word for word: otherwise SQLite does not use it."""
@@ -30,7 +31,7 @@ def claim_suspect(
     if not handlers:
         return []
     values = (owner, lease_until, now, now, *handlers)
-    return list(connection.exec_driver_sql(_claim_statement(len(handlers)), values))
+    return run_statement(connection, _claim_statement(len(handlers)), values)
 
 
 @lru_cache(maxsize=512)
@@ -50,9 +51,13 @@ def next_suspect_due(connection: Connection, handlers: Sequence[str]) -> float |
     """When the next suspect of these handlers may start, unix seconds; None while one is at work, or without any."""
     if not handlers:
         return None
-    statement = (
+    [(found,)] = run_statement(connection, _next_statement(len(handlers)), handlers)
+    return None if found is None else float(found)
+
+
+@lru_cache(maxsize=512)
+def _next_statement(handlers: int) -> str:
+    return (
         f"SELECT min(due_at) FROM {_SUSPECTS} AND state = 'pending' "  # noqa: S608 - constants and placeholders only
-        f"AND handler IN ({', '.join('?' * len(handlers))}) AND {_NONE_RUNS}"
+        f"AND handler IN ({', '.join('?' * handlers)}) AND {_NONE_RUNS}"
     )
-    found: float | None = connection.exec_driver_sql(statement, tuple(handlers)).scalar()
-    return found

@@ -6,6 +6,8 @@ nothing else. A claim removes the mark.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from receiver.store import runs
@@ -16,11 +18,11 @@ AUDIO_STORAGE = "audio_storage"
 _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
-def finish(connection: Connection, finishes: list[Finish]) -> list[bool]:
-    """`runs.finish` of runs that wait for something: they are marked."""
+def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
+    """`runs.finish`; runs that wait for something are marked."""
     held = runs.finish(connection, finishes)
     for item, ours in zip(finishes, held, strict=True):
-        if ours:
+        if ours and item.waits_for:
             connection.exec_driver_sql(
                 "UPDATE runs SET waits_for = ? WHERE event_id = ? AND handler = ?",
                 (item.waits_for, item.claim.event_id, item.claim.handler),

@@ -24,19 +24,20 @@ from receiver.app import Receiver
 from receiver.engine.context import Artifact, Context
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.handler import Handler
+from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Active, Registry
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.watch import Watch
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
-from receiver.model.event import Event
+from receiver.model.event import build_event
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.settings import Settings
 from receiver.store import inbox
+from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
-from receiver.store.runs import Claim
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
 
@@ -249,6 +250,8 @@ class Engine:
     handlers: HandlerLoop
     dispatcher: Dispatcher
     registry: Registry
+    watch: Watch
+    stopping: asyncio.Task[None] | None = field(default=None)
     stopped: bool = field(default=False)
 
     def add(self, *jobs: str, type: str = "job.completed", handlers: tuple[str, ...] | None = None) -> list[str]:
@@ -287,6 +290,10 @@ class Engine:
                 row["result"] = json.loads(row["result"])
         return [row for row in rows if all(row[name] == value for name, value in which.items())]
 
+    def runs_where(self, condition: str) -> list[dict[str, Any]]:
+        """Rows of runs, oldest event first."""
+        return query(self.path, f"SELECT * FROM runs WHERE {condition} ORDER BY event_id, handler")
+
     def run(self, **which: str) -> dict[str, Any]:
         """The one run."""
         [row] = self.runs(**which)
@@ -311,7 +318,7 @@ class Engine:
 
     @property
     def _is_reported(self) -> bool:
-        return all(held.executing for held in self.dispatcher._held.values())
+        return self.dispatcher._held.keys() == self.dispatcher._executions._active.keys()
 
     async def look(self) -> None:
         """Have the dispatcher look for due runs, and return when it has started what it found."""
@@ -341,12 +348,16 @@ class Engine:
         self.dispatcher.start()
         await self.until(lambda: self.clock.seconds[heartbeat] > before)
 
+    def stop_later(self) -> None:
+        """Begin to end the dispatcher: handlers that still run have the grace period."""
+        self.stopping = asyncio.create_task(self.dispatcher.stop())
+
     async def stop(self) -> None:
         """End the dispatcher; handlers that still run are given back at once."""
         if not self.stopped:
             self.stopped = True
             self.dispatcher.hurry()
-            await self.dispatcher.stop()
+            await (self.stopping or self.dispatcher.stop())
 
 
 def metric(metrics: Metrics, line: str) -> float:
@@ -385,7 +396,8 @@ async def engine(
     async def no_audio() -> Artifact:
         raise AssertionError("no handler here asks for audio")
 
-    def call(name: str, event: Event, claim: Claim) -> Any:
+    async def call(claim: Claim) -> Outcome:
+        name, event = claim.handler, build_event(**claim.event)
         context: Context[Any] = Context(
             handler=name,
             attempt=claim.counted,
@@ -398,15 +410,17 @@ async def engine(
             _loop=loop.loop,
         )
 
-        ended = loop.submit(loop.execute(active[name].handler, event, context))
-        ended.add_done_callback(lambda _: signal.notify())
-        return ended
+        try:
+            return await loop.execute(active[name].handler, event, context)
+        finally:
+            signal.notify()
 
     watch = Watch(loop, metrics, lambda: dispatcher.busy)
     dispatcher = Dispatcher(
         database,
         active,
         call,
+        loop.loop,
         owner=owner,
         bounds=bounds or Bounds(lease_seconds=LEASE),
         metrics=metrics,
@@ -416,7 +430,7 @@ async def engine(
         watch=watch,  # not started: the loop is never found blocked
         dice=lambda: dice,
     )
-    made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active)
+    made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active, watch)
     if start:
         await made.start()
     try:

@@ -20,10 +20,12 @@ from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.retry import RetryPolicy
 from receiver.model.slots import Slots
-from receiver.store import inbox, runs
+from receiver.store import claims, inbox, runs
+from receiver.store.claims import Claim
 from receiver.store.database import Database
-from receiver.store.runs import Claim, Finish
+from receiver.store.runs import Finish
 from receiver.store.states import RunState
+from tests.claiming import claim_due
 from tests.integration.engine_support import NOW, fresh_store, query, registry
 
 pytestmark = pytest.mark.anyio
@@ -76,10 +78,10 @@ class World:
         held: dict[tuple[float, str], Claim] = {}
         while True:
             free = slots.free({"work": len(held)})
-            for claim in await self.database.write(runs.claim, free, owner, self.now, self.now + 30):
+            for claim in await self.database.write(claim_due, free, owner, self.now, self.now + 30):
                 job = str(claim.event["job_id"])
                 held[self.now + self.seconds[job], job] = claim
-            due = await self.database.read(runs.next_due, ["work"]) if free.available("work") else None
+            due = await self.database.read(claims.next_due, ["work"]) if free.available("work") else None
             ends_at, job = min(held, default=(NEVER, ""))
             following = min(ends_at, dies_at, NEVER if due is None else max(due, self.now + 0.001))
             if following == NEVER:
@@ -145,7 +147,7 @@ async def test_runs_that_take_longer_than_the_poisons_waits_are_not_counted_as_i
 async def test_a_clock_that_stepped_back_does_not_make_a_crashed_run_wait(world: World) -> None:
     await world.add({"job": 1.0})
     free = Slots(16, {"work": None}).free({})
-    [claim] = await world.database.write(runs.claim, free, "process", NOW, NOW + 30)
+    [claim] = await world.database.write(claim_due, free, "process", NOW, NOW + 30)
     await world.crashed.take_up([(claim, "process")], NOW - 3600)
     assert world.ended()["job"]["due_at"] == NOW - 3600
 

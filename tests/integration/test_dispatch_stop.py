@@ -13,7 +13,7 @@ import pytest
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
-from tests.integration.engine_support import LEASE, Engine, Gate, Signal, engine
+from tests.integration.engine_support import LEASE, Engine, Gate, Signal, engine, telling
 from tests.integration.intake_support import Lines
 from tests.patience import PATIENCE
 
@@ -40,9 +40,8 @@ async def gate() -> AsyncIterator[Gate]:
 async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:
     """Returns when the grace period has begun."""
     stopping = asyncio.create_task(up.dispatcher.stop())
-    for task in (up.dispatcher._loops[0], *(held.task for held in up.dispatcher._held.values())):
-        task.add_done_callback(lambda _: up.signal.notify())
-    await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
+    with telling(lines, up.signal):
+        await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
     return stopping
 
 

@@ -15,8 +15,8 @@ import pytest
 from receiver import Context, Event, handler
 from receiver.engine.membership import LOOK_SECONDS, REJOIN_SECONDS, Membership
 from receiver.simulator import Simulator
+from receiver.store import claims, holding, jobs
 from receiver.store import database as database_module
-from receiver.store import holding, jobs, runs
 from receiver.store.database import Database
 from receiver.store.leases import Lease
 from receiver.store.migrate import migrate
@@ -328,7 +328,7 @@ async def test_a_fault_does_not_end_the_extending_of_leases(
 ) -> None:
     async with engine(tmp_path / "receiver.db", work) as up:
         with monkeypatch.context() as broken:
-            broken.setattr(runs, "expired", lambda *_: 1 / 0)
+            broken.setattr(claims, "has_expired", lambda *_: 1 / 0)
             await up.beat()
         assert lines.of("dispatch.leases_broken")
         await up.beat()

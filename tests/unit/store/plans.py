@@ -7,10 +7,11 @@ holds most of the table; counting steps on stores of two sizes does, and is the 
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, create_engine, event
 
@@ -70,6 +71,7 @@ class Plan:
 def plans_of(database: Database, function: Callable[..., Any], *arguments: Any) -> list[Plan]:
     """Run `function(connection, *arguments)`, whose writes are rolled back; each statement that it executes."""
     executed: list[tuple[str, Any]] = []
+    _Driver.executed = executed
 
     def note(_: Any, cursor: Any, statement: str, values: Any, context: Any, many: bool) -> None:
         executed.append((statement, values[0] if many else values))
@@ -112,9 +114,20 @@ def steps_of(database: Database, function: Callable[..., Any], *arguments: Any) 
         return steps
 
 
+class _Driver(sqlite3.Connection):
+    """Notes what is executed on the connection itself, past SQLAlchemy."""
+
+    executed: ClassVar[list[tuple[str, Any]]] = []
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Execute and note."""
+        self.executed.append((sql, tuple(parameters)))
+        return super().execute(sql, parameters)
+
+
 @contextmanager
 def _connection(database: Database) -> Iterator[Connection]:
-    engine = create_engine(f"sqlite:///{database.path}")
+    engine = create_engine(f"sqlite:///{database.path}", connect_args={"factory": _Driver})
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA foreign_keys=ON")

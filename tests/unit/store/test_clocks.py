@@ -12,7 +12,8 @@ from sqlalchemy import Connection, delete, event, insert, select
 
 from receiver.model.ids import event_id
 from receiver.model.slots import Slots
-from receiver.store import clocks, holding, inbox, jobs, outstanding, pace, runs
+from receiver.store import claims, clocks, holding, inbox, jobs, outstanding, pace, runs
+from receiver.store.claims import Claim
 from receiver.store.clocks import SLACK_SECONDS, LongestWaits
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
@@ -23,6 +24,7 @@ from receiver.store.schema import jobs as jobs_table
 from receiver.store.schema import runs as runs_table
 from receiver.store.schema import signing_keys
 from receiver.store.states import RunState
+from tests.claiming import claim_due
 from tests.unit.store.conftest import MakeDelivery
 
 NOW = 1_700_000_000.0
@@ -53,12 +55,12 @@ def row(database: Database, table: Any) -> dict[str, Any]:
     return found
 
 
-def claim(database: Database, now: float) -> list[runs.Claim]:
+def claim(database: Database, now: float) -> list[Claim]:
     free = FREE.free({}, 0)
-    return database.transact(runs.claim, free, "one", now, now + WAITS.run_lease)
+    return database.transact(claim_due, free, "one", now, now + WAITS.run_lease)
 
 
-def finish(database: Database, held: runs.Claim, now: float, wait: float) -> None:
+def finish(database: Database, held: Claim, now: float, wait: float) -> None:
     done = Finish(held, "one", "failed", RunState.PENDING, now, due_at=now + wait, error="x")
     assert database.transact(runs.finish, [done]) == [True]
 
@@ -112,10 +114,10 @@ def test_the_lease_of_a_run_ends_a_lease_from_now_at_the_latest(
     database: Database, accept: Accept, delivery: MakeDelivery
 ) -> None:
     accept(delivery())
-    database.transact(runs.claim, FREE.free({}, 0), "one", AHEAD, AHEAD + 30)
+    database.transact(claim_due, FREE.free({}, 0), "one", AHEAD, AHEAD + 30)
     assert put_right(database)["leases"] == 1
-    assert database.query(runs.expired, NOW + 29) == []
-    assert len(database.query(runs.expired, NOW + 31)) == 1
+    assert database.query(claims.expired, NOW + 29) == []
+    assert len(database.query(claims.expired, NOW + 31)) == 1
 
 
 def test_many_runs_of_several_handlers_are_moved_in_batches(
@@ -146,7 +148,7 @@ def test_a_step_does_not_give_a_dead_process_its_lease_back(
     claim(database, NOW)
     database.transact(end_leases, "one")
     database.transact(clocks.renew_leases, WAITS, AHEAD)
-    assert len(database.query(runs.expired, AHEAD)) == 1
+    assert len(database.query(claims.expired, AHEAD)) == 1
 
 
 # jobs and their sources

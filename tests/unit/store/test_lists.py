@@ -41,7 +41,7 @@ def at(delivery: Make) -> Make:
 
 
 def claim(connection: Connection, handler: str) -> runs.Claim:
-    (held,) = runs.claim(connection, Slots(1, {handler: 1}).free({}), "me", NOW + 100, NOW + 130)
+    (held,) = claim_due(connection, Slots(1, {handler: 1}).free({}), "me", NOW + 100, NOW + 130)
     return held
 
 

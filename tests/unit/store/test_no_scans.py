@@ -19,6 +19,7 @@ import receiver.store
 from receiver.model.slots import Slots
 from receiver.store import (
     artifacts,
+    claims,
     clocks,
     distinct,
     ends,
@@ -35,10 +36,12 @@ from receiver.store import (
     quarantine,
     runs,
     suspects,
+    turns,
     views,
     waiting_runs,
 )
 from receiver.store.artifacts import ArtifactRow
+from receiver.store.claims import Claim, ClaimOrder
 from receiver.store.clocks import LongestWaits
 from receiver.store.database import Database
 from receiver.store.ends import End
@@ -48,8 +51,9 @@ from receiver.store.holding import JobClaim
 from receiver.store.inbox import Receipt
 from receiver.store.jobs import JobFilter, NewJob
 from receiver.store.leases import Lease
-from receiver.store.runs import Claim, Finish
+from receiver.store.runs import Finish
 from receiver.store.states import EVENT_STATES, JobState, RunState
+from receiver.store.turns import Turn
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of, require_flat
 
@@ -60,6 +64,7 @@ EVENT = f"evt_{1:032x}"
 LEASE = Lease("me", NOW + 60)
 FREE = Slots(4, {"save_audio": None, "notes": None})
 CLAIM = Claim(EVENT, "save_audio", 1, 1, NOW, NOW, {})
+ORDER = ClaimOrder(FREE.free({}), LEASE, NOW)
 FINISH = Finish(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
 JOB = JobClaim(
     id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
@@ -92,6 +97,13 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.put_all: [([ARTIFACT],)],
+        claims.claim: [(ORDER,), (ClaimOrder(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),)],
+        claims.expired: [(NOW + 60,)],
+        claims.extend: [([CLAIM.key], "me", NOW + 30)],
+        claims.give_back: [([CLAIM], "me")],
+        claims.has_expired: [(NOW,)],
+        claims.next_due: [(["save_audio", "notes"],)],
+        claims.release_expired: [(NOW + 60,)],
         clocks.renew_leases: [(WAITS, NOW)],
         _all_steps: [()],
         distinct.distinct: [],  # every list that uses it is asked
@@ -158,14 +170,11 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         quarantine.counts: [()],
         quarantine.prune: [(NOW + 1,)],
         runs.cancel: [(EVENT, "save_audio", NOW)],
-        runs.claim: [(FREE.free({}), "me", NOW, NOW + 30)],
-        runs.expired: [(NOW + 60,)],
-        runs.extend: [([(EVENT, "save_audio", 1)], "me", NOW + 30)],
         runs.finish: [([FINISH],)],
-        runs.next_due: [(["save_audio", "notes"],)],
         runs.replay: [(EVENT, ["save_audio", "notes"], NOW)],
         suspects.claim_suspect: [(["save_audio"], "me", NOW, NOW + 30)],
         suspects.next_suspect_due: [(["save_audio"],)],
+        turns.write: [(Turn("me", [FINISH], [CLAIM], ORDER),)],
         views.end_of_events: [()],
         views.event_ids: [(which, 10) for which in _with_states(EVENT_STATES)],
         views.find_event: [("evt_1",)],
@@ -224,7 +233,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
 
     def fill(connection: Connection) -> None:
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
-        runs.claim(connection, FREE.free({}), "me", NOW, NOW + 30)
+        claims.claim(connection, ORDER)
 
     database.transact(fill)
     return database

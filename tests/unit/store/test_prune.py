@@ -18,6 +18,7 @@ from receiver.store.inbox import Receipt
 from receiver.store.prune import BATCH, count_prunable, prune
 from receiver.store.runs import Finish
 from receiver.store.states import RunState
+from tests.claiming import claim_due
 
 NOW = 1_700_000_000.0
 OLD = NOW - 100.0
@@ -41,7 +42,7 @@ def slots() -> FreeSlots:
 
 
 def end_all(database: Database, state: RunState, ended: float) -> None:
-    for held in database.transact(runs.claim, slots(), "me", NOW, NOW + 30):
+    for held in database.transact(claim_due, slots(), "me", NOW, NOW + 30):
         database.transact(runs.finish, [Finish(held, "me", str(state), state, ended, due_at=NOW)])
 
 
@@ -69,7 +70,7 @@ def test_a_finished_old_event_goes_with_its_runs_attempts_and_artifact_rows(
 def test_an_open_event_stays_however_old(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=0.0))
     assert database.transact(prune, NOW) == 0
-    database.transact(runs.claim, slots(), "me", NOW, NOW + 30)
+    database.transact(claim_due, slots(), "me", NOW, NOW + 30)
     assert database.transact(prune, NOW) == 0
     assert counts(database)["events"] == 1
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from receiver.errors import ListingBusy, ListingTimeout
-from receiver.store import runs
+from receiver.store import claims
 from receiver.store.database import Database
 from receiver.store.readers import THREADS
 from tests.patience import PATIENCE
@@ -78,7 +78,7 @@ def database_of(template: Path, folder: Path, listing_seconds: float) -> Iterato
 
 async def test_what_runs_wait_for_is_read_while_every_list_thread_is_held(database: Database, held: Held) -> None:
     async with holding_every_list_thread(database, held):
-        assert await within(database.read(runs.next_due, ["save_audio"])) is None
+        assert await within(database.read(claims.next_due, ["save_audio"])) is None
         assert await within(database.write(lambda connection: connection.execute(text("SELECT 1")).scalar())) == 1
 
 

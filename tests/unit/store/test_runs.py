@@ -10,11 +10,13 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import outstanding, runs, views
+from receiver.store import claims, outstanding, runs, views
+from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.runs import Claim, Finish
+from receiver.store.runs import Finish
 from receiver.store.states import RunState
+from tests.claiming import claim_due
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -25,7 +27,7 @@ Make = Callable[..., Delivery]
 
 def claim(database: Database, owner: str = "me", now: float = NOW, most: int = 10, **free: int) -> list[Claim]:
     slots = Slots(most, free or {"save_audio": 10}).free({})
-    return database.transact(runs.claim, slots, owner, now, now + LEASE)
+    return database.transact(claim_due, slots, owner, now, now + LEASE)
 
 
 def end(held: Claim, state: RunState = RunState.SUCCEEDED, owner: str = "me", **values: Any) -> Finish:
@@ -72,7 +74,7 @@ def test_the_longest_due_is_claimed_first_and_bounds_are_kept(
     assert sorted(held.event["job_id"] for held in claim(database, a=2)) == ["job_2", "job_3"]
     assert [held.handler for held in claim(database, most=3, a=1, b=9)].count("b") == 2
     taken = Slots(9, {"a": 2}).free({"a": 2})
-    assert database.transact(runs.claim, taken, "me", NOW, NOW + LEASE) == []
+    assert database.transact(claim_due, taken, "me", NOW, NOW + LEASE) == []
     assert claim(database, c=5) == []
 
 
@@ -122,7 +124,7 @@ def test_a_result_counts_only_from_the_attempt_that_holds_the_run(database: Data
 def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: Database, stored: str) -> None:
     [slow] = claim(database, "slow")
     later = NOW + LEASE + 1
-    [(crashed, owner)] = database.query(runs.expired, later)
+    [(crashed, owner)] = database.query(claims.expired, later)
     assert (crashed.event_id, crashed.attempt, owner) == (stored, 1, "slow")
     given_back = Finish(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
     assert finish(database, given_back) == [True]
@@ -136,7 +138,7 @@ def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: D
 
 def test_a_lease_that_has_not_ended_is_not_expired(database: Database, stored: str) -> None:
     claim(database)
-    assert database.query(runs.expired, NOW + LEASE) == []
+    assert database.query(claims.expired, NOW + LEASE) == []
 
 
 def test_extending_a_lease_keeps_it_and_names_what_was_lost(
@@ -146,10 +148,10 @@ def test_extending_a_lease_keeps_it_and_names_what_was_lost(
     claim(database)
     held = [(stored, "save_audio", 1), (other, "save_audio", 1)]
     assert database.transact(runs.cancel, other, "save_audio", NOW) is True
-    assert database.transact(runs.extend, held, "me", NOW + 99) == [(other, "save_audio", 1)]
-    assert database.query(runs.expired, NOW + 98) == []
+    assert database.transact(claims.extend, held, "me", NOW + 99) == [(other, "save_audio", 1)]
+    assert database.query(claims.expired, NOW + 98) == []
     assert one(database, stored)["lease_until"] == NOW + 99
-    assert database.transact(runs.extend, held[:1], "other", NOW + 999) == held[:1]
+    assert database.transact(claims.extend, held[:1], "other", NOW + 999) == held[:1]
 
 
 def test_a_forgiven_attempt_does_not_count(database: Database, stored: str) -> None:
@@ -215,9 +217,9 @@ def test_the_next_due_time_is_the_earliest_of_these_handlers(
     database: Database, accept: Accept, delivery: Make
 ) -> None:
     accept(delivery("a", received_at=NOW + 5, handlers=("a",)), delivery("b", received_at=NOW + 3, handlers=("b",)))
-    assert database.query(runs.next_due, ["a"]) == NOW + 5
-    assert database.query(runs.next_due, ["a", "b"]) == NOW + 3
-    assert database.query(runs.next_due, ["c"]) is None
+    assert database.query(claims.next_due, ["a"]) == NOW + 5
+    assert database.query(claims.next_due, ["a", "b"]) == NOW + 3
+    assert database.query(claims.next_due, ["c"]) is None
 
 
 def test_pending_runs_of_handlers_that_are_gone_are_named(database: Database, accept: Accept, delivery: Make) -> None:

@@ -9,11 +9,13 @@ from sqlalchemy import Connection
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import runs, suspects
+from receiver.store import claims, runs, suspects
+from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.runs import Claim, Finish
+from receiver.store.runs import Finish
 from receiver.store.states import RunState
+from tests.claiming import claim_due
 
 NOW = 1_700_000_000.0
 
@@ -22,16 +24,16 @@ Make = Callable[..., Delivery]
 
 
 def claim(database: Database, owner: str = "me", now: float = NOW, **free: int) -> list[str | None]:
-    return [held.event["job_id"] for held in claims(database, owner, now, **free)]
+    return [held.event["job_id"] for held in claim_rows(database, owner, now, **free)]
 
 
-def claims(database: Database, owner: str = "me", now: float = NOW, **free: int) -> list[Claim]:
+def claim_rows(database: Database, owner: str = "me", now: float = NOW, **free: int) -> list[Claim]:
     slots = Slots(10, free or {"save_audio": 10}).free({})
-    return database.transact(runs.claim, slots, owner, now, now + 30)
+    return database.transact(claim_due, slots, owner, now, now + 30)
 
 
 def next_due(database: Database) -> float | None:
-    return database.query(runs.next_due, ["save_audio"])
+    return database.query(claims.next_due, ["save_audio"])
 
 
 def suspect(database: Database, *jobs: str, crashes: int = 2) -> None:
@@ -63,7 +65,7 @@ def test_a_second_process_claims_no_second_suspect(database: Database, two: None
 
 
 def test_a_suspect_that_has_ended_lets_the_next_one_start_and_is_cleared(database: Database, two: None) -> None:
-    [held, _] = claims(database)
+    [held, _] = claim_rows(database)
     assert (held.event["job_id"], held.crashes) == ("first", 2)
     database.transact(runs.finish, [Finish(held, "me", "failed", RunState.PENDING, NOW, due_at=NOW)])
     assert next_due(database) == NOW - 2
@@ -81,7 +83,7 @@ def test_a_suspect_needs_a_slot_of_its_handler_and_uses_it_up(
     accept(*(delivery(job, received_at=NOW - 3 + n) for n, job in enumerate(("fresh", "suspect"))))
     suspect(database, "suspect")
     taken = Slots(9, {"save_audio": 1}).free({"save_audio": 1})
-    assert database.transact(runs.claim, taken, "me", NOW, NOW + 30) == []
+    assert database.transact(claim_due, taken, "me", NOW, NOW + 30) == []
     assert claim(database, log=5) == []
     assert claim(database, save_audio=1) == ["suspect"]
 

@@ -1,0 +1,89 @@
+"""Runs that are claimed ahead of need: as many as a handler gets through in half a second, none if it is slow.
+
+What is claimed here no other process starts. So what does not start soon is given back. Times are passed in
+(docs/adr/0057).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.model.slots import Slots
+from receiver.store.claims import Claim
+
+AHEAD_SECONDS = 0.5
+"""How soon what is claimed ahead should start, as far as can be told. An attempt that takes longer is not quick."""
+MAX_TIMES = 8
+"""How many times a handler's share of the slots is claimed ahead at the most."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Quick attempts of a handler that ended in this stretch of `AHEAD_SECONDS`, and in the one before."""
+
+    since: float
+    ended: int = 0
+    before: int = 0
+
+    def turn(self, at: float) -> None:
+        passed = at - self.since
+        if passed >= AHEAD_SECONDS:
+            self.before = self.ended if passed < 2 * AHEAD_SECONDS else 0
+            self.ended, self.since = 0, at
+
+
+class ClaimsAhead:
+    """What this process has claimed and not started, and how much that should be.
+
+    Attributes:
+        claims: by handler, in the order in which they start.
+        given_back: to be given back in the next turn.
+
+    Args:
+        slots: whose shares bound what is claimed ahead.
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self.claims: dict[str, list[Claim]] = {}
+        self.given_back: list[Claim] = []
+        self._limits = slots.limits
+        self._paces: dict[str, _Pace] = {}
+
+    def ended(self, handler: str, seconds: float, at: float) -> None:
+        """An attempt has ended.
+
+        Args:
+            seconds: how long it took.
+            at: monotonic seconds.
+        """
+        if seconds < AHEAD_SECONDS:
+            pace = self._paces.setdefault(handler, _Pace(at))
+            pace.turn(at)
+            pace.ended += 1
+
+    def wanted(self, at: float) -> dict[str, int]:
+        """By handler how many to have claimed ahead; only those that get through more than their share of the slots."""
+        wanted = {}
+        for handler, pace in self._paces.items():
+            pace.turn(at)
+            quick, limit = max(pace.ended, pace.before), self._limits[handler]
+            if quick > limit:
+                wanted[handler] = min(quick, MAX_TIMES * limit)
+        return wanted
+
+    def give_surplus_back(self, at: float) -> None:
+        """Give back what a handler that has become slower will not start soon: the last due of it."""
+        if not self.claims:
+            return
+        wanted = self.wanted(at)
+        for handler, claims in list(self.claims.items()):
+            keep = wanted.get(handler, 0)
+            if len(claims) > 2 * keep:
+                self.given_back += claims[keep:]
+                self.claims[handler] = claims[:keep]
+        self.claims = {handler: claims for handler, claims in self.claims.items() if claims}
+
+    def give_all_back(self) -> None:
+        """Give back all."""
+        self.given_back += [claim for claims in self.claims.values() for claim in claims]
+        self.claims = {}

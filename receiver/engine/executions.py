@@ -1,0 +1,198 @@
+"""Attempts at work: begun on the handlers' loop and timed from the intake's.
+
+A batch is handed over with one wake-up of the other loop, and what ended there comes back with one. Every attempt ends
+exactly once: by its outcome, by its time-out, or because it is released; whatever comes later is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from receiver.engine.clock import Clock
+from receiver.engine.outcome import Outcome
+from receiver.engine.plugins import Registry
+from receiver.engine.runner import run_key
+from receiver.errors import HeldUp
+from receiver.store.claims import Claim, RunKey
+
+HELD_UP_SECONDS = 1.0
+"""When a run is due again that was timed out because another one blocked the handlers' loop."""
+
+Execute = Callable[[Claim], Coroutine[Any, Any, Outcome]]
+"""Make the coroutine that executes a handler once. Called on the handlers' loop; what it raises ends the attempt."""
+
+
+class LoopWatch(Protocol):
+    """Tells whether the handlers' loop is blocked."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Who blocks it; None while it turns."""
+
+    def find_blocker(self) -> str | None:
+        """The `run_key` of the run that blocks it, if known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has ended, and how many seconds it took."""
+
+    claim: Claim
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    claim: Claim
+    began: float
+    timer: asyncio.TimerHandle
+
+
+class Executions:
+    """The attempts that are at work. Its public methods belong to the intake's loop.
+
+    Args:
+        loop: the handlers'.
+        watch: of that loop.
+        ended: told of attempts that have ended, on the intake's loop.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        execute: Execute,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        watch: LoopWatch,
+        clock: Clock,
+        ended: Callable[[list[Ended]], None],
+    ) -> None:
+        self._registry = registry
+        self._watch = watch
+        self._clock = clock
+        self._ended = ended
+        self._active: dict[RunKey, _Active] = {}
+        self._there = _HandlersSide(execute, loop, self._take)
+        self.running: Counter[str] = Counter()
+        """How many of each handler's attempts are at work."""
+
+    def start(self, claims: list[Claim]) -> None:
+        """Begin to execute these runs."""
+        loop = asyncio.get_running_loop()
+        began = self._clock.monotonic()
+        for claim in claims:
+            timer = loop.call_later(self._timeout(claim), self._time_out, claim.key)
+            self._active[claim.key] = _Active(claim, began, timer)
+            self.running[claim.handler] += 1
+        try:
+            self._there.begin(claims, loop)
+        except RuntimeError as error:  # the handlers' loop is closed
+            self._take([(claim.key, Outcome.of_error(error)) for claim in claims])
+
+    def release(self, keys: Iterable[RunKey]) -> None:
+        """Cancel the handlers of these attempts. They end at once, whatever the handler does."""
+        self._end([(key, Outcome("released")) for key in keys if key in self._active])
+
+    def release_all(self) -> None:
+        """`release` all that are at work."""
+        self.release(list(self._active))
+
+    def _timeout(self, claim: Claim) -> float:
+        return self._registry[claim.handler].handler.timeout
+
+    def _time_out(self, key: RunKey) -> None:
+        if (active := self._active.get(key)) is not None:
+            self._end([(key, self._timed_out(active.claim))])
+
+    def _timed_out(self, claim: Claim) -> Outcome:
+        seconds = self._timeout(claim)
+        blocked, blocker = self._watch.blocked, self._watch.find_blocker()
+        if blocker in (None, run_key(claim.event_id, claim.handler)):
+            return Outcome.of_timeout(seconds)
+        return Outcome.of_error(HeldUp(f"Not done after {seconds:g} s. {blocked}", after=HELD_UP_SECONDS))
+
+    def _end(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
+        """End attempts whose handlers may still be at work."""
+        if outcomes:
+            self._there.cancel([key for key, _ in outcomes])
+            self._take(outcomes)
+
+    def _take(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
+        now = self._clock.monotonic()
+        ended = []
+        for key, outcome in outcomes:
+            active = self._active.pop(key, None)
+            if active is not None:  # else it was timed out or released before
+                active.timer.cancel()
+                self.running[active.claim.handler] -= 1
+                ended.append(Ended(active.claim, outcome, now - active.began))
+        if ended:
+            self._ended(ended)
+
+
+class _HandlersSide:
+    """What belongs to the handlers' loop: its tasks, and the outcomes that go back together."""
+
+    def __init__(
+        self,
+        execute: Execute,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[list[tuple[RunKey, Outcome]]], None],
+    ) -> None:
+        self._execute = execute
+        self._loop = loop
+        self._take = take
+        self._tasks: dict[RunKey, asyncio.Task[Outcome]] = {}
+        self._outcomes: list[tuple[RunKey, Outcome]] = []
+
+    # called from the intake's loop
+
+    def begin(self, claims: list[Claim], back: asyncio.AbstractEventLoop) -> None:
+        self._loop.call_soon_threadsafe(self._begin, claims, back)
+
+    def cancel(self, keys: list[RunKey]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is at work there
+            self._loop.call_soon_threadsafe(self._cancel, keys)
+
+    # on the handlers' loop
+
+    def _begin(self, claims: list[Claim], back: asyncio.AbstractEventLoop) -> None:
+        for claim in claims:
+            try:
+                task = self._loop.create_task(self._execute(claim))
+            except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
+                self._send(claim.key, Outcome.of_error(error), back)
+            else:
+                self._tasks[claim.key] = task
+                task.add_done_callback(partial(self._done, claim.key, back))
+
+    def _cancel(self, keys: list[RunKey]) -> None:
+        for key in keys:
+            if (task := self._tasks.get(key)) is not None:
+                task.cancel()
+
+    def _done(self, key: RunKey, back: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome]) -> None:
+        del self._tasks[key]
+        if task.cancelled():  # by a handler, or at the end; if by us, its attempt has ended already
+            outcome = Outcome.of_error(asyncio.CancelledError())
+        else:
+            error = task.exception()
+            outcome = task.result() if error is None else Outcome.of_error(error)
+        self._send(key, outcome, back)
+
+    def _send(self, key: RunKey, outcome: Outcome, back: asyncio.AbstractEventLoop) -> None:
+        self._outcomes.append((key, outcome))
+        if len(self._outcomes) == 1:  # whatever else ends in this turn of the loop goes with it
+            self._loop.call_soon(self._send_all, back)
+
+    def _send_all(self, back: asyncio.AbstractEventLoop) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        with contextlib.suppress(RuntimeError):  # the intake's loop is closed: nobody waits for these any more
+            back.call_soon_threadsafe(self._take, outcomes)

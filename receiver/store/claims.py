@@ -1,0 +1,277 @@
+"""Claims in SQL: who may work on which run until when, and which of them have started.
+
+A claim raises the attempt number, which is the fencing token. Some runs are claimed ahead of need: those have a lease
+and no `started_at`. The handler of a run starts only after the commit that sets it, so a run without it has done
+nothing yet: whatever ends its claim costs it no attempt, and it is under no suspicion after a crash (docs/adr/0057).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.model.crashes import SUSPECT_CRASHES
+from receiver.model.slots import FreeSlots
+from receiver.store.engines import run_statement
+from receiver.store.leases import Lease
+from receiver.store.suspects import claim_suspect, next_suspect_due
+
+RunKey = tuple[str, str, int]
+"""Event, handler, attempt: names one attempt."""
+
+MAX_ROWS = 256
+"""Runs that one statement names at the most."""
+
+_DUE = f"handler = ? AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
+_CLAIM = f"""
+    UPDATE runs SET state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, started_at = ?,
+        waits_for = NULL
+    WHERE handler = ? AND state = 'pending' AND event_id IN (
+        SELECT event_id FROM runs WHERE {_DUE} AND due_at <= ? ORDER BY due_at LIMIT ?
+    )
+    RETURNING event_id, handler, attempt, forgiven, due_at, crashes
+"""  # noqa: S608 - constants only
+_NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
+_PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
+_RELEASE_EXPIRED = f"""
+    UPDATE runs SET {_PENDING_AGAIN} WHERE state = 'running' AND lease_until < ? AND started_at IS NULL
+    RETURNING event_id
+"""  # noqa: S608 - constants only
+_ANY_EXPIRED = "SELECT 1 FROM runs WHERE state = 'running' AND lease_until < ? LIMIT 1"
+_EXPIRED = """
+    SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM runs
+    WHERE state = 'running' AND lease_until < ? AND started_at IS NOT NULL
+"""
+_EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw")
+"""The arguments of `model.event.build_event`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that we hold until its lease ends.
+
+    Attributes:
+        attempt: the fencing token.
+        counted: which attempt this is among those that count, from 1.
+        started: unix seconds; 0 while its handler may not start.
+        event: the event's row as keyword arguments of `model.event.build_event`; empty while it has not started.
+        crashes: crashes in a row that the run was at work in before.
+    """
+
+    event_id: str
+    handler: str
+    attempt: int
+    counted: int
+    due_at: float
+    started: float
+    event: Mapping[str, Any]
+    crashes: int = 0
+
+    @property
+    def key(self) -> RunKey:
+        """Names the attempt."""
+        return self.event_id, self.handler, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOrder:
+    """What to claim and to start.
+
+    Attributes:
+        free: the slots in which runs may start.
+        now: unix seconds.
+        ahead: by handler what is claimed and has not started, in the order in which it starts.
+        wanted: by handler how many to have claimed ahead after this; 0 where it has none.
+    """
+
+    free: FreeSlots
+    lease: Lease
+    now: float
+    ahead: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
+    wanted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim found.
+
+    Attributes:
+        started: to be executed now, with their events.
+        ahead: by handler what is claimed and has not started, in the order in which it starts.
+        lost: claimed ahead, and not ours any more: cancelled, or claimed by another process.
+        due_at: when the next run may be claimed that could start at once, unix seconds; None if there is none.
+    """
+
+    started: list[Claim]
+    ahead: dict[str, list[Claim]]
+    lost: list[Claim]
+    due_at: float | None
+
+
+def claim(connection: Connection, order: ClaimOrder) -> Claimed:
+    """Start as many due runs as there are slots, those first that are claimed already; claim more ahead.
+
+    Of each handler the longest due are claimed first; of suspects one, if none is at work.
+    """
+    left = order.free.copy()  # if the shared transaction fails, this is called again
+    starting = _claimed(
+        claim_suspect(connection, left.startable(), order.lease.owner, order.now, order.lease.until), order.now
+    )
+    for suspect in starting:
+        left.take(suspect.handler, 1)
+    pools = {handler: deque(order.ahead.get(handler, ())) for handler in {*left.handlers, *order.ahead}}
+    exhausted: set[str] = set()
+
+    def fill(handler: str, size: int) -> None:
+        pool, wanted = pools[handler], order.wanted.get(handler, 0)
+        missing = size + wanted - len(pool)
+        if missing > 0 and handler not in exhausted:
+            found = _claim_due(connection, order, handler, missing, started=order.now if wanted == 0 else None)
+            pool.extend(found)
+            if len(found) < missing:
+                exhausted.add(handler)
+
+    for handler, available in left.offers():
+        pool = pools[handler]
+        if len(pool) < available:
+            fill(handler, available)
+        taken = [pool.popleft() for _ in range(min(available, len(pool)))]
+        left.take(handler, len(taken))
+        starting += taken
+    for handler, wanted in order.wanted.items():
+        if len(pools[handler]) < wanted / 2:
+            fill(handler, 0)
+    started, lost = _start(connection, starting, order)
+    return Claimed(
+        started,
+        {handler: list(pool) for handler, pool in pools.items() if pool},
+        lost,
+        next_due(connection, [handler for handler in left.startable() if not pools[handler]]),
+    )
+
+
+def _claim_due(
+    connection: Connection, order: ClaimOrder, handler: str, most: int, *, started: float | None
+) -> list[Claim]:
+    owner, until = order.lease
+    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, order.now, most))
+    return sorted(_claimed(rows, started or 0.0), key=lambda found: found.due_at)
+
+
+def _claimed(rows: Iterable[Any], started: float) -> list[Claim]:
+    return [
+        Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, {}, crashes)
+        for event_id, handler, attempt, forgiven, due_at, crashes in rows
+    ]
+
+
+def _start(connection: Connection, starting: list[Claim], order: ClaimOrder) -> tuple[list[Claim], list[Claim]]:
+    """Mark those that are not yet as started; (those that are ours, with their events; those that are not)."""
+    if not starting:
+        return [], []
+    marking = {found.key for found in starting if not found.started}
+    change = "started_at = ?"
+    ours = _change(connection, change, (order.now,), marking, order.lease.owner) if marking else set()
+    lost = [found for found in starting if found.key in marking and found.key not in ours]
+    if lost:
+        starting = [found for found in starting if found.key not in marking or found.key in ours]
+    facts = _event_facts(connection, {found.event_id for found in starting})
+    return [
+        Claim(
+            found.event_id, found.handler, found.attempt, found.counted, found.due_at, order.now,
+            facts[found.event_id], found.crashes,
+        )
+        for found in starting
+    ], lost  # fmt: skip
+
+
+def _event_facts(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    facts: dict[str, dict[str, Any]] = {}
+    for row in run_statement(connection, _facts_statement(len(ids)), list(ids)):
+        event = dict(zip(_EVENT, row, strict=True))
+        event["payload"] = json.loads(event["payload"])
+        facts[event["id"]] = event
+    return facts
+
+
+@lru_cache(maxsize=512)
+def _facts_statement(rows: int) -> str:
+    columns = "id, source, type, job_id, origin, received_at, payload, body"
+    return f"SELECT {columns} FROM events WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608 - placeholders only
+
+
+def give_back(connection: Connection, claims: Collection[Claim], owner: str) -> None:
+    """End claims that have not started: the runs are due again as before. What is not ours any more is left alone."""
+    _change(connection, _PENDING_AGAIN, (), [found.key for found in claims], owner)
+
+
+def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_until: float) -> list[RunKey]:
+    """Extend leases.
+
+    Returns:
+        Those that were lost: cancelled, or claimed by somebody else after the lease ended.
+    """
+    ours = _change(connection, "lease_until = ?", (lease_until,), held, owner)
+    return [key for key in held if key not in ours]
+
+
+def _change(
+    connection: Connection, change: str, values: tuple[Any, ...], keys: Collection[RunKey], owner: str
+) -> set[RunKey]:
+    """Change those of these runs that are still held by that attempt and owner; which."""
+    ours: set[RunKey] = set()
+    left = list(keys)
+    while left:
+        part, left = left[:MAX_ROWS], left[MAX_ROWS:]
+        parameters = [value for key in part for value in key]
+        ours.update(run_statement(connection, _change_statement(change, len(part)), (*parameters, *values, owner)))
+    return ours
+
+
+@lru_cache(maxsize=1024)
+def _change_statement(change: str, rows: int) -> str:
+    """One statement for all: a statement a run would be most of the dispatcher's work."""
+    return f"""
+        WITH mine (event_id, handler, attempt) AS (VALUES {", ".join(["(?, ?, ?)"] * rows)})
+        UPDATE runs SET {change} FROM mine
+        WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler AND runs.attempt = mine.attempt
+            AND runs.lease_owner = ? AND runs.state = 'running'
+        RETURNING event_id, handler, attempt
+    """  # noqa: S608 - constants and placeholders only
+
+
+def has_expired(connection: Connection, now: float) -> bool:
+    """Whether any lease has ended."""
+    return bool(run_statement(connection, _ANY_EXPIRED, (now,)))
+
+
+def release_expired(connection: Connection, now: float) -> int:
+    """Make runs due again whose lease has ended before they started; how many."""
+    return len(run_statement(connection, _RELEASE_EXPIRED, (now,)))
+
+
+def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
+    """Runs whose lease has ended without a result after they started, with the owner that let it end.
+
+    Their process died, or could not reach the store for longer than a lease.
+    """
+    return [
+        (Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, {}, crashes), owner)
+        for event_id, handler, attempt, forgiven, due_at, crashes, started, owner in run_statement(
+            connection, _EXPIRED, (now,)
+        )
+    ]
+
+
+def next_due(connection: Connection, handlers: Sequence[str]) -> float | None:
+    """When the next run of these handlers may be claimed, unix seconds; None if none is pending."""
+    earliest = [next_suspect_due(connection, handlers)]
+    for handler in handlers:
+        earliest += [due_at for (due_at,) in run_statement(connection, _NEXT_DUE, (handler,))]
+    return min((at for at in earliest if at is not None), default=None)

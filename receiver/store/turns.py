@@ -1,0 +1,61 @@
+"""One turn of the dispatcher in one transaction: results, what is given back, what starts, what is claimed ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from receiver.store import waiting_runs
+from receiver.store.claims import Claim, Claimed, ClaimOrder, claim, give_back
+from receiver.store.runs import Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What to write.
+
+    Attributes:
+        finishes: how attempts ended.
+        back: claims of `owner` that have not started and are given back.
+        order: what to claim and to start, if anything.
+    """
+
+    owner: str
+    finishes: Sequence[Finish] = ()
+    back: Sequence[Claim] = ()
+    order: ClaimOrder | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.finishes or self.back or self.order)
+
+    def parts(self) -> Iterator[Turn]:
+        """The same in as many transactions as possible, so that one part that cannot be written breaks no other."""
+        for finish in self.finishes:
+            yield Turn(self.owner, finishes=[finish])
+        if self.back:
+            yield Turn(self.owner, back=self.back)
+        if self.order is not None:
+            yield Turn(self.owner, order=self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        held: for each result whether its attempt still held the run; if not, it was not written.
+        claimed: None without an order.
+    """
+
+    held: list[bool]
+    claimed: Claimed | None
+
+
+def write(connection: Connection, turn: Turn) -> Written:
+    """Write a turn."""
+    held = waiting_runs.finish(connection, turn.finishes) if turn.finishes else []
+    if turn.back:
+        give_back(connection, turn.back, turn.owner)
+    return Written(held, None if turn.order is None else claim(connection, turn.order))
