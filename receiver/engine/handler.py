@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from receiver.errors import PluginError
@@ -43,15 +43,15 @@ class Handler:
     timeout: float = 300.0
     concurrency: int | None = None
     options: type[Any] | None = None
+    is_async: bool = field(init=False, repr=False, compare=False)
+    """Whether it runs on the handlers' loop; a plain function gets a thread."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
 
     def __call__(self, event: Event, ctx: Context[Any]) -> Any:
         """Call the function itself."""
         return self.function(event, ctx)
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it runs on the handlers' loop; a plain function gets a thread."""
-        return inspect.iscoroutinefunction(self.function)
 
     def wants(self, event_type: str) -> bool:
         """Whether it subscribes to this event word."""

@@ -56,7 +56,7 @@ def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        run_statement(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -69,7 +69,7 @@ def wait_for_lock(connection: Connection, seconds: float) -> None:
 def run_statement(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
     """Execute on the driver itself, in the connection's transaction; all rows.
 
-    For a statement that runs for each turn of the dispatcher: what SQLAlchemy does around it takes ten times as long.
+    For what runs in each turn of the dispatcher: what SQLAlchemy does around a statement takes ten times as long.
 
     Raises:
         DBAPIError: as from SQLAlchemy.

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from receiver.store.claims import Claim, RunKey
+from receiver.store.claims import MAX_ROWS, Claim, RunKey
 from receiver.store.engines import run_statement
 from receiver.store.schema import runs
 from receiver.store.states import RunState
@@ -55,13 +55,15 @@ def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
     left = list(range(len(finishes)))
     while left:
         # Two results of one attempt (its own, and that it crashed) must not meet in one statement.
-        turn = {finishes[index].claim.key: index for index in reversed(left)}
+        turn = {finishes[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
         for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
             held[turn[key]] = True
-        left = [index for index in left if index not in turn.values()]
+        written = set(turn.values())
+        left = [index for index in left if index not in written]
     # A postponed attempt has done no work, and there may be many of them.
     done = [item for item, ours in zip(finishes, held, strict=True) if ours and item.outcome != "postponed"]
-    _insert_attempts(connection, done)
+    for start in range(0, len(done), MAX_ROWS):
+        _insert_attempts(connection, done[start : start + MAX_ROWS])
     return held
 
 
@@ -113,8 +115,7 @@ def _insert_attempts(connection: Connection, finishes: list[Finish]) -> None:
         values += (
             claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
         )  # fmt: skip
-    if values:
-        run_statement(connection, _attempts_statement(len(finishes)), values)
+    run_statement(connection, _attempts_statement(len(finishes)), values)
 
 
 @lru_cache(maxsize=512)
