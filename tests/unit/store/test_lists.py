@@ -14,11 +14,13 @@ from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
 from receiver.model.slots import Slots
 from receiver.store import event_pages, inbox, runs, views
+from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.inbox import Receipt
 from receiver.store.runs import Finish
 from receiver.store.states import EVENT_STATES, RunState
+from tests.claiming import claim_due
 
 NOW = 1_700_000_000.0
 
@@ -40,12 +42,12 @@ def at(delivery: Make) -> Make:
     return make
 
 
-def claim(connection: Connection, handler: str) -> runs.Claim:
+def claim(connection: Connection, handler: str) -> Claim:
     (held,) = claim_due(connection, Slots(1, {handler: 1}).free({}), "me", NOW + 100, NOW + 130)
     return held
 
 
-def end(connection: Connection, held: runs.Claim, state: RunState) -> None:
+def end(connection: Connection, held: Claim, state: RunState) -> None:
     runs.finish(connection, [Finish(held, "me", str(state), state, NOW + 101)])
 
 
