@@ -9,6 +9,9 @@ BIN    := $(VENV)/bin
 KILLS  ?= 100
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# What is compiled once is kept, also where images say otherwise: the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo serve test coverage check format bench kills clean
 
 help:

@@ -140,13 +140,12 @@ def start(site: Site, stderr: StandardError) -> Server:
 
 
 def wait_for_line(read: Callable[[], bytes], message: str) -> dict[str, str]:
-    seen = b""
+    rest = b""
 
     def look() -> dict[str, str] | None:
-        nonlocal seen
-        seen += read()
-        whole = seen.rpartition(b"\n")[0].splitlines()  # the last line may still be on its way
-        lines = [json.loads(line) for line in whole if line.startswith(b"{") and line.endswith(b"}")]
+        nonlocal rest
+        *whole, rest = (rest + read()).split(b"\n")  # the last line may still be on its way
+        lines = [json.loads(line) for line in map(bytes.strip, whole) if line.startswith(b"{") and line.endswith(b"}")]
         return next((line for line in lines if line["message"] == message), None)
 
     found = until(f"the line {message}", look)

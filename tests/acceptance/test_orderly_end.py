@@ -123,7 +123,7 @@ def test_a_handler_that_takes_longer_is_given_back_and_done_by_the_next_process(
     assert notes(site) == ["start 1"]
     (site.folder / "gate").touch()
     site.start()
-    assert site.wait_for_state(event, "gated", "succeeded", 10)["result"] == '"done"'
+    assert site.wait_for_state(event, "gated", "succeeded")["result"] == '"done"'
     assert notes(site) == ["start 1", "start 1", "done 1"], "the attempt that was given back did not count"
 
 
@@ -132,7 +132,7 @@ def test_a_second_signal_ends_the_grace(site: Site) -> None:
     server.send_signal(signal.SIGTERM)
     server.wait_for("dispatch.waiting_for_handlers")
 
-    assert server.stop(signal.SIGINT, 15) == 0
+    assert server.stop(signal.SIGINT) == 0
 
     assert server.wait_for("stop.hurried")["signal"] == "SIGINT"
     run = site.run_of(event, "gated")
@@ -148,7 +148,7 @@ def test_an_idle_receiver_ends_at_once_with_exit_code_0(site: Site, number: sign
         server.send_signal(signal.SIGHUP)  # other programs reload
         assert "restart" in server.wait_for("signal.ignored")["hint"]
 
-        assert server.stop(number, 10) == 0
+        assert server.stop(number, 30) == 0
 
     assert server.wait_for("stop.asked")["signal"] == number.name
     assert list(server.lines("receiver.stopped"))
@@ -208,7 +208,7 @@ def test_a_sender_that_never_finishes_does_not_hold_the_end_up(site: Site) -> No
     with closing(connection):
         assert deliver(server.public, completed("whole")) is not None
 
-        assert server.stop(signal.SIGTERM, 10) == 0
+        assert server.stop(signal.SIGTERM, 30) == 0
 
     assert [row["job_id"] for row in site.rows("SELECT job_id FROM events")] == ["whole"]
 

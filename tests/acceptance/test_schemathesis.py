@@ -94,7 +94,7 @@ def test_schemathesis_finds_nothing(site: Site, provider: Provider, tmp_path: Pa
         text=True,
         cwd=tmp_path,
         env=clean_environment(),
-        timeout=PATIENCE,
+        timeout=2 * PATIENCE,
         check=False,
     )  # fmt: skip
 

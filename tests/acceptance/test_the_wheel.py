@@ -69,7 +69,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def strict(python: Path, folder: Path, cache: Path) -> str:
     """What `mypy --strict` says of the files in a folder."""
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--cache-dir", cache, "."]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
     return done.stdout + done.stderr
 
 

@@ -23,7 +23,7 @@ from tests.patience import PATIENCE
 HANDLER = """
 from receiver import Context, JobCompleted, handler
 
-@handler(on=JobCompleted, attempts=3, timeout=PATIENCE)
+@handler(on=JobCompleted, attempts=3, timeout=20)
 async def {name}(event: JobCompleted, ctx: Context) -> None:
     return None
 """
