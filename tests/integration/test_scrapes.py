@@ -13,12 +13,10 @@ import httpx
 import pytest
 from sqlalchemy import Connection, event
 
-from receiver.store import database, engines
 from tests.integration.intake_support import Running, configured, running
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ async def test_scrapes_at_the_same_time_share_one_reading(up: Running) -> None:
         counted += "FROM runs" in statement and "count(*)" in statement
 
     store = up.receiver.database
-    event.listen(store._reader_engine, "before_cursor_execute", note)
+    event.listen(store._lists._engine, "before_cursor_execute", note)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(scraper(up))
         busy = [await stack.enter_async_context(occupied(read)) for read in (store.read, store.read_list)]
@@ -87,10 +85,16 @@ async def test_counting_that_takes_too_long_is_answered_503_in_words(
     up: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scraper(up) as client:
+        readers, free = up.receiver.database._lists, threading.Event()
+
+        def hold(*_: Any) -> None:
+            assert free.wait(PATIENCE)
+
+        event.listen(readers._engine, "before_cursor_execute", hold)
         with monkeypatch.context() as slow:
-            slow.setattr(database, "LISTING_SECONDS", -1.0)
-            slow.setattr(engines, "_STEPS", 1)
+            slow.setattr(readers, "_seconds", 0.05)
             answer = await client.get("/metrics")
+        free.set()
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "10"
         assert answer.json()["reason"] == "listing_timeout"
@@ -101,7 +105,7 @@ async def test_counting_that_takes_too_long_is_answered_503_in_words(
 async def test_a_store_that_cannot_be_read_is_answered_503(up: Running) -> None:
     path = up.receiver.database.path
     async with scraper(up) as client:
-        up.receiver.database._reader_engine.dispose()
+        up.receiver.database._lists._engine.dispose()
         hidden = path.rename(path.with_name("hidden"))
         path.mkdir()
         try:
