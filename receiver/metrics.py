@@ -9,6 +9,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from receiver.store.outstanding import Depth
+from receiver.tallies import Tallies, TallyHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -20,6 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self.tallies = Tallies(registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.deliveries = Counter(
@@ -28,7 +30,7 @@ class Metrics:
             ["source", "outcome"],
             registry=registry,
         )
-        self.intake_seconds = Histogram(
+        self.intake_seconds = TallyHistogram(
             "tts_receiver_intake_seconds",
             "From a delivery's first byte to the answer being ready, the commit included.",
             buckets=_FAST,

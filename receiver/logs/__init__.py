@@ -17,7 +17,7 @@ from structlog.typing import Processor
 
 from receiver.logs.calls import bound_logger
 from receiver.logs.interpreter import capture_interpreter_errors
-from receiver.logs.rendering import Renderer, Timestamp, console_renderer, json_renderer
+from receiver.logs.rendering import JsonRenderer, Renderer, Timestamp, console_renderer
 from receiver.logs.sinks import sink_of
 from receiver.logs.thinning import Thinning
 from receiver.logs.writer import LogWriter
@@ -57,7 +57,7 @@ def configure(
     def renderer(first: list[Processor]) -> Renderer:
         if format == "console" or (format == "auto" and terminal):
             return console_renderer(first, redact, colors=terminal)
-        return json_renderer(first, redact)
+        return JsonRenderer(first, redact)
 
     render = renderer(shared)
 

@@ -13,7 +13,8 @@ _METHODS = ("debug", "info", "warning", "warn", "error", "critical", "fatal", "e
 def bound_logger(threshold: int) -> type[structlog.typing.FilteringBoundLogger]:
     """The class of loggers that drop lines below this level of the standard library's logging."""
     base = structlog.make_filtering_bound_logger(threshold)
-    return type("BoundLogger", (base,), {name: _without_raising(getattr(base, name)) for name in _METHODS})
+    methods = {name: _without_raising(getattr(base, name)) for name in _METHODS}
+    return type("BoundLogger", (base,), {"threshold": threshold, **methods})
 
 
 def _without_raising(method: Callable[..., Any]) -> Callable[..., Any]:

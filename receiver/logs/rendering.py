@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pydantic_core
 import structlog
@@ -52,14 +52,17 @@ class Renderer:
             event: Any = line
             for step in self._prepare:
                 event = step(logger, method, event)
-            text = self._draw(logger, method, event)
-            if len(text) > MAX_LINE:
-                text = self._draw(logger, method, self._shortened(event))
-            return self._escape(self._redact(text))
+            return self._text(logger, method, event)
         except structlog.DropEvent:
             raise
         except Exception as error:  # noqa: BLE001 - a value of any class may be in the line
             return self._bare(method, message, error)
+
+    def _text(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        text = self._draw(logger, method, event)
+        if len(text) > MAX_LINE:
+            text = self._draw(logger, method, self._shortened(event))
+        return self._escape(self._redact(text))
 
     def warning(self, message: str, **fields: Any) -> str:
         """A line of the log's own."""
@@ -76,10 +79,18 @@ class Renderer:
         return printable_json(self._redact(json.dumps(bare)))
 
 
-def json_renderer(first: Sequence[Processor], redact: Redactor) -> Renderer:
-    """JSON, after these processors."""
-    draw = structlog.processors.JSONRenderer(serializer=_to_json)
-    return Renderer([*first, _arrange, _exceptions, bound_values], cast("Any", draw), redact, printable_json)
+class JsonRenderer(Renderer):
+    """Makes a line of JSON of an event, after these processors."""
+
+    def __init__(self, first: Sequence[Processor], redact: Redactor) -> None:
+        super().__init__([*first, _arrange, _exceptions, bound_values], _draw_json, redact, printable_json)
+
+    def prepared(self, method: str, event: EventDict) -> str:
+        """The line of an event that needs no preparing: its fields have their names and order, its values are plain."""
+        try:
+            return self._text(None, method, event)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._bare(method, event["message"], error)
 
 
 def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bool) -> Renderer:
@@ -97,14 +108,18 @@ class Timestamp:
         self._second = (0, "")
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        """Add `timestamp`, in ISO 8601, to the microsecond."""
+        """Add `timestamp`."""
+        line["timestamp"] = self.now()
+        return line
+
+    def now(self) -> str:
+        """The time in ISO 8601, to the microsecond."""
         second, rest = divmod(time.time_ns(), 1_000_000_000)
         known, text = self._second
         if second != known:
             text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
             self._second = (second, text)  # at once, for other threads
-        line["timestamp"] = f"{text}.{rest // 1000:06d}Z"
-        return line
+        return f"{text}.{rest // 1000:06d}Z"
 
 
 def text_of(value: Any) -> str:
@@ -126,7 +141,7 @@ def _arrange(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     return ordered
 
 
-def _to_json(line: Any, **options: Any) -> str:
+def _draw_json(logger: WrappedLogger, method: str, line: EventDict) -> str:
     try:
         return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
     except Exception:  # noqa: BLE001 - bytes that are no text, an unpaired surrogate, a value that holds itself or raises

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pydantic_core
 import structlog
@@ -24,6 +23,7 @@ from receiver.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from receiver.logs.fixed import EventLine
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
@@ -31,6 +31,7 @@ from receiver.model.ids import event_id
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.base import Provider
 from receiver.store.inbox import Receipt
+from receiver.tallies import Tally
 from receiver.web.body import Bodies, BodyRefused, read_body
 
 log = structlog.get_logger("receiver.intake")
@@ -43,6 +44,9 @@ _UNAVAILABLE = b'{"error":"unavailable"}'
 _LONGEST_UNSIGNED_HEADER = 1024
 
 _LABELLED = TERMINAL | {TEST}
+
+_STORED = ("accepted", "duplicate", "quarantined")
+"""What becomes of a delivery that is answered 202."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -91,10 +95,11 @@ class Intake:
     def __init__(self, source: IntakeSource, context: IntakeContext) -> None:
         self._source = source
         self._context = context
-        self._outcomes: dict[str, Any] = {}
-        self._events: dict[str, Any] = {}
+        self._outcomes: dict[str, Tally] = {}
+        self._events: dict[str, Tally] = {}
         self._noted: dict[str, float] = {}
         self._log = log.bind(source=source.name)
+        self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in _STORED}
         unsigned = dict.fromkeys(
             (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER
         )
@@ -229,13 +234,7 @@ class Intake:
             outcome = "accepted"
         if not receipt.duplicate:
             self._count_event(delivery.type if delivery.type in _LABELLED else "other")  # no end of words in a label
-        self._log.info(
-            "delivery." + outcome,
-            event_id=receipt.event_id,
-            type=delivery.type,
-            job=delivery.job_id,
-            key=delivery.key_id,
-        )
+        self._lines[outcome](receipt.event_id, delivery.type, delivery.job_id, delivery.key_id)
         if receipt.conflict:
             self._log.warning(
                 "event.conflict", event_id=receipt.event_id, conflict=receipt.conflict, job=delivery.job_id
@@ -245,12 +244,16 @@ class Intake:
     def _count_event(self, word: str) -> None:
         counter = self._events.get(word)
         if counter is None:
-            counter = self._context.metrics.events.labels(self._source.name, word, Origin.WEBHOOK.value)
+            metrics = self._context.metrics
+            counter = metrics.tallies.of(metrics.events.labels(self._source.name, word, Origin.WEBHOOK.value))
             self._events[word] = counter
-        counter.inc()
+        counter.count += 1
 
     def _count(self, outcome: str) -> None:
         counter = self._outcomes.get(outcome)
         if counter is None:
-            counter = self._outcomes[outcome] = self._context.metrics.deliveries.labels(self._source.name, outcome)
-        counter.inc()
+            metrics = self._context.metrics
+            counter = self._outcomes[outcome] = metrics.tallies.of(
+                metrics.deliveries.labels(self._source.name, outcome)
+            )
+        counter.count += 1

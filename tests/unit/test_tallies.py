@@ -1,0 +1,61 @@
+"""What the intake counts looks like Prometheus' own counters and histograms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from receiver.tallies import Tallies, TallyHistogram
+
+BUCKETS = (0.001, 0.25, 0.5, 1, 10)
+NAME, WORDS = "seconds", "How long it took."
+
+
+def text_of(register: Callable[[CollectorRegistry], object]) -> str:
+    """What is shown, without the time of its making."""
+    registry = CollectorRegistry()
+    register(registry)
+    return re.sub(r"(_created.*) \S+\n", r"\1\n", generate_latest(registry).decode())
+
+
+@given(st.lists(st.floats(0, 20) | st.sampled_from(BUCKETS)))
+def test_a_histogram_is_shown_as_prometheus_own(values: list[float]) -> None:
+    def ours(registry: CollectorRegistry) -> None:
+        histogram = TallyHistogram(NAME, WORDS, BUCKETS, registry)
+        for value in values:
+            histogram.observe(value)
+
+    def theirs(registry: CollectorRegistry) -> None:
+        histogram = Histogram(NAME, WORDS, buckets=BUCKETS, registry=registry)
+        for value in values:
+            histogram.observe(value)
+
+    assert text_of(ours) == text_of(theirs)
+
+
+def test_two_histograms_of_one_name_are_refused_as_any_two_metrics_are() -> None:
+    registry = CollectorRegistry()
+    TallyHistogram(NAME, WORDS, BUCKETS, registry)
+    with pytest.raises(ValueError, match="Duplicated"):
+        Histogram(NAME, WORDS, registry=registry)
+
+
+def test_a_tally_is_added_to_its_counter_once_however_often_somebody_looks() -> None:
+    registry = CollectorRegistry()
+    tallies = Tallies(registry)
+    counter = Counter("seen", WORDS, ["source"], registry=registry)
+    tally = tallies.of(counter.labels("aitts"))
+
+    def shown() -> float | None:
+        return registry.get_sample_value("seen_total", {"source": "aitts"})
+
+    tally.count += 2
+    assert (shown(), shown()) == (2, 2)
+    counter.labels("aitts").inc()  # others raise it too
+    tally.count += 1
+    assert (shown(), shown()) == (4, 4)
