@@ -45,7 +45,7 @@ _LONGEST_UNSIGNED_HEADER = 1024
 
 _LABELLED = TERMINAL | {TEST}
 
-_STORED = ("accepted", "duplicate", "quarantined")
+STORED = ("accepted", "duplicate", "quarantined")
 """What becomes of a delivery that is answered 202."""
 
 Headers = list[tuple[bytes, bytes]]
@@ -99,7 +99,7 @@ class Intake:
         self._events: dict[str, Tally] = {}
         self._noted: dict[str, float] = {}
         self._log = log.bind(source=source.name)
-        self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in _STORED}
+        self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in STORED}
         unsigned = dict.fromkeys(
             (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER
         )
