@@ -114,6 +114,16 @@ async def test_what_finds_every_list_thread_held_is_told_so(
         assert sorted(set(told)) == [(503, "listing_busy"), (503, "listing_timeout")]
 
 
+async def test_metrics_that_find_every_list_thread_held_say_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api(settings) as asked:
+        asked.up.receiver.database._lists._seconds = 0.05
+        async with held_lists(asked, monkeypatch):
+            assert problem(await asked.get("/metrics")) == (503, "listing_busy")
+        assert (await asked.get("/metrics")).status_code == 200
+
+
 async def test_a_list_whose_client_has_gone_is_ended(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = threading.Event(), threading.Event()
 
