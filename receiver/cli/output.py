@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from receiver.cli.plain import complain
+from receiver.model.moments import utc
 from receiver.model.printable import printable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def cell(value: Any) -> str:
 
 def when(seconds: float | None) -> str | None:
     """Unix seconds as a local-independent time: UTC, to the second."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return None if seconds is None else utc(seconds).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def iso(row: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def iso(row: dict[str, Any], *names: str) -> dict[str, Any]:
     out = dict(row)
     for name in names:
         if out.get(name) is not None:
-            out[name] = datetime.fromtimestamp(out[name], UTC).isoformat().replace("+00:00", "Z")
+            out[name] = utc(out[name]).isoformat().replace("+00:00", "Z")
     return out
 
 

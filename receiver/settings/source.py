@@ -40,6 +40,10 @@ class SigningSecret(Table):
     not_after: datetime | None = None
 
 
+MAX_WAIT_SECONDS = 366 * 86_400
+"""A year: what is added to a time must give one that can be shown."""
+
+
 class Poll(Table):
     """How a source's jobs are polled. Seconds; what is not given is the provider's own.
 
@@ -47,10 +51,10 @@ class Poll(Table):
     `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
     """
 
-    first_seconds: Annotated[float, Field(ge=0)] | None = None
-    min_seconds: Annotated[float, Field(gt=0)] | None = None
-    max_seconds: Annotated[float, Field(gt=0)] = 60
-    deadline_seconds: Annotated[float, Field(gt=0)] = 86_400
+    first_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] | None = None
+    min_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] = 60
+    deadline_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] = 86_400
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from receiver import Settings
 from receiver.simulator import Simulator
-from receiver.store import pace
+from receiver.store import jobs, pace
 from tests.integration.api_support import Api, api, problem
 from tests.integration.engine_support import execute
 from tests.integration.intake_support import configured
@@ -284,3 +285,20 @@ async def test_a_provider_that_is_away_is_a_problem_of_the_way(tmp_path: Path, s
     source = at(sim, "aitts", base_url="http://127.0.0.1:9")
     async with api(configured(tmp_path, sources={"aitts": source}, handlers={})) as asked:
         assert problem(await asked.get("/v1/voices?source=aitts")) == (502, "connect_failed")
+
+
+@pytest.mark.parametrize("far", [float("inf"), 1e15])
+async def test_a_job_without_an_end_in_any_calendar_is_listed_with_the_others(settings: Settings, far: float) -> None:
+    """Such as one that was watched while `deadline_seconds` was `inf`: the whole page was a server error."""
+    async with api(settings) as asked:
+        (known,) = [(await asked.post("/v1/jobs", {"source": "aitts", "job_id": "known"})).json()]
+
+        def watch(connection: Connection) -> None:
+            jobs.watch(connection, f"job_{'f' * 32}", "aitts", "endless", time.time(), far, far)
+
+        await asked.up.receiver.database.write(watch)
+        page = await asked.json("/v1/jobs?limit=50")
+        assert [job["job_id"] for job in page["items"]] == ["endless", "known"]
+        assert page["items"][0]["deadline_at"] == page["items"][0]["due_at"] == "9999-12-31T23:59:59.999999Z"
+        assert page["items"][1]["id"] == known["id"]
+        assert await asked.json(f"/v1/jobs/job_{'f' * 32}") == page["items"][0]

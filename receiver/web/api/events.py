@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 from receiver.engine.replay import NotReplayable, replay_event, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
+from receiver.model.moments import utc
 from receiver.store import views
 from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment, moment_of
+from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment
 from receiver.web.api.jobs import require_names
 from receiver.web.api.models import (
     Artifact,
@@ -126,7 +127,7 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
     return EventDetail(
         **summary,
         conflict=row["conflict"],
-        received_at=moment_of(row["received_at"]),
+        received_at=utc(row["received_at"]),
         key_id=row["key_id"],
         skew=row["skew"],
         signature=signature,
@@ -139,7 +140,7 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
             Attempt(
                 handler=attempt["handler"],
                 number=attempt["number"],
-                started_at=moment_of(attempt["started"]),
+                started_at=utc(attempt["started"]),
                 seconds=round(attempt["ended"] - attempt["started"], 6),
                 outcome=attempt["outcome"],
                 error=None if attempt["error"] is None else redact(attempt["error"]),
@@ -156,7 +157,7 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
         state=run["state"],
         attempts=run["attempt"] - run["forgiven"],
         crashes=run["crashes"],
-        due_at=moment_of(run["due_at"]),
+        due_at=utc(run["due_at"]),
         started_at=moment(run["started_at"]),
         finished_at=moment(run["finished_at"]),
         result=shown(run["result"], context.redact),
@@ -176,5 +177,5 @@ def _artifact(context: ApiContext, row: dict[str, Any]) -> Artifact:
         duration_seconds=row["duration"],
         sample_rate=row["sample_rate"],
         channels=row["channels"],
-        fetched_at=moment_of(row["fetched_at"]),
+        fetched_at=utc(row["fetched_at"]),
     )

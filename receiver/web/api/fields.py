@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from receiver.model.moments import utc
 
 MOST_ITEMS = 200
 
@@ -80,12 +82,7 @@ def cursor_after(id: str) -> str:
 
 def moment(seconds: float | None) -> datetime | None:
     """Unix seconds as a time (UTC)."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def moment_of(seconds: float) -> datetime:
-    """Unix seconds as a time (UTC)."""
-    return datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else utc(seconds)
 
 
 def is_event_id(text: str) -> bool:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
+from receiver.model.moments import utc
 from receiver.store.states import JobState, RunState
-from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, moment, moment_of
+from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, moment
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
@@ -180,7 +181,7 @@ Problem.model_rebuild()
 
 def event_of(row: Any) -> Event:
     """A row of `store.views.list_events`."""
-    return Event(**{**row, "received_at": moment_of(row["received_at"])})
+    return Event(**{**row, "received_at": utc(row["received_at"])})
 
 
 def job_of(row: Any, request: Any) -> Job:
@@ -192,10 +193,10 @@ def job_of(row: Any, request: Any) -> Job:
         job_id=row["job_id"],
         state=row["state"],
         progress=row["progress"],
-        created_at=moment_of(row["created_at"]),
+        created_at=utc(row["created_at"]),
         submitted_at=moment(row["submitted_at"]),
         due_at=None if ended else moment(row["due_at"]),
-        deadline_at=moment_of(row["deadline_at"]),
+        deadline_at=utc(row["deadline_at"]),
         ended_at=moment(row["ended_at"]),
         polls=row["polls"],
         event_id=row["event_id"],

@@ -109,6 +109,13 @@ def test_every_problem_is_reported_at_once_with_its_place_and_the_nearest_name(w
     assert any("lower-case" in what for where, what in found.items() if where.startswith("sources.Five"))
 
 
+@pytest.mark.parametrize("key", ["first_seconds", "min_seconds", "max_seconds", "deadline_seconds"])
+def test_a_wait_between_polls_ends_within_a_year(write: Write, key: str) -> None:
+    for far in ("inf", "1e12"):
+        found = problems(write(GOOD + f"[sources.aitts.poll]\n{key} = {far}\n"))
+        assert "less than or equal to 31622400" in found[f"sources.aitts.poll.{key}"]
+
+
 def test_what_is_right_can_be_used_beside_what_is_wrong(write: Write) -> None:
     settings, found = salvage(write(GOOD + '[sources.bad]\nprovider = "nobody"\n[server]\nport = "x"\n'))
     assert set(settings.sources) == {"aitts"}
