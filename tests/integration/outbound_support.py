@@ -8,6 +8,7 @@ import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 
 @dataclass
@@ -108,10 +109,16 @@ async def serving(behave: Behave | None = None) -> AsyncIterator[Server]:
         listener.close()
 
 
+@cache
+def _samples() -> list[bytes]:
+    return [(index * 7919 % 65_521).to_bytes(2, "little") for index in range(65_521)]
+
+
 def make_wav(seconds: float = 1.0, rate: int = 24_000, channels: int = 1) -> bytes:
-    """A WAV with something in it, so that no two stretches of it are alike."""
-    frames = int(seconds * rate)
-    body = b"".join((index * 7919 % 65_521).to_bytes(2, "little") * channels for index in range(frames))
+    """A WAV with something in it, so that no two stretches of it are alike that are not 65,521 frames apart."""
+    size = int(seconds * rate) * 2 * channels
+    period = b"".join(sample * channels for sample in _samples())
+    body = (period * (size // len(period) + 1))[:size]
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(channels)
