@@ -70,6 +70,16 @@ def test_the_place_of_an_event_that_was_pruned_leaves_nothing_newer_out(database
     assert after(database, database.query(feed.mark_of, "")) == ["e4", "e5"]
 
 
+def test_the_place_of_an_event_that_was_never_here_is_found_by_the_ids_near_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "FIRST_ROWS", 2)
+    monkeypatch.setattr(feed, "NEAR_IDS", 2)
+    add(database, "e1", "e2", "e3", "e5", "e4", "e6", "e7")
+    assert after(database, database.query(feed.mark_of, "e35")) == ["e5", "e4", "e6", "e7"]
+    assert after(database, database.query(feed.mark_of, "e0")) == ["e1", "e2", "e3", "e5", "e4", "e6", "e7"]
+
+
 def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
     add(database, "e1")
     mark = database.query(feed.newest)
