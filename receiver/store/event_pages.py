@@ -35,7 +35,7 @@ MAX_SEARCHES = 100
 """Searches that are merged into one page. With more, as of a source with very many types, the events are read one by
 one instead, and the listing's time limit may end that."""
 COUNTED = (100, 1000, 10_000)
-"""How far the candidates of two ways are counted, step by step, to take the one that has fewer."""
+"""How far the candidates of two plans are counted, step by step, to take the one that has fewer."""
 
 _QUARANTINED = text("events.status = 'quarantined'")
 _OF_ANOTHER_KEY = text('events.job_id != events."key"')
@@ -85,7 +85,7 @@ class RunCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Criteria:
     """A filter, with what its state means."""
 
     which: Filter
@@ -95,8 +95,8 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to find a page: searches whose results are merged, and what is checked of each result."""
+class _SearchPlan:
+    """How to find a page: searches whose results are merged, and what is checked of each result."""
 
     searches: list[Select[Any]]
     checks: list[Any]
@@ -121,53 +121,53 @@ class _Way:
 
 def page_of_events(connection: Connection, which: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
     """The ids of the first events that fit; `which.state` is an event's."""
-    wanted = {
-        None: _Wanted(which),
-        "quarantined": _Wanted(which, quarantined=True),
-        "open": _Wanted(which, with_run=RunCondition(OPEN_STATES)),
-        "dead": _Wanted(which, with_run=RunCondition((RunState.DEAD,)), without=OPEN_STATES),
-        "done": _Wanted(which, quarantined=False, without=(*OPEN_STATES, RunState.DEAD)),
+    criteria = {
+        None: _Criteria(which),
+        "quarantined": _Criteria(which, quarantined=True),
+        "open": _Criteria(which, with_run=RunCondition(OPEN_STATES)),
+        "dead": _Criteria(which, with_run=RunCondition((RunState.DEAD,)), without=OPEN_STATES),
+        "done": _Criteria(which, quarantined=False, without=(*OPEN_STATES, RunState.DEAD)),
     }[which.state]
-    return _page(connection, wanted, limit, order)
+    return _page(connection, criteria, limit, order)
 
 
 def page_with_runs(
     connection: Connection, which: Filter, run: RunCondition, limit: int, order: Order = Order.NEWEST_FIRST
 ) -> list[str]:
     """The ids of the first events that fit and have such a run; `which.state` and `which.handler` do not matter."""
-    return _page(connection, _Wanted(which, with_run=run), limit, order)
+    return _page(connection, _Criteria(which, with_run=run), limit, order)
 
 
-def _page(connection: Connection, wanted: _Wanted, limit: int, order: Order) -> list[str]:
-    which = wanted.which
+def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
+    which = criteria.which
     if which.event_id is not None:
         one = select(events.c.id).where(events.c.id == which.event_id, *_range(events.c.id, which))
         if which.job is not None:
             one = one.where(or_(events.c.key == which.job, events.c.job_id == which.job))
-        return list(connection.execute(one.where(*_checks_of_events(wanted, *_named(which)))).scalars())
+        return list(connection.execute(one.where(*_checks_of_events(criteria, *_named(which)))).scalars())
     if which.job is not None:
-        return _page_of_job(connection, wanted, limit, order)
-    return _way(connection, wanted).ids(connection, limit, order)
+        return _page_of_job(connection, criteria, limit, order)
+    return _choose_plan(connection, criteria).ids(connection, limit, order)
 
 
-def _page_of_job(connection: Connection, wanted: _Wanted, limit: int, order: Order) -> list[str]:
+def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
     """A job's own events are found by their identity and are few: one for each source and type."""
-    job = wanted.which.job
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, wanted.which))
-    checks = _checks_of_events(wanted, *_named(wanted.which))
+    job = criteria.which.job
+    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.which))
+    checks = _checks_of_events(criteria, *_named(criteria.which))
     own = connection.execute(search.where(events.c.key == job, *checks)).scalars()
-    others = _Way([search.where(events.c.job_id == job, _OF_ANOTHER_KEY)], checks).ids(connection, limit, order)
+    others = _SearchPlan([search.where(events.c.job_id == job, _OF_ANOTHER_KEY)], checks).ids(connection, limit, order)
     pick = heapq.nlargest if order is Order.NEWEST_FIRST else heapq.nsmallest
     return pick(limit, {*own, *others})
 
 
-def _way(connection: Connection, wanted: _Wanted) -> _Way:
-    """The way that looks at fewer events, as far as that can be told at once."""
-    if wanted.quarantined:
-        return _by_quarantine(connection, wanted)
-    by_run, by_kind = _by_run(connection, wanted), _by_kind(connection, wanted)
+def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
+    """The plan that looks at fewer events, as far as counting a few thousand tells."""
+    if criteria.quarantined:
+        return _by_quarantine(connection, criteria)
+    by_run, by_kind = _by_run(connection, criteria), _by_kind(connection, criteria)
     if by_run is None or by_kind is None:
-        return by_run or by_kind or _one_by_one(wanted)
+        return by_run or by_kind or _one_by_one(criteria)
     for most in COUNTED:
         of_run, of_kind = by_run.candidates(connection, most), by_kind.candidates(connection, most)
         if of_run < most or of_kind < most:
@@ -175,27 +175,29 @@ def _way(connection: Connection, wanted: _Wanted) -> _Way:
     return by_kind  # of very many, the newest are likely to have such a run
 
 
-def _one_by_one(wanted: _Wanted) -> _Way:
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, wanted.which))
-    return _Way([search], _checks_of_events(wanted, *_named(wanted.which)))
+def _one_by_one(criteria: _Criteria) -> _SearchPlan:
+    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.which))
+    return _SearchPlan([search], _checks_of_events(criteria, *_named(criteria.which)))
 
 
-def _by_quarantine(connection: Connection, wanted: _Wanted) -> _Way:
-    which = wanted.which
+def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
+    which = criteria.which
     if which.source is not None:
         sources = [which.source]
     else:
         sources = distinct(connection, events.c.source, _QUARANTINED, most=MAX_SEARCHES)
+        if len(sources) > MAX_SEARCHES:
+            return _one_by_one(criteria)
     searches = [
         select(events.c.id.label("id")).where(_QUARANTINED, events.c.source == source, *_range(events.c.id, which))
         for source in sources
     ]
-    return _Way(searches, _checks_of_events(wanted, *_named(which)))
+    return _SearchPlan(searches, _checks_of_events(criteria, *_named(which)))
 
 
-def _by_kind(connection: Connection, wanted: _Wanted) -> _Way | None:
+def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     """By source and type; None if the filter names neither, or there are too many kinds."""
-    which = wanted.which
+    which = criteria.which
     kinds: list[tuple[str, str]]
     if which.source is not None and which.type is not None:
         kinds = [(which.source, which.type)]
@@ -214,15 +216,15 @@ def _by_kind(connection: Connection, wanted: _Wanted) -> _Way | None:
         )
         for source, type_ in kinds
     ]
-    return _Way(searches, _checks_of_events(wanted))
+    return _SearchPlan(searches, _checks_of_events(criteria))
 
 
-def _by_run(connection: Connection, wanted: _Wanted) -> _Way | None:
+def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     """By state and handler; None if the filter names neither, or there are too many handlers."""
-    run = wanted.with_run
+    run = criteria.with_run
     if run is None or (run.states is None and run.handler is None):
         return None
-    if run == RunCondition((RunState.SUCCEEDED,)) and (wanted.which.source or wanted.which.type):
+    if run == RunCondition((RunState.SUCCEEDED,)) and (criteria.which.source or criteria.which.type):
         return None  # most do
     searches = []
     for state in run.states or tuple(RunState):
@@ -234,11 +236,11 @@ def _by_run(connection: Connection, wanted: _Wanted) -> _Way | None:
             handlers = distinct(connection, runs.c.handler, *same, most=MAX_SEARCHES)
         searches += [
             select(runs.c.event_id.label("id")).where(
-                *same, runs.c.handler == handler, *_range(runs.c.event_id, wanted.which)
+                *same, runs.c.handler == handler, *_range(runs.c.event_id, criteria.which)
             )
             for handler in handlers
         ]
-    return _Way(searches, _checks_of_runs(wanted)) if len(searches) <= MAX_SEARCHES else None
+    return _SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
 
 
 def _range(id_: Any, which: Filter) -> list[Any]:
@@ -271,13 +273,13 @@ def _named(which: Filter) -> list[Any]:
     return conditions
 
 
-def _checks_of_events(wanted: _Wanted, *more: Any) -> list[Any]:
+def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
     """What a search of events leaves to be checked, beside these conditions."""
-    checks = [*more, *_received(wanted.which)]
-    if wanted.quarantined is not None:
-        status = EventStatus.QUARANTINED if wanted.quarantined else EventStatus.ACCEPTED
+    checks = [*more, *_received(criteria.which)]
+    if criteria.quarantined is not None:
+        status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))
-    run = wanted.with_run
+    run = criteria.with_run
     if run is not None:
         conditions = [runs.c.event_id == events.c.id]
         if run.states is not None:
@@ -285,18 +287,18 @@ def _checks_of_events(wanted: _Wanted, *more: Any) -> list[Any]:
         if run.handler is not None:
             conditions.append(runs.c.handler == run.handler)
         checks.append(exists().where(*conditions))
-    if wanted.without:
-        checks.append(~exists().where(runs.c.event_id == events.c.id, runs.c.state.in_(wanted.without)))
+    if criteria.without:
+        checks.append(~exists().where(runs.c.event_id == events.c.id, runs.c.state.in_(criteria.without)))
     return checks
 
 
-def _checks_of_runs(wanted: _Wanted) -> list[Any]:
+def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     """What a search of runs leaves to be checked."""
     checks: list[Any] = []
-    about = _received(wanted.which) + _named(wanted.which)
+    about = _received(criteria.which) + _named(criteria.which)
     if about:
         checks.append(exists().where(events.c.id == runs.c.event_id, *about))
-    if wanted.without:
+    if criteria.without:
         other = runs.alias()
-        checks.append(~exists().where(other.c.event_id == runs.c.event_id, other.c.state.in_(wanted.without)))
+        checks.append(~exists().where(other.c.event_id == runs.c.event_id, other.c.state.in_(criteria.without)))
     return checks

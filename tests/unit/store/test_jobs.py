@@ -298,6 +298,27 @@ def test_jobs_are_listed_the_newest_first_by_source_and_state(database: Database
     assert listed(before=own(2)) == ["b", "a"]
 
 
+@pytest.mark.parametrize("sources", [60, 1])
+def test_a_list_shows_the_newest_jobs_of_every_source(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sources: int
+) -> None:
+    """Also where there are too many sources to search for the jobs of each."""
+    monkeypatch.setattr(jobs, "MAX_SOURCES", sources)
+    for n in range(9):
+        values = (f"job_{n}", ("one", "two", "three")[n % 3], f"job-{n}", NOW, NOW, NOW + 60)
+        database.transact(jobs.watch, *values)
+        if n % 4 == 0:
+            database.transact(jobs.cancel, f"job_{n}", NOW)
+
+    def listed(limit: int = 9, **which: Any) -> list[str]:
+        return [row["id"] for row in database.query(jobs.list_jobs, JobFilter(**which), limit, jobs.SUMMARY)]
+
+    assert listed(states=["watching"]) == ["job_7", "job_6", "job_5", "job_3", "job_2", "job_1"]
+    assert listed(2, states=["watching"], before="job_6") == ["job_5", "job_3"]
+    assert listed(states=["cancelled", "watching"], source="two") == ["job_7", "job_4", "job_1"]
+    assert listed(states=["completed"]) == []
+
+
 def test_a_job_is_found_by_either_id_and_at_every_source_that_has_it(database: Database) -> None:
     watch(database, "a")
     watch(database, "a", source="other")

@@ -21,6 +21,7 @@ from receiver.store.inbox import Receipt
 from receiver.store.runs import Finish
 from receiver.store.states import EVENT_STATES, RunState
 from tests.claiming import claim_due
+from tests.unit.store.plans import plans_of, require_flat
 
 NOW = 1_700_000_000.0
 
@@ -176,7 +177,7 @@ def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("counted")
-@pytest.mark.parametrize("searches", [100, 1])
+@pytest.mark.parametrize("searches", [100, 1, 0])
 def test_a_list_of_events_shows_the_newest_that_fit_whatever_the_filter(
     mixed: Database, monkeypatch: pytest.MonkeyPatch, searches: int
 ) -> None:
@@ -213,6 +214,15 @@ def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mix
             assert [(row["event_id"], row["handler"], row["state"]) for row in shown] == expected[:7], which
 
     mixed.query(compare)
+
+
+@pytest.mark.parametrize("which", [{"source": "one"}, {"type": "test"}, {"state": "quarantined"}, {"state": "open"}])
+def test_where_there_are_too_many_kinds_a_list_walks_along_the_ids(
+    mixed: Database, monkeypatch: pytest.MonkeyPatch, which: dict[str, str]
+) -> None:
+    """And sorts nothing: a walk that finds a page ends there."""
+    monkeypatch.setattr(event_pages, "MAX_SEARCHES", 0)
+    require_flat(plans_of(mixed, views.list_events, Filter(**which), 5))
 
 
 def test_pages_of_runs_to_change_are_all_runs_once_oldest_event_first(mixed: Database) -> None:
