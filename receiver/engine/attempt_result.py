@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -25,15 +25,14 @@ MAX_ERROR_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 20_000
 
 
-log = structlog.get_logger("receiver.dispatch")
+Log = structlog.typing.FilteringBoundLogger
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult:
+class AttemptResult(NamedTuple):
     """The row to write, and what logs it once it is written."""
 
     finish: Finish
-    report: Callable[[], None]
+    report: Callable[[Log], None]
 
 
 def run_fields(claim: Claim) -> dict[str, Any]:
@@ -68,13 +67,13 @@ class AttemptRules:
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
             finish = Finish(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-            return AttemptResult(finish, lambda: log.info("run.succeeded", **run_fields(claim), **seconds))
+            return AttemptResult(finish, lambda log: log.info("run.succeeded", **run_fields(claim), **seconds))
         if outcome.word == "released":
             finish = Finish(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
-            return AttemptResult(finish, lambda: log.warning("run.given_back", **run_fields(claim), **seconds))
+            return AttemptResult(finish, lambda log: log.warning("run.given_back", **run_fields(claim), **seconds))
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, chance)
         fields: dict[str, Any] = {
@@ -82,7 +81,7 @@ class AttemptRules:
         }  # fmt: skip
         if wait is None:
             finish = Finish(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
-            return AttemptResult(finish, lambda: log.error("run.dead", **fields))
+            return AttemptResult(finish, lambda log: log.error("run.dead", **fields))
         again_in = round(wait, 1)
         due_at = ended + wait
         if not outcome.counts:
@@ -91,9 +90,9 @@ class AttemptRules:
                 waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
             )  # fmt: skip
             named = {**run_fields(claim), "error": error, "again_in": again_in}
-            return AttemptResult(finish, lambda: log.info("run.postponed", **named))
+            return AttemptResult(finish, lambda log: log.info("run.postponed", **named))
         finish = Finish(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
-        return AttemptResult(finish, lambda: log.warning("run.failed", again_in=again_in, **fields))
+        return AttemptResult(finish, lambda log: log.warning("run.failed", again_in=again_in, **fields))
 
     def _trace(self, outcome: Outcome) -> dict[str, str]:
         if not outcome.trace:

@@ -253,13 +253,13 @@ class Dispatcher:
         return LOOK_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
-        waits = False
+        waits, bound = False, log.bind()
         for result, ours in zip(results, held, strict=True):
             finish = result.finish
             self._held.pop(finish.claim.key)
             if ours:
                 self._metrics.runs.labels(finish.claim.handler, finish.outcome).inc()
-                result.report()
+                result.report(bound)
                 waits = waits or finish.waits_for is not None
             else:
                 log.warning("run.lease_lost", outcome=finish.outcome, **run_fields(finish.claim))

@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from receiver.engine.clock import Clock
 from receiver.engine.outcome import Outcome
@@ -39,8 +38,7 @@ class LoopWatch(Protocol):
         """The `run_key` of the run that blocks it, if known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that has ended, and how many seconds it took."""
 
     claim: Claim
@@ -48,8 +46,7 @@ class Ended:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Active:
+class _Active(NamedTuple):
     claim: Claim
     began: float
     timer: asyncio.TimerHandle

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -52,9 +52,8 @@ _EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", 
 """The arguments of `model.event.build_event`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A run that we hold until its lease ends.
+class Claim(NamedTuple):
+    """A run that we hold until its lease ends. A tuple, since each run makes several.
 
     Attributes:
         attempt: the fencing token.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,11 +106,11 @@ def test_a_failure_makes_the_run_due_later(database: Database, stored: str) -> N
 def test_a_result_counts_only_from_the_attempt_that_holds_the_run(database: Database, stored: str) -> None:
     [held] = claim(database)
     stale = [
-        end(replace(held, attempt=0)),
-        end(replace(held, attempt=2)),
+        end(held._replace(attempt=0)),
+        end(held._replace(attempt=2)),
         end(held, owner="other"),
-        end(replace(held, handler="log")),
-        end(replace(held, event_id="evt_none")),
+        end(held._replace(handler="log")),
+        end(held._replace(event_id="evt_none")),
     ]
     assert finish(database, *stale) == [False] * 5
     assert one(database, stored)["state"] == "running"
