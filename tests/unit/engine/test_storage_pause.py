@@ -66,7 +66,8 @@ class Up:
 
     async def tick(self, seconds: float) -> None:
         """Let the time pass for which the pause waits; return when it waits again, or has ended."""
-        await asyncio.sleep(0.01)  # what has just been told is looked at
+        for _ in range(20):  # turns of the loop, however long they take: what has just been told is looked at
+            await asyncio.sleep(0)
         await until(lambda: self.clock._waiting or self.pause._task is None)
         before = self.clock._waiting[:]
         self.clock.advance(seconds)
