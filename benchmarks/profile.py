@@ -1,4 +1,4 @@
-"""Where the intake's time goes: a sampling profile of the event loop and of the writer while deliveries come in."""
+"""Where the intake's time goes: sampling profiles of the event loop and of the store's writer under load."""
 
 from __future__ import annotations
 
@@ -6,32 +6,56 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.processes import load, receiver
+from benchmarks.processes import receiver
+from benchmarks.wrk import drive
 
-REQUESTS = 20_000
-CONNECTIONS = 128
+SECONDS = 5
+CONNECTIONS = 64
 
-# Wraps the command: profiles the main thread, which is the intake's loop, and prints the tree at the end.
+# Wraps the command: from the start of the store's writer on it profiles the main thread, which is the intake's loop,
+# and the writer's own; it writes both trees.
 WRAPPER = """
 import sys, pyinstrument
 from receiver.cli import main
-profiler = pyinstrument.Profiler(interval=0.001, async_mode="disabled")
-profiler.start()
+from receiver.store.writer import Writer
+
+def profiler():
+    return pyinstrument.Profiler(interval=0.001, async_mode="disabled")
+
+def write(profile, name):
+    profile.stop()
+    with open(f"{sys.argv[-1]}.{name}.profile", "w") as out:
+        out.write(profile.output_text(unicode=True, color=False, show_all=False, timeline=False))
+
+loop = profiler()
+start, run = Writer.start, Writer._write_until_closed
+
+def profiled_start(self):
+    loop.start()
+    start(self)
+
+def profiled_run(self):
+    profile = profiler()
+    profile.start()
+    run(self)
+    write(profile, "writer")
+
+Writer.start, Writer._write_until_closed = profiled_start, profiled_run
 try:
     main()
 finally:
-    session = profiler.stop()
-    with open(sys.argv[-1] + ".profile", "w") as out:
-        out.write(profiler.output_text(unicode=True, color=False, show_all=False, timeline=False))
+    write(loop, "loop")
 """
 
 
 def main() -> bool:
     with receiver("", files={"wrapper.py": WRAPPER}, wrapper="wrapper.py") as server:
-        load(server, REQUESTS, CONNECTIONS)
-    text = server.kept["receiver.toml.profile"]
-    Console().print(f"Profile of the intake's loop, {REQUESTS} deliveries, {CONNECTIONS} connections")
-    print("\n".join(line for line in text.splitlines() if line.strip())[:8000])
+        result = drive(server, SECONDS, CONNECTIONS)
+    console = Console()
+    for thread in ("loop", "writer"):
+        text = server.kept[f"receiver.toml.{thread}.profile"]
+        console.print(f"Profile of the intake's {thread}, {result.answers} deliveries, {CONNECTIONS} connections")
+        print("\n".join(line for line in text.splitlines() if line.strip())[:8000])
     return True
 
 
