@@ -422,7 +422,6 @@ def test_a_row_that_the_store_refuses_takes_its_whole_transaction_with_it(
 
 @pytest.mark.anyio
 async def test_a_row_that_the_store_refuses_fails_alone(database: Database, delivery: Make) -> None:
-    database.start()
     writes = [database.batch(inbox.accept, item) for item in (delivery("job_1"), delivery("job_2"), delivery("job_3"))]
     bad = database.batch(inbox.accept, delivery("job_4")._replace(source=None))
     with pytest.raises(exc.IntegrityError):
