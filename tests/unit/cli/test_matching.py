@@ -1,0 +1,74 @@
+"""Commands that act on all that fits a filter read it page by page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from receiver.cli import matching
+from receiver.cli.commands import build
+from receiver.model.delivery import Delivery
+from receiver.model.ids import event_id
+from receiver.store import inbox, runs
+from receiver.store.database import Database
+
+NOW = 1_800_000_000.0
+HANDLERS = ("log", "other")
+
+
+@pytest.fixture
+def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Seven events with two cancelled runs each, in a store that is read two events at a time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(matching, "PAGE", 2)
+    (tmp_path / "receiver.toml").write_text(
+        '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n'
+        '[handlers.log]\n[store]\nurl = "sqlite:///receiver.db"\n'
+    )
+    assert CliRunner().invoke(build(), ["db", "upgrade"]).exit_code == 0
+    database = Database(tmp_path / "receiver.db")
+    events = [
+        Delivery(
+            event_id=event_id(NOW + n, n), source="aitts", type="job.completed", key=f"job-{n}", job_id=f"job-{n}",
+            origin="poll", payload="{}", body=b"{}", headers="[]", key_id=None, skew=None, received_at=NOW + n,
+            handlers=HANDLERS,
+        )
+        for n in range(7)
+    ]  # fmt: skip
+    database.transact(inbox.accept, events)
+    for event in events:
+        for handler in HANDLERS:
+            database.transact(runs.cancel, event.event_id, handler, NOW)
+    database.close()
+    return [event.event_id for event in events]
+
+
+def said(*words: str) -> list[str]:
+    done = CliRunner().invoke(build(), words)
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()
+
+
+def test_every_event_that_fits_is_replayed_once_the_oldest_first(ids: list[str]) -> None:
+    first, *replayed, last = said("events", "replay", "--state", "done", "--yes")
+    assert first == "Matching events: 7."
+    assert replayed == [f"{id_}: log" for id_ in ids]
+    assert last == "Runs due: 7; a running receiver starts them within a second."
+    assert said("events", "replay", "--state", "done", "--yes") == ["Matching events: 0."]
+
+
+def test_every_run_that_fits_is_changed_once(ids: list[str]) -> None:
+    assert said("runs", "replay", "--source", "aitts", "--yes")[0] == "Matching runs: 14."
+    assert said("runs", "cancel", "--handler", "other", "--yes") == ["Matching runs: 7.", "Runs cancelled: 7."]
+    assert said("runs", "cancel", "--state", "cancelled", "--yes")[0] == "Matching runs: 0."
+    assert said("runs", "cancel", ids[3]) == ["Matching runs: 1.", "Runs cancelled: 1."]
+
+
+def test_what_fits_is_counted_up_to_a_bound_and_changed_all_the_same(
+    ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "MAX_COUNTED", 3)
+    assert said("events", "replay", "--type", "job.completed", "--yes")[0] == "Matching events: 3+."
+    assert said("runs", "cancel", "--type", "job.completed", "--yes")[-1] == f"Runs cancelled: {len(ids)}."
