@@ -137,6 +137,34 @@ class ProcessFiles:
             os.close(handle)
 
 
+def anyone_lives(store: Path) -> bool:
+    """Whether a process lives that shares the SQLite store at `store`, or may: one that cannot be looked at. Blocks.
+
+    For a process that has not joined them itself.
+    """
+    path = store.resolve()
+    folder = path.with_name(path.name + FOLDER_SUFFIX)
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, MAX_FILES) if _OWNER.fullmatch(entry.name)]
+        return any(_is_locked(folder / name) for name in names)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with _opened(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two commands do not take each other for one
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _require_working(path: Path) -> None:
     """Check that our lock refuses every other open file, also after one was opened and closed.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.processes import ProcessFiles, new_owner
+from receiver.store.processes import ProcessFiles, anyone_lives, new_owner
 from tests.patience import PATIENCE
 
 HOLDER = """
@@ -91,6 +91,28 @@ def test_a_killed_process_is_dead_and_a_living_one_is_not(store: Path, here: Pro
     here.remove("there")
     assert here.find_dead() == []
     assert [path.name for path in here.folder.iterdir()] == ["here"]
+
+
+def test_whoever_has_not_joined_can_ask_whether_anybody_lives(store: Path) -> None:
+    assert not anyone_lives(store), "there is no folder"
+    process = another(store, "there")
+    try:
+        assert anyone_lives(store)
+        assert anyone_lives(store), "to ask changes nothing"
+    finally:
+        kill(process)
+    assert not anyone_lives(store)
+    here = ProcessFiles(store, "here")
+    here.join()
+    assert here.find_dead() == ["there"], "a dead process is still there to be found"
+    assert anyone_lives(store)
+    here.leave()
+    assert not anyone_lives(store)
+
+
+def test_where_the_folder_cannot_be_read_somebody_may_live(store: Path) -> None:
+    store.with_name(f"{store.name}.processes").write_text("no folder")
+    assert anyone_lives(store)
 
 
 def test_one_finder_at_a_time_has_a_dead_process(store: Path, here: ProcessFiles) -> None:
