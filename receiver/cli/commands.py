@@ -22,7 +22,7 @@ COMMANDS = {
     "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
     "verify": ("signing:verify", "Explain why a signature is valid or not."),
     "voices": ("voices:voices", "Ask the provider for its voices, or show the documented ones."),
-    "prune": ("store:prune", "Delete events older than the retention period."),
+    "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
     "jobs": ("jobs:app", "Jobs: speech that a provider is making, and that we watch."),

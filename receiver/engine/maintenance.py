@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.clock_trust import ClockTrust
-from receiver.errors import AudioError, StoreUnavailable
+from receiver.engine.pruning import Pruner
+from receiver.errors import AudioError, ListingTimeout, StoreUnavailable
 from receiver.settings.tables import Store
-from receiver.store import quarantine
 from receiver.store.database import Database
-from receiver.store.prune import prune, prune_jobs
+from receiver.store.prune import EVENTS, JOBS
+from receiver.store.quarantine import QUARANTINE
 
 log = structlog.get_logger("receiver.maintenance")
 
@@ -22,34 +23,11 @@ DAY_SECONDS = 86_400.0
 ABANDONED_SECONDS = 3 * DAY_SECONDS
 """A partial download that was not touched for this long is abandoned: its run is dead, or was done elsewhere."""
 
+PROGRESS_SECONDS = 30.0
+"""How often deleting says how far it is."""
+
 Sweep = Callable[[float], Awaitable[int]]
 """Remove partial downloads not touched for so many seconds; how many."""
-
-
-async def prune_now(database: Database, before: float) -> int:
-    """Remove every finished event received before `before`, and then its job, a batch a transaction; how many events.
-
-    Raises:
-        StoreUnavailable: the store did not commit; what was removed until then stays removed.
-    """
-    removed = 0
-    while batch := await database.write(prune, before):
-        removed += batch
-    while await database.write(prune_jobs, before):
-        pass
-    return removed
-
-
-async def prune_quarantine(database: Database, before: float) -> int:
-    """Remove every event in quarantine received before `before`, a batch a transaction; how many.
-
-    Raises:
-        StoreUnavailable: as for `prune_now`.
-    """
-    removed = 0
-    while batch := await database.write(quarantine.prune, before):
-        removed += batch
-    return removed
 
 
 class Maintenance:
@@ -68,6 +46,7 @@ class Maintenance:
         self._sweep = sweep
         self._clock = clock or SystemClock()
         self._trust = trust or ClockTrust(self._clock)
+        self._progress_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -75,7 +54,7 @@ class Maintenance:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End."""
+        """End; a deletion on its way is committed first, and no other begins."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -93,15 +72,29 @@ class Maintenance:
 
     async def _prune(self) -> None:
         now = self._clock.now()
+        finished = now - self._retention.retention_days * DAY_SECONDS
+        quarantined = now - self._retention.quarantine_days * DAY_SECONDS
+        self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
+        pruner = Pruner(self._database, self._clock, self._show_progress)
         try:
-            removed = await prune_now(self._database, now - self._retention.retention_days * DAY_SECONDS)
-            if removed:
-                log.info("events.pruned", events=removed)
-            before = now - self._retention.quarantine_days * DAY_SECONDS
-            if removed := await prune_quarantine(self._database, before):
-                log.info("quarantine.pruned", events=removed)
-        except StoreUnavailable as error:
-            log.error("events.not_pruned", detail=str(error))
+            if deleted := await pruner.prune(EVENTS, finished):
+                log.info("events.pruned", events=deleted)
+            if deleted := await pruner.prune(JOBS, finished):  # those of the events that are gone now
+                log.info("jobs.pruned", jobs=deleted)
+            if deleted := await pruner.prune(QUARANTINE, quarantined):
+                log.info("quarantine.pruned", events=deleted)
+        except (StoreUnavailable, ListingTimeout) as error:
+            log.error("events.not_pruned", detail=str(error), **pruner.deleted)
+        except asyncio.CancelledError:
+            if any(pruner.deleted.values()):
+                log.info("store.pruning_stopped", **pruner.deleted)
+            raise
+
+    def _show_progress(self, deleted: Mapping[str, int]) -> None:
+        now = self._clock.monotonic()
+        if now >= self._progress_at:
+            self._progress_at = now + PROGRESS_SECONDS
+            log.info("store.pruning", **deleted)
 
     async def _remove_abandoned(self) -> None:
         try:

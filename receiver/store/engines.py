@@ -85,9 +85,13 @@ def checkpoint(connection: Connection) -> None:
     """Write what the `-wal` holds into the store, as far as nobody reads it. Outside a transaction only.
 
     Raises:
-        sqlite3.Error: it cannot be written.
+        sqlalchemy.exc.OperationalError: it cannot be written.
     """
-    _driver(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    statement = "PRAGMA wal_checkpoint(PASSIVE)"
+    try:
+        _driver(connection).execute(statement).fetchall()
+    except sqlite3.Error as error:
+        raise exc.OperationalError(statement, None, error) from error
 
 
 def write_page(connection: Connection) -> None:

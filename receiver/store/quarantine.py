@@ -7,23 +7,25 @@ index of the quarantined events alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, and_, delete
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
 from receiver.store.inbox import Receipt
+from receiver.store.prune import Page, Prunable
 from receiver.store.schema import events
-
-BATCH = 500
-"""Rows removed in one transaction, so that the intake never waits long for the writer."""
+from receiver.store.states import EventStatus
 
 # Literals: SQLite uses a partial index only where it can see that the condition is the index's own.
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM events WHERE status = 'quarantined' AND source = ? LIMIT ?)"
 _COUNTS = "SELECT source, count(*) FROM events WHERE status = 'quarantined' GROUP BY source"
-_OLD = "SELECT id FROM events WHERE status = 'quarantined' AND received_at < ? LIMIT ?"
-_COUNT_OLD = "SELECT count(*) FROM events WHERE status = 'quarantined' AND received_at < ?"
+_OLD = (
+    "SELECT id, received_at FROM events WHERE status = 'quarantined' AND source = ? AND received_at < ? "
+    "AND (received_at, id) > (?, ?) ORDER BY received_at, id LIMIT ?"
+)
+_NEXT_SOURCE = "SELECT min(source) FROM events WHERE status = 'quarantined' AND source > ?"
 
 FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
 
@@ -58,21 +60,21 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.exec_driver_sql(_COUNTS)}
 
 
-def count_old(connection: Connection, before: float) -> int:
-    """How many events `prune` would remove."""
-    return int(connection.exec_driver_sql(_COUNT_OLD, (before,)).scalar_one())
+def find_old(connection: Connection, before: float, after: tuple[str, float, str] | None, most: int) -> Page:
+    """Events in quarantine received before `before` (unix seconds), as `Prunable.find`; a page is of one source."""
+    source, at, id = after or ("", 0.0, "")
+    while not (rows := connection.exec_driver_sql(_OLD, (source, before, at, id, most)).all()):
+        following: str | None = connection.exec_driver_sql(_NEXT_SOURCE, (source,)).scalar()
+        if following is None:
+            return Page([], None)
+        source, at, id = following, 0.0, ""
+    return Page([row.id for row in rows], (source, rows[-1].received_at, rows[-1].id))
 
 
-def prune(connection: Connection, before: float) -> int:
-    """Remove events in quarantine received before `before` (unix seconds). They have no runs and ended no job.
-
-    Returns:
-        How many were removed; at most `BATCH`: call again until it is 0.
-    """
-    ids = list(connection.exec_driver_sql(_OLD, (before, BATCH)).scalars())
-    if ids:
-        connection.execute(delete(events).where(events.c.id.in_(ids)))
-    return len(ids)
+def delete_old(connection: Connection, before: float, ids: Sequence[str]) -> int:
+    """Delete those of these events that are still in quarantine; how many. They have no runs and ended no job."""
+    old = and_(events.c.status == EventStatus.QUARANTINED, events.c.received_at < before)
+    return connection.execute(delete(events).where(events.c.id.in_(ids), old)).rowcount
 
 
 def _refused(connection: Connection, deliveries: list[Delivery], max_events: int) -> set[str]:
@@ -96,3 +98,6 @@ def _refused(connection: Connection, deliveries: list[Delivery], max_events: int
                 continue
         known.add(at)
     return refused
+
+
+QUARANTINE = Prunable("quarantined", find_old, delete_old)

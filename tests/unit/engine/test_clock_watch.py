@@ -257,7 +257,7 @@ async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
     come(database, NOW - 40 * DAY, "finished")
     maintenance = Maintenance(database, Store(), sweep, clock, trust)
     with monkeypatch.context() as broken:
-        broken.setattr("receiver.engine.maintenance.prune_now", lambda database, before: 1 / 0)
+        broken.setattr("receiver.engine.maintenance.Pruner", lambda *given: 1 / 0)
         maintenance.start()
         await signal.until(lambda: len(swept) == 1)
     assert len(lines.of("maintenance.broken")) == 1

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from receiver.engine.maintenance import prune_now
 from receiver.model.delivery import Delivery
 from receiver.model.slots import FreeSlots, Slots
-from receiver.store import artifacts, inbox, runs, schema
+from receiver.store import artifacts, runs, schema
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.prune import BATCH, count_prunable, prune
+from receiver.store.prune import delete_events, find_events
 from receiver.store.runs import Finish
 from receiver.store.states import RunState
 from tests.claiming import claim_due
@@ -35,6 +34,15 @@ def counts(database: Database) -> dict[str, int]:
         }
 
     return database.query(run)
+
+
+def prune(database: Database, before: float) -> int:
+    """Delete what is found in one page; what is found and not deleted, and the other way round, fails the test."""
+    page = database.query(find_events, before, None, 1000)
+    every = database.query(lambda connection: list(connection.execute(select(schema.events.c.id)).scalars()))
+    deleted = database.transact(delete_events, before, every)
+    assert (deleted, page.after) == (len(page.ids), None)
+    return deleted
 
 
 def slots() -> FreeSlots:
@@ -62,16 +70,15 @@ def test_a_finished_old_event_goes_with_its_runs_attempts_and_artifact_rows(
     end_all(database, state, OLD + 1)
     database.transact(artifacts.put_all, [artifact(first.event_id)])
     assert counts(database) == {"events": 1, "runs": 1, "attempts": 1, "artifacts": 1}
-    assert database.query(count_prunable, NOW) == 1
-    assert database.transact(prune, NOW) == 1
+    assert prune(database, NOW) == 1
     assert counts(database) == {"events": 0, "runs": 0, "attempts": 0, "artifacts": 0}
 
 
 def test_an_open_event_stays_however_old(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=0.0))
-    assert database.transact(prune, NOW) == 0
+    assert prune(database, NOW) == 0
     database.transact(claim_due, slots(), "me", NOW, NOW + 30)
-    assert database.transact(prune, NOW) == 0
+    assert prune(database, NOW) == 0
     assert counts(database)["events"] == 1
 
 
@@ -80,42 +87,45 @@ def test_an_event_with_one_open_run_among_finished_ones_stays(
 ) -> None:
     accept(delivery(received_at=OLD, handlers=("save_audio", "log")))
     end_all(database, RunState.SUCCEEDED, OLD)
-    assert database.transact(prune, NOW) == 0
+    assert prune(database, NOW) == 0
 
 
 def test_a_quarantined_event_is_not_a_finished_one(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=0.0, quarantined=True))
-    assert database.transact(prune, NOW) == 0
+    assert prune(database, NOW) == 0
     assert counts(database)["events"] == 1
 
 
 def test_a_recent_event_stays_and_the_bound_is_exact(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery("a", received_at=NOW, handlers=()), delivery("b", received_at=NOW - 0.001, handlers=()))
-    assert database.query(count_prunable, NOW) == 1
-    assert database.transact(prune, NOW) == 1
+    assert prune(database, NOW) == 1
     assert counts(database)["events"] == 1
 
 
 def test_a_dead_letter_stays_as_long_as_its_death_is_recent(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery(received_at=OLD))
     end_all(database, RunState.DEAD, NOW)
-    assert database.transact(prune, NOW) == 0
-    assert database.transact(prune, NOW + 1) == 1
+    assert prune(database, NOW) == 0
+    assert prune(database, NOW + 1) == 1
 
 
 def test_a_pruned_events_late_copy_is_a_new_event(database: Database, accept: Accept, delivery: Make) -> None:
     """Which is why the configuration allows no retention within a provider's retry window."""
     accept(delivery(received_at=OLD, handlers=()))
-    database.transact(prune, NOW)
+    prune(database, NOW)
     assert accept(delivery(handlers=()))[0].duplicate is False
 
 
-@pytest.mark.anyio
-async def test_pruning_goes_on_batch_by_batch_until_nothing_is_left(database: Database, delivery: Make) -> None:
-    rows = [delivery(f"job_{n}", received_at=OLD, handlers=()) for n in range(BATCH + 3)]
-    await database.write(inbox.accept, [*rows, delivery("new", received_at=NOW, handlers=())])
-    assert await prune_now(database, NOW) == BATCH + 3
-    assert counts(database)["events"] == 1
+def test_an_event_that_was_replayed_since_it_was_found_stays(
+    database: Database, accept: Accept, delivery: Make
+) -> None:
+    accept(first := delivery(received_at=OLD), delivery("b", received_at=OLD, handlers=()))
+    end_all(database, RunState.SUCCEEDED, OLD)
+    found = database.query(find_events, NOW, None, 10).ids
+    assert len(found) == 2
+    database.transact(runs.replay, first.event_id, ["save_audio"], NOW)
+    assert database.transact(delete_events, NOW, found) == 1
+    assert counts(database)["runs"] == 1
 
 
 def test_an_artifact_fetched_again_replaces_its_row(database: Database, accept: Accept, delivery: Make) -> None:

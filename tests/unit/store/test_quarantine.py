@@ -9,12 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from receiver.engine.maintenance import prune_quarantine
 from receiver.model.delivery import Delivery
-from receiver.store import inbox, quarantine
+from receiver.store import quarantine
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.quarantine import BATCH, FULL, count_old, counts, prune
+from receiver.store.quarantine import FULL, counts, delete_old, find_old
 from receiver.store.schema import events
 
 NOW = 1_700_000_000.0
@@ -25,6 +24,16 @@ Make = Callable[..., Delivery]
 
 def accept(database: Database, *deliveries: Delivery, most: int = MOST) -> list[Receipt]:
     return database.transact(quarantine.accept, list(deliveries), most)
+
+
+def prune(database: Database, before: float) -> int:
+    """Delete what is old, looked for in pages of one."""
+    found, after = list[str](), None
+    while True:
+        page = database.query(find_old, before, after, 1)
+        found += page.ids
+        if (after := page.after) is None:
+            return database.transact(delete_old, before, found)
 
 
 def kept(database: Database) -> list[tuple[str, str, int]]:
@@ -87,30 +96,41 @@ def test_room_that_a_release_or_a_prune_makes_is_used(database: Database, delive
     accept(database, *stale(delivery, "a", received_at=NOW - 100), *stale(delivery, "b", "c"))
     assert accept(database, *stale(delivery, "d")) == [FULL]
     accept(database, delivery("b"))
-    assert database.transact(prune, NOW) == 1
+    assert prune(database, NOW) == 1
     assert [one.refused for one in accept(database, *stale(delivery, "d", "e", "f"))] == [False, False, True]
 
 
 def test_an_old_event_in_quarantine_goes_and_no_other(database: Database, delivery: Make) -> None:
     old = {"received_at": NOW - 0.001}
     accept(database, *stale(delivery, "a", **old), *stale(delivery, "b", received_at=NOW), delivery("c", **old))
-    assert database.query(count_old, NOW) == 1
-    assert database.transact(prune, NOW) == 1
+    assert prune(database, NOW) == 1
     assert kept(database) == [("b", "quarantined", 0), ("c", "accepted", 0)]
 
 
-@pytest.mark.anyio
-async def test_pruning_goes_on_batch_by_batch_until_nothing_is_left(database: Database, delivery: Make) -> None:
-    await database.write(inbox.accept, stale(delivery, *(f"job_{n}" for n in range(BATCH + 3)), received_at=NOW - 1))
-    assert await prune_quarantine(database, NOW) == BATCH + 3
-    assert kept(database) == []
+def test_the_old_ones_of_every_source_are_found_in_pages_of_any_size(database: Database, delivery: Make) -> None:
+    for source, ages in (("a", (5, 5, 5, 3, 0)), ("b", (0,)), ("c", (9, 5))):
+        accept(
+            database,
+            *(delivery(f"{n}", source=source, quarantined=True, received_at=NOW - age) for n, age in enumerate(ages)),
+            most=9,
+        )
+    assert prune(database, NOW) == 6
+    assert database.query(counts) == {"a": 1, "b": 1}
 
 
-def test_counting_and_pruning_look_at_the_quarantine_alone(
+def test_an_event_that_was_released_since_it_was_found_stays(database: Database, delivery: Make) -> None:
+    accept(database, *stale(delivery, "a", "b", received_at=NOW - 1))
+    found = database.query(find_old, NOW, None, 10).ids
+    accept(database, delivery("a"))
+    assert database.transact(delete_old, NOW, found) == 1
+    assert kept(database) == [("a", "accepted", 1)]
+
+
+def test_counting_and_looking_for_the_old_look_at_the_quarantine_alone(
     database: Database, delivery: Make, plans: Callable[..., list[str]]
 ) -> None:
     accept(database, *stale(delivery, "a"))
-    for function, *arguments in ((counts,), (count_old, NOW), (prune, NOW - 100)):
+    for function, *arguments in ((counts,), (find_old, NOW + 1, None, 10)):
         for plan in plans(function, *arguments):
             assert "ix_events_quarantined" in plan
     looked = plans(quarantine.accept, stale(delivery, "b"), MOST)

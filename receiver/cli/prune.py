@@ -1,0 +1,126 @@
+"""`prune`: delete what is old by hand, beside a running receiver or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from receiver.cli.options import Config, Yes
+from receiver.cli.output import confirm, when
+from receiver.cli.plain import complain, say
+
+if TYPE_CHECKING:
+    from receiver.store.database import Database
+    from receiver.store.prune import Prunable
+
+MAX_DAYS = 36_500
+MAX_COUNTED = 10_000
+"""How far what would be deleted is counted."""
+
+
+def prune(
+    config: Config = None,
+    days: Annotated[
+        float | None, typer.Option(min=2, max=MAX_DAYS, help="Age in days, instead of the configured ones; at least 2.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Delete events older than the retention period: finished ones, and those in quarantine.
+
+    Open events and audio files stay. A running receiver goes on as usual. Ctrl-C stops it; the next time goes on.
+    """
+    from receiver.cli.opening import opened
+    from receiver.engine.maintenance import DAY_SECONDS
+    from receiver.store.prune import EVENTS, JOBS, newest_received_at
+    from receiver.store.quarantine import QUARANTINE
+
+    with opened(config) as (settings, database):
+        kept = settings.store.retention_days if days is None else days
+        aside = settings.store.quarantine_days if days is None else days
+        before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
+        finished = _count(database, EVENTS, before)
+        quarantined = _count(database, QUARANTINE, aside_before)
+        say(f"Finished events older than {kept:g} days: {_number(finished)}.")
+        if quarantined:
+            say(f"Events in quarantine older than {aside:g} days: {_number(quarantined)}.")
+        if not finished + quarantined:
+            return
+        newest = database.query(newest_received_at)
+        if newest is not None and newest < before:
+            complain(
+                f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
+                "If the clock is wrong, this deletes what is not old.",
+            )
+        confirm(f"Forget {_number(finished + quarantined)} events?", yes)
+        _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, aside_before)])
+
+
+def _count(database: Database, rows: Prunable, before: float) -> int:
+    """How many would be deleted; one more than `MAX_COUNTED` stands for more."""
+    return sum(1 for _ in islice(_ids(database, rows, before), MAX_COUNTED + 1))
+
+
+def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
+    from receiver.engine.pruning import PAGE
+
+    after = None
+    while True:
+        found, after = database.query_list(rows.find, before, after, PAGE)
+        yield from found
+        if after is None:
+            return
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count <= MAX_COUNTED else f"{MAX_COUNTED:,}+"
+
+
+def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
+    """Delete it, and say how many events were deleted, also if it is stopped."""
+    from rich.console import Console
+
+    from receiver.engine.clock import SystemClock
+    from receiver.engine.pruning import PAUSES, Pruner
+    from receiver.store.processes import anyone_lives
+
+    console = Console(stderr=True, highlight=False)
+    shown = console.status("Deleting") if console.is_terminal and sys.stderr.isatty() else None
+
+    def progress(deleted: Mapping[str, int]) -> None:
+        if shown is not None:
+            shown.update(f"Events deleted: {_events(deleted):,}; Ctrl-C stops")
+
+    def pauses() -> float:
+        """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
+        return PAUSES if anyone_lives(database.path) else 1.0
+
+    pruner = Pruner(database, SystemClock(), progress, pauses)
+
+    async def run() -> None:
+        for rows, before in what:
+            await pruner.prune(rows, before)
+
+    database.start()
+    try:
+        if shown is None:
+            asyncio.run(run())
+        else:
+            with shown:
+                asyncio.run(run())
+    except KeyboardInterrupt:
+        complain(f"Stopped. Events deleted: {_events(pruner.deleted):,}. The next `prune` goes on.")
+        raise
+    say(f"Events deleted: {_events(pruner.deleted):,}.")
+
+
+def _events(deleted: Mapping[str, int]) -> int:
+    from receiver.store.prune import EVENTS
+    from receiver.store.quarantine import QUARANTINE
+
+    return deleted[EVENTS.kind] + deleted[QUARANTINE.kind]
