@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from receiver.store.prune import Prunable
 
 MAX_DAYS = 36_500
-MAX_COUNTED = 10_000
-"""How far what would be deleted is counted."""
 
 
 def prune(
@@ -35,6 +32,7 @@ def prune(
 
     Open events and audio files stay. A running receiver goes on as usual. Ctrl-C stops it; the next time goes on.
     """
+    from receiver.cli.matching import count, shown
     from receiver.cli.opening import opened
     from receiver.engine.maintenance import DAY_SECONDS
     from receiver.store.prune import EVENTS, JOBS, newest_received_at
@@ -44,11 +42,11 @@ def prune(
         kept = settings.store.retention_days if days is None else days
         aside = settings.store.quarantine_days if days is None else days
         before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
-        finished = _count(database, EVENTS, before)
-        quarantined = _count(database, QUARANTINE, aside_before)
-        say(f"Finished events older than {kept:g} days: {_number(finished)}.")
+        finished = count(_ids(database, EVENTS, before))
+        quarantined = count(_ids(database, QUARANTINE, aside_before))
+        say(f"Finished events older than {kept:g} days: {shown(finished)}.")
         if quarantined:
-            say(f"Events in quarantine older than {aside:g} days: {_number(quarantined)}.")
+            say(f"Events in quarantine older than {aside:g} days: {shown(quarantined)}.")
         if not finished + quarantined:
             return
         newest = database.query(newest_received_at)
@@ -57,16 +55,12 @@ def prune(
                 f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
                 "If the clock is wrong, this deletes what is not old.",
             )
-        confirm(f"Forget {_number(finished + quarantined)} events?", yes)
+        confirm(f"Forget {shown(finished + quarantined)} events?", yes)
         _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, aside_before)])
 
 
-def _count(database: Database, rows: Prunable, before: float) -> int:
-    """How many would be deleted; one more than `MAX_COUNTED` stands for more."""
-    return sum(1 for _ in islice(_ids(database, rows, before), MAX_COUNTED + 1))
-
-
 def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
+    """Of all that would be deleted, read page by page."""
     from receiver.engine.pruning import PAGE
 
     after = None
@@ -75,10 +69,6 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
         yield from found
         if after is None:
             return
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count <= MAX_COUNTED else f"{MAX_COUNTED:,}+"
 
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
@@ -90,11 +80,11 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
     from receiver.store.processes import anyone_lives
 
     console = Console(stderr=True, highlight=False)
-    shown = console.status("Deleting") if console.is_terminal and sys.stderr.isatty() else None
+    status = console.status("Deleting") if console.is_terminal and sys.stderr.isatty() else None
 
     def progress(deleted: Mapping[str, int]) -> None:
-        if shown is not None:
-            shown.update(f"Events deleted: {_events(deleted):,}; Ctrl-C stops")
+        if status is not None:
+            status.update(f"Events deleted: {_events(deleted):,}; Ctrl-C stops")
 
     def pauses() -> float:
         """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
@@ -108,10 +98,10 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
 
     database.start()
     try:
-        if shown is None:
+        if status is None:
             asyncio.run(run())
         else:
-            with shown:
+            with status:
                 asyncio.run(run())
     except KeyboardInterrupt:
         complain(f"Stopped. Events deleted: {_events(pruner.deleted):,}. The next `prune` goes on.")
