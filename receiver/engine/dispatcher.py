@@ -159,12 +159,13 @@ class Dispatcher:
     async def _turn_until_stopped(self) -> None:
         while not self._is_over:
             self._wake.clear()
+            stopping = self._stop.is_set()
             try:
                 seconds = await self._take_turn()
             except Exception:
                 log.exception("dispatch.broken")
                 seconds = LOOK_SECONDS
-            if self._stop.is_set():
+            if stopping:  # before the turn: one that was on its way may have claimed
                 self._claims_ended.set()
             if not self._is_over:
                 await self._clock.wait(self._wake, seconds)
@@ -177,19 +178,15 @@ class Dispatcher:
 
     async def _take_turn(self) -> float:
         """Write what has ended, start and claim what is due and fits; seconds until it is worth looking again."""
-        results, self._results = self._results, []
         blocked = self._watch.blocked is not None  # another process may have what would only be held up here
         stopping = self._stop.is_set()
         if blocked or stopping:
             self._ahead.give_all_back()
         else:
             self._ahead.give_surplus_back(self._clock.monotonic())
-        turn = Turn(
-            self._owner,
-            [result.finish for result in results],
-            self._ahead.given_back,
-            None if blocked or stopping else self._order(),
-        )
+        order = None if blocked or stopping else self._order()
+        results, self._results = self._results, []
+        turn = Turn(self._owner, [result.finish for result in results], self._ahead.given_back, order)
         seconds = BLOCKED_LOOK_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else LOOK_SECONDS
         return min(seconds, await self._write(turn, results)) if turn else seconds
 
