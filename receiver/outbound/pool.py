@@ -70,6 +70,7 @@ class ConnectionPool:
         self._ssl_context = ssl_context
         self._monotonic = monotonic
         self._in_use = 0
+        self._used: set[httpcore.AsyncHTTP11Connection] = set()
         self._turns = asyncio.Semaphore(max_connections)
         self._idle: list[tuple[float, Origin, httpcore.AsyncHTTP11Connection]] = []
         self._closed = False
@@ -95,20 +96,22 @@ class ConnectionPool:
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(origin)
+            self._used.add(connection)
             yield Kept(connection, reused)
         finally:
             try:
                 if connection is not None:
+                    self._used.discard(connection)
                     await self._put_back(origin, connection)
             finally:
                 self._in_use -= 1
                 self._turns.release()
 
     async def aclose(self) -> None:
-        """Close the idle connections; one in use is closed when its request has ended."""
+        """Close every connection, also those in use."""
         self._closed = True
         idle, self._idle = self._idle, []
-        for _, _, connection in idle:
+        for connection in [*(one for _, _, one in idle), *self._used]:
             await connection.aclose()
 
     async def _take_turn(self) -> None:
