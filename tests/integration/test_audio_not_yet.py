@@ -58,6 +58,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
     @handler(on=JobCompleted, attempts=1)
     async def listen(event: JobCompleted, ctx: Context[Any]) -> str:
         asks.append(up.clock.now() - NOW)
+        signal.notify()  # its run may stay at work for as long as the test waits
         return (await desks[0].get(event)).sha256
 
     signal = Signal()
