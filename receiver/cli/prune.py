@@ -47,7 +47,11 @@ def prune(
         say(f"Finished events older than {kept:g} days: {shown(finished)}.")
         if quarantined:
             say(f"Events in quarantine older than {aside:g} days: {shown(quarantined)}.")
-        if not finished + quarantined:
+        # Counted only without events: the jobs that those ended go with them, and are not looked through before.
+        jobs = 0 if finished + quarantined else count(_ids(database, JOBS, before))
+        if jobs:
+            say(f"Ended jobs older than {kept:g} days, without an event: {shown(jobs)}.")
+        if not finished + quarantined + jobs:
             return
         newest = database.query(newest_received_at)
         if newest is not None and newest < before:
@@ -55,7 +59,7 @@ def prune(
                 f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
                 "If the clock is wrong, this deletes what is not old.",
             )
-        confirm(f"Forget {shown(finished + quarantined)} events?", yes)
+        confirm(f"Forget {shown(jobs)} jobs?" if jobs else f"Forget {shown(finished + quarantined)} events?", yes)
         _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, aside_before)])
 
 
@@ -72,11 +76,12 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
 
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
-    """Delete it, and say how many events were deleted, also if it is stopped."""
+    """Delete it, and say how much was deleted, also if it is stopped or fails."""
     from rich.console import Console
 
     from receiver.engine.clock import SystemClock
     from receiver.engine.pruning import PAUSES, Pruner
+    from receiver.errors import ReceiverError
     from receiver.store.processes import anyone_lives
 
     console = Console(stderr=True, highlight=False)
@@ -84,7 +89,7 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
 
     def progress(deleted: Mapping[str, int]) -> None:
         if status is not None:
-            status.update(f"Events deleted: {_events(deleted):,}; Ctrl-C stops")
+            status.update(f"{_shown(deleted)}; Ctrl-C stops")
 
     def pauses() -> float:
         """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
@@ -104,13 +109,18 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
             with status:
                 asyncio.run(run())
     except KeyboardInterrupt:
-        complain(f"Stopped. Events deleted: {_events(pruner.deleted):,}. The next `prune` goes on.")
+        complain(f"Stopped. {_shown(pruner.deleted)}. The next `prune` goes on.")
         raise
-    say(f"Events deleted: {_events(pruner.deleted):,}.")
+    except ReceiverError:
+        complain(f"Not finished. {_shown(pruner.deleted)}. The next `prune` goes on.")
+        raise
+    say(f"{_shown(pruner.deleted)}.")
 
 
-def _events(deleted: Mapping[str, int]) -> int:
-    from receiver.store.prune import EVENTS
+def _shown(deleted: Mapping[str, int]) -> str:
+    """How much was deleted; jobs only if some were."""
+    from receiver.store.prune import EVENTS, JOBS
     from receiver.store.quarantine import QUARANTINE
 
-    return deleted[EVENTS.kind] + deleted[QUARANTINE.kind]
+    jobs = f", jobs: {deleted[JOBS.kind]:,}" if deleted[JOBS.kind] else ""
+    return f"Events deleted: {deleted[EVENTS.kind] + deleted[QUARANTINE.kind]:,}{jobs}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from typer.testing import CliRunner, Result
 
 from receiver.cli.commands import build
+from receiver.errors import StoreFull
 from receiver.model.delivery import Delivery
-from receiver.store import inbox
+from receiver.store import inbox, prune
 from receiver.store.database import Database
 
 OLD_EVENTS, OLD_QUARANTINED = 30, 20
@@ -58,3 +63,38 @@ def test_counting_ends_at_a_bound_and_deleting_does_not(filled: Path, monkeypatc
     assert "Events in quarantine older than 30 days: 20.\n" in done.stdout
     assert "Events deleted: 50.\n" in done.stdout
     assert "Finished events older than 30 days: 0.\n" in prune_with("prune").stdout
+
+
+def test_jobs_whose_events_are_gone_go_too(filled: Path) -> None:
+    """A `prune` that was ended between the events and their jobs has left them."""
+    assert prune_with("prune", "--yes").exit_code == 0
+    insert_ended_jobs(filled, 3)
+    asked = prune_with("prune")
+    assert asked.exit_code == 2
+    assert "Ended jobs older than 30 days, without an event: 3.\n" in asked.stdout
+    assert "Forget 3 jobs?" in asked.output
+    assert "Events deleted: 0, jobs: 3.\n" in prune_with("prune", "--yes").stdout
+    assert "jobs" not in prune_with("prune").output
+
+
+def insert_ended_jobs(folder: Path, count: int) -> None:
+    with closing(sqlite3.connect(folder / "data" / "receiver.db")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, ended_at) "
+            "VALUES (?, 'aitts', ?, 'expired', 1.0, 1.0, 1.0, 1.0)",
+            [(f"job_{number}", f"{number}") for number in range(count)],
+        )
+
+
+def test_it_says_how_much_was_deleted_before_the_store_failed(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete_jobs = prune.JOBS.delete
+    insert_ended_jobs(filled, 1)
+
+    def full(connection: Connection, before: float, ids: Sequence[str]) -> int:
+        delete_jobs(connection, before, ids)
+        raise StoreFull("The disk is full.")
+
+    monkeypatch.setattr(prune, "JOBS", prune.Prunable("jobs", prune.find_jobs, full))
+    failed = prune_with("prune", "--yes")
+    assert failed.exit_code == 1
+    assert "Not finished. Events deleted: 30. The next `prune` goes on.\n" in failed.stderr
