@@ -18,6 +18,8 @@ log = structlog.get_logger("receiver.listener")
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FRAMING = frozenset((b"content-length", b"connection", b"transfer-encoding"))
+WHOLE_BODY = "receiver.whole_body"
+"""ASGI extension: the body has come to its end, and the first `receive` gives all of it without waiting."""
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _FAILED = b'{"error":"internal"}'
 
@@ -126,6 +128,8 @@ class Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; whatever it does, the sender gets an answer or the connection ends."""
+        if self.received:
+            self.scope["extensions"] = {WHOLE_BODY: {}}
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:

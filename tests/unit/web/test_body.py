@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.web.body import Bodies, BodyRefused, read_body
+from receiver.web.http.exchange import WHOLE_BODY
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -233,3 +234,20 @@ async def test_a_task_that_was_cut_off_can_wait_again() -> None:
         return "went on"
 
     assert await asyncio.create_task(twice()) == "went on"
+
+
+async def read_whole(message: dict[str, Any], bodies: Bodies) -> bytes:
+    scope = {"headers": [], "extensions": {WHOLE_BODY: {}}}
+    return await read_body(scope, Sender([message]).receive, bodies)
+
+
+async def test_a_body_that_has_come_whole_is_read_within_the_same_size() -> None:
+    bodies = Bodies(60, 10)
+    assert await read_whole({"type": "http.request", "body": b"x" * 10, "more_body": False}, bodies) == b"x" * 10
+    with pytest.raises(BodyRefused) as refused:
+        await read_whole({"type": "http.request", "body": b"x" * 11, "more_body": False}, bodies)
+    assert (refused.value.status, refused.value.outcome) == (413, "too_large")
+    with pytest.raises(BodyRefused) as refused:
+        await read_whole({"type": "http.disconnect"}, bodies)
+    assert (refused.value.status, refused.value.outcome) == (None, "sender_gone")
+    assert bodies.held == 0
