@@ -31,6 +31,10 @@ class _State(Enum):
     CLOSING = "thrown away"
 
 
+# An enumeration looks its members up at each use; a request would need ten of them.
+_HEAD, _BODY, _ANSWERING, _CLOSING = _State
+
+
 class HttpConnection(asyncio.Protocol):
     """A connection of a listener; what uvicorn makes for each.
 
@@ -56,7 +60,7 @@ class HttpConnection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._table = table
         self._parser = RequestParser()
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._since = 0.0
         self._idle = False
         self._exchange: Exchange | None = None
@@ -77,7 +81,7 @@ class HttpConnection(asyncio.Protocol):
     @property
     def awaits_request(self) -> bool:
         """Whether its next request, or the rest of that request's head, has still to come."""
-        return self._state is _State.HEAD
+        return self._state is _HEAD
 
     @property
     def stalled(self) -> bool:
@@ -97,7 +101,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self._forget_input()
         self._table.remove(self)
         self._server.connections.discard(cast("Any", self))
@@ -114,7 +118,7 @@ class HttpConnection(asyncio.Protocol):
         One that only asked has gone, as far as one can tell: nothing need be read for it any longer.
         """
         exchange = self._exchange
-        answering = self._state is _State.ANSWERING and exchange is not None and not exchange.started
+        answering = self._state is _ANSWERING and exchange is not None and not exchange.started
         if answering and exchange is not None and exchange.scope["method"] not in ("GET", "HEAD"):
             exchange.keep_alive = False
             self._drop_held()
@@ -125,11 +129,11 @@ class HttpConnection(asyncio.Protocol):
         """Take bytes, as far as they are wanted now."""
         try:
             while data:
-                if self._state is _State.HEAD:
+                if self._state is _HEAD:
                     data = self._read_head(data)
-                elif self._state is _State.BODY:
+                elif self._state is _BODY:
                     data = self._read_body(data)
-                elif self._state is _State.ANSWERING:
+                elif self._state is _ANSWERING:
                     self._hold(data)
                     return
                 else:
@@ -179,10 +183,10 @@ class HttpConnection(asyncio.Protocol):
         limits = self._table.limits
         if self._stalled_since is not None and now - self._stalled_since > limits.idle_seconds:
             self.cut(reason="reader_stalled")
-        elif self._state is _State.CLOSING:
+        elif self._state is _CLOSING:
             if now - self._since > DRAIN_SECONDS:
                 self.transport.abort()
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             if self._idle:
                 if now - self._since > limits.idle_seconds:
                     self.transport.close()
@@ -198,7 +202,7 @@ class HttpConnection(asyncio.Protocol):
             self._table.note(reason=reason, client=self._client and self._client[0])
         self._forget_input()
         self._table.remove(self)
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         if self._exchange is not None:
             self._exchange.disconnect()
         self.transport.abort()
@@ -226,13 +230,13 @@ class HttpConnection(asyncio.Protocol):
         self._exchange = None
         if self.transport.is_closing():
             return
-        if self._state is not _State.ANSWERING:  # an early answer: the rest of the body is not wanted
+        if self._state is not _ANSWERING:  # an early answer: the rest of the body is not wanted
             self._close_gently()
             return
         if not exchange.keep_alive:
             self._close() if self._reading else self._close_gently()
             return
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._idle = True
         self._since = self._loop.time()
         self._table.idle[self] = None
@@ -243,14 +247,14 @@ class HttpConnection(asyncio.Protocol):
 
     def read_held(self) -> None:
         """Begin the next request of those that were sent ahead, unless the connection is being closed."""
-        if self._state is _State.HEAD:
+        if self._state is _HEAD:
             self._read_held()
 
     def _read_held(self) -> None:
         held, self._held = self._held, b""
         self._table.held -= len(held)
         self.data_received(held)
-        if self._state is not _State.ANSWERING or not self._held:
+        if self._state is not _ANSWERING or not self._held:
             self.resume_reading()
 
     # heads
@@ -318,10 +322,10 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._table.without_head.pop(self, None)
         if self._parser.whole:
-            self._state = _State.ANSWERING
+            self._state = _ANSWERING
             exchange.end_of_body()
         else:
-            self._state = _State.BODY
+            self._state = _BODY
             self._table.without_body[self] = None
         task = self._loop.create_task(exchange.run(cast("Any", self._app)))
         self._server.tasks.add(task)
@@ -342,7 +346,7 @@ class HttpConnection(asyncio.Protocol):
         for piece in pieces:
             exchange.body(piece)
         if self._parser.whole:
-            self._state = _State.ANSWERING
+            self._state = _ANSWERING
             self._table.without_body.pop(self, None)
             exchange.end_of_body()
         elif exchange.ahead > MAX_BODY_AHEAD:
@@ -406,7 +410,7 @@ class HttpConnection(asyncio.Protocol):
         self._forget_input()
         self._table.leave_groups(self)
         self._table.without_head[self] = None
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self._since = self._loop.time()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -416,7 +420,7 @@ class HttpConnection(asyncio.Protocol):
         self._forget_input()
         self._table.leave_groups(self)
         self._table.without_head[self] = None  # it may last: what was written has to be read first
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self._since = self._loop.time()
         self.transport.close()
 
