@@ -32,6 +32,9 @@ from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
 
 _HEX_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z", re.ASCII)
 
+_USUAL = re.compile(r"t=([0-9]{1,12}),(v[0-9])=([0-9a-fA-F]{64})", re.ASCII)
+"""One signature, and nothing else: read in one step what the loop would read the same."""
+
 # t=<seconds>,vN=<hex>: tts, ElevenLabs, Stripe ------------------------------------------------------------------
 
 
@@ -46,6 +49,9 @@ def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
     Raises:
         SignatureError: not of this form.
     """
+    usual = _USUAL.fullmatch(value)
+    if usual is not None and usual[2] == field:
+        return usual[1], [bytes.fromhex(usual[3])]
     timestamp: str | None = None
     signatures: list[bytes] = []
     for item in value.split(","):

@@ -206,6 +206,13 @@ def test_digits_of_other_scripts_are_no_time(digits: str) -> None:
     assert caught.value.reason == "malformed_header"
 
 
+@given(st.integers(0, 10**12 - 1).map(str), st.binary(min_size=32, max_size=32))
+def test_the_usual_header_is_read_as_one_with_an_empty_element(digits: str, signature: bytes) -> None:
+    for field in ("v0", "v1"):
+        usual = f"t={digits},{field}={signature.hex()}"
+        assert parse_timestamped(usual, field) == parse_timestamped(f"{usual},", field) == (digits, [signature])
+
+
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_a_missing_header_is_named_as_missing(scheme: str) -> None:
     lines = raw(SCHEMES[scheme].sign(SECRETS[scheme], BODY, NOW, "msg_1"))
