@@ -58,4 +58,5 @@ class EventLine:
 
 
 def _has_context() -> bool:
-    return any(variable.name.startswith(_CONTEXT_PREFIX) for variable in copy_context())
+    context = copy_context()
+    return bool(context) and any(variable.name.startswith(_CONTEXT_PREFIX) for variable in context)
