@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_VERSION_AND_VARIANT = 7 << 76 | 1 << 63
+
 
 def event_id(now: float, random_bits: int) -> str:
     """Make an event's id.
@@ -36,6 +38,5 @@ def first_id_at(seconds: float) -> str:
 
 def _uuid7(now: float, random_bits: int) -> str:
     milliseconds = int(now * 1000) & 0xFFFF_FFFF_FFFF
-    high = random_bits >> 62 & 0xFFF
-    low = 1 << 63 | random_bits & (1 << 62) - 1  # the variant's two bits, then 62 random ones
-    return f"{milliseconds:012x}7{high:03x}{low:016x}"
+    random = (random_bits >> 62 & 0xFFF) << 64 | random_bits & (1 << 62) - 1
+    return f"{milliseconds << 80 | _VERSION_AND_VARIANT | random:032x}"

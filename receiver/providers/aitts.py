@@ -43,6 +43,8 @@ from receiver.providers.wire import (
 
 _RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
 _OPUS_RATES = (8000, 16000, 24000, 48000)
+_END_FIELDS = ("status", "metadata")
+_COMPLETED_FIELDS = (*_END_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
 _ENDS = {"completed": COMPLETED, "failed": FAILED}
 
 
@@ -219,10 +221,8 @@ def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _job_payload(word: str, document: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = ["status", "metadata"]
-    if word == COMPLETED:
-        names += ["audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged"]
-    payload: dict[str, Any] = {name: data[name] for name in names if data.get(name) is not None}
+    names = _COMPLETED_FIELDS if word == COMPLETED else _END_FIELDS
+    payload: dict[str, Any] = {name: value for name in names if (value := data.get(name)) is not None}
     if isinstance(payload.get("status"), str):
         payload["status"] = payload["status"].strip().lower()
     if word == FAILED:

@@ -44,6 +44,7 @@ _UNAVAILABLE = b'{"error":"unavailable"}'
 _LONGEST_UNSIGNED_HEADER = 1024
 
 _LABELLED = TERMINAL | {TEST}
+_WEBHOOK: str = Origin.WEBHOOK.value
 
 STORED = ("accepted", "duplicate", "quarantined")
 """What becomes of a delivery that is answered 202."""
@@ -196,11 +197,11 @@ class Intake:
     def _delivery(
         self, headers: Headers, body: bytes, parsed: Parsed, verified: Verified, now: float, *, quarantined: bool
     ) -> Delivery:
-        source = self._source
+        source, kept_of = self._source, self._kept.get
         kept = [
             (about[0], value[: about[1]].decode("latin-1"))
             for raw, value in headers
-            if (about := self._kept.get(raw)) is not None
+            if (about := kept_of(raw)) is not None
         ]
         return Delivery(
             event_id=event_id(now, self._context.dice.getrandbits(74)),
@@ -208,7 +209,7 @@ class Intake:
             type=parsed.type,
             key=identity(parsed, verified.message_id, body),
             job_id=parsed.job_id,
-            origin=Origin.WEBHOOK.value,
+            origin=_WEBHOOK,
             payload=pydantic_core.to_json(parsed.payload).decode(),
             body=body,
             headers=pydantic_core.to_json(kept).decode(),
@@ -245,7 +246,7 @@ class Intake:
         counter = self._events.get(word)
         if counter is None:
             metrics = self._context.metrics
-            counter = metrics.tallies.of(metrics.events.labels(self._source.name, word, Origin.WEBHOOK.value))
+            counter = metrics.tallies.of(metrics.events.labels(self._source.name, word, _WEBHOOK))
             self._events[word] = counter
         counter.count += 1
 
