@@ -17,6 +17,7 @@ from receiver.model.copies import bodies_contradict, contradicts
 from receiver.model.delivery import Delivery
 from receiver.model.event import OPPOSITE, TERMINAL
 from receiver.store.ends import End, Watched, end_watched, settle
+from receiver.store.engines import run_statement
 from receiver.store.schema import events, runs, signing_keys
 from receiver.store.states import EventStatus, RunState
 
@@ -128,7 +129,7 @@ def _insert_events(connection: Connection, deliveries: Collection[Delivery]) -> 
     for item in deliveries:
         values += item[:_EVENT_FIELDS]
         values.append("quarantined" if item.quarantined else "accepted")
-    connection.exec_driver_sql(_event_insert(len(deliveries)), tuple(values))
+    run_statement(connection, _event_insert(len(deliveries)), values)
 
 
 def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
@@ -138,7 +139,7 @@ def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
             values += (item.event_id, name, "pending", item.received_at)
     for start in range(0, len(values), _MOST_VALUES):
         part = values[start : start + _MOST_VALUES]
-        connection.exec_driver_sql(_run_insert(len(part) // len(_RUN_COLUMNS)), tuple(part))
+        run_statement(connection, _run_insert(len(part) // len(_RUN_COLUMNS)), part)
 
 
 # One statement for the whole batch: the driver gives up the interpreter's lock once, and not once a row. Its text
@@ -184,9 +185,9 @@ def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
     Events of the same key and another type are among them: the other end of a job, say. Looked up by key alone: SQLite
     scans the table for row values.
     """
-    keys = tuple(dict.fromkeys(delivery.key for delivery in deliveries))
+    keys = list(dict.fromkeys(delivery.key for delivery in deliveries))
     found = _Found({}, [])
-    for table, key, source, type_, id_, payload, status in connection.exec_driver_sql(_by_key(len(keys)), keys):
+    for table, key, source, type_, id_, payload, status in run_statement(connection, _by_key(len(keys)), keys):
         if table == "jobs":
             found.jobs.append(Watched(id_, source, key))
         else:
@@ -237,11 +238,11 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
     """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
-    other = connection.exec_driver_sql(_BUMP, (event_id, delivery.origin, delivery.body)).scalar()
+    [(other,)] = run_statement(connection, _BUMP, (event_id, delivery.origin, delivery.body))
     differs = contradicts(json.loads(first.payload), json.loads(delivery.payload))
     differs = differs or (other is not None and bodies_contradict(other, delivery.body))
     if differs:
-        connection.exec_driver_sql(_FLAG, (DUPLICATE_DIFFERS, event_id))
+        run_statement(connection, _FLAG, (DUPLICATE_DIFFERS, event_id))
     released = quarantined and not delivery.quarantined
     if released:
         released = release(connection, event_id, delivery.handlers, delivery.received_at)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, exc, func, insert, select
+from sqlalchemy import Connection, delete, exc, func, insert, select
 
 from receiver.errors import StoreUnavailable
 from receiver.model.delivery import Delivery
@@ -21,6 +21,7 @@ from receiver.store.database import Database
 from receiver.store.inbox import COMPLETED_AND_FAILED, DUPLICATE_DIFFERS, Receipt
 from receiver.store.schema import attempts, events, runs, signing_keys
 from receiver.store.writer import MAX_ITEMS
+from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
 
@@ -401,13 +402,8 @@ def test_any_interleaving_gives_one_event_an_identity_and_counts_every_copy(
 
 def test_a_batch_is_one_question_and_one_insert_a_table(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery("job_1"))  # notes the key's use
-    asked: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        asked.append(statement.split(maxsplit=1)[0])
-
-    event.listen(database._writer_engine, "before_cursor_execute", note)
-    accept(*(delivery(f"job_{n}")._replace(notes_key=False) for n in range(2, 40)))
+    batch = [delivery(f"job_{n}")._replace(notes_key=False) for n in range(2, 40)]
+    asked = [plan.statement.split(maxsplit=1)[0] for plan in plans_of(database, inbox.accept, batch)]
     assert asked == ["SELECT", "INSERT", "INSERT"]
 
 
