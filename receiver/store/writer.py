@@ -137,37 +137,35 @@ class Writer:
         self._report(writes)
 
     def _write_batches(self) -> None:
-        get, get_nowait = self._queue.get, self._queue.get_nowait
-        closing = False
-        while not closing:
-            first = get()
-            if first is None:
-                break
+        while (first := self._queue.get()) is not None:
             writes = [first]
-            try:
-                while len(writes) < MAX_ITEMS:
-                    write = get_nowait()
-                    if write is None:
-                        closing = True
-                        break
-                    writes.append(write)
-            except queue.Empty:
-                pass
-            self._committing = len(writes)
-            self._commit(writes)
+            self._gather(writes)
+            self._commit(writes, self._gather)
             self._committing = 0
             self._report(writes)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, writes: list[_Write]) -> None:
+    def _gather(self, writes: list[_Write]) -> None:
+        """Add what waits, as far as it fits."""
+        with contextlib.suppress(queue.Empty):
+            while len(writes) < MAX_ITEMS:
+                write = self._queue.get_nowait()
+                if write is None:
+                    self._queue.put(None)  # the last there is: these first
+                    break
+                writes.append(write)
+        self._committing = len(writes)
+
+    def _commit(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
+        """Commit writes, and those that `join` adds to them once the transaction is begun."""
         health = self._health
         try:
             if health.malformed is not None:
                 raise health.malformed
             self._files.require_unchanged()
-            self._transaction(writes)
+            self._transaction(writes, join)
             self._files.require_unchanged()  # they may have been moved meanwhile
         except StoreUnavailable as error:
             if isinstance(error, LogRemoved):
@@ -192,18 +190,19 @@ class Writer:
             self._fail(writes, error)
             return
         for write in writes:
-            self._commit([write])
+            self._commit([write], _nobody)
 
-    def _transaction(self, writes: list[_Write]) -> None:
-        groups: dict[Any, list[_Write]] = {}
-        for write in writes:
-            groups.setdefault(write.function, []).append(write)
+    def _transaction(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
         health = self._health
         health.waits()
         try:
             connection = self._patient_connection()
             with connection.begin():
                 health.works()
+                join(writes)  # what came meanwhile
+                groups: dict[Any, list[_Write]] = {}
+                for write in writes:
+                    groups.setdefault(write.function, []).append(write)
                 for function, group in groups.items():
                     results = function(connection, [write.item for write in group])
                     for write, outcome in zip(group, results, strict=True):
@@ -257,3 +256,7 @@ class Writer:
                 write.future.set_exception(write.error)
             else:
                 write.future.set_result(write.outcome)
+
+
+def _nobody(writes: list[_Write]) -> None:
+    """Joins a write that has its transaction alone."""

@@ -256,3 +256,22 @@ async def test_an_address_names_a_file_from_the_base_folder(url: str, file: str 
 async def test_an_address_that_is_not_durable_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"names no file|database address"):
         sqlite_path(url, Path("/base"))
+
+
+@pytest.mark.anyio
+async def test_a_write_that_comes_while_the_transaction_is_begun_shares_it(database: Database) -> None:
+    shared: list[list[int]] = []
+
+    def note(connection: Connection, items: list[int]) -> list[int]:
+        shared.append(list(items))
+        return items
+
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    first = database.batch(note, 1)
+    while database.health._waiting_since is None:
+        await asyncio.sleep(0)
+    rest = [database.batch(note, number) for number in (2, 3)]
+    other.close()
+    assert [await one for one in (first, *rest)] == [1, 2, 3]
+    assert shared == [[1, 2, 3]]
