@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -77,6 +76,8 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
     """Delete it, and say how much was deleted, also if it is stopped or fails."""
+    import asyncio
+
     from rich.console import Console
 
     from receiver.engine.clock import SystemClock
