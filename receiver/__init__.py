@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from receiver.app import create_app
+    from receiver.asgi import create_app
     from receiver.engine.context import Artifact, Context
     from receiver.engine.handler import Handler, handler
     from receiver.errors import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "receiver.app": ("create_app",),
+    "receiver.asgi": ("create_app",),
     "receiver.engine.context": ("Artifact", "Context"),
     "receiver.engine.handler": ("Handler", "handler"),
     "receiver.errors": (

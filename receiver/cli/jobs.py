@@ -35,7 +35,7 @@ def watch(
     json: Json = False,
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
-    from receiver.assembly import job_source
+    from receiver.assembly.sources import job_source
     from receiver.cli.opening import opened
     from receiver.engine.jobs.intents import adopt_job, watch_job
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from receiver.assembly.resources import open_database
 from receiver.engine.filters import check_filter, check_handlers
 from receiver.engine.plugins import load_registry
 from receiver.errors import NotFound
-from receiver.places import open_database
 from receiver.settings import Settings, load
 from receiver.store import jobs, views
 from receiver.store.database import Database

@@ -14,9 +14,10 @@ import structlog
 
 from receiver import logs
 from receiver.app import Receiver
-from receiver.assembly import new_loop
+from receiver.assembly.receiver import build_receiver
 from receiver.cli.sd_notify import Notifier, take_notifier
 from receiver.cli.socket_activation import InheritedSockets, take_sockets
+from receiver.engine.event_loops import new_loop
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Server, Settings
 from receiver.settings.private import require_private, require_private_socket
@@ -52,7 +53,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
         require_private(settings)
     else:
         require_private_socket(settings, inherited.private)
-    receiver = Receiver(settings)
+    receiver = build_receiver(settings)
     public = inherited.public or _listen(server.host, server.port, "server.port")
     private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
     _log_inherited(inherited, server)

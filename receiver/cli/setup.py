@@ -135,9 +135,9 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read the whole store, and look for damage.")] = False,
 ) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
+    from receiver.assembly.resources import open_database
     from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
-    from receiver.places import open_database
     from receiver.settings import salvage
     from receiver.settings.exposure import exposed
     from receiver.settings.private import require_private
@@ -184,9 +184,9 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
 
 
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
+    from receiver.assembly.resources import open_audio
     from receiver.cli.inspect import key_notes
     from receiver.cli.store_check import count_waiting, space_note, store_note
-    from receiver.places import open_audio
     from receiver.store import views
     from receiver.store.migrate import revision
 

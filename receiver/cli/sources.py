@@ -110,7 +110,7 @@ async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
 
 def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
-    from receiver.places import open_database
+    from receiver.assembly.resources import open_database
     from receiver.store import pace, views
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD

@@ -18,7 +18,7 @@ LOW_SPACE_BYTES = 256 << 20
 
 def check_audio(settings: Settings) -> list[Problem]:
     """Write into the audio storage."""
-    from receiver.places import open_audio
+    from receiver.assembly.resources import open_audio
 
     try:
         wrong = open_audio(settings).writable()

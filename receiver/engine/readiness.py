@@ -18,6 +18,7 @@ PROBE_SECONDS = 1.0
 """How old the last commit may be; also how far apart two probes are at least."""
 DEADLINE_SECONDS = 1.0
 """How long a request waits for a probe."""
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class Report:
 class Readiness:
     """Answers `/readyz`.
 
+    Attributes:
+        state: `STARTING`, `READY` or `STOPPING`; whoever starts and stops the receiver sets it.
+
     Args:
-        state: `ready`, or why the receiver as a whole is not.
         max_waiting: writes that may wait for the store.
         alive: the word of each background task, and whether it still runs.
         paused: the word of each kind of work, and why it is paused.
@@ -48,14 +51,13 @@ class Readiness:
         database: Database,
         redact: Redactor,
         *,
-        state: Callable[[], str],
         max_waiting: int,
         alive: Mapping[str, Callable[[], bool]],
         paused: Mapping[str, Callable[[], str | None]],
     ) -> None:
         self._database = database
         self._redact = redact
-        self._state = state
+        self.state = STARTING
         self._max_waiting = max_waiting
         self._alive = alive
         self._paused = paused
@@ -64,9 +66,8 @@ class Readiness:
 
     async def report(self) -> Report:
         """The answer now."""
-        state = self._state()
-        if state != "ready":
-            return Report({"receiver": f"is {state}"})
+        if self.state != READY:
+            return Report({"receiver": f"is {self.state}"})
         missing = {}
         if (trouble := await self._store_trouble()) is not None:
             missing["store"] = trouble

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from receiver.errors import StoreUnavailable
+from receiver.model.delivery import Delivery
+from receiver.store.database import Database
+from receiver.store.inbox import Receipt
+from receiver.web.api.feed import Feed
 from receiver.web.intake import RETRY_AFTER_SECONDS, Intake
 from receiver.web.root_path import path_within
 
@@ -25,25 +32,69 @@ STARTING = "The receiver is starting."
 STOPPED = "The receiver has stopped."
 
 
+class DeliveryWriter:
+    """Stores deliveries while the receiver runs.
+
+    Attributes:
+        closed: why nothing can be stored, a sentence; None while the receiver runs.
+        loop: where it runs; None until then.
+
+    Args:
+        accept: stores a batch of deliveries in a transaction; one receipt each.
+        feed: told of each commit while somebody reads it.
+    """
+
+    def __init__(
+        self, database: Database, accept: Callable[[Connection, list[Delivery]], Sequence[Receipt]], feed: Feed
+    ) -> None:
+        self.closed: str | None = NOT_STARTED
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._database = database
+        self._accept = accept
+        self._feed = feed
+
+    def write(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+        """Store a delivery; done after its commit.
+
+        Raises:
+            StoreUnavailable: the receiver does not run (any more); from the future: it did not commit.
+        """
+        if self.closed is not None:  # since its body was read
+            raise StoreUnavailable(self.closed)
+        stored = self._database.batch(self._accept, delivery, self.loop)
+        if self._feed.active:
+            stored.add_done_callback(self._feed.wake)
+        return stored
+
+
 class PublicApp(Starlette):
     """The public side: deliveries go straight to their intake, everything else through Starlette's routes.
 
-    Attributes:
-        closed: why nothing can be stored, a sentence; None while the receiver runs. Every request is answered 503 with
-            it: a delivery taken in could not be committed.
+    While the receiver does not run every request is answered 503: a delivery taken in could not be committed.
+
+    Args:
+        writer: stores the deliveries of all intakes.
     """
 
-    def __init__(self, intakes: Mapping[str, Intake], **kwargs: Any) -> None:
+    def __init__(self, intakes: Mapping[str, Intake], writer: DeliveryWriter, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.router.redirect_slashes = False  # a provider follows no redirect: another path is another path
-        self.closed: str | None = NOT_STARTED
         self._closed_logged = False
         self._intakes = intakes
+        self._writer = writer
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take deliveries in from now on, on this loop."""
+        self._writer.loop, self._writer.closed = loop, None
+
+    def close(self, why: str) -> None:
+        """Take nothing in from now on; `why` is a sentence for those who ask."""
+        self._writer.closed = why
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if self.closed is not None and scope["type"] == "http":
-            await self._unavailable(self.closed, path_within(scope))(scope, receive, send)
+        if self._writer.closed is not None and scope["type"] == "http":
+            await self._unavailable(self._writer.closed, path_within(scope))(scope, receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "POST":
             intake = self._intakes.get(path_within(scope))

@@ -17,20 +17,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
-import structlog
-
-from receiver.app import Receiver
-from receiver.engine.context import Artifact, Context
+from receiver.assembly.receiver import build_receiver
+from receiver.engine.clients import HandlerClients
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.handler import Handler
+from receiver.engine.handler_context import HandlerCalls
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Active, Registry
 from receiver.engine.runner import HandlerLoop
-from receiver.engine.watch import Watch
+from receiver.engine.watchdog import LoopWatchdog
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
-from receiver.model.event import build_event
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.settings import Settings
@@ -250,7 +247,7 @@ class Engine:
     handlers: HandlerLoop
     dispatcher: Dispatcher
     registry: Registry
-    watch: Watch
+    watch: LoopWatchdog
     stopping: asyncio.Task[None] | None = field(default=None)
     stopped: bool = field(default=False)
 
@@ -391,31 +388,16 @@ async def engine(
     active = registry(*handlers)
     loop = HandlerLoop(asyncio.new_event_loop, metrics.abandoned.inc)
     loop.start()
-    http: list[httpx.AsyncClient] = []
 
-    async def no_audio() -> Artifact:
-        raise AssertionError("no handler here asks for audio")
+    calls = HandlerCalls(active, loop, HandlerClients(), audio=None)  # no handler here asks for audio
 
     async def call(claim: Claim) -> Outcome:
-        name, event = claim.handler, build_event(**claim.event)
-        context: Context[Any] = Context(
-            handler=name,
-            attempt=claim.counted,
-            idempotency_key=f"{claim.event_id}:{name}",
-            options=active[name].options,
-            log=structlog.get_logger("handler").bind(handler=name),
-            _http=lambda: http[0],
-            _audio=no_audio,
-            _audio_files=no_audio,
-            _loop=loop.loop,
-        )
-
         try:
-            return await loop.execute(active[name].handler, event, context)
+            return await calls(claim)
         finally:
             signal.notify()
 
-    watch = Watch(loop, metrics, lambda: dispatcher.busy)
+    watch = LoopWatchdog(loop, metrics, lambda: dispatcher.busy)
     dispatcher = Dispatcher(
         database,
         active,
@@ -443,4 +425,4 @@ async def engine(
 
 def receiving(settings: Settings, *handlers: Handler) -> AbstractAsyncContextManager[Running]:
     """A whole receiver with these handlers, and a provider's client."""
-    return started(Receiver(settings, registry(*handlers) if handlers else None))
+    return started(build_receiver(settings, registry(*handlers) if handlers else None))

@@ -20,6 +20,7 @@ import structlog
 
 from receiver import logs
 from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.settings import Settings
 
 SECRET = "tts_signing_secret_0123456789"
@@ -76,7 +77,7 @@ class Running:
 
 def running(settings: Settings) -> AbstractAsyncContextManager[Running]:
     """Start a receiver by its lifespan, stop it at the end."""
-    return started(Receiver(settings))
+    return started(build_receiver(settings))
 
 
 @asynccontextmanager

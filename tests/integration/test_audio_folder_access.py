@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.assembly.resources import open_database
 from receiver.errors import AudioError, NotFound
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
-from receiver.places import open_database
 from receiver.providers.base import AudioRequest
 from receiver.settings import Settings
 from tests.integration.outbound_support import Say, Server, make_wav, ranged, serving

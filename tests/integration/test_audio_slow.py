@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from handlers.save_audio import save_audio
-from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.errors import AudioDelayed, AudioError, AudioGone
 from receiver.model.delivery import Delivery
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -221,7 +221,7 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
         database.transact(inbox.accept, [delivered("slow", n, server) for n in range(20)])
         database.transact(inbox.accept, [delivered("quick", n, server) for n in range(20, 23)])
         database.close()
-        receiver = Receiver(settings, registry(save_audio))
+        receiver = build_receiver(settings, registry(save_audio))
         try:
             async with receiver.public.router.lifespan_context(receiver.public):
                 await signal.until(lambda: len(lines.of("run.succeeded")) == 3)

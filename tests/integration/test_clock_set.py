@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.engine.clock import SteadyClock
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
@@ -32,7 +32,9 @@ async def test_a_run_that_waits_is_tried_again_though_the_clock_is_set_back(tmp_
             raise AudioPostponed("Not yet.", after=1.0)
 
     clock = SteadyClock(lambda: time.time() + set_by[0])
-    receiver = Receiver(configured(tmp_path, handlers={}), registry(Handler("later", later, (JobCompleted,))), clock)
+    receiver = build_receiver(
+        configured(tmp_path, handlers={}), registry(Handler("later", later, (JobCompleted,))), clock
+    )
     with logged() as lines, telling(lines, signal):
         async with started(receiver) as up:
             assert (await up.post(completed())).status_code == 202
@@ -50,7 +52,7 @@ async def test_a_run_that_waits_is_tried_again_though_the_clock_is_set_back(tmp_
 async def test_the_last_use_of_a_key_is_noted_though_the_clock_was_set_back_since(tmp_path: Path) -> None:
     signal, set_by = Signal(), [0.0]
     clock = SteadyClock(lambda: time.time() + set_by[0])
-    receiver = Receiver(configured(tmp_path, handlers={}), registry(), clock)
+    receiver = build_receiver(configured(tmp_path, handlers={}), registry(), clock)
     with logged() as lines, telling(lines, signal):
         async with started(receiver) as up:
             assert (await up.post(completed("a"))).status_code == 202

@@ -132,7 +132,7 @@ async def test_who_is_held_up_by_a_blocking_run_loses_no_attempt(tmp_path: Path,
         gate.block()
 
     async with receiving(configured(tmp_path), polite, in_a_thread, rude) as up:
-        up.receiver.watch._patience = 0.02
+        up.receiver.watchdog._patience = 0.02
         await up.post(completed("job_1"))
         with telling(lines, gate._signal):
             await gate._signal.until(lambda: lines.of("handler.blocks_loop"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.engine.plugins import Registry, load_registry
 from receiver.errors import ConfigError
 from tests.integration.intake_support import SECRET, configured
@@ -361,7 +361,7 @@ def test_every_problem_is_told_at_once(site: Site) -> None:
 def test_the_receiver_does_not_start_with_a_plugin_that_does_not_load(site: Site) -> None:
     site.drop("bad.py", "1 / 0\n")
     with pytest.raises(ConfigError, match=r"bad\.py cannot be loaded: ZeroDivisionError"):
-        Receiver(configured(site.folder, handlers={}, plugins={"directory": "plugins"}))
+        build_receiver(configured(site.folder, handlers={}, plugins={"directory": "plugins"}))
     assert not (site.folder / "data").exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from receiver import Artifact, Context, Event, JobCompleted, JobFailed, Settings, handler
 from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.engine.handler import Handler
 from receiver.simulator import Simulator, flat_body
 from receiver.simulator.serving import LoopServer
@@ -46,7 +47,7 @@ def settings(tmp_path: Path, sim: Simulator) -> Settings:
 @asynccontextmanager
 async def serving(settings: Settings, sim: Simulator, *handlers: Handler) -> AsyncIterator[Receiver]:
     """A receiver on a real port, which the provider knows."""
-    receiver = Receiver(settings, registry(*handlers))
+    receiver = build_receiver(settings, registry(*handlers))
     async with (
         receiver.public.router.lifespan_context(receiver.public),
         LoopServer(receiver.public, "127.0.0.1", 0) as server,

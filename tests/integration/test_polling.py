@@ -16,6 +16,7 @@ import pytest
 from handlers.save_audio import save_audio
 from receiver import Context, JobFailed, Settings, handler
 from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
 from receiver.store import jobs
@@ -67,7 +68,7 @@ def notes(event: JobFailed, ctx: Context[Any]) -> str:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Receiver, str]]:
     """A receiver on a real port, and its address."""
-    receiver = Receiver(settings, registry(save_audio, notes))
+    receiver = build_receiver(settings, registry(save_audio, notes))
     async with (
         receiver.public.router.lifespan_context(receiver.public),
         LoopServer(receiver.public, "127.0.0.1", 0) as server,

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import Settings
 from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.providers.wire import Speech
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
@@ -83,7 +84,7 @@ class Net:
 
 @asynccontextmanager
 async def net(folder: Path, sim: Simulator, signal: Signal, first_seconds: float) -> AsyncIterator[Net]:
-    receiver = Receiver(settings(folder, sim, first_seconds))
+    receiver = build_receiver(settings(folder, sim, first_seconds))
     private = httpx.ASGITransport(app=receiver.private)
     async with (
         receiver.public.router.lifespan_context(receiver.public),

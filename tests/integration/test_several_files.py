@@ -25,7 +25,7 @@ from receiver import (
     Reject,
     Settings,
 )
-from receiver.app import Receiver
+from receiver.assembly.receiver import build_receiver
 from receiver.engine.audio import AT_ONCE, MOST_FILES, AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.metrics import Metrics
@@ -511,7 +511,7 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
     database = Database(fresh_store(tmp_path / "data" / "receiver.db"))
     database.transact(inbox.accept, [delivery(event, "save_audio")])
     database.close()
-    receiver = Receiver(settings_for(sim, tmp_path), registry(save_audio))
+    receiver = build_receiver(settings_for(sim, tmp_path), registry(save_audio))
     async with receiver.public.router.lifespan_context(receiver.public):
         await signal.until(lambda: lines.of("run.succeeded"))
     rows = query(database.path, "SELECT * FROM artifacts ORDER BY n")

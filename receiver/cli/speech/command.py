@@ -72,7 +72,7 @@ def speech(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the log, too.")] = False,
 ) -> None:
     """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
-    from receiver.assembly import job_source
+    from receiver.assembly.sources import job_source
     from receiver.cli.opening import one_job, opened
     from receiver.cli.speech.files import IfThere
     from receiver.cli.speech.lines import Manner
@@ -162,8 +162,8 @@ def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool
 
 
 def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bool) -> int:
+    from receiver.assembly.resources import open_database
     from receiver.engine.jobs.intents import submit_job
-    from receiver.places import open_database
     from receiver.store.migrate import migrate
 
     database = open_database(settings)
@@ -186,7 +186,7 @@ def _asked(settings: Settings, name: str | None) -> str:
         SpeechError: there is none that can be asked.
         typer.BadParameter: there are several.
     """
-    from receiver.assembly import job_sources
+    from receiver.assembly.sources import job_sources
     from receiver.cli.speech.desk import SpeechError
 
     if name is not None:

@@ -16,28 +16,20 @@ from pathlib import Path
 import structlog
 
 from receiver import logs
-from receiver.assembly import audio_desk, audio_fetcher, job_source, longest_waits, membership, new_loop, source_loop
-from receiver.engine.audio_slots import MAX_DOWNLOADS
+from receiver.assembly.speech import build_speech
 from receiver.engine.clock import SteadyClock
-from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.context import Artifact
-from receiver.engine.jobs.desk import JobDesk
-from receiver.engine.plugins import load_registry
+from receiver.engine.event_loops import new_loop
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, ReceiverError, Reject
-from receiver.metrics import Metrics
 from receiver.model.event import Event, build_event
-from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.names import part_name
-from receiver.places import open_audio, open_database, spool_folder
 from receiver.providers.wire import Speech
 from receiver.settings import Settings
 from receiver.store import jobs, pace, views
 from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
 from receiver.store.pace import Pace
-from receiver.store.processes import new_owner
 from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 0.25
@@ -64,40 +56,19 @@ class Speaker:
     """
 
     def __init__(self, settings: Settings, source: str, clock: SteadyClock | None = None) -> None:
-        self._about = job_source(settings, source)
-        self._clock = clock or SteadyClock()
-        trust = ClockTrust(self._clock)
+        parts = build_speech(settings, source, clock)
         self.source = source
-        self.redact = Redactor(settings.secrets())
-        registry = load_registry(settings)
-        metrics = Metrics()  # nobody asks for them, and the parts count all the same
-        self._database = open_database(settings)
-        self._clock_watch = ClockWatch(self._database, self._clock, trust, longest_waits(settings), metrics)
-        storage = open_audio(settings)
-        self._spool = spool_folder(settings, storage)
-        self._fetcher = audio_fetcher(settings, storage)
-        self._audio = audio_desk(settings, self._database, self._fetcher, storage, metrics, MAX_DOWNLOADS)
-        self._desk = JobDesk(
-            self._database,
-            {source: self._about},
-            lambda _: self._loop.look(),
-            lambda name: f"{name} is not asked here.",
-            clock=self._clock,
-        )
-        owner = new_owner()
-        self._loop = source_loop(
-            settings,
-            self._database,
-            self._about,
-            owner=owner,
-            handlers_for=registry.names_for,
-            wake=lambda: None,  # a running receiver sees its runs by itself
-            metrics=metrics,
-            changed=self._desk.changed,
-            clock=self._clock,
-            trust=trust,
-        )
-        self._membership = membership(self._database, owner, [self._loop.look])
+        self.redact = parts.redact
+        self._about = parts.source
+        self._clock = parts.clock
+        self._clock_watch = parts.clock_watch
+        self._database = parts.database
+        self._membership = parts.membership
+        self._fetcher = parts.fetcher
+        self._spool = parts.spool
+        self._desk = parts.jobs
+        self._loop = parts.loop
+        self._audio = parts.audio
         self._dice = random.Random()  # noqa: S311 - jitter needs no secrecy
 
     async def start(self) -> None:
@@ -122,7 +93,7 @@ class Speaker:
         await asyncio.to_thread(self._database.close)
 
     async def submit(self, speech: Speech, client_key: str | None = None) -> Row:
-        """Begin a job; as `JobDesk.submit`, whose errors are the same."""
+        """Begin a job; as `JobService.submit`, whose errors are the same."""
         row, _ = await self._desk.submit(self.source, speech, client_key)
         return row
 

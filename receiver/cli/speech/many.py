@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from receiver.assembly import job_source
+from receiver.assembly.sources import job_source
 from receiver.cli.plain import complain, print_json, say
 from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech.desk import Speaker, SpeechError, run

@@ -26,7 +26,7 @@ class ApiContext:
     Attributes:
         running: whether the store is open; while it is not, nothing of the API can be answered.
         wake: called after runs were made due.
-        submit: (source, speech, client key) to the job's row, and whether it is new; see `JobDesk.submit`.
+        submit: (source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
         settled: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
         watch: (source, the provider's job id) to the row, and whether it is new.
         cancel: a job's id to the row of a job that is cancelled now; None if it could not be.

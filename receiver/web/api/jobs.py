@@ -8,8 +8,8 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
-from receiver.engine.jobs.desk import NotAskable
 from receiver.engine.jobs.intents import NotWatchable
+from receiver.engine.jobs.service import NotAskable
 from receiver.store import jobs
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row

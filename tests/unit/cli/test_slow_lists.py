@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import receiver.assembly.resources
 import receiver.cli
-import receiver.places
 from receiver.cli.commands import build
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for start in range(0, OPEN, 1000):
         database.transact(inbox.accept, events[start : start + 1000])
     database.close()
-    monkeypatch.setattr(receiver.places, "Database", functools.partial(Database, listing_seconds=1e-6))
+    monkeypatch.setattr(receiver.assembly.resources, "Database", functools.partial(Database, listing_seconds=1e-6))
     monkeypatch.setattr(readers, "AGAIN_SECONDS", 0.0)  # whatever statement runs is met
     return tmp_path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.assembly import max_concurrent_downloads
+from receiver.assembly.receiver import max_concurrent_downloads
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.errors import AudioPostponed
 from receiver.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.assembly import new_handlers_loop
+from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.threads import MAX_THREADS_PER_HANDLER

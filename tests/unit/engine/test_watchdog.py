@@ -12,15 +12,15 @@ import pytest
 import structlog
 
 from receiver import Event, handler
-from receiver.assembly import new_handlers_loop
+from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.runner import HandlerLoop
-from receiver.engine.watch import Watch
+from receiver.engine.watchdog import LoopWatchdog
 from receiver.metrics import Metrics
 from receiver.testing import completed
 from tests.patience import PATIENCE
 
 Log = queue.Queue[dict[str, Any]]
-Start = Callable[[HandlerLoop, Metrics, threading.Event], Watch]
+Start = Callable[[HandlerLoop, Metrics, threading.Event], LoopWatchdog]
 CTX: Any = None
 
 
@@ -49,10 +49,10 @@ def lines() -> Iterator[Log]:
 @pytest.fixture
 def watching(loop: HandlerLoop) -> Iterator[Start]:
     """Starts watches, which look while the event is set; they end before the loop does."""
-    started: list[Watch] = []
+    started: list[LoopWatchdog] = []
 
-    def start(loop: HandlerLoop, metrics: Metrics, busy: threading.Event) -> Watch:
-        watch = Watch(loop, metrics, busy.is_set, patience=0.01)
+    def start(loop: HandlerLoop, metrics: Metrics, busy: threading.Event) -> LoopWatchdog:
+        watch = LoopWatchdog(loop, metrics, busy.is_set, patience=0.01)
         watch.start()
         started.append(watch)
         return watch
@@ -81,7 +81,7 @@ def test_each_time_a_handler_blocks_it_is_named_once(loop: HandlerLoop, lines: L
         future = loop.submit(loop.execute(rude, completed(), CTX))
         line = lines.get(timeout=PATIENCE)
         assert (line["level"], line["event"], line["handler"]) == ("warning", "handler.blocks_loop", "rude")
-        assert "test_watch.py" in line["where"]
+        assert "test_watchdog.py" in line["where"]
         assert line["where"].endswith("in rude")
         assert counted(metrics, "rude") == times
         busy.clear()

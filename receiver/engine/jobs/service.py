@@ -27,11 +27,13 @@ class NotAskable(ReceiverError):
     reason = "not_askable"
 
 
-class JobDesk:
+class JobService:
     """Begins jobs of all sources.
 
+    Attributes:
+        sources: those whose jobs can be asked about, by name.
+
     Args:
-        sources: those whose jobs can be asked about.
         look: called with a source's name when there is something to do for its loop.
         why_not: for any other source: why its jobs cannot be asked about.
     """
@@ -47,7 +49,7 @@ class JobDesk:
         dice: random.Random | None = None,
     ) -> None:
         self._database = database
-        self._sources = sources
+        self.sources = sources
         self._look = look
         self._why_not = why_not
         self._clock = clock or SystemClock()
@@ -60,7 +62,7 @@ class JobDesk:
         Raises:
             NotAskable: there is none of this name, or it has no API key.
         """
-        source = self._sources.get(name)
+        source = self.sources.get(name)
         if source is None:
             raise NotAskable(self._why_not(name))
         return source
@@ -115,6 +117,16 @@ class JobDesk:
             NotFound: there is no such job.
         """
         return await self._until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
+
+    async def cancel(self, id: str) -> Row | None:
+        """The row of a job that is cancelled now; None if it could not be."""
+        now = self._clock.now()
+        # The row is read where it is written: that the job was cancelled must not be lost to a list that is late.
+        row = await self._database.write(
+            lambda connection: jobs.get(connection, id) if jobs.cancel(connection, id, now) else None
+        )
+        self.changed(id)
+        return row
 
     def changed(self, id: str) -> None:
         """A job's row has changed in this process: wake the callers that wait for it."""

@@ -28,7 +28,7 @@ _LOOPS_OWN = (str(Path(asyncio.__file__).parent), runner.__file__)
 """Whose frames stand around a handler's."""
 
 
-class Watch:
+class LoopWatchdog:
     """Watches one handler loop.
 
     Attributes:

@@ -39,7 +39,7 @@ FORWARDED = frozenset(
 REALM = 'Bearer realm="tts-receiver"'
 
 
-class Guard:
+class Authenticator:
     """Lets through what may come in, and refuses the rest before anything of it is read.
 
     Args:

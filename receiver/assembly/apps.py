@@ -1,0 +1,123 @@
+"""The two ASGI applications: the public one, which takes deliveries, and the private one with API and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from receiver.assembly.engine import EngineParts
+from receiver.engine.gauges import StoreGauges
+from receiver.engine.jobs.service import JobService
+from receiver.engine.readiness import READY, Readiness
+from receiver.engine.voices import VoiceDesk
+from receiver.errors import StoreUnavailable
+from receiver.settings import Settings
+from receiver.store import quarantine
+from receiver.web.api.application import LazyApi
+from receiver.web.api.authentication import Authenticator
+from receiver.web.api.context import ApiContext
+from receiver.web.api.feed import Feed
+from receiver.web.api.problems import on_fault, on_http_error, on_store_error
+from receiver.web.body import Bodies
+from receiver.web.client_address import ClientAddress
+from receiver.web.health import health_routes, metrics_route
+from receiver.web.intake import Intake, IntakeContext, IntakeSource
+from receiver.web.public import DeliveryWriter, PublicApp, plain_error
+
+
+def public_app(
+    parts: EngineParts,
+    readiness: Readiness,
+    feed: Feed,
+    wake: Callable[[], None],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+) -> PublicApp:
+    """Takes deliveries of every source that sends some; `wake` is called after one with runs was committed."""
+    settings, database = parts.settings, parts.database
+    writer = DeliveryWriter(database, quarantine.bounded(settings.store.max_quarantined), feed)
+    context = IntakeContext(
+        accept=writer.write,
+        handlers_for=parts.registry.names_for,
+        wake=wake,
+        waiting=lambda: database.waiting,
+        max_waiting=settings.server.max_waiting,
+        bodies=_bodies(settings),
+        metrics=parts.metrics,
+        client=ClientAddress(settings.server.trusted_proxies),
+        trust=parts.trust,
+        now=parts.clock.now,
+    )
+    intakes = {settings.webhook_path(source.name): Intake(source, context) for source in _intake_sources(settings)}
+    return PublicApp(
+        intakes,
+        writer,
+        routes=[
+            *(Route(path, intake, methods=["POST"]) for path, intake in intakes.items()),
+            *health_routes(readiness.report),
+        ],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: plain_error},
+    )
+
+
+def _intake_sources(settings: Settings) -> list[IntakeSource]:
+    """Of the others there is no route: their path is answered 404, signed or not."""
+    return [
+        IntakeSource(
+            name,
+            source.spoken,
+            source.scheme,
+            source.signing_keys(),
+            source.tolerance_seconds,
+            source.stale == "reject",
+        )
+        for name, source in settings.sources.items()
+        if source.scheme is not None and source.receives_webhooks
+    ]
+
+
+def private_app(
+    parts: EngineParts,
+    readiness: Readiness,
+    feed: Feed,
+    wake: Callable[[], None],
+    jobs: JobService,
+    voices: VoiceDesk,
+) -> ASGIApp:
+    """The API, `/metrics` and health, for those who may; `wake` is called after runs were made due."""
+    settings = parts.settings
+    gauges = StoreGauges(parts.database, parts.metrics, list(jobs.sources), parts.clock)
+    app = Starlette(
+        routes=[metrics_route(parts.metrics, gauges.refresh), *health_routes(readiness.report)],
+        exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error, Exception: on_fault},
+    )
+    app.router.redirect_slashes = False
+    context = ApiContext(
+        database=parts.database,
+        settings=settings,
+        registry=parts.registry,
+        storage=parts.storage,
+        redact=parts.redact,
+        feed=feed,
+        bodies=_bodies(settings),
+        now=parts.clock.now,
+        running=lambda: readiness.state == READY,
+        wake=wake,
+        submit=jobs.submit,
+        settled=jobs.settled,
+        watch=jobs.watch,
+        cancel=jobs.cancel,
+        voices=voices.voices,
+    )
+    app.router.default = LazyApi(context)
+    tokens = {token.id: token.token.get_secret_value() for token in settings.api.tokens}
+    return Authenticator(app, tokens, ClientAddress(settings.server.trusted_proxies))
+
+
+def _bodies(settings: Settings) -> Bodies:
+    return Bodies(settings.server.body_seconds, settings.server.max_body_bytes)

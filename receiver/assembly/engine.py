@@ -1,0 +1,131 @@
+"""What `serve` and `speech` both run: the store, the clock, the loops of the sources, and the fetching of audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from receiver.assembly.resources import open_audio, open_database, spool_folder
+from receiver.assembly.sources import audio_sources, longest_waits, why_not_askable
+from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_source import Renewal
+from receiver.engine.clock import SteadyClock
+from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.clock_watch import ClockWatch
+from receiver.engine.jobs.limits import AT_ONCE
+from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.jobs.service import JobService
+from receiver.engine.jobs.source import JobSource
+from receiver.engine.membership import Membership
+from receiver.engine.plugins import Registry
+from receiver.engine.storage_pause import StoragePause
+from receiver.metrics import Metrics
+from receiver.model.redact import Redactor
+from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.client import Client
+from receiver.outbound.guard import AddressGuard
+from receiver.outbound.stored import Storage
+from receiver.settings import Settings
+from receiver.store.database import Database
+from receiver.store.processes import ProcessFiles, new_owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """What everything else in a process is built on.
+
+    Attributes:
+        owner: this process's name in leases.
+        redact: takes the configured secrets out of a text.
+    """
+
+    settings: Settings
+    registry: Registry
+    clock: SteadyClock
+    trust: ClockTrust
+    clock_watch: ClockWatch
+    metrics: Metrics
+    redact: Redactor
+    owner: str
+    database: Database
+    storage: Storage
+    fetcher: AudioFetcher
+
+
+def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | None = None) -> EngineParts:
+    """The parts that need nothing but settings and handlers; nothing is started.
+
+    Raises:
+        ConfigError: the address of the store or of the storage cannot be used.
+    """
+    clock = clock or SteadyClock()
+    trust = ClockTrust(clock)
+    metrics = Metrics()
+    database = open_database(settings)
+    storage = open_audio(settings)
+    return EngineParts(
+        settings=settings,
+        registry=registry,
+        clock=clock,
+        trust=trust,
+        clock_watch=ClockWatch(database, clock, trust, longest_waits(settings), metrics),
+        metrics=metrics,
+        redact=Redactor(settings.secrets()),
+        owner=new_owner(),
+        database=database,
+        storage=storage,
+        fetcher=AudioFetcher(
+            storage,
+            spool_folder(settings, storage),
+            settings.audio.max_bytes,
+            min_rate=settings.audio.min_bytes_per_second,
+        ),
+    )
+
+
+def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioDesk:
+    """The access to events' audio; `downloads` and `pause` as for `AudioDesk`."""
+    sources = audio_sources(parts.settings)
+    renew = Renewal(parts.database, parts.fetcher, sources)
+    return AudioDesk(
+        parts.database, parts.fetcher, parts.storage, sources, parts.metrics, renew, downloads=downloads, pause=pause
+    )
+
+
+def build_jobs(
+    parts: EngineParts, sources: Mapping[str, JobSource], committed: Callable[[], None]
+) -> tuple[JobService, dict[str, SourceLoop]]:
+    """Where jobs are begun, and the loop of each source by name: they wake each other.
+
+    Args:
+        sources: those that this process submits to and polls.
+        committed: called after a poll's event was committed with its runs.
+    """
+    loops: dict[str, SourceLoop] = {}
+    jobs = JobService(
+        parts.database,
+        sources,
+        lambda name: loops[name].look(),
+        lambda name: why_not_askable(parts.settings, name),
+        clock=parts.clock,
+    )
+    for name, source in sources.items():
+        guard = AddressGuard(parts.settings.sources[name].allow_private_addresses)
+        loops[name] = SourceLoop(
+            parts.database,
+            source,
+            Client(guard, max_connections=AT_ONCE),
+            owner=parts.owner,
+            handlers_for=parts.registry.names_for,
+            wake=committed,
+            metrics=parts.metrics,
+            changed=jobs.changed,
+            clock=parts.clock,
+            trust=parts.trust,
+        )
+    return jobs, loops
+
+
+def build_membership(parts: EngineParts, wakes: Sequence[Callable[[], None]]) -> Membership:
+    """Who else works on this store, and what a dead one held; `wakes` as for `Membership`."""
+    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), wakes)

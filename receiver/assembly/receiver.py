@@ -1,0 +1,131 @@
+"""The parts of a whole receiver, each built once, in dependency order; what `serve` and a mounted application start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from receiver.app import Receiver
+from receiver.assembly.apps import private_app, public_app
+from receiver.assembly.engine import EngineParts, build_audio, build_engine, build_jobs, build_membership
+from receiver.assembly.sources import job_sources
+from receiver.engine.clients import HandlerClients
+from receiver.engine.clock import SteadyClock
+from receiver.engine.dispatcher import Bounds, Dispatcher
+from receiver.engine.event_loops import new_handlers_loop
+from receiver.engine.handler_context import HandlerCalls
+from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.maintenance import Maintenance
+from receiver.engine.plugins import Registry, load_registry
+from receiver.engine.readiness import Readiness
+from receiver.engine.runner import HandlerLoop
+from receiver.engine.storage_pause import StoragePause
+from receiver.engine.voices import VoiceDesk
+from receiver.engine.watchdog import LoopWatchdog
+from receiver.model.slots import Slots
+from receiver.settings import Settings
+from receiver.web.api.feed import Feed
+
+
+def build_receiver(settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None) -> Receiver:
+    """A receiver as the settings want it; nothing is started.
+
+    Args:
+        registry: the handlers, instead of those that the settings name.
+
+    Raises:
+        ConfigError: a handler does not load, or an address in the settings cannot be used.
+    """
+    parts = build_engine(settings, registry or load_registry(settings), clock)
+    dispatch = _build_dispatch(parts)
+    feed = Feed(parts.database)
+
+    def committed() -> None:
+        """An event with runs is in the store."""
+        dispatch.dispatcher.wake()
+        feed.wake()
+
+    jobs, loops = build_jobs(parts, job_sources(settings), committed)
+    voices = VoiceDesk(parts.database, settings.sources, clock=parts.clock)
+    readiness = _build_readiness(parts, dispatch, loops)
+    wake = dispatch.dispatcher.wake
+    receiver = Receiver(
+        settings=settings,
+        registry=parts.registry,
+        metrics=parts.metrics,
+        database=parts.database,
+        storage=parts.storage,
+        fetcher=parts.fetcher,
+        clock_watch=parts.clock_watch,
+        handlers=dispatch.handlers,
+        clients=dispatch.clients,
+        pause=dispatch.pause,
+        watchdog=dispatch.watchdog,
+        dispatcher=dispatch.dispatcher,
+        jobs=jobs,
+        loops=loops,
+        membership=build_membership(parts, [dispatch.dispatcher.leases_ended, *(loop.look for loop in loops.values())]),
+        voices=voices,
+        feed=feed,
+        maintenance=Maintenance(parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust),
+        readiness=readiness,
+        public=public_app(parts, readiness, feed, wake, lambda app: receiver.running()),
+        private=private_app(parts, readiness, feed, wake, jobs, voices),
+    )
+    return receiver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dispatch:
+    """What runs handlers."""
+
+    handlers: HandlerLoop
+    clients: HandlerClients
+    pause: StoragePause
+    watchdog: LoopWatchdog
+    dispatcher: Dispatcher
+
+
+def _build_dispatch(parts: EngineParts) -> _Dispatch:
+    settings, limits = parts.settings, parts.settings.dispatch
+    handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc)
+    clients = HandlerClients()
+    pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
+    audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause)
+    watchdog = LoopWatchdog(handlers, parts.metrics, lambda: dispatcher.busy)
+    dispatcher = Dispatcher(
+        parts.database,
+        parts.registry,
+        HandlerCalls(parts.registry, handlers, clients, audio),
+        handlers.loop,
+        owner=parts.owner,
+        bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),
+        metrics=parts.metrics,
+        redact=parts.redact,
+        clock=parts.clock,
+        watch=watchdog,
+        waits=pause.look,
+    )
+    return _Dispatch(handlers=handlers, clients=clients, pause=pause, watchdog=watchdog, dispatcher=dispatcher)
+
+
+def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:
+    """Events whose files are downloaded at one time: as many as one handler may have runs.
+
+    So with several sources, one source's downloads are always fewer than a handler's runs.
+    """
+    concurrency = settings.dispatch.concurrency
+    return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)
+
+
+def _build_readiness(parts: EngineParts, dispatch: _Dispatch, loops: dict[str, SourceLoop]) -> Readiness:
+    return Readiness(
+        parts.database,
+        parts.redact,
+        max_waiting=parts.settings.server.max_waiting,
+        alive={
+            "dispatcher": lambda: dispatch.dispatcher.alive,
+            "poller": lambda: all(loop.alive for loop in loops.values()),
+        },
+        paused={"audio": lambda: dispatch.pause.cause, "handlers": lambda: dispatch.watchdog.blocked},
+    )

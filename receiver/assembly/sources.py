@@ -1,0 +1,69 @@
+"""What the settings say of the sources, as the engine takes it: how to ask them, how to fetch their audio."""
+
+from __future__ import annotations
+
+from receiver.engine.audio_source import AudioSource
+from receiver.engine.jobs.loop import AHEAD_SECONDS, MARGIN
+from receiver.engine.jobs.service import NotAskable
+from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
+from receiver.settings import Settings, nearest
+from receiver.store.clocks import LongestWaits
+
+
+def job_sources(settings: Settings) -> dict[str, JobSource]:
+    """The sources whose jobs can be asked about: the provider has a way, and we have a key."""
+    return {
+        name: JobSource(
+            name,
+            source.spoken,
+            source.account,
+            source.cadence,
+            source.poll.requests_per_second,
+            source.receives_webhooks,
+        )
+        for name, source in settings.sources.items()
+        if source.spoken.capabilities.polling and source.api_key is not None
+    }
+
+
+def job_source(settings: Settings, name: str) -> JobSource:
+    """One of `job_sources`.
+
+    Raises:
+        NotAskable: it is not among them; says why.
+    """
+    found = job_sources(settings).get(name)
+    if found is None:
+        raise NotAskable(why_not_askable(settings, name))
+    return found
+
+
+def why_not_askable(settings: Settings, name: str) -> str:
+    """Why a source is not among `job_sources`: one sentence that says what to do."""
+    source = settings.sources.get(name)
+    if source is None:
+        return f"There is no source {name!r}{nearest(name, settings.sources)}"
+    if source.api_key is None:
+        return f"The source {name} has no api_key: it cannot be asked for jobs."
+    return f"The jobs of {name} cannot be asked about: its provider only sends webhooks."
+
+
+def audio_sources(settings: Settings) -> dict[str, AudioSource]:
+    """What a fetch of audio needs to know of each source."""
+    return {
+        name: AudioSource(
+            source.spoken, source.account, source.allow_private_addresses, source.poll.requests_per_second
+        )
+        for name, source in settings.sources.items()
+    }
+
+
+def longest_waits(settings: Settings) -> LongestWaits:
+    """What bounds the times in the store."""
+    sources = job_sources(settings).values()
+    return LongestWaits(
+        run_lease=settings.dispatch.lease_seconds,
+        job_lease=LEASE_SECONDS,
+        deadlines={source.name: source.cadence.deadline_seconds for source in sources},
+        turns={source.name: AHEAD_SECONDS + MARGIN / source.requests_per_second for source in sources},
+    )

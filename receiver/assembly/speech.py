@@ -1,0 +1,79 @@
+"""The parts of `speech`: one source's loop and the fetching of audio, on a store that a receiver may share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.assembly.engine import build_audio, build_engine, build_jobs, build_membership
+from receiver.assembly.resources import spool_folder
+from receiver.assembly.sources import job_source
+from receiver.engine.audio import AudioDesk
+from receiver.engine.audio_slots import MAX_DOWNLOADS
+from receiver.engine.clock import SteadyClock
+from receiver.engine.clock_watch import ClockWatch
+from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.jobs.service import JobService
+from receiver.engine.jobs.source import JobSource
+from receiver.engine.membership import Membership
+from receiver.engine.plugins import load_registry
+from receiver.model.redact import Redactor
+from receiver.outbound.audio import AudioFetcher
+from receiver.settings import Settings
+from receiver.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechParts:
+    """What submits speech to one source, follows its jobs and fetches their audio.
+
+    Attributes:
+        source: how its jobs are asked about.
+        jobs: begins jobs, and waits for their progress.
+        audio: fetches the audio of a job's event.
+        loop: submits and polls.
+        spool: the folder with unfinished downloads.
+        redact: takes the configured secrets out of a text.
+    """
+
+    source: JobSource
+    clock: SteadyClock
+    clock_watch: ClockWatch
+    redact: Redactor
+    database: Database
+    membership: Membership
+    fetcher: AudioFetcher
+    spool: Path
+    jobs: JobService
+    loop: SourceLoop
+    audio: AudioDesk
+
+
+def build_speech(settings: Settings, source: str, clock: SteadyClock | None = None) -> SpeechParts:
+    """Everything for speech from one source; nothing is started.
+
+    The caller starts, in this order: `migrate(database)` in a thread, `database.start()`, `await clock_watch.start()`,
+    `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await loop.stop()`,
+    `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
+
+    Raises:
+        NotAskable: there is no such source, or it cannot be asked.
+        ConfigError: a handler does not load, or an address in the settings cannot be used.
+    """
+    about = job_source(settings, source)
+    parts = build_engine(settings, load_registry(settings), clock)
+    jobs, loops = build_jobs(parts, {source: about}, lambda: None)  # a running receiver sees its runs by itself
+    loop = loops[source]
+    return SpeechParts(
+        source=about,
+        clock=parts.clock,
+        clock_watch=parts.clock_watch,
+        redact=parts.redact,
+        database=parts.database,
+        membership=build_membership(parts, [loop.look]),
+        fetcher=parts.fetcher,
+        spool=spool_folder(settings, parts.storage),
+        jobs=jobs,
+        loop=loop,
+        audio=build_audio(parts, MAX_DOWNLOADS),
+    )
