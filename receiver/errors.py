@@ -65,6 +65,12 @@ class MalformedDelivery(ReceiverError):
     reason = "malformed"
 
 
+class InvalidJson(ReceiverError):
+    """A text is not JSON, or is not the kind of JSON that it must be."""
+
+    reason = "malformed_json"
+
+
 class StoreUnavailable(ReceiverError):
     """The store did not commit; nothing may be acknowledged."""
 
@@ -119,6 +125,12 @@ class NotFound(ReceiverError):
     reason = "not_found"
 
 
+class Conflict(ReceiverError):
+    """The state of what is there does not allow what was asked for: a job that has ended cannot be cancelled."""
+
+    reason = "conflict"
+
+
 class Reject(ReceiverError):
     """Raised by a handler: this event can never be handled; the run becomes a dead letter at once."""
 
@@ -157,6 +169,30 @@ class HeldUp(RetryLater):
 
     reason = "held_up"
     counts = False
+
+
+class OutboundError(ReceiverError):
+    """A request to a provider or to its storage was not answered; another try may help."""
+
+    reason = "outbound_failed"
+
+
+class Interrupted(OutboundError):
+    """The connection could not be made, or broke; the same request may well work when it is made again."""
+
+    reason = "interrupted"
+
+
+class UnusableAddress(OutboundError):
+    """The request was not made: its address cannot be used. Final until an operator acts."""
+
+    reason = "bad_address"
+
+
+class BlockedAddress(UnusableAddress):
+    """The address guard will not connect there: private, loopback, link-local, metadata, or not https."""
+
+    reason = "blocked_address"
 
 
 class AudioError(ReceiverError):
@@ -217,9 +253,3 @@ class StorageFailed(AudioError):
     """The audio storage, or the folder of unfinished files, cannot be used."""
 
     reason = "storage_failed"
-
-
-class BlockedAddress(AudioRefused):
-    """The address guard will not connect there: private, loopback, link-local, metadata, or not https."""
-
-    reason = "blocked_address"

@@ -66,7 +66,7 @@ async def ask_once(source: Source, request: Request, ssl_context: ssl.SSLContext
 
     Raises:
         Unavailable: no connection, no whole answer in time, or one that is too long.
-        AudioRefused: the source's address guard will not connect there.
+        UnusableAddress: the source's address guard will not connect there.
     """
     client = Client(AddressGuard(source.allow_private_addresses), ssl_context=ssl_context)
     try:

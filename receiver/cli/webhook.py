@@ -16,7 +16,7 @@ import typer
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
 from receiver.cli.plain import complain, print_json, say
-from receiver.errors import AudioRefused, ConfigError, ReceiverError
+from receiver.errors import ConfigError, ReceiverError, UnusableAddress
 
 if TYPE_CHECKING:
     from receiver.cli.secret_file import SecretFile
@@ -127,7 +127,7 @@ def _change(name: str, url: str, id_token: Path | None, config: Path | None, jso
     except KeyboardInterrupt:
         complain(f"Broken off. {_UNKNOWN}")
         raise
-    except (ProviderError, AudioRefused) as error:
+    except (ProviderError, UnusableAddress) as error:
         trouble = trouble_with(name, source, error, token)
         raise AskError(f"{trouble} {_UNKNOWN}" if _may_be_taken(error) else str(trouble)) from error
     _say(change, found, at.settings, config, json)

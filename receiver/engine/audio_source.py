@@ -15,11 +15,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.source import pause_for, pause_source
-from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio
+from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, UnusableAddress
 from receiver.model.event import COMPLETED
 from receiver.outbound.addresses import shown
 from receiver.outbound.api import ask
 from receiver.outbound.audio import AudioFetcher
+from receiver.outbound.download import audio_error
 from receiver.providers.base import AudioRequest, Provider
 from receiver.providers.fields import web_addresses
 from receiver.providers.wire import Account, Ended, Invalid, OutOfCredits, ProviderError, Unauthorized, UnknownJob
@@ -116,6 +117,8 @@ class Renewal:
             status = source.provider.read_status(source.account, job_id, response)
         except (UnknownJob, Invalid):
             return None
+        except UnusableAddress as error:
+            raise audio_error(error) from error
         except ProviderError as error:
             raise await self._refused(name, error) from error
         if isinstance(status, Ended) and status.parsed.type == COMPLETED:

@@ -54,7 +54,7 @@ class VoiceDesk:
         Raises:
             Invalid: there is no list, it cannot be asked for without a key, or a filter is not taken.
             ProviderError: the provider's refusal, or a pause that it asked for (`RateLimited`).
-            AudioRefused: the source's address guard will not connect there.
+            UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
         able = source.spoken.capabilities.of(source.account)

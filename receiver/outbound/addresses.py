@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.model.redact import cut
 from receiver.providers.base import origin_of
 
@@ -44,7 +44,7 @@ def next_hop(current: str, locations: Sequence[bytes]) -> str:
         locations: the value of each `Location` line, as it came over the wire.
 
     Raises:
-        AudioRefused: the `Location` is missing, too long, unreadable, not http or https, has credentials in it, or
+        UnusableAddress: the `Location` is missing, too long, unreadable, not http or https, has credentials in it, or
             there are two that differ (`reason` `bad_redirect`).
     """
     values = {value.strip(b" \t") for value in locations}
@@ -90,5 +90,5 @@ def _percent_encoded(raw: bytes) -> str | None:
     return text + "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in raw[len(host) :])
 
 
-def _bad(current: str, what: str) -> AudioRefused:
-    return AudioRefused(f"{where(current)} redirects {what}; it is not followed.", reason="bad_redirect")
+def _bad(current: str, what: str) -> UnusableAddress:
+    return UnusableAddress(f"{where(current)} redirects {what}; it is not followed.", reason="bad_redirect")

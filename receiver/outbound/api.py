@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from receiver.errors import AudioError, AudioRefused
+from receiver.errors import OutboundError, UnusableAddress
 from receiver.outbound.client import Client
 from receiver.outbound.encodings import compression, decompressor
 from receiver.providers.wire import Request, Response, Unavailable
@@ -24,7 +24,7 @@ async def ask(client: Client, request: Request) -> Response:
 
     Raises:
         Unavailable: no connection, no whole answer in time, or an answer that is too long.
-        AudioRefused: the guard will not connect there (`BlockedAddress` among them).
+        UnusableAddress: the guard will not connect there (`BlockedAddress` among them).
     """
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
     try:
@@ -39,9 +39,9 @@ async def ask(client: Client, request: Request) -> Response:
             return Response(reply.status, reply.lines(), body)
     except TimeoutError as error:
         raise Unavailable("The provider's answer was not there in time.", reason="timeout") from error
-    except AudioRefused:
+    except UnusableAddress:
         raise
-    except AudioError as error:
+    except OutboundError as error:
         raise Unavailable(str(error), reason=error.reason) from error
 
 

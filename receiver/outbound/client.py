@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import httpcore
 
-from receiver.errors import AudioError, AudioRefused
+from receiver.errors import Interrupted, UnusableAddress
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.pinned import PinnedBackend
@@ -29,12 +29,6 @@ from receiver.outbound.target import Target
 _ON_THE_WIRE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
 _BROKEN = (httpcore.ReadError, httpcore.RemoteProtocolError)
 """How a request ends on a kept connection that its server has closed."""
-
-
-class Interrupted(AudioError):
-    """The connection could not be made, or broke; the same request may well work when it is made again."""
-
-    reason = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,7 @@ def user_agent() -> str:
         return "tts-receiver"
 
 
-def audio_error(error: Exception, url: str) -> AudioError:
+def wire_error(error: Exception, url: str) -> Interrupted:
     """What went wrong on the wire in our words, without the query of `url`."""
     detail = shown(str(error), 200).rstrip(".") or type(error).__name__
     if isinstance(error, httpcore.TimeoutException):
@@ -119,7 +113,7 @@ class Reply:
             async for chunk in self._response.aiter_stream():
                 yield chunk
         except _ON_THE_WIRE as error:
-            raise audio_error(error, self.url) from error
+            raise wire_error(error, self.url) from error
 
     async def read(self, limit: int) -> bytes:
         """Up to `limit` bytes of a short body; the rest is not read.
@@ -185,8 +179,8 @@ class Client:
 
         Raises:
             BlockedAddress: the guard will not connect there.
-            AudioRefused: the address cannot be used (`bad_address`).
-            AudioError: the name cannot be resolved (`dns_failed`).
+            UnusableAddress: the address cannot be used (`bad_address`).
+            OutboundError: the name cannot be resolved (`dns_failed`).
             Interrupted: no connection, no answer in time, or not HTTP.
         """
         self._guard.check_scheme(url)
@@ -194,7 +188,7 @@ class Client:
         try:
             request = self._request(method, target, headers, content)
         except TypeError as error:
-            raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
+            raise UnusableAddress(f"{where(url)} is not a usable address.", reason="bad_address") from error
         async with AsyncExitStack() as kept:
             try:
                 async with asyncio.timeout(self._head_seconds):
@@ -202,7 +196,7 @@ class Client:
             except TimeoutError:
                 raise _late(url, "the head of its answer") from None
             except _ON_THE_WIRE as error:
-                raise audio_error(error, url) from error
+                raise wire_error(error, url) from error
             kept.push_async_callback(response.aclose)
             yield Reply(url, response, self._timeouts["read"])
 

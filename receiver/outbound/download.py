@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from receiver.errors import AudioError, AudioRefused
+from receiver.errors import AudioError, AudioRefused, Interrupted, OutboundError, UnusableAddress
 from receiver.model.retry_after import parse_retry_after, senders_now
 from receiver.outbound.addresses import shown, where
-from receiver.outbound.client import Client, Interrupted, Reply
+from receiver.outbound.client import Client, Reply
 from receiver.outbound.encodings import beginning, sniff_through
 from receiver.outbound.formats import SNIFF_BYTES
 from receiver.outbound.hops import Answer, follow
@@ -62,6 +62,19 @@ async def download(client: Client, request: AudioRequest, part: Part, ways: Ways
         AudioGone, AudioRefused, AudioDelayed, AudioError: as their names say; see `errors.py`.
         OSError: the spool cannot be written.
     """
+    try:
+        await _resumed(client, request, part, ways)
+    except OutboundError as error:
+        raise audio_error(error) from error
+
+
+def audio_error(error: OutboundError) -> AudioError:
+    """What a failure of the transport means for the audio: the same reason and words."""
+    kind = AudioRefused if isinstance(error, UnusableAddress) else AudioError
+    return kind(str(error), reason=error.reason)
+
+
+async def _resumed(client: Client, request: AudioRequest, part: Part, ways: Ways) -> None:
     expired, resumes, best = 0, 0, part.have
     rate = RateWatch(ways.min_rate)
     while True:

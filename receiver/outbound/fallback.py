@@ -54,6 +54,8 @@ async def first_success(
         except AudioError as error:
             failures.append(Failure(request, error))
             if len(failures) == len(requests) or not _tries_next(failures[-1], came=have() - before):
+                if len(failures) == 1:
+                    raise
                 raise summary(failures) from error
             logger.info("audio.next_way", where=where(request.url), reason=error.reason, why=str(error))
         else:
@@ -70,9 +72,7 @@ def _tries_next(failure: Failure, came: int) -> bool:
 
 
 def summary(failures: Sequence[Failure]) -> AudioError:
-    """One error for all of them; a single error is returned as it is."""
-    if len(failures) == 1:
-        return failures[0].error
+    """One error for all of them."""
     decisive = max((failure.error for failure in failures), key=_weight)
     lines = [_described(n, failure) for n, failure in enumerate(failures[:MAX_LISTED], 1)]
     more = f" And {len(failures) - MAX_LISTED} more." if len(failures) > MAX_LISTED else ""

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from receiver.errors import AudioError, BlockedAddress
+from receiver.errors import BlockedAddress, OutboundError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Turns a host name and a port into IP addresses in text form."""
@@ -138,7 +138,7 @@ class AddressGuard:
 
         Raises:
             BlockedAddress: one of the answers is not public and private ones are not allowed, or is never allowed.
-            AudioError: the name cannot be resolved (`reason` `dns_failed`).
+            OutboundError: the name cannot be resolved (`reason` `dns_failed`).
         """
         literal = host.strip("[]")
         try:
@@ -161,7 +161,7 @@ class AddressGuard:
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise AudioError(f"The name {host} cannot be resolved: {error}.", reason="dns_failed") from error
+            raise OutboundError(f"The name {host} cannot be resolved: {error}.", reason="dns_failed") from error
         if not addresses:
-            raise AudioError(f"The name {host} has no address.", reason="dns_failed")
+            raise OutboundError(f"The name {host} has no address.", reason="dns_failed")
         return addresses

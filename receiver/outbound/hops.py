@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from receiver.errors import AudioError, AudioRefused
+from receiver.errors import Interrupted, OutboundError, UnusableAddress
 from receiver.outbound.addresses import next_hop, where
-from receiver.outbound.client import Client, Interrupted, Reply
+from receiver.outbound.client import Client, Reply
 from receiver.outbound.statuses import Place
 from receiver.providers.base import AudioRequest, origin_of
 
@@ -40,13 +40,13 @@ async def follow(client: Client, request: AudioRequest, headers: Mapping[str, st
 
     Raises:
         BlockedAddress: a hop's address is not to be connected to.
-        AudioRefused: a hop's address is unusable.
-        AudioError: too many redirects, or a circle (`too_many_redirects`); a name without address (`dns_failed`).
+        UnusableAddress: a hop's address is unusable.
+        OutboundError: too many redirects, or a circle (`too_many_redirects`); a name without address (`dns_failed`).
         Interrupted: a connection could not be made, or broke.
     """
     own, url, at_home = origin_of(request.url), request.url, True
     if own is None:
-        raise AudioRefused(f"{where(url)} is not a usable address of audio.", reason="bad_address")
+        raise UnusableAddress(f"{where(url)} is not a usable address of audio.", reason="bad_address")
     seen: set[str] = set()
     while True:
         at_home = at_home and origin_of(url) == own
@@ -58,7 +58,7 @@ async def follow(client: Client, request: AudioRequest, headers: Mapping[str, st
             await _finish(reply)
         seen.add(url)
         if target in seen or len(seen) > MAX_HOPS:
-            raise AudioError(
+            raise OutboundError(
                 f"{where(request.url)} redirects in a circle or more than {MAX_HOPS} times, last to {where(target)}.",
                 reason="too_many_redirects",
             )

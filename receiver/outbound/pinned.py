@@ -41,7 +41,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
         Raises:
             BlockedAddress: the guard will not have it.
-            AudioError: the name cannot be resolved.
+            OutboundError: the name cannot be resolved.
             httpcore.ConnectError, httpcore.ConnectTimeout: no address answered; the last one's failure.
         """
         loop = asyncio.get_running_loop()

@@ -85,7 +85,7 @@ class ConnectionPool:
         Raises:
             httpcore.PoolTimeout: all connections were in use for too long.
             httpcore.ConnectError, httpcore.ConnectTimeout: none could be made.
-            BlockedAddress, AudioError: the guard's.
+            BlockedAddress, OutboundError: the guard's.
         """
         await self._take_turn()
         self._in_use += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.outbound.addresses import where
 from receiver.providers.base import origin_of
 
@@ -40,7 +40,7 @@ class Target:
         """Read an absolute address.
 
         Raises:
-            AudioRefused: it is unusable, or can be read in more than one way (`reason` `bad_address`).
+            UnusableAddress: it is unusable, or can be read in more than one way (`reason` `bad_address`).
         """
         plain = _PLAIN.fullmatch(url)
         # httpx takes `.` and `..` out of a path, and checks a name in its international form.
@@ -62,11 +62,11 @@ def _read_by_httpx(url: str) -> Target:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise AudioRefused(f"{where(url)} is not a usable address.", reason="bad_address") from error
+        raise UnusableAddress(f"{where(url)} is not a usable address.", reason="bad_address") from error
     raw_host = parsed.raw_host.decode("ascii")
     port = parsed.port or _PORTS.get(parsed.scheme, 80)
     hosts = {parsed.host.lower().rstrip("."), raw_host.lower().rstrip(".")}
     origin = origin_of(url)
     if origin is None or (origin[0], origin[2]) != (parsed.scheme, port) or origin[1] not in hosts:
-        raise AudioRefused(f"{where(url)} can be read in more than one way.", reason="bad_address")
+        raise UnusableAddress(f"{where(url)} can be read in more than one way.", reason="bad_address")
     return Target(parsed.scheme, raw_host, port, parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii"))

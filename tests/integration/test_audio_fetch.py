@@ -13,7 +13,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, BlockedAddress
+from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
@@ -126,8 +126,9 @@ async def test_cookies_are_not_kept_between_hops(bench: Bench) -> None:
 
 
 async def test_plain_http_is_not_asked_unless_it_is_allowed(bench: Bench) -> None:
-    with pytest.raises(BlockedAddress, match="https"):
+    with pytest.raises(AudioRefused, match="https") as caught:
         await bench.fetch(allow_private=False)
+    assert caught.value.reason == "blocked_address"
     assert bench.provider.asked == []
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import httpcore
 import pytest
 
-from receiver.errors import AudioError, BlockedAddress
+from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.client import Client, Interrupted, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.pinned import PinnedBackend
@@ -165,7 +165,7 @@ async def test_connections_are_bounded_and_an_idle_one_makes_room(client: Client
 async def test_who_waits_too_long_for_a_connection_is_told_so(peer: Peer) -> None:
     client = Client(AddressGuard(True, resolve), max_connections=1, timeouts=Timeouts(pool=0.01))
     async with client.send("GET", peer.url(), {}):
-        with pytest.raises(AudioError) as caught:
+        with pytest.raises(OutboundError) as caught:
             await ask(client, peer.url())
     assert caught.value.reason == "timeout"
     assert await ask(client, peer.url()) == b"ok"

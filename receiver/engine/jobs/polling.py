@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.jobs.ending import Ending, gave_up
 from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.model.cadence import next_wait
 from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
 from receiver.store import holding, pace
@@ -75,7 +75,7 @@ class Polling:
         try:
             response = await around.ask(provider.status_request(account, job_id))
             status = provider.read_status(account, job_id, response)
-        except (ProviderError, AudioRefused) as error:
+        except (ProviderError, UnusableAddress) as error:
             self._count(error.reason)
             await self._trouble(claim, error)
             return
@@ -88,7 +88,7 @@ class Polling:
         try:
             response = await around.ask(provider.history_request(account, offset))
             found = provider.read_history(account, response)
-        except (ProviderError, AudioRefused) as error:
+        except (ProviderError, UnusableAddress) as error:
             self._count(error.reason)
             log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
             await around.pause(error)
@@ -127,7 +127,7 @@ class Polling:
         )
         around.changed(claim.id)
 
-    async def _trouble(self, claim: JobClaim, error: ProviderError | AudioRefused) -> None:
+    async def _trouble(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
         """What an error means: for the job, and for the whole source."""
         around, now = self._around, self._around.clock.now()
         log.warning("poll.failed", source=claim.source, job=claim.job_id, reason=error.reason, detail=str(error))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from receiver.engine.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.turnstile import Turnstile
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.metrics import Metrics
 from receiver.model.cadence import Cadence
 from receiver.model.rate_limit import read_rate_limit
@@ -108,7 +108,7 @@ class Surroundings:
 
         Raises:
             Unavailable: as `outbound.api.ask`.
-            AudioRefused: as `outbound.api.ask`.
+            UnusableAddress: as `outbound.api.ask`.
         """
         response = await self._ask(request)
         date, now, name = response.header("date"), self.clock.now(), self.source.name
@@ -125,7 +125,7 @@ class Surroundings:
             await self.database.write(pace.hold_polls, name, until, now)
         return response
 
-    async def pause(self, error: ProviderError | AudioRefused) -> None:
+    async def pause(self, error: ProviderError | UnusableAddress) -> None:
         """Leave the whole source alone as long as an error wants it, if it does."""
         now = self.clock.now()
         await self.database.write(pause_source, self.source.name, pause_for(error, now), error.reason, now)
@@ -142,10 +142,10 @@ class Surroundings:
         return response
 
 
-def pause_for(error: ProviderError | AudioRefused, now: float) -> float | None:
+def pause_for(error: ProviderError | UnusableAddress, now: float) -> float | None:
     """Until when an error pauses its whole source, unix seconds; None if it is one job's own."""
     told = error.retry_after if isinstance(error, ProviderError) else None
-    if isinstance(error, Unauthorized | AudioRefused):
+    if isinstance(error, Unauthorized | UnusableAddress):
         return now + REFUSED_PAUSE_SECONDS
     if isinstance(error, RateLimited):
         return now + (LIMIT_PAUSE_SECONDS if told is None else told)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.jobs.ending import Ending, store_end
 from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
-from receiver.errors import AudioRefused, StoreUnavailable
+from receiver.errors import StoreUnavailable, UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
 from receiver.model.retry import RetryPolicy, wait_seconds
@@ -96,7 +96,7 @@ class Submitting:
                 return  # cancelled, or in somebody else's hands
             response = await around.ask(request)
             taken_on = provider.read_submit(account, response)
-        except (ProviderError, AudioRefused) as error:
+        except (ProviderError, UnusableAddress) as error:
             self._count(error.reason)
             await self._trouble(claim, error)
             return
@@ -129,7 +129,7 @@ class Submitting:
         if receipt is not None and delivery is not None:
             self._ending.told(claim, delivery, receipt, polls=0)
 
-    async def _trouble(self, claim: JobClaim, error: ProviderError | AudioRefused) -> None:
+    async def _trouble(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
         """What an error means: for the submit, and for the whole source."""
         log.warning("submit.failed", source=claim.source, id=claim.id, reason=error.reason, detail=str(error))
         now, told = self._around.clock.now(), getattr(error, "retry_after", None)
@@ -143,7 +143,7 @@ class Submitting:
         elif isinstance(error, InProgress):
             wait = IN_PROGRESS_SECONDS * self._spread() if told is None else told
             await self._again(claim, error, now + wait, refused=False)
-        elif isinstance(error, AudioRefused) or refused_for_sure(error):
+        elif isinstance(error, UnusableAddress) or refused_for_sure(error):
             # A key that is refused now says nothing of an earlier request under the same idempotency key.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
@@ -158,7 +158,9 @@ class Submitting:
             else:
                 await self._again(claim, error, now + pause, refused=False)
 
-    async def _again(self, claim: JobClaim, error: ProviderError | AudioRefused, at: float, *, refused: bool) -> None:
+    async def _again(
+        self, claim: JobClaim, error: ProviderError | UnusableAddress, at: float, *, refused: bool
+    ) -> None:
         now = self._around.clock.now()
         pause = pause_for(error, now)
         at = min(max(at, pause or 0.0), claim.deadline_at)

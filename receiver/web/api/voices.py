@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from receiver.errors import AudioError
+from receiver.errors import OutboundError
 from receiver.providers.wire import Invalid, ProviderError, RateLimited, VoiceQuery
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import Incoming, SourceName, Word
@@ -40,7 +40,7 @@ async def list_voices(context: ApiContext, query: VoicesQuery) -> Reply:
     except RateLimited as error:
         wait = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
         raise Refusal(429, str(error), reason=error.reason, headers=wait) from None
-    except (ProviderError, AudioError) as error:
+    except (ProviderError, OutboundError) as error:
         raise Refusal(502, str(error), reason=error.reason) from None
     return Reply(
         200,

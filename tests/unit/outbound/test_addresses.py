@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.outbound.addresses import next_hop, shown, where
 from receiver.providers.base import origin_of
 
 HERE = "https://provider.example/api/v1/tts/j/audio?x=1"
 
 
-def followed(*locations: str | bytes) -> str | AudioRefused:
+def followed(*locations: str | bytes) -> str | UnusableAddress:
     try:
         return next_hop(HERE, [one if isinstance(one, bytes) else one.encode(errors="replace") for one in locations])
-    except AudioRefused as error:
+    except UnusableAddress as error:
         return error
 
 
@@ -29,7 +29,7 @@ def followed(*locations: str | bytes) -> str | AudioRefused:
 )
 def test_any_location_leads_to_a_web_address_or_is_refused(location: str | bytes) -> None:
     end = followed(location)
-    if isinstance(end, AudioRefused):
+    if isinstance(end, UnusableAddress):
         assert end.reason == "bad_redirect"
     else:
         assert origin_of(end) is not None
@@ -76,7 +76,7 @@ def test_a_raw_space_and_bytes_above_ascii_are_percent_encoded(location: str | b
     ],
 )  # fmt: skip
 def test_what_cannot_be_made_an_address_is_still_refused(locations: tuple[str | bytes, ...]) -> None:
-    assert isinstance(followed(*locations), AudioRefused)
+    assert isinstance(followed(*locations), UnusableAddress)
 
 
 @given(st.text(max_size=100), st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=8, max_size=20))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.errors import AudioError, BlockedAddress
+from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.guard import AddressGuard, Resolve, is_public
 
 PRIVATE = [
@@ -165,7 +165,7 @@ async def test_other_spellings_of_this_machine_are_blocked_by_what_they_resolve_
 @pytest.mark.anyio
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 async def test_a_name_that_cannot_be_one_is_an_error_of_ours(host: str) -> None:
-    with pytest.raises(AudioError) as caught:
+    with pytest.raises(OutboundError) as caught:
         await AddressGuard(False).resolve(host, 443)
     assert caught.value.reason == "dns_failed"
 
@@ -176,7 +176,7 @@ async def test_a_name_without_an_answer_is_worth_another_try() -> None:
         raise OSError("Temporary failure in name resolution")
 
     for made in (resolve, resolver()):
-        with pytest.raises(AudioError) as caught:
+        with pytest.raises(OutboundError) as caught:
             await AddressGuard(False, made).resolve("gone.example", 443)
         assert caught.value.reason == "dns_failed"
         assert not isinstance(caught.value, BlockedAddress)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.errors import AudioRefused
+from receiver.errors import UnusableAddress
 from receiver.outbound.target import Target
 from receiver.providers.base import origin_of
 
@@ -63,7 +63,7 @@ PARTS += [
 def test_any_address_is_read_as_httpx_reads_it_or_refused(url: str) -> None:
     try:
         target = Target.of(url)
-    except AudioRefused:
+    except UnusableAddress:
         return
     read = httpx.URL(url)
     assert (target.scheme, target.host.encode(), target.path.encode()) == (read.scheme, read.raw_host, read.raw_path)
@@ -78,7 +78,7 @@ def test_any_address_is_read_as_httpx_reads_it_or_refused(url: str) -> None:
     "url", ["https://a.example\\@b.example/", "https://key@h.example/", "ftp://h/", "https://", "/x"]
 )
 def test_an_address_that_two_parsers_read_in_two_ways_is_refused(url: str) -> None:
-    with pytest.raises(AudioRefused):
+    with pytest.raises(UnusableAddress):
         Target.of(url)
 
 
