@@ -15,7 +15,7 @@ import typer
 
 from receiver.cli.options import Config, key_values
 from receiver.cli.plain import complain, say
-from receiver.errors import MalformedDelivery, NotFound, ReceiverError, SignatureError
+from receiver.errors import InvalidJson, MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
     from receiver.model.scheme import Scheme
@@ -151,7 +151,7 @@ def _given(about: Source, data: Path, limit: int) -> _Delivery:
             raise typer.BadParameter(f"{data} cannot be read: {error.strerror}.", param_hint="--data") from None
     try:
         return _Delivery(body, about.spoken.parse_delivery((), body).type, name)
-    except MalformedDelivery:
+    except (MalformedDelivery, InvalidJson):
         return _Delivery(body, None, name)
 
 

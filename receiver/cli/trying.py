@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from receiver.cli.asking import Trouble, ask_once, trouble_with
-from receiver.errors import MalformedDelivery, ReceiverError
+from receiver.errors import InvalidJson, ReceiverError
 from receiver.model.rate_limit import RateLimit, read_rate_limit
 from receiver.providers.base import read_json_object
 from receiver.providers.wire import (
@@ -193,7 +193,7 @@ class _Trial:
         except UnknownJob:
             try:
                 read_json_object(response.body)
-            except MalformedDelivery:
+            except InvalidJson:
                 raise _Unproven(
                     f"{self._source.provider} answers {response.status} with what is not JSON: that is hardly the "
                     "service. Is base_url right?"

@@ -19,7 +19,7 @@ from receiver.contract.status import StatusContract
 from receiver.contract.strategies import anything, as_bytes, bases, event_words, header_lines, job_ids
 from receiver.contract.submit import SubmitContract
 from receiver.contract.webhook import WebhookContract
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson, MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, TEST
 from receiver.model.rate_limit import read_rate_limit
@@ -140,7 +140,7 @@ def _read(provider: Provider, headers: Headers, body: bytes) -> Parsed | None:
     """The parsed delivery; None if it is malformed."""
     try:
         return provider.parse_delivery(headers, body)
-    except MalformedDelivery:
+    except (MalformedDelivery, InvalidJson):
         return None
 
 

@@ -1,7 +1,7 @@
 """Reading the JSON of a body: strictly from our own clients, tolerantly from providers.
 
 Separate from the provider modules because a handler's `event.body` is read the same way. Nothing here raises anything
-but `MalformedDelivery`, and the values can always be written as JSON again.
+but `InvalidJson`, and the values can always be written as JSON again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic_core
 
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson
 
 MAX_DEPTH = 201
 """Deepest nesting that is read: the most that the fast parser accepts and can write again."""
@@ -27,7 +27,7 @@ def read_json_object(body: bytes) -> dict[str, Any]:
     """A provider's JSON object, read as `read_json` does.
 
     Raises:
-        MalformedDelivery: it is none.
+        InvalidJson: it is none.
     """
     return _object(read_json(body))
 
@@ -40,11 +40,11 @@ def read_json(body: bytes) -> Any:
     the code that read the bytes.
 
     Raises:
-        MalformedDelivery: it is none.
+        InvalidJson: it is none.
     """
     try:
         return read_strict_json(body)
-    except MalformedDelivery as error:
+    except InvalidJson as error:
         fault = error
     try:
         text = body.decode("utf-8-sig", "replace")
@@ -58,7 +58,7 @@ def document_of(body: bytes) -> dict[str, Any]:
     """The JSON object of a stored body, read as `read_json` does; empty where it is none."""
     try:
         return read_json_object(body)
-    except MalformedDelivery:
+    except InvalidJson:
         return {}
 
 
@@ -66,7 +66,7 @@ def read_strict_json_object(body: bytes) -> dict[str, Any]:
     """A JSON object, read as `read_strict_json` does.
 
     Raises:
-        MalformedDelivery: it is none.
+        InvalidJson: it is none.
     """
     return _object(read_strict_json(body))
 
@@ -75,21 +75,21 @@ def read_strict_json(body: bytes) -> Any:
     """JSON of any kind as RFC 8259 has it: UTF-8, whole characters, finite numbers; of bounded nesting.
 
     Raises:
-        MalformedDelivery: it is none.
+        InvalidJson: it is none.
     """
     try:
         value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
     except (ValueError, RecursionError) as error:
-        raise MalformedDelivery(f"The body is not JSON: {error}.", reason="malformed_json") from None
+        raise InvalidJson(f"The body is not JSON: {error}.", reason="malformed_json") from None
     # A number such as 1e999 is read as infinite. Writing the value out again is the quickest way to see it.
     if b"Infinity" in pydantic_core.to_json(value, inf_nan_mode="constants") and not _finite(value):
-        raise MalformedDelivery("The body has a number that is too large.", reason="malformed_json")
+        raise InvalidJson("The body has a number that is too large.", reason="malformed_json")
     return value
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedDelivery("The body is JSON, but not an object.", reason="not_an_object")
+        raise InvalidJson("The body is JSON, but not an object.", reason="not_an_object")
     return value
 
 
@@ -116,7 +116,7 @@ def _repaired(value: Any, depth: int) -> Any:
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
-        raise MalformedDelivery("The body is nested too deeply.", reason="malformed_json")
+        raise InvalidJson("The body is nested too deeply.", reason="malformed_json")
     if isinstance(value, list):
         return [_repaired(item, depth - 1) for item in value]
     return {_HALF.sub(REPLACEMENT, name): _repaired(item, depth - 1) for name, item in value.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, MalformedDelivery
+from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, InvalidJson
 from receiver.outbound.addresses import where
 from receiver.providers.base import read_json_object, usable_word
 
@@ -52,7 +52,7 @@ def error_code(body: bytes) -> str | None:
     """The word in `error.code` of a provider's error body; None if there is none that can be shown."""
     try:
         error = read_json_object(body).get("error")
-    except MalformedDelivery:
+    except InvalidJson:
         return None
     word = usable_word(error.get("code")) if isinstance(error, dict) else None
     return word[:64] if word is not None and word.isascii() else None

@@ -129,7 +129,8 @@ class Aitts(AccountWebhook):
         not documented: where the body says neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
 
         Raises:
-            MalformedDelivery: not a JSON object, no event word, or a terminal event without a usable job id.
+            InvalidJson: not a JSON object.
+            MalformedDelivery: no event word, or a terminal event without a usable job id.
         """
         document = read_json_object(body)
         data = _data(document)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson
 from receiver.model.redact import Redactor, cut
 from receiver.model.retry_after import http_date, parse_retry_after
 from receiver.providers.base import read_json, read_json_object, usable_word
@@ -95,7 +95,7 @@ def open_answer(asked: Asked, response: Response) -> dict[str, Any]:
     """
     try:
         document = read_json_object(response.body)
-    except MalformedDelivery as error:
+    except InvalidJson as error:
         if not 200 <= response.status <= 299:
             raise refusal(asked, response, {}) from None
         what = "not JSON" if error.reason == "malformed_json" else "JSON, but not an object"
@@ -113,7 +113,7 @@ def open_rows(asked: Asked, response: Response, name: str) -> list[Any]:
     """
     try:
         whole = read_json(response.body)
-    except MalformedDelivery:
+    except InvalidJson:
         whole = None
     if isinstance(whole, list) and 200 <= response.status <= 299:
         return whole

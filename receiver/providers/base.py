@@ -172,7 +172,8 @@ class Provider(Protocol):
         nothing else.
 
         Raises:
-            MalformedDelivery: the body cannot be read as this provider's.
+            InvalidJson: the body is not JSON.
+            MalformedDelivery: it cannot be read as this provider's.
         """
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:

@@ -97,7 +97,8 @@ class Generic(ProviderDefaults):
         A status that means an end, beside another event word and without a job id, means none.
 
         Raises:
-            MalformedDelivery: not a JSON object, no usable word, a terminal event without a usable job id, or a source
+            InvalidJson: not a JSON object.
+            MalformedDelivery: no usable word, a terminal event without a usable job id, or a source
                 that has no webhooks.
         """
         if self.scheme is None:

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import (
+    InvalidJson,
     MalformedDelivery,
     QuarantineFull,
     ReceiverError,
@@ -129,7 +130,7 @@ class Intake:
             # One same answer for every bad signature: the reason is ours alone.
             self._log_refused(error, scope)
             status, outcome, answer = 401, error.reason, _UNAUTHORIZED
-        except MalformedDelivery as error:
+        except (MalformedDelivery, InvalidJson) as error:
             self._log_refused(error, scope)
             status, outcome = 400, error.reason
             answer = b'{"error":"%s"}' % outcome.encode()

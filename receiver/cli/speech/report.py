@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from receiver.cli.speech.desk import SpeechError
 from receiver.cli.speech.files import clear, give_name, part_of, sync_folder
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson
 from receiver.model.json_body import read_strict_json_object
 
 VERSION = 1
@@ -197,7 +197,7 @@ def _create(path: Path, head: Mapping[str, Any]) -> None:
 def _object(raw: bytes) -> Mapping[str, Any] | None:
     try:
         return read_strict_json_object(raw)
-    except MalformedDelivery:
+    except InvalidJson:
         return None
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from receiver.cli.speech.desk import SpeechError
 from receiver.cli.speech.forms import Form
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson
 from receiver.model.json_body import read_strict_json_object
 from receiver.settings import nearest
 
@@ -56,7 +56,7 @@ def _json_rows(file: BinaryIO) -> Rows:
         elif line.strip():
             try:
                 yield number, read_strict_json_object(line.encode())
-            except MalformedDelivery as error:
+            except InvalidJson as error:
                 why = "is JSON, but not an object" if error.reason == "not_an_object" else "is not JSON"
                 yield number, Unusable(f'it {why}; a line is such as {{"text": "Hello", "voice": "…"}}')
 
@@ -117,7 +117,7 @@ def _cells(header: list[str], row: list[str]) -> Mapping[str, Any] | Unusable:
     if "metadata" in found:
         try:
             found["metadata"] = read_strict_json_object(found["metadata"].encode())
-        except MalformedDelivery:
+        except InvalidJson:
             return Unusable("metadata: it is not a JSON object")
     return found
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.errors import ListingTimeout, MalformedDelivery, StoreUnavailable
+from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import cut
 from receiver.web.api.clients import ClientGone, while_waited_for
@@ -149,7 +149,7 @@ async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context:
         return model()
     try:
         values = read_strict_json_object(raw)
-    except MalformedDelivery as error:
+    except InvalidJson as error:
         raise Refusal(400, str(error), reason=error.reason, errors=[Wrong("body", "is not a JSON object")]) from None
     return _validated(model, values, "body")
 

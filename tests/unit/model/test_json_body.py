@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson
 from receiver.model.json_body import MAX_DEPTH, read_json, read_json_object, read_strict_json, read_strict_json_object
 from tests.cost import costs_at_most
 
@@ -43,7 +43,7 @@ def nested(depth: int, innermost: bytes = b"0") -> bytes:
 def test_a_fault_that_does_not_change_the_meaning_is_put_right(body: bytes, value: Any) -> None:
     assert read_json(body) == read_json_object(body) == value
     if b'"NaN"' not in body and b'"\xef' not in body:
-        with pytest.raises(MalformedDelivery):
+        with pytest.raises(InvalidJson):
             read_strict_json(body)
 
 
@@ -55,7 +55,7 @@ def test_a_fault_that_does_not_change_the_meaning_is_put_right(body: bytes, valu
 def test_a_number_that_is_too_large_is_null_of_a_provider_and_refused_of_a_client(number: bytes) -> None:
     body = b'{"data": {"x": [' + number + b"]}}"
     assert read_json_object(body) == {"data": {"x": [None]}}
-    with pytest.raises(MalformedDelivery, match=r"too large|out of range"):
+    with pytest.raises(InvalidJson, match=r"too large|out of range"):
         read_strict_json_object(body)
 
 
@@ -79,7 +79,7 @@ def test_big_numbers_and_text_are_read_as_they_are() -> None:
 )  # fmt: skip
 def test_what_is_no_json_or_nested_too_deeply_is_refused(body: bytes) -> None:
     for read in (read_json, read_strict_json):
-        with pytest.raises(MalformedDelivery) as caught:
+        with pytest.raises(InvalidJson) as caught:
             read(body)
         assert caught.value.reason == "malformed_json"
 
@@ -91,7 +91,7 @@ def test_the_deepest_nesting_is_the_same_on_both_ways(innermost: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"a"', b"NaN", b"[NaN]"])
 def test_json_that_is_no_object_is_told_apart(body: bytes) -> None:
-    with pytest.raises(MalformedDelivery) as caught:
+    with pytest.raises(InvalidJson) as caught:
         read_json_object(body)
     assert caught.value.reason == "not_an_object"
 
@@ -102,7 +102,7 @@ def test_the_time_it_takes_grows_with_the_size_alone(piece: bytes) -> None:
         for body in (piece * (2_000_000 // len(piece)), b"[" + piece * (2_000_000 // len(piece)) + b"0]"):
             try:
                 read_json(body)
-            except MalformedDelivery:
+            except InvalidJson:
                 continue
 
 
@@ -157,10 +157,10 @@ _BODIES = st.binary() | st.lists(st.sampled_from([*_PIECES, b"\xef\xbb\xbf"]), m
 def test_arbitrary_bytes_are_read_or_refused_and_what_is_strict_reads_alike(body: bytes) -> None:
     try:
         strict = read_strict_json(body)
-    except MalformedDelivery:
+    except InvalidJson:
         try:
             assert _strict(read_json(body))
-        except MalformedDelivery:
+        except InvalidJson:
             return
     else:
         assert read_json(body) == strict

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from receiver.errors import MalformedDelivery
+from receiver.errors import InvalidJson, MalformedDelivery
 from receiver.model.delivery import Parsed
 from receiver.model.event import COMPLETED, FAILED
 from receiver.providers import PROVIDERS
@@ -42,7 +42,7 @@ def parse(document: Any, *headers: tuple[bytes, bytes]) -> Parsed:
 
 
 def refusal(document: Any, *headers: tuple[bytes, bytes]) -> str:
-    with pytest.raises(MalformedDelivery) as caught:
+    with pytest.raises((InvalidJson, MalformedDelivery)) as caught:
         parse(document, *headers)
     return caught.value.reason
 
@@ -231,10 +231,12 @@ _HEADERS = st.lists(
 @given(body=st.binary(), headers=_HEADERS)
 @example(b'{"event":1e999}', [])
 @example(b'{"event":"test","event":null}', [])
-def test_arbitrary_bytes_raise_nothing_but_malformed_delivery(body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+def test_arbitrary_bytes_raise_nothing_but_what_the_intake_refuses(
+    body: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
     try:
         AITTS.parse_delivery(headers, body)
-    except MalformedDelivery:
+    except (InvalidJson, MalformedDelivery):
         return
 
 
@@ -245,7 +247,7 @@ def test_arbitrary_json_is_read_or_malformed_and_what_is_read_is_usable(
     body = json.dumps({**extra, "event": word, "data": data}).encode()
     try:
         parsed = AITTS.parse_delivery(headers, body)
-    except MalformedDelivery:
+    except (InvalidJson, MalformedDelivery):
         return
     assert usable_word(parsed.type) == parsed.type
     assert parsed.job_id is None or usable_word(parsed.job_id) == parsed.job_id
