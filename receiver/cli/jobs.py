@@ -11,7 +11,6 @@ import typer
 from receiver.cli.options import Config, Json, Limit, Source, one_of
 from receiver.cli.output import cell, console, iso, print_table, when
 from receiver.cli.plain import print_json, say
-from receiver.errors import NotFound
 from receiver.store.states import JobState
 
 if TYPE_CHECKING:
@@ -117,15 +116,12 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
     from receiver.cli.opening import check_names, one_job, opened
-    from receiver.store import jobs
+    from receiver.engine.jobs.intents import cancel_job
 
     with opened(config) as (settings, database):
         check_names(settings, database, source)
         found = one_job(database, job, source)
-        if not database.transact(jobs.cancel, found["id"], time.time()):
-            being = "it is being submitted: wait until it is known what came of that"
-            why = being if found["state"] == JobState.SUBMITTING else f"it is {found['state']}"
-            raise NotFound(f"The job {job} cannot be cancelled: {why}.")
+        database.transact(cancel_job, found["id"], time.time())
         done = one_job(database, found["id"], None)
     if json:
         print_json(_told(done))
@@ -142,8 +138,7 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
     with opened(config) as (settings, database):
         check_names(settings, database, source)
         found = one_job(database, job, source)
-        if not database.transact(poll_now, found, time.time()):
-            raise NotFound(f"The job {job} is not being watched: it is {found['state']}.")
+        database.transact(poll_now, found, time.time())
         done = one_job(database, found["id"], None)
     if json:
         print_json(_told(done))

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.source import JobSource
-from receiver.errors import ReceiverError
+from receiver.errors import Conflict, ReceiverError
 from receiver.model.ids import new_job_id, new_submit_key
 from receiver.providers.base import usable_word
 from receiver.providers.wire import Speech
 from receiver.store import jobs, pace
 from receiver.store.jobs import NewJob, Row
+from receiver.store.states import JobState
 
 
 class NotWatchable(ReceiverError):
@@ -101,12 +102,30 @@ def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, n
     return row
 
 
-def poll_now(connection: Connection, row: Row, now: float) -> bool:
+def cancel_job(connection: Connection, id: str, now: float) -> Row | None:
+    """Watch a job no longer, or do not submit it. It goes on at the provider.
+
+    Returns:
+        The job's row, cancelled; None if there is no such job.
+
+    Raises:
+        Conflict: its state does not allow it (`reason` `too_late`).
+    """
+    done = jobs.cancel(connection, id, now)
+    row = jobs.get(connection, id)
+    if row is not None and not done:
+        being = row["state"] == JobState.SUBMITTING
+        why = "it is being submitted; wait until the outcome is known" if being else f"it is {row['state']}"
+        raise Conflict(f"The job {id} cannot be cancelled: {why}.", reason="too_late")
+    return row
+
+
+def poll_now(connection: Connection, row: Row, now: float) -> None:
     """Make an open job due, and lift its source's pause: the caller has fixed what was wrong.
 
-    False if it is not open.
+    Raises:
+        Conflict: it is not open (`reason` `not_watched`).
     """
     if not jobs.poll_now(connection, row["id"], now):
-        return False
+        raise Conflict(f"The job {row['id']} is not being watched: it is {row['state']}.", reason="not_watched")
     pace.resume(connection, row["source"])
-    return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.engine.clock import Clock, SystemClock
-from receiver.engine.jobs.intents import check_speech, submit_job, watch_job
+from receiver.engine.jobs.intents import cancel_job, check_speech, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
 from receiver.providers.wire import Speech
@@ -119,12 +119,12 @@ class JobService:
         return await self._until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
 
     async def cancel(self, id: str) -> Row | None:
-        """The row of a job that is cancelled now; None if it could not be."""
-        now = self._clock.now()
-        # The row is read where it is written: that the job was cancelled must not be lost to a list that is late.
-        row = await self._database.write(
-            lambda connection: jobs.get(connection, id) if jobs.cancel(connection, id, now) else None
-        )
+        """Cancel a job: its row; None if there is none.
+
+        Raises:
+            Conflict: its state does not allow it.
+        """
+        row = await self._database.write(cancel_job, id, self._clock.now())
         self.changed(id)
         return row
 

@@ -29,7 +29,7 @@ class ApiContext:
         submit: (source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
         settled: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
         watch: (source, the provider's job id) to the row, and whether it is new.
-        cancel: a job's id to the row of a job that is cancelled now; None if it could not be.
+        cancel: a job's id to its row, cancelled; None if there is no such job. Raises Conflict if it is too late.
         voices: (source, query) to the voices that the provider offers.
     """
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.intents import NotWatchable
 from receiver.engine.jobs.service import NotAskable
+from receiver.errors import Conflict
 from receiver.store import jobs
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
@@ -122,21 +123,20 @@ async def get_job(context: ApiContext, path: JobPath) -> Reply:
 
 async def cancel_job(context: ApiContext, path: JobPath) -> Reply:
     """Watch it no longer, or do not submit it. At the provider it goes on; it stays in the list, as `cancelled`."""
-    await _row(context, path.id)
-    cancelled = await context.cancel(path.id)
-    if cancelled is None:
+    try:
+        cancelled = await context.cancel(path.id)
+    except Conflict as error:
         row = await _row(context, path.id)
-        raise Refusal(
-            409,
-            f"The job is {row['state']}: it is too late to cancel it.",
-            reason="too_late",
-            more={"job": show(context, row).model_dump(mode="json")},
-        )
-    return Reply(200, show(context, cancelled))
+        more = {"job": show(context, row).model_dump(mode="json")}
+        raise Refusal(409, str(error), reason=error.reason, more=more) from None
+    return Reply(200, show(context, _known(cancelled, path.id)))
 
 
 async def _row(context: ApiContext, id: str) -> Row:
-    row = await context.database.read_list(jobs.get, id)
+    return _known(await context.database.read_list(jobs.get, id), id)
+
+
+def _known(row: Row | None, id: str) -> Row:
     if row is None:
         raise Refusal(404, f"There is no job {id}.", reason="not_found")
     return row
