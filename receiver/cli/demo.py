@@ -9,13 +9,6 @@ from typing import Annotated
 import typer
 
 from receiver.cli.plain import complain
-from receiver.errors import ReceiverError
-
-
-class DemoError(ReceiverError):
-    """The demo did not end as it must."""
-
-    reason = "demo"
 
 
 def demo(
@@ -26,7 +19,7 @@ def demo(
     """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened."""
     import asyncio
 
-    from receiver.cli.demo_course import run
+    from receiver.cli.demo_scenario import DemoError, run
 
     where = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()
     try:

@@ -19,7 +19,6 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-import receiver
 from receiver.engine.handler import Handler
 from receiver.engine.plugin_files import PluginFolder
 from receiver.errors import ConfigError, PluginError, Problem
@@ -30,7 +29,7 @@ from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, nearest
 
 GROUP = "tts_receiver.handlers"
-BUILT_IN = Path(receiver.__file__).resolve().parent.parent / "handlers"
+BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The course of `demo`: the main job end to end on loopback, against the simulated providers, with everything real.
+"""The scenario of `demo`: the main job end to end on loopback, against the simulated providers, with everything real.
 
 Apart from the command, so that the simulator is loaded only where it is used.
 
@@ -28,9 +28,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from receiver.cli.demo import DemoError
+from receiver.assembly.resources import open_database
 from receiver.cli.output import cell, console
+from receiver.errors import ReceiverError
 from receiver.model.printable import printable
+from receiver.settings import load
 from receiver.simulator import VOICES as VOICE_ROWS
 from receiver.simulator import Job, Simulator
 from receiver.store import views
@@ -60,8 +62,14 @@ MAX_EVENTS = 1000
 """More than the demo has."""
 
 
+class DemoError(ReceiverError):
+    """The demo did not end as it must."""
+
+    reason = "demo"
+
+
 @dataclass(slots=True)
-class _Course:
+class _Scenario:
     """What has happened so far."""
 
     sim: Simulator
@@ -144,12 +152,12 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
                 f"Providers [bold]{cell(', '.join(sim.base_urls.values()))}[/], their storage at {sim.storage_url}"
             )
             out.print(f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {cell(config)}")
-            database = Database(where / "data" / "receiver.db")
+            database = open_database(load(config))
             try:
-                course = _Course(sim, database)
-                await _play(course, private, out)
-                problems = course.problems()
-                _report(course, where, out)
+                scenario = _Scenario(sim, database)
+                await _play(scenario, private, out)
+                problems = scenario.problems()
+                _report(scenario, where, out)
             finally:
                 database.close()
             if stay and not problems:
@@ -215,26 +223,26 @@ def _listening(log: Path) -> tuple[str, str] | None:
     return None
 
 
-async def _play(course: _Course, private: str, out: Console) -> None:
+async def _play(scenario: _Scenario, private: str, out: Console) -> None:
     """Submit the jobs and watch until everything has settled."""
-    sim = course.sim
+    sim = scenario.sim
     # Before the first job: on a slow machine jobs end while others are still being submitted.
     sim.force("duplicate", times=2)
     sim.force("forged")
     async with httpx.AsyncClient(base_url=private, timeout=PATIENCE_SECONDS, trust_env=False) as api:
         for source, text, format_ in JOBS:
             job_id = await _submit(api, source, text, format_)
-            course.texts[job_id] = text
+            scenario.texts[job_id] = text
             if text == LOST:
                 sim.force("lost_webhook", job_id=job_id)
     deadline = time.monotonic() + PATIENCE_SECONDS
     with Live(console=out, refresh_per_second=10, transient=True) as live:
-        while not await asyncio.to_thread(course.settled):
+        while not await asyncio.to_thread(scenario.settled):
             if time.monotonic() > deadline:
                 out.print(f"[red]Not settled after {PATIENCE_SECONDS:.0f} s.[/]")
                 return
             if out.is_terminal:
-                live.update(await asyncio.to_thread(_progress, course))
+                live.update(await asyncio.to_thread(_progress, scenario))
             await asyncio.sleep(0.1)
 
 
@@ -249,24 +257,24 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
     return str(answer.json()["job_id"])
 
 
-def _progress(course: _Course) -> Table:
-    by_job = {event["job_id"]: event for event in course.events()}
+def _progress(scenario: _Scenario) -> Table:
+    by_job = {event["job_id"]: event for event in scenario.events()}
     table = Table(title="At work", title_justify="left")
     for column in ("text", "at the provider", "deliveries", "event", "handlers"):
         table.add_column(column)
-    for job in course.sim.jobs:
+    for job in scenario.sim.jobs:
         event = by_job.get(job.id)
-        sent = sum(delivery.job_id == job.id for delivery in course.sim.deliveries)
+        sent = sum(delivery.job_id == job.id for delivery in scenario.sim.deliveries)
         handlers = ", ".join(f"{run['handler']} {run['state']}" for run in event["runs"]) if event else None
         table.add_row(
-            cell(course.texts[job.id]), cell(job.state), cell(sent or None), cell(event["type"] if event else None),
+            cell(scenario.texts[job.id]), cell(job.state), cell(sent or None), cell(event["type"] if event else None),
             cell(handlers),
         )  # fmt: skip
     return table
 
 
-def _report(course: _Course, where: Path, out: Console) -> None:
-    events = course.events()
+def _report(scenario: _Scenario, where: Path, out: Console) -> None:
+    events = scenario.events()
     wide = out.width >= 200
     table = Table(title="What happened", title_justify="left")
     for column in ("event", "heard by", "handler", "attempts", "file", "bytes", "SHA-256", "duration"):
@@ -287,8 +295,8 @@ def _report(course: _Course, where: Path, out: Console) -> None:
                 row += [None] * 4
             table.add_row(*(cell(value) for value in row))
     out.print(table)
-    kinds = [delivery.kind for delivery in course.sim.deliveries]
-    answers = {delivery.status for delivery in course.sim.deliveries if delivery.kind == "forged"}
+    kinds = [delivery.kind for delivery in scenario.sim.deliveries]
+    answers = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
     out.print(
         f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
         f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
