@@ -11,12 +11,15 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
+from receiver.durable_files import OverwritePolicy, TemporaryFile, temporary_file, write_durably
 from receiver.errors import ReceiverError
 from receiver.model.secret_text import COMMENT, fault_of, holds_secret
 
+MODE = 0o600
 ROOM = 4096
 """Bytes that a new file has room for beside the secrets that are there."""
 
@@ -28,10 +31,9 @@ class NotKept(ReceiverError):
 class SecretFile:
     """A file that is ready to be replaced. Made by `reserved`."""
 
-    def __init__(self, path: Path, unfinished: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, unfinished: TemporaryFile) -> None:
         self.path = path
         self._unfinished = unfinished
-        self._descriptor = descriptor
 
     def lines(self) -> list[str]:
         """The secrets that are in it now, the newest first, and the comments between them; none if it is not there."""
@@ -62,10 +64,8 @@ class SecretFile:
             ) from error
 
     def _replace(self, lines: Sequence[str]) -> None:
-        data = ("\n".join(lines) + "\n").encode()
-        _write(self._descriptor, data)
-        self._unfinished.replace(self.path)
-        _sync_folder(self.path.parent)
+        self._unfinished.append(("\n".join(lines) + "\n").encode())
+        self._unfinished.publish(OverwritePolicy.REPLACE)
 
 
 LOST = "It could not be put anywhere else either, and is lost: `tts-receiver webhook rotate` makes another."
@@ -81,19 +81,21 @@ def reserved(path: Path) -> Iterator[SecretFile]:
         NotKept: the folder cannot be written, or what is there cannot be replaced.
     """
     path = Path(os.path.realpath(path))
-    descriptor, unfinished = -1, None
-    try:
+    with ExitStack() as stack:
         try:
             about = path.stat() if path.exists() else None
             if about is not None and not stat.S_ISREG(about.st_mode):
                 raise NotKept(f"{path} is not a file; nothing was asked.")
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # O_EXCL, mode 0600
-            unfinished = Path(name)
+            unfinished = stack.enter_context(temporary_file(path, MODE))
             if about is not None and (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, about.st_uid, about.st_gid)
-            _write(descriptor, b"\n" * (ROOM + (about.st_size if about else 0)))
-            place = SecretFile(path, unfinished, descriptor)
+                unfinished.set_owner(about.st_uid, about.st_gid)
+            unfinished.reserve(ROOM + (about.st_size if about else 0))
+            place = SecretFile(path, unfinished)
             place.lines()
+        except BlockingIOError as error:
+            raise NotKept(
+                f"{path} cannot be written: {error.strerror}; nothing was asked. Wait, and try again."
+            ) from error
         except (OSError, ValueError) as error:
             told = error.strerror if isinstance(error, OSError) else "what is in it is not text"
             raise NotKept(
@@ -101,11 +103,6 @@ def reserved(path: Path) -> Iterator[SecretFile]:
                 "user that the receiver runs as; say it as that user."
             ) from error
         yield place
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
 
 
 def keep_aside(data: bytes, stem: str) -> Path | None:
@@ -116,30 +113,7 @@ def keep_aside(data: bytes, stem: str) -> Path | None:
     """
     for folder in (Path.cwd, tempfile.gettempdir):
         with contextlib.suppress(OSError):
-            at = Path(folder())
-            descriptor, name = tempfile.mkstemp(prefix=f"{stem}-", dir=at)
-            try:
-                _write(descriptor, data)
-            finally:
-                os.close(descriptor)
-            _sync_folder(at)
-            return Path(name)
+            path = Path(folder()) / f"{stem}-{token_hex(8)}"
+            write_durably(path, data, MODE, OverwritePolicy.REFUSE)
+            return path
     return None
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Make `data` the whole content of the file, on the disk."""
-    os.ftruncate(descriptor, max(len(data), os.fstat(descriptor).st_size))
-    at = 0
-    while at < len(data):
-        at += os.pwrite(descriptor, data[at:], at)
-    os.ftruncate(descriptor, len(data))
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

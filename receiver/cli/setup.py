@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,7 @@ import typer
 
 from receiver.cli.options import Config
 from receiver.cli.plain import complain, say
+from receiver.durable_files import OverwritePolicy, temporary_file
 from receiver.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -116,10 +119,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented configuration to start from, readable by you alone."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
-        with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
-            out.write(TEMPLATE)
+        _write_template(file, OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE)
     except FileExistsError:
         raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
     except OSError as error:
@@ -128,6 +129,20 @@ def init(
         f"Wrote {file}. Next: add the API key, and the signing secret if the account has webhooks; then "
         "`tts-receiver check`."
     )
+
+
+def _write_template(file: Path, policy: OverwritePolicy) -> None:
+    """Publish the template. What a link points to is replaced, and keeps its owner."""
+    if policy is OverwritePolicy.REPLACE:
+        file = Path(os.path.realpath(file))
+    found = file.stat() if file.exists() else None
+    if found is not None and policy is OverwritePolicy.REPLACE and not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file")
+    with temporary_file(file, 0o600) as new:
+        if found is not None:
+            new.set_owner(found.st_uid, found.st_gid)
+        new.append(TEMPLATE.encode())
+        new.publish(policy)
 
 
 def check(

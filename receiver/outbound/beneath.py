@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from receiver.durable_files import sync_folder
+
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 """Modes of new folders and files, whatever the umask; a stricter umask makes them stricter."""
@@ -82,15 +84,6 @@ def open_file(name: str, flags: int, folder: int, where: Path) -> int:
         return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE, dir_fd=folder)
     except OSError as error:
         raise _explained(error, folder, name, where / name) from None
-
-
-def sync_folder(path: Path) -> None:
-    """Make a folder's new, renamed and removed entries durable."""
-    handle = os.open(path, _FOLDER_FLAGS)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def linked_folder(root: Path) -> str | None:

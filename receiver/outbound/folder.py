@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from secrets import token_hex
 
+from receiver.durable_files import move_durably
 from receiver.errors import NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
@@ -43,14 +40,7 @@ class LocalFolder:
     def _publish(self, part: Path, name: str, then: Callable[[], None]) -> Path:
         target = self._inside(self._folder / name)
         with made_folder(self._folder, self._names(target.parent)) as folder:
-            _finish(part)
-            try:
-                os.replace(part, target.name, dst_dir_fd=folder)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                _copy(part, target, folder)
-            os.fsync(folder)
+            move_durably(part, folder, target.name, FILE_MODE)
         then()
         return target
 
@@ -136,31 +126,3 @@ def try_folder(name: str, folder: Path) -> str | None:
     except OSError as error:
         return f"{name} cannot be written to: {cause_and_advice(error)}"
     return None
-
-
-def _finish(part: Path) -> None:
-    """Make a whole file durable, and limit its mode to `FILE_MODE`."""
-    handle = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        mode = stat.S_IMODE(os.fstat(handle).st_mode)
-        if mode & ~FILE_MODE:
-            os.fchmod(handle, mode & FILE_MODE)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _copy(part: Path, target: Path, folder: int) -> None:
-    """Bring a file over from another file system: whole under a hidden name first."""
-    name = f".{token_hex(8)}.copy"
-    handle = open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder, target.parent)
-    try:
-        with os.fdopen(handle, "wb") as copy, part.open("rb") as source:
-            shutil.copyfileobj(source, copy, PIECE)
-            copy.flush()
-            os.fsync(copy.fileno())
-        os.replace(name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        os.unlink(name, dir_fd=folder)
-        raise
-    part.unlink()

@@ -15,11 +15,12 @@ from typing import Any
 
 from receiver.cli.speech.desk import Speaker, SpeechError
 from receiver.cli.speech.ends import CANNOT_PAY, trouble, why_not
-from receiver.cli.speech.files import IfThere, clear, is_copy, numbered, save
+from receiver.cli.speech.files import is_copy, numbered, save
 from receiver.cli.speech.lines import BadLine, Line
 from receiver.cli.speech.report import BEGUN, Record, Report
 from receiver.cli.speech.shown import BatchShown
 from receiver.cli.speech.survey import is_done
+from receiver.durable_files import OverwritePolicy, remove_abandoned
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed
@@ -69,7 +70,7 @@ class Batch:
     folder: Path
     concurrency: int
     again: Again
-    if_there: IfThere
+    if_there: OverwritePolicy
     skip: set[int]
     wait: float | None
 
@@ -229,11 +230,10 @@ class _Course:
         told = []
         for artifact in artifacts:
             path = numbered(first, artifact.n)
-            mark = f"{self._report.batch[:12]}-{line.number}-{artifact.n}"
             if await asyncio.to_thread(is_copy, artifact, path):
-                clear(path, mark)
+                await asyncio.to_thread(remove_abandoned, path)
             else:
-                await save(artifact, path, self._batch.if_there, mark)
+                await save(artifact, path, self._batch.if_there)
             where = path.relative_to(self._batch.folder).as_posix()
             told.append({"path": where, "sha256": artifact.sha256, "bytes": artifact.bytes})
         return tuple(told)

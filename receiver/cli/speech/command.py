@@ -17,9 +17,9 @@ from receiver.engine.jobs.limits import AT_ONCE
 
 if TYPE_CHECKING:
     from receiver.cli.speech.desk import Speaker
-    from receiver.cli.speech.files import IfThere
     from receiver.cli.speech.lines import Manner
     from receiver.cli.speech.one import Spoken, Wanted
+    from receiver.durable_files import OverwritePolicy
     from receiver.engine.jobs.source import JobSource
     from receiver.providers.wire import Speech
     from receiver.settings import Settings
@@ -74,9 +74,9 @@ def speech(
     """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
     from receiver.assembly.sources import job_source
     from receiver.cli.opening import one_job, opened
-    from receiver.cli.speech.files import IfThere
     from receiver.cli.speech.lines import Manner
     from receiver.cli.speech.one import Wanted
+    from receiver.durable_files import OverwritePolicy
     from receiver.settings import load
 
     settings = load(config)
@@ -94,7 +94,7 @@ def speech(
     if len(given) != 1:
         what = f"both {' and '.join(given)}" if given else "nothing"
         raise typer.BadParameter(f"Give TEXT, --file or --job; there is {what}.")
-    if_there = IfThere.REPLACE if force else IfThere.REFUSE
+    if_there = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
@@ -248,7 +248,7 @@ def _text(text: str) -> str:
         raise SpeechError("Standard input is not UTF-8.") from None
 
 
-def _check_output(output: str | None, if_there: IfThere, json: bool) -> None:
+def _check_output(output: str | None, if_there: OverwritePolicy, json: bool) -> None:
     from receiver.cli.speech.desk import SpeechError
     from receiver.cli.speech.files import require_place
     from receiver.cli.speech.one import STDOUT

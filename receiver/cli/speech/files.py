@@ -6,32 +6,22 @@ Ids and names of a batch are somebody else's text: they become names by these ru
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
 import sys
-from enum import Enum
 from pathlib import Path
 
 from receiver.cli.speech.desk import SpeechError
+from receiver.durable_files import OverwritePolicy, temporary_file
 from receiver.engine.context import Artifact
 
 MOST_NAME_BYTES = 200
 MOST_FOLDERS = 8
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.)\Z")
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-"""What a file system without hard links answers."""
 
 
-class IfThere(Enum):
-    """What is done about a file that is there already."""
-
-    REFUSE = "refuse"
-    REPLACE = "replace"
-
-
-def require_place(path: Path, if_there: IfThere) -> None:
+def require_place(path: Path, policy: OverwritePolicy) -> None:
     """Find out before anything is sent whether a file can be put there.
 
     Raises:
@@ -46,7 +36,7 @@ def require_place(path: Path, if_there: IfThere) -> None:
     if path.is_dir():
         raise SpeechError(f"{path} is a folder; name a file in it.")
     if os.path.lexists(path):
-        if if_there is IfThere.REFUSE:
+        if policy is OverwritePolicy.REFUSE:
             raise SpeechError(f"{path} is there already; name another file, or replace it with --force.")
         if not path.is_file():
             raise SpeechError(f"{path} is not a plain file, and is not replaced; `-o -` writes to standard output.")
@@ -56,46 +46,30 @@ def require_place(path: Path, if_there: IfThere) -> None:
         raise SpeechError(f"Nothing can be written into the folder {path.parent}.")
 
 
-async def save(artifact: Artifact, path: Path, if_there: IfThere, mark: str) -> None:
+async def save(artifact: Artifact, path: Path, policy: OverwritePolicy) -> None:
     """Write a copy of the audio, under its name only when it is whole and on the disk.
-
-    Args:
-        mark: names the unfinished file, beside the other one.
 
     Raises:
         SpeechError: it cannot be written, or something is there already. The audio stays in the store.
         AudioError, NotFound: it cannot be read from the store.
     """
-    part = part_of(path, mark)
     digest = hashlib.sha256()
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        try:
-            with open(handle, "wb") as file:  # noqa: ASYNC230, PTH123 - it is open already
-                async for piece in artifact.stream():
-                    digest.update(piece)
-                    await asyncio.to_thread(file.write, piece)
-                if digest.hexdigest() != artifact.sha256:
-                    raise SpeechError(f"{artifact.address} is not what was fetched: it was changed. Nothing was saved.")
-                file.flush()
-                await asyncio.to_thread(os.fsync, file.fileno())
-            await asyncio.to_thread(_publish, part, path, if_there)
-        finally:
-            part.unlink(missing_ok=True)
+        with temporary_file(path, 0o666) as file:
+            async for piece in artifact.stream():
+                digest.update(piece)
+                await asyncio.to_thread(file.append, piece)
+            if digest.hexdigest() != artifact.sha256:
+                raise SpeechError(f"{artifact.address} is not what was fetched: it was changed. Nothing was saved.")
+            await asyncio.to_thread(file.publish, policy)
+    except FileExistsError:
+        raise SpeechError(
+            f"{path} is there already, and is not this audio, which is in the store. --force replaces it."
+        ) from None
     except OSError as error:
         raise SpeechError(
             f"{path} cannot be written: {error.strerror or error}. The audio is in the store, at {artifact.address}."
         ) from error
-
-
-def clear(path: Path, mark: str) -> None:
-    """Remove what a process that was killed left of the unfinished file."""
-    part_of(path, mark).unlink(missing_ok=True)
-
-
-def part_of(path: Path, mark: str) -> Path:
-    """Where a file is until it is whole."""
-    return path.with_name(f".tts-{mark}.part")
 
 
 async def pour(artifact: Artifact) -> None:
@@ -119,47 +93,6 @@ def is_copy(artifact: Artifact, path: Path) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
     except OSError:
         return False
-
-
-def _publish(part: Path, path: Path, if_there: IfThere) -> None:
-    if if_there is IfThere.REPLACE:
-        part.replace(path)
-    else:
-        try:
-            give_name(part, path)
-        except FileExistsError:
-            raise SpeechError(
-                f"{path} is there already, and is not this audio, which is in the store. --force replaces it."
-            ) from None
-    sync_folder(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the name of a file durable."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def give_name(part: Path, path: Path) -> None:
-    """Give a file its name only if nobody has it: a hard link is the one way to do both at once.
-
-    Raises:
-        FileExistsError: somebody has.
-        OSError: it cannot be done.
-    """
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        part.rename(path)
 
 
 # names, of text from outside

@@ -17,12 +17,12 @@ from receiver.assembly.sources import job_source
 from receiver.cli.plain import complain, print_json, say
 from receiver.cli.speech.batch import Again, Batch, Tally, speak_batch
 from receiver.cli.speech.desk import Speaker, SpeechError, run
-from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.forms import FORMS, Form
 from receiver.cli.speech.lines import BadLine, Line, Manner, read_lines
 from receiver.cli.speech.report import Report
 from receiver.cli.speech.shown import BatchShown, one_line
 from receiver.cli.speech.survey import Survey, survey
+from receiver.durable_files import OverwritePolicy
 from receiver.engine.jobs.intents import check_speech
 from receiver.providers.wire import Speech
 from receiver.settings import Settings
@@ -45,7 +45,7 @@ class Many:
     manner: Manner
     concurrency: int
     again: Again
-    if_there: IfThere
+    if_there: OverwritePolicy
     skip_invalid: bool
     wait: float | None
     json: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 
 from receiver.cli.speech.desk import LOOK_SECONDS, Speaker, SpeechError
 from receiver.cli.speech.ends import how_to_go_on, trouble, why_not
-from receiver.cli.speech.files import IfThere, numbered, pour, save
+from receiver.cli.speech.files import numbered, pour, save
 from receiver.cli.speech.shown import OneShown
+from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.providers.wire import Speech
@@ -40,7 +40,7 @@ class Wanted:
     speech: Speech | None = None
     job: str | None = None
     output: str | None = None
-    if_there: IfThere = IfThere.REFUSE
+    if_there: OverwritePolicy = OverwritePolicy.REFUSE
     wait: float | None = None
 
 
@@ -188,7 +188,7 @@ class _One:
             self._shown.say(f"The audio is {files[0].format}, whatever the name {first.name} says.")
         places = [numbered(first, file.n) for file in files]
         for file, place in zip(files, places, strict=True):
-            await save(file, place, self._wanted.if_there, secrets.token_hex(6))
+            await save(file, place, self._wanted.if_there)
         return tuple(os.fspath(place) for place in places)
 
     def _spoken(self, files: tuple[Artifact, ...], paths: tuple[str, ...], error: str | None) -> Spoken:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import clear, give_name, part_of, sync_folder
+from receiver.durable_files import OverwritePolicy, remove_abandoned, write_durably
 from receiver.errors import InvalidJson
 from receiver.model.json_body import read_strict_json_object
 
@@ -141,7 +141,7 @@ class Report:
                 raise SpeechError(
                     f"The report {path} is of a batch for the source {head.get('source')}; name another for {source}."
                 )
-            clear(path, batch)
+            remove_abandoned(path)
             report = cls(path, handle, batch)
             good = file.tell()
             number = 1
@@ -181,17 +181,8 @@ class Report:
 def _create(path: Path, head: Mapping[str, Any]) -> None:
     """Make it with its first line, or not at all: the batch's id must not be lost once a job was submitted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path, head["batch"])
-    try:
-        with part.open("xb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # somebody else began it at the same time
-            give_name(part, path)
-        sync_folder(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):  # another process began it at the same time
+        write_durably(path, json.dumps(head).encode() + b"\n", 0o666, OverwritePolicy.REFUSE)
 
 
 def _object(raw: bytes) -> Mapping[str, Any] | None:

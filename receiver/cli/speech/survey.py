@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.lines import BadLine, Line
 from receiver.cli.speech.report import BEGUN, Record
+from receiver.durable_files import OverwritePolicy
 from receiver.store.states import JobState
 
 MOST_NAMED = 100
@@ -48,13 +48,13 @@ class Survey:
 class _Names:
     """Whether two lines would be one file, also where letter case does not matter."""
 
-    def __init__(self, folder: Path, if_there: IfThere, *, fresh: bool) -> None:
+    def __init__(self, folder: Path, if_there: OverwritePolicy, *, fresh: bool) -> None:
         self._folder = folder
         self._whole: set[str] = set()
         self._stems: set[str] = set()
         self._whole_stems: set[str] = set()
         self._there: set[str] = set()
-        self._careful = fresh and if_there is IfThere.REFUSE
+        self._careful = fresh and if_there is OverwritePolicy.REFUSE
         try:
             if self._careful and folder.is_dir():
                 self._there = {path.stem for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS}
@@ -81,7 +81,7 @@ class _Names:
 
 
 def survey(
-    lines: Iterator[Line | BadLine], last: Mapping[int, Record] | None, folder: Path, if_there: IfThere
+    lines: Iterator[Line | BadLine], last: Mapping[int, Record] | None, folder: Path, if_there: OverwritePolicy
 ) -> Survey:
     """Read all lines once, before anything is submitted.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,31 @@ def test_what_is_not_used_leaves_nothing_behind(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_text() == f"{OLD}\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "aitts.secrets"
+    path.write_text(f"{OLD}\n")
+    killed = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom receiver.cli.secret_file import reserved\n"
+        "with reserved(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", killed, path], timeout=60, check=False)
+    [left] = [item for item in tmp_path.iterdir() if item != path]
+    assert mode(left) == 0o600
+    with reserved(path) as file:
+        file.put_first(NEW)
+    assert path.read_text().splitlines() == [NEW, OLD]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_at_one_time_do_not_take_the_secret_of_the_other_away(tmp_path: Path) -> None:
+    path = tmp_path / "aitts.secrets"
+    with reserved(path) as file:
+        with pytest.raises(NotKept, match=r"another process .* nothing was asked"), reserved(path):
+            pytest.fail("it must not come here")
+        file.put_first(NEW)
+    assert path.read_text() == f"{NEW}\n"
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import IfThere, inside, is_copy, numbered, require_place, save, word_for
+from receiver.cli.speech.files import inside, is_copy, numbered, require_place, save, word_for
+from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError
 
@@ -71,7 +72,7 @@ def test_further_files_of_a_job_have_their_number() -> None:
 
 def test_a_file_is_saved_whole(tmp_path: Path) -> None:
     target = tmp_path / "a.wav"
-    asyncio.run(save(artifact([b"abc", b"def"]), target, IfThere.REFUSE, "mark"))
+    asyncio.run(save(artifact([b"abc", b"def"]), target, OverwritePolicy.REFUSE))
     assert target.read_bytes() == b"abcdef"
     assert is_copy(artifact([b"abcdef"]), target)
     assert not is_copy(artifact([b"abcdeg"]), target)
@@ -82,36 +83,36 @@ def test_what_breaks_on_the_way_leaves_nothing_and_the_old_file_as_it_was(tmp_pa
     target = tmp_path / "a.wav"
     target.write_bytes(b"old")
     with pytest.raises(AudioError):
-        asyncio.run(save(artifact([b"abc"], broken=True), target, IfThere.REPLACE, "mark"))
+        asyncio.run(save(artifact([b"abc"], broken=True), target, OverwritePolicy.REPLACE))
     with pytest.raises(SpeechError, match="was changed"):
-        asyncio.run(save(artifact([b"abc"], sha256="0" * 64), target, IfThere.REPLACE, "mark"))
+        asyncio.run(save(artifact([b"abc"], sha256="0" * 64), target, OverwritePolicy.REPLACE))
     with pytest.raises(SpeechError, match="is there already"):
-        asyncio.run(save(artifact([b"abc"]), target, IfThere.REFUSE, "mark"))
+        asyncio.run(save(artifact([b"abc"]), target, OverwritePolicy.REFUSE))
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
-    asyncio.run(save(artifact([b"abc"]), target, IfThere.REPLACE, "mark"))
+    asyncio.run(save(artifact([b"abc"]), target, OverwritePolicy.REPLACE))
     assert target.read_bytes() == b"abc"
 
 
 def test_a_folder_that_went_away_is_told_with_where_the_audio_is(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match=r"cannot be written.*store, at /store/x\.wav"):
-        asyncio.run(save(artifact([b"abc"]), tmp_path / "no" / "a.wav", IfThere.REFUSE, "mark"))
+        asyncio.run(save(artifact([b"abc"]), tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE))
 
 
 def test_a_place_is_looked_at_before_anything_is_sent(tmp_path: Path) -> None:
     there = tmp_path / "a.wav"
-    require_place(there, IfThere.REFUSE)
+    require_place(there, OverwritePolicy.REFUSE)
     there.touch()
-    require_place(there, IfThere.REPLACE)
+    require_place(there, OverwritePolicy.REPLACE)
     with pytest.raises(SpeechError, match="--force"):
-        require_place(there, IfThere.REFUSE)
+        require_place(there, OverwritePolicy.REFUSE)
     with pytest.raises(SpeechError, match="is a folder"):
-        require_place(tmp_path, IfThere.REPLACE)
+        require_place(tmp_path, OverwritePolicy.REPLACE)
     with pytest.raises(SpeechError, match="make it first"):
-        require_place(tmp_path / "no" / "a.wav", IfThere.REFUSE)
+        require_place(tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE)
     with pytest.raises(SpeechError, match="not a plain file"):
-        require_place(Path("/dev/null"), IfThere.REPLACE)
+        require_place(Path("/dev/null"), OverwritePolicy.REPLACE)
     dangling = tmp_path / "dangling.wav"
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(SpeechError, match="is there already"):
-        require_place(dangling, IfThere.REFUSE)
+        require_place(dangling, OverwritePolicy.REFUSE)

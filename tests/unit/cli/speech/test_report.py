@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import IfThere
 from receiver.cli.speech.lines import BadLine, Line, digest_of
 from receiver.cli.speech.report import Record, Report
 from receiver.cli.speech.survey import survey
+from receiver.durable_files import OverwritePolicy
 from receiver.providers.wire import Speech
 
 
@@ -115,7 +115,7 @@ def test_whatever_stands_in_a_report_it_is_read_or_refused(
 
 def test_lines_that_would_be_one_file_are_refused_also_where_letter_case_does_not_matter(tmp_path: Path) -> None:
     lines = [line(1, name="Intro"), line(2, name="intro"), line(3, name="INTRO.wav"), line(4, name="b.wav"), line(5)]
-    found = survey(iter(lines), None, tmp_path, IfThere.REFUSE)
+    found = survey(iter(lines), None, tmp_path, OverwritePolicy.REFUSE)
     assert [bad.number for bad in found.bad] == [2, 3]
     assert found.total == 3
 
@@ -125,9 +125,11 @@ def test_a_new_batch_does_not_touch_files_that_are_there(tmp_path: Path) -> None
     (tmp_path / "0002.txt").touch()
     (tmp_path / "x.wav").touch()
     lines = [line(1), line(2), line(3, name="x.wav")]
-    assert survey(iter(lines), None, tmp_path, IfThere.REFUSE).refused == {1, 3}
-    assert survey(iter(lines), None, tmp_path, IfThere.REPLACE).refused == set()
-    assert survey(iter(lines), {}, tmp_path, IfThere.REFUSE).refused == set()  # begun before: they may be its own
+    assert survey(iter(lines), None, tmp_path, OverwritePolicy.REFUSE).refused == {1, 3}
+    assert survey(iter(lines), None, tmp_path, OverwritePolicy.REPLACE).refused == set()
+    assert (
+        survey(iter(lines), {}, tmp_path, OverwritePolicy.REFUSE).refused == set()
+    )  # begun before: they may be its own
 
 
 def test_what_is_done_changed_or_gone_is_known_from_the_report(tmp_path: Path) -> None:
@@ -141,10 +143,10 @@ def test_what_is_done_changed_or_gone_is_known_from_the_report(tmp_path: Path) -
         4: record(4, state="failed"),
         9: record(9, files=files),
     }
-    found = survey(iter(lines), last, tmp_path, IfThere.REFUSE)
+    found = survey(iter(lines), last, tmp_path, OverwritePolicy.REFUSE)
     assert (found.total, found.before, found.changed, found.gone, found.refused) == (3, 1, [3], [9], {5})
 
 
 def test_only_so_many_bad_lines_are_kept_in_words(tmp_path: Path) -> None:
-    found = survey((BadLine(number, "no") for number in range(1, 501)), None, tmp_path, IfThere.REFUSE)
+    found = survey((BadLine(number, "no") for number in range(1, 501)), None, tmp_path, OverwritePolicy.REFUSE)
     assert (len(found.bad), len(found.refused)) == (100, 500)
