@@ -33,7 +33,7 @@ from rich.table import Table
 
 from benchmarks.processes import ROOT, Server, receiver
 from benchmarks.provider import FAILED_ONE_IN, RUNNING_ONE_IN, job_name
-from receiver.engine.jobs.loop import MARGIN
+from receiver.engine.throttle import MARGIN
 from receiver.model.ids import event_id, new_job_id
 from receiver.store import jobs
 from receiver.store.database import Database

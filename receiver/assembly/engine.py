@@ -19,6 +19,7 @@ from receiver.engine.jobs.source import JobSource
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
 from receiver.engine.storage_pause import StoragePause
+from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
 from receiver.model.redact import Redactor
 from receiver.outbound.audio import AudioFetcher
@@ -37,6 +38,7 @@ class EngineParts:
     Attributes:
         owner: this process's name in leases.
         redact: takes the configured secrets out of a text.
+        throttles: what spaces all requests to a source, by its name.
     """
 
     settings: Settings
@@ -50,6 +52,7 @@ class EngineParts:
     database: Database
     storage: Storage
     fetcher: AudioFetcher
+    throttles: Mapping[str, Throttle]
 
 
 def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | None = None) -> EngineParts:
@@ -80,13 +83,17 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
             settings.audio.max_bytes,
             min_rate=settings.audio.min_bytes_per_second,
         ),
+        throttles={
+            name: Throttle(database, name, source.poll.requests_per_second, clock)
+            for name, source in settings.sources.items()
+        },
     )
 
 
 def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioDesk:
     """The access to events' audio; `downloads` and `pause` as for `AudioDesk`."""
     sources = audio_sources(parts.settings)
-    renew = Renewal(parts.database, parts.fetcher, sources)
+    renew = Renewal(parts.fetcher, sources, parts.throttles)
     return AudioDesk(
         parts.database, parts.fetcher, parts.storage, sources, parts.metrics, renew, downloads=downloads, pause=pause
     )
@@ -115,6 +122,7 @@ def build_jobs(
             parts.database,
             source,
             Client(guard, max_connections=AT_ONCE),
+            parts.throttles[name],
             owner=parts.owner,
             handlers_for=parts.registry.names_for,
             wake=committed,

@@ -46,7 +46,7 @@ def build_receiver(settings: Settings, registry: Registry | None = None, clock: 
         feed.wake()
 
     jobs, loops = build_jobs(parts, job_sources(settings), committed)
-    voices = VoiceDesk(parts.database, settings.sources, clock=parts.clock)
+    voices = VoiceDesk(settings.sources, parts.throttles)
     readiness = _build_readiness(parts, dispatch, loops)
     wake = dispatch.dispatcher.wake
     receiver = Receiver(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from receiver.engine.audio_source import AudioSource
-from receiver.engine.jobs.loop import AHEAD_SECONDS, MARGIN
 from receiver.engine.jobs.service import NotAskable
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
+from receiver.engine.throttle import max_ahead_seconds
 from receiver.settings import Settings, nearest
 from receiver.store.clocks import LongestWaits
 
@@ -18,7 +18,6 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
             source.spoken,
             source.account,
             source.cadence,
-            source.poll.requests_per_second,
             source.receives_webhooks,
         )
         for name, source in settings.sources.items()
@@ -51,9 +50,7 @@ def why_not_askable(settings: Settings, name: str) -> str:
 def audio_sources(settings: Settings) -> dict[str, AudioSource]:
     """What a fetch of audio needs to know of each source."""
     return {
-        name: AudioSource(
-            source.spoken, source.account, source.allow_private_addresses, source.poll.requests_per_second
-        )
+        name: AudioSource(source.spoken, source.account, source.allow_private_addresses)
         for name, source in settings.sources.items()
     }
 
@@ -65,5 +62,5 @@ def longest_waits(settings: Settings) -> LongestWaits:
         run_lease=settings.dispatch.lease_seconds,
         job_lease=LEASE_SECONDS,
         deadlines={source.name: source.cadence.deadline_seconds for source in sources},
-        turns={source.name: AHEAD_SECONDS + MARGIN / source.requests_per_second for source in sources},
+        turns={name: max_ahead_seconds(source.poll.requests_per_second) for name, source in settings.sources.items()},
     )

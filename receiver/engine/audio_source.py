@@ -6,26 +6,29 @@ of the job is asked for once more, at the source's own pace; its answer has new 
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
-from receiver.engine.jobs.source import pause_for, pause_source
+from receiver.engine.throttle import SourceThrottled, Throttle, pause_for
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, UnusableAddress
 from receiver.model.event import COMPLETED
 from receiver.outbound.addresses import shown
-from receiver.outbound.api import ask
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.download import audio_error
 from receiver.providers.base import AudioRequest, Provider
 from receiver.providers.fields import web_addresses
-from receiver.providers.wire import Account, Ended, Invalid, OutOfCredits, ProviderError, Unauthorized, UnknownJob
-from receiver.store import pace
-from receiver.store.database import Database
+from receiver.providers.wire import (
+    Account,
+    Ended,
+    Invalid,
+    OutOfCredits,
+    ProviderError,
+    Response,
+    Status,
+    Unauthorized,
+    UnknownJob,
+)
 
 Files = list[list[AudioRequest]]
 """A job's files, and the ways to each."""
@@ -35,18 +38,19 @@ Renew = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 is no such job any more. Raises AudioError where that could not be asked."""
 
 _ANY_KEY = "any"
+MAX_WAIT_SECONDS = 60.0
+"""How long a fetch waits for the source to be free; then its run is tried again when it is."""
 ASK_AGAIN_SECONDS = 30.0
 """How long to wait where the source could not answer, and did not say how long."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSource:
-    """What a fetch needs to know of a source. `requests_per_second` is the pace of its API."""
+    """What a fetch needs to know of a source."""
 
     provider: Provider
     account: Account
     allow_private: bool
-    requests_per_second: float = 1.0
 
     def files(self, job_id: str, payload: Mapping[str, Any]) -> Files:
         """The files of a completed job; empty if there is no way to any."""
@@ -88,17 +92,13 @@ class Renewal:
 
     def __init__(
         self,
-        database: Database,
         fetcher: AudioFetcher,
         sources: Mapping[str, AudioSource],
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        throttles: Mapping[str, Throttle],
     ) -> None:
-        self._database = database
         self._fetcher = fetcher
         self._sources = sources
-        self._now = now
-        self._sleep = sleep
+        self._throttles = throttles
 
     async def __call__(self, name: str, job_id: str) -> Mapping[str, Any] | None:
         """Ask once.
@@ -110,49 +110,37 @@ class Renewal:
         source = self._sources.get(name)
         if source is None or not source.can_be_asked:
             return None
-        await self._turn(name, source)
+        throttle = self._throttles[name]
         client = self._fetcher.client(allow_private=source.allow_private)
+
+        def read(response: Response) -> Status:
+            return source.provider.read_status(source.account, job_id, response)
+
         try:
-            response = await ask(client, source.provider.status_request(source.account, job_id))
-            status = source.provider.read_status(source.account, job_id, response)
+            request = source.provider.status_request(source.account, job_id)
+            status = await throttle.call(client, request, read, MAX_WAIT_SECONDS)
         except (UnknownJob, Invalid):
             return None
         except UnusableAddress as error:
             raise audio_error(error) from error
+        except SourceThrottled as error:
+            raise AudioDelayed(
+                f"The address of the audio has expired, and the source {name} is not to be asked for another now.",
+                after=error.retry_after or 0.0,
+                reason="source_paused",
+            ) from error
         except ProviderError as error:
-            raise await self._refused(name, error) from error
+            raise await self._refused(throttle, error) from error
         if isinstance(status, Ended) and status.parsed.type == COMPLETED:
             return status.parsed.payload
         return None
 
-    async def _turn(self, name: str, source: AudioSource) -> None:
-        """Wait for the source's next turn: all requests to it, of all processes, keep one pace."""
-
-        def take(connection: Connection) -> tuple[float, bool]:
-            now, paused_until = self._now(), pace.of(connection, name).pause_until
-            if paused_until > now:
-                return paused_until, True
-            (at,) = pace.take_turns(connection, name, 1, now, 1.0 / source.requests_per_second)
-            return at, False
-
-        at, paused = await self._database.write(take)
-        wait = max(0.0, at - self._now())
-        if paused:
-            raise AudioDelayed(
-                f"The address of the audio has expired, and the source {name} is not to be asked for another now.",
-                after=wait,
-                reason="source_paused",
-            )
-        if wait:
-            await self._sleep(wait)
-
-    async def _refused(self, name: str, error: ProviderError) -> AudioError:
-        """What an error means for this audio; what it means for the whole source is stored."""
-        now = self._now()
-        until = pause_for(error, now)
-        if until is not None:
-            await self._database.write(pause_source, name, until, error.reason, now)
+    async def _refused(self, throttle: Throttle, error: ProviderError) -> AudioError:
+        """What an error means for this audio."""
         message = f"The address of the audio has expired, and there is no fresh one: {error}"
+        if isinstance(error, Unauthorized):  # so would polls be
+            await throttle.pause_after(error)
         if isinstance(error, Unauthorized | OutOfCredits):
             return AudioRefused(message)
-        return AudioDelayed(message, after=ASK_AGAIN_SECONDS if until is None else until - now, reason="not_renewed")
+        seconds = pause_for(error, now=0.0)
+        return AudioDelayed(message, after=ASK_AGAIN_SECONDS if seconds is None else seconds, reason="not_renewed")

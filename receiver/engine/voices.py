@@ -5,23 +5,17 @@ Apart from the jobs because nothing is stored: the caller waits for the answer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from sqlalchemy import Connection
-
-from receiver.engine.clock import Clock, SystemClock
-from receiver.engine.jobs.loop import MARGIN
-from receiver.outbound.api import ask
+from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.providers.wire import Invalid, RateLimited, Voice, VoiceQuery
+from receiver.providers.wire import Invalid, Voice, VoiceQuery
 from receiver.settings import Source
-from receiver.store import pace
-from receiver.store.database import Database
 
-MOST_SECONDS = 10.0
-"""How long a caller waits for its turn; then it is asked to come later."""
+MAX_WAIT_SECONDS = 10.0
+"""How long a caller waits for the source to be free; then it is asked to come later."""
 
 
 class VoiceDesk:
@@ -29,20 +23,19 @@ class VoiceDesk:
 
     Args:
         sources: by name.
+        throttles: by the source's name, those of its other requests.
         client_for: makes a client with the source's guard; one is made for a source when it is first asked.
     """
 
     def __init__(
         self,
-        database: Database,
         sources: Mapping[str, Source],
+        throttles: Mapping[str, Throttle],
         client_for: Callable[[Source], Client] | None = None,
-        clock: Clock | None = None,
     ) -> None:
-        self._database = database
         self._sources = sources
+        self._throttles = throttles
         self._client_for = client_for or (lambda source: Client(AddressGuard(source.allow_private_addresses)))
-        self._clock = clock or SystemClock()
         self._clients: dict[str, Client] = {}
 
     async def voices(self, name: str, query: VoiceQuery) -> list[Voice]:
@@ -53,7 +46,8 @@ class VoiceDesk:
 
         Raises:
             Invalid: there is no list, it cannot be asked for without a key, or a filter is not taken.
-            ProviderError: the provider's refusal, or a pause that it asked for (`RateLimited`).
+            SourceThrottled: the source is paused, or its requests are used up for now.
+            ProviderError: the provider's refusal.
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
@@ -67,32 +61,12 @@ class VoiceDesk:
                 f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
             )
         request = source.spoken.voices_request(source.account, query)
-        await self._take_turn(name, MARGIN / source.poll.requests_per_second)
         if name not in self._clients:
             self._clients[name] = self._client_for(source)
-        return source.spoken.read_voices(source.account, await ask(self._clients[name], request))
+        read = partial(source.spoken.read_voices, source.account)
+        return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
 
     async def aclose(self) -> None:
         """Close what was opened."""
         for client in self._clients.values():
             await client.aclose()
-
-    async def _take_turn(self, name: str, gap: float) -> None:
-        """Wait for a turn of the source's.
-
-        Raises:
-            RateLimited: it is paused, or its turns are taken for too long.
-        """
-        now = self._clock.now()
-
-        def reserve(connection: Connection) -> tuple[float, bool]:
-            state = pace.of(connection, name)
-            at = max(now, state.pause_until, state.next_request_at)
-            soon = state.pause_until <= now and at - now <= MOST_SECONDS
-            return (pace.take_turns(connection, name, 1, now, gap)[0], True) if soon else (at, False)
-
-        at, ours = await self._database.write(reserve)
-        if not ours:
-            raise RateLimited(f"The source {name} is to be left alone for a while.", retry_after=at - now)
-        if at > now:
-            await self._clock.wait(asyncio.Event(), at - now)

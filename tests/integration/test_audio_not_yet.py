@@ -14,6 +14,7 @@ from receiver.engine.audio import AudioDesk
 from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.audio_wait import NOT_YET_SECONDS
+from receiver.engine.throttle import Throttle
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
@@ -70,7 +71,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
         storage = open_storage(str(folder / "audio"), Path("/"))
         fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, now=clock.now)
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
-        renew = Renewal(up.database, fetcher, sources, now=clock.now)
+        renew = Renewal(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock)})
         desks.append(
             AudioDesk(
                 up.database,

@@ -28,6 +28,7 @@ from receiver import (
 from receiver.assembly.receiver import build_receiver
 from receiver.engine.audio import AT_ONCE, MOST_FILES, AudioDesk
 from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.throttle import MARGIN, Throttle
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.outbound.audio import AudioFetcher
@@ -66,6 +67,22 @@ def of(files: Iterable[Artifact]) -> list[tuple[int, str]]:
 ALL = [(n, sha256(stem)) for n, stem in enumerate(STEMS)]
 
 
+class BenchClock:
+    """The bench's clock, which its waits move."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def now(self) -> float:
+        return self._bench.now
+
+    def monotonic(self) -> float:
+        return self._bench.now
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        await self._bench.sleep(seconds)
+
+
 class Bench:
     """A service with a status and files at temporary addresses, and a desk with a clock that only sleeps move.
 
@@ -82,11 +99,10 @@ class Bench:
         self.storage = open_storage(str(folder / "audio"), Path("/"))
         self.fetcher = AudioFetcher(self.storage, folder / ".spool", 1 << 24, now=lambda: self.now, sleep=self.sleep)
         self.sources = {
-            "finevoice": AudioSource(
-                PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True, requests_per_second=0.5
-            )
+            "finevoice": AudioSource(PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True)
         }
-        renew = Renewal(self.database, self.fetcher, self.sources, now=lambda: self.now, sleep=self.sleep)
+        throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self))
+        renew = Renewal(self.fetcher, self.sources, {"finevoice": throttle})
         self.desk = AudioDesk(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
         server.behave = self.answer
 
@@ -431,7 +447,7 @@ async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
     bench.database.transact(pace.take_turns, "finevoice", 3, NOW, 2.0)
     await bench.desk.get(bench.event())
     assert bench.slept == [6.0]
-    assert bench.database.transact(pace.of, "finevoice").next_request_at == NOW + 8
+    assert bench.database.transact(pace.of, "finevoice").next_request_at == NOW + 6 + 2 * MARGIN
 
 
 async def test_a_durable_endpoint_is_not_renewed(bench: Bench) -> None:

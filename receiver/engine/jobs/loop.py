@@ -22,7 +22,7 @@ from receiver.engine.jobs.limits import AT_ONCE
 from receiver.engine.jobs.polling import Polling
 from receiver.engine.jobs.source import JobSource, Surroundings, log
 from receiver.engine.jobs.submitting import Submitting
-from receiver.engine.jobs.turnstile import Turnstile
+from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.outbound.client import Client
@@ -34,12 +34,6 @@ from receiver.store.states import OPEN_JOBS, JobState
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at for jobs that another process began."""
-AHEAD_SECONDS = 1.0
-"""How far ahead turns are given: a pause that another process stores is seen before the next claim."""
-MARGIN = 1.02
-"""Turns are this much further apart than the rate says: requests that are sent apart can arrive together."""
-PAUSE_SECONDS = 0.2
-"""How late a pause that another process stores may be seen by those who have their turn already; our own at once."""
 HISTORY_LEAST = 5
 """Due jobs from which on the provider's history is asked for instead of each job."""
 HISTORY_PAGES = 5
@@ -55,6 +49,7 @@ class SourceLoop:
 
     Args:
         client: makes the requests; its guard is the source's.
+        throttle: spaces them, with all other requests to the source.
         owner: names this process in leases, as `Dispatcher`'s does.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
@@ -66,6 +61,7 @@ class SourceLoop:
         database: Database,
         source: JobSource,
         client: Client,
+        throttle: Throttle,
         *,
         owner: str,
         handlers_for: Callable[[str], tuple[str, ...]],
@@ -79,6 +75,7 @@ class SourceLoop:
         self._database = database
         self._source = source
         self._client = client
+        self._throttle = throttle
         self._clock = clock or SystemClock()
         self._stop = asyncio.Event()
         self._look = asyncio.Event()
@@ -94,18 +91,13 @@ class SourceLoop:
             dice=dice or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
             stop=self._stop,
             changed=changed,
-            paused=self._paused,
-            turnstile=Turnstile(source.requests_per_second),
+            throttle=throttle,
             trust=trust or ClockTrust(self._clock),
         )
         ending = Ending(around)
         self._lease = around.lease
         self._polling = Polling(around, ending)
         self._submitting = Submitting(around, ending)
-        self._gap = MARGIN / source.requests_per_second
-        self._pauses = 0
-        self._pause_until = 0.0
-        self._pause_seen_at = float("-inf")
         self._not_in_history: set[str] = set()
         self._paging = False
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
@@ -182,7 +174,7 @@ class SourceLoop:
     def _take(self, connection: Connection, room: int, now: float) -> ClaimBatch:
         """Claim due jobs and their turns, in one transaction."""
         state = pace.of(connection, self.name)
-        turns = min(room, state.free_turns(now, self._gap, AHEAD_SECONDS))
+        turns = min(room, self._throttle.free(state, now))
         if state.pause_until > now or turns == 0:
             return ClaimBatch([], [], now)
         claims = holding.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
@@ -208,11 +200,11 @@ class SourceLoop:
     ) -> list[tuple[JobClaim, float]]:
         """Each claim with its turn; one that asks nothing needs none."""
         asking = [claim for claim in claims if self._asks(claim, now)]
-        turns = iter(pace.take_turns(connection, self.name, len(asking), now, self._gap))
+        turns = iter(self._throttle.reserve(connection, len(asking), now))
         return [(claim, next(turns) if self._asks(claim, now) else now) for claim in claims]
 
     def _turn(self, connection: Connection, now: float) -> float:
-        return pace.take_turns(connection, self.name, 1, now, self._gap)[0]
+        return self._throttle.reserve(connection, 1, now)[0]
 
     def _asks(self, claim: JobClaim, now: float) -> bool:
         if claim.state is not JobState.SUBMITTING:
@@ -262,7 +254,7 @@ class SourceLoop:
     async def _handle(self, claim: JobClaim, turn: float) -> None:
         if claim.state is JobState.SUBMITTING and not self._asks(claim, self._clock.now()):
             await self._submitting.give_up(claim)
-        elif not await self._wait_for(turn):
+        elif not await self._throttle.wait_for(turn, self._stop):
             await self._give_back([claim])
         elif claim.state is JobState.SUBMITTING:
             await self._submitting.submit(claim)
@@ -277,7 +269,7 @@ class SourceLoop:
         self._paging = True
         try:
             for page in itertools.count():
-                if not await self._wait_for(turn):
+                if not await self._throttle.wait_for(turn, self._stop):
                     await self._give_back(claims)
                     return
                 claims, ended, more = await self._polling.look_up(claims, page * HISTORY_PAGE)
@@ -311,29 +303,6 @@ class SourceLoop:
     def _take_page(self, connection: Connection, room: int, now: float) -> ClaimBatch:
         claims = holding.claim(connection, self.name, room, now, self._lease(now), [JobState.SUBMITTING])
         return ClaimBatch(self._with_turns(connection, claims, now), [], self._turn(connection, now))
-
-    async def _wait_for(self, turn: float) -> bool:
-        """Wait for a turn; False if the source has been paused meanwhile, or we are to end."""
-        while not self._stop.is_set():
-            passed = self._clock.monotonic()
-            if turn > passed:
-                await self._clock.wait(self._stop, turn - passed)
-            elif passed - self._pause_seen_at >= PAUSE_SECONDS:
-                await self._see_pause(passed)
-            else:
-                return self._pause_until <= self._clock.now()
-        return False
-
-    async def _see_pause(self, passed: float) -> None:
-        seen = self._pauses
-        self._pause_until = (await self._database.read(pace.of, self.name)).pause_until
-        if seen == self._pauses:  # else it may be from before
-            self._pause_seen_at = passed
-
-    def _paused(self) -> None:
-        """We have paused the source."""
-        self._pauses += 1
-        self._pause_seen_at = float("-inf")
 
     async def _give_back(self, claims: Sequence[JobClaim]) -> None:
         now = self._clock.now()

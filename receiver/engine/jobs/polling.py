@@ -10,7 +10,8 @@ import pydantic_core
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.ending import Ending, gave_up
-from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
+from receiver.engine.jobs.source import Surroundings, log
+from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
 from receiver.model.cadence import next_wait
 from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
@@ -91,7 +92,7 @@ class Polling:
         except (ProviderError, UnusableAddress) as error:
             self._count(error.reason)
             log.warning("history.failed", source=around.source.name, reason=error.reason, detail=str(error))
-            await around.pause(error)
+            await around.throttle.pause_after(error)
             return Looked(list(claims), 0, more=False)
         ours = [claim for claim in claims if claim.job_id in found]
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
@@ -137,7 +138,7 @@ class Polling:
             await self._ending.end(claim, parsed, b"", JobState.EXPIRED, polls=1)
             return
         if self.is_last(claim):
-            await around.pause(error)
+            await around.throttle.pause_after(error)
             await self.expire(claim, polls=1)
             return
         pause = pause_for(error, now)
@@ -145,11 +146,11 @@ class Polling:
         at = _next_poll(now, max(now + wait, pause or 0.0), claim)
 
         def write(connection: Connection) -> None:
-            pause_source(connection, claim.source, pause, error.reason, now)
+            around.throttle.store_pause(connection, pause, error.reason, now)
             holding.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
 
         await around.database.write(write)
-        around.paused()
+        around.throttle.look_again()
         around.changed(claim.id)
 
     def _count(self, outcome: str) -> None:

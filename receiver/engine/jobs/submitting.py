@@ -13,7 +13,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.ending import Ending, store_end
-from receiver.engine.jobs.source import Surroundings, log, pause_for, pause_source
+from receiver.engine.jobs.source import Surroundings, log
+from receiver.engine.throttle import pause_for
 from receiver.errors import StoreUnavailable, UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
@@ -161,16 +162,16 @@ class Submitting:
     async def _again(
         self, claim: JobClaim, error: ProviderError | UnusableAddress, at: float, *, refused: bool
     ) -> None:
-        now = self._around.clock.now()
+        now, throttle = self._around.clock.now(), self._around.throttle
         pause = pause_for(error, now)
         at = min(max(at, pause or 0.0), claim.deadline_at)
 
         def write(connection: Connection) -> bool:
-            pause_source(connection, claim.source, pause, error.reason, now)
+            throttle.store_pause(connection, pause, error.reason, now)
             return holding.submit_again(connection, claim, at, now, error.reason, str(error), refused=refused)
 
         await self._store(write)
-        self._around.paused()
+        throttle.look_again()
         self._around.changed(claim.id)
 
     async def _unknown(self, claim: JobClaim, code: str, message: str) -> None:

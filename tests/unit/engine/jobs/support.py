@@ -21,6 +21,7 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.intents import submit_job, watch_job
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
+from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
 from receiver.model.cadence import Cadence
 from receiver.model.delivery import Delivery
@@ -188,13 +189,13 @@ class Polling:
             spoken,
             Account(base_url or self.server.url("").rstrip("/"), KEY, version),
             cadence,
-            rate,
             spoken.capabilities.webhooks,
         )
         poller = Watched(
             database,
             about,
             Client(AddressGuard(private), timeouts=timeouts),
+            Throttle(database, source, rate, self.clock),
             owner=f"process {len(self.pollers)}",
             handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
@@ -215,7 +216,7 @@ class Polling:
     def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
         """As the command does."""
         cadence = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
-        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, 1.0, receives_webhooks=False)
+        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, receives_webhooks=False)
         with self.writing() as database:
             for job in ids:
                 assert database.transact(watch_job, about, job, self.clock.now(), self.dice)[1]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.jobs.source import LIMIT_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS
+from receiver.engine.throttle import LIMIT_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS
 from receiver.outbound import api
 from receiver.outbound.client import Timeouts
 from receiver.store import pace

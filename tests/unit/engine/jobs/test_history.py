@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
-from receiver.engine.jobs.source import LIMIT_USED_UP, REFUSED_PAUSE_SECONDS
+from receiver.engine.throttle import LIMIT_USED_UP, REFUSED_PAUSE_SECONDS
 from receiver.providers import PROVIDERS
 from receiver.providers.wire import HISTORY_PAGE
 from tests.integration.engine_support import NOW

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.jobs.source import LEASE_SECONDS, LIMIT_PAUSE_SECONDS
+from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.engine.jobs.submitting import AGAIN
+from receiver.engine.throttle import LIMIT_PAUSE_SECONDS
 from receiver.model.cadence import Cadence
 from receiver.outbound.client import Timeouts
 from receiver.providers import PROVIDERS

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.engine.jobs.turnstile import LATE_SHARE, REMEMBERED, SPAN, Passage, Turnstile
+from receiver.engine.rate_limiter import LATE_SHARE, REMEMBERED, SPAN, RateLimiter, RequestSlot
 
 
-def through(turnstile: Turnstile, now: float) -> tuple[float, Passage]:
+def through(limiter: RateLimiter, now: float) -> tuple[float, RequestSlot]:
     """Go through as soon as it opens, `now` at the earliest."""
-    while (at := turnstile.opens_at(now)) > now:
+    while (at := limiter.opens_at(now)) > now:
         now = at
-    return now, turnstile.sent(now)
+    return now, limiter.sent(now)
 
 
 def most_in_a_window(times: list[float], window: float) -> int:
@@ -26,18 +26,18 @@ def most_in_a_window(times: list[float], window: float) -> int:
 
 
 def test_who_is_on_time_does_not_wait() -> None:
-    turnstile = Turnstile(50)
+    limiter = RateLimiter(50)
     for number in range(200):
         now = 1000 + number * 1.02 / 50
-        assert turnstile.opens_at(now) <= now
-        turnstile.answered(turnstile.sent(now), now + 0.1)
+        assert limiter.opens_at(now) <= now
+        limiter.answered(limiter.sent(now), now + 0.1)
 
 
 def test_those_that_are_late_catch_up_at_twice_the_rate_and_stay_within_the_window() -> None:
-    turnstile, times = Turnstile(10), []
+    limiter, times = RateLimiter(10), []
     for _ in range(30):
-        now, passage = through(turnstile, times[-1] if times else 1000.0)
-        turnstile.answered(passage, now)
+        now, slot = through(limiter, times[-1] if times else 1000.0)
+        limiter.answered(slot, now)
         times.append(now)
     assert times[1] - times[0] == pytest.approx(0.05)
     assert most_in_a_window(times, 1.0) == 10
@@ -45,39 +45,39 @@ def test_those_that_are_late_catch_up_at_twice_the_rate_and_stay_within_the_wind
 
 @pytest.mark.parametrize("rate", [0.1, 1, 2.5, 50])
 def test_a_request_that_may_have_arrived_late_is_waited_for(rate: float) -> None:
-    turnstile, in_window = Turnstile(rate), max(1, int(rate))
+    limiter, in_window = RateLimiter(rate), max(1, int(rate))
     late = 0.1 * in_window / rate
-    first, passage = through(turnstile, 1000.0)
-    turnstile.answered(passage, first + late)  # it had to connect, perhaps
+    first, slot = through(limiter, 1000.0)
+    limiter.answered(slot, first + late)  # it had to connect, perhaps
     for _ in range(in_window - 1):
-        now, passage = through(turnstile, first)
-        turnstile.answered(passage, now)
+        now, slot = through(limiter, first)
+        limiter.answered(slot, now)
     if in_window == 1:
-        turnstile.answered(Passage(0.0), 0.0)  # another was quick
-    now, _ = through(turnstile, first)
+        limiter.answered(RequestSlot(0.0), 0.0)  # another was quick
+    now, _ = through(limiter, first)
     assert now - first == pytest.approx(SPAN * in_window / rate + late)
 
 
 @pytest.mark.parametrize("seconds", [None, 60.0])
 def test_an_answer_that_takes_for_ever_holds_up_the_others_by_a_part_of_the_window_only(seconds: float | None) -> None:
-    turnstile = Turnstile(1)
-    turnstile.answered(Passage(0.0), 0.1)
-    passage = turnstile.sent(1000.0)
+    limiter = RateLimiter(1)
+    limiter.answered(RequestSlot(0.0), 0.1)
+    slot = limiter.sent(1000.0)
     if seconds is not None:
-        turnstile.answered(passage, 1000.0 + seconds)
-    now, _ = through(turnstile, 1000.5)
+        limiter.answered(slot, 1000.0 + seconds)
+    now, _ = through(limiter, 1000.5)
     assert now == pytest.approx(1000.0 + SPAN + LATE_SHARE)
 
 
 def test_a_provider_that_has_become_slow_is_not_taken_for_late_requests_for_ever() -> None:
-    turnstile, now = Turnstile(1), 1000.0
-    turnstile.answered(turnstile.sent(now), now + 0.01)
+    limiter, now = RateLimiter(1), 1000.0
+    limiter.answered(limiter.sent(now), now + 0.01)
     waits = []
     for _ in range(REMEMBERED + 2):
         before = now
-        now, passage = through(turnstile, now + 1.02)
+        now, slot = through(limiter, now + 1.02)
         waits.append(now - before)
-        turnstile.answered(passage, now + 0.9)
+        limiter.answered(slot, now + 0.9)
     assert waits[2] == pytest.approx(SPAN + LATE_SHARE)
     assert waits[-1] == pytest.approx(1.02)
 
@@ -90,40 +90,40 @@ def test_a_provider_that_has_become_slow_is_not_taken_for_late_requests_for_ever
 def test_no_window_has_too_many_whatever_is_late_within_what_is_thought_of(
     rate: float, requests: list[tuple[float, float]], quickest: float
 ) -> None:
-    """Each request comes to the turnstile a little after the one before, and takes its time to arrive; some take none.
+    """Each request comes to the limiter a little after the one before, and takes its time to arrive; some take none.
 
     What is quick can be told only as long as a quick one is remembered.
     """
-    turnstile, in_window = Turnstile(rate), max(1, int(rate))
+    limiter, in_window = RateLimiter(rate), max(1, int(rate))
     most_late = LATE_SHARE * in_window / rate
-    turnstile.answered(Passage(0.0), quickest)
-    now, arrivals, answers = 1000.0, [], list[tuple[float, int, Passage]]()
+    limiter.answered(RequestSlot(0.0), quickest)
+    now, arrivals, answers = 1000.0, [], list[tuple[float, int, RequestSlot]]()
     for number, (pause, late) in enumerate(requests):
         now += pause * 0.5 / rate
         while True:
-            for answered_at, _, passage in [answer for answer in answers if answer[0] <= now]:
-                turnstile.answered(passage, answered_at)
+            for answered_at, _, slot in [answer for answer in answers if answer[0] <= now]:
+                limiter.answered(slot, answered_at)
             answers = [answer for answer in answers if answer[0] > now]
-            at = turnstile.opens_at(now)
+            at = limiter.opens_at(now)
             if at <= now:
                 break
             now = min([at, *(answer[0] for answer in answers)])
         on_the_way = late * most_late if number % (REMEMBERED // 2) else 0.0
         arrivals.append(now + on_the_way)
-        answers.append((now + quickest + on_the_way, number, turnstile.sent(now)))
+        answers.append((now + quickest + on_the_way, number, limiter.sent(now)))
     window = in_window / rate
     assert most_in_a_window(arrivals, window * (1 - 1e-9)) <= in_window
     assert math.isfinite(now)
 
 
 def test_the_order_of_arrival_is_another_than_that_of_sending() -> None:
-    dice, turnstile, times = random.Random(7), Turnstile(50), []
-    turnstile.answered(Passage(0.0), 0.01)
+    dice, limiter, times = random.Random(7), RateLimiter(50), []
+    limiter.answered(RequestSlot(0.0), 0.01)
     now = 1000.0
     for number in range(500):
-        now, passage = through(turnstile, max(now, 1000 + number * 1.02 / 50))
+        now, slot = through(limiter, max(now, 1000 + number * 1.02 / 50))
         late = dice.choice([0.0, 0.0, 0.0, 0.15])
         times.append(now + late)
-        turnstile.answered(passage, now + 0.01 + late)
+        limiter.answered(slot, now + 0.01 + late)
     assert times != sorted(times)
     assert most_in_a_window(times, 1.0) <= 50

@@ -1,0 +1,131 @@
+"""Whoever asks a source, polls, voices or fresh audio addresses, keeps the same pace and obeys the same pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.engine.audio_source import Renewal
+from receiver.errors import AudioDelayed
+from receiver.providers.wire import ProviderError, VoiceQuery
+from receiver.store import pace
+from receiver.store.pace import Pace
+from tests.integration.intake_support import Running, configured, running
+from tests.integration.outbound_support import Say, Server, serving
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+KEY = "an-api-key-0123456789"
+INTERVAL = 4.0
+COMPLETED = {"success": True, "data": {"id": "job-1", "status": "completed", "voices": [{"id": "alloy"}]}}
+
+
+@dataclass
+class Up:
+    """A running receiver, and the provider of its only source."""
+
+    running: Running
+    server: Server
+    renewal: Renewal
+
+    async def pace(self) -> Pace:
+        return await self.running.receiver.database.read(pace.of, "aitts")
+
+    def answers(self, status: int, **headers: str) -> None:
+        named = {"Content-Type": "application/json"} | {name.replace("_", "-"): of for name, of in headers.items()}
+        self.server.behave = lambda asked: Say(status, named, json.dumps(COMPLETED).encode())
+
+
+async def voices(up: Up) -> None:
+    await up.running.receiver.voices.voices("aitts", VoiceQuery())
+
+
+async def renewal(up: Up) -> None:
+    """The status is asked for once more, on the handlers' loop, for fresh addresses of a job's audio."""
+    receiver = up.running.receiver
+
+    async def renew() -> Any:
+        return await up.renewal("aitts", "job-1")
+
+    await asyncio.wrap_future(receiver.handlers.submit(renew()))
+
+
+async def poll(up: Up) -> None:
+    desk = up.running.receiver.jobs
+    row, _ = await desk.watch("aitts", "job-1")
+    await desk._until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
+
+
+EVERYBODY = pytest.mark.parametrize("ask", [voices, renewal, poll])
+Ask = Callable[[Up], Awaitable[None]]
+
+
+@pytest.fixture
+async def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Up]:
+    made: list[Renewal] = []
+
+    class Kept(Renewal):
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            made.append(self)
+
+    monkeypatch.setattr("receiver.assembly.engine.Renewal", Kept)
+    async with serving() as server:
+        source = {
+            "provider": "aitts",
+            "base_url": server.url("").rstrip("/"),
+            "api_key": KEY,
+            "allow_private_addresses": True,
+            "poll": {"requests_per_second": 1 / INTERVAL, "first_seconds": 0},
+        }
+        async with running(configured(tmp_path, sources={"aitts": source}, handlers={})) as receiver:
+            yield Up(receiver, server, made[0])
+
+
+@EVERYBODY
+async def test_requests_are_scheduled_equally_far_apart_whoever_asks(up: Up, ask: Ask) -> None:
+    up.answers(200)
+    before = time.time()
+    await ask(up)
+    assert (await up.pace()).next_request_at - before >= 1.02 * INTERVAL
+
+
+@EVERYBODY
+async def test_a_429_pauses_the_source_for_all_whoever_asked(up: Up, ask: Ask) -> None:
+    up.answers(429, Retry_After="90")
+    before = time.time()
+    with suppress(ProviderError, AudioDelayed):
+        await ask(up)
+    found = await up.pace()
+    assert (round(found.pause_until - before), found.why) == (90, "provider_rate_limited")
+    for other in (voices, renewal):
+        with pytest.raises((ProviderError, AudioDelayed)):
+            await other(up)
+    assert len(up.server.asked) == 1
+
+
+@EVERYBODY
+async def test_a_used_up_rate_limit_pauses_the_source_whoever_asked(up: Up, ask: Ask) -> None:
+    up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="0", X_RateLimit_Reset="60")
+    before = time.time()
+    await ask(up)
+    found = await up.pace()
+    assert (round(found.pause_until - before), found.why) == (60, "rate_limit_used_up")
+
+
+@EVERYBODY
+async def test_the_last_requests_of_a_rate_limit_are_kept_from_polls_whoever_asked(up: Up, ask: Ask) -> None:
+    up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="20", X_RateLimit_Reset="60")
+    before = time.time()
+    await ask(up)
+    found = await up.pace()
+    assert (found.pause_until, round(found.poll_pause_until - before)) == (0.0, 60)
