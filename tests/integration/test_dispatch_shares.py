@@ -148,5 +148,6 @@ async def test_a_receiver_runs_one_handler_for_each_delivery_while_another_hangs
                 assert (await up.post(completed(f"job_{number}"))).status_code == 202
             await ended(lines, gate._signal, 20)
         assert {line["handler"] for line in lines.of("run.succeeded")} == {"goes_on"}
+        await gate._signal.until(lambda: gate.inside >= 12)  # a thread begins when the machine lets it
         assert gate.inside == 12
         gate.open()
