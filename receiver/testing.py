@@ -41,9 +41,8 @@ from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy
-from receiver.outbound.facts import read_facts
 from receiver.outbound.folder import LocalFolder
-from receiver.outbound.formats import SNIFF_BYTES, sniff, sniff_file
+from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff, sniff_file
 from receiver.settings import HandlerSettings
 from receiver.store.artifacts import ArtifactRow
 

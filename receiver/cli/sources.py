@@ -102,7 +102,7 @@ async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
     import asyncio
 
     from receiver.cli.trying import try_source
-    from receiver.outbound.pool import trusted_certificates
+    from receiver.outbound.guarded_transport import trusted_certificates
 
     trusted = trusted_certificates()
     return await asyncio.gather(*(try_source(name, source, trusted) for name, source in chosen.items()))

@@ -10,7 +10,7 @@ import zlib
 
 from receiver.errors import OutboundError, UnusableAddress
 from receiver.outbound.client import Client
-from receiver.outbound.encodings import compression, decompressor
+from receiver.outbound.decompression import compression, decompressor
 from receiver.providers.wire import Request, Response, Unavailable
 
 MOST_BYTES = 4 * 1024 * 1024

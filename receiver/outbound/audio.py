@@ -16,17 +16,16 @@ from receiver.errors import AudioError, AudioRefused, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
-from receiver.outbound.download import Ways, download
-from receiver.outbound.examine import Examined, examine, sums_of_large
+from receiver.outbound.download import DownloadPolicy, download
 from receiver.outbound.fallback import first_success
 from receiver.outbound.folder import try_folder
 from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
-from receiver.outbound.part import Part, sweep
+from receiver.outbound.part import PartialDownload, Published, sweep
 from receiver.outbound.stored import Storage, Stored
 from receiver.outbound.threads import in_thread
-from receiver.outbound.verify import Published, check
+from receiver.outbound.verification import Examined, check, examine, sums_of_large
 from receiver.providers.base import AudioRequest
 
 logger = structlog.get_logger(__name__)
@@ -96,7 +95,7 @@ class AudioFetcher:
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._ways = Ways(max_bytes, now, sleep, random, clock, min_rate)
+        self._policy = DownloadPolicy(max_bytes, now, sleep, random, clock, min_rate)
         self._connect = connect
         self._clients: dict[bool, Client] = {}
         self._reading: dict[str, asyncio.Semaphore] = {}
@@ -121,7 +120,7 @@ class AudioFetcher:
             AudioDelayed: not before `after` seconds from now; the download is resumed then.
             AudioError: anything else; worth another try.
         """
-        start = self._ways.now()
+        start = self._policy.now()
         if not requests:
             raise AudioRefused(
                 f"There is no address to fetch the audio of job {job_id!r} from; set the source's api_key.",
@@ -144,9 +143,11 @@ class AudioFetcher:
                     await in_thread(part.close)
         except OSError as error:
             raise self._spool_error(error) from error
-        return _fetched(stored, found, self._ways.now() - start)
+        return _fetched(stored, found, self._policy.now() - start)
 
-    async def _examined(self, part: Part, plain: Part, published: Published, source: str) -> Examined:
+    async def _examined(
+        self, part: PartialDownload, plain: PartialDownload, published: Published, source: str
+    ) -> Examined:
         """Look at the whole file; one that is not what it should be is fetched from its beginning next time."""
         try:
             sha256 = await sums_of_large(plain, published)
@@ -169,7 +170,7 @@ class AudioFetcher:
             StorageFailed: the spool folder cannot be used.
         """
         try:
-            return await in_thread(sweep, self._spool, older_than, self._ways.now())
+            return await in_thread(sweep, self._spool, older_than, self._policy.now())
         except OSError as error:
             raise self._spool_error(error) from error
 
@@ -188,25 +189,25 @@ class AudioFetcher:
     def _spool_error(self, error: OSError) -> StorageFailed:
         return StorageFailed(f"The spool folder {self._spool} cannot be used: {cause_and_advice(error)}")
 
-    async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: Part) -> None:
-        if part.whole and part.have <= self._ways.max_bytes:
+    async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload) -> None:
+        if part.whole and part.have <= self._policy.max_bytes:
             logger.info("audio.already_whole", part=part.path.name)
             return
-        await first_success(requests, lambda request: download(client, request, part, self._ways), lambda: part.have)
+        await first_success(requests, lambda request: download(client, request, part, self._policy), lambda: part.have)
 
     @asynccontextmanager
-    async def _plain(self, part: Part) -> AsyncIterator[tuple[Part, Published]]:
+    async def _plain(self, part: PartialDownload) -> AsyncIterator[tuple[PartialDownload, Published]]:
         """The audio itself: `part`, or its decompressed content as a temporary file; and its published checksums."""
-        encoding = part.known.encoding
+        encoding = part.metadata.encoding
         if encoding is None or sniff(await in_thread(part.head, SNIFF_BYTES)) is not None:
-            yield part, part.known.published
+            yield part, part.metadata.published
             return
         await self._check(part)
         plain = await _open(part.path.with_suffix(".plain.part"))
         try:
             await in_thread(plain.reset)
             try:
-                await decompress(part, plain, encoding, self._ways.max_bytes, self._ways.clock)
+                await decompress(part, plain, encoding, self._policy.max_bytes, self._policy.clock)
             except AudioError:
                 await in_thread(part.reset)
                 raise
@@ -218,19 +219,19 @@ class AudioFetcher:
             finally:
                 await in_thread(plain.close)
 
-    async def _check(self, part: Part) -> None:
+    async def _check(self, part: PartialDownload) -> None:
         try:
-            await check(part.path, part.known.published)
+            await check(part.path, part.metadata.published)
         except AudioError:
             await in_thread(part.reset)
             raise
 
 
-async def _open(path: Path) -> Part:
+async def _open(path: Path) -> PartialDownload:
     """Open a part; if we are cancelled meanwhile, the thread's part is closed and not lost with its lock."""
-    opened: list[Part] = []
+    opened: list[PartialDownload] = []
     try:
-        await in_thread(lambda: opened.append(Part.open(path)))
+        await in_thread(lambda: opened.append(PartialDownload.open(path)))
     except asyncio.CancelledError:
         for part in opened:
             part.close()

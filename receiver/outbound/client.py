@@ -20,11 +20,9 @@ from importlib.metadata import PackageNotFoundError, version
 import httpcore
 
 from receiver.errors import Interrupted, UnusableAddress
-from receiver.outbound.addresses import shown, where
+from receiver.outbound.addresses import Target, shown, where
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.pinned import PinnedBackend
-from receiver.outbound.pool import ConnectionPool, Origin
-from receiver.outbound.target import Target
+from receiver.outbound.guarded_transport import ConnectionPool, GuardedBackend, Origin
 
 _ON_THE_WIRE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
 _BROKEN = (httpcore.ReadError, httpcore.RemoteProtocolError)
@@ -161,7 +159,7 @@ class Client:
         if logging.getLogger("httpcore").level < logging.WARNING:
             logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._pool = ConnectionPool(
-            PinnedBackend(guard, dial),
+            GuardedBackend(guard, dial),
             max_connections,
             connect_seconds=times.connect,
             wait_seconds=times.pool,

@@ -1,4 +1,7 @@
-"""Decompression of audio that was sent compressed, although not requested so.
+"""The meaning of a `Content-Encoding` on audio, and the decompression of audio that was sent compressed.
+
+Identity is requested, and storages send labels all the same. Many labels name no compression (`aws-chunked`,
+`utf-8`, `binary`, `none` are seen): only gzip and deflate (RFC 9110, 8.4.1) mean anything here, and the bytes decide.
 
 The bytes are kept as sent until all are there, so that ranges and published checksums, which apply to the bytes
 sent, stay valid. Then they are decompressed into a second file, within limits.
@@ -11,9 +14,39 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from receiver.errors import AudioError, AudioRefused
-from receiver.outbound.encodings import decompressor
-from receiver.outbound.part import Part
+from receiver.outbound.formats import SNIFF_BYTES, Format, sniff
+from receiver.outbound.part import PartialDownload
 from receiver.outbound.threads import in_thread, opened
+
+
+def compression(label: str | None) -> str | None:
+    """The compression that a `Content-Encoding` names: `gzip` or `deflate`; None for anything else, or for several."""
+    words = [word.strip().lower().removeprefix("x-") for word in (label or "").split(",")]
+    found = [word for word in words if word in ("gzip", "deflate")]
+    return found[0] if len(found) == 1 else None
+
+
+def sniff_through(head: bytes, encoding: str | None) -> Format | None:
+    """As `sniff`, also for audio under this compression."""
+    return sniff(head) or (None if encoding is None else sniff(beginning(head, encoding)))
+
+
+def beginning(head: bytes, encoding: str) -> bytes:
+    """The decompressed beginning of a file; empty if it is not compressed so."""
+    try:
+        return decompressor(head, encoding).decompress(head, SNIFF_BYTES)
+    except zlib.error:
+        return b""
+
+
+def decompressor(head: bytes, encoding: str) -> zlib._Decompress:
+    """A decompressor for bytes that begin with `head`."""
+    if encoding == "gzip":
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    # "deflate" is the zlib format, and some send the bare stream (RFC 9110, 8.4.1.2).
+    wrapped = len(head) >= 2 and head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    return zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+
 
 MAX_RATIO = 200
 FREE_BYTES = 32 << 20
@@ -27,7 +60,9 @@ _STRETCH = 8 << 20
 """Bytes read or written between two checks of the time and of cancellation."""
 
 
-async def decompress(part: Part, plain: Part, encoding: str, max_bytes: int, clock: Callable[[], float]) -> None:
+async def decompress(
+    part: PartialDownload, plain: PartialDownload, encoding: str, max_bytes: int, clock: Callable[[], float]
+) -> None:
     """Fill `plain` with what `part` holds compressed.
 
     Args:
@@ -48,7 +83,7 @@ async def decompress(part: Part, plain: Part, encoding: str, max_bytes: int, clo
 
 
 class _Decompression:
-    def __init__(self, file: BinaryIO, plain: Part, encoding: str, max_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, plain: PartialDownload, encoding: str, max_bytes: int) -> None:
         self._file, self._plain, self._encoding, self._max_bytes = file, plain, encoding, max_bytes
         self._taken, self._members, self._pending = 0, 0, b""
         self._stream: zlib._Decompress | None = None

@@ -1,7 +1,7 @@
 """The address guard: which network addresses this process may be made to connect to.
 
 Apart, because it is the one answer to server-side request forgery: an address in a webhook's body or in a `Location`
-header is somebody else's wish. What is checked here is what `client.py` connects to; nothing is looked up twice.
+header is somebody else's wish. What is checked here is what the transport connects to; nothing is looked up twice.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ import structlog
 
 from receiver.errors import AudioDelayed
 from receiver.outbound.beneath import FILE_MODE, made_folder, open_file, opened_folder
-from receiver.outbound.verify import Published
 
 logger = structlog.get_logger(__name__)
 
@@ -27,7 +26,19 @@ IN_PROGRESS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Published:
+    """The checksums that a storage published for the whole file, as lower-case hex; None where it did not."""
+
+    crc32c: str | None = None
+    md5: str | None = None
+
+    def over(self, other: Published) -> Published:
+        """These, and `other`'s where these are unknown."""
+        return Published(self.crc32c or other.crc32c, self.md5 or other.md5)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeMetadata:
     """What the first reply said about the whole file.
 
     Attributes:
@@ -45,7 +56,7 @@ class Known:
     encoding: str | None = None
 
 
-class Part:
+class PartialDownload:
     """An open, locked part file. Every method blocks, and raises OSError where the disk does.
 
     Attributes:
@@ -57,7 +68,7 @@ class Part:
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path
         self.have = 0
-        self.known = Known()
+        self.metadata = ResumeMetadata()
         self._handle = handle
         self._sidecar = path.with_name(path.name + ".json")
         self._saved = 0
@@ -67,7 +78,7 @@ class Part:
         self._recall()
 
     @classmethod
-    def open(cls, path: Path) -> Part:
+    def open(cls, path: Path) -> PartialDownload:
         """Open or make the part at `path`, and lock it.
 
         Raises:
@@ -98,7 +109,7 @@ class Part:
     @property
     def whole(self) -> bool:
         """Whether nothing is missing, as far as is known."""
-        return self.known.total is not None and 0 < self.have == self.known.total
+        return self.metadata.total is not None and 0 < self.have == self.metadata.total
 
     @property
     def unsaved(self) -> int:
@@ -158,21 +169,21 @@ class Part:
         os.fdatasync(self._handle)
         fresh = self._sidecar.with_name(self._sidecar.name + ".new")
         with open(fresh, "w", encoding="utf-8", opener=_open_note) as note:  # Path.open takes no opener
-            note.write(json.dumps({"have": self.have, **asdict(self.known)}))
+            note.write(json.dumps({"have": self.have, **asdict(self.metadata)}))
         self._may_have_sidecar = True
         fresh.replace(self._sidecar)
         self._saved, self._noted = self.have, True
 
-    def reset(self, known: Known | None = None) -> None:
+    def reset(self, known: ResumeMetadata | None = None) -> None:
         """Forget the bytes; begin a whole of which `known` is known."""
         self._remove_sidecar()
         os.ftruncate(self._handle, 0)
         self._forget()
-        self.known, self._noted = known or Known(), False
+        self.metadata, self._noted = known or ResumeMetadata(), False
 
-    def learn(self, known: Known) -> None:
+    def learn(self, known: ResumeMetadata) -> None:
         """Know more of the same whole, or of one of which there are no bytes yet; does not block."""
-        self.known, self._noted = known, False
+        self.metadata, self._noted = known, False
 
     def discard(self) -> None:
         """Remove what is left in the spool. The file that was moved into place from here is not touched."""
@@ -218,7 +229,7 @@ class Part:
         try:
             note = json.loads(self._sidecar.read_bytes())
             published = Published(**note["published"])
-            known = Known(note["validator"], note["total"], note["origin"], published, note.get("encoding"))
+            known = ResumeMetadata(note["validator"], note["total"], note["origin"], published, note.get("encoding"))
             have = note["have"]
             fits = type(have) is int and 0 < have <= os.fstat(self._handle).st_size
         except FileNotFoundError:
@@ -230,7 +241,7 @@ class Part:
             return
         os.ftruncate(self._handle, have)
         self.have = self._saved = have
-        self.known = known
+        self.metadata = known
 
 
 def sweep(spool: Path, older_than: float, now: float) -> int:
@@ -246,7 +257,7 @@ def sweep(spool: Path, older_than: float, now: float) -> int:
         try:
             if now - path.stat().st_mtime < older_than:
                 continue
-            part = Part.open(path)
+            part = PartialDownload.open(path)
         except (FileNotFoundError, AudioDelayed):
             continue  # its fetch has just ended, or is on its way
         try:

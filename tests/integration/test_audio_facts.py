@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.outbound import examine
+from receiver.outbound import verification
 from receiver.outbound.audio import MAX_CONCURRENT_FACTS, AudioFetcher, FetchedAudio
-from receiver.outbound.facts import Facts, read_facts
-from receiver.outbound.formats import Format
+from receiver.outbound.formats import Facts, Format, read_facts
 from receiver.outbound.storage import open_storage
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
@@ -93,7 +92,7 @@ async def test_the_event_loop_goes_on_while_a_hostile_file_is_read(
         assert turned.wait(PATIENCE), "the loop waits for this file"
         return read_facts(path, format)
 
-    monkeypatch.setattr(examine, "read_facts", read)
+    monkeypatch.setattr(verification, "read_facts", read)
     got = await bench.fetch(FTYP + box(b"free") * 1000)
     assert (got.duration, turned.is_set()) == (None, True)
 
@@ -108,7 +107,7 @@ async def test_hostile_files_leave_threads_for_the_bytes_of_others(
         assert end.wait(PATIENCE)
         return read_facts(path, format)
 
-    monkeypatch.setattr(examine, "read_facts", read)
+    monkeypatch.setattr(verification, "read_facts", read)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(4) as pool:
         loop.set_default_executor(pool)
@@ -135,7 +134,7 @@ async def test_hostile_files_of_one_source_do_not_hold_up_the_files_of_another(
             end.wait(PATIENCE)
         return read_facts(path, format)
 
-    monkeypatch.setattr(examine, "read_facts", read)
+    monkeypatch.setattr(verification, "read_facts", read)
     wav = make_wav(1.0)
     fetches = [
         asyncio.create_task(bench.fetch(wav, job=f"j{n}", source="hostile")) for n in range(MAX_CONCURRENT_FACTS + 1)

@@ -71,7 +71,7 @@ def keys(server: Server) -> list[str | None]:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_address_at_home_that_refuses_us_is_asked_again_with_the_key(bench: Bench, status: int) -> None:
+async def test_an_address_same_origin_that_refuses_us_is_asked_again_with_the_key(bench: Bench, status: int) -> None:
     bench.api.behave = lambda asked: ranged(WAV, asked) if "x-api-key" in asked.headers else Say(status)
     assert (await bench.fetch(bench.temporary("/wav"))).bytes == len(WAV)
     assert keys(bench.api) == [None, "miragic_secret"]
@@ -96,7 +96,7 @@ async def test_the_key_is_not_shown_to_another_origin_that_a_redirect_leads_to(b
     assert keys(bench.api) == keys(bench.storage) == [None]
 
 
-async def test_the_key_stays_at_home_when_the_address_that_wanted_it_leads_away(bench: Bench) -> None:
+async def test_the_key_stays_same_origin_when_the_address_that_wanted_it_leads_away(bench: Bench) -> None:
     away = Say(302, {"Location": bench.storage.url("/wav")})
     bench.api.behave = lambda asked: away if "x-api-key" in asked.headers else Say(401)
     await bench.fetch(bench.temporary("/away"))

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import AudioError, AudioRefused, Reject
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS
-from receiver.outbound.encodings import beginning, compression, sniff_through
+from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, beginning, compression, sniff_through
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving

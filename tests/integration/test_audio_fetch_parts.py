@@ -14,7 +14,7 @@ import pytest
 
 from receiver.errors import AudioDelayed, AudioError
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.part import Part
+from receiver.outbound.part import PartialDownload
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
@@ -231,7 +231,7 @@ async def test_parts_that_nobody_comes_back_for_are_swept_and_others_stay(tmp_pa
     for name, age in (("old.part", 90_000), ("old.part.json", 90_000), ("held.part", 90_000), ("young.part", 10)):
         (spool / name).write_text("x")
         os.utime(spool / name, (1_000_000 - age, 1_000_000 - age))
-    held = Part.open(spool / "held.part")
+    held = PartialDownload.open(spool / "held.part")
     os.utime(spool / "held.part", (0, 0))
     fetcher = AudioFetcher(open_storage(str(tmp_path), Path("/")), spool, 1, now=lambda: 1_000_000.0)
     assert await fetcher.sweep(older_than=86_400) == 1

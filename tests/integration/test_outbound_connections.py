@@ -11,8 +11,7 @@ import pytest
 from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.client import Client, Interrupted, Timeouts
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.pinned import PinnedBackend
-from receiver.outbound.pool import IDLE_SECONDS, ConnectionPool
+from receiver.outbound.guarded_transport import IDLE_SECONDS, ConnectionPool, GuardedBackend
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +208,7 @@ async def test_closing_closes_what_is_idle_and_what_is_in_use(client: Client, pe
 async def test_a_connection_that_was_idle_for_too_long_is_closed(peer: Peer) -> None:
     now = [0.0]
     pool = ConnectionPool(
-        PinnedBackend(AddressGuard(True, resolve)),
+        GuardedBackend(AddressGuard(True, resolve)),
         4,
         connect_seconds=PATIENCE,
         wait_seconds=PATIENCE,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import UnusableAddress
-from receiver.outbound.addresses import next_hop, shown, where
+from receiver.outbound.addresses import redirect_target, shown, where
 from receiver.providers.base import origin_of
 
 HERE = "https://provider.example/api/v1/tts/j/audio?x=1"
@@ -15,7 +15,9 @@ HERE = "https://provider.example/api/v1/tts/j/audio?x=1"
 
 def followed(*locations: str | bytes) -> str | UnusableAddress:
     try:
-        return next_hop(HERE, [one if isinstance(one, bytes) else one.encode(errors="replace") for one in locations])
+        return redirect_target(
+            HERE, [one if isinstance(one, bytes) else one.encode(errors="replace") for one in locations]
+        )
     except UnusableAddress as error:
         return error
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.outbound.facts import Facts, read_facts
-from receiver.outbound.formats import WAV, sniff_file
+from receiver.outbound.formats import WAV, Facts, read_facts, sniff_file
 from tests.unit.outbound.audio_files import (
     FTYP,
     MP3_FRAME,

@@ -13,8 +13,22 @@ from hypothesis import strategies as st
 
 from receiver.outbound.containers import reader as bounds
 from receiver.outbound.containers.reader import Reader, Unreadable
-from receiver.outbound.facts import _READERS, Facts, Found, read_facts
-from receiver.outbound.formats import AAC, AIFF, FLAC, M4A, MP3, OGG, WAV, WEBM, Format, sniff_file
+from receiver.outbound.formats import (
+    _READERS,
+    AAC,
+    AIFF,
+    FLAC,
+    M4A,
+    MP3,
+    OGG,
+    WAV,
+    WEBM,
+    Facts,
+    Format,
+    Found,
+    read_facts,
+    sniff_file,
+)
 from tests.cost import costs_at_most
 from tests.unit.outbound.audio_files import (
     FTYP,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from receiver.outbound.part import Known, Part
+from receiver.outbound.part import PartialDownload, ResumeMetadata
 
-KNOWN = Known('"v1"', 100)
+KNOWN = ResumeMetadata('"v1"', 100)
 
 
-def part_at(folder: Path) -> Part:
-    return Part.open(folder / "spool" / "aitts-j-0.part")
+def part_at(folder: Path) -> PartialDownload:
+    return PartialDownload.open(folder / "spool" / "aitts-j-0.part")
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def test_what_is_held_in_memory_counts_and_is_kept_when_the_part_is_closed(tmp_p
     assert (part.have, part.held, part.path.read_bytes()) == (6, 3, b"one")
     part.close()
     again = part_at(tmp_path)
-    assert (again.have, again.held, again.known, again.path.read_bytes()) == (6, 0, KNOWN, b"onetwo")
+    assert (again.have, again.held, again.metadata, again.path.read_bytes()) == (6, 0, KNOWN, b"onetwo")
     again.close()
 
 

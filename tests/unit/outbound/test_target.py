@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import UnusableAddress
-from receiver.outbound.target import Target
+from receiver.outbound.addresses import Target
 from receiver.providers.base import origin_of
 
 PARTS = ["https://", "http://", "h.example", "1.2.3.4", "xn--bcher-kva.example", "bücher.example", ":443", ":80", ":0"]

@@ -1,4 +1,4 @@
-"""Whether the bytes are the ones that the storage holds: its published checksums, and our own SHA-256.
+"""Whether a whole file is what it should be: its storage's checksums, our SHA-256, its format, its facts.
 
 Wire facts: `x-goog-hash: crc32c=<base64>,md5=<base64>`, possibly over several header lines, is of the whole stored
 object, also in the answer to a range (cloud.google.com, "XML API headers"); `Content-MD5` is of the body of its
@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +20,9 @@ import structlog
 
 from receiver.errors import AudioError
 from receiver.outbound.client import Reply
-from receiver.outbound.encodings import compression
+from receiver.outbound.decompression import compression
+from receiver.outbound.formats import Facts, Format, read_facts, sniff_file
+from receiver.outbound.part import PartialDownload, Published
 from receiver.outbound.threads import in_thread, opened
 
 logger = structlog.get_logger(__name__)
@@ -27,18 +30,6 @@ logger = structlog.get_logger(__name__)
 _PIECE = 256 << 10
 STRETCH = 32 << 20
 """Bytes hashed between two looks at whether we are cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The checksums that a storage published for the whole file, as lower-case hex; None where it did not."""
-
-    crc32c: str | None = None
-    md5: str | None = None
-
-    def over(self, other: Published) -> Published:
-        """These, and `other`'s where these are unknown."""
-        return Published(self.crc32c or other.crc32c, self.md5 or other.md5)
 
 
 def published(reply: Reply) -> Published:
@@ -126,3 +117,51 @@ async def check(path: Path, expected: Published) -> str:
         while await in_thread(sums.stretch):
             pass
     return sums.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found: the SHA-256 as lower-case hex, the bytes, the format, the facts."""
+
+    sha256: str
+    size: int
+    kind: Format
+    facts: Facts
+
+
+async def sums_of_large(part: PartialDownload, published: Published) -> str | None:
+    """The SHA-256 of a file that is read in several steps, so that a cancellation is heard; None for a smaller one.
+
+    Raises:
+        AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
+        OSError: the file cannot be read or written.
+    """
+    if part.have <= STRETCH:
+        return None
+    await in_thread(part.flush)
+    return await check(part.path, published)
+
+
+def examine(part: PartialDownload, published: Published, sha256: str | None) -> Examined:
+    """Look at the file. Blocks.
+
+    Args:
+        published: its storage's checksums.
+        sha256: what `sums_of_large` gave.
+
+    Raises:
+        AudioError: a published checksum does not hold (`checksum_mismatch`), or it is no audio (`not_audio`).
+        OSError: the file cannot be read or written.
+    """
+    data = part.in_memory
+    part.flush()
+    if sha256 is None:
+        with part.path.open("rb", buffering=0) if data is None else BytesIO(data) as file:
+            sums = Sums(file, published)
+            while sums.stretch():
+                pass
+        sha256 = sums.result()
+    kind = sniff_file(part.path)
+    if kind is None:
+        raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
+    return Examined(sha256, part.have, kind, read_facts(part.path, kind))

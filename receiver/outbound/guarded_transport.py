@@ -1,4 +1,7 @@
-"""Connections that are kept: each was made to an address that the guard has checked, and serves its own origin only.
+"""Connections: each is made to an address that the guard has checked, and kept for its own origin only.
+
+A name is looked up once. The check sits where connections are made, below redirects, retries and keep-alive, where
+nothing can go round it.
 
 httpcore has a pool too. For each request it looks at every connection of every origin, and its locks try an import that
 fails: more than half of the processor time of fetching a small file (docs/adr/0059). The connections themselves, and
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +21,69 @@ from functools import cache
 import httpcore
 import httpx
 
-from receiver.outbound.pinned import PinnedBackend
+from receiver.outbound.guard import AddressGuard
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to the IP addresses that the guard gives for a name, and to nothing else.
+
+    The name stays the name for TLS (server name and certificate) and for the `Host` header: httpcore takes both from
+    the request, not from here. A refusal (`BlockedAddress`) passes through httpcore as it is.
+
+    Args:
+        guard: what says where a connection may go.
+        dial: what connects to an IP address.
+    """
+
+    def __init__(self, guard: AddressGuard, dial: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self._guard = guard
+        self._backend = dial or httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Look the name up once and try its addresses in turn; `timeout` (seconds) is for all of it.
+
+        Raises:
+            BlockedAddress: the guard will not have it.
+            OutboundError: the name cannot be resolved.
+            httpcore.ConnectError, httpcore.ConnectTimeout: no address answered; the last one's failure.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                addresses = await self._guard.resolve(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"the name {host} was not resolved in time") from error
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for index, address in enumerate(addresses):
+            # A dead first address must leave time for the second.
+            share = None if deadline is None else max(0.0, deadline - loop.time()) / (len(addresses) - index)
+            try:
+                return await self._backend.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Refused: nothing of the outside is on a Unix socket."""
+        raise httpcore.ConnectError("connections to Unix sockets are not made")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between connection attempts."""
+        await self._backend.sleep(seconds)
+
 
 IDLE_SECONDS = 30.0
 """How long a connection is kept that nobody uses."""
@@ -55,7 +120,7 @@ class ConnectionPool:
 
     def __init__(
         self,
-        backend: PinnedBackend,
+        backend: GuardedBackend,
         max_connections: int,
         *,
         connect_seconds: float,
