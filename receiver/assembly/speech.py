@@ -28,7 +28,7 @@ class SpeechParts:
     """What submits speech to one source, follows its jobs and fetches their audio.
 
     Attributes:
-        source: how its jobs are asked about.
+        source: how its jobs are found about.
         jobs: begins jobs, and waits for their progress.
         audio: fetches the audio of a job's event.
         loop: submits and polls.
@@ -57,15 +57,15 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
 
     Raises:
-        NotAskable: there is no such source, or it cannot be asked.
+        NotAskable: there is no such source, or it cannot be found.
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
-    about = job_source(settings, source)
+    found = job_source(settings, source)
     parts = build_engine(settings, load_registry(settings), clock)
-    jobs, loops = build_jobs(parts, {source: about}, lambda: None)  # a running receiver sees its runs by itself
+    jobs, loops = build_jobs(parts, {source: found}, lambda: None)  # a running receiver sees its runs by itself
     loop = loops[source]
     return SpeechParts(
-        source=about,
+        source=found,
         clock=parts.clock,
         clock_watch=parts.clock_watch,
         redact=parts.redact,

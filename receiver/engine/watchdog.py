@@ -47,7 +47,7 @@ class LoopWatchdog:
         self._patience = patience
         self.blocked: str | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="handlers-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="handlers-watchdog", daemon=True)
 
     def start(self) -> None:
         """Start watching."""
@@ -65,14 +65,14 @@ class LoopWatchdog:
     def _run(self) -> None:
         while not self._stopping.wait(self._patience / 2):
             if self._busy():
-                self._ask()
+                self._check()
 
-    def _ask(self) -> None:
+    def _check(self) -> None:
         alive = threading.Event()
         self._handlers.loop.call_soon_threadsafe(alive.set)
         if alive.wait(self._patience) or self._stopping.is_set():
             return
-        name, where = self._who()
+        name, where = self._find_culprit()
         self.blocked = (
             f"The handler {name} blocks the handlers' event loop, at {where}: no run starts until it returns."
         )
@@ -89,17 +89,17 @@ class LoopWatchdog:
                 return
         self.blocked = None
 
-    def _who(self) -> tuple[str, str]:
+    def _find_culprit(self) -> tuple[str, str]:
         task = asyncio.current_task(self._handlers.loop)
         named = task.get_name() if task is not None else ""
         # Any other name is the handler's own choice for a task of its own: no label for a metric.
         name = named.removeprefix(TASK_PREFIX) if named.startswith(TASK_PREFIX) else "unknown"
         thread = self._handlers.thread_id
         frame = sys._current_frames().get(thread) if thread is not None else None  # noqa: SLF001 - documented
-        return name, _place(frame)
+        return name, _location(frame)
 
 
-def _place(frame: FrameType | None) -> str:
+def _location(frame: FrameType | None) -> str:
     """Where the handler's own code stands; what it called from there may be deep in a library."""
     if frame is None:
         return "unknown"

@@ -17,8 +17,8 @@ from receiver.store.database import Database
 from receiver.store.jobs import Row
 from receiver.store.states import OPEN_JOBS, JobState
 
-LOOK_SECONDS = 0.5
-"""How often a row that is waited for is looked at: another process may change it."""
+POLL_INTERVAL_SECONDS = 0.5
+"""How often a row that a caller waits for is read: another process may change it."""
 
 
 class NotAskable(ReceiverError):
@@ -34,7 +34,7 @@ class JobService:
         sources: those whose jobs can be asked about, by name.
 
     Args:
-        look: called with a source's name when there is something to do for its loop.
+        wake: called with a source's name when there is something to do for its loop.
         why_not: for any other source: why its jobs cannot be asked about.
     """
 
@@ -42,18 +42,18 @@ class JobService:
         self,
         database: Database,
         sources: Mapping[str, JobSource],
-        look: Callable[[str], None],
+        wake: Callable[[str], None],
         why_not: Callable[[str], str],
         *,
         clock: Clock | None = None,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._database = database
         self.sources = sources
-        self._look = look
+        self._wake = wake
         self._why_not = why_not
         self._clock = clock or SystemClock()
-        self._dice = dice or random.Random()  # noqa: S311 - ids need no secrecy
+        self._rng = rng or random.Random()  # noqa: S311 - ids need no secrecy
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     def source(self, name: str) -> JobSource:
@@ -78,12 +78,12 @@ class JobService:
             Invalid: the provider does not take this speech.
             ClientKeyReused: the key came with another speech before.
         """
-        about = self.source(source)
-        check_speech(about, speech)
+        found = self.source(source)
+        check_speech(found, speech)
         now = self._clock.now()
-        row, new = await self._database.write(submit_job, about, speech, client_key, now, self._dice)
+        row, new = await self._database.write(submit_job, found, speech, client_key, now, self._rng)
         if new:
-            self._look(source)
+            self._wake(source)
         return row, new
 
     async def watch(self, source: str, job_id: str) -> tuple[Row, bool]:
@@ -96,10 +96,10 @@ class JobService:
             NotAskable: as `source`.
             NotWatchable: the id is none.
         """
-        about = self.source(source)
-        row, new = await self._database.write(watch_job, about, job_id, self._clock.now(), self._dice)
+        found = self.source(source)
+        row, new = await self._database.write(watch_job, found, job_id, self._clock.now(), self._rng)
         if new:
-            self._look(source)
+            self._wake(source)
         return row, new
 
     async def settled(self, id: str, seconds: float) -> Row:
@@ -146,7 +146,7 @@ class JobService:
                 left = end - self._clock.monotonic()
                 if holds(row) or left <= 0:
                     return row
-                await self._clock.wait(event, min(LOOK_SECONDS, left))
+                await self._clock.wait(event, min(POLL_INTERVAL_SECONDS, left))
         finally:
             self._waiting[id].remove(event)
             if not self._waiting[id]:

@@ -57,7 +57,7 @@ class Authenticator:
         """Answer one request."""
         if scope["type"] == "http" and (path := path_within(scope)) not in self._open:
             try:
-                scope["token"] = self._who(scope)
+                scope["token"] = self._authenticate(scope)
             except Refusal as refusal:
                 log.warning(
                     "api.refused",
@@ -70,19 +70,19 @@ class Authenticator:
                 return
         await self._app(scope, receive, send)
 
-    def _who(self, scope: Scope) -> str | None:
+    def _authenticate(self, scope: Scope) -> str | None:
         """The id of the token; None where there are no tokens.
 
         Raises:
             Refusal: 401 or 403.
         """
         if self._digests:
-            return self._bearer(scope)
+            return self._find_token(scope)
         require_direct(scope)
         require_local(scope)
         return None
 
-    def _bearer(self, scope: Scope) -> str:
+    def _find_token(self, scope: Scope) -> str:
         given = _values(scope, b"authorization")
         if not given:
             raise Refusal(
