@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject
-from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.fallback import MAX_CHARACTERS, MAX_LISTED
+from receiver.outbound.audio import MAX_CHARACTERS, MAX_LISTED, AudioFetcher, FetchedAudio
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
