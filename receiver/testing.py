@@ -32,7 +32,7 @@ import pydantic_core
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from receiver.engine.audio import gravest
+from receiver.engine.audio import most_severe
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
@@ -254,7 +254,7 @@ class _Given(NamedTuple):
     def _all_of(self, files: Sequence[Artifact | Exception]) -> tuple[Artifact, ...]:
         failed = [file for file in files if isinstance(file, Exception)]
         if failed:
-            raise gravest(failed)
+            raise most_severe(failed)
         return tuple(file for file in files if isinstance(file, Artifact))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from receiver.assembly.resources import open_audio, open_database, spool_folder
 from receiver.assembly.sources import audio_sources, longest_waits, why_not_askable
-from receiver.engine.audio import AudioDesk
+from receiver.engine.audio import AudioService
 from receiver.engine.audio_source import Renewal
 from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_trust import ClockTrust
@@ -90,11 +90,11 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
     )
 
 
-def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioDesk:
-    """The access to events' audio; `downloads` and `pause` as for `AudioDesk`."""
+def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioService:
+    """The access to events' audio; `downloads` and `pause` as for `AudioService`."""
     sources = audio_sources(parts.settings)
     renew = Renewal(parts.fetcher, sources, parts.throttles)
-    return AudioDesk(
+    return AudioService(
         parts.database, parts.fetcher, parts.storage, sources, parts.metrics, renew, downloads=downloads, pause=pause
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from receiver.assembly.engine import build_audio, build_engine, build_jobs, build_membership
 from receiver.assembly.resources import spool_folder
 from receiver.assembly.sources import job_source
-from receiver.engine.audio import AudioDesk
+from receiver.engine.audio import AudioService
 from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_watch import ClockWatch
@@ -46,7 +46,7 @@ class SpeechParts:
     spool: Path
     jobs: JobService
     loop: SourceLoop
-    audio: AudioDesk
+    audio: AudioService
 
 
 def build_speech(settings: Settings, source: str, clock: SteadyClock | None = None) -> SpeechParts:

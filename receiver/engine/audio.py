@@ -41,9 +41,9 @@ from receiver.store.database import Database
 
 log = structlog.get_logger("receiver.audio")
 
-MOST_FILES = 64
+MAX_FILES = 64
 """Files that are fetched for one job; how many there are is what somebody else says."""
-AT_ONCE = 2
+MAX_CONCURRENT_FILES = 2
 """Files of one job that are fetched at one time, for one who asks for all of them."""
 
 
@@ -54,16 +54,17 @@ class _Fetch:
 
 
 @dataclass(slots=True)
-class _Asked:
-    """An event whose files somebody asks for at this moment.
+class _EventAudio:
+    """An event whose files are being asked for.
 
     Attributes:
-        files: how its files can be got, once that was looked up.
+        users: callers that wait for files of it.
+        files: the requests for each file, once known.
         downloads: its files in progress; the first of them takes a slot.
-        renewal: on its way, or without success; a successful one leaves `fresh` and makes place for another.
+        renewal: running, or failed; a successful one leaves `fresh`, and is removed.
     """
 
-    askers: int = 0
+    users: int = 0
     files: Files | None = None
     downloads: int = 0
     fetches: dict[int, _Fetch] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class _Asked:
     fresh: Files | None = None
 
 
-class AudioDesk:
+class AudioService:
     """Returns artifacts, fetching those that are not there yet.
 
     Args:
@@ -104,7 +105,7 @@ class AudioDesk:
         self._now = now
         self._random = random
         self._slots = DownloadSlots(downloads, sources)
-        self._asked: dict[str, _Asked] = {}
+        self._events: dict[str, _EventAudio] = {}
 
     async def get(self, event: Event) -> Artifact:
         """The event's audio: its job's first file.
@@ -113,78 +114,78 @@ class AudioDesk:
             AudioError: as `Context.audio` says.
         """
         job = _completed(event)
-        with self._asking(job) as asked:
-            return await self._shared(job, asked, 0)
+        with self._in_use(job) as audio:
+            return await self._shared(job, audio, 0)
 
     async def get_all(self, event: Event) -> tuple[Artifact, ...]:
-        """All files of the event's job, in order, at most `AT_ONCE` on their way.
+        """All files of the event's job, in order, at most `MAX_CONCURRENT_FILES` on their way.
 
         A file that fails does not keep the others from being fetched, whose addresses may not last; only where we are
         told to wait none is begun any more.
 
         Raises:
-            AudioError: as `Context.audio_files` says; of several errors the one that `gravest` gives.
+            AudioError: as `Context.audio_files` says; of several errors the one that `most_severe` gives.
         """
         job = _completed(event)
-        with self._asking(job) as asked:
-            count = self._count(job, asked)
+        with self._in_use(job) as audio:
+            count = self._count(job, audio)
             if count == 1:  # nearly always
-                return (await self._shared(job, asked, 0),)
-            return await self._all(job, asked, count)
+                return (await self._shared(job, audio, 0),)
+            return await self._all(job, audio, count)
 
-    async def _all(self, job: JobCompleted, asked: _Asked, count: int) -> tuple[Artifact, ...]:
+    async def _all(self, job: JobCompleted, audio: _EventAudio, count: int) -> tuple[Artifact, ...]:
         left, failed = iter(range(count)), list[Exception]()
         found: dict[int, Artifact] = {}
 
         async def fetch_some() -> None:
             for n in left:
                 try:
-                    found[n] = await self._shared(job, asked, n)
+                    found[n] = await self._shared(job, audio, n)
                 except Exception as error:  # noqa: BLE001 - it is raised below, when the others have ended
                     failed.append(error)
                 if any(map(_stops_all, failed)):
                     return
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, count)):
+            for _ in range(min(MAX_CONCURRENT_FILES, count)):
                 group.create_task(fetch_some())
         if failed:
-            raise gravest(failed)
+            raise most_severe(failed)
         return tuple(found[n] for n in range(count))
 
-    def _count(self, event: JobCompleted, asked: _Asked) -> int:
+    def _count(self, event: JobCompleted, audio: _EventAudio) -> int:
         source = self._sources.get(event.source)
         if source is None:  # what is there already can be had all the same
             urls = event.payload.get("audio_urls")
             count = len(urls) if isinstance(urls, list) else 1
         else:
-            asked.files = asked.files or source.files(event.job_id, event.payload)
-            count = len(asked.files)
-        if count > MOST_FILES:
+            audio.files = audio.files or source.files(event.job_id, event.payload)
+            count = len(audio.files)
+        if count > MAX_FILES:
             raise AudioRefused(
-                f"The job has {count} files, and no more than {MOST_FILES} are fetched for one job; "
+                f"The job has {count} files, and no more than {MAX_FILES} are fetched for one job; "
                 "ctx.audio() gives the first, and the event's payload has all addresses.",
                 reason="too_many_files",
             )
         return max(1, count)
 
     @contextmanager
-    def _asking(self, event: JobCompleted) -> Iterator[_Asked]:
-        asked = self._asked.setdefault(event.id, _Asked())
-        asked.askers += 1
+    def _in_use(self, event: JobCompleted) -> Iterator[_EventAudio]:
+        audio = self._events.setdefault(event.id, _EventAudio())
+        audio.users += 1
         try:
-            yield asked
+            yield audio
         finally:
-            asked.askers -= 1
-            if asked.askers == 0:
-                del self._asked[event.id]
-                if asked.renewal is not None:
-                    asked.renewal.cancel()
+            audio.users -= 1
+            if audio.users == 0:
+                del self._events[event.id]
+                if audio.renewal is not None:
+                    audio.renewal.cancel()
 
-    async def _shared(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
-        fetch = asked.fetches.get(n)
+    async def _shared(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
+        fetch = audio.fetches.get(n)
         if fetch is None:
-            fetch = asked.fetches[n] = _Fetch(asyncio.create_task(self._get(event, asked, n)))
+            fetch = audio.fetches[n] = _Fetch(asyncio.create_task(self._get(event, audio, n)))
         fetch.waiting += 1
         try:
             return await asyncio.shield(fetch.task)
@@ -192,16 +193,16 @@ class AudioDesk:
             fetch.waiting -= 1
             if fetch.waiting == 0:
                 fetch.task.cancel()  # nobody wants it any more; no effect if it is done
-                asked.fetches.pop(n, None)
+                audio.fetches.pop(n, None)
 
-    async def _get(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
+    async def _get(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
         row = await self._database.read(artifacts.get, event.id, n)
         try:
             if row is not None:
                 if await self._is_there(row):
                     return self._artifact(row)
                 log.warning("audio.missing", event_id=event.id, n=n, address=row.address, hint="fetching it again")
-            return await self._fetch(event, asked, n)
+            return await self._fetch(event, audio, n)
         except StorageFailed as error:
             raise await self._judged(error) from error
 
@@ -214,13 +215,13 @@ class AudioDesk:
         except NotFound:  # the row is from before audio.url was changed
             return False
 
-    async def _fetch(self, event: JobCompleted, asked: _Asked, n: int) -> Artifact:
+    async def _fetch(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
         started = time.perf_counter()
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
-            source, files = self._files(event, asked)
-            with self._pause.attempt() if self._pause else nullcontext(), self._download(event, asked):
-                got = await self._fetched(event, source, files, asked, n)
+            source, files = self._files(event, audio)
+            with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
+                got = await self._fetched(event, source, files, audio, n)
         except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
             raise
         except AudioError as failure:
@@ -249,75 +250,75 @@ class AudioDesk:
         bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
         return self._artifact(row)
 
-    def _files(self, event: JobCompleted, asked: _Asked) -> tuple[AudioSource, Files]:
+    def _files(self, event: JobCompleted, audio: _EventAudio) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)
         if source is None:
             raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
-        if asked.files is None:
-            asked.files = source.files(event.job_id, event.payload)
-        if not asked.files:
+        if audio.files is None:
+            audio.files = source.files(event.job_id, event.payload)
+        if not audio.files:
             raise source.why_no_files(event.source, event.job_id, event.payload)
-        return source, asked.files
+        return source, audio.files
 
     def _age(self, event: JobCompleted) -> float:
         """Seconds since the event was received."""
         return self._now() - event.received_at.timestamp()
 
     @contextmanager
-    def _download(self, event: JobCompleted, asked: _Asked) -> Iterator[None]:
+    def _download(self, event: JobCompleted, audio: _EventAudio) -> Iterator[None]:
         """Hold the event's slot during a download; all files of an event share one.
 
         Raises:
             AudioPostponed: there is no slot for it.
         """
-        if asked.downloads == 0:
+        if audio.downloads == 0:
             self._slots.take(event.source, self._age(event), self._random())
-        asked.downloads += 1
+        audio.downloads += 1
         try:
             yield
         finally:
-            asked.downloads -= 1
-            if asked.downloads == 0:
+            audio.downloads -= 1
+            if audio.downloads == 0:
                 self._slots.give_back(event.source)
 
     async def _fetched(
-        self, event: JobCompleted, source: AudioSource, files: Files, asked: _Asked, n: int
+        self, event: JobCompleted, source: AudioSource, files: Files, audio: _EventAudio, n: int
     ) -> FetchedAudio:
-        async def from_ways(ways: Sequence[AudioRequest]) -> FetchedAudio:
+        async def fetch_from(requests: Sequence[AudioRequest]) -> FetchedAudio:
             return await self._fetcher.fetch(
-                ways, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n
+                requests, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n
             )
 
-        known = asked.fresh
-        ways = (known or files)[n]
+        known = audio.fresh
+        requests = (known or files)[n]
         try:
-            return await from_ways(ways)
+            return await fetch_from(requests)
         except AudioError as error:
-            if not error.expired or isinstance(error, AudioDelayed) or any(way.durable for way in ways):
+            if not error.expired or isinstance(error, AudioDelayed) or any(request.durable for request in requests):
                 raise
-            await self._renewed(event, asked, known, len(files))
-            fresh = asked.fresh
+            await self._renewed(event, audio, known, len(files))
+            fresh = audio.fresh
             if fresh is None or fresh is known:
                 raise
-        return await from_ways(fresh[n])
+        return await fetch_from(fresh[n])
 
-    async def _renewed(self, event: JobCompleted, asked: _Asked, known: Files | None, count: int) -> None:
-        """Ask for fresh addresses, once for all files that want them; `asked.fresh` stays if there are none."""
+    async def _renewed(self, event: JobCompleted, audio: _EventAudio, known: Files | None, count: int) -> None:
+        """Ask for fresh addresses, once for all files that want them; `audio.fresh` stays if there are none."""
         source = self._sources[event.source]
 
         async def renew() -> None:
             payload = await self._renew(event.source, event.job_id)
             fresh = [] if payload is None else source.files(event.job_id, payload)
             if len(fresh) == count:  # of another number of files nobody can say which is which
-                asked.fresh, asked.renewal = fresh, None
+                audio.fresh, audio.renewal = fresh, None
                 log.info("audio.renewed", source=event.source, event_id=event.id, job=event.job_id)
 
-        if asked.fresh is not known:
+        if audio.fresh is not known:
             return
-        if asked.renewal is None:
-            asked.renewal = asyncio.create_task(renew())
-            asked.renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(asked.renewal)
+        if audio.renewal is None:
+            audio.renewal = asyncio.create_task(renew())
+            audio.renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(audio.renewal)
 
     def _artifact(self, row: ArtifactRow) -> Artifact:
         async def stream() -> AsyncIterator[bytes]:
@@ -331,7 +332,7 @@ class AudioDesk:
         return Artifact.of(row, path, stream)
 
 
-def gravest(errors: Sequence[Exception]) -> Exception:
+def most_severe(errors: Sequence[Exception]) -> Exception:
     """The one that decides how the attempt ends: a final error, else the longest wait, else the first."""
     return max(errors, key=lambda error: (isinstance(error, Reject), getattr(error, "after", 0.0)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from receiver.engine.audio import AudioDesk
+from receiver.engine.audio import AudioService
 from receiver.engine.clients import HandlerClients
 from receiver.engine.context import Context
 from receiver.engine.outcome import Outcome
@@ -27,7 +27,7 @@ class HandlerCalls:
         audio: the events' audio, `ctx.audio()`.
     """
 
-    def __init__(self, registry: Registry, handlers: HandlerLoop, clients: HandlerClients, audio: AudioDesk) -> None:
+    def __init__(self, registry: Registry, handlers: HandlerLoop, clients: HandlerClients, audio: AudioService) -> None:
         self._registry = registry
         self._handlers = handlers
         self._clients = clients

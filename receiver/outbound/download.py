@@ -112,14 +112,14 @@ async def _once(
     client: Client, request: AudioRequest, part: PartialDownload, policy: DownloadPolicy, rate: RateWatch
 ) -> None:
     headers = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity"}
-    asked = range_headers(part.metadata, part.have)
-    async with follow(client, request, headers | asked) as answer:
+    range_wanted = range_headers(part.metadata, part.have)
+    async with follow(client, request, headers | range_wanted) as answer:
         reply = answer.reply
-        if reply.status == 416 and asked:
+        if reply.status == 416 and range_wanted:
             raise StartOver(f"{where(reply.url)} has no bytes after the {part.have} that we have.")
         if answer.same_origin and request.headers_if_refused and requires_key(reply.status, reply.url):
             raise KeyRequired(f"{where(reply.url)} answers {reply.status} without the API key.")
-        if reply.status != 200 and not (reply.status == 206 and asked):
+        if reply.status != 200 and not (reply.status == 206 and range_wanted):
             raise await _failure(answer, policy.now())
         if reply.status == 206:
             part.learn(continued(reply, part.metadata, part.have))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, JobCompleted, handler
-from receiver.engine.audio import AudioDesk
+from receiver.engine.audio import AudioService
 from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.audio_wait import NOT_YET_SECONDS
@@ -54,7 +54,7 @@ class Bench:
 @asynccontextmanager
 async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterator[Bench]:
     asks: list[float] = []
-    desks: list[AudioDesk] = []
+    desks: list[AudioService] = []
 
     @handler(on=JobCompleted, attempts=1)
     async def listen(event: JobCompleted, ctx: Context[Any]) -> str:
@@ -73,7 +73,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
         renew = Renewal(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock)})
         desks.append(
-            AudioDesk(
+            AudioService(
                 up.database,
                 fetcher,
                 storage,

@@ -26,7 +26,7 @@ from receiver import (
     Settings,
 )
 from receiver.assembly.receiver import build_receiver
-from receiver.engine.audio import AT_ONCE, MOST_FILES, AudioDesk
+from receiver.engine.audio import MAX_CONCURRENT_FILES, MAX_FILES, AudioService
 from receiver.engine.audio_source import AudioSource, Renewal
 from receiver.engine.throttle import MARGIN, Throttle
 from receiver.metrics import Metrics
@@ -103,7 +103,7 @@ class Bench:
         }
         throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self))
         renew = Renewal(self.fetcher, self.sources, {"finevoice": throttle})
-        self.desk = AudioDesk(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
+        self.desk = AudioService(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
         server.behave = self.answer
 
     async def sleep(self, seconds: float) -> None:
@@ -231,13 +231,13 @@ async def test_no_more_than_two_are_on_their_way_at_one_time(bench: Bench) -> No
             inside += 1
             most = max(most, inside)
             two.notify_all()
-            await two.wait_for(lambda: most == AT_ONCE)
+            await two.wait_for(lambda: most == MAX_CONCURRENT_FILES)
             inside -= 1
         return bench.answer(asked)
 
     bench.server.behave = in_pairs
     assert of(await bench.desk.get_all(bench.event())) == ALL
-    assert most == AT_ONCE == 2
+    assert most == MAX_CONCURRENT_FILES == 2
 
 
 async def test_those_who_ask_at_the_same_time_share_one_fetch_for_each_file(bench: Bench) -> None:
@@ -327,8 +327,8 @@ async def test_a_storage_that_tells_us_to_wait_is_not_asked_for_the_next_file(be
 
 
 async def test_a_job_with_too_many_files_is_refused_in_words_and_its_first_is_to_be_had(bench: Bench) -> None:
-    event = bench.event(count=MOST_FILES + 1)
-    with pytest.raises(AudioRefused, match=f"The job has {MOST_FILES + 1} files, and no more than {MOST_FILES}") as no:
+    event = bench.event(count=MAX_FILES + 1)
+    with pytest.raises(AudioRefused, match=f"The job has {MAX_FILES + 1} files, and no more than {MAX_FILES}") as no:
         await bench.desk.get_all(event)
     assert (no.value.reason, bench.asked) == ("too_many_files", [])
     assert of([await bench.desk.get(event)]) == ALL[:1]
@@ -352,7 +352,7 @@ async def test_expired_addresses_are_renewed_by_asking_once_for_all_files(bench:
     assert of(await bench.desk.get_all(bench.event(version="v1"))) == ALL
     assert bench.statuses == 1
     assert sorted(path for path in bench.asked if "v2" in path) == [f"/v2/{n}" for n in range(6)]
-    assert len([path for path in bench.asked if "v1" in path]) <= AT_ONCE
+    assert len([path for path in bench.asked if "v1" in path]) <= MAX_CONCURRENT_FILES
     assert len(lines.of("audio.renewed")) == 1
     assert KEY not in lines.text
     carried = {one.path for one in bench.server.asked if KEY in str(one.headers)}
