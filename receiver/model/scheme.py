@@ -87,7 +87,8 @@ class Scheme:
         headers: lower-case names of every header that the check reads; these are kept with the event.
         parse_secret: a configured secret's text to a `Key`; ValueError, with a message for an operator, if it is none.
         verify: raises `SignatureError` unless one of the keys made the signature.
-        sign: header lines for a body: (secret text, body, unix seconds, message id) to name/value pairs.
+        sign: header lines for a body: (secret text, body, unix seconds, message id) to name/value pairs; ValueError, as
+            `parse_secret`, for a secret that cannot sign.
     """
 
     name: str

@@ -9,7 +9,7 @@ Standard Webhooks specification 1.0.0, GitHub's "Validating webhook deliveries".
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 
@@ -79,6 +79,12 @@ def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
     return timestamp, signatures
 
 
+def timestamped_signature(secrets: Iterable[str], field: str, body: bytes, now: int) -> str:
+    """`t=<now>,<field>=<hex>[,<field>=<hex>…]`, with a signature for each secret."""
+    made = [f"{field}={Key('', secret.encode()).mac(b'%d.' % now, body).hex()}" for secret in secrets]
+    return ",".join([f"t={now}", *made])
+
+
 def timestamped(name: str, header: str, field: str) -> Scheme:
     """A scheme that signs `<t>.<body>` and sends `t=,<field>=` in one header."""
     raw_name = header.lower().encode()
@@ -96,7 +102,7 @@ def timestamped(name: str, header: str, field: str) -> Scheme:
 
     def sign(secret: str, body: bytes, now: int, id_: str) -> list[tuple[str, str]]:
         del id_
-        return [(header, f"t={now},{field}={Key('', secret.encode()).mac(b'%d.' % now, body).hex()}")]
+        return [(header, timestamped_signature([secret], field, body, now))]
 
     return Scheme(name, (raw_name.decode(),), text_key, verify, sign)
 

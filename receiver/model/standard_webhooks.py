@@ -118,14 +118,20 @@ def _ed25519_holds(public: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def _sign_standard(secret: str, body: bytes, now: int, id_: str) -> list[tuple[str, str]]:
-    message = f"{id_}.{now}.".encode()
-    if secret.startswith("whsk_"):
-        seed = _base64(secret.removeprefix("whsk_"))[:32]
-        signature = "v1a," + base64.b64encode(Ed25519PrivateKey.from_private_bytes(seed).sign(message + body)).decode()
-    else:
-        mac = _standard_key("", secret).mac(message, body)
-        signature = "v1," + base64.b64encode(mac).decode()
+    signature = _signature(secret, f"{id_}.{now}.".encode() + body)
     return [("webhook-id", id_), ("webhook-timestamp", str(now)), ("webhook-signature", signature)]
+
+
+def _signature(secret: str, message: bytes) -> str:
+    if secret.startswith("whsk_"):
+        seed = _base64_secret(secret.removeprefix("whsk_"))[:32]
+        if len(seed) != 32:
+            raise ValueError("is not an ed25519 private key of 32 bytes")
+        return "v1a," + base64.b64encode(Ed25519PrivateKey.from_private_bytes(seed).sign(message)).decode()
+    key = _standard_key("", secret)
+    if key.public:
+        raise ValueError("is a public key (whpk_…), which cannot sign")
+    return "v1," + base64.b64encode(key.mac(message)).decode()
 
 
 STANDARD_WEBHOOKS = Scheme(
