@@ -1,6 +1,7 @@
 """A webhook receiver and event processor for text-to-speech services.
 
-This is the face for handler authors and for applications that mount the receiver; everything else is internal.
+This is the public API for authors of handlers and for applications that mount the receiver. Other public modules are
+`receiver.signing`, `receiver.testing`, `receiver.providers` and `receiver.contract`; everything else is internal.
 Names are imported when they are first used, so that `import receiver` stays cheap.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         AudioError,
         AudioGone,
         AudioRefused,
+        BlockedAddress,
         ConfigError,
         NoAudio,
         PluginError,
@@ -35,8 +37,8 @@ _HOMES = {
     "receiver.engine.context": ("Artifact", "Context"),
     "receiver.engine.handler": ("Handler", "handler"),
     "receiver.errors": (
-        "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "NoAudio", "PluginError",
-        "ReceiverError", "Reject", "RetryLater",
+        "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "BlockedAddress", "ConfigError", "NoAudio",
+        "PluginError", "ReceiverError", "Reject", "RetryLater",
     ),
     "receiver.model.event": ("Event", "JobCompleted", "JobFailed", "Origin", "OtherEvent", "TestEvent"),
     "receiver.settings": ("Settings", "load"),
@@ -44,9 +46,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "ConfigError", "Context", "Event", "Handler",
-    "JobCompleted", "JobFailed", "NoAudio", "Origin", "OtherEvent", "PluginError", "ReceiverError", "Reject",
-    "RetryLater", "Settings", "TestEvent", "create_app", "handler", "load",
+    "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "BlockedAddress", "ConfigError",
+    "Context", "Event", "Handler", "JobCompleted", "JobFailed", "NoAudio", "Origin", "OtherEvent", "PluginError",
+    "ReceiverError", "Reject", "RetryLater", "Settings", "TestEvent", "create_app", "handler", "load",
 ]  # fmt: skip
 
 

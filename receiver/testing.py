@@ -33,6 +33,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from receiver.engine.audio import most_severe
+from receiver.engine.clients import HandlerClients, handler_client
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
@@ -165,7 +166,8 @@ def run_handler(
             its first what `ctx.audio()` does. Without any, both are refused.
         options: the keys of the handler's `[handlers.NAME]` table, bounds such as `attempts` included.
         attempt: which attempt this is, from 1; the last one that fails is `dead`.
-        http: what `ctx.http` talks to, such as `httpx.MockTransport(answer)`; None for the network, as in the receiver.
+        http: what `ctx.http` talks to, such as `httpx.MockTransport(answer)`; None for the network, as in the
+            receiver: private addresses are refused unless `options` has `allow_private_addresses`.
 
     Raises:
         PluginError: the options do not fit, in the words that the receiver's start has for it.
@@ -178,12 +180,8 @@ def run_handler(
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
     with _given(event, audio) as given, _handler_loop() as handlers:
-        clients: list[httpx.AsyncClient] = []
-
-        def client() -> httpx.AsyncClient:
-            if not clients:
-                clients.append(httpx.AsyncClient(timeout=30, transport=http))
-            return clients[0]
+        clients = HandlerClients([bounded.name] if table.allow_private_addresses else [])
+        played = None if http is None else handler_client(http)
 
         async def first() -> Artifact:
             return given.first()
@@ -199,7 +197,7 @@ def run_handler(
             log=_log_into(lines).bind(
                 source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
             ),
-            _http=client,
+            _http=lambda: played or clients.get(bounded.name),
             _audio=first,
             _audio_files=files,
             _loop=handlers.loop,
@@ -207,7 +205,7 @@ def run_handler(
         try:
             outcome = _execute(handlers, bounded, event, context)
         finally:
-            for opened in clients:
+            for opened in (clients, played) if played else (clients,):
                 with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
                     handlers.submit(opened.aclose()).result(STOP_SECONDS)
     return _decide(outcome, bounded, attempt, tuple(lines))

@@ -89,7 +89,7 @@ class _Dispatch:
 def _build_dispatch(parts: EngineParts) -> _Dispatch:
     settings, limits = parts.settings, parts.settings.dispatch
     handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc)
-    clients = HandlerClients()
+    clients = HandlerClients(parts.registry.with_private_addresses())
     pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
     audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause)
     watchdog = LoopWatchdog(handlers, parts.metrics, lambda: dispatcher.busy)

@@ -1,38 +1,149 @@
-"""The handlers' own HTTP clients, `ctx.http`: one for each handler.
+"""The handlers' own HTTP clients, `ctx.http`: one for each handler, behind the address guard.
 
 Apart from each other because a client has a bounded number of connections and a jar of cookies: one handler's slow
 calls would keep another's waiting, and its cookies would be sent with them.
+
+The guard sits in the connection pool, below redirects and keep-alive: each connection goes to an address that it has
+checked. Proxies of the environment are not used, since a proxy looks names up where nobody checks them.
 """
 
 from __future__ import annotations
 
-import ssl
 import threading
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
 
+import httpcore
 import httpx
 
+from receiver.errors import BlockedAddress, OutboundError
+from receiver.outbound.guard import AddressGuard
+from receiver.outbound.guarded_transport import GuardedBackend, trusted_certificates
+
 TIMEOUT_SECONDS = 30.0
-"""How long connecting, sending and each wait for an answer's next bytes may take."""
+"""How long connecting, sending and each wait for an answer's next bytes may take. A run's own time-out bounds all."""
+MAX_CONNECTIONS = 100
+"""Of one handler, at one time."""
+MAX_IDLE_CONNECTIONS = 20
+IDLE_SECONDS = 5.0
+"""How many unused connections are kept, and for how long."""
 
 
 class HandlerClients:
-    """Clients by handler, made on first use. They share their certificates, which take memory."""
+    """Clients by handler, made on first use.
 
-    def __init__(self) -> None:
+    Args:
+        private: names of the handlers that may connect to private addresses.
+    """
+
+    def __init__(self, private: Collection[str]) -> None:
+        self._private = frozenset(private)
         self._guard = threading.Lock()
         self._clients: dict[str, httpx.AsyncClient] = {}
-        self._certificates: ssl.SSLContext | None = None
 
     def get(self, handler: str) -> httpx.AsyncClient:
         """The handler's client; from any thread."""
         with self._guard:
             client = self._clients.get(handler)
             if client is None:
-                self._certificates = self._certificates or httpx.create_ssl_context()
-                client = self._clients[handler] = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=self._certificates)
+                guard = handler_guard(handler, allow_private=handler in self._private)
+                client = self._clients[handler] = handler_client(GuardedTransport(guard))
             return client
 
     async def aclose(self) -> None:
         """Close all clients."""
         for client in self._clients.values():
             await client.aclose()
+
+
+def handler_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """A client as handlers have it: no credentials, no redirects unless a call asks for them."""
+    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False)
+
+
+def handler_guard(handler: str, *, allow_private: bool) -> AddressGuard:
+    """Where a handler's client may connect to; its refusal names the handler's table."""
+    return AddressGuard(allow_private, table=f"[handlers.{handler}]")
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """An httpx transport whose connections go only to addresses that the guard has checked.
+
+    A refusal is a `BlockedAddress`; everything else that goes wrong is httpx's own error, as in any client of it.
+    """
+
+    def __init__(self, guard: AddressGuard) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trusted_certificates(),
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=GuardedBackend(guard),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request.
+
+        Raises:
+            BlockedAddress: the guard will not connect there.
+            httpx.TransportError: as httpx's own transport.
+        """
+        address = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        with _errors_of_httpx(request):
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    address,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response, request),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx(self._request):
+            async for piece in self._response.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
+
+
+@contextmanager
+def _errors_of_httpx(request: httpx.Request) -> Iterator[None]:
+    """Raise httpx's error for each of httpcore's: the two have the same names."""
+    try:
+        yield
+    except BlockedAddress:
+        raise
+    except OutboundError as error:  # the name cannot be resolved
+        raise httpx.ConnectError(str(error), request=request) from error
+    except httpcore.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol(str(error), request=request) from error
+    except _ERRORS as error:
+        kind = getattr(httpx, type(error).__name__, httpx.TransportError)
+        raise kind(str(error), request=request) from error

@@ -29,16 +29,23 @@ from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, nearest
 
 GROUP = "tts_receiver.handlers"
+OUR_KEYS = tuple(HandlerSettings.model_fields)
+"""The keys of a handler's table that are no options of its own."""
 BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """One active handler: its bounds after configuration, its checked options, and where it came from."""
+    """One active handler: its bounds after configuration, its checked options, and where it came from.
+
+    Attributes:
+        allow_private_addresses: whether its `ctx.http` may connect to private and loopback addresses.
+    """
 
     handler: Handler
     options: Any
     where: str
+    allow_private_addresses: bool = False
 
 
 class Registry:
@@ -63,6 +70,10 @@ class Registry:
                 self._by_type[event_type] = found
         return found
 
+    def with_private_addresses(self) -> list[str]:
+        """Names of the handlers that may connect to private addresses."""
+        return [name for name, active in self.active.items() if active.allow_private_addresses]
+
     def slots(self, concurrency: int) -> Slots:
         """How these handlers share `concurrency` slots, within each one's own bound."""
         return Slots(concurrency, {name: active.handler.concurrency for name, active in self.active.items()})
@@ -82,7 +93,8 @@ def load_registry(settings: Settings) -> Registry:
         try:
             found, where = _find(name, table, dropped)
             bounded = found.bounded(table.attempts, table.timeout, table.concurrency)
-            active[name] = Active(bounded, check_options(name, found, table.options), where)
+            options = check_options(name, found, table.options)
+            active[name] = Active(bounded, options, where, table.allow_private_addresses)
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
     if problems:
@@ -191,9 +203,7 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
     known = _option_names(found.options)
     for key in given:
         if known is not None and key not in known:
-            raise PluginError(
-                f"{key} is not an option of it{nearest(key, [*known, 'attempts', 'timeout', 'concurrency'])}"
-            )
+            raise PluginError(f"{key} is not an option of it{nearest(key, [*known, *OUR_KEYS])}")
     try:
         return TypeAdapter(found.options).validate_python(given)
     except ValidationError as error:
@@ -208,7 +218,7 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
 
 
 def _bounds_hint(given: dict[str, Any]) -> str:
-    return nearest(next(iter(given)), ["attempts", "timeout", "concurrency", "use"])
+    return nearest(next(iter(given)), OUR_KEYS)
 
 
 def _option_names(options: type[Any]) -> list[str] | None:

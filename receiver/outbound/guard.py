@@ -112,12 +112,20 @@ class AddressGuard:
     Args:
         allow_private: let private and loopback addresses and plain `http` through, for a provider in one's own
             network. Link-local and metadata addresses stay shut (`is_never_allowed`).
-        resolve: the name look-up; the system's own unless told.
+        resolve: the name look-up; the system's own if not given.
+        table: the table of the configuration that has the setting, for the message of a refusal.
     """
 
-    def __init__(self, allow_private: bool, resolve: Resolve = system_resolve) -> None:  # noqa: FBT001 - its nature
+    def __init__(
+        self,
+        allow_private: bool,  # noqa: FBT001 - its nature
+        resolve: Resolve = system_resolve,
+        *,
+        table: str = "this source's table",
+    ) -> None:
         self.allow_private = allow_private
         self._resolve = resolve
+        self._hint = f"set allow_private_addresses = true in {table} if it is in your own network"
 
     def check_scheme(self, url: str) -> None:
         """Let only `https` through, and `http` where private addresses are allowed.
@@ -128,7 +136,7 @@ class AddressGuard:
         scheme = urlsplit(url).scheme.lower()
         if scheme == "https" or (scheme == "http" and self.allow_private):
             return
-        hint = "; set allow_private_addresses for this source if it is in your own network" if scheme == "http" else ""
+        hint = f"; {self._hint}" if scheme == "http" else ""
         raise BlockedAddress(f"Only https addresses are fetched, and this one is {scheme or 'none'!r}{hint}.")
 
     async def resolve(self, host: str, port: int) -> list[str]:
@@ -151,10 +159,7 @@ class AddressGuard:
             if is_never_allowed(address):
                 raise BlockedAddress(f"{host} is at {address}, a link-local or metadata address, or no real one.")
             if not self.allow_private and not is_public(address):
-                raise BlockedAddress(
-                    f"{host} is at {address}, which is not a public address; "
-                    "set allow_private_addresses for this source if it is in your own network."
-                )
+                raise BlockedAddress(f"{host} is at {address}, which is not a public address; {self._hint}.")
         return addresses
 
     async def _look_up(self, host: str, port: int) -> list[str]:

@@ -93,7 +93,10 @@ class Logs(Table):
 
 
 class HandlerSettings(BaseModel):
-    """One handler: bounds that override the plugin's own, and the plugin's options beside them."""
+    """One handler: bounds that override the plugin's own, and the plugin's options beside them.
+
+    `allow_private_addresses`: let its `ctx.http` connect to private and loopback addresses.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
@@ -101,6 +104,7 @@ class HandlerSettings(BaseModel):
     attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
+    allow_private_addresses: bool = False
 
     @property
     def options(self) -> dict[str, Any]:

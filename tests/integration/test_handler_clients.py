@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver import Context, Event, JobCompleted, JobFailed, handler
+from receiver.assembly.receiver import build_receiver
+from receiver.engine.handler import Handler
+from receiver.engine.plugins import Active, Registry
+from receiver.settings import Settings
 from tests.integration.engine_support import Gate, Signal, ended, receiving, telling
-from tests.integration.intake_support import Lines, completed, configured
+from tests.integration.intake_support import Lines, Running, completed, configured, started
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +45,11 @@ class Service:
         writer.close()
 
 
+def receiving_with_private_addresses(settings: Settings, *handlers: Handler) -> AbstractAsyncContextManager[Running]:
+    active = {found.name: Active(found, None, "here", allow_private_addresses=True) for found in handlers}
+    return started(build_receiver(settings, Registry(active)))
+
+
 @asynccontextmanager
 async def serving(service: Service) -> AsyncIterator[str]:
     server = await asyncio.start_server(service, "127.0.0.1", 0)
@@ -61,7 +70,7 @@ async def test_one_handlers_slow_calls_keep_no_other_handlers_calls_waiting(tmp_
         async def quick(event: Event, ctx: Ctx) -> int:
             return (await ctx.http.get(f"{url}/quick")).status_code
 
-        async with receiving(configured(tmp_path), slow, quick) as up:
+        async with receiving_with_private_addresses(configured(tmp_path), slow, quick) as up:
             with telling(lines, gate._signal):
                 await up.post(completed("job_1"))
                 await gate._signal.until(lambda: gate.inside == CONNECTIONS)
