@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import Receive, Scope
 
-from receiver.web.http.exchange import WHOLE_BODY
+from receiver.web.http.exchange import WHOLE_REQUEST, WholeRequest
 
 SMALL_BYTES = 64 * 1024
 """A delivery is smaller; bodies up to this size have a budget of their own."""
@@ -14,6 +16,8 @@ ALL_SMALL_BYTES = 16 * 1024 * 1024
 """What all unfinished small bodies together may hold."""
 ALL_LARGE_BYTES = 32 * 1024 * 1024
 """What all other unfinished bodies together may hold, or four of the largest that is allowed."""
+
+_NONE: Mapping[str, Any] = {}
 
 
 class BodyRefused(Exception):
@@ -143,6 +147,12 @@ class Bodies:
             loop.call_later(self._seconds / 4, self._tick, loop)
 
 
+def whole_request(scope: Scope) -> WholeRequest | None:
+    """The short way to a request that has come to its end, where the server has one."""
+    found: WholeRequest | None = scope.get("extensions", _NONE).get(WHOLE_REQUEST)
+    return found
+
+
 async def read_body(scope: Scope, receive: Receive, bodies: Bodies) -> bytes:
     """The whole body.
 
@@ -154,11 +164,11 @@ async def read_body(scope: Scope, receive: Receive, bodies: Bodies) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value[:20]) > bodies.max_bytes:
             raise BodyRefused(413, "too_large")
-    if WHOLE_BODY in scope.get("extensions", ()):  # never unfinished: it needs no time limit, and no room among those
-        message = await receive()
-        if message["type"] != "http.request":
+    whole = whole_request(scope)
+    if whole is not None:  # never unfinished: it needs no time limit, and no room among those
+        body = whole.take_body()
+        if body is None:
             raise BodyRefused(None, "sender_gone")
-        body: bytes = message["body"]
         if len(body) > bodies.max_bytes:
             raise BodyRefused(413, "too_large")
         return body

@@ -33,7 +33,7 @@ from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.base import Provider
 from receiver.store.inbox import Receipt
 from receiver.tallies import Tally
-from receiver.web.body import Bodies, BodyRefused, read_body
+from receiver.web.body import Bodies, BodyRefused, read_body, whole_request
 
 log = structlog.get_logger("receiver.intake")
 
@@ -140,6 +140,9 @@ class Intake:
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
         self._count(outcome)
         context.metrics.intake_seconds.observe(time.perf_counter() - started)
+        whole = None if headers else whole_request(scope)
+        if whole is not None and whole.answer(status, b"content-type: application/json\r\n", answer):
+            return
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", b"%d" % len(answer)))
         await send({"type": "http.response.start", "status": status, "headers": headers})

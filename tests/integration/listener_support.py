@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from receiver.metrics import Metrics
 from receiver.web.http.connection import HttpConnection
 from receiver.web.http.connections import ConnectionTable
+from receiver.web.http.exchange import WHOLE_REQUEST
 from receiver.web.http.limits import Limits
 from receiver.web.http.server import listener_server
 from tests.patience import PATIENCE
@@ -39,6 +40,13 @@ class Application:
         path = scope["path"]
         if path in self.unread:
             await _answer(send, 413, {"error": "too_large"})
+            return
+        if path == "/whole":
+            whole = scope["extensions"][WHOLE_REQUEST]
+            if whole.answer(200, b"content-type: application/json\r\n", b'{"bytes": %d}' % len(whole.take_body())):
+                self.seen.append((scope["method"], path, b"answered in one step"))
+            else:
+                await _answer(send, 200, {"bytes": 6})
             return
         body = b""
         while True:

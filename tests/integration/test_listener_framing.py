@@ -220,6 +220,22 @@ async def test_a_sender_that_expects_100_continue_is_asked_to_go_on() -> None:
         assert (await client.answer()).status == 413
 
 
+@pytest.mark.parametrize(("header", "in_one_step"), [("", True), ("Connection: close\r\n", False)])
+async def test_a_request_that_has_come_whole_may_be_answered_in_one_step(header: str, in_one_step: bool) -> None:
+    """Its sender cannot tell; where the connection is to end, the application has to answer by messages."""
+    async with listening_raw() as listener:
+        client = await listener.open()
+        answer = await client.ask(request("POST", "/whole", b"signed", header))
+        assert (answer.status, answer.document) == (200, {"bytes": 6})
+        assert answer.headers["content-type"] == "application/json"
+        assert [body for _, _, body in listener.application.seen] == [b"answered in one step"] * in_one_step
+        if in_one_step:
+            assert (await client.ask(request("POST", "/next", b"signed"))).document["path"] == "/next"
+        else:
+            assert answer.headers["connection"] == "close"
+            assert await client.rest() == b""
+
+
 async def test_a_sender_that_has_ended_its_side_still_gets_its_answer() -> None:
     async with listening_raw() as listener:
         client = await listener.open()

@@ -18,10 +18,24 @@ log = structlog.get_logger("receiver.listener")
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FRAMING = frozenset((b"content-length", b"connection", b"transfer-encoding"))
-WHOLE_BODY = "receiver.whole_body"
-"""ASGI extension: the body has come to its end, and the first `receive` gives all of it without waiting."""
+WHOLE_REQUEST = "receiver.whole_request"
+"""ASGI extension: the `WholeRequest` of a request that had come to its end when the application was called."""
 _DISCONNECT: Message = {"type": "http.disconnect"}
 _FAILED = b'{"error":"internal"}'
+
+
+class WholeRequest(Protocol):
+    """A shorter way than `receive` and `send`: no message and no coroutine for each step."""
+
+    def take_body(self) -> bytes | None:
+        """The whole body, once; None if the sender is gone."""
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Write the whole response, unless that needs more than one step: then False, and `send` has to do it.
+
+        Args:
+            lines: header lines of the application, each with its line break, but for `Content-Length`.
+        """
 
 
 class Wire(Protocol):
@@ -129,7 +143,7 @@ class Exchange:
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; whatever it does, the sender gets an answer or the connection ends."""
         if self.received:
-            self.scope["extensions"] = {WHOLE_BODY: {}}
+            self.scope["extensions"] = {WHOLE_REQUEST: self}
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
@@ -137,6 +151,8 @@ class Exchange:
         except BaseException:
             self._wire.abort()
             raise
+        finally:
+            self.scope.pop("extensions", None)  # what refers to itself would keep the body until the collector comes
         if self.complete or self.disconnected:
             return
         if self.started:
@@ -146,6 +162,27 @@ class Exchange:
         headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": _FAILED})
+
+    def take_body(self) -> bytes | None:
+        """As `WholeRequest` has it."""
+        if self.disconnected:
+            return None
+        pieces, self._pieces = self._pieces, []
+        self.ahead = 0
+        self._end_told = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """As `WholeRequest` has it."""
+        wire = self._wire
+        if self.started or self.disconnected or not self.keep_alive or wire.stalled or self.scope["method"] == "HEAD":
+            return False
+        self.started = self.complete = True
+        date = b"".join([b"%b: %b\r\n" % line for line in self._date])
+        head = b"%b%b%bcontent-length: %d\r\n\r\n%b"
+        wire.transport.write(head % (STATUS_LINES[status], date, lines, len(body), body))
+        wire.exchange_ended(self)
+        return True
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, the disconnect."""

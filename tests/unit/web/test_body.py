@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.web.body import Bodies, BodyRefused, read_body
-from receiver.web.http.exchange import WHOLE_BODY
+from receiver.web.http.exchange import WHOLE_REQUEST
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -236,18 +236,28 @@ async def test_a_task_that_was_cut_off_can_wait_again() -> None:
     assert await asyncio.create_task(twice()) == "went on"
 
 
-async def read_whole(message: dict[str, Any], bodies: Bodies) -> bytes:
-    scope = {"headers": [], "extensions": {WHOLE_BODY: {}}}
-    return await read_body(scope, Sender([message]).receive, bodies)
+class Whole:
+    """A request that has come to its end; no body if its sender is gone."""
+
+    def __init__(self, body: bytes | None) -> None:
+        self._body = body
+
+    def take_body(self) -> bytes | None:
+        return self._body
+
+
+async def read_whole(body: bytes | None, bodies: Bodies) -> bytes:
+    scope = {"headers": [], "extensions": {WHOLE_REQUEST: Whole(body)}}
+    return await read_body(scope, Sender([]).receive, bodies)
 
 
 async def test_a_body_that_has_come_whole_is_read_within_the_same_size() -> None:
     bodies = Bodies(60, 10)
-    assert await read_whole({"type": "http.request", "body": b"x" * 10, "more_body": False}, bodies) == b"x" * 10
+    assert await read_whole(b"x" * 10, bodies) == b"x" * 10
     with pytest.raises(BodyRefused) as refused:
-        await read_whole({"type": "http.request", "body": b"x" * 11, "more_body": False}, bodies)
+        await read_whole(b"x" * 11, bodies)
     assert (refused.value.status, refused.value.outcome) == (413, "too_large")
     with pytest.raises(BodyRefused) as refused:
-        await read_whole({"type": "http.disconnect"}, bodies)
+        await read_whole(None, bodies)
     assert (refused.value.status, refused.value.outcome) == (None, "sender_gone")
     assert bodies.held == 0
