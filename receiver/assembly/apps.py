@@ -16,6 +16,7 @@ from receiver.engine.jobs.service import JobService
 from receiver.engine.readiness import READY, Readiness
 from receiver.engine.voices import VoiceDesk
 from receiver.errors import StoreUnavailable
+from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
 from receiver.store import quarantine
 from receiver.web.api.application import LazyApi
@@ -70,7 +71,7 @@ def _intake_sources(settings: Settings) -> list[IntakeSource]:
     return [
         IntakeSource(
             name,
-            source.spoken,
+            provider,
             source.scheme,
             source.signing_keys(),
             source.tolerance_seconds,
@@ -78,6 +79,7 @@ def _intake_sources(settings: Settings) -> list[IntakeSource]:
         )
         for name, source in settings.sources.items()
         if source.scheme is not None and source.receives_webhooks
+        if isinstance(provider := source.spoken, WebhookProvider)
     ]
 
 

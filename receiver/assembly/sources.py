@@ -6,6 +6,7 @@ from receiver.engine.audio_source import AudioSource
 from receiver.engine.jobs.service import NotAskable
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.throttle import max_ahead_seconds
+from receiver.providers.protocols import PollingProvider
 from receiver.settings import Settings, nearest
 from receiver.store.clocks import LongestWaits
 
@@ -15,13 +16,13 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
     return {
         name: JobSource(
             name,
-            source.spoken,
+            provider,
             source.account,
             source.cadence,
             source.receives_webhooks,
         )
         for name, source in settings.sources.items()
-        if source.spoken.capabilities.polling and source.api_key is not None
+        if isinstance(provider := source.spoken, PollingProvider) and source.api_key is not None
     }
 
 

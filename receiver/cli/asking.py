@@ -15,7 +15,7 @@ from receiver.model.redact import Redactor
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.providers.wire import Request, Response
+from receiver.providers.types import Request, Response
 from receiver.settings import Source
 
 _ADVICE = {

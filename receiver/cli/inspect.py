@@ -57,6 +57,10 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
 def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
     """A sentence on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
     keys = source.signing_keys()
+    from receiver.providers.protocols import WebhookProvider
+
+    provider = source.spoken
+    retry_window = provider.retry_window_seconds if isinstance(provider, WebhookProvider) else 0.0
     notes = []
     if source.scheme is not None and not keys:
         notes.append(f"no signing secret: no webhooks are received, and POST /webhooks/{name} is answered 404")
@@ -66,7 +70,7 @@ def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
         if not key.active(now):
             note += ", outside its validity"
         others = [uses[name, other.id] for other in keys if other is not key and (name, other.id) in uses]
-        at = retirable_at(used, others, source.spoken.retry_window_seconds)
+        at = retirable_at(used, others, retry_window)
         if at is not None:
             note += "; can be retired" + ("" if at <= now else f" after {when(at)}")
         notes.append(note)

@@ -19,6 +19,7 @@ from receiver.errors import InvalidJson, MalformedDelivery, NotFound, ReceiverEr
 
 if TYPE_CHECKING:
     from receiver.model.scheme import Scheme
+    from receiver.providers.protocols import WebhookProvider
     from receiver.settings import Settings, Source
 
 OUTSIDE_TOLERANCE = 3
@@ -43,6 +44,13 @@ def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
             "with. For an account with webhooks, set signing_secrets or signing_secrets_file."
         )
     return source, source.scheme
+
+
+def _webhooks(source: Source) -> WebhookProvider:
+    """The provider of a source that `_source` has accepted."""
+    from receiver.providers.protocols import require_webhooks
+
+    return require_webhooks(source.spoken)
 
 
 def _newest_secret(source: Source) -> str:
@@ -91,7 +99,7 @@ def send(
     headers = [
         ("Content-Type", "application/json"),
         *scheme.sign(_newest_secret(about), what.body, int(time.time()), delivery_id),
-        *(about.spoken.delivery_headers(what.event, delivery_id) if what.event is not None else ()),
+        *(_webhooks(about).delivery_headers(what.event, delivery_id) if what.event is not None else ()),
     ]
     try:
         answer = httpx.post(target, content=what.body, headers=headers, timeout=30, trust_env=False)
@@ -122,7 +130,7 @@ def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) 
     from difflib import get_close_matches
 
     from receiver.model.event import COMPLETED, FAILED, TEST
-    from receiver.providers.wire import Invalid
+    from receiver.providers.types import Invalid
 
     known = (COMPLETED, FAILED, TEST)
     meant = get_close_matches(event, known, n=1, cutoff=0.85)
@@ -133,7 +141,7 @@ def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) 
         )
     created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
-        body = about.spoken.sample_body(event, job, created, metadata)
+        body = _webhooks(about).sample_body(event, job, created, metadata)
     except Invalid as error:
         raise typer.BadParameter(str(error), param_hint="--metadata") from None
     return _Delivery(json.dumps(body, separators=(",", ":")).encode(), event, f"{event} {job}")
@@ -150,7 +158,7 @@ def _given(about: Source, data: Path, limit: int) -> _Delivery:
         except OSError as error:
             raise typer.BadParameter(f"{data} cannot be read: {error.strerror}.", param_hint="--data") from None
     try:
-        return _Delivery(body, about.spoken.parse_delivery((), body).type, name)
+        return _Delivery(body, _webhooks(about).parse_delivery((), body).type, name)
     except (MalformedDelivery, InvalidJson):
         return _Delivery(body, None, name)
 

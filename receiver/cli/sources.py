@@ -14,7 +14,6 @@ from receiver.cli.plain import print_json
 if TYPE_CHECKING:
     from receiver.cli.inspect import Uses
     from receiver.cli.trying import Tried
-    from receiver.providers.wire import Capabilities
     from receiver.settings import Settings, Source
     from receiver.store import pace
 
@@ -130,7 +129,7 @@ def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) 
     from receiver.cli.inspect import key_notes
 
     source = settings.sources[name]
-    able = _able(source)
+    can = _abilities(source)
     return {
         "name": name,
         "provider": source.provider,
@@ -138,8 +137,8 @@ def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) 
         "base_url": source.origin or None,
         "api_key": source.api_key is not None,
         "webhook_path": settings.webhook_path(name) if source.receives_webhooks else None,
-        "polled": able.polling and source.api_key is not None,
-        "capabilities": {word: getattr(able, word) for word in ("polling", *_CAN, "formats")},
+        "polled": can["polling"] and source.api_key is not None,
+        "capabilities": {word: can[word] for word in ("polling", *_CAN, "formats")},
         "pause": _pause(pauses.get(name), now),
         "signing_secrets": [
             iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
@@ -149,13 +148,15 @@ def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) 
     }
 
 
-def _able(source: Source) -> Capabilities:
-    return source.spoken.capabilities.of(source.account)
+def _abilities(source: Source) -> dict[str, Any]:
+    from receiver.providers.protocols import abilities
+
+    return abilities(source.spoken)
 
 
 def _in_short(source: Source) -> list[str]:
-    able = _able(source)
-    return [short for word, short in _CAN.items() if getattr(able, word)] + list(able.formats)
+    can = _abilities(source)
+    return [short for word, short in _CAN.items() if can[word]] + list(can["formats"])
 
 
 def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ from receiver.cli.asking import Trouble, ask_once, trouble_with
 from receiver.errors import InvalidJson, ReceiverError
 from receiver.model.rate_limit import RateLimit, read_rate_limit
 from receiver.providers.base import read_json_object
-from receiver.providers.wire import (
+from receiver.providers.protocols import PollingProvider, VoicesProvider, require_polling
+from receiver.providers.types import (
     Account,
-    Capabilities,
     Invalid,
     RateLimited,
     Refused,
@@ -81,7 +81,7 @@ async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> 
     start = Tried(
         name, source.provider, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
     )
-    if not trial.capabilities.voices and not trial.capabilities.polling:
+    if trial.voices is None and trial.polled is None:
         return start
     try:
         key, found = await trial.run()
@@ -114,7 +114,9 @@ class _Trial:
         self._source = source
         self._ssl_context = ssl_context
         self._account = source.account
-        self.capabilities: Capabilities = source.spoken.capabilities.of(self._account)
+        provider = source.spoken
+        self.voices = provider if isinstance(provider, VoicesProvider) else None
+        self.polled = provider if isinstance(provider, PollingProvider) else None
         self.key: Key = "none" if self._account.api_key is None else "unknown"
         self._asked: str | None = None
         self._seconds: float | None = None
@@ -131,19 +133,24 @@ class _Trial:
         Raises:
             ReceiverError: the key does not work, or nothing shows that this is the service.
         """
-        if not self.capabilities.voices:
+        if self.voices is None:
             return await self._require_proof()
-        response = await self._ask("voices", self._voices(self._account))
-        if response.status in (403, 404) and self.capabilities.polling:
+        voices = self.voices
+
+        def list_voices(account: Account) -> Request:
+            return voices.voices_request(account, VoiceQuery())
+
+        response = await self._ask("voices", list_voices(self._account))
+        if response.status in (403, 404) and self.polled is not None:
             # Keys have scopes: one that may ask for jobs is all that we need.
             key, found = await self._require_proof()
             return key, f"{found} It may not list voices."
-        offers = f"It offers {len(self._source.spoken.read_voices(self._account, response))} voices."
+        offers = f"It offers {len(voices.read_voices(self._account, response))} voices."
         if self._account.api_key is None:
             return "none", f"{_KEYLESS} {offers}"
-        if await self._refuses_wrong_key(self._voices, self._source.spoken.read_voices):
+        if await self._refuses_wrong_key(list_voices, voices.read_voices):
             return "works", f"{_WORKS} {offers}"
-        if not self.capabilities.polling:
+        if self.polled is None:
             return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same list."
         if await self._ask_for_no_job():
             return "works", f"{_WORKS} {offers}"
@@ -175,21 +182,18 @@ class _Trial:
             try:
                 read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
             except RateLimited:  # two polls within the provider's own limit
-                await asyncio.sleep(self.capabilities.min_poll_seconds)
+                await asyncio.sleep(self._source.spoken.capabilities.min_poll_seconds)
                 read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
         except (Unauthorized, Invalid, Refused):
             return True
         return False
 
-    def _voices(self, account: Account) -> Request:
-        return self._source.spoken.voices_request(account, VoiceQuery())
-
     def _no_job(self, account: Account) -> Request:
-        return self._source.spoken.status_request(account, NO_JOB)
+        return require_polling(self._source.spoken).status_request(account, NO_JOB)
 
     def _read_no_job(self, account: Account, response: Response) -> None:
         try:
-            self._source.spoken.read_status(account, NO_JOB, response)
+            require_polling(self._source.spoken).read_status(account, NO_JOB, response)
         except UnknownJob:
             try:
                 read_json_object(response.body)

@@ -13,7 +13,8 @@ from receiver.cli.plain import complain, print_json
 from receiver.errors import NotFound, ReceiverError
 
 if TYPE_CHECKING:
-    from receiver.providers.wire import Voice, VoiceQuery
+    from receiver.providers.protocols import VoicesProvider
+    from receiver.providers.types import Voice, VoiceQuery
     from receiver.settings import Source
 
 _FIELDS = ("id", "name", "language", "gender", "model")
@@ -35,22 +36,24 @@ def voices(
     json: Json = False,
 ) -> None:
     """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
-    from receiver.providers.wire import Voice, VoiceQuery
+    from receiver.providers.protocols import VoicesProvider
+    from receiver.providers.types import Voice, VoiceQuery
     from receiver.settings import load
 
     about = load(config).source(source)
-    abilities = about.spoken.capabilities.of(about.account)
+    provider_module = about.spoken
+    known_voices = provider_module.capabilities.known_voices
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
-    if abilities.voices:
-        found = _asked(source, about, query)
-    elif abilities.known_voices:
+    if isinstance(provider_module, VoicesProvider):
+        found = _asked(source, about, provider_module, query)
+    elif known_voices:
         if query != VoiceQuery():
             raise NotFound(
                 f"{about.provider} has no list of voices to ask for, and nothing is known of the documented ones but "
                 "their names: omit --language, --gender, --model and --provider."
             )
-        found = [Voice(id=known) for known in abilities.known_voices]
+        found = [Voice(id=known) for known in known_voices]
         note = f"{about.provider} has no list to ask for; these are documented, and there may be more."
     else:
         raise NotFound(
@@ -65,14 +68,14 @@ def voices(
         complain(note)
 
 
-def _asked(name: str, source: Source, query: VoiceQuery) -> list[Voice]:
+def _asked(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
     from receiver.cli.asking import AskError, answer_to, trouble_with
 
     account = source.account
     if account.api_key is None:
         raise AskError(f"The source {name} has no api_key, and {source.provider} tells its voices to customers only.")
     try:
-        return source.spoken.read_voices(account, answer_to(source, source.spoken.voices_request(account, query)))
+        return provider.read_voices(account, answer_to(source, provider.voices_request(account, query)))
     except ReceiverError as error:
         raise AskError(str(trouble_with(name, source, error))) from error
 

@@ -20,7 +20,8 @@ from receiver.errors import ConfigError, ReceiverError, UnusableAddress
 
 if TYPE_CHECKING:
     from receiver.cli.secret_file import SecretFile
-    from receiver.providers.wire import Registered, Request, Response
+    from receiver.providers.protocols import RegisteringProvider
+    from receiver.providers.types import Registered, Request, Response
     from receiver.settings import Settings, Source
 
 app = typer.Typer(no_args_is_help=True, help="The webhook at a provider: register it, rotate its secret, test it.")
@@ -57,19 +58,21 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
     from receiver.cli.asking import AskError, answer_to, trouble_with
-    from receiver.providers.wire import Invalid
+    from receiver.providers.protocols import require_registering
+    from receiver.providers.types import Invalid
     from receiver.settings import load
 
     about = load(config).source(source)
-    if about.spoken.capabilities.registers_webhooks and not about.receives_webhooks:
+    provider = require_registering(about.spoken)
+    if not about.receives_webhooks:
         raise AskError(
             f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
             "No request was sent. Get a secret with `tts-receiver webhook register`."
         )
     token = read_id_token(id_token)
-    request = about.spoken.test_request(about.account, token)
+    request = provider.test_request(about.account, token)
     try:
-        test_id = about.spoken.read_test(about.account, answer_to(about, request))
+        test_id = provider.read_test(about.account, answer_to(about, request))
     except ReceiverError as error:
         trouble = str(trouble_with(source, about, error, token))
         raise AskError(f"{trouble} {_NOT_TAKEN}" if isinstance(error, Invalid) else trouble) from error
@@ -93,12 +96,13 @@ class _Change:
     url: str
     rotate: bool
     source: Source
+    provider: RegisteringProvider
     path: Path
     known: bool
 
     def request(self, token: str) -> Request:
         """What the provider is asked."""
-        return self.source.spoken.register_request(self.source.account, token, self.url, new_secret=self.rotate)
+        return self.provider.register_request(self.source.account, token, self.url, new_secret=self.rotate)
 
 
 def _change(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
@@ -108,15 +112,16 @@ def _change(name: str, url: str, id_token: Path | None, config: Path | None, jso
     from receiver.cli.awaited import load_awaiting, no_place
     from receiver.cli.public_url import check_public
     from receiver.cli.secret_file import reserved
-    from receiver.providers.wire import ProviderError
+    from receiver.providers.protocols import RegisteringProvider
+    from receiver.providers.types import ProviderError
 
     at = load_awaiting(config, name)
     source = at.source
-    if not source.spoken.capabilities.of(source.account).registers_webhooks:
+    if not isinstance(source.spoken, RegisteringProvider):
         raise AskError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
     if at.path is None:
         raise no_place(config, name)
-    change = _Change(name, url, rotate, source, at.path, at.known)
+    change = _Change(name, url, rotate, source, source.spoken, at.path, at.known)
     if not source.allow_private_addresses:
         check_public(url)
     token = read_id_token(id_token)
@@ -140,9 +145,9 @@ _UNKNOWN = (
 
 
 def _may_be_taken(error: ReceiverError) -> bool:
-    from receiver.providers.wire import ProviderError, refused_for_sure
+    from receiver.providers.types import ProviderError, is_definite_refusal
 
-    return isinstance(error, ProviderError) and not refused_for_sure(error) and error.reason not in _NEVER_SENT
+    return isinstance(error, ProviderError) and not is_definite_refusal(error) and error.reason not in _NEVER_SENT
 
 
 async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> Registered:
@@ -154,9 +159,9 @@ async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> 
 
 def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
     from receiver.cli.asking import AskError, trouble_with
-    from receiver.providers.wire import ProviderError
+    from receiver.providers.types import ProviderError
 
-    spoken, account = change.source.spoken, change.source.account
+    spoken, account = change.provider, change.source.account
     try:
         found = spoken.read_register(account, response)
     except ProviderError as error:
@@ -225,7 +230,7 @@ def _lines(change: _Change, found: Registered, settings: Settings, keys: list[st
     lines.append(f"  The signing secret is in {change.path}, which only you can read{named}.")
     lines.append("  A receiver reads it at its start: start it now, or start it again if it runs.")
     if len(keys) > 1:
-        hours = change.source.spoken.retry_window_seconds / 3600
+        hours = change.provider.retry_window_seconds / 3600
         lines.append(
             f"  Still accepted: {', '.join(keys[1:])}; what was signed before may come for {hours:.0f} hours more. "
             "`tts-receiver sources list` says when an old secret can be retired: take its line out then, and restart."

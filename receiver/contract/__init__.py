@@ -1,8 +1,8 @@
-"""The tests that every provider module must pass, whatever its service: run them over your own, too.
+"""The tests that every provider module must pass, whatever its service: run them over your own provider.
 
-Importing this needs `pytest` and `hypothesis`, which the receiver itself does not: nothing else imports it.
+This package needs `pytest` and `hypothesis`, which the receiver itself does not; nothing else imports it.
 
-Record documents of the service's API in a folder (`recorded` says how), then
+Record responses of the service's API in a folder (see `receiver.contract.recorded`), then
 
     @pytest.fixture(scope="module")
     def provider() -> Provider:
@@ -21,7 +21,7 @@ from __future__ import annotations
 import pytest
 
 for module in ("checks", "files", "lists", "provider", "recorded", "status", "submit", "webhook"):
-    pytest.register_assert_rewrite(f"receiver.contract.{module}")  # so that a failure says what it saw
+    pytest.register_assert_rewrite(f"receiver.contract.{module}")  # so that a failure shows the values
 
 from receiver.contract.provider import ProviderContract  # noqa: E402
 from receiver.contract.recorded import Recorded, load  # noqa: E402

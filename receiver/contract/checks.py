@@ -1,4 +1,4 @@
-"""What the contract asks of a provider's answers, and what of every value that comes out."""
+"""Helpers of the contract: how a provider is called, and what is checked of every value that it returns."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings
 from receiver.contract.strategies import KEY
 from receiver.model.delivery import Parsed
 from receiver.model.event import COMPLETED, FAILED
-from receiver.providers import wire
-from receiver.providers.base import AudioRequest, Provider, origin_of, usable_word
-from receiver.providers.wire import (
+from receiver.providers import types
+from receiver.providers.base import AudioRequest, origin_of, usable_word
+from receiver.providers.protocols import PollingProvider, Provider, SubmittingProvider, VersionedProvider
+from receiver.providers.types import (
     Account,
     Ended,
     Invalid,
@@ -29,68 +30,90 @@ from receiver.providers.wire import (
 
 JOB = "job_1"
 anywhere = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
-"""A contract is inherited: its properties are run by many classes."""
+"""Settings of property tests that several classes inherit."""
 _Result = TypeVar("_Result")
-_Asked = ParamSpec("_Asked")
+_Params = ParamSpec("_Params")
 
 
-def account(provider: Provider, version: str | None = None, base: str | None = None, key: str | None = KEY) -> Account:
-    """An account at the provider."""
-    return Account(base or provider.base_url, key, version)
+def account(provider: Provider, base: str | None = None, key: str | None = KEY) -> Account:
+    """Return an account at the provider."""
+    return Account(base or provider.base_url, key)
 
 
-def versions(provider: Provider) -> list[str | None]:
-    """What an account may name as its version."""
-    return [None, *provider.capabilities.versions]
+def versions(provider: Provider) -> list[Provider]:
+    """Return the provider and the providers of its API's versions."""
+    return [provider, *(provider.versions.values() if isinstance(provider, VersionedProvider) else ())]
 
 
-def tried(ask: Callable[_Asked, _Result], *args: _Asked.args, **named: _Asked.kwargs) -> _Result | ProviderError:
-    """What comes out: a value, or an error that is one of ours and fit to be shown. Never anything else."""
+def version_of(provider: Provider, api_version: str | None) -> Provider:
+    """Return the provider of one version; without a version the provider itself."""
+    if api_version is None:
+        return provider
+    assert isinstance(provider, VersionedProvider), f"{provider.name} has no versions"
+    return provider.versions[api_version]
+
+
+def polled(provider: Provider) -> list[PollingProvider]:
+    """Return the versions that can be polled."""
+    return [version for version in versions(provider) if isinstance(version, PollingProvider)]
+
+
+def submitting(provider: Provider) -> list[SubmittingProvider]:
+    """Return the versions to which jobs can be submitted."""
+    return [version for version in versions(provider) if isinstance(version, SubmittingProvider)]
+
+
+def outcome_of(
+    call: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs
+) -> _Result | ProviderError:
+    """Return what a call returns, or its `ProviderError`, which is checked. No other exception is allowed."""
     try:
-        return ask(*args, **named)
+        return call(*args, **kwargs)
     except ProviderError as error:
         check_error(error)
         return error
 
 
-def asked(ask: Callable[_Asked, Request], *args: _Asked.args, **named: _Asked.kwargs) -> Request | None:
-    """The request; None if it is refused in words."""
+def built(call: Callable[_Params, Request], *args: _Params.args, **kwargs: _Params.kwargs) -> Request | None:
+    """Return the request; None if it is refused as `Invalid`."""
     try:
-        return ask(*args, **named)
+        return call(*args, **kwargs)
     except Invalid as error:
         check_error(error)
         return None
 
 
-def outcome(provider: Provider, response: Response, version: str | None = None) -> Status | ProviderError:
-    """What a provider makes of an answer about a job: a status or an error."""
-    status = tried(provider.read_status, account(provider, version), JOB, response)
+def status_of(provider: Provider, response: Response) -> Status | ProviderError:
+    """Return the status or the error that a provider reads from a response about a job."""
+    assert isinstance(provider, PollingProvider)
+    status = outcome_of(provider.read_status, account(provider), JOB, response)
     if not isinstance(status, ProviderError):
         check_status(status)
     return status
 
 
-def submitted(provider: Provider, response: Response, version: str | None = None) -> Submitted | ProviderError:
-    """What a provider makes of an answer to a submit."""
-    got = tried(provider.read_submit, account(provider, version), response)
+def submit_outcome(provider: Provider, response: Response) -> Submitted | ProviderError:
+    """Return what a provider reads from a response to a submit."""
+    assert isinstance(provider, SubmittingProvider)
+    got = outcome_of(provider.read_submit, account(provider), response)
     if isinstance(got, Submitted):
         assert usable_word(got.job_id) == got.job_id
         check_status(got.status, got.job_id)
     return got
 
 
-def submit(provider: Provider, speech: Speech, version: str | None, base: str | None = None) -> Request | None:
-    """The request for a speech; None if it is refused in words."""
-    return asked(provider.submit_request, account(provider, version, base), speech, "same-key")
+def submit_request(provider: SubmittingProvider, speech: Speech, base: str | None = None) -> Request | None:
+    """Return the request for a speech; None if it is refused as `Invalid`."""
+    return built(provider.submit_request, account(provider, base), speech, "same-key")
 
 
-def plain(provider: Provider) -> Speech:
-    """A speech without wishes."""
+def plain_speech(provider: Provider) -> Speech:
+    """Return a speech without options."""
     return Speech(text="Hello", voice=next(iter(provider.capabilities.known_voices), "v"))
 
 
 def check_error(error: ProviderError) -> None:
-    """An error says what to do, by its type and in words, and gives nothing away."""
+    """Check that an error has a type of its own, a printable message, and no secret in it."""
     assert type(error) is not ProviderError
     assert re.fullmatch(r"[a-z_]+", error.reason)
     assert 0 < len(str(error)) < 1000
@@ -101,17 +124,17 @@ def check_error(error: ProviderError) -> None:
 
 
 def check_status(status: Status, job_id: str = JOB) -> None:
-    """A status is one of the two kinds, and whole."""
+    """Check that a status is one of the two kinds, with valid attributes."""
     assert isinstance(status, get_args(Status))
     if isinstance(status, Ended):
-        check_end(status.parsed, job_id)
+        check_ended(status.parsed, job_id)
     else:
         assert usable_word(status.word) == status.word
         assert status.progress is None or (type(status.progress) is int and 0 <= status.progress <= 100)
 
 
-def check_end(parsed: Parsed, job_id: str = JOB) -> None:
-    """An end is what a delivery for it would have said."""
+def check_ended(parsed: Parsed, job_id: str = JOB) -> None:
+    """Check that the end of a job has the content of a delivery about it."""
     assert parsed.type in (COMPLETED, FAILED)
     assert parsed.job_id == job_id
     json.dumps(parsed.payload, allow_nan=False)
@@ -122,9 +145,9 @@ def check_end(parsed: Parsed, job_id: str = JOB) -> None:
 
 
 def check_audio(files: list[list[AudioRequest]], base: str, key: str) -> None:
-    """No file is without a way to get it, and the key goes home only."""
+    """Check that each file has a request, and that the key is sent to the service's own origin only."""
     assert all(files)
-    for request in (request for ways in files for request in ways):
+    for request in (request for requests in files for request in requests):
         assert origin_of(request.url) is not None
         assert key not in request.url
         assert key not in repr(request)
@@ -134,8 +157,8 @@ def check_audio(files: list[list[AudioRequest]], base: str, key: str) -> None:
         assert request.durable or not request.headers
 
 
-def check_home(request: Request, base: str, secret: str = KEY) -> None:
-    """A request goes to the account's own origin, and the secret is in one header and nowhere else that is seen."""
+def check_origin(request: Request, base: str, secret: str = KEY) -> None:
+    """Check that a request goes to the account's own origin, with the secret in one header and nowhere else."""
     assert origin_of(request.url) == origin_of(base)
     assert request.url.startswith(base.rstrip("/") + "/")
     assert request.url.isascii()
@@ -147,27 +170,27 @@ def check_home(request: Request, base: str, secret: str = KEY) -> None:
 
 
 def check_meaning(got: Status | ProviderError, means: Mapping[str, Any]) -> None:
-    """An outcome is what the document says of it."""
+    """Check that an outcome is the one that the document states."""
     if isinstance(got, Running):
         assert means == {"running": got.word} | ({"progress": got.progress} if got.progress else {})
     elif isinstance(got, Ended):
         assert means == {"completed" if got.parsed.type == COMPLETED else "failed": got.parsed.payload}
     else:
         assert "error" in means, f"{got}"
-        assert type(got) is getattr(wire, means["error"])
+        assert type(got) is getattr(types, means["error"])
         assert means.get("says", "") in str(got)
         assert (got.code, got.retry_after) == (means.get("code", ""), means.get("retry_after"))
 
 
 def with_status(body: Any, change: Any, field: str = "status") -> Any:
-    """The body with its status changed, however deep it is."""
+    """Return the body with its status changed, however deep it is nested."""
     if not isinstance(body, dict):
         return body
     return {name: change(value) if name == field else with_status(value, change, field) for name, value in body.items()}
 
 
 def same(one: Status | ProviderError, other: Status | ProviderError) -> bool:
-    """Whether two outcomes are alike but for the spelling of a status word."""
+    """Return whether two outcomes are equal but for the case of a status word."""
     if isinstance(one, Running) and isinstance(other, Running):
         return (one.word.lower(), one.progress) == (other.word.lower(), other.progress)
     if isinstance(one, ProviderError) and isinstance(other, ProviderError):

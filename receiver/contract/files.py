@@ -1,4 +1,4 @@
-"""The part of the contract about a completed job's audio: its files, and the ways to get each of them."""
+"""The part of the contract about a completed job's audio: its files, and the requests that fetch each of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from hypothesis import given
 
-from receiver.contract.checks import JOB, account, anywhere, check_audio, versions
+from receiver.contract.checks import JOB, anywhere, check_audio, versions
 from receiver.contract.recorded import Recorded, Recordings
 from receiver.contract.strategies import KEY, bases, payloads
-from receiver.providers.base import Provider
+from receiver.providers.protocols import Provider
 
 UNSEEN_KEY = "tts_live_unseen"
-"""A key that no payload has in it: the service's own address may hold whatever the service likes."""
+"""A key that no generated payload contains; a payload's URL may contain anything else."""
 
 
 class FilesContract(Recordings):
@@ -25,21 +25,19 @@ class FilesContract(Recordings):
                 files = provider.audio_requests(provider.base_url, KEY, JOB, payload)
                 assert files, document
                 check_audio(files, provider.base_url, KEY)
-                addresses = [[request.url for request in ways] for ways in files]
+                addresses = [[request.url for request in requests] for requests in files]
                 assert document.files in (None, addresses), document
                 assert payload.get("audio_url") in (None, *addresses[0])
-                assert all(any(url in ways for ways in addresses) for url in payload.get("audio_urls", []))
+                assert all(any(url in urls for urls in addresses) for url in payload.get("audio_urls", []))
 
     def test_a_job_has_several_files_where_it_says_so(self, provider: Provider, documents: list[Recorded]) -> None:
         counts = {len(document.files) for document in documents if document.files is not None}
-        several = {
-            provider.capabilities.of(account(provider, version)).several_outputs for version in versions(provider)
-        }
+        several = {version.capabilities.several_outputs for version in versions(provider)}
         assert any(count > 1 for count in counts) == (True in several)
 
     @anywhere
     @given(base=bases, payload=payloads)
-    def test_audio_is_asked_for_with_the_key_at_home_only(
+    def test_audio_is_requested_with_the_key_at_the_services_own_origin_only(
         self, provider: Provider, base: str, payload: dict[str, Any]
     ) -> None:
         check_audio(provider.audio_requests(base, UNSEEN_KEY, JOB, payload), base, UNSEEN_KEY)

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from receiver.contract.checks import (
     account,
     anywhere,
-    asked,
-    check_home,
+    built,
     check_meaning,
+    check_origin,
     check_status,
-    tried,
+    outcome_of,
+    version_of,
     versions,
 )
 from receiver.contract.recorded import Recorded, Recordings
 from receiver.contract.strategies import anything, as_bytes, bases, damaged, header_lines, one_field_wrong, statuses
-from receiver.providers.base import Provider, usable_word
-from receiver.providers.wire import (
+from receiver.providers.base import usable_word
+from receiver.providers.protocols import HistoryProvider, Provider, VoicesProvider
+from receiver.providers.types import (
     HISTORY_PAGE,
-    Capabilities,
     Ended,
-    Invalid,
     ProviderError,
     Response,
     Status,
@@ -45,56 +45,47 @@ class ListsContract(Recordings):
 
     # voices
 
-    def test_voices_can_be_asked_for_where_it_says_so(self, provider: Provider, voice_lists: list[Recorded]) -> None:
-        for version in versions(provider):
-            of = account(provider, version)
-            able = provider.capabilities.of(of)
-            request = asked(provider.voices_request, of, VoiceQuery())
-            assert (request is not None) == able.voices
-            assert able.voices or isinstance(_voices(provider, Response(200, [], b"[]"), version), Invalid)
-            assert not (able.voices and able.known_voices)
-        assert bool(voice_lists) == (True in {able.voices for able in _all(provider)})
+    def test_the_list_of_voices_can_be_requested(self, provider: Provider, voice_lists: list[Recorded]) -> None:
+        for version in _with_voices(provider):
+            assert version.voices_request(account(version), VoiceQuery()).method == "GET"
+            assert not version.capabilities.known_voices
+        assert bool(voice_lists) == bool(_with_voices(provider))
 
     @anywhere
     @given(base=bases)
-    def test_voices_are_asked_for_at_home(self, provider: Provider, base: str) -> None:
-        for version in versions(provider):
-            request = asked(provider.voices_request, account(provider, version, base), VoiceQuery())
-            if request is not None:
-                assert request.method == "GET"
-                check_home(request, base)
+    def test_voices_are_requested_at_the_services_own_origin(self, provider: Provider, base: str) -> None:
+        for version in _with_voices(provider):
+            check_origin(version.voices_request(account(version, base), VoiceQuery()), base)
 
     def test_a_filter_is_sent_or_refused(self, provider: Provider) -> None:
-        for version in versions(provider):
-            of = account(provider, version)
-            able = provider.capabilities.of(of)
-            model = next(iter(able.models), "a model")
+        for version in _with_voices(provider):
+            models = version.capabilities.models
             for query in (
                 VoiceQuery(language="de&x=y"),
                 VoiceQuery(gender="a/b"),
                 VoiceQuery(provider="a=b"),
-                VoiceQuery(model=model),
+                VoiceQuery(model=next(iter(models), "a model")),
             ):
-                request = asked(provider.voices_request, of, query)
+                request = built(version.voices_request, account(version), query)
                 value = next(value for value in asdict(query).values() if value is not None)
                 assert request is None or value in dict(parse_qsl(urlsplit(request.url).query)).values()
-            if able.models:
-                assert asked(provider.voices_request, of, VoiceQuery(model="no such model")) is None
+            if models:
+                assert built(version.voices_request, account(version), VoiceQuery(model="no such model")) is None
 
-    def test_every_list_of_voices_means_what_is_written_of_it(
+    def test_every_list_of_voices_means_what_its_document_states(
         self, provider: Provider, voice_lists: list[Recorded]
     ) -> None:
         assert not voice_lists or {"voices", "error"} <= {name for document in voice_lists for name in document.means}
         for document in voice_lists:
-            got = _voices(provider, document.response, document.api_version)
+            got = _voices(version_of(provider, document.api_version), document.response)
             if isinstance(got, ProviderError):
                 check_meaning(got, document.means)
             else:
-                assert {"voices": [_said(voice) for voice in got]} == document.means, document
+                assert {"voices": [_as_stated(voice) for voice in got]} == document.means, document
 
     @anywhere
     @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
-    def test_any_answer_is_a_list_of_voices_or_an_error(
+    def test_any_response_is_a_list_of_voices_or_an_error(
         self,
         provider: Provider,
         voice_lists: list[Recorded],
@@ -105,83 +96,86 @@ class ListsContract(Recordings):
     ) -> None:
         if voice_lists:
             recorded, response = data.draw(damaged(voice_lists))
-            _voices(provider, response, recorded.api_version)
-        got = _voices(provider, Response(status, headers, body))
-        assert isinstance(got, ProviderError if not 200 <= status <= 299 else list | ProviderError)
+            _voices(version_of(provider, recorded.api_version), response)
+        for version in _with_voices(provider):
+            got = _voices(version, Response(status, headers, body))
+            assert isinstance(got, ProviderError if not 200 <= status <= 299 else list | ProviderError)
 
     # history
 
-    def test_the_history_can_be_asked_for_where_it_says_so(self, provider: Provider, histories: list[Recorded]) -> None:
-        for version in versions(provider):
-            of = account(provider, version)
-            request = asked(provider.history_request, of, 0)
-            able = provider.capabilities.of(of)
-            assert (request is not None) == able.history
-            assert able.history or isinstance(_history(provider, Response(200, [], b"[]"), version), Invalid)
-            if request is not None:
-                assert request.method == "GET"
-                assert request.url != provider.history_request(of, HISTORY_PAGE).url
-        assert bool(histories) == (True in {able.history for able in _all(provider)})
+    def test_the_history_can_be_requested(self, provider: Provider, histories: list[Recorded]) -> None:
+        for version in _with_history(provider):
+            request = version.history_request(account(version), 0)
+            assert request.method == "GET"
+            assert request.url != version.history_request(account(version), HISTORY_PAGE).url
+        assert bool(histories) == bool(_with_history(provider))
 
     @anywhere
     @given(base=bases, offset=st.integers(0, 10**6))
-    def test_the_history_is_asked_for_at_home(self, provider: Provider, base: str, offset: int) -> None:
-        for version in versions(provider):
-            request = asked(provider.history_request, account(provider, version, base), offset)
-            if request is not None:
-                check_home(request, base)
+    def test_the_history_is_requested_at_the_services_own_origin(
+        self, provider: Provider, base: str, offset: int
+    ) -> None:
+        for version in _with_history(provider):
+            check_origin(version.history_request(account(version, base), offset), base)
 
-    def test_every_history_means_what_is_written_of_it(self, provider: Provider, histories: list[Recorded]) -> None:
+    def test_every_history_means_what_its_document_states(self, provider: Provider, histories: list[Recorded]) -> None:
         assert not histories or {"history", "error"} <= {name for document in histories for name in document.means}
         for document in histories:
-            got = _history(provider, document.response, document.api_version)
+            got = _history(version_of(provider, document.api_version), document.response)
             if isinstance(got, ProviderError):
                 check_meaning(got, document.means)
             else:
                 assert list(got) == list(document.means["history"]), document
                 for job_id, status in got.items():
                     check_meaning(status, document.means["history"][job_id])
-                    assert not isinstance(status, Ended) or status.document is not None, "its row is kept with the end"
+                    assert not isinstance(status, Ended) or status.document is not None, (
+                        "its own row is kept with the end"
+                    )
 
     @anywhere
     @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
-    def test_any_answer_is_a_history_or_an_error(
+    def test_any_response_is_a_history_or_an_error(
         self, provider: Provider, histories: list[Recorded], data: st.DataObject, status: int, headers: Any, body: bytes
     ) -> None:
-        for version in versions(provider):
-            got = _history(provider, Response(status, headers, body), version)
+        for version in _with_history(provider):
+            got = _history(version, Response(status, headers, body))
             assert isinstance(got, ProviderError if not 200 <= status <= 299 else dict | ProviderError)
         if histories:
             recorded, response = data.draw(damaged(histories))
-            _history(provider, response, recorded.api_version)
+            _history(version_of(provider, recorded.api_version), response)
 
     # both
 
-    def test_no_one_field_of_a_list_can_break_the_reading(
+    def test_no_single_wrong_field_of_a_list_breaks_the_reading(
         self, provider: Provider, voice_lists: list[Recorded], histories: list[Recorded]
     ) -> None:
         for documents, read in ((voice_lists, _voices), (histories, _history)):
             for document in documents:
                 for response in one_field_wrong(document) if document.text is None else ():
-                    read(provider, response, document.api_version)
+                    read(version_of(provider, document.api_version), response)
 
-    def test_a_row_that_cannot_be_read_costs_no_other_row(
+    def test_an_unreadable_row_affects_no_other_row(
         self, provider: Provider, voice_lists: list[Recorded], histories: list[Recorded]
     ) -> None:
         for documents, read in ((voice_lists, _voices), (histories, _history)):
             for document in documents:
                 if "error" not in document.means:
                     for body in _with_odd_rows(document.body):
-                        got = read(provider, document.with_body(body), document.api_version)
-                        assert got == read(provider, document.response, document.api_version)
+                        got = read(version_of(provider, document.api_version), document.with_body(body))
+                        assert got == read(version_of(provider, document.api_version), document.response)
 
 
-def _all(provider: Provider) -> list[Capabilities]:
-    return [provider.capabilities.of(account(provider, version)) for version in versions(provider)]
+def _with_voices(provider: Provider) -> list[VoicesProvider]:
+    return [version for version in versions(provider) if isinstance(version, VoicesProvider)]
 
 
-def _voices(provider: Provider, response: Response, version: str | None = None) -> list[Voice] | ProviderError:
-    got = tried(provider.read_voices, account(provider, version), response)
+def _with_history(provider: Provider) -> list[HistoryProvider]:
+    return [version for version in versions(provider) if isinstance(version, HistoryProvider)]
+
+
+def _voices(provider: Provider, response: Response) -> list[Voice] | ProviderError:
+    assert isinstance(provider, VoicesProvider)
+    got = outcome_of(provider.read_voices, account(provider), response)
     if isinstance(got, list):
         ids = [voice.id for voice in got]
         assert len(set(ids)) == len(ids)
@@ -194,8 +188,9 @@ def _voices(provider: Provider, response: Response, version: str | None = None) 
     return got
 
 
-def _history(provider: Provider, response: Response, version: str | None = None) -> dict[str, Status] | ProviderError:
-    got = tried(provider.read_history, account(provider, version), response)
+def _history(provider: Provider, response: Response) -> dict[str, Status] | ProviderError:
+    assert isinstance(provider, HistoryProvider)
+    got = outcome_of(provider.read_history, account(provider), response)
     if isinstance(got, dict):
         for job_id, status in got.items():
             assert usable_word(job_id) == job_id
@@ -203,7 +198,7 @@ def _history(provider: Provider, response: Response, version: str | None = None)
     return got
 
 
-def _said(voice: Voice) -> dict[str, Any]:
+def _as_stated(voice: Voice) -> dict[str, Any]:
     return {name: value for name, value in asdict(voice).items() if value not in (None, {})}
 
 

@@ -1,15 +1,15 @@
-"""Recorded documents of a provider's API: an answer, where it is documented, and what it means.
+"""Recorded responses of a provider's API: a response, where it is documented, and what it means.
 
 One JSON file each: `source` (where the document is from), `api_version` if it belongs to one, `status`, `headers`,
 `body` (or `text`, if it is not JSON), `status_field` if the body's status word is in another field than `status`, and
-`means`. In the folder itself are answers about one job's status:
+`means`. The folder itself holds responses about one job's status:
 
     {"running": WORD, "progress": PERCENT}
     {"completed": PAYLOAD}      `files` has the addresses of its audio as well: a list for each file, best first
     {"failed": PAYLOAD}         `delivery` has the body of the webhook for the same end, where there is one
     {"error": CLASS, "code": WORD, "retry_after": SECONDS, "says": PART OF THE MESSAGE}
 
-Every answer can mean the last. The other answers are in folders beside them, as far as the service has them:
+Every response can mean the last. Other responses are in folders beside them, if the service has them:
 
     submit/     as above, and {"submitted": JOB ID} beside it
     voices/     {"voices": [{"id", "name", "language", "gender", "model", "details"}]}, with what there is
@@ -31,12 +31,12 @@ from typing import Any
 
 import pytest
 
-from receiver.providers.wire import Response
+from receiver.providers.types import Response
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded answer."""
+    """One recorded response."""
 
     name: str
     source: str
@@ -53,23 +53,23 @@ class Recorded:
 
     @property
     def response(self) -> Response:
-        """The answer as it came over the wire."""
+        """The response as it was received."""
         return self.with_body(self.body)
 
     def with_body(self, body: Any) -> Response:
-        """The same answer with another JSON body."""
+        """Return the same response with another JSON body."""
         content = self.text if self.text is not None else json.dumps(body)
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
         return Response(self.status, headers, content.encode())
 
 
 def load(folder: Path) -> list[Recorded]:
-    """Every document of a folder, by name; none if there is no such folder."""
+    """Return the documents in a folder, sorted by name; none if the folder does not exist."""
     return [Recorded(file.stem, **json.loads(file.read_text("utf-8"))) for file in sorted(folder.glob("*.json"))]
 
 
 class Recordings:
-    """The recorded documents as fixtures, all out of the fixture `folder` that the suite is given."""
+    """The recorded documents as fixtures, loaded from the fixture `folder`."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -82,37 +82,37 @@ class Recordings:
         registrations: list[Recorded],
         webhook_tests: list[Recorded],
     ) -> list[Recorded]:
-        """Every recorded answer."""
+        """Every recorded response."""
         return [*documents, *submits, *voice_lists, *histories, *registrations, *webhook_tests]
 
     @pytest.fixture(scope="class")
     @classmethod
     def documents(cls, folder: Path) -> list[Recorded]:
-        """Answers about a job's status."""
+        """Responses about a job's status."""
         return load(folder)
 
     @pytest.fixture(scope="class")
     @classmethod
     def submits(cls, folder: Path) -> list[Recorded]:
-        """Answers to a submit."""
+        """Responses to a submit."""
         return load(folder / "submit")
 
     @pytest.fixture(scope="class")
     @classmethod
     def voice_lists(cls, folder: Path) -> list[Recorded]:
-        """Answers to a question for the voices."""
+        """Responses with the list of voices."""
         return load(folder / "voices")
 
     @pytest.fixture(scope="class")
     @classmethod
     def histories(cls, folder: Path) -> list[Recorded]:
-        """Answers to a question for the history."""
+        """Responses with the history."""
         return load(folder / "history")
 
     @pytest.fixture(scope="class")
     @classmethod
     def registrations(cls, folder: Path) -> list[Recorded]:
-        """Answers to a registration of the webhook's address."""
+        """Responses to a registration of the webhook's address."""
         return load(folder / "register")
 
     @pytest.fixture(scope="class")

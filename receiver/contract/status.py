@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from receiver.contract.checks import (
     anywhere,
     check_meaning,
-    outcome,
+    polled,
     same,
-    versions,
+    status_of,
+    version_of,
     with_status,
 )
 from receiver.contract.recorded import Recorded, Recordings
@@ -27,9 +28,9 @@ from receiver.contract.strategies import (
     statuses,
 )
 from receiver.model.copies import contradicts
-from receiver.providers import wire
-from receiver.providers.base import Provider
-from receiver.providers.wire import (
+from receiver.providers import types
+from receiver.providers.protocols import PollingProvider, Provider, WebhookProvider
+from receiver.providers.types import (
     Ended,
     ProviderError,
     Response,
@@ -40,8 +41,8 @@ from receiver.providers.wire import (
 class StatusContract(Recordings):
     """Uses the fixtures `provider` and `documents`."""
 
-    def test_the_documents_show_every_way_a_job_can_go(self, provider: Provider, documents: list[Recorded]) -> None:
-        if not provider.capabilities.polling:
+    def test_the_documents_show_every_outcome_of_a_job(self, provider: Provider, documents: list[Recorded]) -> None:
+        if not polled(provider):
             assert not documents
             return
         shown = {next(iter(document.means)) for document in documents}
@@ -49,9 +50,9 @@ class StatusContract(Recordings):
         errors = {document.means["error"] for document in documents if "error" in document.means}
         assert errors >= {"Unauthorized", "UnknownJob", "Unavailable"}
 
-    def test_every_document_means_what_is_written_of_it(self, provider: Provider, documents: list[Recorded]) -> None:
+    def test_every_document_means_what_it_states(self, provider: Provider, documents: list[Recorded]) -> None:
         for document in documents:
-            check_meaning(outcome(provider, document.response, document.api_version), document.means)
+            check_meaning(status_of(version_of(provider, document.api_version), document.response), document.means)
 
     @pytest.mark.parametrize("respell", [str.upper, str.lower, str.title, lambda word: f" {word} "])
     def test_a_status_word_is_read_in_any_case(
@@ -61,59 +62,60 @@ class StatusContract(Recordings):
             field = document.status_field
             body = with_status(document.body, lambda word: respell(word) if isinstance(word, str) else word, field)
             if body != document.body:
-                got = outcome(provider, document.with_body(body), document.api_version)
-                assert same(got, outcome(provider, document.response, document.api_version)), document
+                got = status_of(version_of(provider, document.api_version), document.with_body(body))
+                assert same(got, status_of(version_of(provider, document.api_version), document.response)), document
 
     def test_an_unknown_status_word_is_still_running(self, provider: Provider, documents: list[Recorded]) -> None:
         for document in documents:
             if "running" in document.means:
                 body = with_status(document.body, lambda _: "WARMING_UP", document.status_field)
-                got = outcome(provider, document.with_body(body), document.api_version)
+                got = status_of(version_of(provider, document.api_version), document.with_body(body))
                 assert isinstance(got, Running)
                 assert got.word == "WARMING_UP"
 
     def test_a_webhook_and_a_poll_of_one_end_do_not_contradict(
         self, provider: Provider, documents: list[Recorded]
     ) -> None:
-        if not provider.capabilities.polling:
+        if not isinstance(provider, PollingProvider):
             return
-        told = [document for document in documents if document.delivery is not None]
-        assert {next(iter(document.means)) for document in told} == (
-            {"completed", "failed"} if provider.capabilities.webhooks else set()
+        with_delivery = [document for document in documents if document.delivery is not None]
+        assert {next(iter(document.means)) for document in with_delivery} == (
+            {"completed", "failed"} if isinstance(provider, WebhookProvider) else set()
         )
-        for document in told:
+        for document in with_delivery:
+            assert isinstance(provider, WebhookProvider)
             pushed = provider.parse_delivery([], json.dumps(document.delivery).encode())
-            polled = outcome(provider, document.response, document.api_version)
-            assert isinstance(polled, Ended)
-            assert (pushed.type, pushed.job_id) == (polled.parsed.type, polled.parsed.job_id)
-            assert not contradicts(pushed.payload, polled.parsed.payload)
+            polled_status = status_of(provider, document.response)
+            assert isinstance(polled_status, Ended)
+            assert (pushed.type, pushed.job_id) == (polled_status.parsed.type, polled_status.parsed.job_id)
+            assert not contradicts(pushed.payload, polled_status.parsed.payload)
 
-    def test_no_one_field_of_an_answer_can_break_the_reading(
+    def test_no_single_wrong_field_of_a_response_breaks_the_reading(
         self, provider: Provider, documents: list[Recorded]
     ) -> None:
         for document in documents:
             if document.text is None:
                 for response in one_field_wrong(document):
-                    outcome(provider, response, document.api_version)
+                    status_of(version_of(provider, document.api_version), response)
 
     @anywhere
     @given(data=st.data())
-    def test_a_damaged_answer_is_a_status_or_an_error(
+    def test_a_damaged_response_is_a_status_or_an_error(
         self, provider: Provider, documents: list[Recorded], data: st.DataObject
     ) -> None:
         if not documents:
             return
         recorded, response = data.draw(damaged(documents))
-        first = outcome(provider, response, recorded.api_version)
-        assert same(first, outcome(provider, response, recorded.api_version))
+        first = status_of(version_of(provider, recorded.api_version), response)
+        assert same(first, status_of(version_of(provider, recorded.api_version), response))
 
     @anywhere
     @given(status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
-    def test_any_answer_is_a_status_or_an_error(
+    def test_any_response_is_a_status_or_an_error(
         self, provider: Provider, status: int, headers: Any, body: bytes
     ) -> None:
-        for version in versions(provider):
-            got = outcome(provider, Response(status, headers, body), version)
+        for version in polled(provider):
+            got = status_of(version, Response(status, headers, body))
             if not 200 <= status <= 299:
                 assert isinstance(got, ProviderError)
 
@@ -127,9 +129,8 @@ class StatusContract(Recordings):
     def test_an_http_error_is_that_error_whatever_its_body(
         self, provider: Provider, status: int, kind: str, body: bytes, wait: int
     ) -> None:
-        if not provider.capabilities.polling:
-            return
-        got = outcome(provider, Response(status, [(b"retry-after", str(wait).encode())], body))
-        assert isinstance(got, ProviderError)
-        assert type(got) is getattr(wire, kind)
-        assert got.retry_after == wait
+        for version in polled(provider):
+            got = status_of(version, Response(status, [(b"retry-after", str(wait).encode())], body))
+            assert isinstance(got, ProviderError)
+            assert type(got) is getattr(types, kind)
+            assert got.retry_after == wait

@@ -1,4 +1,4 @@
-"""What may come from outside: any JSON, recorded documents with something wrong in them, headers, statuses, ids."""
+"""Generated input from outside: any JSON, damaged recorded documents, headers, statuses, ids."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from receiver.contract.recorded import Recorded
-from receiver.providers.wire import Response
+from receiver.providers.types import Response
 
 KEY = "tts_live_0123456789abcdef"
-"""The account's API key: also what a service may throw back at us."""
+"""The account's API key, which a service may also return to us."""
 _TOO_LARGE = "a number that is read as infinite"
 
 _ODD: tuple[Any, ...] = (
@@ -49,7 +49,7 @@ header_lines = st.lists(
     max_size=4,
 )
 event_words = st.sampled_from([b"test", b"job.completed", b"job.failed", b"completed", b" test\t"]) | st.binary()
-"""Event words that an unsigned header may claim."""
+"""Event words in an unsigned header."""
 statuses = st.just(200) | st.sampled_from([202, 204, 301, 401, 404, 409, 410, 422, 429, 503]) | st.integers(-1, 1000)
 payloads = st.dictionaries(st.sampled_from(["audio_url", "audio_urls", "audio_endpoint"]), anything)
 job_ids = st.text(min_size=1, max_size=40) | st.sampled_from(["a/../b?c#d&e=f%2F", "..", "\ud800", "ü 😀", "a\r\nb"])
@@ -59,28 +59,28 @@ bases = st.sampled_from(
 
 
 def as_bytes(document: Any) -> bytes:
-    """The document as JSON text, with the one number in it that Python does not write."""
+    """Return the document as JSON text, with a number in it that Python itself does not write."""
     return json.dumps(document).replace(json.dumps(_TOO_LARGE), "1e999").encode()
 
 
 def one_field_wrong(recorded: Recorded) -> Iterator[Response]:
-    """The recorded answer once for each of its fields and each odd value there."""
+    """Yield the recorded response once for each of its fields and each odd value in that field."""
     whole = {"body": recorded.body}
-    for index in range(len(_places(whole))):
+    for index in range(len(_slots(whole))):
         for odd in _ODD:
             changed = copy.deepcopy(whole)
-            holder, key = _places(changed)[index]
+            holder, key = _slots(changed)[index]
             holder[key] = odd
             yield Response(recorded.status, recorded.response.headers, as_bytes(changed["body"]))
 
 
 @st.composite
 def damaged(draw: st.DrawFn, documents: list[Recorded]) -> tuple[Recorded, Response]:
-    """A recorded answer of which up to three things have been changed, dropped or wrapped."""
+    """Return a recorded response in which up to three values were changed, dropped or wrapped."""
     recorded = draw(st.sampled_from([document for document in documents if document.text is None]))
     whole = {"body": copy.deepcopy(recorded.body)}
     for _ in range(draw(st.integers(1, 3))):
-        holder, key = draw(st.sampled_from(list(_places(whole))))
+        holder, key = draw(st.sampled_from(list(_slots(whole))))
         match draw(st.sampled_from(["replace", "drop", "wrap", "nest"])):
             case "replace":
                 holder[key] = draw(anything)
@@ -94,6 +94,6 @@ def damaged(draw: st.DrawFn, documents: list[Recorded]) -> tuple[Recorded, Respo
     return recorded, Response(status, draw(header_lines), as_bytes(whole["body"]))
 
 
-def _places(value: Any) -> list[tuple[Any, Any]]:
+def _slots(value: Any) -> list[tuple[Any, Any]]:
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
-    return [place for key in keys for place in ((value, key), *_places(value[key]))]
+    return [slot for key in keys for slot in ((value, key), *_slots(value[key]))]

@@ -16,9 +16,10 @@ from receiver.model.event import COMPLETED
 from receiver.outbound.addresses import shown
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.download import audio_error
-from receiver.providers.base import AudioRequest, Provider
+from receiver.providers.base import AudioRequest
 from receiver.providers.fields import web_addresses
-from receiver.providers.wire import (
+from receiver.providers.protocols import PollingProvider, Provider
+from receiver.providers.types import (
     Account,
     Ended,
     Invalid,
@@ -82,9 +83,10 @@ class AudioSource:
         return self.provider.audio_requests(self.account.base_url, api_key, job_id, payload)
 
     @property
-    def can_be_asked(self) -> bool:
-        """Whether a job's status can be asked for: the provider has a way, and we have a key."""
-        return self.provider.capabilities.of(self.account).polling and self.account.api_key is not None
+    def polled(self) -> PollingProvider | None:
+        """The provider, if jobs of this source can be polled: it has a status request, and there is an API key."""
+        has_key = self.account.api_key is not None
+        return self.provider if has_key and isinstance(self.provider, PollingProvider) else None
 
 
 class Renewal:
@@ -108,16 +110,16 @@ class Renewal:
             AudioRefused: it refuses our key, or the guard will not connect there.
         """
         source = self._sources.get(name)
-        if source is None or not source.can_be_asked:
+        if source is None or (provider := source.polled) is None:
             return None
         throttle = self._throttles[name]
         client = self._fetcher.client(allow_private=source.allow_private)
 
         def read(response: Response) -> Status:
-            return source.provider.read_status(source.account, job_id, response)
+            return provider.read_status(source.account, job_id, response)
 
         try:
-            request = source.provider.status_request(source.account, job_id)
+            request = provider.status_request(source.account, job_id)
             status = await throttle.call(client, request, read, MAX_WAIT_SECONDS)
         except (UnknownJob, Invalid):
             return None

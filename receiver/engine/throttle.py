@@ -26,7 +26,7 @@ from receiver.model.rate_limit import read_rate_limit
 from receiver.model.retry_after import senders_now
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
-from receiver.providers.wire import ProviderError, RateLimited, Request, Response, Unauthorized
+from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
 from receiver.store import pace
 from receiver.store.database import Database
 from receiver.store.pace import Pace

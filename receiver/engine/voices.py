@@ -11,7 +11,8 @@ from functools import partial
 from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.providers.wire import Invalid, Voice, VoiceQuery
+from receiver.providers.protocols import VoicesProvider
+from receiver.providers.types import Invalid, Voice, VoiceQuery
 from receiver.settings import Source
 
 MAX_WAIT_SECONDS = 10.0
@@ -51,19 +52,20 @@ class VoiceDesk:
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
-        able = source.spoken.capabilities.of(source.account)
-        if not able.voices:
-            if able.known_voices and query == VoiceQuery():
-                return [Voice(id=known) for known in able.known_voices]
-            raise Invalid(f"{source.provider} has no list of voices that can be asked for.")
+        provider = source.spoken
+        if not isinstance(provider, VoicesProvider):
+            known_voices = provider.capabilities.known_voices
+            if known_voices and query == VoiceQuery():
+                return [Voice(id=known) for known in known_voices]
+            raise Invalid(f"{source.provider} has no list of voices.")
         if source.api_key is None:
             raise Invalid(
                 f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
             )
-        request = source.spoken.voices_request(source.account, query)
+        request = provider.voices_request(source.account, query)
         if name not in self._clients:
             self._clients[name] = self._client_for(source)
-        read = partial(source.spoken.read_voices, source.account)
+        read = partial(provider.read_voices, source.account)
         return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
 
     async def aclose(self) -> None:

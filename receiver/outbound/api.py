@@ -11,7 +11,7 @@ import zlib
 from receiver.errors import OutboundError, UnusableAddress
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import compression, decompressor
-from receiver.providers.wire import Request, Response, Unavailable
+from receiver.providers.types import Request, Response, Unavailable
 
 MOST_BYTES = 4 * 1024 * 1024
 """An answer longer than this is no status, compressed or not."""

@@ -12,22 +12,15 @@ from urllib.parse import urljoin
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
-from receiver.providers.addresses import files_of, temporary
 from receiver.providers.aitts_account import AccountWebhook
 from receiver.providers.aitts_errors import CODES, SUBMIT_CODES
-from receiver.providers.answers import (
-    Asked,
-    open_answer,
-    open_rows,
-    still_running,
-    submitted,
-)
-from receiver.providers.asking import bearer, get, post_json, segment, with_query
+from receiver.providers.audio_urls import file_urls, temporary_request
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
-from receiver.providers.checking import check_speech
 from receiver.providers.fields import read_error, status_word
-from receiver.providers.voices import voices_of
-from receiver.providers.wire import (
+from receiver.providers.outcomes import running, submitted
+from receiver.providers.requests import bearer, get, path_segment, post_json, with_query
+from receiver.providers.responses import RequestContext, read_object, read_rows
+from receiver.providers.types import (
     Account,
     Capabilities,
     Ended,
@@ -40,36 +33,35 @@ from receiver.providers.wire import (
     Voice,
     VoiceQuery,
 )
+from receiver.providers.validation import check_speech
+from receiver.providers.voices import parse_voices
 
 _RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
 _OPUS_RATES = (8000, 16000, 24000, 48000)
-_END_FIELDS = ("status", "metadata")
-_COMPLETED_FIELDS = (*_END_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
-_ENDS = {"completed": COMPLETED, "failed": FAILED}
+_OUTCOME_FIELDS = ("status", "metadata")
+_COMPLETED_FIELDS = (*_OUTCOME_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
+_OUTCOMES = {"completed": COMPLETED, "failed": FAILED}
 
 
 class Aitts(AccountWebhook):
-    """The provider named `aitts`."""
+    """The provider `aitts`."""
 
     name = "aitts"
     base_url = "https://aitts.theproductivepixel.com"
-    scheme: str | None = "tts"
+    scheme = "tts"
     kept_headers: tuple[str, ...] = ("x-tts-event", "x-tts-delivery-id")
     retry_window_seconds = 38 * 3600.0
     capabilities = Capabilities(
-        webhooks=True,
         idempotent_submit=True,
         formats=("wav", "mp3", "ogg_opus"),
         options=("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url"),
         sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
         bitrates={"mp3": (32, 320), "ogg_opus": (6, 320)},
-        voices=True,
-        registers_webhooks=True,
         streaming=True,
     )
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
-        """`POST /api/v1/tts`; the same key and speech get the same answer."""
+        """`POST /api/v1/tts`; the same key and speech get the same response."""
         check_speech(self.name, speech, self.capabilities)
         fields = {
             "text": speech.text,
@@ -87,25 +79,25 @@ class Aitts(AccountWebhook):
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
-        asked = Asked(self.name, account, codes=SUBMIT_CODES)
-        document = open_answer(asked, response)
+        context = RequestContext(self.name, account, codes=SUBMIT_CODES)
+        document = read_object(context, response)
         return submitted(
-            asked,
+            context,
             response,
             document,
             _data(document).get("job_id"),
-            lambda job_id: _read(asked, job_id, response, document),
+            lambda job_id: _read(context, job_id, response, document),
         )
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/tts/{job_id}`."""
-        return get(account, f"/api/v1/tts/{segment(job_id)}", bearer(account))
+        return get(account, f"/api/v1/tts/{path_segment(job_id)}", bearer(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """Read `{"success", "data": {"status", …}}`; an end has the payload that its delivery would have had."""
-        asked = Asked(self.name, account, job_id, CODES)
-        document = open_answer(asked, response)
-        return _read(asked, job_id, response, document)
+        """Read `{"success", "data": {"status", …}}`; a job that has ended has the same payload as its delivery."""
+        context = RequestContext(self.name, account, job_id, CODES)
+        document = read_object(context, response)
+        return _read(context, job_id, response, document)
 
     def voices_request(self, account: Account, query: VoiceQuery) -> Request:
         """`GET /api/v1/voices?language=&provider=&model_type=&gender=`."""
@@ -119,14 +111,14 @@ class Aitts(AccountWebhook):
         return get(account, with_query("/api/v1/voices", wanted), bearer(account))
 
     def read_voices(self, account: Account, response: Response) -> list[Voice]:
-        """Read `{"success", "data": {"voices": […]}}`, or the list as `data`: its form is not documented."""
-        return voices_of(open_rows(Asked(self.name, account, codes=CODES), response, "voices"))
+        """Read `{"success", "data": {"voices": […]}}`, or the list as `data`: the form is not documented."""
+        return parse_voices(read_rows(RequestContext(self.name, account, codes=CODES), response, "voices"))
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
 
-        The signed body says what happened, by its event, else by its status. The body of a test is
-        not documented: where the body says neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
+        The signed body decides, by its event, else by its status. The body of a test is not documented: where the
+        body has neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
 
         Raises:
             InvalidJson: not a JSON object.
@@ -138,7 +130,7 @@ class Aitts(AccountWebhook):
         if document.get("event") is not None:
             word = usable_word(document["event"])
         else:
-            word = _ENDS.get(status_word(data.get("status")) or "") or (TEST if header_event == TEST else None)
+            word = _OUTCOMES.get(status_word(data.get("status")) or "") or (TEST if header_event == TEST else None)
         if word is None:
             raise MalformedDelivery("The signed body has neither an event nor the status of an end.", reason="no_event")
         notes = ["event_header_mismatch"] if header_event is not None and word != header_event else []
@@ -177,23 +169,22 @@ class Aitts(AccountWebhook):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """One file: the durable endpoint with the API key, then the temporary signed address without it.
+        """One file: the durable endpoint with the API key, then the temporary signed URL without it.
 
-        A temporary address gets the key only if it is at the source's own origin and refuses a request without it.
-
-        An `audio_endpoint` on any other origin than the source's own is not used: the path is derived from the job id.
+        A temporary URL gets the key only if it is at the source's own origin and refuses a request without it. An
+        `audio_endpoint` at any other origin is not used: the path is then derived from the job id.
         """
         requests = []
         headers = bearer(Account(base_url, api_key))
         if headers:
             requests.append(AudioRequest(_endpoint(base_url, job_id, payload), headers, durable=True))
-        requests += [temporary(ways[0], base_url, headers) for ways in files_of(payload, base_url)[:1]]
+        requests += [temporary_request(urls[0], base_url, headers) for urls in file_urls(payload, base_url)[:1]]
         return [requests] if requests else []
 
 
 def audio_path(job_id: str) -> str:
     """The documented path of a job's durable audio."""
-    return f"/api/v1/tts/{segment(job_id)}/audio"
+    return f"/api/v1/tts/{path_segment(job_id)}/audio"
 
 
 def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
@@ -208,11 +199,11 @@ def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
     return base_url.rstrip("/") + audio_path(job_id)
 
 
-def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
+def _read(context: RequestContext, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
     data = _data(document)
-    event = _ENDS.get(status_word(data.get("status")) or "")
+    event = _OUTCOMES.get(status_word(data.get("status")) or "")
     if event is None:
-        return still_running(asked, response, document, data.get("status"))
+        return running(context, response, document, data.get("status"))
     return Ended(Parsed(event, job_id, _job_payload(event, document, data)))
 
 
@@ -222,7 +213,7 @@ def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _job_payload(word: str, document: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    names = _COMPLETED_FIELDS if word == COMPLETED else _END_FIELDS
+    names = _COMPLETED_FIELDS if word == COMPLETED else _OUTCOME_FIELDS
     payload: dict[str, Any] = {name: value for name in names if (value := data.get(name)) is not None}
     if isinstance(payload.get("status"), str):
         payload["status"] = payload["status"].strip().lower()

@@ -1,12 +1,12 @@
 """What the error codes of AI TTS Microservice mean, and what to do about each.
 
-Wire facts: the service's founding documents. Apart from the provider module because these are sentences for people.
+Wire facts: the service's founding documents.
 """
 
 from __future__ import annotations
 
-from receiver.providers.answers import Meaning
-from receiver.providers.wire import (
+from receiver.providers.responses import ErrorMapping
+from receiver.providers.types import (
     GenerationFailed,
     InProgress,
     Invalid,
@@ -18,41 +18,42 @@ from receiver.providers.wire import (
 )
 
 MAINTENANCE_SECONDS = 300.0
-"""How long to wait for the end of a maintenance that gives no time."""
+"""How long to wait during a maintenance without `Retry-After`, seconds."""
 
 CODES = {
-    "UNAUTHORIZED": Meaning(Unauthorized),
-    "VALIDATION_ERROR": Meaning(
+    "UNAUTHORIZED": ErrorMapping(Unauthorized),
+    "VALIDATION_ERROR": ErrorMapping(
         Invalid,
-        advice="a field of the request is not as it must be. Change what it names; unchanged it is refused again.",
+        advice="a field of the request is invalid. Change the field that it names before you try again.",
     ),
-    "INVALID_VOICE": Meaning(
-        Invalid, advice="there is no such voice, or not for this account. `tts-receiver voices` lists them."
+    "INVALID_VOICE": ErrorMapping(
+        Invalid,
+        advice="the voice does not exist, or this account may not use it. `tts-receiver voices` lists the voices.",
     ),
-    "INSUFFICIENT_CREDITS": Meaning(
+    "INSUFFICIENT_CREDITS": ErrorMapping(
         OutOfCredits, advice="the account has too few credits for this text. Top it up, then submit again."
     ),
-    "RATE_LIMIT_EXCEEDED": Meaning(
+    "RATE_LIMIT_EXCEEDED": ErrorMapping(
         RateLimited,
-        advice="the account's requests of this 15-minute window are used up. Wait as told, or take a plan with more.",
+        advice="the account's requests of this 15-minute window are used up. Wait as it says, or upgrade the plan.",
     ),
-    "REQUEST_IN_PROGRESS": Meaning(
+    "REQUEST_IN_PROGRESS": ErrorMapping(
         InProgress,
-        advice="the first request with this idempotency key is still running. Wait, then ask again with the same key.",
+        advice="the first request with this idempotency key is still running. Wait, then repeat it with the same key.",
     ),
-    "IDEMPOTENCY_KEY_REUSE": Meaning(
-        KeyReused, advice="this idempotency key has been used for another request. Submit this one under a new key."
+    "IDEMPOTENCY_KEY_REUSE": ErrorMapping(
+        KeyReused, advice="this idempotency key has been used for another request. Submit this one with a new key."
     ),
-    "GENERATION_FAILED": Meaning(
+    "GENERATION_FAILED": ErrorMapping(
         Unavailable,
-        advice="it could not make the audio. Try later; if it stays so, try another voice, or a shorter text.",
+        advice="it could not generate the audio. Try later; if it fails again, try another voice or a shorter text.",
     ),
-    "MAINTENANCE": Meaning(
+    "MAINTENANCE": ErrorMapping(
         Unavailable,
         wait=MAINTENANCE_SECONDS,
-        advice="it is in maintenance. There is nothing to do but wait; then try again.",
+        advice="it is in maintenance. Wait, then try again.",
     ),
 }
 
 SUBMIT_CODES = CODES | {"GENERATION_FAILED": CODES["GENERATION_FAILED"]._replace(error=GenerationFailed)}
-"""The codes of an answer to a submit, where `GENERATION_FAILED` is about the submit itself."""
+"""The codes in a response to a submit, where `GENERATION_FAILED` is about the submit itself."""

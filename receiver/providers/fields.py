@@ -1,6 +1,6 @@
-"""Finding a field in an answer's body, whatever its form: flat or nested, one name or another, text or object.
+"""Finding a field in the body of a response, whatever its form: flat or nested, one name or another, text or object.
 
-Apart from the provider modules because the services are inconsistent in the same ways; nothing here ever raises.
+The services are inconsistent in the same ways, so the provider modules share these functions. None of them raises.
 """
 
 from __future__ import annotations
@@ -11,71 +11,71 @@ from typing import Any, NamedTuple
 from receiver.providers.base import origin_of, usable_word
 
 MAX_ADDRESS = 8192
-"""Characters of an address that are kept; signed addresses have up to about 2,000."""
-_TROUBLE_FIELDS = ("error", "error_message", "errorMessage", "detail")
+"""The longest address that is kept, characters; signed addresses have up to about 2,000."""
+_ERROR_FIELDS = ("error", "error_message", "errorMessage", "detail")
 
 
-class Trouble(NamedTuple):
-    """What a provider says went wrong; either may be empty."""
+class ErrorDetail(NamedTuple):
+    """An error as a provider reports it; either part may be empty."""
 
     code: str = ""
     message: str = ""
 
 
 def views(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Where to look for a field: in `data` where the body is nested, then in the body itself."""
+    """Return the objects that may hold a field: `data` where the body is nested, then the body itself."""
     nested = document.get("data")
     return (nested, document) if isinstance(nested, dict) else (document,)
 
 
-def pick(places: tuple[Mapping[str, Any], ...], *names: str) -> Any:
-    """The first of these fields that says something, in the first place that has one; else None."""
-    for place in places:
+def pick(objects: tuple[Mapping[str, Any], ...], *names: str) -> Any:
+    """Return the first of these fields that is neither null nor empty, in the first object that has one; else None."""
+    for item in objects:
         for name in names:
-            if place.get(name) not in (None, ""):
-                return place[name]
+            if item.get(name) not in (None, ""):
+                return item[name]
     return None
 
 
 def status_word(value: object) -> str | None:
-    """A status word in lower case, or the digits of a number; None if it is neither."""
+    """Return a status word in lower case, or the digits of a number; None for anything else."""
     word = usable_word(value.strip() if isinstance(value, str) else value)
     return None if word is None else word.lower()
 
 
-def trouble_of(*places: Mapping[str, Any], others: tuple[str, ...] = ()) -> Trouble:
-    """What went wrong, under whatever name and in whatever form it stands.
+def error_detail(*objects: Mapping[str, Any], others: tuple[str, ...] = ()) -> ErrorDetail:
+    """Return the error that a body reports, under any of its usual names and in any of its usual forms.
 
     Args:
-        others: further fields to look in.
+        others: further names of fields to look in.
     """
-    named = (place.get(name) for name in (*_TROUBLE_FIELDS, *others) for place in places)
+    named = (item.get(name) for name in (*_ERROR_FIELDS, *others) for item in objects)
     value = next((value for value in named if value and value is not True), None)
     if isinstance(value, list):  # validation errors: [{"loc", "msg", "type"}]
         messages = [item["msg"] if isinstance(item, dict) and "msg" in item else item for item in value]
-        return Trouble("", "; ".join(str(message) for message in messages))
+        return ErrorDetail("", "; ".join(str(message) for message in messages))
     return read_error(value)
 
 
-def read_error(value: object) -> Trouble:
-    """An `error {code, message}`, which may also be a plain string, or missing."""
+def read_error(value: object) -> ErrorDetail:
+    """Return an `error {code, message}`, which may also be a plain string, or missing."""
     if isinstance(value, dict):
-        return Trouble(str(value.get("code") or ""), str(value.get("message") or ""))
-    return Trouble("", str(value) if value is not None else "")
+        return ErrorDetail(str(value.get("code") or ""), str(value.get("message") or ""))
+    return ErrorDetail("", str(value) if value is not None else "")
 
 
 def web_addresses(*values: object) -> list[str]:
-    """Every address in these texts, lists and named collections of texts: in order, each once.
+    """Return every address in these texts, lists of texts and objects of texts: in order, each once.
 
-    An address is an http(s) one or a path at the service. If there is none, the texts themselves are returned: a job
-    whose audio has an unusable address did not complete without audio. White space around an address is not part of it.
+    An address is an http(s) one or a path at the service. If there is none, the texts themselves are returned, so that
+    a job whose audio has an unusable address does not look like one without audio. White space around it is dropped.
     """
     texts = list(dict.fromkeys(text for value in values for text in _texts(value) if text))
     return [text for text in texts if is_address(text)] or texts
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an http(s) address, or a path at the service."""
+    """Return whether a text is an http(s) address, or a path at the service."""
     return text.startswith("/") or origin_of(text) is not None
 
 

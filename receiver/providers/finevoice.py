@@ -1,7 +1,7 @@
-"""FineVoice: polling only; every kind of its tasks is asked for at one address.
+"""FineVoice: polling only; all kinds of tasks have the same status address.
 
-Wire facts: the service's founding documents and its public documentation, read 2026-11. The HTTP status of an answer is
-200 whatever it says; the body's own `status` is the HTTP-like one.
+Wire facts: the service's founding documents and its public documentation, read 2026-11. The HTTP status of a
+response is always 200; the `status` in the body is the one that counts.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.providers.answers import Asked, open_answer, refusal, still_running, submitted
-from receiver.providers.asking import bearer, get, post_json, segment
-from receiver.providers.checking import check_speech
-from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
-from receiver.providers.poll_only import PollOnly, completed, failed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.audio_urls import AudioUrls
+from receiver.providers.fields import error_detail, pick, status_word, views, web_addresses
+from receiver.providers.outcomes import completed, failed, running, submitted
+from receiver.providers.requests import bearer, get, path_segment, post_json
+from receiver.providers.responses import RequestContext, error_response, read_object
+from receiver.providers.types import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.validation import check_speech
 
 _DONE = 200
-_ABOUT_THE_REQUEST = frozenset({401, 403, 404, 408, 410, 429, 502, 503, 504})
-"""Body statuses that say something of our asking. Any other error is the task's own, and final."""
+_REQUEST_STATUSES = frozenset({401, 403, 404, 408, 410, 429, 502, 503, 504})
+"""Body statuses that are about the request. Any other error is about the task, and final."""
 
 
-class Finevoice(PollOnly):
-    """The provider named `finevoice`."""
+class Finevoice(AudioUrls):
+    """The provider `finevoice`."""
 
     name = "finevoice"
     base_url = "https://apis.finevoice.ai"
@@ -40,44 +41,46 @@ class Finevoice(PollOnly):
         return post_json(account, "/v1/audio/speech-synthesis", self.credentials(account), fields)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
-        """Read `{"status": 202, "taskId"}`; a fast job may be done: status 200, with its `url`.
+        """Read `{"status": 202, "taskId"}`; a fast job may be done already: status 200, with its `url`.
 
-        One that is done and has no task id is given one made of its address: the audio is paid for.
+        A job that is done and has no task id gets one made from its URL: its audio has been charged for.
         """
-        asked = Asked(self.name, account)
-        document = open_answer(asked, response)
-        places = views(document)
-        status = _http_like(pick(places, "status"))
+        context = RequestContext(self.name, account)
+        document = read_object(context, response)
+        objects = views(document)
+        status = _http_like(pick(objects, "status"))
         if status >= 300:
-            raise refusal(asked, response, document, status=status)
-        task_id, addresses = pick(places, "taskId"), _addresses(places)
+            raise error_response(context, response, document, status=status)
+        task_id, addresses = pick(objects, "taskId"), _addresses(objects)
         if task_id is None and status == _DONE and addresses:
             task_id = "url-" + hashlib.sha256(addresses[0].encode()).hexdigest()[:32]
-        return submitted(asked, response, document, task_id, lambda job_id: self.read_status(account, job_id, response))
+        return submitted(
+            context, response, document, task_id, lambda job_id: self.read_status(account, job_id, response)
+        )
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /v1/task/{task_id}`."""
-        return get(account, f"/v1/task/{segment(job_id)}", self.credentials(account))
+        return get(account, f"/v1/task/{path_segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """Body status 200 is done, with `url` or `urls`; 202 is running; an `error` otherwise.
 
-        An error status without an `error` does not say that the task has ended: it is asked again.
+        An error status without an `error` does not mean that the task has ended: it is polled again.
         """
-        asked = Asked(self.name, account, job_id)
-        document = open_answer(asked, response)
-        places = views(document)
-        value = pick(places, "status")
+        context = RequestContext(self.name, account, job_id)
+        document = read_object(context, response)
+        objects = views(document)
+        value = pick(objects, "status")
         status = _http_like(value)
         if status == _DONE:
-            return completed(job_id, _addresses(places))
-        if status in _ABOUT_THE_REQUEST:
-            raise refusal(asked, response, document, status=status)
-        if status_word(value) and pick(places, "error") is not None and not 100 <= status <= 299:
-            return failed(job_id, trouble_of(*places))
+            return completed(job_id, _addresses(objects))
+        if status in _REQUEST_STATUSES:
+            raise error_response(context, response, document, status=status)
+        if status_word(value) and pick(objects, "error") is not None and not 100 <= status <= 299:
+            return failed(job_id, error_detail(*objects))
         if status >= 400:
-            raise refusal(asked, response, document, status=status)
-        return still_running(asked, response, document, value)
+            raise error_response(context, response, document, status=status)
+        return running(context, response, document, value)
 
 
 def _http_like(value: object) -> int:
@@ -86,5 +89,5 @@ def _http_like(value: object) -> int:
     return int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
 
 
-def _addresses(places: tuple[Mapping[str, Any], ...]) -> list[str]:
-    return web_addresses(pick(places, "url", "audio_url"), pick(places, "urls"))
+def _addresses(objects: tuple[Mapping[str, Any], ...]) -> list[str]:
+    return web_addresses(pick(objects, "url", "audio_url"), pick(objects, "urls"))

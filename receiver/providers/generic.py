@@ -1,7 +1,7 @@
-"""Any other service, from configuration alone: how its words are spelled and where in its JSON they stand.
+"""Any other service, from configuration alone: its words, and where in its JSON the values are.
 
-A source of this provider has an instance of its own, made from its table. It does not submit: what a service wants to
-be told differs too much to be said in a table.
+Each source of this provider has its own instance, made from the source's table by `generic_provider`. Jobs cannot be
+submitted: the requests of services differ too much to be described in a table.
 """
 
 from __future__ import annotations
@@ -13,102 +13,146 @@ from typing import Any
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
-from receiver.providers.addresses import audio_fields, files_of, is_at_home, temporary
-from receiver.providers.answers import Asked, open_answer, still_running
-from receiver.providers.asking import get, segment
+from receiver.providers.audio_urls import audio_payload, file_urls, is_own_origin, temporary_request
 from receiver.providers.base import AudioRequest, header_word, read_json_object, usable_word
-from receiver.providers.defaults import ProviderDefaults
-from receiver.providers.fields import Trouble, is_address, read_error, status_word, trouble_of, views, web_addresses
-from receiver.providers.places import Place, fill, find, first, with_lists
-from receiver.providers.shape import JOB_ID, Shape
-from receiver.providers.wire import Account, Capabilities, Ended, Invalid, Request, Response, Speech, Status, Submitted
+from receiver.providers.fields import (
+    ErrorDetail,
+    error_detail,
+    is_address,
+    read_error,
+    status_word,
+    views,
+    web_addresses,
+)
+from receiver.providers.generic_spec import JOB_ID, GenericSpec
+from receiver.providers.json_path import JsonPath, find, first, numbered_to_lists, put
+from receiver.providers.outcomes import running
+from receiver.providers.requests import get, path_segment
+from receiver.providers.responses import RequestContext, read_object
+from receiver.providers.types import Account, Capabilities, Ended, Invalid, Request, Response, Status
 
 RETRY_SECONDS = 72 * 3600.0
-"""How long after its first attempt a delivery may come again: the longest that is usual, for we do not know."""
+"""How long after its first attempt a delivery may come again, seconds: the longest usual time, as it is unknown."""
 
 
-class Generic(ProviderDefaults):
-    """The provider named `generic`, as one source's table describes it.
+def generic_provider(spec: GenericSpec, base_url: str = "") -> Generic:
+    """Return the provider that a source's table describes, with the methods for what its service can do.
 
     Args:
-        base_url: the service's address; empty for one that is neither asked nor fetched from with a key.
+        base_url: the service's address; empty if no request to it needs one.
     """
+    if spec.scheme is not None:
+        kind = GenericPolledWebhooks if spec.status_path is not None else GenericWebhooks
+        return kind(spec, base_url, spec.scheme)
+    return GenericPolled(spec, base_url) if spec.status_path is not None else Generic(spec, base_url)
 
-    def __init__(self, shape: Shape, base_url: str = "") -> None:
-        self.name = "generic"
-        self.shape = shape
+
+class Generic:
+    """The provider `generic`: what all of its sources have in common."""
+
+    name = "generic"
+
+    def __init__(self, spec: GenericSpec, base_url: str) -> None:
+        self.spec = spec
         self.base_url = base_url
-        self.scheme = shape.scheme
-        self.retry_window_seconds = RETRY_SECONDS if shape.scheme else 0.0
-        self.kept_headers: tuple[str, ...] = (shape.event_header.lower(),) if shape.event_header else ()
-        self.capabilities = Capabilities(
-            webhooks=shape.scheme is not None,
-            polling=shape.status_path is not None,
-            submit=False,
-            several_outputs=True,
-            min_poll_seconds=shape.min_poll_seconds,
+        self.capabilities = Capabilities(several_outputs=True, min_poll_seconds=spec.min_poll_seconds)
+
+    def audio_requests(
+        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
+    ) -> list[list[AudioRequest]]:
+        """Each file's URLs from all configured paths.
+
+        The key is sent only to URLs at the service's own origin: at once where audio needs it, otherwise after a
+        request without it was refused.
+        """
+        credentials = self._credentials(api_key)
+
+        def request(url: str) -> AudioRequest:
+            if credentials and self.spec.audio_needs_key and is_own_origin(url, base_url):
+                return AudioRequest(url, credentials, durable=True)
+            return temporary_request(url, base_url, credentials)
+
+        return [[request(url) for url in urls] for urls in file_urls(payload, base_url)]
+
+    def _credentials(self, api_key: str | None) -> dict[str, str]:
+        return {} if api_key is None else {self.spec.auth_header: f"{self.spec.auth_prefix}{api_key}"}
+
+    def _outcome(self, *words: str | None) -> str | None:
+        """The terminal event that one of these lower-case words means. A word for a failure takes precedence."""
+        if any(word in self.spec.failed_words or word == FAILED for word in words):
+            return FAILED
+        if any(word in self.spec.completed_words or word == COMPLETED for word in words):
+            return COMPLETED
+        return None
+
+    def _payload(self, type_: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
+        if type_ == COMPLETED:
+            found = [urls for path in self.spec.audio_url if (urls := web_addresses(find(document, path)))]
+            found = [urls for urls in found if is_address(urls[0])] or found
+            payload |= audio_payload(found[0] if found else (), chain.from_iterable(found[1:]))
+        else:
+            payload["error"] = self._error(document)._asdict()
+        metadata = first(document, self.spec.metadata)
+        if metadata is not None:
+            payload["metadata"] = metadata
+        return payload
+
+    def _error(self, document: Mapping[str, Any]) -> ErrorDetail:
+        """What went wrong: from the configured paths, else from the usual fields."""
+        code, message = (first(document, paths) for paths in (self.spec.error_code, self.spec.error_message))
+        configured = ErrorDetail(
+            _text(code), _text(message) or read_error(message if isinstance(message, dict) else None).message
         )
+        return configured if any(configured) else error_detail(*views(document))
 
-    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
-        """Refuse.
 
-        Raises:
-            Invalid: always.
-        """
-        raise _no_submit()
-
-    def read_submit(self, account: Account, response: Response) -> Submitted:
-        """Refuse: there was no submit that this could be the answer to.
-
-        Raises:
-            ProviderError: always.
-        """
-        open_answer(Asked(self.name, account), response)
-        raise _no_submit()
+class GenericPolled(Generic):
+    """A source that is polled: its table has a `status_url`."""
 
     def status_request(self, account: Account, job_id: str) -> Request:
-        """`GET` of the configured address.
-
-        Raises:
-            Invalid: none is configured.
-        """
-        if self.shape.status_path is None:
-            raise Invalid("This source has no status_url: its jobs cannot be asked about.")
-        path = self.shape.status_path.replace(JOB_ID, segment(job_id))
+        """`GET` of the configured address."""
+        path = (self.spec.status_path or "").replace(JOB_ID, path_segment(job_id))
         return get(account, path, self._credentials(account.api_key))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """Read the answer by the status word alone; one that is in neither list means still running."""
-        asked = Asked(self.name, account, job_id)
-        document = open_answer(asked, response)
-        value = first(document, self.shape.status)
-        word = status_word(value)
-        type_ = self._meaning(word)
+        """Read the response by the status word alone; one that is in neither list means still running."""
+        context = RequestContext(self.name, account, job_id)
+        document = read_object(context, response)
+        value = first(document, self.spec.status)
+        type_ = self._outcome(status_word(value))
         if type_ is not None:
             return Ended(Parsed(type_, job_id, self._payload(type_, document)))
-        return still_running(asked, response, document, value, progress=first(document, self.shape.progress))
+        return running(context, response, document, value, progress=first(document, self.spec.progress))
+
+
+class GenericWebhooks(Generic):
+    """A source that receives webhooks: its table names a signature `scheme`."""
+
+    def __init__(self, spec: GenericSpec, base_url: str, scheme: str) -> None:
+        super().__init__(spec, base_url)
+        self.scheme = scheme
+        self.kept_headers: tuple[str, ...] = (spec.event_header.lower(),) if spec.event_header else ()
+        self.retry_window_seconds = RETRY_SECONDS
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
-        """Read a delivery by the configured places.
+        """Read a delivery by the configured paths.
 
-        The signed body says what happened, by its event word and its status. Without an event word the status is the
-        event's word. Where the body has neither, the unsigned event header may name a `test`, and nothing else.
+        The signed body decides, by its event word and its status. Without an event word the status is the event's
+        word. Where the body has neither, the unsigned event header may name a `test`, and nothing else.
 
-        A status that means an end, beside another event word and without a job id, means none.
+        A terminal status beside another event word and without a job id is ignored.
 
         Raises:
             InvalidJson: not a JSON object.
-            MalformedDelivery: no usable word, a terminal event without a usable job id, or a source
-                that has no webhooks.
+            MalformedDelivery: no usable word, or a terminal event without a usable job id.
         """
-        if self.scheme is None:
-            raise MalformedDelivery("This source names no scheme: it has no webhooks.", reason="no_event")
         document = read_json_object(body)
-        shape = self.shape
-        value = first(document, shape.event)
-        word, status = usable_word(value), status_word(first(document, shape.status))
-        header_event = header_word(headers, shape.event_header.lower().encode()) if shape.event_header else None
-        type_ = self._meaning(word and word.lower(), status)
+        spec = self.spec
+        value = first(document, spec.event)
+        word, status = usable_word(value), status_word(first(document, spec.status))
+        header_event = header_word(headers, spec.event_header.lower().encode()) if spec.event_header else None
+        type_ = self._outcome(word and word.lower(), status)
         if value is None and type_ is None:
             word = status or (TEST if header_event == TEST else None)
         notes = (
@@ -116,8 +160,8 @@ class Generic(ProviderDefaults):
         )
         if type_ is None and word is None:
             raise MalformedDelivery("The signed body has neither an event word nor a status.", reason="no_event")
-        job_id = usable_word(first(document, shape.job_id))
-        if job_id is None and word is not None and self._meaning(word.lower()) is None:
+        job_id = usable_word(first(document, spec.job_id))
+        if job_id is None and word is not None and self._outcome(word.lower()) is None:
             type_ = None  # an event of another kind, whose status is not a job's
         if type_ is None:
             if word != TEST:
@@ -129,107 +173,51 @@ class Generic(ProviderDefaults):
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """The configured event header, unless the signature's headers include it."""
-        if self.scheme is None:
-            raise _no_delivery()
-        name = self.shape.event_header
-        return [(name, self._spelled(event))] if name and name.lower() not in self.shape.signed_headers else []
+        name = self.spec.event_header
+        return [(name, self._event_word(event))] if name and name.lower() not in self.spec.signed_headers else []
 
     def sample_body(
         self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """A body with the configured places filled, and nothing else in it.
+        """A body with a value at each configured path and nothing else.
 
         Raises:
-            Invalid: metadata, and no place for it or an event that is not the end of a job.
+            Invalid: metadata without a path for it, or with an event that is not the end of a job.
         """
-        if self.scheme is None:
-            raise _no_delivery()
         if metadata and event not in TERMINAL:
             raise Invalid(f"Only the end of a job has metadata, not {event}: add --event {COMPLETED}.")
-        if metadata and not self.shape.metadata:
-            raise Invalid("This source names no place for it: set metadata in the source's generic table.")
-        shape, word = self.shape, self._spelled(event)
-        values: list[tuple[tuple[Place, ...], Any]] = [(shape.event, word), (shape.job_id, job_id)]
-        if event in (COMPLETED, FAILED) or not shape.event:
-            values.append((shape.status, word))
+        if metadata and not self.spec.metadata:
+            raise Invalid("This source has no path for metadata: set metadata in the source's generic table.")
+        spec, word = self.spec, self._event_word(event)
+        values: list[tuple[tuple[JsonPath, ...], Any]] = [(spec.event, word), (spec.job_id, job_id)]
+        if event in (COMPLETED, FAILED) or not spec.event:
+            values.append((spec.status, word))
         if event == FAILED:
-            values += [(shape.error_code, "GENERATION_FAILED"), (shape.error_message, "sent by hand")]
+            values += [(spec.error_code, "GENERATION_FAILED"), (spec.error_message, "sent by hand")]
         if metadata:
-            values.append((shape.metadata, dict(metadata)))
+            values.append((spec.metadata, dict(metadata)))
         body: dict[str, Any] = {}
-        for places, value in values:
-            if places:
-                fill(body, places[0], value)
-        return {name: with_lists(value) for name, value in body.items()}
-
-    def audio_requests(
-        self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
-    ) -> list[list[AudioRequest]]:
-        """Each file's addresses from all configured places. The key is for those at the service's own origin: at
-        once where audio needs it, else after a refusal without it."""
-        key = self._credentials(api_key)
-
-        def request(url: str) -> AudioRequest:
-            if key and self.shape.audio_needs_key and is_at_home(url, base_url):
-                return AudioRequest(url, key, durable=True)
-            return temporary(url, base_url, key)
-
-        return [[request(url) for url in ways] for ways in files_of(payload, base_url)]
-
-    def _credentials(self, api_key: str | None) -> dict[str, str]:
-        return {} if api_key is None else {self.shape.auth_header: f"{self.shape.auth_prefix}{api_key}"}
-
-    def _meaning(self, *words: str | None) -> str | None:
-        """The terminal event that one of these words means, in lower case. A word for a failure counts for more."""
-        if any(word in self.shape.failed_words or word == FAILED for word in words):
-            return FAILED
-        if any(word in self.shape.completed_words or word == COMPLETED for word in words):
-            return COMPLETED
-        return None
+        for paths, value in values:
+            if paths:
+                put(body, paths[0], value)
+        return {name: numbered_to_lists(value) for name, value in body.items()}
 
     def _differs(self, header_event: str, word: str | None, type_: str | None) -> bool:
-        """Whether the event header says something else than the body."""
-        header_type = self._meaning(header_event.lower())
+        """Whether the event header contradicts the body."""
+        header_type = self._outcome(header_event.lower())
         return (word is not None and header_event != word) or (
             (word is None or header_type is not None) and header_type != type_
         )
 
-    def _spelled(self, event: str) -> str:
-        """An event word as the service would write it."""
-        words = {COMPLETED: self.shape.completed_words, FAILED: self.shape.failed_words}.get(event)
+    def _event_word(self, event: str) -> str:
+        """An event in the service's own word."""
+        words = {COMPLETED: self.spec.completed_words, FAILED: self.spec.failed_words}.get(event)
         return words[0] if words else event
 
-    def _payload(self, type_: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
-        if type_ == COMPLETED:
-            found = [urls for place in self.shape.audio_url if (urls := web_addresses(find(document, place)))]
-            found = [urls for urls in found if is_address(urls[0])] or found
-            payload |= audio_fields(found[0] if found else (), chain.from_iterable(found[1:]))
-        else:
-            payload["error"] = self._trouble(document)._asdict()
-        metadata = first(document, self.shape.metadata)
-        if metadata is not None:
-            payload["metadata"] = metadata
-        return payload
 
-    def _trouble(self, document: Mapping[str, Any]) -> Trouble:
-        """What went wrong: from the configured places, else from wherever services usually say so."""
-        code, message = (first(document, places) for places in (self.shape.error_code, self.shape.error_message))
-        said = Trouble(
-            _text(code), _text(message) or read_error(message if isinstance(message, dict) else None).message
-        )
-        return said if any(said) else trouble_of(*views(document))
+class GenericPolledWebhooks(GenericWebhooks, GenericPolled):
+    """A source that receives webhooks and is polled."""
 
 
 def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-
-
-def _no_submit() -> Invalid:
-    return Invalid(
-        "A generic source cannot submit; submit as you do now, and watch the job with `tts-receiver jobs watch`."
-    )
-
-
-def _no_delivery() -> ValueError:
-    return ValueError("This generic source sends no webhooks: there is no delivery to make.")

@@ -1,6 +1,6 @@
 """Miragic: polling only.
 
-Wire facts: the service's founding documents. They name the audio's address in four ways; all are read.
+Wire facts: the service's founding documents. They name the audio's URL in four ways; all are read.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.providers.answers import Asked, open_answer, still_running, submitted
-from receiver.providers.asking import get, key_header, post_form, segment
-from receiver.providers.checking import check_speech
-from receiver.providers.fields import pick, status_word, trouble_of, views, web_addresses
-from receiver.providers.poll_only import PollOnly, completed, failed
-from receiver.providers.wire import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.audio_urls import AudioUrls
+from receiver.providers.fields import error_detail, pick, status_word, views, web_addresses
+from receiver.providers.outcomes import completed, failed, running, submitted
+from receiver.providers.requests import get, key_header, path_segment, post_form
+from receiver.providers.responses import RequestContext, read_object
+from receiver.providers.types import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.validation import check_speech
 
 _VOICES = (
     "alloy", "amuch", "ash", "ballad", "coral", "dan", "echo",
@@ -23,15 +24,15 @@ _VOICES = (
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
 
-class Miragic(PollOnly):
-    """The provider named `miragic`."""
+class Miragic(AudioUrls):
+    """The provider `miragic`."""
 
     name = "miragic"
     base_url = "https://backend.miragic.ai"
     capabilities = Capabilities(known_voices=_VOICES)
 
     def credentials(self, account: Account) -> dict[str, str]:
-        """`X-API-Key`. The audio's address is at the API's own origin; whether it needs the key is not documented."""
+        """`X-API-Key`. The audio's URL is at the API's own origin; whether it needs the key is not documented."""
         return key_header(account, "X-API-Key")
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
@@ -42,38 +43,38 @@ class Miragic(PollOnly):
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"success", "data": {"jobId", "status"}, "message"}`."""
-        asked = Asked(self.name, account)
-        document = open_answer(asked, response)
+        context = RequestContext(self.name, account)
+        document = read_object(context, response)
         value = pick(views(document), "jobId", "id")
-        return submitted(asked, response, document, value, lambda job_id: _read(asked, job_id, response, document))
+        return submitted(context, response, document, value, lambda job_id: _read(context, job_id, response, document))
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/text-to-speech/jobs/{jobId}`."""
-        return get(account, f"/api/v1/text-to-speech/jobs/{segment(job_id)}", self.credentials(account))
+        return get(account, f"/api/v1/text-to-speech/jobs/{path_segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """`PENDING`, with `progress` where it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
-        asked = Asked(self.name, account, job_id)
-        document = open_answer(asked, response)
-        return _read(asked, job_id, response, document)
+        context = RequestContext(self.name, account, job_id)
+        document = read_object(context, response)
+        return _read(context, job_id, response, document)
 
 
-def _read(asked: Asked, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
-    places = views(document)
-    value = pick(places, "status")
+def _read(context: RequestContext, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
+    objects = views(document)
+    value = pick(objects, "status")
     match status_word(value):
         case "completed":
-            urls = _audio_addresses(places)
+            urls = _audio_urls(objects)
             return completed(job_id, urls[:1], urls[1:])
         case "failed":
-            return failed(job_id, trouble_of(*places))
-    return still_running(asked, response, document, value, progress=pick(places, "progress"))
+            return failed(job_id, error_detail(*objects))
+    return running(context, response, document, value, progress=pick(objects, "progress"))
 
 
-def _audio_addresses(places: tuple[Mapping[str, Any], ...]) -> list[str]:
-    """Every address of the audio, the documented first choice first."""
-    metadata = pick(places, "metadata")
+def _audio_urls(objects: tuple[Mapping[str, Any], ...]) -> list[str]:
+    """Every URL of the audio, the documented first choice first."""
+    metadata = pick(objects, "metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     inner = metadata.get("apiResponse")
-    everywhere = (inner if isinstance(inner, dict) else {}, *places, metadata)
-    return web_addresses(*(place.get(name) for name in _AUDIO_FIELDS for place in everywhere))
+    everywhere = (inner if isinstance(inner, dict) else {}, *objects, metadata)
+    return web_addresses(*(item.get(name) for name in _AUDIO_FIELDS for item in everywhere))

@@ -1,29 +1,27 @@
 """Every provider by name: the built-in ones, and those that installed packages bring (group `tts_receiver.providers`).
 
-A package's entry point names a class with `Provider`'s methods, made without arguments, or an object that has them.
-It is imported when a source names it, and not before: what is installed and not used costs nothing and breaks nothing.
+A package's entry point names a provider class, made without arguments, or a provider object. It is imported when a
+source names it, and not before: a package that is installed and not used costs nothing and breaks nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from inspect import isfunction
-from typing import Any, cast
+from typing import cast
 
 from receiver.errors import PluginError
 from receiver.model.import_errors import import_failure, install_hint
-from receiver.model.signature import SCHEMES
 from receiver.providers.aitts import Aitts
 from receiver.providers.audixa import Audixa
-from receiver.providers.base import Provider
+from receiver.providers.conformance import problems_of
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.miragic import Miragic
-from receiver.providers.wire import Capabilities
+from receiver.providers.protocols import Provider
 
 GROUP = "tts_receiver.providers"
 GENERIC = "generic"
-"""The provider that is made from a source's own table: `receiver.providers.generic`."""
+"""The name of the provider that is made from a source's own table: `receiver.providers.generic`."""
 
 _ALL: tuple[Provider, ...] = (Aitts(), Audixa(), Finevoice(), Miragic())
 
@@ -32,32 +30,16 @@ PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
 
 RESERVED = frozenset({*PROVIDERS, GENERIC})
 
-_METHODS = tuple(name for name, value in vars(Provider).items() if isfunction(value) and not name.startswith("_"))
-_ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("is not a text", lambda value: isinstance(value, str)),
-    "base_url": ("is not a text", lambda value: isinstance(value, str)),
-    "scheme": (
-        f"is neither None nor one of {', '.join(sorted(SCHEMES))}",
-        lambda value: value is None or (isinstance(value, str) and value in SCHEMES),
-    ),
-    "kept_headers": (
-        "is not a tuple of lower-case texts",
-        lambda value: isinstance(value, tuple) and all(isinstance(item, str) and item.islower() for item in value),
-    ),
-    "retry_window_seconds": ("is not a number", lambda value: isinstance(value, int | float)),
-    "capabilities": ("is not a Capabilities", lambda value: isinstance(value, Capabilities)),
-}
-
 
 class _Known(Mapping[str, Provider]):
-    """A provider is loaded when it is asked for by name; to list the names loads none."""
+    """Loads a provider when it is looked up by name; listing the names loads none."""
 
     def __getitem__(self, name: str) -> Provider:
-        """The provider.
+        """Return the provider.
 
         Raises:
-            KeyError: there is none of this name.
-            PluginError: it is an installed package's, and cannot be used.
+            KeyError: there is no provider with this name.
+            PluginError: it belongs to an installed package and cannot be used.
         """
         built_in = PROVIDERS.get(name)
         if built_in is not None:
@@ -66,7 +48,7 @@ class _Known(Mapping[str, Provider]):
         if not points:
             raise KeyError(name)
         if len(points) > 1:
-            raise PluginError(f"more than one package has it: {'; '.join(map(_about, points))}. Uninstall all but one.")
+            raise PluginError(f"several packages provide it: {'; '.join(map(_about, points))}. Uninstall all but one.")
         return _load(points[0])
 
     def __iter__(self) -> Iterator[str]:
@@ -78,15 +60,15 @@ class _Known(Mapping[str, Provider]):
 
 
 def known_providers() -> Mapping[str, Provider]:
-    """The built-in providers and those of installed packages. A built-in one wins over a package's of the same name."""
+    """Return the built-in providers and those of installed packages; a built-in one takes precedence."""
     return _Known()
 
 
 def taken_names() -> dict[str, str]:
-    """What is wrong with installed packages that bring a provider under the name of a built-in one, by that name."""
+    """Return the problem of each installed package whose provider has the name of a built-in one, by that name."""
     return {
-        point.name: f"{_about(point)} takes the name of a built-in provider, which is used; uninstall the package, or "
-        "ask its author for another name"
+        point.name: f"{_about(point)} takes the name of a built-in provider, which is used instead; uninstall the "
+        "package, or ask its author for another name"
         for point in entry_points(group=GROUP)
         if point.name in RESERVED
     }
@@ -96,9 +78,9 @@ def _load(point: EntryPoint) -> Provider:
     about = _about(point)
     try:
         found = point.load()
-    except KeyboardInterrupt:  # somebody wants to end us
+    except KeyboardInterrupt:  # the user stops the process
         raise
-    except BaseException as error:  # whatever somebody else's code raises
+    except BaseException as error:  # whatever a package's code raises
         failure = import_failure(error, point.module) + install_hint(error, point.module)
         raise PluginError(f"{about} cannot be imported: {failure}") from error
     if isinstance(found, type):
@@ -111,36 +93,28 @@ def _load(point: EntryPoint) -> Provider:
                 f"{about} cannot be made without arguments: {import_failure(error, point.module)}"
             ) from error
     try:
-        wrong = _what_is_wrong(found, point.name)
+        problems = _problems(found, point.name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the author's own properties
-        raise PluginError(f"{about} cannot be looked at: {import_failure(error, point.module)}") from error
-    if wrong:
-        raise PluginError(f"{about} is not a provider: {'; '.join(wrong)}")
+        raise PluginError(f"{about} cannot be inspected: {import_failure(error, point.module)}") from error
+    if problems:
+        raise PluginError(f"{about} is not a provider: {'; '.join(problems)}")
     return cast("Provider", found)
 
 
-def _what_is_wrong(found: object, name: str) -> list[str]:
-    missing = [item for item in (*_ATTRIBUTES, *_METHODS) if not hasattr(found, item)]
-    wrong = [f"lacks {', '.join(missing)}"] if missing else []
-    wrong += [
-        f"{item} {complaint}"
-        for item, (complaint, fits) in _ATTRIBUTES.items()
-        if item not in missing and not fits(getattr(found, item))
-    ]
-    wrong += [
-        f"{item} is not a method" for item in _METHODS if item not in missing and not callable(getattr(found, item))
-    ]
-    own = getattr(found, "name", name)
-    if isinstance(own, str) and own != name:
-        taken = ", which is a built-in provider's" if own in RESERVED else ""
-        wrong.append(f"its name is {own!r}{taken}, and its entry point's {name!r}")
-    return wrong
+def _problems(candidate: object, name: str) -> list[str]:
+    """What keeps the object of the entry point with this name from being used as a provider."""
+    problems = problems_of(candidate)
+    own_name = getattr(candidate, "name", name)
+    if isinstance(own_name, str) and own_name != name:
+        taken = ", which is a built-in provider's" if own_name in RESERVED else ""
+        problems.append(f"its name is {own_name!r}{taken}, and its entry point's {name!r}")
+    return problems
 
 
 def _about(point: EntryPoint) -> str:
-    """An entry point and the distribution it is from, for a person."""
+    """The entry point and its distribution, for messages."""
     dist = point.dist
     of = f" of {dist.name} {dist.version}" if dist is not None else ""
     return f"the entry point {point.name} = {point.value}{of}"

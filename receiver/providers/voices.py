@@ -1,7 +1,4 @@
-"""Reading a list of voices. Its rows' form is documented nowhere in full, so each field is looked for under many names.
-
-Apart from the provider modules because nothing in it is one service's own.
-"""
+"""Reading a list of voices. No service documents its rows in full, so each field is looked up under several names."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from receiver.providers.base import usable_word
-from receiver.providers.wire import Voice
+from receiver.providers.types import Voice
 
 _ID = ("voice_id", "voiceId", "id", "voice", "name")
 _NAME = ("name", "display_name", "displayName")
@@ -18,8 +15,8 @@ _GENDER = ("gender",)
 _MODEL = ("model", "model_type", "modelType")
 
 
-def voices_of(rows: Iterable[object]) -> list[Voice]:
-    """The voices in these rows, in order and each id once; a row without a usable id is left out.
+def parse_voices(rows: Iterable[object]) -> list[Voice]:
+    """Return the voices in these rows, in order and each id once; rows without a usable id are skipped.
 
     A row is an object, or an id alone.
     """
@@ -41,7 +38,7 @@ def _voice(row: Mapping[str, Any]) -> Voice | None:
 
 
 def _take(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """The first of these fields that is a text of one line; it leaves the row."""
+    """Remove the first of these fields that is a usable word from the row and return it."""
     for name in names:
         word = usable_word(row.get(name))
         if word is not None:

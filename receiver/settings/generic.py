@@ -11,9 +11,9 @@ from pydantic_settings import NoDecode
 from receiver.model.event import COMPLETED, FAILED
 from receiver.model.scheme import Scheme
 from receiver.model.signature import SCHEMES, timestamped
-from receiver.providers.generic import Generic
-from receiver.providers.places import parse_place
-from receiver.providers.shape import Shape, status_path
+from receiver.providers.generic import Generic, generic_provider
+from receiver.providers.generic_spec import GenericSpec, status_path
+from receiver.providers.json_path import parse_path
 from receiver.settings.table import Table
 
 STRIPE_LIKE = "stripe-like"
@@ -36,7 +36,7 @@ def _texts(value: Any) -> Any:
 
 
 def _place(value: str) -> str:
-    parse_place(value)
+    parse_path(value)
     return value
 
 
@@ -126,7 +126,7 @@ class GenericTable(Table):
         return SCHEMES[self.scheme] if self.scheme is not None else None
 
     def provider(self, base_url: str) -> Generic:
-        """The provider that speaks so.
+        """Return the provider that this table describes.
 
         Raises:
             ValueError: `status_url` or `audio_needs_key` does not fit the base address; begins with the key.
@@ -139,10 +139,10 @@ class GenericTable(Table):
             except ValueError as error:
                 raise ValueError(f"status_url: {error}") from None
         places = {
-            key: tuple(parse_place(text) for text in getattr(self, key))
+            key: tuple(parse_path(text) for text in getattr(self, key))
             for key in ("event", "job_id", "status", "audio_url", "error_code", "error_message", "metadata", "progress")
         }
-        shape = Shape(
+        spec = GenericSpec(
             scheme=self.scheme,
             signed_headers=signature.headers if signature else (),
             event_header=self.event_header,
@@ -155,4 +155,4 @@ class GenericTable(Table):
             audio_needs_key=self.audio_needs_key,
             **places,
         )
-        return Generic(shape, base_url)
+        return generic_provider(spec, base_url)

@@ -14,9 +14,10 @@ from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import SHORTEST_SIGNING_SECRET
 from receiver.model.signature import SCHEMES
 from receiver.providers import known_providers
-from receiver.providers.base import Provider, origin_of
+from receiver.providers.base import origin_of
+from receiver.providers.protocols import PollingProvider, Provider, VersionedProvider, WebhookProvider
 from receiver.providers.registry import GENERIC
-from receiver.providers.wire import Account, ProviderError
+from receiver.providers.types import Account
 from receiver.settings.generic import GenericTable
 from receiver.settings.table import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
 
@@ -102,16 +103,29 @@ class Source(Table):
                 raise ValueError(f"generic.{error}") from None
         known = known_providers()
         try:
-            return known[self.provider]
+            return self._versioned(known[self.provider])
         except KeyError:
             there_is = nearest(self.provider, [*known, GENERIC])
             raise ValueError(f"provider: there is no provider {self.provider!r}{there_is}") from None
         except PluginError as error:
             raise ValueError(f"provider: {error}") from None
 
+    def _versioned(self, provider: Provider) -> Provider:
+        """The provider of the account's `api_version`; providers without versions ignore it."""
+        if self.api_version is None or not isinstance(provider, VersionedProvider):
+            return provider
+        if self.api_version not in provider.versions:
+            known = ", ".join(provider.versions)
+            raise ValueError(f"api_version: {self.provider} has no api_version {self.api_version!r}; there is: {known}")
+        return provider.versions[self.api_version]
+
+    @property
+    def _can_be_polled(self) -> bool:
+        return isinstance(self._spoken, PollingProvider)
+
     def _check_address(self) -> None:
         wants_key = self.generic is not None and self.generic.audio_needs_key
-        if not self.origin and not self._spoken.capabilities.polling and not wants_key:
+        if not self.origin and not self._can_be_polled and not wants_key:
             return  # nothing is ever asked of it
         if not self.origin:
             raise ValueError("base_url: is missing; it says where this service is")
@@ -139,7 +153,7 @@ class Source(Table):
                 "signing_secrets: is missing; generic.scheme means that deliveries are signed, and without a secret "
                 "none can be accepted. A source that is only polled names no scheme"
             )
-        if self.scheme is not None and not (self.spoken.capabilities.polling and self.api_key is not None):
+        if self.scheme is not None and not (self._can_be_polled and self.api_key is not None):
             raise ValueError(
                 f"signing_secrets: {NO_CHANNEL}: no job's end would ever be known. "
                 "An account with webhooks has a signing secret, one without has an API key and is polled"
@@ -153,14 +167,12 @@ class Source(Table):
             raise ValueError(f"{given[0]}: is for webhooks only, as {others} too, and {why}; take all of them out")
 
     def _check_asking(self) -> None:
-        """Whether a question for a status can be made, by the account's version and the provider's own code."""
-        if not self._spoken.capabilities.polling:
+        """Check that the provider can build a status request; the code of an installed package may be broken."""
+        if not isinstance(self._spoken, PollingProvider):
             return
         try:
             self._spoken.status_request(self.account, "any")
-        except ProviderError as error:
-            raise ValueError(f"api_version: {error}") from None
-        except Exception as error:  # noqa: BLE001 - an installed package's own fault
+        except Exception as error:  # noqa: BLE001 - whatever a package's code raises
             what = f"{type(error).__name__} when it is asked for a status request"
             raise ValueError(f"provider: {self.provider} is broken: {what}") from None
 
@@ -174,7 +186,7 @@ class Source(Table):
         """How its deliveries are signed; None if it sends none."""
         if self.generic is not None:
             return self.generic.signature
-        return SCHEMES[self.spoken.scheme] if self.spoken.scheme is not None else None
+        return SCHEMES[self.spoken.scheme] if isinstance(self.spoken, WebhookProvider) else None
 
     @property
     def receives_webhooks(self) -> bool:
@@ -184,16 +196,16 @@ class Source(Table):
     @property
     def account(self) -> Account:
         """The account, as the provider module wants it."""
-        return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None, self.api_version)
+        return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None)
 
     @property
     def cadence(self) -> Cadence:
         """How often its jobs are polled: as configured, never more often than the provider allows."""
-        able = self.spoken.capabilities
+        sends_webhooks = isinstance(self.spoken, WebhookProvider)
         first = self.poll.first_seconds
         if first is None:
-            first = WEBHOOK_SECONDS if self.receives_webhooks else FIRST_POLL_SECONDS if able.webhooks else 0.0
-        least = max(self.poll.min_seconds or 0.0, able.min_poll_seconds)
+            first = WEBHOOK_SECONDS if self.receives_webhooks else FIRST_POLL_SECONDS if sends_webhooks else 0.0
+        least = max(self.poll.min_seconds or 0.0, self.spoken.capabilities.min_poll_seconds)
         return Cadence(
             first_seconds=first,
             min_seconds=least,

@@ -30,7 +30,7 @@ from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import TERMINAL, TEST, Origin
 from receiver.model.ids import event_id
 from receiver.model.scheme import Key, Scheme, Verified
-from receiver.providers.base import Provider
+from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
 from receiver.tallies import Tally
 from receiver.web.body import Bodies, BodyRefused, read_body, whole_request
@@ -58,7 +58,7 @@ class IntakeSource:
     """What the intake needs to know of one source."""
 
     name: str
-    provider: Provider
+    provider: WebhookProvider
     scheme: Scheme
     keys: tuple[Key, ...]
     tolerance_seconds: float

@@ -141,7 +141,7 @@ def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> Non
     assert (row["polled"], row["base_url"], row["webhook_path"]) == (False, None, "/webhooks/mine")
     refused = site.command("webhook", "test", "--source", "mine", **{ID_TOKEN: "eyJhbGciOi.a.b"})
     assert refused.returncode == 1
-    assert "takes no webhook address from us" in refused.stderr
+    assert "has no API for webhook addresses" in refused.stderr
 
 
 def test_what_stands_between_us_and_a_provider_is_named(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.contract import ProviderContract
-from receiver.providers.base import Provider
+from receiver.providers.protocols import Provider
 from receiver.settings import GenericTable
 
 BASE_URL = "https://api.voices.example"

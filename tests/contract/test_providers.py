@@ -8,7 +8,7 @@ import pytest
 
 from receiver.contract import ProviderContract
 from receiver.providers import PROVIDERS
-from receiver.providers.base import Provider
+from receiver.providers.protocols import Provider
 
 
 @pytest.fixture(scope="module", params=sorted(PROVIDERS))

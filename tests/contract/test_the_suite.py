@@ -18,7 +18,7 @@ from receiver.providers.aitts import Aitts
 from receiver.providers.audixa import Audixa
 from receiver.providers.base import AudioRequest
 from receiver.providers.finevoice import Finevoice
-from receiver.providers.wire import Account, Invalid, Request, Response, Running, Speech, Status, Submitted, VoiceQuery
+from receiver.providers.types import Account, Invalid, Request, Response, Running, Speech, Status, Submitted, VoiceQuery
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -33,12 +33,13 @@ class PathOfTheId(Finevoice):
         return Request("GET", f"{account.base_url}/v1/task/{job_id}")
 
 
-class ClaimsHistory(Finevoice):
-    capabilities = replace(Finevoice.capabilities, history=True)
+class HalfAHistory(Finevoice):
+    def history_request(self, account: Account, offset: int) -> Request:
+        return Request("GET", account.base_url)
 
 
 class HidesVoices(Audixa):
-    capabilities = replace(Audixa.capabilities, voices=False, versions={})
+    voices_request: Any = None
 
 
 class TakesAnything(Finevoice):
@@ -87,15 +88,15 @@ class RegistersWithTheApiKey(Aitts):
     [
         (KeyInAddress(), "a_request_goes_to_the_accounts_own_origin_with_the_key_in_a_header_alone"),
         (PathOfTheId(), "no_job_id_changes_the_shape_of_the_address"),
-        (ClaimsHistory(), "the_history_can_be_asked_for_where_it_says_so"),
-        (HidesVoices(), "voices_can_be_asked_for_where_it_says_so"),
-        (TakesAnything(), "an_option_that_the_service_does_not_take_is_refused_and_what_it_takes_is_sent"),
+        (HalfAHistory(), "it_implements_the_protocol_of_each_capability_as_a_whole"),
+        (HidesVoices(), "it_implements_the_protocol_of_each_capability_as_a_whole"),
+        (TakesAnything(), "an_option_is_sent_if_the_service_accepts_it_and_otherwise_refused"),
         (EndsOnAnyWord(), "an_unknown_status_word_is_still_running"),
-        (FallsOver(), "no_one_field_of_an_answer_can_break_the_reading"),
-        (SaysNoToEverything(), "a_service_that_breaks_may_have_taken_the_job_on"),
+        (FallsOver(), "no_single_wrong_field_of_a_response_breaks_the_reading"),
+        (SaysNoToEverything(), "a_service_that_breaks_may_have_accepted_the_job"),
         (OneOfSeveral(), "a_completed_job_says_where_its_audio_is"),
         (DropsTheFilter(), "a_filter_is_sent_or_refused"),
-        (RegistersWithTheApiKey(), "a_person_asks_with_the_id_token_and_the_api_key_is_not_sent"),
+        (RegistersWithTheApiKey(), "requests_carry_the_id_token_and_not_the_api_key"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

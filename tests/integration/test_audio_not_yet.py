@@ -18,7 +18,7 @@ from receiver.engine.throttle import Throttle
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account
+from receiver.providers.types import Account
 from receiver.simulator import Simulator
 from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines, logged

@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from handlers.save_audio import save_audio
 from receiver import Context, JobCompleted, JobFailed, OtherEvent, Settings, handler
-from receiver.providers.wire import Invalid, Speech
+from receiver.providers.types import Invalid, Speech
 from receiver.simulator.serving import LoopServer
 from tests.integration.engine_support import Signal, query, receiving
 from tests.integration.intake_support import Lines, Running, configured, logged

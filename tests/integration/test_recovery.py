@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from receiver import Settings
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
 from tests.integration.api_support import HOST

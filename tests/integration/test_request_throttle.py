@@ -15,7 +15,7 @@ import pytest
 
 from receiver.engine.audio_source import Renewal
 from receiver.errors import AudioDelayed
-from receiver.providers.wire import ProviderError, VoiceQuery
+from receiver.providers.types import ProviderError, VoiceQuery
 from receiver.store import pace
 from receiver.store.pace import Pace
 from tests.integration.intake_support import Running, configured, running

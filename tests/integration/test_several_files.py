@@ -34,7 +34,7 @@ from receiver.model.delivery import Delivery
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account
+from receiver.providers.types import Account
 from receiver.simulator import Job, Simulator
 from receiver.store import inbox, pace
 from receiver.store.database import Database

@@ -10,7 +10,7 @@ import pytest
 
 from receiver.cli.speech.desk import Speaker
 from receiver.engine.clock import SteadyClock
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.simulator import Simulator
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE

@@ -14,9 +14,9 @@ from receiver.model.import_errors import MAX_CHARACTERS, import_failure
 from receiver.model.redact import Redactor
 from receiver.outbound import fallback, objects
 from receiver.outbound.addresses import shown, where
-from receiver.providers.answers import LONGEST_QUOTE, Asked, refusal
 from receiver.providers.base import AudioRequest
-from receiver.providers.wire import Account, Response
+from receiver.providers.responses import MAX_QUOTE, RequestContext, error_response
+from receiver.providers.types import Account, Response
 
 SECRET = "tts_live_0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -33,8 +33,8 @@ class Unwritable:
 
 def said_by_the_provider(text: str) -> str:
     body = json.dumps({"error": {"code": "BAD", "message": text}}).encode()
-    account = Account("https://a.example", "another_key_0123456789", None)
-    return str(refusal(Asked("aitts", account), Response(400, (), body), json.loads(body)))
+    account = Account("https://a.example", "another_key_0123456789")
+    return str(error_response(RequestContext("aitts", account), Response(400, (), body), json.loads(body)))
 
 
 def said_of_addresses(text: str) -> str:
@@ -47,7 +47,7 @@ CUTS: dict[str, tuple[Callable[[str], str], int]] = {
     "the beginning of what is no audio": (lambda text: shown(text, 80), 80),
     "the errors of several addresses": (said_of_addresses, 195),
     "an object store's error": (lambda text: objects._words(ValueError(text)), 300),
-    "a provider's words": (said_by_the_provider, LONGEST_QUOTE - 5),
+    "a provider's words": (said_by_the_provider, MAX_QUOTE - 5),
     "a plugin's error": (lambda text: import_failure(ValueError(text), "mine"), MAX_CHARACTERS - 12),
     "a handler's result": (lambda text: str(bounded_json(Unwritable(text))), MAX_REPR_CHARACTERS),
 }

@@ -10,7 +10,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from receiver.logs.thinning import THINNED
 from receiver.metrics import Metrics
 from receiver.model.signature import SCHEMES
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Capabilities, ProviderError
+from receiver.providers.protocols import Provider, VersionedProvider, abilities
+from receiver.providers.types import ProviderError
 from receiver.web.intake import STORED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,12 +122,14 @@ def test_every_provider_is_named() -> None:
     assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(PROVIDERS)
 
 
-def columns() -> dict[str, Capabilities]:
-    """What each column of the capability table is about, by its heading."""
-    found: dict[str, Capabilities] = {}
+def columns() -> dict[str, Provider]:
+    """The provider of each column of the capability table, by its heading."""
+    found: dict[str, Provider] = {}
     for name, provider in PROVIDERS.items():
-        able = provider.capabilities
-        found |= {f"`{name}` `{version}`": of for version, of in able.versions.items()} or {f"`{name}`": able}
+        if isinstance(provider, VersionedProvider):
+            found |= {f"`{name}` `{version}`": of for version, of in provider.versions.items()}
+        else:
+            found[f"`{name}`"] = provider
     return found
 
 
@@ -147,8 +149,9 @@ def test_every_capability_is_documented_as_it_is_and_no_other() -> None:
     section = (REFERENCE / "providers.md").read_text().partition("\n## What each can do\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     shown = {row[0].strip("`"): dict(zip(rows[0][1:-1], row[1:-1], strict=True)) for row in rows[2:]}
-    names = [field.name for field in fields(Capabilities) if field.name != "versions"]
-    assert shown == {name: {head: told(getattr(of, name)) for head, of in columns().items()} for name in names}
+    wanted = {head: abilities(provider) for head, provider in columns().items()}
+    names = next(iter(wanted.values()))
+    assert shown == {name: {head: told(values[name]) for head, values in wanted.items()} for name in names}
 
 
 def test_the_outcome_of_every_error_of_a_provider_is_documented() -> None:

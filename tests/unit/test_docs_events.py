@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account, Ended, ProviderError, Response
+from receiver.providers.types import Account, Ended, ProviderError, Response
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "handler-api.md"

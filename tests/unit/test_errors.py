@@ -15,7 +15,7 @@ from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.registry import PROVIDERS
-from receiver.providers.wire import Request, Unavailable
+from receiver.providers.types import Request, Unavailable
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.migrate import migrate

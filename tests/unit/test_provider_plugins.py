@@ -15,19 +15,12 @@ from receiver.providers import PROVIDERS, known_providers
 from receiver.settings import Settings, load, salvage
 
 WHOLE = """
-from receiver.providers.poll_only import PollOnly, completed
-from receiver.providers.wire import Capabilities, Invalid, Request
+from receiver.providers import AudioUrls, Capabilities, Request, completed
 
-class Acme(PollOnly):
+class Acme(AudioUrls):
     name = "acme"
     base_url = "https://api.acme.example"
     capabilities = Capabilities(min_poll_seconds=7)
-
-    def submit_request(self, account, speech, idempotency_key):
-        raise Invalid("no")
-
-    def read_submit(self, account, response):
-        raise Invalid("no")
 
     def status_request(self, account, job_id):
         return Request("GET", account.base_url + "/jobs/" + job_id)
@@ -128,15 +121,19 @@ def test_a_word_that_nobody_brings_is_answered_with_the_nearest_that_somebody_do
         ("other = 1", "cannot be imported: AttributeError"),
         ("class Acme:\n    def __init__(self, key): pass", "cannot be made without arguments: TypeError"),
         ("class Acme:\n    def __init__(self): raise SystemExit(1)", "cannot be made without arguments: SystemExit"),
-        ("Acme = 5", "is not a provider: lacks name, base_url, scheme"),
+        ("Acme = 5", "is not a provider: lacks name, base_url, capabilities, audio_requests"),
         (f"{WHOLE}\nAcme.read_status = None", "read_status is not a method"),
         (f"{WHOLE}\nAcme.capabilities = {{}}", "capabilities is not a Capabilities"),
-        (f"{WHOLE}\nAcme.scheme = 'md5'", "scheme is neither None nor one of"),
+        (f"{WHOLE}\ndel Acme.read_status", "has status_request and lacks read_status"),
+        (f"{WHOLE}\nAcme.history_request = print", "has history_request and lacks read_history"),
+        (f"{WHOLE}\nAcme.scheme = 'md5'", "scheme is not one of"),
+        (f"{WHOLE}\nAcme.scheme = 'tts'", "has scheme and lacks kept_headers, retry_window_seconds, parse_delivery"),
+        (f"{WHOLE}\nAcme.versions = {{'v2': 5}}", "versions is not a mapping from api_version to provider"),
         (f"{WHOLE}\nAcme.kept_headers = ('X-A',)", "kept_headers is not a tuple of lower-case"),
         (f"{WHOLE}\ndel Acme.base_url", "is not a provider: lacks base_url"),
         (f"{WHOLE}\nAcme.name = 'ace'", "its name is 'ace', and its entry point's 'acme'"),
         (f"{WHOLE}\nAcme.name = 'aitts'", "its name is 'aitts', which is a built-in provider's"),
-        (f"{WHOLE}\nAcme.base_url = property(lambda self: 1 / 0)", "cannot be looked at: ZeroDivisionError"),
+        (f"{WHOLE}\nAcme.base_url = property(lambda self: 1 / 0)", "cannot be inspected: ZeroDivisionError"),
     ],
 )
 def test_a_provider_that_cannot_be_used_is_named_with_its_distribution_and_what_is_wrong(

@@ -24,7 +24,7 @@ from receiver.durable_files import OverwritePolicy, remove_abandoned
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed
-from receiver.providers.wire import Invalid
+from receiver.providers.types import Invalid
 from receiver.store.jobs import ClientKeyReused, Row
 from receiver.store.states import OPEN_JOBS, JobState
 

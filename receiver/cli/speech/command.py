@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from receiver.cli.speech.one import Spoken, Wanted
     from receiver.durable_files import OverwritePolicy
     from receiver.engine.jobs.source import JobSource
-    from receiver.providers.wire import Speech
+    from receiver.providers.types import Speech
     from receiver.settings import Settings
 
 _FORMS = tuple(str(form) for form in Form)
@@ -188,10 +188,11 @@ def _asked(settings: Settings, name: str | None) -> str:
     """
     from receiver.assembly.sources import job_sources
     from receiver.cli.speech.desk import SpeechError
+    from receiver.providers.protocols import SubmittingProvider
 
     if name is not None:
         return name
-    able = [name for name, source in job_sources(settings).items() if source.able.submit]
+    able = [name for name, source in job_sources(settings).items() if isinstance(source.provider, SubmittingProvider)]
     if not able:
         raise SpeechError("No source can be asked for speech: it needs an api_key and a provider that takes jobs.")
     if len(able) > 1:
@@ -208,17 +209,17 @@ def _speech(text: str, manner: Manner, output: str | None, name: str, about: Job
     from receiver.cli.speech.lines import format_of
     from receiver.cli.speech.one import STDOUT
     from receiver.engine.jobs.intents import check_speech
-    from receiver.providers.wire import Speech
+    from receiver.providers.types import Speech
 
     if manner.voice is None:
-        known = ", ".join(about.able.known_voices)
+        known = ", ".join(about.capabilities.known_voices)
         there_are = (
             f"documented are: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
         )
         raise typer.BadParameter(f"Say which voice with --voice; {there_are}.")
     format = manner.format
     if format is None and output not in (None, STDOUT):
-        format = format_of(str(output), about.able.formats)
+        format = format_of(str(output), about.capabilities.formats)
     spoken = Speech(
         text=text,
         voice=manner.voice,

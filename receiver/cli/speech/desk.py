@@ -24,7 +24,7 @@ from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, 
 from receiver.model.event import Event, build_event
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.names import part_name
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.settings import Settings
 from receiver.store import jobs, pace, views
 from receiver.store.jobs import Row

@@ -15,7 +15,7 @@ from receiver.cli.speech.files import inside, word_for
 from receiver.cli.speech.forms import Form
 from receiver.cli.speech.rows import FIELDS, Unusable, read_rows
 from receiver.engine.jobs.intents import request_of
-from receiver.providers.wire import Invalid, Speech
+from receiver.providers.types import Invalid, Speech
 from receiver.settings import nearest
 
 MOST_ID = 200

@@ -24,7 +24,7 @@ from receiver.cli.speech.shown import BatchShown, one_line
 from receiver.cli.speech.survey import Survey, survey
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.jobs.intents import check_speech
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.settings import Settings
 
 STDIN = "-"
@@ -71,7 +71,7 @@ def speak_many(settings: Settings, source: str, many: Many, level: str) -> int:
 
         def lines() -> Iterator[Line | BadLine]:
             file.seek(0)
-            return read_lines(file, form, source, many.manner, about.able.formats, check)
+            return read_lines(file, form, source, many.manner, about.capabilities.formats, check)
 
         known = Report.open(path, source) if os.path.lexists(path) else None
         if known is not None:

@@ -17,7 +17,7 @@ from receiver.cli.speech.shown import OneShown
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.store.jobs import Row
 from receiver.store.states import JobState
 

@@ -12,7 +12,8 @@ from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
 from receiver.model.ids import new_job_id, new_submit_key
 from receiver.providers.base import usable_word
-from receiver.providers.wire import Speech
+from receiver.providers.protocols import require_submitting
+from receiver.providers.types import Speech
 from receiver.store import jobs, pace
 from receiver.store.jobs import NewJob, Row
 from receiver.store.states import JobState
@@ -57,7 +58,7 @@ def check_speech(source: JobSource, speech: Speech) -> None:
     Raises:
         Invalid: says what, and what there is instead.
     """
-    source.provider.submit_request(source.account, speech, new_submit_key(0))
+    require_submitting(source.provider).submit_request(source.account, speech, new_submit_key(0))
 
 
 def request_of(speech: Speech) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.outbound.client import Client
-from receiver.providers.wire import HISTORY_PAGE
+from receiver.providers.protocols import HistoryProvider
+from receiver.providers.types import HISTORY_PAGE
 from receiver.store import holding, pace
 from receiver.store.database import Database
 from receiver.store.holding import JobClaim
@@ -179,7 +180,7 @@ class SourceLoop:
             return ClaimBatch([], [], now)
         claims = holding.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < turns and not self._paging:
-            history = self._source.able.history
+            history = isinstance(self._source.provider, HistoryProvider)
             most = HISTORY_PAGE if history else turns - len(claims)
             watched = holding.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
             listed = [claim for claim in watched if history and claim.id not in self._not_in_history]

@@ -14,7 +14,8 @@ from receiver.engine.jobs.source import Surroundings, log
 from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
 from receiver.model.cadence import next_wait
-from receiver.providers.wire import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
+from receiver.providers.protocols import require_history
+from receiver.providers.types import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
 from receiver.store import holding, pace
 from receiver.store.ends import state_of
 from receiver.store.holding import JobClaim
@@ -85,7 +86,7 @@ class Polling:
     async def look_up(self, claims: Sequence[JobClaim], offset: int) -> Looked:
         """Ask for one page of the history: for what is claimed, and to end whatever else has ended by it."""
         around = self._around
-        provider, account = around.source.provider, around.source.account
+        provider, account = require_history(around.source.provider), around.source.account
         try:
             response = await around.ask(provider.history_request(account, offset))
             found = provider.read_history(account, response)

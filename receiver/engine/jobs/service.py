@@ -11,7 +11,7 @@ from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.jobs.intents import cancel_job, check_speech, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.jobs import Row

@@ -15,8 +15,8 @@ from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
 from receiver.model.cadence import Cadence
 from receiver.outbound.client import Client
-from receiver.providers.base import Provider
-from receiver.providers.wire import (
+from receiver.providers.protocols import PollingProvider
+from receiver.providers.types import (
     Account,
     Capabilities,
     Request,
@@ -40,15 +40,15 @@ class JobSource:
     """
 
     name: str
-    provider: Provider
+    provider: PollingProvider
     account: Account
     cadence: Cadence
     receives_webhooks: bool
 
     @property
-    def able(self) -> Capabilities:
-        """What this account can do."""
-        return self.provider.capabilities.of(self.account)
+    def capabilities(self) -> Capabilities:
+        """The details of what the provider can do."""
+        return self.provider.capabilities
 
 
 @dataclass(frozen=True, slots=True)

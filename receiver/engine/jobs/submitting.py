@@ -19,7 +19,8 @@ from receiver.errors import StoreUnavailable, UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
 from receiver.model.retry import RetryPolicy, wait_seconds
-from receiver.providers.wire import (
+from receiver.providers.protocols import require_submitting
+from receiver.providers.types import (
     Ended,
     GenerationFailed,
     InProgress,
@@ -28,7 +29,7 @@ from receiver.providers.wire import (
     Speech,
     Submitted,
     Unauthorized,
-    refused_for_sure,
+    is_definite_refusal,
 )
 from receiver.store import holding, pace
 from receiver.store.ends import state_of
@@ -66,7 +67,7 @@ class Submitting:
 
     @property
     def _keyed(self) -> bool:
-        return self._around.source.able.idempotent_submit
+        return self._around.source.capabilities.idempotent_submit
 
     def is_lost(self, claim: JobClaim) -> bool:
         """Whether a request was begun of which nobody ever said what came, and asking again might charge twice."""
@@ -90,8 +91,9 @@ class Submitting:
     async def submit(self, claim: JobClaim) -> None:
         """Ask for the job. What happens in here, the row says afterwards."""
         around = self._around
-        provider, account = around.source.provider, around.source.account
+        account = around.source.account
         try:
+            provider = require_submitting(around.source.provider)
             request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
             if not await around.database.write(holding.begin_submit, claim):
                 return  # cancelled, or in somebody else's hands
@@ -144,7 +146,7 @@ class Submitting:
         elif isinstance(error, InProgress):
             wait = IN_PROGRESS_SECONDS * self._spread() if told is None else told
             await self._again(claim, error, now + wait, refused=False)
-        elif isinstance(error, UnusableAddress) or refused_for_sure(error):
+        elif isinstance(error, UnusableAddress) or is_definite_refusal(error):
             # A key that is refused now says nothing of an earlier request under the same idempotency key.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))

@@ -11,6 +11,7 @@ from receiver.engine.replay import NotReplayable, replay_event, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
 from receiver.model.moments import utc
+from receiver.providers.protocols import WebhookProvider
 from receiver.store import views
 from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
@@ -118,7 +119,8 @@ def not_there(id: str) -> Refusal:
 def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
     redact = context.redact
     source = context.settings.sources.get(row["source"])
-    unsigned = source.spoken.kept_headers if source is not None else ()
+    provider = source.spoken if source is not None else None
+    unsigned = provider.kept_headers if isinstance(provider, WebhookProvider) else ()
     try:
         signature = "holds" if reverify(context.settings, row) else "cannot be told"
     except NotReplayable:

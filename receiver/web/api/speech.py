@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue, StringConstraints
 
 from receiver.engine.jobs.service import NotAskable
-from receiver.providers.wire import Invalid, Speech
+from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from receiver.errors import OutboundError
-from receiver.providers.wire import Invalid, ProviderError, RateLimited, VoiceQuery
+from receiver.providers.types import Invalid, ProviderError, RateLimited, VoiceQuery
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import Incoming, SourceName, Word
 from receiver.web.api.jobs import require_source

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from receiver.cli import output
 from receiver.cli.voices import print_voices
-from receiver.providers.wire import Voice
+from receiver.providers.types import Voice
 
 ABLE = {"provider": "google", "tier": "premium", "supports_ssml": True, "supports_multispeaker": True}
 CHIRP = Voice("en-US-Chirp3-HD-Achernar", language="en-US", gender="female", details=ABLE)

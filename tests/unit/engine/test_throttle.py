@@ -11,7 +11,7 @@ import pytest
 from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, max_ahead_seconds
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.providers.wire import Request, Response
+from receiver.providers.types import Request, Response
 from receiver.store import pace
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, fresh_store

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from receiver.model.cadence import Cadence, next_wait
+from receiver.providers.protocols import WebhookProvider
 from receiver.settings import WEBHOOK_SECONDS, Poll, SigningSecret, Source
 
 
@@ -79,4 +80,4 @@ def test_a_source_is_never_polled_more_often_than_its_provider_allows(provider: 
     secrets = (SigningSecret(secret=SecretStr("tts_signing_secret_0123456789")),)
     source = Source(provider=provider, api_key=SecretStr("a-key"), signing_secrets=secrets, poll=poll)
     assert source.cadence.min_seconds == source.spoken.capabilities.min_poll_seconds == source.cadence.max_seconds
-    assert source.cadence.first_seconds == (WEBHOOK_SECONDS if source.spoken.capabilities.webhooks else 0)
+    assert source.cadence.first_seconds == (WEBHOOK_SECONDS if isinstance(source.spoken, WebhookProvider) else 0)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from receiver.providers.answers import LONGEST_QUOTE, Asked, open_answer
-from receiver.providers.asking import bearer, get, key_header, segment
-from receiver.providers.audixa import Audixa
-from receiver.providers.fields import MAX_ADDRESS, Trouble, pick, status_word, trouble_of, views, web_addresses
+from receiver.providers.audixa import Audixa, AudixaV3
+from receiver.providers.fields import MAX_ADDRESS, ErrorDetail, error_detail, pick, status_word, views, web_addresses
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.miragic import Miragic
-from receiver.providers.wire import Account, Invalid, Response, Unauthorized, Unavailable, UnknownJob
+from receiver.providers.requests import bearer, get, key_header, path_segment
+from receiver.providers.responses import MAX_QUOTE, RequestContext, read_object
+from receiver.providers.types import Account, Invalid, Response, Unauthorized, Unavailable, UnknownJob
 from tests.cost import costs_at_most
 
 KEY = "key_0123456789"
@@ -57,7 +57,7 @@ def test_a_status_word_is_lower_case_text(value: object, word: str | None) -> No
     ],
 )
 def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], trouble: tuple[str, str]) -> None:
-    assert trouble_of(*views(body), others=("message",)) == Trouble(*trouble)
+    assert error_detail(*views(body), others=("message",)) == ErrorDetail(*trouble)
 
 
 def test_only_web_addresses_and_paths_are_taken_each_once() -> None:
@@ -92,7 +92,7 @@ def test_each_output_is_a_file_with_one_way_to_get_it() -> None:
         (Miragic().status_request(ACCOUNT, "a?b"), "https://api.example/api/v1/text-to-speech/jobs/a%3Fb"),
         (Audixa().status_request(ACCOUNT, "a&b"), "https://api.example/v2/status?generation_id=a%26b"),
         (
-            Audixa().status_request(Account("https://api.example", KEY, "v3"), "g"),
+            AudixaV3().status_request(ACCOUNT, "g"),
             "https://api.example/v3/tts?generation_id=g",
         ),
     ],
@@ -107,24 +107,16 @@ def test_each_service_is_given_the_key_in_its_own_header() -> None:
     assert Audixa().status_request(ACCOUNT, "j").headers["x-api-key"] == KEY
     assert bearer(Account("https://api.example", None)) == key_header(Account("https://api.example", None), "k") == {}
     assert get(ACCOUNT, "/x", {}).headers == {"Accept": "application/json"}
-    assert segment("ü/..") == "%C3%BC%2F.."
+    assert path_segment("ü/..") == "%C3%BC%2F.."
 
 
-def test_an_unknown_api_version_is_refused_in_words() -> None:
-    with pytest.raises(Invalid, match="'v4'; there is: v2, v3"):
-        Audixa().status_request(Account("https://api.example", KEY, "v4"), "j")
-
-
-def test_version_three_of_audixa_can_do_more() -> None:
-    able = Audixa().capabilities
-    assert not able.of(Account("https://api.example", KEY)).history
-    assert not able.of(Account("https://api.example", KEY, "v2")).history
-    newer = able.of(Account("https://api.example", KEY, "v3"))
-    assert (newer.history, newer.formats, newer.id_lifetime_seconds) == (True, ("wav", "mp3"), 86_400)
+def test_version_three_of_audixa_offers_formats() -> None:
+    assert (Audixa.versions["v2"].capabilities.formats, Audixa().capabilities.formats) == ((), ())
+    assert Audixa.versions["v3"].capabilities.formats == ("wav", "mp3")
 
 
 def answer(status: int, body: bytes, account: Account = ACCOUNT, job_id: str | None = "j") -> Any:
-    return open_answer(Asked("service", account, job_id), Response(status, [], body))
+    return read_object(RequestContext("service", account, job_id), Response(status, [], body))
 
 
 def test_a_missing_key_is_named_as_such() -> None:
@@ -143,7 +135,7 @@ def test_the_services_words_are_shown_short_on_one_line_and_without_the_key() ->
     body = b'{"detail": "no\\n\\u0007' + KEY.encode() + b" at https://a.example/x?sig=secret " + b"x" * 1000 + b'"}'
     with pytest.raises(Invalid, match=r"It says: no \[redacted\] at https://a.example/x\?\[redacted\] x+…$") as caught:
         answer(400, body)
-    assert len(str(caught.value)) < LONGEST_QUOTE + 150
+    assert len(str(caught.value)) < MAX_QUOTE + 150
 
 
 def test_long_words_of_a_service_are_searched_for_tokens_in_bounded_time() -> None:

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 from receiver.errors import InvalidJson, MalformedDelivery
 from receiver.model.delivery import Parsed
 from receiver.model.event import TERMINAL
-from receiver.providers.base import Provider, usable_word
-from receiver.providers.generic import Generic
-from receiver.providers.places import fill, find, first, parse_place, with_lists
-from receiver.providers.wire import Account, Ended, Invalid, ProviderError, Response, Running, Speech, VoiceQuery
+from receiver.providers.base import usable_word
+from receiver.providers.generic import GenericPolledWebhooks
+from receiver.providers.json_path import find, first, numbered_to_lists, parse_path, put
+from receiver.providers.protocols import PROTOCOLS, PollingProvider, WebhookProvider, require_submitting
+from receiver.providers.types import Account, Ended, Invalid, ProviderError, Response, Running
 from receiver.settings import GenericTable
 
 BASE = "https://api.example/tts"
 ACCOUNT = Account(BASE, "a-key")
 
 
-def made(base_url: str = BASE, **table: Any) -> Generic:
+def made(base_url: str = BASE, **table: Any) -> GenericPolledWebhooks:
     """A service that pushes and is polled; keys replace or add to its table."""
     given = {
         "scheme": "elevenlabs",
@@ -38,7 +39,7 @@ def made(base_url: str = BASE, **table: Any) -> Generic:
         "status_url": "/v1/jobs/{job_id}",
         "progress": "percent",
     }
-    return GenericTable.model_validate({**given, **table}).provider(base_url)
+    return GenericTable.model_validate({**given, **table}).provider(base_url)  # type: ignore[return-value]
 
 
 def parse(document: Any, headers: dict[str, str] | None = None, **table: Any) -> Parsed:
@@ -277,25 +278,24 @@ def test_audio_gets_the_key_at_home_only_and_only_if_it_needs_it(needs: bool, ur
 # what it does not do
 
 
-def test_it_submits_nothing_and_says_what_to_do() -> None:
-    provider: Provider = made()
-    assert not provider.capabilities.submit
+@pytest.mark.parametrize(
+    ("table", "protocols"),
+    [
+        ({}, {WebhookProvider, PollingProvider}),
+        ({"scheme": None}, {PollingProvider}),
+        ({"status_url": None}, {WebhookProvider}),
+    ],
+)
+def test_it_has_the_methods_for_what_its_table_describes_and_no_others(
+    table: dict[str, Any], protocols: set[type]
+) -> None:
+    provider = made(**table)
+    assert {protocol for protocol in PROTOCOLS.values() if isinstance(provider, protocol)} == protocols
+
+
+def test_submitting_to_it_is_refused_with_what_to_do() -> None:
     with pytest.raises(Invalid, match="jobs watch"):
-        provider.submit_request(ACCOUNT, Speech(text="t", voice="v"), "key")
-    with pytest.raises(Invalid):
-        provider.read_submit(ACCOUNT, Response(200, [], b"{}"))
-    with pytest.raises(Invalid):
-        provider.voices_request(ACCOUNT, VoiceQuery())
-
-
-def test_without_a_scheme_there_is_no_delivery_to_make_and_without_an_address_no_question() -> None:
-    polled = made(scheme=None)
-    with pytest.raises(ValueError, match="no webhooks"):
-        polled.sample_body("test", "j", "")
-    with pytest.raises(ValueError, match="no webhooks"):
-        polled.delivery_headers("test", "d")
-    with pytest.raises(Invalid, match="status_url"):
-        made(status_url=None).status_request(ACCOUNT, "j")
+        require_submitting(made())
 
 
 # whatever comes
@@ -343,14 +343,14 @@ def test_any_answer_is_a_status_or_an_error(status: int, body: bytes) -> None:
 def test_a_place_is_found_or_is_not_there_and_what_is_put_in_is_found_again(document: Any, place: Any) -> None:
     find(document, place)
     made: dict[str, Any] = {}
-    fill(made, place, "here")
-    whole = {name: with_lists(value) for name, value in made.items()}
+    put(made, place, "here")
+    whole = {name: numbered_to_lists(value) for name, value in made.items()}
     assert find(whole, place) == first(whole, [("not-there",), place]) == "here"
 
 
 @given(text=st.text())
 def test_any_text_is_a_place_or_a_value_error(text: str) -> None:
     try:
-        assert ".".join(parse_place(text)) == text
+        assert ".".join(parse_path(text)) == text
     except ValueError as error:
         assert str(error)  # noqa: PT017

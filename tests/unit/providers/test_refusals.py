@@ -9,7 +9,7 @@ import pytest
 
 from receiver.providers import PROVIDERS
 from receiver.providers.aitts_errors import SUBMIT_CODES
-from receiver.providers.wire import (
+from receiver.providers.types import (
     Account,
     GenerationFailed,
     InProgress,
@@ -23,7 +23,7 @@ from receiver.providers.wire import (
     Unauthorized,
     Unavailable,
     UnknownJob,
-    refused_for_sure,
+    is_definite_refusal,
 )
 
 ACCOUNT = Account("https://api.example", "tts_key_123")
@@ -43,12 +43,12 @@ def code(word: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ProviderError.__subclasses__())
 def test_only_a_service_that_said_no_has_made_no_job_for_sure(kind: type[ProviderError]) -> None:
-    assert refused_for_sure(kind("x")) == (kind in FOR_SURE)
+    assert is_definite_refusal(kind("x")) == (kind in FOR_SURE)
 
 
 def test_the_kinds_are_all_told_apart() -> None:
     assert set(ProviderError.__subclasses__()) == FOR_SURE | {Unavailable, UnknownJob, InProgress}
-    assert not refused_for_sure(ProviderError("of another kind"))
+    assert not is_definite_refusal(ProviderError("of another kind"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_kinds_are_all_told_apart() -> None:
     ],
 )  # fmt: skip
 def test_what_the_service_read_and_refused_was_not_begun(status: int, body: Any) -> None:
-    assert refused_for_sure(answered("aitts", status, body))
+    assert is_definite_refusal(answered("aitts", status, body))
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def test_what_the_service_read_and_refused_was_not_begun(status: int, body: Any)
     ],
 )  # fmt: skip
 def test_after_any_other_answer_the_job_may_be_there(status: int, body: Any) -> None:
-    assert not refused_for_sure(answered("aitts", status, body))
+    assert not is_definite_refusal(answered("aitts", status, body))
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 202])
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_garbage_never_says_that_there_is_no_job(provider: str, status: int) -> None:
-    assert not refused_for_sure(answered(provider, status, b"<html>garbage</html>"))
+    assert not is_definite_refusal(answered(provider, status, b"<html>garbage</html>"))
 
 
 def test_a_body_that_refuses_under_a_success_refuses() -> None:
-    assert refused_for_sure(answered("finevoice", 200, {"status": 422, "error": {"code": "X", "message": "text"}}))
-    assert not refused_for_sure(answered("finevoice", 200, {"status": 500, "error": {"code": "X", "message": "y"}}))
+    assert is_definite_refusal(answered("finevoice", 200, {"status": 422, "error": {"code": "X", "message": "text"}}))
+    assert not is_definite_refusal(answered("finevoice", 200, {"status": 500, "error": {"code": "X", "message": "y"}}))
 
 
 @pytest.mark.parametrize("word", sorted(SUBMIT_CODES))
@@ -105,13 +105,13 @@ def test_every_documented_code_is_a_typed_error_with_its_own_advice(word: str) -
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_an_answer_that_says_that_it_is_no_success_made_no_job(provider: str, status: int) -> None:
     error = answered(provider, status, {"success": False, "message": "Insufficient credits"})
-    assert refused_for_sure(error)
+    assert is_definite_refusal(error)
     assert "Insufficient credits" in str(error)
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_under_a_status_of_a_fault_it_may_have_made_one(provider: str) -> None:
-    assert not refused_for_sure(answered(provider, 500, {"success": False, "message": "Insufficient credits"}))
+    assert not is_definite_refusal(answered(provider, 500, {"success": False, "message": "Insufficient credits"}))
 
 
 def test_a_submit_that_broke_is_told_from_a_question_that_broke() -> None:

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.providers import PROVIDERS
-from receiver.providers.checking import check_speech
-from receiver.providers.wire import Account, Capabilities, Invalid, Request, Speech
+from receiver.providers.types import Account, Capabilities, Invalid, Request, Speech
+from receiver.providers.validation import check_speech
 
 SPEECH = Speech(text="Hello, ü😀", voice="nova")
 
 
 def submit(provider: str, speech: Speech = SPEECH, version: str | None = None) -> Request:
-    return PROVIDERS[provider].submit_request(Account("https://api.example", "key_123", version), speech, "uuid-1")
+    found = PROVIDERS[provider] if version is None else PROVIDERS[provider].versions[version]
+    return found.submit_request(Account("https://api.example", "key_123"), speech, "uuid-1")
 
 
 def fields(request: Request) -> Any:
@@ -104,13 +105,15 @@ def test_metadata_that_is_not_json_is_refused(metadata: dict[str, Any]) -> None:
 
 
 def test_a_wish_that_the_service_does_not_know_is_refused_in_words() -> None:
-    with pytest.raises(Invalid, match="miragic takes no speed; beside text and voice it takes: nothing"):
+    with pytest.raises(Invalid, match="miragic does not accept speed; besides text and voice it accepts: nothing"):
         submit("miragic", Speech(text="t", voice="v", speed=1.5))
-    with pytest.raises(Invalid, match="audixa takes no sample_rate; beside text and voice it takes: speed, model"):
+    with pytest.raises(
+        Invalid, match="audixa does not accept sample_rate; besides text and voice it accepts: speed, model"
+    ):
         submit("audixa", Speech(text="t", voice="v", sample_rate=24000))
     with pytest.raises(Invalid, match="no format 'mp3'; the format cannot be chosen"):
         submit("audixa", Speech(text="t", voice="v", format="mp3"))
-    with pytest.raises(Invalid, match="there is: wav, mp3, ogg_opus"):
+    with pytest.raises(Invalid, match="formats: wav, mp3, ogg_opus"):
         submit("aitts", Speech(text="t", voice="v", format="flac"))
 
 
@@ -123,8 +126,8 @@ def test_a_wish_that_the_service_does_not_know_is_refused_in_words() -> None:
         ({"format": "wav", "bitrate_kbps": 128}, "takes no bitrate_kbps with format wav"),
         ({"format": "mp3", "bitrate_kbps": 31}, "no 31 kbps with format mp3; there is: 32 to 320"),
         ({"format": "ogg_opus", "bitrate_kbps": 321}, "no 321 kbps with format ogg_opus; there is: 6 to 320"),
-        ({"speed": 0.0}, "speed of 0.0 cannot be spoken; 1.0 is the voice's own"),
-        ({"speed": float("nan")}, "speed of nan"),
+        ({"speed": 0.0}, "speed 0.0 is not a number above 0; 1.0 is the voice's normal"),
+        ({"speed": float("nan")}, "speed nan"),
         ({"model": " "}, "model ' ' is not a word"),
         ({"webhook_url": "http://hooks.example/x"}, "not an absolute https address"),
         ({"text": " \n"}, "text is empty; there is nothing to say"),

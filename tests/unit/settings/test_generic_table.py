@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.errors import ConfigError
-from receiver.providers.wire import Account
+from receiver.providers.protocols import PollingProvider, WebhookProvider
+from receiver.providers.types import Account
 from receiver.settings import Source, load
 from tests.unit.settings.support import SECRET, Write, problems
 
@@ -45,7 +46,7 @@ def test_webhooks_alone_need_no_address_and_no_key(write: Write) -> None:
     source = source_of(write, HOOKED)
     assert source.scheme is not None
     assert source.scheme.name == "elevenlabs"
-    assert (source.spoken.capabilities.webhooks, source.spoken.capabilities.polling) == (True, False)
+    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (True, False)
     assert len(source.signing_keys()) == 1
     assert (source.origin, source.spoken.retry_window_seconds > 0) == ("", True)
 
@@ -53,7 +54,7 @@ def test_webhooks_alone_need_no_address_and_no_key(write: Write) -> None:
 def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
     source = source_of(write, POLLED)
     assert (source.scheme, source.signing_keys()) == (None, ())
-    assert (source.spoken.capabilities.webhooks, source.spoken.capabilities.polling) == (False, True)
+    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (False, True)
     assert source.cadence.first_seconds == 0
     request = source.spoken.status_request(source.account, "a/b")
     assert request.url == "https://api.example/tts/v1/jobs/a%2Fb"
@@ -63,7 +64,7 @@ def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
 def test_it_may_have_both_and_its_limit_is_kept(write: Write) -> None:
     both = HOOKED.replace("[sources.voices.generic]", 'base_url = "https://a.example"\n[sources.voices.generic]')
     source = source_of(write, both + 'status = "s"\nstatus_url = "/j?id={job_id}"\nmin_poll_seconds = 30\n')
-    assert (source.spoken.capabilities.webhooks, source.spoken.capabilities.polling) == (True, True)
+    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (True, True)
     assert (source.cadence.first_seconds, source.cadence.min_seconds) == (120, 30)
 
 
@@ -117,7 +118,7 @@ def without(text: str, key: str) -> str:
         (without(POLLED, "base_url"), "base_url", "is missing"),
         (POLLED.replace("https:", "http:"), "base_url", "must be https"),
         (POLLED.replace("https://api", "https://u:p@api"), "base_url", "without credentials"),
-        (POLLED.replace("{job_id}", "{id}"), "generic.status_url", "must have {job_id}"),
+        (POLLED.replace("{job_id}", "{id}"), "generic.status_url", "must contain {job_id}"),
         (POLLED.replace("{job_id}", "{job_id}/{job_id}"), "generic.status_url", "once"),
         (POLLED.replace("{job_id}", "{job_id}/{x}"), "generic.status_url", "other braces"),
         (POLLED.replace("/v1/", "//evil.example/"), "generic.status_url", "one slash"),
@@ -140,7 +141,7 @@ def without(text: str, key: str) -> str:
         (HOOKED + "completed_words = []\n", "generic.completed_words", "is empty"),
         (HOOKED + 'completed_words = ["Done"]\nfailed_words = [" DONE "]\n', "generic.failed_words", "both"),
         (HOOKED + 'failed_words = ["job.completed"]\n', "generic.failed_words", "both"),
-        (HOOKED + 'status = "a..b"\n', "generic.status.0", "is no place"),
+        (HOOKED + 'status = "a..b"\n', "generic.status.0", "is not a path"),
         (HOOKED + 'status = ["a", "b.100.c"]\n', "generic.status.1", "index above 99"),
         (HOOKED + "status = 5\n", "generic.status", "must be a list"),
         (HOOKED + 'stauts = "a"\n', "generic.stauts", "did you mean 'status'?"),
@@ -192,7 +193,7 @@ def test_no_table_makes_the_source_raise_anything_but_a_value_error(
         source = Source.model_validate({**given, "signing_secrets": [SECRET]})
     except ValueError:
         return
-    if source.spoken.capabilities.polling:
+    if isinstance(source.spoken, PollingProvider):
         request = source.spoken.status_request(source.account, "..")
         assert request.url.startswith(f"{source.origin}/")
 

@@ -24,7 +24,7 @@ from receiver.cli.speech.lines import (
 )
 from receiver.cli.speech.rows import FIELDS, MOST_LINE_BYTES, MOST_LINES
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account, Speech
+from receiver.providers.types import Account, Speech
 
 ACCOUNT = Account("https://tts.example.com", "a-key")
 FORMATS = PROVIDERS["aitts"].capabilities.formats

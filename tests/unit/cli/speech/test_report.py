@@ -15,7 +15,7 @@ from receiver.cli.speech.lines import BadLine, Line, digest_of
 from receiver.cli.speech.report import Record, Report
 from receiver.cli.speech.survey import survey
 from receiver.durable_files import OverwritePolicy
-from receiver.providers.wire import Speech
+from receiver.providers.types import Speech
 
 
 def record(line: int, **more: Any) -> Record:

@@ -28,7 +28,8 @@ from receiver.model.delivery import Delivery
 from receiver.outbound.client import Client, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account, Speech
+from receiver.providers.protocols import WebhookProvider
+from receiver.providers.types import Account, Speech
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, Signal, query
 from tests.integration.outbound_support import Asked, Say, Server, serving
@@ -184,12 +185,14 @@ class Polling:
         self.databases.append(database)
         self.stack.callback(database.close)
         spoken = provider or PROVIDERS["miragic"]
+        if version is not None:
+            spoken = spoken.versions[version]
         self.sources[source] = about = JobSource(
             source,
             spoken,
-            Account(base_url or self.server.url("").rstrip("/"), KEY, version),
+            Account(base_url or self.server.url("").rstrip("/"), KEY),
             cadence,
-            spoken.capabilities.webhooks,
+            isinstance(spoken, WebhookProvider),
         )
         poller = Watched(
             database,

@@ -222,7 +222,7 @@ async def test_a_compressed_answer_that_is_cut_short_means_what_its_status_does(
     await up.poller()
     await up.settle()
     assert up.job()["state"] == "watching"
-    assert ("cannot be read" if status_code == 200 else "API key is wrong") in up.job()["error"]
+    assert ("unreadable" if status_code == 200 else "API key is wrong") in up.job()["error"]
 
 
 @pytest.mark.parametrize(

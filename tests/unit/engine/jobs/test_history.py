@@ -11,7 +11,7 @@ import pytest
 from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
 from receiver.engine.throttle import LIMIT_USED_UP, REFUSED_PAUSE_SECONDS
 from receiver.providers import PROVIDERS
-from receiver.providers.wire import HISTORY_PAGE
+from receiver.providers.types import HISTORY_PAGE
 from tests.integration.engine_support import NOW
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Asked, Say

@@ -6,7 +6,7 @@ import pytest
 
 from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
 from receiver.engine.jobs.source import LEASE_SECONDS
-from receiver.providers.wire import HISTORY_PAGE
+from receiver.providers.types import HISTORY_PAGE
 from receiver.store import holding
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
 
 from receiver.engine.jobs.source import LEASE_SECONDS
-from receiver.providers import PROVIDERS
-from receiver.providers.wire import Account, Response, Status
+from receiver.providers.miragic import Miragic
+from receiver.providers.types import Account, Response, Status
 from receiver.store import database as database_module
 from receiver.store import jobs
 from tests.integration.engine_support import NOW, execute
@@ -40,20 +39,17 @@ async def test_a_job_cancelled_while_its_poll_is_on_its_way_has_no_event(up: Pol
     assert (up.events(), up.woken) == ([], 0)
 
 
-class Broken:
+class Broken(Miragic):
     """A provider module with a fault of ours: it breaks on one job, as often as it is told."""
 
     def __init__(self, times: float) -> None:
         self.times = times
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(PROVIDERS["miragic"], name)
-
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         if job_id == "bad" and self.times > 0:
             self.times -= 1
             raise RuntimeError("a fault of ours")
-        return PROVIDERS["miragic"].read_status(account, job_id, response)
+        return super().read_status(account, job_id, response)
 
 
 async def test_a_poll_that_breaks_ends_neither_the_poller_nor_its_job(up: Polling, lines: Lines) -> None:

@@ -1,47 +1,44 @@
-"""What a configuration says of a service that is not built in, checked and ready to be spoken.
-
-Apart from the provider that is made of it because the configuration is checked by the same rules.
-"""
+"""The description of a service that is not built in, as its source's table configures it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.providers.places import Place
+from receiver.providers.json_path import JsonPath
 
 JOB_ID = "{job_id}"
-"""What stands for the job id in a status address."""
+"""The placeholder of the job id in a status address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What the configuration says of a service. A place that is not given is empty.
+class GenericSpec:
+    """The checked description of a service. Paths that are not configured are empty.
 
     Attributes:
         scheme: the signature scheme's name; None for a service that sends no webhooks.
-        signed_headers: lower-case names of the headers that the scheme reads, and makes.
+        signed_headers: lower-case names of the headers that the scheme reads and writes.
         event_header: an unsigned header with the event word; it can name a `test`, and nothing else.
-        event: where the event word is, and so on; of several places the first that says something counts.
+        event: paths of the event word; of several paths the first with a value counts. The same for the other paths.
         completed_words: event and status words that mean `job.completed`, in lower case.
-        failed_words: likewise for `job.failed`; they count for more.
-        status_path: the address that a job is asked for by, below the base address, with `{job_id}` in it; None for a
-            service that cannot be asked.
+        failed_words: likewise for `job.failed`; they take precedence.
+        status_path: the path of a job's status below the base address, with `{job_id}` in it; None for a service
+            that cannot be polled.
         auth_header: the header that the API key goes in, after `auth_prefix`.
-        min_poll_seconds: the service's limit between two polls of one job.
+        min_poll_seconds: the service's limit between two polls of one job, seconds.
         audio_needs_key: whether audio at the service's own origin is fetched with the API key.
     """
 
     scheme: str | None = None
     signed_headers: tuple[str, ...] = ()
     event_header: str | None = None
-    event: tuple[Place, ...] = ()
-    job_id: tuple[Place, ...] = ()
-    status: tuple[Place, ...] = ()
-    audio_url: tuple[Place, ...] = ()
-    error_code: tuple[Place, ...] = ()
-    error_message: tuple[Place, ...] = ()
-    metadata: tuple[Place, ...] = ()
-    progress: tuple[Place, ...] = ()
+    event: tuple[JsonPath, ...] = ()
+    job_id: tuple[JsonPath, ...] = ()
+    status: tuple[JsonPath, ...] = ()
+    audio_url: tuple[JsonPath, ...] = ()
+    error_code: tuple[JsonPath, ...] = ()
+    error_message: tuple[JsonPath, ...] = ()
+    metadata: tuple[JsonPath, ...] = ()
+    progress: tuple[JsonPath, ...] = ()
     completed_words: tuple[str, ...] = ()
     failed_words: tuple[str, ...] = ()
     status_path: str | None = None
@@ -52,18 +49,18 @@ class Shape:
 
 
 def status_path(template: str, base_url: str) -> str:
-    """The part of a status address below the base address.
+    """Return the part of a status address below the base address.
 
     Args:
         template: a path with `{job_id}` in it, or a whole address that begins with the base address.
 
     Raises:
-        ValueError: it leaves the base address, or names no job; in words for a person.
+        ValueError: it leaves the base address, or has no job id; the message follows the setting's name.
     """
     base = base_url.rstrip("/")
     path = template.removeprefix(base) if base and template.startswith(f"{base}/") else template
     if path.count(JOB_ID) != 1:
-        raise ValueError(f"must have {JOB_ID} in it once, as in /v1/jobs/{JOB_ID}")
+        raise ValueError(f"must contain {JOB_ID} once, as in /v1/jobs/{JOB_ID}")
     bare = path.replace(JOB_ID, "id")
     if not bare.startswith("/") or bare.startswith("//"):
         raise ValueError("must be a path below base_url that begins with one slash: the API key goes nowhere else")

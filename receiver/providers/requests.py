@@ -1,4 +1,4 @@
-"""Building a request to a provider: its address below the account's own, the credentials in its headers, its body."""
+"""Building requests to a provider: the address below the account's own, the credentials in headers, the body."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from receiver.providers.wire import Account, Invalid, Request
+from receiver.providers.types import Account, Invalid, Request
 
 
 def get(account: Account, path: str, credentials: Mapping[str, str]) -> Request:
-    """A GET for JSON. `path` starts with a slash and is quoted already."""
+    """Return a GET for JSON. `path` starts with a slash and is already percent-encoded."""
     return Request("GET", account.base_url.rstrip("/") + path, {"Accept": "application/json", **credentials})
 
 
 def with_query(path: str, fields: Mapping[str, str]) -> str:
-    """A path with a query of these fields, whatever is in them; none if there are none."""
+    """Return the path with these fields as its query, percent-encoded; without a query if there are no fields."""
     return f"{path}?{urlencode(fields, errors='surrogatepass')}" if fields else path
 
 
 def post_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
-    """A POST of a JSON object; fields that are None are left out.
+    """Return a POST of a JSON object; fields that are None are left out.
 
     Raises:
-        Invalid: a field is not JSON.
+        Invalid: a field cannot be written as JSON.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     try:
@@ -37,18 +37,18 @@ def post_json(account: Account, path: str, headers: Mapping[str, str], fields: M
 
 
 def put_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
-    """A PUT of a JSON object; else as `post_json`."""
+    """Return a PUT of a JSON object; otherwise as `post_json`."""
     request = post_json(account, path, headers, fields)
     return replace(request, method="PUT")
 
 
-def post_nothing(account: Account, path: str, headers: Mapping[str, str]) -> Request:
-    """A POST without a body."""
+def post_empty(account: Account, path: str, headers: Mapping[str, str]) -> Request:
+    """Return a POST without a body."""
     return Request("POST", account.base_url.rstrip("/") + path, {"Accept": "application/json", **headers}, b"")
 
 
 def post_form(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, str]) -> Request:
-    """A POST of a multipart form of texts.
+    """Return a POST of a multipart form of texts.
 
     Raises:
         Invalid: a text has unpaired surrogates.
@@ -67,20 +67,20 @@ def post_form(account: Account, path: str, headers: Mapping[str, str], fields: M
 
 
 def bearer(account: Account) -> dict[str, str]:
-    """`Authorization: Bearer …`; nothing where the account has no key, so that the service says so itself."""
+    """Return `Authorization: Bearer …`; nothing for an account without a key: the service then refuses the request."""
     return {} if account.api_key is None else {"Authorization": f"Bearer {account.api_key}"}
 
 
 def key_header(account: Account, name: str) -> dict[str, str]:
-    """The bare key under a header of the service's own; nothing where the account has no key."""
+    """Return the key in a header of this name; nothing for an account without a key."""
     return {} if account.api_key is None else {name: account.api_key}
 
 
-def segment(job_id: str) -> str:
-    """A job id as one segment of an address's path, whatever is in it."""
+def path_segment(job_id: str) -> str:
+    """Return a job id, percent-encoded, as one segment of a path."""
     quoted = quote(job_id, safe="", errors="surrogatepass")
     if quoted in (".", ".."):
-        return quoted.replace(".", "%2E")  # a client would take them for this segment and the one above
+        return quoted.replace(".", "%2E")  # a client would resolve them to this segment and its parent
     return quoted
 
 
