@@ -1,4 +1,4 @@
-"""Runs that are claimed ahead of need: as many as a handler gets through in half a second, none if it is slow.
+"""Runs that are claimed ahead of need, for handlers with few slots: what one gets through in half a second.
 
 What is claimed here no other process starts. So what does not start soon is given back. Times are passed in
 (docs/adr/0057).
@@ -15,6 +15,8 @@ AHEAD_SECONDS = 0.5
 """How soon what is claimed ahead should start, as far as can be told. An attempt that takes longer is not quick."""
 MAX_TIMES = 8
 """How many times a handler's share of the slots is claimed ahead at the most."""
+MAX_SLOTS = 4
+"""With more slots than this nothing is claimed ahead: one claim for all of them costs less than a mark for each run."""
 
 
 @dataclass(slots=True)
@@ -62,12 +64,12 @@ class ClaimsAhead:
             pace.ended += 1
 
     def wanted(self, at: float) -> dict[str, int]:
-        """By handler how many to have claimed ahead; only those that get through more than their share of the slots."""
+        """By handler how many to have claimed ahead; only those that get through more than their few slots."""
         wanted = {}
         for handler, pace in self._paces.items():
             pace.turn(at)
             quick, limit = max(pace.ended, pace.before), self._limits[handler]
-            if quick > limit:
+            if limit < quick and limit <= MAX_SLOTS:
                 wanted[handler] = min(quick, MAX_TIMES * limit)
         return wanted
 

@@ -162,16 +162,15 @@ async def test_claims_ahead_keep_no_other_handlers_runs_waiting(store: Path, gat
     async def other(event: Event, ctx: Ctx) -> str:
         return "done"
 
-    bounds = Bounds(concurrency=16, lease_seconds=LEASE)
-    async with engine(store, quick_then_slow(gate), other, signal=gate._signal, bounds=bounds) as up:
+    async with engine(store, quick_then_slow(gate), other, signal=gate._signal, bounds=FOUR) as up:
         up.new(*QUICK, *SLOW)
-        await up.until(lambda: gate.inside == 12 and claimed(up))  # its own part and the common slots
+        await up.until(lambda: gate.inside == 3 and claimed(up))  # its own part and the common slots
         up.new("job_1", "job_2", "job_3", "job_4", type="job.failed")
         await up.until(lambda: len(up.runs(handler="other", state="succeeded")) == 4)
-        assert (gate.inside, gate.peak) == (12, 12)
+        assert (gate.inside, gate.peak) == (3, 3)
         gate.open()
         await up.until_state("succeeded", 94)
-        assert gate.peak <= 12
+        assert gate.peak <= 3
 
 
 async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_claimed_ahead(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.ahead import AHEAD_SECONDS, MAX_TIMES, ClaimsAhead
+from receiver.engine.ahead import AHEAD_SECONDS, MAX_SLOTS, MAX_TIMES, ClaimsAhead
 from receiver.model.slots import Slots
 from receiver.store.claims import Claim
 
-SLOTS = Slots(16, {"a": None, "b": 2})
+SLOTS = Slots(5, {"a": None, "b": 2})
 LIMIT = SLOTS.limits["a"]
 
 
@@ -46,19 +46,27 @@ def test_a_handlers_share_bounds_what_is_wanted(ahead: ClaimsAhead) -> None:
     assert ahead.wanted(0.1) == {"a": MAX_TIMES * LIMIT, "b": MAX_TIMES * 2}
 
 
+def test_nothing_is_wanted_of_a_handler_whose_slots_are_filled_by_one_claim() -> None:
+    slots = Slots(2 * MAX_SLOTS, {"few": MAX_SLOTS, "many": MAX_SLOTS + 1})
+    ahead = ClaimsAhead(slots)
+    for handler in slots.limits:
+        ended(ahead, 100, 0.0, handler=handler)
+    assert ahead.wanted(0.1) == {"few": MAX_TIMES * MAX_SLOTS}
+
+
 def test_slow_attempts_that_end_together_make_no_handler_quick(ahead: ClaimsAhead) -> None:
     ended(ahead, 100, 0.0, seconds=AHEAD_SECONDS)
     assert ahead.wanted(0.1) == {}
 
 
 def test_what_a_slower_handler_will_not_start_soon_is_given_back_the_last_due_of_it(ahead: ClaimsAhead) -> None:
-    ahead.claims = {"a": claims("a", 100), "b": claims("b", 8)}
+    ahead.claims = {"a": claims("a", 60), "b": claims("b", 8)}
     ended(ahead, 60, 0.0)
     ended(ahead, 8, 0.0, handler="b")
     ahead.give_surplus_back(0.1)
-    assert (ahead.claims, ahead.given_back) == ({"a": claims("a", 100), "b": claims("b", 8)}, [])
+    assert (ahead.claims, ahead.given_back) == ({"a": claims("a", 60), "b": claims("b", 8)}, [])
     ended(ahead, 20, AHEAD_SECONDS)
     ahead.give_surplus_back(2 * AHEAD_SECONDS)
-    assert (ahead.claims, ahead.given_back) == ({"a": claims("a", 100)[:20]}, [*claims("a", 100)[20:], *claims("b", 8)])
+    assert (ahead.claims, ahead.given_back) == ({"a": claims("a", 60)[:20]}, [*claims("a", 60)[20:], *claims("b", 8)])
     ahead.give_all_back()
-    assert (ahead.claims, len(ahead.given_back)) == ({}, 108)
+    assert (ahead.claims, len(ahead.given_back)) == ({}, 68)
