@@ -91,7 +91,7 @@ class Metrics:
         self.handler_seconds = Histogram(
             "tts_receiver_handler_seconds", "How long attempts took.", ["handler"], buckets=_SLOW, registry=registry
         )
-        self.start_seconds = Histogram(
+        self.start_seconds = TallyHistogram(
             "tts_receiver_start_seconds",
             "From a run being due to its handler starting.",
             buckets=_FAST,

@@ -14,6 +14,7 @@ import structlog
 
 from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
+from receiver.logs.fixed import EventLine
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store.claims import Claim
@@ -50,11 +51,13 @@ class AttemptRules:
         owner: names this process in leases.
         backoff: each handler's own number of attempts replaces the policy's.
         redact: cuts secrets out of a text.
+        succeeded: writes the line of a run that succeeded.
     """
 
     owner: str
     backoff: RetryPolicy
     redact: Redactor
+    succeeded: EventLine
 
     def decide(self, claim: Claim, outcome: Outcome, ended: float, attempts: int, chance: float) -> AttemptResult:
         """Decide what an attempt's end means.
@@ -67,7 +70,7 @@ class AttemptRules:
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
             finish = Finish(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-            return AttemptResult(finish, lambda log: log.info("run.succeeded", **run_fields(claim), **seconds))
+            return AttemptResult(finish, lambda log: self.succeeded(**(run_fields(claim) | seconds)))
         if outcome.word == "released":
             finish = Finish(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,

@@ -19,7 +19,9 @@ from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
 from receiver.engine.plugins import Registry
+from receiver.engine.run_metrics import RunMetrics
 from receiver.errors import StoreUnavailable
+from receiver.logs.fixed import EventLine
 from receiver.metrics import Metrics
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
@@ -81,9 +83,9 @@ class Dispatcher:
         self._bounds = bounds
         self._slots = registry.slots(bounds.concurrency)
         self._ahead = ClaimsAhead(self._slots)
-        self._metrics = metrics
+        self._metrics = RunMetrics(metrics)
         self._backoff = backoff or RetryPolicy()
-        self._rules = AttemptRules(owner, self._backoff, redact)
+        self._rules = AttemptRules(owner, self._backoff, redact, EventLine(log.bind(), "run.succeeded"))
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
         self._watch = watch
         self._waits = waits
@@ -240,7 +242,7 @@ class Dispatcher:
         now = self._clock.now()
         for claim in claimed.started:
             self._held[claim.key] = claim
-            self._metrics.start_seconds.observe(max(0.0, now - claim.due_at))
+            self._metrics.started(now - claim.due_at)
         if claimed.started:
             self._executions.start(claimed.started)
             self._turn += 1
@@ -255,7 +257,7 @@ class Dispatcher:
             finish = result.finish
             self._held.pop(finish.claim.key)
             if ours:
-                self._metrics.runs.labels(finish.claim.handler, finish.outcome).inc()
+                self._metrics.written(finish.claim.handler, finish.outcome)
                 result.report(bound)
                 waits = waits or finish.waits_for is not None
             else:
@@ -268,7 +270,7 @@ class Dispatcher:
         now, at = self._clock.now(), self._clock.monotonic()
         for ended in attempts:
             claim = ended.claim
-            self._metrics.handler_seconds.labels(claim.handler).observe(ended.seconds)
+            self._metrics.ended(claim.handler, ended.seconds)
             self._ahead.ended(claim.handler, ended.seconds, at)
             allowed = self._registry[claim.handler].handler.attempts
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -49,7 +50,8 @@ class Ended(NamedTuple):
 class _Active(NamedTuple):
     claim: Claim
     began: float
-    timer: asyncio.TimerHandle
+    deadline: float
+    """When it is timed out, in the intake loop's time."""
 
 
 class Executions:
@@ -76,6 +78,8 @@ class Executions:
         self._clock = clock
         self._ended = ended
         self._active: dict[RunKey, _Active] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._there = _HandlersSide(execute, loop, self._take)
         self.running: Counter[str] = Counter()
         """How many of each handler's attempts are at work."""
@@ -83,11 +87,11 @@ class Executions:
     def start(self, claims: list[Claim]) -> None:
         """Begin to execute these runs."""
         loop = asyncio.get_running_loop()
-        began = self._clock.monotonic()
+        began, at = self._clock.monotonic(), loop.time()
         for claim in claims:
-            timer = loop.call_later(self._timeout(claim), self._time_out, claim.key)
-            self._active[claim.key] = _Active(claim, began, timer)
+            self._active[claim.key] = _Active(claim, began, at + self._timeout(claim))
             self.running[claim.handler] += 1
+        self._set_timer(loop, at + min(map(self._timeout, claims), default=math.inf))
         try:
             self._there.begin(claims, loop)
         except RuntimeError as error:  # the handlers' loop is closed
@@ -104,9 +108,23 @@ class Executions:
     def _timeout(self, claim: Claim) -> float:
         return self._registry[claim.handler].handler.timeout
 
-    def _time_out(self, key: RunKey) -> None:
-        if (active := self._active.get(key)) is not None:
-            self._end([(key, self._timed_out(active.claim))])
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Have the timer go off by this time. It stays when attempts end: most end long before their deadline."""
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_at = loop.call_at(deadline, self._time_out), deadline
+
+    def _time_out(self) -> None:
+        """End what is overdue, and wait for the next deadline of what is at work."""
+        loop, due = asyncio.get_running_loop(), self._timer_at
+        self._timer, self._timer_at = None, math.inf
+        # At least what it was set for, even if it goes off a moment early.
+        now = max(due, loop.time())
+        overdue = [(key, active.claim) for key, active in self._active.items() if active.deadline <= now]
+        later = (active.deadline for active in self._active.values() if active.deadline > now)
+        self._set_timer(loop, min(later, default=math.inf))
+        self._end([(key, self._timed_out(claim)) for key, claim in overdue])
 
     def _timed_out(self, claim: Claim) -> Outcome:
         seconds = self._timeout(claim)
@@ -127,7 +145,6 @@ class Executions:
         for key, outcome in outcomes:
             active = self._active.pop(key, None)
             if active is not None:  # else it was timed out or released before
-                active.timer.cancel()
                 self.running[active.claim.handler] -= 1
                 ended.append(Ended(active.claim, outcome, now - active.began))
         if ended:

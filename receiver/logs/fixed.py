@@ -1,4 +1,4 @@
-"""A line that has the same message and fields each time, made in one step: for what is logged with each delivery.
+"""A line with the same message and fields each time, made in one step: for what is logged with each delivery or run.
 
 An ordinary call goes through a dozen functions, which find out what is in the line. Here that is known before.
 """
@@ -17,7 +17,7 @@ _CONTEXT_PREFIX = structlog.contextvars.STRUCTLOG_KEY_PREFIX
 
 
 class EventLine:
-    """An info line about an event: `event_id`, type, job and key, after what the logger has bound.
+    """An info line about an event: its id, what the logger has bound, and the fields of the call.
 
     The line is the one that `logger.info` would write. Where the log was set up by other means than
     `receiver.logs.configure`, or not for JSON, or something is bound to the context, `logger.info` writes it.
@@ -39,10 +39,10 @@ class EventLine:
         if self._direct:
             self._write = logger._logger.info  # noqa: SLF001 - likewise
 
-    def __call__(self, event_id: str, type_: str, job: str | None, key: str | None) -> None:
-        """Write the line."""
+    def __call__(self, *, event_id: str, **fields: str | float | None) -> None:
+        """Write the line; `fields` in this order."""
         if not self._direct or self._processors != self._usual or _has_context():
-            self._logger.info(self._message, event_id=event_id, type=type_, job=job, key=key)
+            self._logger.info(self._message, event_id=event_id, **fields)
             return
         line = {
             "timestamp": self._timestamp.now(),
@@ -50,9 +50,7 @@ class EventLine:
             "message": self._message,
             "event": event_id,
             **self._bound,
-            "type": type_,
-            "job": job,
-            "key": key,
+            **fields,
         }
         self._write(self._usual[-1].prepared("info", line))
 

@@ -239,7 +239,7 @@ class Intake:
             outcome = "accepted"
         if not receipt.duplicate:
             self._count_event(delivery.type if delivery.type in _LABELLED else "other")  # no end of words in a label
-        self._lines[outcome](receipt.event_id, delivery.type, delivery.job_id, delivery.key_id)
+        self._lines[outcome](event_id=receipt.event_id, type=delivery.type, job=delivery.job_id, key=delivery.key_id)
         if receipt.conflict:
             self._log.warning(
                 "event.conflict", event_id=receipt.event_id, conflict=receipt.conflict, job=delivery.job_id

@@ -40,10 +40,10 @@ def lines(fields: dict[str, Any], **options: Any) -> tuple[str, str]:
         stream = io.StringIO()
         writer = logs.configure(secrets=[SECRET], stream=stream, **{"level": "info", "format": "json", **options})
         log = structlog.get_logger("receiver.intake").bind(source=fields["source"])
+        rest = {name: value for name, value in fields.items() if name != "source"}
         if at_once:
-            EventLine(log, "delivery.accepted")(fields["event_id"], fields["type"], fields["job"], fields["key"])
+            EventLine(log, "delivery.accepted")(**rest)
         else:
-            rest = {name: value for name, value in fields.items() if name != "source"}
             log.info("delivery.accepted", **rest)
         writer.close()
         found.append(stream.getvalue())
@@ -84,7 +84,7 @@ def test_a_test_that_captures_lines_gets_it() -> None:
     logs.configure(level="info", format="json", stream=io.StringIO())
     line = EventLine(structlog.get_logger("receiver.intake").bind(source="aitts"), "delivery.accepted")
     with structlog.testing.capture_logs() as captured:
-        line("evt_1", "job.completed", "job_1", None)
+        line(event_id="evt_1", type="job.completed", job="job_1", key=None)
     assert [entry["event"] for entry in captured] == ["delivery.accepted"]
 
 
@@ -94,7 +94,7 @@ def test_the_time_is_now() -> None:
     log = structlog.get_logger("receiver.intake").bind(source="aitts")
     line = EventLine(log, "delivery.accepted")
     log.info("first")
-    line("evt_1", "job.completed", "job_1", None)
+    line(event_id="evt_1", type="job.completed", job="job_1", key=None)
     log.info("last")
     writer.close()
     times = [json.loads(text)["timestamp"] for text in stream.getvalue().splitlines()]

@@ -1,0 +1,37 @@
+"""What the dispatcher counts of runs. A counter is looked up once for each handler, not for each run."""
+
+from __future__ import annotations
+
+from prometheus_client import Histogram
+
+from receiver.metrics import Metrics
+from receiver.tallies import Tally
+
+
+class RunMetrics:
+    """The runs' counters of one dispatcher, raised by its thread alone."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._start_seconds = metrics.start_seconds
+        self._outcomes: dict[tuple[str, str], Tally] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def started(self, seconds: float) -> None:
+        """A run has started, this long after it was due."""
+        self._start_seconds.observe(max(0.0, seconds))
+
+    def ended(self, handler: str, seconds: float) -> None:
+        """An attempt has ended; it took this long."""
+        histogram = self._seconds.get(handler)
+        if histogram is None:
+            histogram = self._seconds[handler] = self._metrics.handler_seconds.labels(handler)
+        histogram.observe(seconds)
+
+    def written(self, handler: str, outcome: str) -> None:
+        """The outcome of an attempt is in the store."""
+        tally = self._outcomes.get((handler, outcome))
+        if tally is None:
+            counter = self._metrics.runs.labels(handler, outcome)
+            tally = self._outcomes[handler, outcome] = self._metrics.tallies.of(counter)
+        tally.count += 1
