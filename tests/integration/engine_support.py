@@ -389,7 +389,9 @@ async def engine(
     loop = HandlerLoop(asyncio.new_event_loop, metrics.abandoned.inc)
     loop.start()
 
-    calls = HandlerCalls(active, loop, HandlerClients(), audio=None)  # no handler here asks for audio
+    calls = HandlerCalls(
+        active, loop, HandlerClients(active.with_private_addresses()), audio=None
+    )  # no handler here asks for audio
 
     async def call(claim: Claim) -> Outcome:
         try:
