@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from receiver.cli.plain import complain
-from receiver.model.moments import utc
+from receiver.model.moments import utc, utc_text
 from receiver.model.printable import printable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def cell(value: Any) -> str:
 
 def when(seconds: float | None) -> str | None:
     """Unix seconds as a local-independent time: UTC, to the second."""
-    return None if seconds is None else utc(seconds).strftime("%Y-%m-%d %H:%M:%SZ")
+    return None if seconds is None else utc_text(seconds)
 
 
 def iso(row: dict[str, Any], *names: str) -> dict[str, Any]:

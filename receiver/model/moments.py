@@ -14,3 +14,8 @@ def utc(seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
         return _FIRST if seconds < 0 else _LAST
+
+
+def utc_text(seconds: float) -> str:
+    """Unix seconds as text, to the second, such as `2026-11-26 09:30:00Z`."""
+    return utc(seconds).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli.speech.desk import Speaker
 from receiver.engine.clock import SteadyClock
 from receiver.providers.types import Speech
 from receiver.simulator import Simulator
+from receiver.speech.client import SpeechClient
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
 
@@ -27,16 +27,18 @@ async def test_a_job_is_polled_though_the_clock_is_set_back(tmp_path: Path) -> N
             "base_url": sim.base_urls["aitts"], "api_key": sim.api_key, "allow_private_addresses": True,
             "signing_secrets": [], "poll": {"first_seconds": 2},
         }  # fmt: skip
-        speaker = Speaker(configured(tmp_path, source=source), "aitts", SteadyClock(lambda: time.time() + set_by[0]))
+        client = SpeechClient(
+            configured(tmp_path, source=source), "aitts", SteadyClock(lambda: time.time() + set_by[0])
+        )
         with logged() as lines:
-            await speaker.start()
+            await client.start()
             try:
-                begun = await speaker.submit(Speech(text="Hello.", voice="alloy"))
+                begun = await client.submit(Speech(text="Hello.", voice="alloy"))
                 async with asyncio.timeout(PATIENCE):
-                    async for row in speaker.follow(begun["id"]):
+                    async for row in client.follow(begun["id"]):
                         if row["state"] == "watching" and row["polls"] == 0:
                             set_by[0] = -HOUR
             finally:
-                await speaker.stop()
+                await client.stop()
             assert lines.of("clock.stepped")
         assert (row["state"], row["polls"]) == ("completed", 1)

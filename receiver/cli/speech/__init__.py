@@ -1,1 +1,1 @@
-"""`speech`: text in, audio out; one text, or each line of a file."""
+"""The command `speech`: its options, and what it prints. The work is done by `receiver.speech`."""

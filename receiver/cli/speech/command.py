@@ -1,4 +1,4 @@
-"""`speech`: text in, an audio file out; one, or one for each line of a file."""
+"""`speech`: synthesize one text, or each line of a file, and save the audio."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from receiver.cli.options import Config, Json, key_values, one_of
 from receiver.cli.plain import complain, print_json, say
-from receiver.cli.speech.forms import Form
 from receiver.engine.jobs.limits import AT_ONCE
+from receiver.speech.input_format import InputFormat
 
 if TYPE_CHECKING:
-    from receiver.cli.speech.desk import Speaker
-    from receiver.cli.speech.lines import Manner
-    from receiver.cli.speech.one import Spoken, Wanted
     from receiver.durable_files import OverwritePolicy
     from receiver.engine.jobs.source import JobSource
     from receiver.providers.types import Speech
     from receiver.settings import Settings
+    from receiver.speech.client import SpeechClient
+    from receiver.speech.lines import SpeechDefaults
+    from receiver.speech.task import SpeechResult, SpeechTask
 
-_FORMS = tuple(str(form) for form in Form)
+STANDARD_STREAM = "-"
+"""As a file's name: standard input, or standard output."""
+_FORMATS = tuple(str(format) for format in InputFormat)
 
 
 def speech(
@@ -58,7 +60,7 @@ def speech(
         str | None, typer.Option("--file", help="A batch: one text a line, .jsonl or .csv; - is standard input.")
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(help=f"Of the batch: {', '.join(_FORMS)}. Default: by its name.")
+        str | None, typer.Option(help=f"Of the batch: {', '.join(_FORMATS)}. Default: by its name.")
     ] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Of the batch. Default: speech-NAME.")] = None,
     report: Annotated[Path | None, typer.Option(help="Of the batch. Default: report.jsonl in the folder.")] = None,
@@ -74,14 +76,14 @@ def speech(
     """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
     from receiver.assembly.sources import job_source
     from receiver.cli.opening import one_job, opened
-    from receiver.cli.speech.lines import Manner
-    from receiver.cli.speech.one import Wanted
     from receiver.durable_files import OverwritePolicy
     from receiver.settings import load
+    from receiver.speech.lines import SpeechDefaults
+    from receiver.speech.task import SpeechTask
 
     settings = load(config)
     level = settings.logs.level if verbose else "error"
-    manner = Manner(
+    defaults = SpeechDefaults(
         voice=voice,
         format=format,
         sample_rate=sample_rate,
@@ -94,74 +96,78 @@ def speech(
     if len(given) != 1:
         what = f"both {' and '.join(given)}" if given else "nothing"
         raise typer.BadParameter(f"Give TEXT, --file or --job; there is {what}.")
-    if_there = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
+    overwrite = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
-        one_of(input_format, _FORMS, "--input-format")
-        from receiver.cli.speech.batch import Again
-        from receiver.cli.speech.many import Many, speak_many
+        one_of(input_format, _FORMATS, "--input-format")
+        from receiver.cli.speech.batch import run_batch
+        from receiver.speech.batch import BatchOptions
+        from receiver.speech.batch_runner import RetryOptions
+        from receiver.speech.input_format import FORMAT_BY_EXTENSION
 
-        many = Many(
-            file=file,
-            form=None if input_format is None else Form(input_format),
-            folder=output_dir,
-            report=report,
-            manner=manner,
+        stream = file == STANDARD_STREAM
+        folder = output_dir if output_dir is not None else Path(f"speech-{'stdin' if stream else Path(file).stem}")
+        by_name = FORMAT_BY_EXTENSION.get(Path(file).suffix.lower(), InputFormat.TEXT)
+        options = BatchOptions(
+            input=sys.stdin.buffer if stream else Path(file),
+            input_format=by_name if input_format is None else InputFormat(input_format),
+            folder=folder,
+            report=report or folder / "report.jsonl",
+            defaults=defaults,
             concurrency=concurrency,
-            again=Again(failed=retry_failed, unknown=retry_unknown),
-            if_there=if_there,
+            retry=RetryOptions(failed=retry_failed, unknown=retry_unknown),
+            overwrite=overwrite,
             skip_invalid=skip_invalid,
-            wait=wait,
-            json=json,
+            timeout=wait,
         )
-        raise typer.Exit(speak_many(settings, _asked(settings, source), many, level))
+        raise typer.Exit(run_batch(settings, _choose_source(settings, source), options, level, json=json))
     if output_dir is not None or report is not None or input_format is not None:
         raise typer.BadParameter("--output-dir, --report and --input-format are for a batch: name it with --file.")
-    _check_output(output, if_there, json)
+    _check_output(output, overwrite, json)
     if job is not None:
         if no_wait:
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
         with opened(config) as (_, database):
             row = one_job(database, job, source)
-        wanted = Wanted(job=row["id"], output=output, if_there=if_there, wait=wait)
-        raise typer.Exit(_one(settings, row["source"], wanted, level, json))
-    name = _asked(settings, source)
+        task = SpeechTask(job=row["id"], output=_destination(output), overwrite=overwrite, timeout=wait)
+        raise typer.Exit(_run_task(settings, row["source"], task, level, json))
+    name = _choose_source(settings, source)
     about = job_source(settings, name)
-    spoken = _speech(_text(text or ""), manner, output, name, about)
+    request = _request(_text(text or ""), defaults, output, name, about)
     if no_wait:
-        raise typer.Exit(_written_down(settings, about, spoken, json))
-    wanted = Wanted(speech=spoken, output=output, if_there=if_there, wait=wait)
-    raise typer.Exit(_one(settings, name, wanted, level, json))
+        raise typer.Exit(_create_job(settings, about, request, json))
+    task = SpeechTask(speech=request, output=_destination(output), overwrite=overwrite, timeout=wait)
+    raise typer.Exit(_run_task(settings, name, task, level, json))
 
 
-def _one(settings: Settings, source: str, wanted: Wanted, level: str, json: bool) -> int:
-    from receiver.cli.speech.desk import run
-    from receiver.cli.speech.one import STDOUT, speak
-    from receiver.cli.speech.shown import OneShown, one_line
+def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, json: bool) -> int:
+    from receiver.cli.speech.process import run
+    from receiver.cli.speech.progress import TaskProgress, one_line
+    from receiver.speech.task import run_task
 
-    done: list[Spoken] = []
+    results: list[SpeechResult] = []
 
-    async def work(speaker: Speaker) -> int:
-        with OneShown() as shown:
-            done.append(await speak(speaker, wanted, shown))
-        return 0 if done[0].error is None else 1
+    async def work(client: SpeechClient) -> int:
+        with TaskProgress() as progress:
+            results.append(await run_task(client, task, progress))
+        return 0 if results[0].error is None else 1
 
     code = run(settings, source, work, level=level)
-    if not done:
+    if not results:
         return code
-    spoken = done[0]
-    if spoken.error is not None:
-        complain(f"tts-receiver: {one_line(spoken.error)}")
+    result = results[0]
+    if result.error is not None:
+        complain(f"tts-receiver: {one_line(result.error)}")
     if json:
-        print_json(spoken.told())
-    elif spoken.error is None and wanted.output != STDOUT:
-        for path in spoken.paths:
+        print_json(result.to_dict())
+    elif result.error is None and (task.output is None or isinstance(task.output, Path)):
+        for path in result.paths:
             say(str(path))
     return code
 
 
-def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bool) -> int:
+def _create_job(settings: Settings, about: JobSource, request: Speech, json: bool) -> int:
     from receiver.assembly.resources import open_database
     from receiver.engine.jobs.intents import submit_job
     from receiver.store.migrate import migrate
@@ -169,7 +175,7 @@ def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bo
     database = open_database(settings)
     try:
         migrate(database)
-        row, _ = database.transact(submit_job, about, spoken, None, time.time(), random.Random())  # noqa: S311
+        row, _ = database.transact(submit_job, about, request, None, time.time(), random.Random())  # noqa: S311
     finally:
         database.close()
     if json:
@@ -179,87 +185,93 @@ def _written_down(settings: Settings, about: JobSource, spoken: Speech, json: bo
     return 0
 
 
-def _asked(settings: Settings, name: str | None) -> str:
-    """The source that is meant.
+def _choose_source(settings: Settings, name: str | None) -> str:
+    """The source to use.
 
     Raises:
-        SpeechError: there is none that can be asked.
-        typer.BadParameter: there are several.
+        SpeechError: no source takes jobs.
+        typer.BadParameter: several do, and none was named.
     """
     from receiver.assembly.sources import job_sources
-    from receiver.cli.speech.desk import SpeechError
     from receiver.providers.protocols import SubmittingProvider
+    from receiver.speech.errors import SpeechError
 
     if name is not None:
         return name
-    able = [name for name, source in job_sources(settings).items() if isinstance(source.provider, SubmittingProvider)]
-    if not able:
+    capable = [
+        name for name, source in job_sources(settings).items() if isinstance(source.provider, SubmittingProvider)
+    ]
+    if not capable:
         raise SpeechError("No source can be asked for speech: it needs an api_key and a provider that takes jobs.")
-    if len(able) > 1:
-        raise typer.BadParameter(f"Say which source with --source: {', '.join(able)}.")
-    return able[0]
+    if len(capable) > 1:
+        raise typer.BadParameter(f"Say which source with --source: {', '.join(capable)}.")
+    return capable[0]
 
 
-def _speech(text: str, manner: Manner, output: str | None, name: str, about: JobSource) -> Speech:
-    """What is to be spoken, as the provider takes it.
+def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str, about: JobSource) -> Speech:
+    """The request to the provider.
 
     Raises:
-        Invalid: the provider does not take it.
+        Invalid: the provider does not accept it.
     """
-    from receiver.cli.speech.lines import format_of
-    from receiver.cli.speech.one import STDOUT
     from receiver.engine.jobs.intents import check_speech
     from receiver.providers.types import Speech
+    from receiver.speech.lines import format_of
 
-    if manner.voice is None:
+    if defaults.voice is None:
         known = ", ".join(about.capabilities.known_voices)
         there_are = (
             f"documented are: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
         )
         raise typer.BadParameter(f"Say which voice with --voice; {there_are}.")
-    format = manner.format
-    if format is None and output not in (None, STDOUT):
+    format = defaults.format
+    if format is None and output not in (None, STANDARD_STREAM):
         format = format_of(str(output), about.capabilities.formats)
-    spoken = Speech(
+    request = Speech(
         text=text,
-        voice=manner.voice,
+        voice=defaults.voice,
         format=format,
-        sample_rate=manner.sample_rate,
-        bitrate_kbps=manner.bitrate_kbps,
-        speed=manner.speed,
-        model=manner.model,
-        metadata=manner.metadata,
+        sample_rate=defaults.sample_rate,
+        bitrate_kbps=defaults.bitrate_kbps,
+        speed=defaults.speed,
+        model=defaults.model,
+        metadata=defaults.metadata,
     )
-    check_speech(about, spoken)
-    return spoken
+    check_speech(about, request)
+    return request
 
 
 def _text(text: str) -> str:
-    from receiver.cli.speech.desk import SpeechError
-    from receiver.cli.speech.rows import MOST_LINE_BYTES
+    from receiver.speech.errors import SpeechError
+    from receiver.speech.rows import MAX_LINE_BYTES
 
-    if text != "-":
+    if text != STANDARD_STREAM:
         return text
-    raw = sys.stdin.buffer.read(MOST_LINE_BYTES + 1)
-    if len(raw) > MOST_LINE_BYTES:
-        raise SpeechError(f"Standard input has more than {MOST_LINE_BYTES} bytes: too much for one speech.")
+    raw = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
+    if len(raw) > MAX_LINE_BYTES:
+        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes: too much for one speech.")
     try:
         return raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise SpeechError("Standard input is not UTF-8.") from None
 
 
-def _check_output(output: str | None, if_there: OverwritePolicy, json: bool) -> None:
-    from receiver.cli.speech.desk import SpeechError
-    from receiver.cli.speech.files import require_place
-    from receiver.cli.speech.one import STDOUT
+def _destination(output: str | None) -> Path | BinaryIO | None:
+    if output == STANDARD_STREAM:
+        return sys.stdout.buffer
+    return None if output is None else Path(output)
+
+
+def _check_output(output: str | None, overwrite: OverwritePolicy, json: bool) -> None:
+    from receiver.speech.errors import SpeechError
+    from receiver.speech.files import require_writable
 
     if output is None:
         return
-    if output == STDOUT:
+    if output == STANDARD_STREAM:
         if json:
             raise typer.BadParameter("--json prints to standard output, and so does `-o -`: name a file.")
         if sys.stdout.isatty():
             raise SpeechError("Standard output is a terminal, and audio is not for reading; send it somewhere.")
         return
-    require_place(Path(output), if_there)
+    require_writable(Path(output), overwrite)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from receiver.cli.last_resort import report
-from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import require_place
 from receiver.durable_files import OverwritePolicy
 from receiver.errors import ConfigError
 from receiver.settings import load
+from receiver.speech.errors import SpeechError
+from receiver.speech.files import require_writable
 from tests.faults import another_user
 from tests.patience import PATIENCE
 
@@ -127,4 +127,4 @@ def test_speech_names_a_folder_that_it_may_not_look_into() -> None:
         (folder / "locked").mkdir()
         (folder / "locked").chmod(0)
         with pytest.raises(SpeechError, match=r"locked/x\.wav cannot be looked at: Permission denied"):
-            require_place(folder / "locked" / "x.wav", OverwritePolicy.REFUSE)
+            require_writable(folder / "locked" / "x.wav", OverwritePolicy.REFUSE)

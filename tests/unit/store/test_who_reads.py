@@ -15,9 +15,9 @@ ROOT = Path(receiver.__file__).parent
 RUNS_WAIT_FOR = {
     "engine/audio.py",  # whether a run's audio is there already
     "engine/dispatcher.py",  # when the next run is due, which leases have ended
-    "engine/jobs/desk.py",  # a job that was written down: its submitter must hear what became of it
+    "engine/jobs/service.py",  # a job that was written down: its submitter must hear what became of it
     "engine/jobs/loop.py",  # when the next poll is due, whether the source is paused
-    "cli/speech/desk.py",  # a process of its own, which lists nothing
+    "speech/client.py",  # a process of its own, which lists nothing
 }
 SYNCHRONOUS = ("cli/", "store/")
 """Commands, and what is called in a thread of the store's: `query` reads in the thread that calls it."""

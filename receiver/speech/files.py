@@ -1,6 +1,6 @@
-"""Where spoken files go: whole or not at all, never over another file unasked, never outside the folder meant.
+"""Save audio files: whole or not at all, over no other file unless told to, and never outside the output folder.
 
-Ids and names of a batch are somebody else's text: they become names by these rules, or are refused.
+Ids and output names of a batch are untrusted text: they become file names by these rules, or are refused.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ import asyncio
 import hashlib
 import os
 import re
-import sys
 from pathlib import Path
+from typing import BinaryIO
 
-from receiver.cli.speech.desk import SpeechError
 from receiver.durable_files import OverwritePolicy, temporary_file
 from receiver.engine.context import Artifact
+from receiver.speech.errors import SpeechError
 
-MOST_NAME_BYTES = 200
-MOST_FOLDERS = 8
+MAX_NAME_BYTES = 200
+MAX_PATH_PARTS = 8
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.)\Z")
 
 
-def require_place(path: Path, policy: OverwritePolicy) -> None:
-    """Find out before anything is sent whether a file can be put there.
+def require_writable(path: Path, policy: OverwritePolicy) -> None:
+    """Check before anything is submitted that a file can be saved there.
 
     Raises:
-        SpeechError: it cannot; says what to do.
+        SpeechError: it cannot; the message says what to do.
     """
     try:
         path.stat()
@@ -46,11 +46,11 @@ def require_place(path: Path, policy: OverwritePolicy) -> None:
         raise SpeechError(f"Nothing can be written into the folder {path.parent}.")
 
 
-async def save(artifact: Artifact, path: Path, policy: OverwritePolicy) -> None:
-    """Write a copy of the audio, under its name only when it is whole and on the disk.
+async def save_artifact(artifact: Artifact, path: Path, policy: OverwritePolicy) -> None:
+    """Save a copy of the audio. It gets its name when it is whole and on the disk.
 
     Raises:
-        SpeechError: it cannot be written, or something is there already. The audio stays in the store.
+        SpeechError: it cannot be written, or a file exists there. The audio stays in the store.
         AudioError, NotFound: it cannot be read from the store.
     """
     digest = hashlib.sha256()
@@ -72,20 +72,20 @@ async def save(artifact: Artifact, path: Path, policy: OverwritePolicy) -> None:
         ) from error
 
 
-async def pour(artifact: Artifact) -> None:
-    """Write the audio to standard output.
+async def stream_to(artifact: Artifact, stream: BinaryIO) -> None:
+    """Write the audio to a stream, such as standard output.
 
     Raises:
-        BrokenPipeError: the reader has gone.
+        BrokenPipeError: the reader of the stream has gone.
         AudioError, NotFound: it cannot be read from the store.
     """
     async for piece in artifact.stream():
-        await asyncio.to_thread(sys.stdout.buffer.write, piece)
-    await asyncio.to_thread(sys.stdout.buffer.flush)
+        await asyncio.to_thread(stream.write, piece)
+    await asyncio.to_thread(stream.flush)
 
 
 def is_copy(artifact: Artifact, path: Path) -> bool:
-    """Whether the file there has the artifact's bytes. Blocks: it may read the file."""
+    """Whether the file exists and has the artifact's bytes. Blocks: it may read the file."""
     try:
         if path.stat().st_size != artifact.bytes:
             return False
@@ -95,43 +95,43 @@ def is_copy(artifact: Artifact, path: Path) -> bool:
         return False
 
 
-# names, of text from outside
+# names from untrusted text
 
 
-def word_for(id: str) -> str:
-    """A file name's stem for an id: the id itself where it is a plain word, else a readable stump and a hash.
+def file_stem(id: str) -> str:
+    """The stem of a file name for an id: the id itself if it is a plain word, else a readable prefix and a hash.
 
-    Never the same for two ids: `~` is in no plain word, and a file's number after it is shorter than a hash.
+    No two ids have the same stem: a plain word has no `~`, and the number of a file after it is shorter than a hash.
     """
     if _PLAIN.match(id):
         return id
-    stump = re.sub(r"[^A-Za-z0-9]+", "-", id[:200]).strip("-")[:40].strip("-")
+    prefix = re.sub(r"[^A-Za-z0-9]+", "-", id[:200]).strip("-")[:40].strip("-")
     digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{stump or 'x'}~{digest}"
+    return f"{prefix or 'x'}~{digest}"
 
 
-def inside(output: str) -> str:
-    """A relative path that stays within its folder.
+def relative_output(output: str) -> str:
+    """The output name, checked to be a relative path that stays within the output folder.
 
     Raises:
-        ValueError: in words, why it is none.
+        ValueError: it is not; the message says why.
     """
     parts = output.split("/")
-    if len(parts) > MOST_FOLDERS:
-        raise ValueError(f"output {_shown(output)} has more than {MOST_FOLDERS} parts")
+    if len(parts) > MAX_PATH_PARTS:
+        raise ValueError(f"output {_quoted(output)} has more than {MAX_PATH_PARTS} parts")
     for part in parts:
         odd = not part.isprintable() or "\\" in part or part != part.strip() or part.startswith(".")
-        if not part or odd or len(part.encode()) > MOST_NAME_BYTES:
+        if not part or odd or len(part.encode()) > MAX_NAME_BYTES:
             raise ValueError(
-                f"output {_shown(output)} is not a plain file name within the output folder, such as intro.wav"
+                f"output {_quoted(output)} is not a plain file name within the output folder, such as intro.wav"
             )
     return output
 
 
-def numbered(path: Path, n: int) -> Path:
-    """The name of a job's n-th file beside its first: `hello.wav`, `hello~1.wav`, …"""
+def numbered_path(path: Path, n: int) -> Path:
+    """The path of a job's file number `n`, given the path of its first: `hello.wav`, `hello~1.wav`, …"""
     return path if n == 0 else path.with_name(f"{path.stem}~{n}{path.suffix}")
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text[:60] + ("…" if len(text) > 60 else ""))

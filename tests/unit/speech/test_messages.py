@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from receiver.cli.speech.ends import how_to_go_on, trouble, why_not
 from receiver.model.event import Event, build_event
+from receiver.speech.messages import failure_reason, resume_hint, stall_reason
 from receiver.store.pace import Pace
 
 
@@ -24,41 +24,41 @@ def failure(code: str, message: str) -> Event:
 
 
 def test_a_failed_job_says_what_the_service_said() -> None:
-    said = why_not(row("failed"), failure("GENERATION_FAILED", "No."))
+    said = failure_reason(row("failed"), failure("GENERATION_FAILED", "No."))
     assert said == "audixa could not make the audio (GENERATION_FAILED: No.). The job is job_1, its id at audixa gen-1."
-    assert "it did not say why" in why_not(row("failed"), failure("", ""))
+    assert "it did not say why" in failure_reason(row("failed"), failure("", ""))
 
 
 def test_a_job_that_was_given_up_can_be_watched_again() -> None:
-    said = why_not(row("expired"), failure("POLL_TIMEOUT", "The job did not end in time."))
+    said = failure_reason(row("expired"), failure("POLL_TIMEOUT", "The job did not end in time."))
     assert "`tts-receiver jobs watch --source audixa gen-1`" in said
     assert "`tts-receiver speech --job job_1`" in said
 
 
 def test_what_was_refused_or_is_unknown_says_why() -> None:
-    assert "cancelled" in why_not(row("cancelled"), None)
-    assert why_not(row("failed", error="No credits."), None) == "No credits."
-    assert why_not(row("unknown", error="Nobody knows."), None) == "The job job_1 is unknown: Nobody knows."
-    voice = why_not(row("failed", error="No such voice.", error_code="provider_invalid"), None)
+    assert "cancelled" in failure_reason(row("cancelled"), None)
+    assert failure_reason(row("failed", error="No credits."), None) == "No credits."
+    assert failure_reason(row("unknown", error="Nobody knows."), None) == "The job job_1 is unknown: Nobody knows."
+    voice = failure_reason(row("failed", error="No such voice.", error_code="provider_invalid"), None)
     assert voice.endswith("`tts-receiver voices --source audixa` shows what there is.")
 
 
 def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
-    offline = trouble(row("submitting", error="Cannot connect.", error_code="connect_failed"), None)
+    offline = stall_reason(row("submitting", error="Cannot connect.", error_code="connect_failed"), None)
     assert offline is not None
     assert "Nothing is sent yet; it is tried until 2001-09-09" in offline
-    late = trouble(row("submitting", error="Timed out.", error_code="timeout"), None)
+    late = stall_reason(row("submitting", error="Timed out.", error_code="timeout"), None)
     assert late is not None
     assert "Nothing is sent yet" not in late
-    polled = trouble(row("watching", error="It answers 500."), None)
+    polled = stall_reason(row("watching", error="It answers 500."), None)
     assert polled is not None
     assert "asked again" in polled
-    paused = trouble(row("watching"), Pace(2e9, "provider_unauthorized"))
+    paused = stall_reason(row("watching"), Pace(2e9, "provider_unauthorized"))
     assert paused is not None
     assert "left alone until 2033-05-18 03:33:20Z (provider_unauthorized)" in paused
     assert "jobs poll job_1" in paused
-    assert trouble(row("watching"), None) is None
-    assert trouble(row("failed", error="It is over."), None) is None
+    assert stall_reason(row("watching"), None) is None
+    assert stall_reason(row("failed", error="It is over."), None) is None
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,6 @@ def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
     ],
 )
 def test_a_job_that_is_left_says_what_becomes_of_it(found: dict[str, Any], words: str) -> None:
-    said = how_to_go_on(found)
+    said = resume_hint(found)
     assert words in said
     assert "jobs cancel job_1" in said

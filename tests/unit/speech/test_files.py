@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cli.speech.desk import SpeechError
-from receiver.cli.speech.files import inside, is_copy, numbered, require_place, save, word_for
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError
+from receiver.speech.errors import SpeechError
+from receiver.speech.files import file_stem, is_copy, numbered_path, relative_output, require_writable, save_artifact
 
 
 def artifact(pieces: list[bytes], *, broken: bool = False, sha256: str | None = None) -> Artifact:
@@ -36,20 +36,20 @@ def artifact(pieces: list[bytes], *, broken: bool = False, sha256: str | None = 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_id_becomes_a_plain_name_of_its_own(one: str, other: str) -> None:
     for id in (one, other):
-        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}", word_for(id))
-    assert (word_for(one) == word_for(other)) == (one == other)
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}", file_stem(id))
+    assert (file_stem(one) == file_stem(other)) == (one == other)
 
 
 def test_a_plain_id_is_its_own_name() -> None:
-    assert word_for("Intro-01.take_2") == "Intro-01.take_2"
-    assert word_for("../../etc/passwd").startswith("etc-passwd~")
-    assert word_for("ends with a dot.") != "ends with a dot."
+    assert file_stem("Intro-01.take_2") == "Intro-01.take_2"
+    assert file_stem("../../etc/passwd").startswith("etc-passwd~")
+    assert file_stem("ends with a dot.") != "ends with a dot."
 
 
 @given(st.text(max_size=60))
 def test_an_output_is_within_its_folder_or_refused(output: str) -> None:
     try:
-        name = inside(output)
+        name = relative_output(output)
     except ValueError:
         return
     path = PurePosixPath(name)
@@ -63,16 +63,16 @@ def test_an_output_is_within_its_folder_or_refused(output: str) -> None:
 )
 def test_an_output_that_could_leave_its_folder_is_refused(output: str) -> None:
     with pytest.raises(ValueError, match="output"):
-        inside(output)
+        relative_output(output)
 
 
 def test_further_files_of_a_job_have_their_number() -> None:
-    assert [str(numbered(Path("x/a.b.wav"), n)) for n in range(3)] == ["x/a.b.wav", "x/a.b~1.wav", "x/a.b~2.wav"]
+    assert [str(numbered_path(Path("x/a.b.wav"), n)) for n in range(3)] == ["x/a.b.wav", "x/a.b~1.wav", "x/a.b~2.wav"]
 
 
 def test_a_file_is_saved_whole(tmp_path: Path) -> None:
     target = tmp_path / "a.wav"
-    asyncio.run(save(artifact([b"abc", b"def"]), target, OverwritePolicy.REFUSE))
+    asyncio.run(save_artifact(artifact([b"abc", b"def"]), target, OverwritePolicy.REFUSE))
     assert target.read_bytes() == b"abcdef"
     assert is_copy(artifact([b"abcdef"]), target)
     assert not is_copy(artifact([b"abcdeg"]), target)
@@ -83,36 +83,36 @@ def test_what_breaks_on_the_way_leaves_nothing_and_the_old_file_as_it_was(tmp_pa
     target = tmp_path / "a.wav"
     target.write_bytes(b"old")
     with pytest.raises(AudioError):
-        asyncio.run(save(artifact([b"abc"], broken=True), target, OverwritePolicy.REPLACE))
+        asyncio.run(save_artifact(artifact([b"abc"], broken=True), target, OverwritePolicy.REPLACE))
     with pytest.raises(SpeechError, match="was changed"):
-        asyncio.run(save(artifact([b"abc"], sha256="0" * 64), target, OverwritePolicy.REPLACE))
+        asyncio.run(save_artifact(artifact([b"abc"], sha256="0" * 64), target, OverwritePolicy.REPLACE))
     with pytest.raises(SpeechError, match="is there already"):
-        asyncio.run(save(artifact([b"abc"]), target, OverwritePolicy.REFUSE))
+        asyncio.run(save_artifact(artifact([b"abc"]), target, OverwritePolicy.REFUSE))
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
-    asyncio.run(save(artifact([b"abc"]), target, OverwritePolicy.REPLACE))
+    asyncio.run(save_artifact(artifact([b"abc"]), target, OverwritePolicy.REPLACE))
     assert target.read_bytes() == b"abc"
 
 
 def test_a_folder_that_went_away_is_told_with_where_the_audio_is(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match=r"cannot be written.*store, at /store/x\.wav"):
-        asyncio.run(save(artifact([b"abc"]), tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE))
+        asyncio.run(save_artifact(artifact([b"abc"]), tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE))
 
 
 def test_a_place_is_looked_at_before_anything_is_sent(tmp_path: Path) -> None:
     there = tmp_path / "a.wav"
-    require_place(there, OverwritePolicy.REFUSE)
+    require_writable(there, OverwritePolicy.REFUSE)
     there.touch()
-    require_place(there, OverwritePolicy.REPLACE)
+    require_writable(there, OverwritePolicy.REPLACE)
     with pytest.raises(SpeechError, match="--force"):
-        require_place(there, OverwritePolicy.REFUSE)
+        require_writable(there, OverwritePolicy.REFUSE)
     with pytest.raises(SpeechError, match="is a folder"):
-        require_place(tmp_path, OverwritePolicy.REPLACE)
+        require_writable(tmp_path, OverwritePolicy.REPLACE)
     with pytest.raises(SpeechError, match="make it first"):
-        require_place(tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE)
+        require_writable(tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE)
     with pytest.raises(SpeechError, match="not a plain file"):
-        require_place(Path("/dev/null"), OverwritePolicy.REPLACE)
+        require_writable(Path("/dev/null"), OverwritePolicy.REPLACE)
     dangling = tmp_path / "dangling.wav"
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(SpeechError, match="is there already"):
-        require_place(dangling, OverwritePolicy.REFUSE)
+        require_writable(dangling, OverwritePolicy.REFUSE)

@@ -1,23 +1,23 @@
-"""How a job ended, or why it does not go on, in sentences that say what to do."""
+"""Sentences about a job: how it ended, why it does not proceed, and how to resume it."""
 
 from __future__ import annotations
 
-from receiver.cli.output import when
 from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
+from receiver.model.moments import utc_text
 from receiver.store.jobs import Row
 from receiver.store.pace import Pace
 from receiver.store.states import OPEN_JOBS, JobState
 
-CANNOT_PAY = frozenset({"provider_unauthorized", "provider_credits"})
-"""Refusals that every further submit would meet, too."""
+ACCOUNT_ERRORS = frozenset({"provider_unauthorized", "provider_credits"})
+"""Refusals that concern the account: every further submit would get the same one."""
 
 
-def why_not(row: Row, event: Event | None) -> str:
-    """Why an ended job has no audio.
+def failure_reason(row: Row, event: Event | None) -> str:
+    """Why a job that has ended has no audio.
 
     Args:
-        event: the one that told of its end; None if there is none.
+        event: the event of its end; None if there is none.
     """
     source, id, state = row["source"], row["id"], row["state"]
     if state == JobState.CANCELLED:
@@ -38,18 +38,18 @@ def why_not(row: Row, event: Event | None) -> str:
     return str(said)
 
 
-def trouble(row: Row, pause: Pace | None) -> str | None:
-    """Why an open job does not go on at this moment; None if nothing is known to be wrong."""
+def stall_reason(row: Row, pause: Pace | None) -> str | None:
+    """Why an open job does not proceed now; None if no reason is known."""
     if row["state"] not in OPEN_JOBS:
         return None
-    until = when(row["deadline_at"])
+    until = utc_text(row["deadline_at"])
     if row["error"] is not None and row["state"] == JobState.SUBMITTING:
         if row["error_code"] in NOT_SENT:
             return f"No connection: {row['error']} Nothing is sent yet; it is tried until {until}. Ctrl-C leaves it."
         return f"{row['error']} It is tried again, until {until}. Ctrl-C leaves it."
     if pause is not None:
         return (
-            f"The source {row['source']} is left alone until {when(pause.pause_until)} ({pause.why}). If you have "
+            f"The source {row['source']} is left alone until {utc_text(pause.pause_until)} ({pause.why}). If you have "
             f"mended what was wrong, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C leaves it."
         )
     if row["error"] is not None:
@@ -57,8 +57,8 @@ def trouble(row: Row, pause: Pace | None) -> str | None:
     return None
 
 
-def how_to_go_on(row: Row) -> str:
-    """What becomes of a job that is waited for no longer, and what can be done about it."""
+def resume_hint(row: Row) -> str:
+    """What happens to a job that is no longer awaited, and the commands to resume, inspect and cancel it."""
     id, state = row["id"], row["state"]
     if state == JobState.SUBMITTING and not row["submits"]:
         goes = "is written down and not submitted yet; a running receiver submits it, or the next `speech`"

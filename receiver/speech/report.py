@@ -1,7 +1,8 @@
-"""The report of a batch: what became of each line, so that the same command goes on where it was ended.
+"""The report of a batch: the result of each line, so that the same command resumes where it was interrupted.
 
-One JSON object a line. The first names the batch, whose id makes the idempotency keys; then one for each line that has
-ended, in the order of their ends. A line that is tried again has several: the last one counts.
+One JSON object a line. The first identifies the batch; idempotency keys are derived from its id. Then follows a result
+for each line that has finished, in the order in which they finished. A line that is retried has several; the last one
+counts.
 """
 
 from __future__ import annotations
@@ -16,34 +17,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from receiver.cli.speech.desk import SpeechError
 from receiver.durable_files import OverwritePolicy, remove_abandoned, write_durably
 from receiver.errors import InvalidJson
 from receiver.model.json_body import read_strict_json_object
+from receiver.speech.errors import SpeechError
 
 VERSION = 1
-MOST_RECORD_BYTES = 1 << 20
-LONGEST_ERROR = 2000
-BEGUN = "submitting"
-"""The state of a line that is being tried again: it is written before the submit, so that the try is found again."""
+MAX_RECORD_BYTES = 1 << 20
+MAX_ERROR_LENGTH = 2000
+SUBMITTING = "submitting"
+"""The state of a line that is being retried. Written before the submit, so that a resumed batch knows the attempt."""
 _BATCH = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LineResult:
     """What is known of one line.
 
     Attributes:
         line: its number in the input.
         id: as the input has it.
-        speech: the digest of what was to be spoken.
+        speech: the digest of the request.
         state: the job's, or `submitting`.
-        generation: which try this is, from 1.
-        job: our id; None if none was begun.
-        job_id: the provider's.
+        generation: the number of the attempt, from 1.
+        job: our id of the job; None if none was created.
+        job_id: the provider's id of it.
         files: of each file `path` (relative to the output folder), `sha256`, `bytes`; empty if none was saved.
-        error: why there is no file; None if there is one.
-        code: the slug or the provider's word for that.
+        error: why no file was saved; None if one was.
+        code: the reason slug, or the provider's code, of that error.
     """
 
     line: int
@@ -59,11 +60,11 @@ class Record:
 
     @property
     def saved(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the line is done: its files were saved."""
         return self.state == "completed" and bool(self.files)
 
-    def told(self) -> dict[str, Any]:
-        """As the report has it."""
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object in the report."""
         first = self.files[0] if self.files else {}
         return {
             "line": self.line,
@@ -73,7 +74,7 @@ class Record:
             "state": self.state,
             "path": first.get("path"),
             "sha256": first.get("sha256"),
-            "error": None if self.error is None else self.error[:LONGEST_ERROR],
+            "error": None if self.error is None else self.error[:MAX_ERROR_LENGTH],
             "code": self.code,
             "files": [dict(file) for file in self.files],
             "speech": self.speech,
@@ -81,26 +82,26 @@ class Record:
         }
 
 
-class Report:
-    """An open report; nobody else has it at the same time.
+class BatchReport:
+    """An open report, locked against other processes.
 
     Attributes:
         batch: the batch's id.
-        last: what is known of each line that has ended.
+        last: the last result of each line, by its number.
     """
 
     def __init__(self, path: Path, handle: int, batch: str) -> None:
         self.path = path
         self.batch = batch
-        self.last: dict[int, Record] = {}
+        self.last: dict[int, LineResult] = {}
         self._handle = handle
 
     @classmethod
-    def begin(cls, path: Path, source: str, new_id: str) -> Self:
-        """Make the report of a new batch with this id, and open it.
+    def create(cls, path: Path, source: str, new_id: str) -> Self:
+        """Create the report of a new batch with this id, and open it.
 
         Raises:
-            SpeechError: it cannot be made, or somebody else made it meanwhile and has it.
+            SpeechError: it cannot be created, or another process has created it meanwhile and uses it.
         """
         try:
             _create(path, {"batch": new_id, "version": VERSION, "source": source})
@@ -113,7 +114,7 @@ class Report:
         """Open the report at `path`.
 
         Raises:
-            SpeechError: it is another source's, no report of ours, or in another run's hands.
+            SpeechError: it is not a report of ours, is for another source, or is used by another process.
         """
         try:
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -132,7 +133,7 @@ class Report:
         except BlockingIOError:
             raise SpeechError(f"This batch is at work already: another process has the report {path}.") from None
         with open(os.dup(handle), "rb") as file:  # noqa: PTH123 - it is open already
-            head = _object(file.readline(MOST_RECORD_BYTES))
+            head = _object(file.readline(MAX_RECORD_BYTES))
             batch = None if head is None else head.get("batch")
             known = head is not None and head.get("version") == VERSION
             if head is None or not known or not isinstance(batch, str) or not _BATCH.fullmatch(batch):
@@ -145,25 +146,25 @@ class Report:
             report = cls(path, handle, batch)
             good = file.tell()
             number = 1
-            while raw := file.readline(MOST_RECORD_BYTES):
+            while raw := file.readline(MAX_RECORD_BYTES):
                 number += 1
-                if not raw.endswith(b"\n") and len(raw) < MOST_RECORD_BYTES:
+                if not raw.endswith(b"\n") and len(raw) < MAX_RECORD_BYTES:
                     break  # torn by the end of the process that wrote it
-                record = _record(_object(raw))
-                if record is None:
+                result = _result(_object(raw))
+                if result is None:
                     raise SpeechError(f"Line {number} of the report {path} cannot be read; name another with --report.")
-                report.last[record.line] = record
+                report.last[result.line] = result
                 good = file.tell()
         os.ftruncate(handle, good)
         return report
 
-    def append(self, record: Record) -> None:
-        """Write down what is known of a line now.
+    def append(self, result: LineResult) -> None:
+        """Record the result of a line.
 
         Raises:
             SpeechError: it cannot be written.
         """
-        text = (json.dumps(record.told(), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        text = (json.dumps(result.to_dict(), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
         try:
             while text:
                 text = text[os.write(self._handle, text) :]
@@ -171,17 +172,17 @@ class Report:
             raise SpeechError(
                 f"The report {self.path} cannot be written: {error.strerror or error}. The same command goes on."
             ) from None
-        self.last[record.line] = replace(record, error=None)
+        self.last[result.line] = replace(result, error=None)
 
     def close(self) -> None:
-        """Give it up."""
+        """Close and unlock it."""
         os.close(self._handle)
 
 
 def _create(path: Path, head: Mapping[str, Any]) -> None:
-    """Make it with its first line, or not at all: the batch's id must not be lost once a job was submitted."""
+    """Publish it with its first line: the batch's id must not be lost once a job was submitted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):  # another process began it at the same time
+    with contextlib.suppress(FileExistsError):  # another process created it at the same time
         write_durably(path, json.dumps(head).encode() + b"\n", 0o666, OverwritePolicy.REFUSE)
 
 
@@ -192,12 +193,17 @@ def _object(raw: bytes) -> Mapping[str, Any] | None:
         return None
 
 
-def _record(told: Mapping[str, Any] | None) -> Record | None:
-    """A record out of the report; None if it is none."""
-    if told is None:
+def _result(values: Mapping[str, Any] | None) -> LineResult | None:
+    """A result read from the report; None if it is not one."""
+    if values is None:
         return None
-    line, generation, state, speech = told.get("line"), told.get("generation"), told.get("state"), told.get("speech")
-    files, job, job_id = told.get("files"), told.get("job"), told.get("job_id")
+    line, generation, state, speech = (
+        values.get("line"),
+        values.get("generation"),
+        values.get("state"),
+        values.get("speech"),
+    )
+    files, job, job_id = values.get("files"), values.get("job"), values.get("job_id")
     if not isinstance(line, int) or not isinstance(generation, int) or line < 1 or generation < 1:
         return None
     if not isinstance(state, str) or not isinstance(speech, str) or not isinstance(files, list):
@@ -206,7 +212,7 @@ def _record(told: Mapping[str, Any] | None) -> Record | None:
         return None
     if not all(isinstance(file, dict) and isinstance(file.get("path"), str) for file in files):
         return None
-    return Record(
+    return LineResult(
         line=line,
         speech=speech,
         state=state,
@@ -214,5 +220,5 @@ def _record(told: Mapping[str, Any] | None) -> Record | None:
         job=job,
         job_id=job_id,
         files=tuple(files),
-        code=told.get("code") if isinstance(told.get("code"), str) else None,
+        code=values.get("code") if isinstance(values.get("code"), str) else None,
     )

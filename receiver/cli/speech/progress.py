@@ -1,11 +1,12 @@
-"""What `speech` says on standard error while it works: a bar on a terminal, else one line a change.
+"""Show the progress of `speech` on standard error: a bar on a terminal, else one line for each change.
 
-Standard output has the result alone. Text from outside is shown without control characters.
+Standard output has only the result. Control characters in text from outside are escaped.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,20 +25,22 @@ from rich.progress import (
 
 from receiver.cli.plain import complain
 from receiver.model.printable import printable
+from receiver.speech.batch_runner import BatchStats
+from receiver.speech.report import LineResult
 
 
 def one_line(text: str) -> str:
-    """The text with each run of white space as one space."""
+    """The text with each sequence of white space as one space."""
     return " ".join(text.split())
 
 
-def size(count: int) -> str:
-    """Bytes for people."""
+def format_size(count: int) -> str:
+    """A number of bytes as text, such as `1.5 MB`."""
     return f"{count / 1_000_000:.1f} MB" if count >= 1_000_000 else f"{count / 1000:.0f} kB"
 
 
-class _Shown:
-    """A progress display that is there only on a terminal."""
+class _TerminalDisplay:
+    """A progress display that appears only on a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -55,8 +58,8 @@ class _Shown:
         if self._live:
             self._progress.stop()
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
         text = one_line(text)
         if self._live:
             self._progress.console.print(escape(printable(text)), soft_wrap=True)
@@ -64,8 +67,8 @@ class _Shown:
             complain(text)
 
 
-class OneShown(_Shown):
-    """The progress of one speech."""
+class TaskProgress(_TerminalDisplay):
+    """Shows the progress of one task."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -80,27 +83,32 @@ class OneShown(_Shown):
         )
         self._last = ""
 
-    def state(self, word: str, *, percent: int | None = None, count: int = 0) -> None:
-        """Where it stands: a word, with per cent or bytes where they are known."""
-        text = printable(word if percent is None else f"{word} {percent} %")
+    def state(self, name: str, *, percent: int | None = None, fetched_bytes: int = 0) -> None:
+        """See `Progress.state`."""
+        text = printable(name if percent is None else f"{name} {percent} %")
         if self._live:
-            shown = f"{text} {size(count)}" if count else text
+            shown = f"{text} {format_size(fetched_bytes)}" if fetched_bytes else text
             if self._task is None:
                 self._task = self._progress.add_task(shown, total=None)
             self._progress.update(self._task, description=shown)
             if percent is not None:
                 self._progress.update(self._task, total=100, completed=percent)
-            elif word != self._last.partition(" ")[0]:
+            elif name != self._last.partition(" ")[0]:
                 self._progress.update(self._task, total=None)
         elif text != self._last:
-            self.say(text)
+            self.note(text)
         self._last = text
 
 
-class BatchShown(_Shown):
-    """The progress of a batch."""
+class BatchLines(_TerminalDisplay):
+    """Shows the progress of a batch.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: lines in all.
+        folder: of the audio files.
+    """
+
+    def __init__(self, total: int, folder: Path) -> None:
         super().__init__(
             Progress(
                 TextColumn("{task.description}"),
@@ -115,15 +123,27 @@ class BatchShown(_Shown):
             )
         )
         self._total = total
+        self._folder = folder
 
-    def begin(self, before: int) -> None:
-        """So many lines are done from an earlier run."""
+    def begin(self, done: int) -> None:
+        """Show the bar, with the number of lines that earlier runs have finished."""
         if self._live:
-            self._task = self._progress.add_task("lines", total=self._total, completed=before, failed=0)
+            self._task = self._progress.add_task("lines", total=self._total, completed=done, failed=0)
 
-    def line(self, text: str, *, failed: int, went_wrong: bool) -> None:
-        """A line has ended. Where there is a bar, only what went wrong is said beside it."""
-        if not self._live or went_wrong:
-            self.say(text)
+    def line_finished(self, result: LineResult, stats: BatchStats) -> None:
+        """See `BatchProgress.line_finished`. Beside a bar only errors are printed."""
+        if not result.saved:
+            self.note(f"line {result.line}: {result.error}")
+        elif not self._live:
+            self.note(f"line {result.line}: saved {self._folder / result.files[0]['path']}")
+        self._advance(stats.failed)
+
+    def line_skipped(self, number: int, stats: BatchStats) -> None:
+        """See `BatchProgress.line_skipped`."""
+        if not self._live:
+            self.note(f"line {number}: failed before, and is not tried again")
+        self._advance(stats.failed)
+
+    def _advance(self, failed: int) -> None:
         if self._task is not None:
             self._progress.update(self._task, advance=1, failed=failed)

@@ -1,0 +1,75 @@
+"""Run speech in an event loop of its own, with logs and signals as a command has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from receiver import logs
+from receiver.engine.event_loops import new_loop
+from receiver.errors import ReceiverError
+from receiver.settings import Settings
+from receiver.speech.client import SpeechClient
+from receiver.speech.errors import SpeechError
+
+_SHOWN_BY_PROGRESS = "job.not_submitted"
+"""The log event for which the command prints a sentence of its own."""
+
+
+def run(settings: Settings, source: str, work: Callable[[SpeechClient], Awaitable[int]], *, level: str) -> int:
+    """Do the work with a started client; its exit code, or that of the signal that ended it.
+
+    Ctrl-C and SIGTERM cancel the work; a second one also cancels what is still awaited after that.
+
+    Args:
+        level: of the log lines on standard error.
+
+    Raises:
+        ReceiverError: as `SpeechClient`, and what the work raises; without any secret in it.
+    """
+    logs.configure(level=level, format=settings.logs.format, secrets=settings.secrets())
+    if level == "error":
+        structlog.configure(processors=[_drop_shown, *structlog.get_config()["processors"]])
+    client = SpeechClient(settings, source)
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_run(client, work))
+    except ReceiverError as error:
+        raise SpeechError(client.redact(str(error)), reason=error.reason) from error
+
+
+async def _run(client: SpeechClient, work: Callable[[SpeechClient], Awaitable[int]]) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    signals: list[int] = []
+
+    def on_signal(number: int) -> None:
+        signals.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        try:
+            await client.start()
+            return await work(client)
+        finally:
+            await client.stop()
+    except asyncio.CancelledError:
+        if not signals:
+            raise
+        return 128 + signals[0]
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):
+                loop.remove_signal_handler(number)
+
+
+def _drop_shown(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if line.get("event") == _SHOWN_BY_PROGRESS:
+        raise structlog.DropEvent
+    return line

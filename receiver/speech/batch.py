@@ -1,0 +1,198 @@
+"""Open a batch: check all of its lines, then hold its input and its report until it has run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from receiver.durable_files import OverwritePolicy
+from receiver.engine.jobs.intents import check_speech
+from receiver.engine.jobs.source import JobSource
+from receiver.providers.types import Speech
+from receiver.speech.batch_runner import BatchRunner, BatchStats, BatchWork, RetryOptions
+from receiver.speech.client import SpeechClient
+from receiver.speech.errors import SpeechError
+from receiver.speech.input_format import InputFormat
+from receiver.speech.lines import BatchLine, InvalidLine, SpeechDefaults, read_lines
+from receiver.speech.preflight import Preflight, run_preflight
+from receiver.speech.progress import BatchProgress
+from receiver.speech.report import BatchReport
+
+MAX_COPIED_BYTES = 1 << 30
+"""Of an input that cannot be read twice."""
+MAX_NUMBERS = 20
+"""Line numbers in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """What to do, and how.
+
+    Attributes:
+        input: the file with the lines, or a stream, which is copied.
+        folder: for the audio files; it is created.
+        report: the file with the results; it is created, or the batch is resumed from it.
+        concurrency: jobs that may be open at a time.
+        overwrite: what to do about audio files that exist.
+        skip_invalid: whether to leave out lines that cannot be used; else they stop the batch before it begins.
+        timeout: seconds for all of it; None for no limit.
+    """
+
+    input: Path | BinaryIO
+    input_format: InputFormat
+    folder: Path
+    report: Path
+    defaults: SpeechDefaults
+    concurrency: int
+    retry: RetryOptions
+    overwrite: OverwritePolicy
+    skip_invalid: bool
+    timeout: float | None
+
+
+class Batch:
+    """An open batch. Made by `open_batch`.
+
+    Attributes:
+        preflight: what the check of its lines has found.
+    """
+
+    def __init__(
+        self,
+        options: BatchOptions,
+        source: JobSource,
+        file: BinaryIO,
+        report: BatchReport | None,
+        stack: ExitStack,
+    ) -> None:
+        self._options = options
+        self._source = source
+        self._file = file
+        self._report = report
+        self._stack = stack
+        last = None if report is None else report.last
+        self.preflight: Preflight = run_preflight(self._lines(), last, options.folder, options.overwrite)
+
+    def begin(self) -> None:
+        """Create the folder and the report, unless the lines forbid to submit anything.
+
+        Raises:
+            SpeechError: they do, or the folder or the report cannot be created.
+        """
+        options = self._options
+        _require_usable(self.preflight, options)
+        try:
+            options.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpeechError(f"The folder {options.folder} cannot be made: {error.strerror or error}.") from None
+        if self._report is None:
+            self._report = BatchReport.create(options.report, self._source.name, secrets.token_hex(16))
+            self._stack.callback(self._report.close)
+
+    async def run(self, client: SpeechClient, progress: BatchProgress) -> BatchStats:
+        """Run the batch, which has begun, to its end.
+
+        Raises:
+            SpeechError: the timeout has passed, or the report cannot be written.
+            StoreUnavailable: the store cannot be used.
+        """
+        if self._report is None:
+            raise RuntimeError("a batch begins before it runs")
+        options, stats = self._options, BatchStats(self.preflight.total, done=self.preflight.done)
+        work = BatchWork(
+            lines=self._lines(),
+            folder=options.folder,
+            concurrency=options.concurrency,
+            retry=options.retry,
+            overwrite=options.overwrite,
+            skip=self.preflight.invalid_numbers,
+            timeout=options.timeout,
+        )
+        await BatchRunner(client, work, self._report, stats, progress).run()
+        return stats
+
+    def _lines(self) -> Iterator[BatchLine | InvalidLine]:
+        options, source = self._options, self._source
+
+        def check(speech: Speech) -> None:
+            check_speech(source, speech)
+
+        self._file.seek(0)
+        return read_lines(
+            self._file, options.input_format, source.name, options.defaults, source.capabilities.formats, check
+        )  # fmt: skip
+
+
+@contextmanager
+def open_batch(options: BatchOptions, source: JobSource) -> Iterator[Batch]:
+    """Open the input and the report, if there is one, and check all lines. Nothing is created or submitted yet.
+
+    Raises:
+        SpeechError: the input or the report cannot be used, or another process runs the batch.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(_open_input(options.input))
+        report = None
+        if os.path.lexists(options.report):
+            report = BatchReport.open(options.report, source.name)
+            stack.callback(report.close)
+        yield Batch(options, source, file, report, stack)
+
+
+def _require_usable(found: Preflight, options: BatchOptions) -> None:
+    if found.changed:
+        raise SpeechError(
+            f"{line_numbers(found.changed)} not as it was when it was spoken; the report is {options.report}. Put it "
+            "back, or speak new lines as another batch, with another --output-dir. Nothing was submitted."
+        )
+    count = len(found.invalid_numbers)
+    if count and not options.skip_invalid:
+        what = "1 line cannot be used" if count == 1 else f"{count} lines cannot be used"
+        raise SpeechError(f"{what}; nothing was submitted. Mend it, or leave it out with --skip-invalid.")
+    if not found.total:
+        raise SpeechError("There is no line to speak.")
+
+
+def line_numbers(lines: list[int]) -> str:
+    """The subject and verb of a sentence about these lines, such as `Lines 2, 3 are`."""
+    more = f" and {len(lines) - MAX_NUMBERS} more" if len(lines) > MAX_NUMBERS else ""
+    verb, noun = ("is", "Line") if len(lines) == 1 else ("are", "Lines")
+    return f"{noun} {', '.join(map(str, lines[:MAX_NUMBERS]))}{more} {verb}"
+
+
+@contextmanager
+def _open_input(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The input as a file that can be read twice.
+
+    Raises:
+        SpeechError: it cannot be read.
+    """
+    with ExitStack() as stack:
+        if not isinstance(source, Path):
+            yield stack.enter_context(_copied(source))
+            return
+        try:
+            file = stack.enter_context(source.open("rb"))
+        except OSError as error:
+            raise SpeechError(f"{source} cannot be read: {error.strerror or error}.") from None
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        yield file if regular else stack.enter_context(_copied(file))
+
+
+@contextmanager
+def _copied(given: BinaryIO) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile(prefix="tts-") as file:
+        size = 0
+        while piece := given.read(1 << 20):
+            size += len(piece)
+            if size > MAX_COPIED_BYTES:
+                raise SpeechError(f"The input has more than {MAX_COPIED_BYTES} bytes; make several files of it.")
+            file.write(piece)
+        yield file

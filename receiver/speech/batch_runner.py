@@ -1,0 +1,287 @@
+"""Run a batch: several jobs at a time, each line's result recorded, so that an interrupted batch can be resumed.
+
+The idempotency key of a line's job is derived from the batch's id, the line's number and the number of the attempt. So
+whenever the process is killed, the next one finds the job that was created, and creates no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from receiver.durable_files import OverwritePolicy, remove_abandoned
+from receiver.engine.context import Artifact
+from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
+from receiver.model.event import JobFailed
+from receiver.providers.types import Invalid
+from receiver.speech.client import SpeechClient
+from receiver.speech.errors import SpeechError
+from receiver.speech.files import is_copy, numbered_path, save_artifact
+from receiver.speech.lines import BatchLine, InvalidLine
+from receiver.speech.messages import ACCOUNT_ERRORS, failure_reason, stall_reason
+from receiver.speech.preflight import is_done
+from receiver.speech.progress import BatchProgress
+from receiver.speech.report import SUBMITTING, BatchReport, LineResult
+from receiver.store.jobs import ClientKeyReused, Row
+from receiver.store.states import OPEN_JOBS, JobState
+
+NOTE_INTERVAL_SECONDS = 60.0
+"""How often the same notice is repeated."""
+PAUSE_CHECK_SECONDS = 2.0
+"""How often the store is asked whether the source is paused."""
+_CHANGED = "it has changed since it was begun; put it back, or give it to another batch."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryOptions:
+    """Which lines of earlier runs are retried.
+
+    Attributes:
+        failed: those that failed.
+        unknown: those whose submit may have been accepted, and charged for.
+    """
+
+    failed: bool = False
+    unknown: bool = False
+
+    def include(self, state: str) -> bool:
+        """Whether a line that ended in this state is retried."""
+        return self.unknown if state == JobState.UNKNOWN else self.failed
+
+
+@dataclass(slots=True)
+class BatchStats:
+    """How many lines of a batch are in which state.
+
+    Attributes:
+        total: lines that can be used.
+        done: lines whose files are saved, also by earlier runs.
+        failed: lines that failed, also in earlier runs, if they are not retried; `unknown` of them are in doubt.
+        halted: why no further lines were started; None if nothing stopped the batch.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    halted: str | None = None
+
+    @property
+    def remaining(self) -> int:
+        """Lines that have not finished."""
+        return self.total - self.done - self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchWork:
+    """What a runner has to do.
+
+    Attributes:
+        folder: for the audio files.
+        concurrency: jobs that may be open at a time.
+        skip: numbers of the lines that are left out.
+        timeout: seconds for all of it; None for no limit.
+    """
+
+    lines: Iterator[BatchLine | InvalidLine]
+    folder: Path
+    concurrency: int
+    retry: RetryOptions
+    overwrite: OverwritePolicy
+    skip: set[int]
+    timeout: float | None
+
+
+class BatchRunner:
+    """Runs a batch, with one worker for each job that may be open.
+
+    Attributes:
+        stats: the counts, kept up to date.
+    """
+
+    def __init__(
+        self, client: SpeechClient, work: BatchWork, report: BatchReport, stats: BatchStats, progress: BatchProgress
+    ) -> None:
+        self.stats = stats
+        self._client = client
+        self._work = work
+        self._report = report
+        self._progress = progress
+        self._noted: dict[str, float] = {}
+        self._pause_check_at = 0.0
+
+    async def run(self) -> None:
+        """Run all lines to their end, or until no more can be started (`stats.halted`).
+
+        Raises:
+            SpeechError: the timeout has passed, or the report cannot be written.
+            StoreUnavailable: the store cannot be used.
+        """
+        try:
+            async with asyncio.timeout(self._work.timeout):
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(self._work.concurrency):
+                        group.create_task(self._run_lines())
+        except TimeoutError:
+            raise SpeechError(f"Not done within {self._work.timeout:g} s. {self._resume_hint()}") from None
+        except asyncio.CancelledError:
+            self._progress.note(f"Stopped. {self._resume_hint()}")
+            raise
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    def _resume_hint(self) -> str:
+        stats = self.stats
+        return (
+            f"{stats.done} of {stats.total} lines are done, {stats.failed} have failed. The same command goes on; what "
+            "was submitted is not submitted again."
+        )
+
+    async def _run_lines(self) -> None:
+        for line in self._work.lines:
+            if isinstance(line, InvalidLine) or line.number in self._work.skip:
+                continue
+            known = self._report.last.get(line.number)
+            if known is not None and is_done(known, self._work.folder):
+                continue  # counted by the preflight
+            await self._run_line(line, known)
+            if self.stats.halted is not None:
+                return
+
+    async def _run_line(self, line: BatchLine, known: LineResult | None) -> None:
+        try:
+            begun = await self._create_job(line, known)
+            if isinstance(begun, str):
+                self.stats.failed += 1
+                self.stats.unknown += begun == JobState.UNKNOWN
+                self._progress.line_skipped(line.number, self.stats)
+                return
+            job, generation = begun
+            async for row in self._client.follow(job["id"]):
+                await self._note_stall(row)
+            result = await self._finish(line, row, generation)
+            self._report.append(result)
+        except StoreUnavailable:
+            raise
+        except (NotFound, Invalid, _LineChanged) as error:
+            result = LineResult(line=line.number, speech=line.digest, state="failed", error=str(error))
+        self._count(result)
+
+    async def _create_job(self, line: BatchLine, known: LineResult | None) -> tuple[Row, int] | str:
+        """The line's job and the number of the attempt; only the job's state if it failed and is not retried."""
+        generation = 1
+        if known is not None:
+            generation = known.generation
+            if known.state != SUBMITTING:
+                row = await self._client.job(known.job) if known.job is not None else None
+                if known.state == JobState.COMPLETED and row is None:
+                    raise NotFound(
+                        f"its file is not in {self._work.folder} any more, and its job {known.job} not in the store: "
+                        "put the file back, or give the line to another batch"
+                    )
+                if row is not None and row["state"] in (*OPEN_JOBS, JobState.COMPLETED):
+                    if known.speech != line.digest:
+                        raise _LineChanged(_CHANGED + f" Its job is {row['id']}.")
+                    return row, generation
+                # An operator may have resolved a job that was unknown.
+                state = known.state if row is None else str(row["state"])
+                if not self._work.retry.include(state):
+                    return state
+                generation += 1
+                self._report.append(
+                    LineResult(
+                        line=line.number, id=line.id, speech=line.digest, state=SUBMITTING, generation=generation
+                    )
+                )
+        key = f"speech:{self._report.batch}:{line.number}:{generation}"
+        try:
+            return await self._client.submit(line.speech, key), generation
+        except ClientKeyReused as error:
+            raise _LineChanged(f"{_CHANGED} {error}") from None
+
+    async def _finish(self, line: BatchLine, row: Row, generation: int) -> LineResult:
+        files: tuple[dict[str, Any], ...] = ()
+        event = await self._client.event(row)
+        error, code = None, row["error_code"]
+        if row["state"] == JobState.COMPLETED:
+            try:
+                artifacts = await self._client.files(
+                    row, lambda text: self._note("fetch", f"line {line.number}: {text}")
+                )
+                files = await self._save(line, artifacts)
+            except (AudioError, NotFound, SpeechError) as problem:
+                error, code = f"The audio is not saved: {problem}", problem.reason
+        else:
+            error = failure_reason(row, event)
+            if isinstance(event, JobFailed):
+                code = event.code or None
+            if row["job_id"] is None and row["error_code"] in ACCOUNT_ERRORS:
+                self.stats.halted = self._client.redact(error)
+        return LineResult(
+            line=line.number,
+            id=line.id,
+            speech=line.digest,
+            state=str(row["state"]),
+            generation=generation,
+            job=row["id"],
+            job_id=row["job_id"],
+            files=files,
+            error=None if error is None else self._client.redact(error),
+            code=code,
+        )
+
+    async def _save(self, line: BatchLine, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, Any], ...]:
+        name = line.name if line.has_extension else f"{line.name}.{artifacts[0].format}"
+        first = self._work.folder / name
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpeechError(f"The folder {first.parent} cannot be made: {error.strerror or error}.") from None
+        saved = []
+        for artifact in artifacts:
+            path = numbered_path(first, artifact.n)
+            if await asyncio.to_thread(is_copy, artifact, path):
+                await asyncio.to_thread(remove_abandoned, path)
+            else:
+                await save_artifact(artifact, path, self._work.overwrite)
+            where = path.relative_to(self._work.folder).as_posix()
+            saved.append({"path": where, "sha256": artifact.sha256, "bytes": artifact.bytes})
+        return tuple(saved)
+
+    def _count(self, result: LineResult) -> None:
+        if result.saved:
+            self.stats.done += 1
+        else:
+            self.stats.failed += 1
+            self.stats.unknown += result.state == JobState.UNKNOWN
+        self._progress.line_finished(result, self.stats)
+
+    async def _note_stall(self, row: Row) -> None:
+        """Note why the job does not proceed, once for all lines with the same reason."""
+        pause = None
+        if time.monotonic() >= self._pause_check_at:
+            self._pause_check_at = time.monotonic() + PAUSE_CHECK_SECONDS
+            pause = await self._client.pause()
+        reason = stall_reason(row, pause)
+        if reason is not None:
+            self._note(row["error_code"] or "pause", reason)
+
+    def _note(self, topic: str, text: str) -> None:
+        if time.monotonic() - self._noted.get(topic, float("-inf")) >= NOTE_INTERVAL_SECONDS:
+            self._noted[topic] = time.monotonic()
+            self._progress.note(self._client.redact(text))
+
+
+class _LineChanged(ReceiverError):
+    """A line is not the one that its job was created with."""
+
+
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    first: Any = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first  # type: ignore[no-any-return]

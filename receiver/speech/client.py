@@ -1,0 +1,166 @@
+"""The client: submits speech to one source, follows the jobs and fetches their audio, in a process of its own.
+
+It works on a store that a running receiver may share. Leases and the shared rate limit make that safe: whichever of the
+two is first submits, polls and fetches. Handlers run in the receiver only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from receiver.assembly.speech import build_speech
+from receiver.engine.clock import SteadyClock
+from receiver.engine.context import Artifact
+from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject
+from receiver.model.event import Event, build_event
+from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.outbound.names import part_name
+from receiver.providers.types import Speech
+from receiver.settings import Settings
+from receiver.store import jobs, pace, views
+from receiver.store.jobs import Row
+from receiver.store.migrate import migrate
+from receiver.store.pace import Pace
+from receiver.store.states import OPEN_JOBS, JobState
+
+POLL_INTERVAL_SECONDS = 0.25
+"""How often the store is read for what is awaited: a running receiver may be the one that does it."""
+SOON_SECONDS = 3.0
+"""A first poll that is due later than this waits for a webhook. Somebody waits for the audio, so it is made now."""
+FETCH_RETRIES = RetryPolicy(attempts=8, base_seconds=1.0, factor=2.0, cap_seconds=60.0)
+"""How a failed fetch of audio is retried."""
+FETCH_IN_PROGRESS = "fetch_in_progress"
+
+
+class SpeechClient:
+    """Submits speech to one source, follows its jobs and fetches their audio.
+
+    Raises:
+        NotAskable: there is no such source, or it cannot be asked.
+        ConfigError: a handler does not load, or an address in the settings cannot be used.
+    """
+
+    def __init__(self, settings: Settings, source: str, clock: SteadyClock | None = None) -> None:
+        parts = build_speech(settings, source, clock)
+        self.source = source
+        self.redact = parts.redact
+        self._job_source = parts.source
+        self._clock = parts.clock
+        self._clock_watch = parts.clock_watch
+        self._database = parts.database
+        self._membership = parts.membership
+        self._fetcher = parts.fetcher
+        self._spool = parts.spool
+        self._jobs = parts.jobs
+        self._loop = parts.loop
+        self._audio = parts.audio
+        self._rng = random.Random()  # noqa: S311 - jitter needs no secrecy
+
+    async def start(self) -> None:
+        """Open the store, migrate it as `serve` does, and start to submit and poll.
+
+        Raises:
+            StoreUnavailable: the store cannot be opened.
+            SchemaTooNew: a newer release wrote the store.
+        """
+        await asyncio.to_thread(migrate, self._database)
+        self._database.start()
+        await self._clock_watch.start()
+        await self._membership.join()
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Wait for a submit that is in progress, and close everything."""
+        await self._clock_watch.stop()
+        await self._loop.stop()
+        await self._membership.leave()
+        await self._fetcher.aclose()
+        await asyncio.to_thread(self._database.close)
+
+    async def submit(self, speech: Speech, client_key: str | None = None) -> Row:
+        """Create a job. Parameters and errors are those of `JobService.submit`."""
+        row, _ = await self._jobs.submit(self.source, speech, client_key)
+        return row
+
+    async def job(self, id: str) -> Row | None:
+        """A job's row by our id."""
+        return await self._database.read(jobs.get, id)
+
+    async def pause(self) -> Pace | None:
+        """The source's pause; None if it is not paused now."""
+        found = (await self._database.read(pace.pauses, self._clock.now())).get(self.source)
+        return found if found is not None and found.pause_until > self._clock.now() else None
+
+    async def follow(self, id: str) -> AsyncIterator[Row]:
+        """Yield the job's row several times a second, the last time when the job has ended.
+
+        Raises:
+            NotFound: there is no such job.
+            StoreUnavailable: the store cannot be read.
+        """
+        poll_advanced = not self._job_source.receives_webhooks
+        while True:
+            row = await self._jobs.ended(id, POLL_INTERVAL_SECONDS)
+            yield row
+            if row["state"] not in OPEN_JOBS:
+                return
+            watched = row["state"] == JobState.WATCHING and row["polls"] == 0
+            if watched and not poll_advanced and row["due_at"] > self._clock.now() + SOON_SECONDS:
+                poll_advanced = True
+                await self._database.write(jobs.poll_now, id, self._clock.now())
+                self._loop.look()
+
+    async def event(self, row: Row) -> Event | None:
+        """The event of the job's end; None if it has none, or it was deleted."""
+        if row["event_id"] is None:
+            return None
+        found = await self._database.read(views.get_event, row["event_id"])
+        if found is None:
+            return None
+        names = ("id", "source", "type", "job_id", "origin", "received_at", "payload")
+        return build_event(**{name: found[name] for name in names}, raw=found["body"])
+
+    async def files(self, row: Row, note: Callable[[str], None]) -> tuple[Artifact, ...]:
+        """All audio files of a completed job; those that are not in the storage yet are fetched.
+
+        Args:
+            note: called with a sentence for each attempt that fails and is retried.
+
+        Raises:
+            NotFound: the job's event was deleted.
+            AudioError: the audio cannot be fetched; retries did not help.
+        """
+        event = await self.event(row)
+        if event is None:
+            raise NotFound(f"The event of the job {row['id']} is no longer in the store: its audio cannot be fetched.")
+        failed = 0
+        while True:
+            try:
+                return await self._audio.get_all(event)
+            except Reject:
+                raise
+            except AudioError as error:
+                if error.reason == FETCH_IN_PROGRESS:  # a running receiver is fetching it
+                    await asyncio.sleep(POLL_INTERVAL_SECONDS)
+                    continue
+                wait: float | None
+                if isinstance(error, AudioPostponed):
+                    wait = error.after
+                else:
+                    failed += 1
+                    after = error.after if isinstance(error, AudioDelayed) else 0.0
+                    wait = wait_seconds(FETCH_RETRIES, failed, self._rng.random(), told=after)
+                if wait is None:
+                    raise
+                note(f"{error} Trying again in {max(1, round(wait))} s.")
+                await asyncio.sleep(wait)
+
+    def fetched_bytes(self, row: Row) -> int:
+        """Bytes of the job's first file that have been fetched so far."""
+        try:
+            return Path(self._spool, part_name(row["source"], row["job_id"] or "", 0)).stat().st_size
+        except OSError:
+            return 0

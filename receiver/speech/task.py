@@ -1,0 +1,212 @@
+"""One task: submit a text, follow its job to the end, fetch the audio and save it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from receiver.durable_files import OverwritePolicy
+from receiver.engine.context import Artifact
+from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
+from receiver.providers.types import Speech
+from receiver.speech.client import POLL_INTERVAL_SECONDS, SpeechClient
+from receiver.speech.errors import SpeechError
+from receiver.speech.files import numbered_path, save_artifact, stream_to
+from receiver.speech.messages import failure_reason, resume_hint, stall_reason
+from receiver.speech.progress import Progress
+from receiver.store.jobs import Row
+from receiver.store.states import JobState
+
+STREAMED = "-"
+"""The path of a file that was written to a stream."""
+PAUSE_CHECK_SECONDS = 2.0
+"""How often the store is asked whether the source is paused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechTask:
+    """What to do.
+
+    Attributes:
+        speech: the request; None to resume `job`.
+        job: our id of a job that was created before.
+        output: the file to save, or a stream for the audio; None leaves the audio in the storage.
+        overwrite: what to do if the file exists.
+        timeout: seconds for all of it; None for as long as the job may take.
+    """
+
+    speech: Speech | None = None
+    job: str | None = None
+    output: Path | BinaryIO | None = None
+    overwrite: OverwritePolicy = OverwritePolicy.REFUSE
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResult:
+    """The result of a task.
+
+    Attributes:
+        row: the job's.
+        files: the audio files; `paths` says where each is.
+        seconds: how long the task took.
+        error: why there are no files; None if there are.
+    """
+
+    row: Row
+    files: tuple[Artifact, ...]
+    paths: tuple[str, ...]
+    seconds: float
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        files = [
+            {
+                "path": path,
+                "bytes": file.bytes,
+                "format": file.format,
+                "duration": file.duration,
+                "sample_rate": file.sample_rate,
+                "sha256": file.sha256,
+            }
+            for file, path in zip(self.files, self.paths, strict=True)
+        ]
+        first = files[0] if files else dict.fromkeys(("path", "bytes", "format", "duration", "sample_rate", "sha256"))
+        row = self.row
+        about = {"id": row["id"], "job_id": row["job_id"], "source": row["source"], "state": str(row["state"])}
+        return about | first | {"seconds": round(self.seconds, 3), "files": files, "error": self.error}
+
+
+async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -> SpeechResult:
+    """Run the task to its end.
+
+    Raises:
+        NotFound: there is no job to resume.
+        SpeechError: the timeout has passed, or the store cannot be used; says how to resume.
+        Invalid: the provider does not accept this request. Nothing is stored or sent then.
+    """
+    run = _Run(client, task, progress)
+    try:
+        async with asyncio.timeout(task.timeout):
+            return await run.to_end()
+    except TimeoutError:
+        raise SpeechError(f"Not done within {task.timeout:g} s. {await run.resume_hint()}") from None
+    except asyncio.CancelledError:
+        progress.note(f"Stopped. {await run.resume_hint()}")
+        raise
+    except StoreUnavailable as error:
+        raise SpeechError(f"{error} {await run.resume_hint()}") from error
+
+
+class _Run:
+    def __init__(self, client: SpeechClient, task: SpeechTask, progress: Progress) -> None:
+        self._client = client
+        self._task = task
+        self._progress = progress
+        self._started = time.monotonic()
+        self._creating: asyncio.Task[Row] | None = None
+        self._row: Row | None = None
+        self._noted: str | None = None
+        self._pause_check_at = 0.0
+
+    async def to_end(self) -> SpeechResult:
+        created = self._row = await self._create_job()
+        async for row in self._client.follow(created["id"]):
+            self._row = row
+            await self._report_state(row)
+        if row["state"] != JobState.COMPLETED:
+            return self._result((), (), failure_reason(row, await self._client.event(row)))
+        try:
+            files = await self._fetch(row)
+        except (AudioError, NotFound) as error:
+            again = f"`tts-receiver speech --job {row['id']}` tries it again."
+            return self._result((), (), f"The job {row['id']} is completed, and its audio is not here: {error} {again}")
+        try:
+            paths = await self._save(files)
+        except ReceiverError as error:
+            return self._result((), (), str(error))
+        self._progress.state("saved")
+        return self._result(files, paths, None)
+
+    async def resume_hint(self) -> str:
+        """What happens to the job now, and how to resume it."""
+        if self._row is None and self._creating is not None:
+            # A write that has begun cannot be stopped: wait until the job's id is known.
+            await asyncio.wait({self._creating})
+            if not self._creating.cancelled() and self._creating.exception() is None:
+                self._row = self._creating.result()
+        if self._row is None:
+            return "Nothing was submitted."
+        with contextlib.suppress(StoreUnavailable):  # then the last known state is used
+            self._row = await self._client.job(self._row["id"]) or self._row
+        return resume_hint(self._row)
+
+    async def _create_job(self) -> Row:
+        task = self._task
+        if task.speech is not None:
+            self._progress.state("submitting")
+            self._creating = asyncio.create_task(self._client.submit(task.speech))
+            return await asyncio.shield(self._creating)
+        row = await self._client.job(task.job or "")
+        if row is None:
+            raise NotFound(f"There is no job {task.job}; `tts-receiver jobs list` shows what there is.")
+        return row
+
+    async def _report_state(self, row: Row) -> None:
+        word = {JobState.SUBMITTING: "submitting", JobState.WATCHING: "watching"}.get(row["state"])
+        if word is None:
+            return
+        self._progress.state(word, percent=row["progress"])
+        pause = None
+        if time.monotonic() >= self._pause_check_at:
+            self._pause_check_at = time.monotonic() + PAUSE_CHECK_SECONDS
+            pause = await self._client.pause()
+        reason = stall_reason(row, pause)
+        if reason is not None and reason != self._noted:
+            self._progress.note(self._client.redact(reason))
+            self._noted = reason
+
+    async def _fetch(self, row: Row) -> tuple[Artifact, ...]:
+        self._progress.state("fetching")
+        fetching = asyncio.create_task(
+            self._client.files(row, lambda text: self._progress.note(self._client.redact(text)))
+        )
+        try:
+            while not (await asyncio.wait({fetching}, timeout=POLL_INTERVAL_SECONDS))[0]:
+                self._progress.state("fetching", fetched_bytes=self._client.fetched_bytes(row))
+            return fetching.result()
+        finally:
+            fetching.cancel()
+
+    async def _save(self, files: tuple[Artifact, ...]) -> tuple[str, ...]:
+        output = self._task.output
+        if output is None:
+            return tuple(file.address for file in files)
+        if not isinstance(output, Path):
+            await stream_to(files[0], output)
+            if len(files) > 1:
+                self._progress.note(f"The job has {len(files)} files; this is the first. -o FILE saves all of them.")
+            return (STREAMED, *(file.address for file in files[1:]))
+        if output.suffix and not _is_extension_of(output.suffix[1:], files[0].format):
+            self._progress.note(f"The audio is {files[0].format}, whatever the name {output.name} says.")
+        paths = [numbered_path(output, file.n) for file in files]
+        for file, path in zip(files, paths, strict=True):
+            await save_artifact(file, path, self._task.overwrite)
+        return tuple(os.fspath(path) for path in paths)
+
+    def _result(self, files: tuple[Artifact, ...], paths: tuple[str, ...], error: str | None) -> SpeechResult:
+        message = None if error is None else self._client.redact(error)
+        if self._row is None:
+            raise RuntimeError("a job has a row before it has ended")
+        return SpeechResult(self._row, files, paths, time.monotonic() - self._started, message)
+
+
+def _is_extension_of(extension: str, format: str) -> bool:
+    same = {"ogg": {"ogg", "oga", "opus"}, "wav": {"wav", "wave"}, "m4a": {"m4a", "mp4"}, "aiff": {"aiff", "aif"}}
+    return extension.lower() in same.get(format, {format})

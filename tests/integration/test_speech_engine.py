@@ -1,0 +1,133 @@
+"""Speech as a library: data and errors, and nothing printed; a command is only one way to show it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.assembly.sources import job_source
+from receiver.durable_files import OverwritePolicy
+from receiver.providers.types import Speech
+from receiver.settings import Settings
+from receiver.simulator import Simulator
+from receiver.speech.batch import BatchOptions, open_batch
+from receiver.speech.batch_runner import BatchStats, RetryOptions
+from receiver.speech.client import SpeechClient
+from receiver.speech.errors import SpeechError
+from receiver.speech.input_format import InputFormat
+from receiver.speech.lines import SpeechDefaults
+from receiver.speech.preflight import Preflight
+from receiver.speech.report import LineResult
+from receiver.speech.task import SpeechTask, run_task
+from tests.integration.intake_support import configured, logged
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def log_lines_apart() -> Iterator[None]:
+    with logged():
+        yield
+
+
+class Recorded:
+    """Takes the progress of tasks and batches."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.states: list[str] = []
+        self.lines: list[tuple[int, bool]] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def state(self, name: str, *, percent: int | None = None, fetched_bytes: int = 0) -> None:
+        self.states.append(name)
+
+    def line_finished(self, result: LineResult, stats: BatchStats) -> None:
+        self.lines.append((result.line, result.saved))
+
+    def line_skipped(self, number: int, stats: BatchStats) -> None:
+        raise AssertionError("no line failed before")
+
+
+def settings_for(folder: Path, sim: Simulator) -> Settings:
+    source = {
+        "base_url": sim.base_urls["aitts"], "api_key": sim.api_key, "allow_private_addresses": True,
+        "signing_secrets": [], "poll": {"first_seconds": 0.1, "requests_per_second": 100},
+    }  # fmt: skip
+    return configured(folder, source=source)
+
+
+def options_for(folder: Path, text: str, **changed: object) -> BatchOptions:
+    known = {
+        "input": io.BytesIO(text.encode()), "input_format": InputFormat.TEXT, "folder": folder / "out",
+        "report": folder / "out" / "report.jsonl", "defaults": SpeechDefaults(voice="alloy"), "concurrency": 2,
+        "retry": RetryOptions(), "overwrite": OverwritePolicy.REFUSE, "skip_invalid": False, "timeout": PATIENCE,
+    }  # fmt: skip
+    return BatchOptions(**(known | changed))  # type: ignore[arg-type]
+
+
+async def run(settings: Settings, options: BatchOptions) -> tuple[Preflight, BatchStats, Recorded]:
+    progress = Recorded()
+    with open_batch(options, job_source(settings, "aitts")) as batch:
+        batch.begin()
+        client = SpeechClient(settings, "aitts")
+        await client.start()
+        try:
+            return batch.preflight, await batch.run(client, progress), progress
+        finally:
+            await client.stop()
+
+
+async def test_a_batch_returns_its_counts_is_resumed_and_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with Simulator(job_seconds=0.0) as sim:
+        settings = settings_for(tmp_path, sim)
+        found, stats, progress = await run(settings, options_for(tmp_path, "One.\n\nTwo.\n"))
+        assert (found.total, found.done) == (2, 0)
+        assert (stats.total, stats.done, stats.failed, stats.remaining, stats.halted) == (2, 2, 0, 0, None)
+        assert sorted(progress.lines) == [(1, True), (3, True)]
+        found, stats, progress = await run(settings, options_for(tmp_path, "One.\n\nTwo.\nThree.\n"))
+        assert (found.total, found.done) == (3, 2)
+        assert (stats.done, progress.lines) == (3, [(4, True)])
+    assert len(list((tmp_path / "out").glob("000?.*"))) == 3
+    assert capfd.readouterr().out == ""
+
+
+async def test_lines_that_cannot_be_used_are_data_and_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with Simulator(job_seconds=0.0) as sim:
+        settings = settings_for(tmp_path, sim)
+        options = options_for(tmp_path, '{"text": 1}\n', input_format=InputFormat.JSONL)
+        with open_batch(options, job_source(settings, "aitts")) as batch:
+            assert [line.number for line in batch.preflight.invalid] == [1]
+            with pytest.raises(SpeechError, match="1 line cannot be used; nothing was submitted"):
+                batch.begin()
+    assert not (tmp_path / "out").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_task_returns_its_result_and_streams_where_it_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with Simulator(job_seconds=0.0) as sim:
+        client = SpeechClient(settings_for(tmp_path, sim), "aitts")
+        stream, progress = io.BytesIO(), Recorded()
+        await client.start()
+        try:
+            task = SpeechTask(speech=Speech(text="Hello.", voice="alloy"), output=stream, timeout=PATIENCE)
+            result = await run_task(client, task, progress)
+        finally:
+            await client.stop()
+    assert result.error is None
+    assert len(stream.getvalue()) == result.files[0].bytes
+    assert progress.states[0] == "submitting"
+    assert progress.states[-1] == "saved"
+    assert capfd.readouterr().out == ""
