@@ -17,6 +17,7 @@ RUNS_WAIT_FOR = {
     "engine/dispatcher.py",  # when the next run is due, which leases have ended
     "engine/jobs/service.py",  # a job that was written down: its submitter must hear what became of it
     "engine/jobs/loop.py",  # when the next poll is due, whether the source is paused
+    "engine/throttle.py",  # whether the source is paused, before a request is sent
     "speech/client.py",  # a process of its own, which lists nothing
 }
 SYNCHRONOUS = ("cli/", "store/")
