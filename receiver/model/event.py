@@ -22,12 +22,11 @@ OPPOSITE = {COMPLETED: FAILED, FAILED: COMPLETED}
 
 
 class Origin(StrEnum):
-    """How we learnt of an event."""
+    """How an event was received. A replay keeps its event's origin."""
 
     WEBHOOK = "webhook"
     POLL = "poll"
     SUBMIT = "submit"
-    REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +135,7 @@ def build_event(
 
     Args:
         received_at: unix seconds.
-        payload: the normalised payload that a provider module made (see `providers.base.Parsed`).
+        payload: the normalised payload that a provider module made (see `model.delivery.Parsed`).
         raw: the stored body.
     """
     common: dict[str, Any] = {

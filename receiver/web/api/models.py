@@ -43,7 +43,7 @@ class Event(Outgoing):
     source: str
     type: Annotated[str, Field(description="`job.completed`, `job.failed`, `test`, or another word of the provider's.")]
     job_id: Annotated[str | None, Field(description="The provider's id of the job.")]
-    origin: Annotated[Literal["webhook", "poll", "submit", "replay"], Field(description="How we learnt of it.")]
+    origin: Annotated[Literal["webhook", "poll", "submit"], Field(description="How we learnt of it.")]
     state: Annotated[EventState, Field(description="Where its runs stand as a whole.")]
     received_at: datetime
     duplicates: Annotated[int, Field(description="Further deliveries that said the same.")]
