@@ -58,15 +58,17 @@ events = Table(
     Column("job_id", Text),
     Column("origin", Text, nullable=False),
     Column("status", Text, nullable=False),
-    Column("payload", JSON, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("headers", JSON, nullable=False),
     Column("key_id", Text),
     Column("skew", Double),
     Column("received_at", Double, nullable=False),
     Column("duplicates", Integer, nullable=False, server_default=text("0")),
     # Why a person should look: "duplicate_differs" or "completed_and_failed".
     Column("conflict", Text),
+    # What may be large is last: SQLite reads through all that stands before a column. A store that was made by an
+    # earlier release keeps its order (docs/adr/0062).
+    Column("headers", JSON, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
     # `key` leads, so that the constraint's index also finds a job's events.
     UniqueConstraint("key", "source", "type"),
     CheckConstraint(_one_of("status", EventStatus), name="status"),
@@ -204,8 +206,6 @@ jobs = Table(
     # Raised by each claim and never lowered: the fencing token.
     Column("claim", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double),
-    # What was asked for; NULL for a job that was submitted elsewhere.
-    Column("request", JSON),
     # The idempotency key that the provider is given.
     Column("submit_key", Text),
     # The idempotency key that we were given.
@@ -226,6 +226,8 @@ jobs = Table(
     Column("lease_owner", Text),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
+    # What was asked for; NULL for a job that was submitted elsewhere. Last, as it may be large.
+    Column("request", JSON),
     # `job_id` leads, so that the constraint's index also finds the job that an event tells of.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),

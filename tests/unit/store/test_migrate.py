@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from receiver.errors import StoreUnavailable
-from receiver.store import jobs, pace
+from receiver.store import inbox, jobs, pace, views
 from receiver.store.database import Database
+from receiver.store.event_pages import Filter
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
+from tests.unit.store.conftest import MakeDelivery
 
 
 @pytest.fixture
@@ -173,3 +176,45 @@ def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_
     waits = dict(connection.execute("SELECT handler, wait_seconds FROM runs").fetchall())
     connection.close()
     assert waits == {"new": 0.0, "tried": 86_400.0}
+
+
+def columns_of(path: Path, table: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def test_in_a_new_store_what_may_be_large_is_behind_what_lists_show(empty: Database) -> None:
+    migrate(empty)
+    assert columns_of(empty.path, "events")[-3:] == ["headers", "payload", "body"]
+    assert columns_of(empty.path, "jobs")[-1] == "request"
+
+
+def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database, delivery: MakeDelivery) -> None:
+    at_revision(empty.path, "0005")
+    before = columns_of(empty.path, "events")
+    at, large = 1_700_000_000.123456, b"\x00\xff" * 9000
+    stored = {
+        "events": [
+            ("evt_1", "aitts", "t", "k", "j", "webhook", "accepted", '{"a": 1}', large, "[]", "key", 0.1, at, 3, "why"),
+            ("evt_2", "aitts", "u", "k", None, "poll", "quarantined", "{}", b"", '[["a"]]', None, None, at, 0, None),
+        ],
+        "runs": [("evt_1", "h", "dead", 4, 1, at, None, None, at, at, None, "no", 2, 5.5, None)],
+        "attempts": [("evt_1", "h", 4, at, at, "failed", "no")],
+        "artifacts": [("evt_1", 0, "a.wav", 9, "00", "audio/wav", "wav", 1.5, 24000, 1, at, 0.25)],
+    }  # fmt: skip
+    with closing(sqlite3.connect(empty.path)) as connection, connection:
+        for table, rows in stored.items():
+            marks = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+    migrate(empty)
+    with closing(sqlite3.connect(empty.path)) as connection:
+        for table, rows in stored.items():
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == rows
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert columns_of(empty.path, "events") == before, "to copy every row costs more than it saves"
+    assert columns_of(empty.path, "jobs")[-1] == "request"
+    [receipt] = empty.transact(inbox.accept, [delivery("new", body=b"a body")])
+    assert [row["id"] for row in empty.query(views.list_events, Filter(), 9)] == ["evt_2", "evt_1", receipt.event_id]
+    found = empty.query(views.get_event, receipt.event_id)
+    assert found is not None
+    assert (found["body"], found["payload"]) == (b"a body", {"status": "completed"})
