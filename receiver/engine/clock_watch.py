@@ -34,8 +34,13 @@ async def put_right(database: Database, waits: LongestWaits, now: float) -> Mapp
     """
     moved: dict[str, int] = {}
     for kind, step in clocks.steps(waits, now):
-        while count := await database.write(step):
-            moved[kind] = moved.get(kind, 0) + count
+        after = None
+        while True:
+            rows, after = await database.write(step, after)
+            if rows:
+                moved[kind] = moved.get(kind, 0) + rows
+            if after is None:
+                break
     return moved
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, literal, or_, select, tuple_, update
 
 from receiver.model.ids import first_id_at
 from receiver.store.holding import IS_OPEN
 from receiver.store.schema import events, jobs, runs, signing_keys, source_state
+from receiver.store.states import OPEN_JOBS
 
 SLACK_SECONDS = 1.0
 """How far off a time may be before it is moved: two processes do not see a step at the same moment."""
 BATCH = 2000
-"""Rows moved in one transaction, so that the intake never waits long for the writer."""
+"""Rows looked at in one transaction, so that the intake never waits long for the writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,31 @@ class LongestWaits:
     turns: Mapping[str, float]
 
 
-Step = Callable[[Connection], int]
-"""Moves some rows, in one transaction; how many. To be called again until it is 0."""
+class Moved(NamedTuple):
+    """What a step did.
+
+    Attributes:
+        rows: how many it moved.
+        after: where the next step begins; None after the last one.
+    """
+
+    rows: int
+    after: Any | None = None
+
+
+Step = Callable[[Connection, Any | None], Moved]
+"""Moves rows, in one transaction, from `after` on; None is the beginning. It looks at about `BATCH` rows, and no later
+step looks at them again."""
 
 
 def steps(waits: LongestWaits, now: float) -> Iterator[tuple[str, Step]]:
     """Everything that moves times back, with a word for what is moved. Leases first: they free what is held."""
-    yield "leases", lambda connection: _leases(connection, waits, now)
-    yield "runs", lambda connection: _runs(connection, now)
-    yield "jobs", lambda connection: _jobs(connection, waits, now)
-    yield "sources", lambda connection: _sources(connection, waits, now)
-    yield "keys", lambda connection: _keys(connection, now)
-    yield "events", lambda connection: _events(connection, now)
+    yield "leases", lambda connection, after: _leases(connection, waits, now)
+    yield "runs", lambda connection, after: _runs(connection, now, after)
+    yield "jobs", lambda connection, after: _jobs(connection, waits, now, after)
+    yield "sources", lambda connection, after: _sources(connection, waits, now)
+    yield "keys", lambda connection, after: _keys(connection, now)
+    yield "events", lambda connection, after: _events(connection, now, after)
 
 
 def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> None:
@@ -69,39 +83,62 @@ def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> Non
         connection.execute(statement.values(lease_until=ends))
 
 
-def _leases(connection: Connection, waits: LongestWaits, now: float) -> int:
-    return _move(connection, runs, [runs.c.state == "running"], {runs.c.lease_until: now + waits.run_lease}) + _move(
-        connection, jobs, [jobs.c.lease_until.is_not(None)], {jobs.c.lease_until: now + waits.job_lease}
-    )
+def _leases(connection: Connection, waits: LongestWaits, now: float) -> Moved:
+    held = [runs.c.state == "running"]
+    moved = _move(connection, runs, held, {runs.c.lease_until: now + waits.run_lease})
+    held = [jobs.c.lease_until.is_not(None)]
+    return Moved(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + waits.job_lease}))
 
 
-def _runs(connection: Connection, now: float) -> int:
-    """Pending runs, those furthest ahead first. Each handler's are looked up in the index of what is pending."""
-    moved, handler = 0, ""
+def _runs(connection: Connection, now: float, after: tuple[str, float, str] | None) -> Moved:
+    """Pending runs of one handler after the other, those furthest ahead first: in the order of the index of what is
+    pending."""
     pending = runs.c.state == "pending"
-    while moved < BATCH:
+    handler, due_at, event_id = after or ("", 0.0, "")
+    if not event_id:
         following = select(func.min(runs.c.handler)).where(pending, runs.c.handler > handler)
         found = connection.execute(following).scalar()
         if found is None:
-            break
+            return Moved(0)
         handler = found
-        mine = (runs.c.handler == handler, pending)
-        ahead = (runs.c.due_at > now + SLACK_SECONDS, runs.c.due_at > now + runs.c.wait_seconds + SLACK_SECONDS)
-        furthest = select(runs.c.event_id).where(*mine, *ahead).order_by(runs.c.due_at.desc()).limit(BATCH - moved)
-        statement = update(runs).where(*mine, runs.c.event_id.in_(furthest.scalar_subquery()))
-        moved += connection.execute(statement.values(due_at=now + runs.c.wait_seconds)).rowcount
-    return moved
+    c = runs.c
+    ahead = [c.handler == handler, pending, c.due_at > now + SLACK_SECONDS]
+    if event_id:
+        ahead.append(tuple_(c.due_at, c.event_id) < tuple_(literal(due_at), literal(event_id)))
+    page = select(c.event_id, c.due_at, (c.due_at > now + c.wait_seconds + SLACK_SECONDS).label("late"))
+    looked_at = connection.execute(page.where(*ahead).order_by(c.due_at.desc(), c.event_id.desc()).limit(BATCH)).all()
+    late = [row.event_id for row in looked_at if row.late]
+    if late:
+        statement = update(runs).where(c.handler == handler, pending, c.event_id.in_(late))
+        connection.execute(statement.values(due_at=now + c.wait_seconds))
+    last = looked_at[-1] if len(looked_at) == BATCH else None
+    return Moved(len(late), (handler, 0.0, "") if last is None else (handler, last.due_at, last.event_id))
 
 
-def _jobs(connection: Connection, waits: LongestWaits, now: float) -> int:
-    ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
-    moved = _move(connection, jobs, [IS_OPEN], ahead)
-    for source, seconds in waits.deadlines.items():
-        moved += _move(connection, jobs, [jobs.c.source == source, IS_OPEN], {jobs.c.deadline_at: now + seconds})
-    return moved
+def _jobs(connection: Connection, waits: LongestWaits, now: float, after: tuple[str, str, str] | None) -> Moved:
+    """Open jobs of one source and state after the other, by their ids."""
+    source, state, id_ = after or ("", "", "")
+    if not state:
+        found = connection.execute(select(func.min(jobs.c.source)).where(IS_OPEN, jobs.c.source > source)).scalar()
+        if found is None:
+            return Moved(0)
+        source, state = found, OPEN_JOBS[0]
+    which = [jobs.c.source == source, jobs.c.state == str(state), jobs.c.id > id_]
+    looked_at = connection.execute(select(jobs.c.id).where(*which).order_by(jobs.c.id).limit(BATCH)).scalars().all()
+    moved = 0
+    if looked_at:
+        which.append(jobs.c.id <= looked_at[-1])
+        ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
+        moved = _move(connection, jobs, which, ahead)
+        if source in waits.deadlines:
+            moved += _move(connection, jobs, which, {jobs.c.deadline_at: now + waits.deadlines[source]})
+    if len(looked_at) == BATCH:
+        return Moved(moved, (source, state, looked_at[-1]))
+    following = OPEN_JOBS.index(state) + 1
+    return Moved(moved, (source, OPEN_JOBS[following] if following < len(OPEN_JOBS) else "", ""))
 
 
-def _sources(connection: Connection, waits: LongestWaits, now: float) -> int:
+def _sources(connection: Connection, waits: LongestWaits, now: float) -> Moved:
     c = source_state.c
     ahead = {
         c.pause_until: now + c.pause_seconds,
@@ -111,21 +148,23 @@ def _sources(connection: Connection, waits: LongestWaits, now: float) -> int:
     moved = _move(connection, source_state, [], ahead)
     for source, seconds in waits.turns.items():
         moved += _move(connection, source_state, [c.source == source], {c.next_request_at: now + seconds})
-    return moved
+    return Moved(moved)
 
 
-def _keys(connection: Connection, now: float) -> int:
+def _keys(connection: Connection, now: float) -> Moved:
     c = signing_keys.c
-    return _move(connection, signing_keys, [], {c.first_used_at: now, c.last_used_at: now})
+    return Moved(_move(connection, signing_keys, [], {c.first_used_at: now, c.last_used_at: now}))
 
 
-def _events(connection: Connection, now: float) -> int:
-    """When events were received. Their ids keep the time that they were made with."""
-    newest = events.c.id >= first_id_at(now)
-    ahead = (newest, events.c.received_at > now + SLACK_SECONDS)
-    found = select(events.c.id).where(*ahead).order_by(events.c.id.desc()).limit(BATCH)
-    statement = update(events).where(events.c.id.in_(found.scalar_subquery())).values(received_at=now)
-    return connection.execute(statement).rowcount
+def _events(connection: Connection, now: float, after: str | None) -> Moved:
+    """When events were received, the newest first. Their ids keep the time that they were made with."""
+    before = [] if after is None else [events.c.id < after]
+    newest = select(events.c.id).where(events.c.id >= first_id_at(now), *before).order_by(events.c.id.desc())
+    looked_at = connection.execute(newest.limit(BATCH)).scalars().all()
+    if not looked_at:
+        return Moved(0)
+    moved = _move(connection, events, [events.c.id >= looked_at[-1], *before], {events.c.received_at: now})
+    return Moved(moved, looked_at[-1] if len(looked_at) == BATCH else None)
 
 
 def _move(connection: Connection, table: Table, which: list[ColumnElement[bool]], ahead: Mapping[Any, Any]) -> int:

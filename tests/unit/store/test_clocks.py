@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, insert, select
+from sqlalchemy import Connection, delete, event, insert, select, update
 
 from receiver.model.ids import event_id
 from receiver.model.slots import Slots
@@ -26,6 +26,7 @@ from receiver.store.schema import signing_keys
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 from tests.unit.store.conftest import MakeDelivery
+from tests.unit.store.plans import steps_of
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
@@ -41,9 +42,19 @@ def put_right(database: Database, now: float = NOW) -> dict[str, int]:
     """As the watch does; how much was moved."""
     moved: dict[str, int] = {}
     for kind, step in clocks.steps(WAITS, now):
-        while count := database.transact(step):
-            moved[kind] = moved.get(kind, 0) + count
+        if count := sum(counts(database, step)):
+            moved[kind] = count
     return moved
+
+
+def counts(database: Database, step: clocks.Step) -> Iterator[int]:
+    """How many each transaction of a step moves."""
+    after = None
+    while True:
+        rows, after = database.transact(step, after)
+        yield rows
+        if after is None:
+            return
 
 
 def rows(database: Database, table: Any) -> list[dict[str, Any]]:
@@ -125,10 +136,21 @@ def test_many_runs_of_several_handlers_are_moved_in_batches(
 ) -> None:
     monkeypatch.setattr(clocks, "BATCH", 7)
     accept(*(delivery(f"job_{n}", received_at=AHEAD, handlers=("notes", "save_audio")) for n in range(20)))
-    steps = dict(clocks.steps(WAITS, NOW))
-    counts = iter(lambda: database.transact(steps["runs"]), 0)
-    assert list(counts) == [7, 7, 7, 7, 7, 5]
+    assert list(counts(database, dict(clocks.steps(WAITS, NOW))["runs"])) == [7, 7, 6, 7, 7, 6, 0]
     assert {found["due_at"] for found in rows(database, runs_table)} == {NOW}
+
+
+def test_many_jobs_of_several_sources_are_moved_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "BATCH", 7)
+    for n in range(40):
+        source = ("aitts", "other")[n % 2]
+        database.transact(jobs.watch, f"job_{n:02}", source, f"{n}", AHEAD, AHEAD, AHEAD + 600)
+    moved = list(counts(database, dict(clocks.steps(WAITS, NOW))["jobs"]))
+    assert max(moved) == 14, "of each job of aitts its times, and its deadline"
+    assert sum(moved) == 60
+    found = rows(database, jobs_table)
+    assert {row["due_at"] for row in found} == {row["created_at"] for row in found} == {NOW}
+    assert {row["deadline_at"] for row in found if row["source"] == "aitts"} == {NOW + 600}
 
 
 def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, accept: Accept, delivery: MakeDelivery) -> None:
@@ -327,9 +349,37 @@ def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) ->
     )
     with database._writer_engine.connect() as connection:
         event.listen(database._writer_engine, "before_cursor_execute", note)
-        dict(clocks.steps(WAITS, NOW))[kind](connection)
+        dict(clocks.steps(WAITS, NOW))[kind](connection, None)
         event.remove(database._writer_engine, "before_cursor_execute", note)
         connection.rollback()
     assert asked
     plans = [plan for plan in database.query(look) if plan.startswith("SCAN")]
     assert all("INDEX" in plan for plan in plans), plans
+
+
+@pytest.mark.parametrize("kind", ["runs", "jobs", "events"])
+@pytest.mark.parametrize("wait", [0.0, 2 * HOUR], ids=["moved", "in order"])
+def test_what_was_looked_at_is_not_passed_again(
+    database: Database, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch, kind: str, wait: float
+) -> None:
+    """Whether it was moved, or may lie so far ahead: a run that waits to be tried again."""
+    monkeypatch.setattr(clocks, "BATCH", 20)
+
+    def put_right_all(connection: Connection) -> None:
+        for of_kind, step in clocks.steps(WAITS, NOW):
+            after, more = None, of_kind == kind
+            while more:
+                _, after = step(connection, after)
+                more = after is not None
+
+    def add(connection: Connection, first: int, count: int) -> None:
+        made = [delivery(f"{n}", event_id=event_id(AHEAD + n, n), received_at=AHEAD) for n in range(first, count)]
+        inbox.accept(connection, made)
+        for n in range(first, count):
+            jobs.watch(connection, f"job_{n:04}", "other", f"o{n}", AHEAD, AHEAD, AHEAD + 600)
+        connection.execute(update(runs_table).values(wait_seconds=wait))
+
+    database.transact(add, 0, 200)
+    few = steps_of(database, put_right_all)
+    database.transact(add, 200, 800)
+    assert steps_of(database, put_right_all) < 5 * few, "four times as many rows"

@@ -216,8 +216,14 @@ SORTED: dict[Callable[..., Any], int] = {
 
 
 def _all_steps(connection: Connection) -> None:
-    for _, step in clocks.steps(WAITS, NOW):
-        step(connection)
+    cursors = {"runs": ("save_audio", NOW + 9, EVENT), "jobs": ("aitts", "watching", "job_1"), "events": EVENT}
+    for kind, step in clocks.steps(WAITS, NOW):
+        step(connection, cursors.get(kind))
+        after = None
+        while True:
+            _, after = step(connection, after)
+            if after is None:
+                break
 
 
 @pytest.fixture
