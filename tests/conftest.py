@@ -6,12 +6,19 @@ Hypothesis tries few, always the same ones; or many new ones by `HYPOTHESIS_PROF
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """The processes that tests start compile our modules once, and not each of them again, as for everybody."""
+
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
+"""What `nohup` or a shell's `&` has this process ignore, every process that tests start would ignore too. A handler
+that does nothing ignores it here alone: what is started begins with the defaults, however the tests were started."""
 
 settings.register_profile("quick", max_examples=40, derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
