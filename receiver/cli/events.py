@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import Config, EventState, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter
+from receiver.cli.options import (
+    After,
+    Config,
+    EventState,
+    Job,
+    Json,
+    Limit,
+    Since,
+    Source,
+    Type,
+    Until,
+    Yes,
+    event_filter,
+    whole_event_id,
+)
 from receiver.cli.output import cell, confirm, console, iso, print_table, when
 from receiver.cli.plain import complain, print_json, say
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.crashes import state_with_suspicion
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from receiver.engine.pacing import PacedWriter
+    from receiver.engine.plugins import Registry
+    from receiver.engine.replay import Outcome
+    from receiver.settings import Settings
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
@@ -165,12 +186,24 @@ def replay(
     job: Job = None,
     since: Since = None,
     until: Until = None,
+    after: After = None,
     handler: Annotated[list[str] | None, typer.Option("--handler", help="Only this handler; repeat it.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Run the handlers of events again: those named, or all that fit the filters."""
+    """Run the handlers of events again: those named, or all that fit the filters, the oldest first."""
+    from receiver.engine.replay import replay_events
+
     which = event_filter(source, type_, state, job, since, until)
-    _each(config, events, which, handler or [], yes, release=False)
+    which = replace(which, newer_than=whole_event_id(after, "--after"))
+    only = handler or []
+
+    def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
+        return replay_events(connection, settings, registry, ids, only, time.time())
+
+    def go_on(last: str) -> str:
+        return f"To go on, name those after {last}." if events else f"To go on, repeat it with --after {last}."
+
+    _change_each(config, events, which, only, yes, _Verb("replay", "replayed", change, go_on))
 
 
 @app.command()
@@ -185,52 +218,94 @@ def release(
     yes: Yes = False,
 ) -> None:
     """Take events out of quarantine and dispatch them: those named, or all that fit the filters."""
+    from receiver.engine.replay import release_events
+
     which = event_filter(source, type_, None, job, since, until)
-    _each(config, events, which, [], yes, release=True)
+    if which != event_filter(None, None, None, None, None, None):
+        which = replace(which, state="quarantined")
+
+    def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
+        return release_events(connection, settings, registry, ids, time.time())
+
+    def go_on(last: str) -> str:
+        return f"To go on, name those after {last}." if events else "The same command goes on with the rest."
+
+    _change_each(config, events, which, [], yes, _Verb("release", "released", change, go_on))
 
 
-def _each(config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, *, release: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """What is done with events.
+
+    Attributes:
+        word, past: for the messages.
+        change: does it with some of them, in one transaction.
+        go_on: how to go on after a stop, by the last event that it was done with.
+    """
+
+    word: str
+    past: str
+    change: Callable[[Connection, Settings, Registry, Sequence[str]], list[Outcome]]
+    go_on: Callable[[str], str]
+
+
+def _change_each(config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, verb: _Verb) -> None:
+    """Do it with each event, a line for each once it is committed."""
     from receiver.cli import matching
+    from receiver.cli.batches import carry_out
     from receiver.cli.opening import check_names, one_event, opened
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
-    from receiver.engine.replay import release_event, replay_event
     from receiver.store.event_pages import Filter
 
-    verb = "release" if release else "replay"
     if named and which != Filter():
         raise typer.BadParameter("Name events, or filter them, but not both.")
     if not named and which == Filter():
-        raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` means them all.")
+        raise typer.BadParameter(f"Name events, or filter them; `events {verb.word} --since 365d` means them all.")
     with opened(config) as (settings, database):
         registry = load_registry(settings)
         check_handlers(only, registry.active)
-        if named:
-            ids: Iterable[str] = [one_event(database, name) for name in named]
-        else:
+        ids = list(dict.fromkeys(one_event(database, name) for name in named or ()))
+        if not named:
             check_names(settings, database, which.source, which.type)
-            if release:
-                which = replace(which, state="quarantined")
             which = matching.up_to_now(database, which)
             number = matching.count(matching.event_ids(database, which))
             say(f"Matching events: {matching.shown(number)}.")
             if not number:
                 return
-            confirm(f"{verb.capitalize()} {matching.shown(number)} events?", yes)
-            ids = matching.event_ids(database, which)
-        failed = started = 0
-        for event_id in ids:
-            try:
-                if release:
-                    names = database.transact(release_event, settings, registry, event_id, time.time())
+            confirm(f"{verb.word.capitalize()} {matching.shown(number)} events?", yes)
+        last, succeeded, failed, due = "", 0, 0, 0
+
+        def change(connection: Connection, some: Sequence[str]) -> list[Outcome]:
+            return verb.change(connection, settings, registry, some)
+
+        def note(outcomes: list[Outcome]) -> None:
+            nonlocal last, succeeded, failed, due
+            last = outcomes[-1].event_id
+            failed += sum(outcome.error is not None for outcome in outcomes)
+            succeeded += sum(outcome.error is None for outcome in outcomes)
+            due += sum(len(outcome.handlers) for outcome in outcomes)
+            for event_id, handlers, error in outcomes:
+                if error is not None:
+                    complain(f"✗ {error}")
                 else:
-                    names = database.transact(replay_event, settings, registry, event_id, only, time.time())
-            except ReceiverError as error:
-                failed += 1
-                complain(f"✗ {error}")
-                continue
-            started += len(names)
-            say(f"{event_id}: {', '.join(names) or 'nothing to run (no handler subscribes, or its runs are open)'}")
-        say(f"Runs due: {started}; a running receiver starts them within a second.")
+                    names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are open)"
+                    say(f"{event_id}: {names}")
+
+        async def work(paced: PacedWriter) -> None:
+            await paced.write(change, ids, note)
+            if not named:
+                async for page in matching.pages_of_events(paced, which):
+                    await paced.write(change, page, note)
+
+        def done() -> str:
+            refused = f", refused: {failed:,}" if failed else ""
+            return f"Events {verb.past}: {succeeded:,}{refused}, runs due: {due:,}"
+
+        def go_on() -> str:
+            return verb.go_on(last) if last else "Repeat the command."
+
+        carry_out(database, work, done, go_on, nullcontext())  # the lines are what is shown meanwhile
+        say(f"Runs due: {due}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 
+from receiver.engine.pacing import PacedWriter
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -39,6 +42,30 @@ def runs(database: Database, which: Filter, states: Sequence[RunState]) -> Itera
     """
     while page := database.query_list(views.runs_of_page, which, states, PAGE):
         yield from page
+        which = replace(which, newer_than=page[-1][0])
+
+
+async def pages_of_events(paced: PacedWriter, which: Filter) -> AsyncIterator[list[str]]:
+    """`event_ids`, a page at a time and with pauses.
+
+    Raises:
+        ListingTimeout: a page took too long.
+    """
+    while page := await paced.read(views.event_ids, which, PAGE):
+        yield page
+        which = replace(which, newer_than=page[-1])
+
+
+async def pages_of_runs(
+    paced: PacedWriter, which: Filter, states: Sequence[RunState]
+) -> AsyncIterator[list[list[tuple[str, str]]]]:
+    """`runs`, a page at a time and with pauses; those of one event together.
+
+    Raises:
+        ListingTimeout: a page took too long.
+    """
+    while page := await paced.read(views.runs_of_page, which, states, PAGE):
+        yield [list(of_event) for _, of_event in groupby(page, key=itemgetter(0))]
         which = replace(which, newer_than=page[-1][0])
 
 

@@ -30,10 +30,15 @@ Type = Annotated[str | None, typer.Option("--type", help="Only of this event typ
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
+After = Annotated[
+    str | None,
+    typer.Option("--after", help="Only events that come after this one, by its whole id: to go on after a stop."),
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+_EVENT_ID = re.compile(r"evt_[0-9a-f]{32}\Z")
 EXAMPLE = "2026-11-26T08:00"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -54,6 +59,17 @@ def moment(text: str | None, option: str) -> float | None:
         what = f"{option}: {text!r} is neither an age such as 2h nor an ISO time such as {EXAMPLE}."
         raise typer.BadParameter(what) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def whole_event_id(text: str | None, option: str) -> str | None:
+    """The event's id.
+
+    Raises:
+        typer.BadParameter: it is none, or not the whole.
+    """
+    if text is not None and not _EVENT_ID.match(text):
+        raise typer.BadParameter(f"{option}: {text!r} is not an event's whole id, evt_ and 32 digits.")
+    return text
 
 
 def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:

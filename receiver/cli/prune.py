@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,10 @@ import typer
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm, when
 from receiver.cli.plain import complain, say
+from receiver.errors import ListingTimeout
 
 if TYPE_CHECKING:
+    from receiver.engine.pacing import PacedWriter
     from receiver.store.database import Database
     from receiver.store.prune import Prunable
 
@@ -64,11 +65,14 @@ def prune(
 
 def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
     """Of all that would be deleted, read page by page."""
-    from receiver.engine.pruning import PAGE
+    from receiver.engine.pruning import PAGE, too_slow
 
     after = None
     while True:
-        found, after = database.query_list(rows.find, before, after, PAGE)
+        try:
+            found, after = database.query_list(rows.find, before, after, PAGE)
+        except ListingTimeout:
+            raise too_slow() from None
         yield from found
         if after is None:
             return
@@ -76,46 +80,26 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
     """Delete it, and say how much was deleted, also if it is stopped or fails."""
-    import asyncio
+    from receiver.cli.batches import Status, carry_out
+    from receiver.engine.pruning import Pruner
+    from receiver.store.prune import EVENTS, JOBS
+    from receiver.store.quarantine import QUARANTINE
 
-    from rich.console import Console
+    status = Status("Deleting")
+    deleted: Mapping[str, int] = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE)}
 
-    from receiver.engine.clock import SystemClock
-    from receiver.engine.pruning import PAUSES, Pruner
-    from receiver.errors import ReceiverError
-    from receiver.store.processes import anyone_lives
+    def note(so_far: Mapping[str, int]) -> None:
+        nonlocal deleted
+        deleted = so_far
+        status.update(_shown(deleted))
 
-    console = Console(stderr=True, highlight=False)
-    status = console.status("Deleting") if console.is_terminal and sys.stderr.isatty() else None
-
-    def progress(deleted: Mapping[str, int]) -> None:
-        if status is not None:
-            status.update(f"{_shown(deleted)}; Ctrl-C stops")
-
-    def pauses() -> float:
-        """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
-        return PAUSES if anyone_lives(database.path) else 1.0
-
-    pruner = Pruner(database, SystemClock(), progress, pauses)
-
-    async def run() -> None:
+    async def work(paced: PacedWriter) -> None:
+        pruner = Pruner(paced, note)
         for rows, before in what:
             await pruner.prune(rows, before)
 
-    database.start()
-    try:
-        if status is None:
-            asyncio.run(run())
-        else:
-            with status:
-                asyncio.run(run())
-    except KeyboardInterrupt:
-        complain(f"Stopped. {_shown(pruner.deleted)}. The next `prune` goes on.")
-        raise
-    except ReceiverError:
-        complain(f"Not finished. {_shown(pruner.deleted)}. The next `prune` goes on.")
-        raise
-    say(f"{_shown(pruner.deleted)}.")
+    carry_out(database, work, lambda: _shown(deleted), lambda: "The next `prune` goes on.", status.shown)
+    say(f"{_shown(deleted)}.")
 
 
 def _shown(deleted: Mapping[str, int]) -> str:

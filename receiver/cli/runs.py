@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import Config, Job, Json, Limit, Since, Source, Type, Until, Yes, event_filter, one_of
+from receiver.cli.options import (
+    After,
+    Config,
+    Job,
+    Json,
+    Limit,
+    Since,
+    Source,
+    Type,
+    Until,
+    Yes,
+    event_filter,
+    one_of,
+    whole_event_id,
+)
 from receiver.cli.output import confirm, iso, print_table, when
 from receiver.cli.plain import print_json, say
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from receiver.engine.pacing import PacedWriter
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
@@ -83,18 +101,20 @@ def replay(
     handler: _Handler = None,
     since: Since = None,
     until: Until = None,
+    after: After = None,
     yes: Yes = False,
 ) -> None:
     """Make finished runs due again, with all their attempts: those of one event, or all that fit the filters."""
     from receiver.store import runs
 
     which = _filter(source, type_, state, job, handler, since, until)
+    which = replace(which, newer_than=whole_event_id(after, "--after"))
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
-    def one(connection: Any, event_id: str, handler: str) -> bool:
-        return bool(runs.replay(connection, event_id, [handler], time.time()))
+    def go_on(last: str) -> str:
+        return "Repeat the command." if event else f"To go on, repeat it with --after {last}."
 
-    done = _each(config, event, which, closed, one, "Replay", yes)
+    done = _change_each(config, event, which, yes, _Verb("Replay", "Runs due", closed, runs.replay, go_on))
     say(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
@@ -116,17 +136,36 @@ def cancel(
 
     which = _filter(source, type_, state, job, handler, since, until)
 
-    def one(connection: Any, event_id: str, handler: str) -> bool:
-        return runs.cancel(connection, event_id, handler, time.time())
+    def go_on(last: str) -> str:
+        return "The same command goes on with the rest."
 
-    done = _each(config, event, which, (RunState.PENDING, RunState.RUNNING), one, "Cancel", yes)
+    states = (RunState.PENDING, RunState.RUNNING)
+    done = _change_each(config, event, which, yes, _Verb("Cancel", "Runs cancelled", states, runs.cancel, go_on))
     say(f"Runs cancelled: {done}.")
 
 
-def _each(
-    config: Any, event: str | None, which: Filter, states: tuple[RunState, ...], change: Any, verb: str, yes: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """What is done with runs.
+
+    Attributes:
+        word, done: for the messages.
+        states: those of the runs that it is done with.
+        change: does it with some of them, (event id, handler), at a time; those that it was done with.
+        go_on: how to go on after a stop, by the last event that it was done with.
+    """
+
+    word: str
+    done: str
+    states: tuple[RunState, ...]
+    change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
+    go_on: Callable[[str], str]
+
+
+def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _Verb) -> int:
+    """Do it with each run; how many it was done with."""
     from receiver.cli import matching
+    from receiver.cli.batches import Status, carry_out
     from receiver.cli.opening import check_handler, check_names, one_event, opened
     from receiver.store.event_pages import Filter
 
@@ -136,7 +175,7 @@ def _each(
         check_names(settings, database, which.source, which.type)
         if event is not None:
             which = replace(which, event_id=one_event(database, event))
-        wanted = tuple(state for state in states if which.state in (None, state))
+        wanted = tuple(state for state in verb.states if which.state in (None, state))
         which = matching.up_to_now(database, which)
         number = matching.count(matching.runs(database, which, wanted)) if wanted else 0
         if not number:
@@ -145,5 +184,28 @@ def _each(
         if not number:
             return 0
         if event is None:
-            confirm(f"{verb} {matching.shown(number)} runs?", yes)
-        return sum(database.transact(change, *run) for run in matching.runs(database, which, wanted))
+            confirm(f"{verb.word} {matching.shown(number)} runs?", yes)
+        last, changed = "", 0
+        status = Status(verb.word)
+
+        def change(connection: Connection, of_events: Sequence[list[tuple[str, str]]]) -> tuple[str, int]:
+            keys = [key for of_event in of_events for key in of_event]
+            return keys[-1][0], len(verb.change(connection, keys, time.time()))
+
+        def note(committed: tuple[str, int]) -> None:
+            nonlocal last, changed
+            last, changed = committed[0], changed + committed[1]
+            status.update(done())
+
+        async def work(paced: PacedWriter) -> None:
+            async for page in matching.pages_of_runs(paced, which, wanted):
+                await paced.write(change, page, note)
+
+        def done() -> str:
+            return f"{verb.done}: {changed:,}"
+
+        def go_on() -> str:
+            return verb.go_on(last) if last else "Repeat the command."
+
+        carry_out(database, work, done, go_on, status.shown)
+        return changed

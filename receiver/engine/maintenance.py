@@ -9,6 +9,7 @@ import structlog
 
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.pacing import PacedWriter
 from receiver.engine.pruning import Pruner
 from receiver.errors import AudioError, ListingTimeout, StoreUnavailable
 from receiver.settings.tables import Store
@@ -75,7 +76,7 @@ class Maintenance:
         finished = now - self._retention.retention_days * DAY_SECONDS
         quarantined = now - self._retention.quarantine_days * DAY_SECONDS
         self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
-        pruner = Pruner(self._database, self._clock, self._show_progress)
+        pruner = Pruner(PacedWriter(self._database, self._clock), self._show_progress)
         try:
             if deleted := await pruner.prune(EVENTS, finished):
                 log.info("events.pruned", events=deleted)

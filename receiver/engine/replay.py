@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.event import Origin
 from receiver.settings import Settings, nearest
 from receiver.store import inbox, runs, views
+from receiver.store.states import EventStatus
 
 
 class NotReplayable(ReceiverError):
@@ -20,53 +21,97 @@ class NotReplayable(ReceiverError):
     reason = "not_replayable"
 
 
-def replay_event(
-    connection: Connection, settings: Settings, registry: Registry, event_id: str, only: Iterable[str], now: float
-) -> list[str]:
-    """Make an event's runs due again.
+class Outcome(NamedTuple):
+    """What became of one event.
+
+    Attributes:
+        handlers: names of those that will run.
+        error: why nothing was changed; None if it was not refused.
+    """
+
+    event_id: str
+    handlers: list[str]
+    error: ReceiverError | None = None
+
+
+def replay_events(
+    connection: Connection,
+    settings: Settings,
+    registry: Registry,
+    ids: Sequence[str],
+    only: Collection[str],
+    now: float,
+) -> list[Outcome]:
+    """Make the runs of events due again.
+
+    An event is refused, and the others are not, if it is not there or in quarantine, if a handler is not active, or if
+    its stored body no longer fits its signature.
 
     Args:
         only: names of handlers; empty for all that subscribe to the event.
 
     Returns:
-        Names of the handlers that will run.
-
-    Raises:
-        NotFound: there is no such event.
-        NotReplayable: it is in quarantine, a handler is not active, or its stored body no longer fits its signature.
+        One an event, in order.
     """
-    event = _event(connection, event_id)
-    if event["status"] == "quarantined":
-        raise NotReplayable(f"{event_id} is in quarantine; `tts-receiver events release` dispatches it.")
-    reverify(settings, event)
-    wanted = list(only) or list(registry.names_for(event["type"]))
-    for name in wanted:
-        if name not in registry:
-            raise NotReplayable(f"No handler {name!r} is active{nearest(name, registry.active)}")
-    return runs.replay(connection, event_id, wanted, now)
+
+    def wanted_of(event: Mapping[str, Any]) -> list[str]:
+        if event["status"] == EventStatus.QUARANTINED:
+            raise NotReplayable(f"{event['id']} is in quarantine; `tts-receiver events release` dispatches it.")
+        reverify(settings, event)
+        wanted = list(dict.fromkeys(only)) or list(registry.names_for(event["type"]))
+        for name in wanted:
+            if name not in registry:
+                raise NotReplayable(f"No handler {name!r} is active{nearest(name, registry.active)}")
+        return wanted
+
+    checked = _check(connection, ids, wanted_of)
+    keys = [(event_id, name) for event_id, wanted, _ in checked for name in wanted]
+    due: dict[str, list[str]] = {}
+    for event_id, name in runs.replay(connection, keys, now):
+        due.setdefault(event_id, []).append(name)
+    return [Outcome(event_id, due.get(event_id, []), error) for event_id, _, error in checked]
 
 
-def release_event(
-    connection: Connection, settings: Settings, registry: Registry, event_id: str, now: float
-) -> list[str]:
-    """Take an event out of quarantine and dispatch it.
+def release_events(
+    connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str], now: float
+) -> list[Outcome]:
+    """Take events out of quarantine and dispatch them.
+
+    An event is refused, and the others are not, if it is not there or not in quarantine, or if its stored body no
+    longer fits its signature.
 
     Returns:
-        Names of the handlers that will run.
-
-    Raises:
-        NotFound: there is no such event.
-        NotReplayable: it is not in quarantine, or its stored body no longer fits its signature.
+        One an event, in order.
     """
-    event = _event(connection, event_id)
-    reverify(settings, event)
-    names = registry.names_for(event["type"])
-    if not inbox.release(connection, event_id, names, now):
-        raise NotReplayable(f"{event_id} is not in quarantine.")
-    return list(names)
+
+    def names_of(event: Mapping[str, Any]) -> list[str]:
+        reverify(settings, event)
+        if event["status"] != EventStatus.QUARANTINED:
+            raise NotReplayable(f"{event['id']} is not in quarantine.")
+        return list(registry.names_for(event["type"]))
+
+    checked = _check(connection, ids, names_of)
+    for event_id, names, error in checked:
+        if error is None:
+            inbox.release(connection, event_id, names, now)
+    return checked
 
 
-def reverify(settings: Settings, event: dict[str, Any]) -> bool:
+def _check(
+    connection: Connection, ids: Sequence[str], handlers_of: Callable[[Mapping[str, Any]], list[str]]
+) -> list[Outcome]:
+    """What is to be done with each event, or why nothing. One body is in memory at a time."""
+    found: dict[str, Outcome] = {}
+    for event in views.signed_events(connection, ids):
+        event_id = event["id"]
+        try:
+            found[event_id] = Outcome(event_id, handlers_of(event))
+        except ReceiverError as error:
+            found[event_id] = Outcome(event_id, [], error)
+    return [found.get(id_) or Outcome(id_, [], NotFound(f"There is no event {id_}.")) for id_ in ids]
+
+
+def reverify(settings: Settings, event: Mapping[str, Any]) -> bool:
     """Check the stored signature over the stored body again.
 
     Returns:
@@ -89,10 +134,3 @@ def reverify(settings: Settings, event: dict[str, Any]) -> bool:
             f"{event['id']}: the stored body does not fit its stored signature ({error.reason}): the row was changed."
         ) from None
     return True
-
-
-def _event(connection: Connection, event_id: str) -> dict[str, Any]:
-    event = views.get_event(connection, event_id)
-    if event is None:
-        raise NotFound(f"There is no event {event_id}.")
-    return event

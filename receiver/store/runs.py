@@ -7,15 +7,14 @@ and touches nothing if somebody else has claimed the run since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
 from receiver.store.claims import MAX_ROWS, Claim, RunKey
 from receiver.store.engines import run_statement
-from receiver.store.schema import runs
 from receiver.store.states import RunState
 
 
@@ -124,51 +123,76 @@ def _attempts_statement(rows: int) -> str:
     )
 
 
-def replay(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> list[str]:
-    """Make the event's runs of these handlers due again, with their attempts given back; missing runs are made.
+# what an operator does
 
-    A run that is open already is left as it is.
+
+def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+    """Make these runs, (event id, handler), due again, with their attempts given back; missing runs are made.
+
+    A run that is open already is left as it is, and an event that is not there any more has none.
 
     Returns:
-        Names of the handlers whose run was made or made due again.
+        The runs that were made or made due again, in the order of `keys`.
     """
-    renewed = []
-    for handler in handlers:
-        statement = (
-            update(runs)
-            .where(
-                runs.c.event_id == event_id,
-                runs.c.handler == handler,
-                runs.c.state.in_([RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED]),
-            )
-            .values(
-                state=RunState.PENDING,
-                due_at=now,
-                wait_seconds=0.0,
-                forgiven=runs.c.attempt,
-                finished_at=None,
-                result=None,
-                error=None,
-            )
-        )
-        if connection.execute(statement).rowcount == 1:
-            renewed.append(handler)
-        elif not connection.execute(
-            select(runs.c.handler).where(runs.c.event_id == event_id, runs.c.handler == handler)
-        ).first():
-            row = {"event_id": event_id, "handler": handler, "state": RunState.PENDING, "due_at": now}
-            connection.execute(insert(runs).values(row))
-            renewed.append(handler)
-    return renewed
+    changed: set[tuple[str, str]] = set()
+    for start in range(0, len(keys), MAX_ROWS):
+        some = keys[start : start + MAX_ROWS]
+        named = [value for key in some for value in key]
+        changed.update(run_statement(connection, _replay_statement(len(some)), [*named, now]))
+        changed.update(run_statement(connection, _make_statement(len(some)), [*named, now]))
+    return [key for key in keys if key in changed]
 
 
-def cancel(connection: Connection, event_id: str, handler: str, now: float) -> bool:
-    """Cancel an open run; False if it was not open. An attempt on its way loses its lease: its result is discarded."""
-    statement = (
-        update(runs)
-        .where(runs.c.event_id == event_id, runs.c.handler == handler, runs.c.state.in_(["pending", "running"]))
-        .values(
-            state=RunState.CANCELLED, lease_owner=None, lease_until=None, finished_at=now, error="cancelled by hand"
-        )
-    )
-    return bool(connection.execute(statement).rowcount == 1)
+def cancel(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+    """Cancel those of these runs, (event id, handler), that are open; which were.
+
+    An attempt on its way loses its lease: its result is discarded.
+    """
+    cancelled: list[tuple[str, str]] = []
+    for start in range(0, len(keys), MAX_ROWS):
+        some = keys[start : start + MAX_ROWS]
+        named = [value for key in some for value in key]
+        cancelled += run_statement(connection, _cancel_statement(len(some)), [*named, now])
+    return cancelled
+
+
+@lru_cache(maxsize=512)
+def _replay_statement(rows: int) -> str:
+    return f"""
+        {_named(rows)}
+        UPDATE runs SET state = 'pending', due_at = ?, wait_seconds = 0, forgiven = attempt, finished_at = NULL,
+            result = NULL, error = NULL
+        FROM named
+        WHERE runs.event_id = named.event_id AND runs.handler = named.handler
+            AND runs.state IN ('succeeded', 'dead', 'cancelled')
+        RETURNING event_id, handler
+    """  # noqa: S608 - placeholders only
+
+
+@lru_cache(maxsize=512)
+def _make_statement(rows: int) -> str:
+    return f"""
+        {_named(rows)}
+        INSERT INTO runs (event_id, handler, state, due_at)
+        SELECT event_id, handler, 'pending', ? FROM named
+        WHERE EXISTS (SELECT 1 FROM events WHERE events.id = named.event_id)
+        ON CONFLICT (event_id, handler) DO NOTHING
+        RETURNING event_id, handler
+    """  # noqa: S608 - placeholders only
+
+
+@lru_cache(maxsize=512)
+def _cancel_statement(rows: int) -> str:
+    return f"""
+        {_named(rows)}
+        UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = ?,
+            error = 'cancelled by hand'
+        FROM named
+        WHERE runs.event_id = named.event_id AND runs.handler = named.handler
+            AND runs.state IN ('pending', 'running')
+        RETURNING event_id, handler
+    """  # noqa: S608 - placeholders only
+
+
+def _named(rows: int) -> str:
+    return f"WITH named (event_id, handler) AS (VALUES {', '.join(['(?, ?)'] * rows)})"

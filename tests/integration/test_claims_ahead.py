@@ -148,7 +148,7 @@ async def test_a_run_that_is_cancelled_while_it_is_claimed_ahead_never_starts(
 ) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         cancelled = (await held_up(up, gate))[0]["event_id"]
-        assert up.database.transact(runs.cancel, cancelled, "work", up.clock.now())
+        assert up.database.transact(runs.cancel, [(cancelled, "work")], up.clock.now())
         gate.open()
         await up.until_state("succeeded", 89)
         assert up.states() == {"succeeded": 89, "cancelled": 1}

@@ -192,7 +192,7 @@ async def test_a_replayed_dead_letter_has_all_its_attempts_again_and_the_same_ke
     async with engine(store, work) as up:
         [event_id] = up.new("job_1")
         await up.until_state("dead")
-        assert up.database.transact(runs.replay, event_id, ["work"], up.clock.now()) == ["work"]
+        assert up.database.transact(runs.replay, [(event_id, "work")], up.clock.now())
         up.dispatcher.wake()
         await up.until_state("succeeded")
         assert keys == [(1, f"{event_id}:work")] * 2

@@ -137,7 +137,7 @@ async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_hea
     async with engine(store, work, signal=gate._signal) as up:
         [event_id] = up.new("job_1")
         await up.until(lambda: gate.inside)
-        assert up.database.transact(runs.cancel, event_id, "work", NOW)
+        assert up.database.transact(runs.cancel, [(event_id, "work")], NOW)
         up.clock.advance(HEARTBEAT)
         await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
         assert (up.run()["state"], up.run()["error"]) == ("cancelled", "cancelled by hand")

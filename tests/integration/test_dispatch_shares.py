@@ -112,7 +112,7 @@ async def test_a_retry_and_a_replay_are_not_kept_waiting_either(store: Path) -> 
         up.clock.advance(3600)
         await up.until(lambda: up.runs(handler="at_the_second_try", state="succeeded"))
 
-        up.database.transact(runs.replay, event_id, ["at_the_second_try"], up.clock.now())
+        up.database.transact(runs.replay, [(event_id, "at_the_second_try")], up.clock.now())
         up.dispatcher.wake()
         await up.until(lambda: up.attempts()[2:] == [(3, "failed")])
         assert gate.inside == 12
@@ -123,7 +123,7 @@ async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waitin
     async with engine(store, that_awaits(gate), quick, signal=gate._signal, start=False) as up:
         ids = up.add(*SIXTEEN, handlers=())
         for event_id in ids:
-            up.database.transact(runs.replay, event_id, ["slow"], up.clock.now())
+            up.database.transact(runs.replay, [(event_id, "slow")], up.clock.now())
         await up.start()
         await up.until(lambda: gate.inside >= 12)
         up.new("quick_1", type="job.failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import sqlite3
 import time
@@ -80,7 +81,7 @@ async def test_no_command_sends_a_control_to_the_terminal(config: Path) -> None:
             assert "\\x1b" in text, words
     printed(config, "verify", "--source", "aitts", "-H", f"X-TTS-Signature: {TEXT}", given=TEXT)
     printed(config, "jobs", "show", TEXT)
-    printed(config, "runs", "replay", event, "--yes")
+    await asyncio.to_thread(printed, config, "runs", "replay", event, "--yes")  # it has an event loop of its own
 
 
 def strings(value: Any) -> Iterator[str]:

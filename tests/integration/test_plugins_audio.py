@@ -64,7 +64,8 @@ def replay(settings: Settings, *handlers: str) -> None:
     """As an operator does while the receiver is down."""
     database = Database(settings.base / "data" / "receiver.db")
     [event] = rows(settings, "events", "id")
-    assert database.transact(runs.replay, event["id"], handlers, NOW) == list(handlers)
+    keys = [(event["id"], handler) for handler in handlers]
+    assert database.transact(runs.replay, keys, NOW) == keys
     database.close()
 
 

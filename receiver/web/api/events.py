@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlalchemy import Connection
 
-from receiver.engine.replay import NotReplayable, replay_event, reverify
+from receiver.engine.replay import NotReplayable, replay_events, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
 from receiver.model.moments import utc
@@ -99,16 +99,17 @@ async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> R
 
     With `handlers` only those; a handler that has no run of it yet is given one. A run that is open is left as it is.
     """
-    try:
-        names = await context.database.write(
-            replay_event, context.settings, context.registry, path.id, body.handlers, context.now()
-        )
-    except NotFound:
-        raise not_there(path.id) from None
-    except NotReplayable as error:
-        raise Refusal(409, str(error), reason=error.reason) from None
+    [outcome] = await context.database.write(
+        replay_events, context.settings, context.registry, [path.id], body.handlers, context.now()
+    )
+    if isinstance(outcome.error, NotFound):
+        raise not_there(path.id)
+    if isinstance(outcome.error, NotReplayable):
+        raise Refusal(409, str(outcome.error), reason=outcome.error.reason)
+    if outcome.error is not None:
+        raise outcome.error
     context.wake()
-    return Reply(202, Replayed(event=path.id, handlers=names))
+    return Reply(202, Replayed(event=path.id, handlers=outcome.handlers))
 
 
 def not_there(id: str) -> Refusal:

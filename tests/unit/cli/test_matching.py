@@ -9,40 +9,22 @@ from typer.testing import CliRunner
 
 from receiver.cli import matching
 from receiver.cli.commands import build
-from receiver.model.delivery import Delivery
-from receiver.model.ids import event_id
-from receiver.store import inbox, runs
+from receiver.store import runs
 from receiver.store.database import Database
+from tests.unit.cli.conftest import NOW, add_events
 
-NOW = 1_800_000_000.0
 HANDLERS = ("log", "other")
 
 
 @pytest.fixture
-def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def ids(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Seven events with two cancelled runs each, in a store that is read two events at a time."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(matching, "PAGE", 2)
-    (tmp_path / "receiver.toml").write_text(
-        '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n'
-        '[handlers.log]\n[store]\nurl = "sqlite:///receiver.db"\n'
-    )
-    assert CliRunner().invoke(build(), ["db", "upgrade"]).exit_code == 0
-    database = Database(tmp_path / "receiver.db")
-    events = [
-        Delivery(
-            event_id=event_id(NOW + n, n), source="aitts", type="job.completed", key=f"job-{n}", job_id=f"job-{n}",
-            origin="poll", payload="{}", body=b"{}", headers="[]", key_id=None, skew=None, received_at=NOW + n,
-            handlers=HANDLERS,
-        )
-        for n in range(7)
-    ]  # fmt: skip
-    database.transact(inbox.accept, events)
-    for event in events:
-        for handler in HANDLERS:
-            database.transact(runs.cancel, event.event_id, handler, NOW)
+    ids = add_events(store, 7, handlers=HANDLERS)
+    database = Database(store)
+    database.transact(runs.cancel, [(event, handler) for event in ids for handler in HANDLERS], NOW)
     database.close()
-    return [event.event_id for event in events]
+    return ids
 
 
 def said(*words: str) -> list[str]:

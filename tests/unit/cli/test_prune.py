@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,35 +12,20 @@ import pytest
 from sqlalchemy import Connection
 from typer.testing import CliRunner, Result
 
+import receiver.cli
 from receiver.cli.commands import build
 from receiver.errors import StoreFull
-from receiver.model.delivery import Delivery
-from receiver.store import inbox, prune
-from receiver.store.database import Database
+from receiver.store import prune
+from tests.unit.cli.conftest import add_events
 
 OLD_EVENTS, OLD_QUARANTINED = 30, 20
 
 
 @pytest.fixture
-def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a configuration, and a store of old events."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "receiver.toml").write_text(
-        '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n'
-    )
-    assert prune_with("db", "upgrade").exit_code == 0
-    database = Database(tmp_path / "data" / "receiver.db")
-    made = [
-        Delivery(
-            event_id=f"evt_{number:032x}", source="aitts", type="job.completed", key=f"{number}", job_id=f"{number}",
-            origin="webhook", payload="{}", body=b"{}", headers="[]", key_id=None, skew=0.0, received_at=1.0,
-            handlers=(), quarantined=number < OLD_QUARANTINED,
-        )
-        for number in range(OLD_EVENTS + OLD_QUARANTINED)
-    ]  # fmt: skip
-    database.transact(inbox.accept, made)
-    database.close()
-    return tmp_path
+def filled(store: Path) -> Path:
+    """A store of old events."""
+    add_events(store, OLD_EVENTS + OLD_QUARANTINED, at=1.0, handlers=(), quarantined=OLD_QUARANTINED)
+    return store
 
 
 def prune_with(*words: str) -> Result:
@@ -77,8 +63,8 @@ def test_jobs_whose_events_are_gone_go_too(filled: Path) -> None:
     assert "jobs" not in prune_with("prune").output
 
 
-def insert_ended_jobs(folder: Path, count: int) -> None:
-    with closing(sqlite3.connect(folder / "data" / "receiver.db")) as connection, connection:
+def insert_ended_jobs(store: Path, count: int) -> None:
+    with closing(sqlite3.connect(store)) as connection, connection:
         connection.executemany(
             "INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, ended_at) "
             "VALUES (?, 'aitts', ?, 'expired', 1.0, 1.0, 1.0, 1.0)",
@@ -86,7 +72,9 @@ def insert_ended_jobs(folder: Path, count: int) -> None:
         )
 
 
-def test_it_says_how_much_was_deleted_before_the_store_failed(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_how_much_was_deleted_before_the_store_failed_and_why_once(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     delete_jobs = prune.JOBS.delete
     insert_ended_jobs(filled, 1)
 
@@ -95,6 +83,12 @@ def test_it_says_how_much_was_deleted_before_the_store_failed(filled: Path, monk
         raise StoreFull("The disk is full.")
 
     monkeypatch.setattr(prune, "JOBS", prune.Prunable("jobs", prune.find_jobs, full))
-    failed = prune_with("prune", "--yes")
-    assert failed.exit_code == 1
-    assert "Not finished. Events deleted: 30. The next `prune` goes on.\n" in failed.stderr
+    monkeypatch.setattr(sys, "argv", ["tts-receiver", "prune", "--yes"])
+    with pytest.raises(SystemExit) as ended:
+        receiver.cli._run()
+    assert ended.value.code == 1
+    said = capsys.readouterr()
+    assert said.err.endswith(
+        "Not finished. Events deleted: 30. The next `prune` goes on.\ntts-receiver: The disk is full.\n"
+    )
+    assert (said.out + said.err).count("The disk is full.") == 1

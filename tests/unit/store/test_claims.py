@@ -89,7 +89,7 @@ def test_a_claim_for_a_retry_forgets_when_the_run_started_before(database: Datab
 
 def test_what_was_cancelled_or_taken_meanwhile_does_not_start(database: Database, ten: None) -> None:
     first, second, third = claim(database).ahead["save_audio"]
-    assert database.transact(runs.cancel, first.event_id, "save_audio", NOW)
+    assert database.transact(runs.cancel, [(first.event_id, "save_audio")], NOW)
     taken = "UPDATE runs SET lease_owner = 'other' WHERE event_id = ?"
     database.transact(lambda connection: connection.exec_driver_sql(taken, (second.event_id,)).rowcount)
     found = claim(database, 0, first, second, third)

@@ -115,8 +115,8 @@ def test_a_run_that_is_replayed_waits_for_nothing(database: Database, accept: Ac
     [receipt] = accept(delivery())
     [held] = claim(database, NOW)
     finish(database, held, NOW, 40.0)
-    database.transact(runs.cancel, receipt.event_id, "save_audio", NOW)
-    database.transact(runs.replay, receipt.event_id, ["save_audio"], AHEAD)
+    database.transact(runs.cancel, [(receipt.event_id, "save_audio")], NOW)
+    database.transact(runs.replay, [(receipt.event_id, "save_audio")], AHEAD)
     put_right(database)
     assert row(database, runs_table)["due_at"] == NOW
 

@@ -121,7 +121,7 @@ def mixed(database: Database, at: Make) -> Database:
             for handler in event.handlers if n % 7 else ():
                 state = dice.choice(ENDS)
                 if state is RunState.CANCELLED:
-                    runs.cancel(connection, event.event_id, handler, NOW)
+                    runs.cancel(connection, [(event.event_id, handler)], NOW)
                 elif state is not RunState.PENDING:
                     held = claim(connection, handler)
                     if state is not RunState.RUNNING:

@@ -123,7 +123,7 @@ def test_an_event_that_was_replayed_since_it_was_found_stays(
     end_all(database, RunState.SUCCEEDED, OLD)
     found = database.query(find_events, NOW, None, 10).ids
     assert len(found) == 2
-    database.transact(runs.replay, first.event_id, ["save_audio"], NOW)
+    database.transact(runs.replay, [(first.event_id, "save_audio")], NOW)
     assert database.transact(delete_events, NOW, found) == 1
     assert counts(database)["runs"] == 1
 

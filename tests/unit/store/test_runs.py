@@ -146,7 +146,7 @@ def test_extending_a_lease_keeps_it_and_names_what_was_lost(
     other = accept(delivery("job_2"))[0].event_id
     claim(database)
     held = [(stored, "save_audio", 1), (other, "save_audio", 1)]
-    assert database.transact(runs.cancel, other, "save_audio", NOW) is True
+    assert database.transact(runs.cancel, [(other, "save_audio")], NOW)
     assert database.transact(claims.extend, held, "me", NOW + 99) == [(other, "save_audio", 1)]
     assert database.query(claims.expired, NOW + 98) == []
     assert one(database, stored)["lease_until"] == NOW + 99
@@ -163,7 +163,7 @@ def test_a_forgiven_attempt_does_not_count(database: Database, stored: str) -> N
 def test_a_replay_gives_the_attempts_back_and_keeps_their_history(database: Database, stored: str) -> None:
     [held] = claim(database)
     finish(database, end(held, RunState.DEAD, error="broken"))
-    assert database.transact(runs.replay, stored, ["save_audio"], NOW + 5) == ["save_audio"]
+    assert database.transact(runs.replay, [(stored, "save_audio")], NOW + 5) == [(stored, "save_audio")]
     run = one(database, stored)
     assert (run["state"], run["due_at"], run["error"], run["finished_at"]) == ("pending", NOW + 5, None, None)
     [again] = claim(database, now=NOW + 5)
@@ -173,17 +173,19 @@ def test_a_replay_gives_the_attempts_back_and_keeps_their_history(database: Data
 
 
 def test_a_replay_leaves_open_runs_alone_and_makes_missing_ones(database: Database, stored: str) -> None:
-    assert database.transact(runs.replay, stored, ["save_audio", "log"], NOW + 5) == ["log"]
+    both = [(stored, "save_audio"), (stored, "log")]
+    assert database.transact(runs.replay, both, NOW + 5) == [(stored, "log")]
     assert one(database, stored)["due_at"] == NOW
     claim(database)
-    assert database.transact(runs.replay, stored, ["save_audio", "log"], NOW + 6) == []
+    assert database.transact(runs.replay, both, NOW + 6) == []
     assert one(database, stored)["state"] == "running"
 
 
 def test_a_cancelled_run_discards_the_attempt_on_its_way(database: Database, stored: str) -> None:
     [held] = claim(database)
-    assert database.transact(runs.cancel, stored, "save_audio", NOW + 2) is True
-    assert database.transact(runs.cancel, stored, "save_audio", NOW + 3) is False
+    key = stored, "save_audio"
+    assert database.transact(runs.cancel, [key, (stored, "log")], NOW + 2) == [key]
+    assert database.transact(runs.cancel, [key], NOW + 3) == []
     assert finish(database, end(held)) == [False]
     run = one(database, stored)
     assert (run["state"], run["finished_at"], run["lease_owner"]) == ("cancelled", NOW + 2, None)
@@ -192,8 +194,8 @@ def test_a_cancelled_run_discards_the_attempt_on_its_way(database: Database, sto
 
 def test_a_replay_right_after_a_cancel_does_not_take_the_old_attempts_result(database: Database, stored: str) -> None:
     [held] = claim(database)
-    database.transact(runs.cancel, stored, "save_audio", NOW)
-    database.transact(runs.replay, stored, ["save_audio"], NOW)
+    database.transact(runs.cancel, [(stored, "save_audio")], NOW)
+    database.transact(runs.replay, [(stored, "save_audio")], NOW)
     assert finish(database, end(held)) == [False]
     [again] = claim(database)
     assert finish(database, end(held)) == [False]

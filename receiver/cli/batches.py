@@ -1,0 +1,94 @@
+"""How a command changes many rows: a little at a time beside a running receiver, and with a word on how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import structlog
+
+from receiver.cli.plain import complain
+from receiver.engine.clock import SystemClock
+from receiver.engine.pacing import PAUSES, PacedWriter
+from receiver.store.database import Database
+from receiver.store.processes import anyone_lives
+
+
+class Status:
+    """On a terminal one line that is kept up to date; elsewhere nothing."""
+
+    def __init__(self, words: str) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        self._status = console.status(words) if console.is_terminal and sys.stderr.isatty() else None
+
+    @property
+    def shown(self) -> AbstractContextManager[Any]:
+        """While it is shown."""
+        return nullcontext() if self._status is None else self._status
+
+    def update(self, words: str) -> None:
+        """Show these words, and how to stop."""
+        if self._status is not None:
+            self._status.update(f"{words}; Ctrl-C stops")
+
+
+def carry_out(
+    database: Database,
+    work: Callable[[PacedWriter], Awaitable[None]],
+    done: Callable[[], str],
+    go_on: Callable[[], str],
+    status: AbstractContextManager[Any],
+) -> None:
+    """Do the work. If it is stopped or fails, the batch in hand is finished, and what was done is said.
+
+    Args:
+        done: what is committed so far, without a full stop.
+        go_on: how to go on after a stop: a sentence.
+        status: what is shown meanwhile.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+        ReceiverError: it failed.
+    """
+
+    def pauses() -> float:
+        """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
+        return PAUSES if anyone_lives(database.path) else 1.0
+
+    async def run() -> None:
+        await work(PacedWriter(database, SystemClock(), pauses))
+
+    database.start()
+    try:
+        with status, _lines_of_the_store():
+            asyncio.run(run())
+    except KeyboardInterrupt:
+        complain(f"Stopped. {done()}. {go_on()}")
+        raise
+    except Exception:
+        complain(f"Not finished. {done()}. {go_on()}")
+        raise
+
+
+@contextmanager
+def _lines_of_the_store() -> Iterator[None]:
+    """Log lines on standard error, without the one that repeats why the command fails."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[_without_cause, *before["processors"]], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _without_cause(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if line.get("event") == "store.unavailable":
+        raise structlog.DropEvent
+    return line
