@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal_column, or_, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from receiver.errors import ReceiverError
 from receiver.store.distinct import distinct
@@ -50,6 +62,8 @@ class JobFilter:
 ALL: tuple[Any, ...] = tuple(jobs.c)
 SUMMARY = tuple(column for column in ALL if column is not jobs.c.request)
 """All but the speech, which may be long."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""The speech of the jobs on one page, in all."""
 MAX_SOURCES = 60
 """Sources whose jobs are merged in one list: SQLite merges up to 500 searches. With more, jobs are read one by one."""
 
@@ -203,6 +217,25 @@ def list_jobs(connection: Connection, which: JobFilter, limit: int, columns: Seq
     page = merged.order_by(literal_column("id").desc()).limit(limit)
     rows = connection.execute(select(*columns).where(jobs.c.id.in_(page)).order_by(jobs.c.id.desc()))
     return [dict(row._mapping) for row in rows]
+
+
+def page_of_jobs(connection: Connection, which: JobFilter, limit: int) -> tuple[list[Row], bool]:
+    """Up to `limit` jobs, the newest first, and whether there are more.
+
+    The page ends early where the speech of its jobs would be more than `PAGE_BYTES` in all: one may have a text as long
+    as a request's body may be. It has one job at least.
+    """
+    size = func.length(cast(jobs.c.request, LargeBinary)).label("request_bytes")
+    ids = list_jobs(connection, which, limit + 1, (jobs.c.id, size))
+    left, taken = PAGE_BYTES, 0
+    for row in ids[:limit]:
+        left -= row["request_bytes"] or 0
+        if taken and left < 0:
+            break
+        taken += 1
+    named = [row["id"] for row in ids[:taken]]
+    found = connection.execute(select(*ALL).where(jobs.c.id.in_(named)).order_by(jobs.c.id.desc()))
+    return [dict(row._mapping) for row in found], len(ids) > taken
 
 
 def _kinds(connection: Connection, which: JobFilter) -> list[tuple[Any, ...]]:

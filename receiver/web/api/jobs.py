@@ -14,8 +14,8 @@ from receiver.errors import Conflict
 from receiver.store import jobs
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming
-from receiver.web.api.models import Job, JobPage, job_of, next_page
+from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming, cursor_after
+from receiver.web.api.models import Job, JobPage, job_of
 from receiver.web.api.operations import Reply
 from receiver.web.api.problems import Refusal, Wrong
 from receiver.web.api.showing import whole
@@ -102,7 +102,8 @@ async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
     )
 
     def read(connection: Connection) -> Reply:
-        page, following = next_page(jobs.list_jobs(connection, which, query.limit + 1), query.limit)
+        page, more = jobs.page_of_jobs(connection, which, query.limit)
+        following = cursor_after(page[-1]["id"]) if more else None
         return Reply(200, JobPage(items=[show(context, row) for row in page], next=following))
 
     return await context.database.read_list(read)

@@ -614,3 +614,21 @@ def test_open_jobs_are_counted_and_a_silent_source_is_seen(
     assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 20}
     database.transact(inbox.accept, [delivery(job="a", received_at=NOW + 55)])
     assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 5}
+
+
+def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database: Database) -> None:
+    for n, size in enumerate([9, 3_000_000, 2_000_000, 9_000_000, 9, 9]):
+        request = {"text": "x" * size}
+        new = jobs.NewJob(
+            id=f"job_{n}", source="aitts", request=request, submit_key=f"{n}", client_key=None, now=NOW, deadline_at=NOW
+        )
+        database.transact(jobs.intend, new)
+    pages = []
+    before, more = None, True
+    while more:
+        page, more = database.query(jobs.page_of_jobs, JobFilter(before=before), 200)
+        before = page[-1]["id"]
+        pages.append([row["id"] for row in page])
+    assert pages == [["job_5", "job_4"], ["job_3"], ["job_2"], ["job_1", "job_0"]]
+    assert database.query(jobs.page_of_jobs, JobFilter(), 1)[1] is True
+    assert database.query(jobs.page_of_jobs, JobFilter(source="none"), 9) == ([], False)

@@ -143,6 +143,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
             for before in (None, "job_1")
         ],
         jobs.one: [(jobs.jobs.c.id == "job_1",)],
+        jobs.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
         jobs.poll_now: [("job_1", NOW)],
         jobs.the: [("job_1",)],
         jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
