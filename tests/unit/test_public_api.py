@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -44,14 +43,7 @@ def test_every_public_name_is_there(module: str) -> None:
     assert [name for name in names if not hasattr(found, name) or name.startswith("_")] == []
 
 
-def pages() -> Iterator[Any]:
-    for page in PAGES:
-        # Strict: it fails as soon as that page imports public names only, and this line is to go then.
-        marks = [pytest.mark.xfail(strict=True)] if page.name == "write-a-provider.md" else []
-        yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
-
-
-@pytest.mark.parametrize("page", list(pages()))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_imports_is_public(page: Path) -> None:
     ours = [(module, name) for module, name in imports(page) if module.partition(".")[0] == "receiver"]
     private = [(module, name) for module, name in ours if module not in PUBLIC or name not in {"", *names_of(module)}]
