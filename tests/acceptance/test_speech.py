@@ -277,7 +277,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     provider.sim.force("object_gone", 50, value=410)
     gone = site.command(*words(SOURCE, "Gone."))
     assert [done.returncode for done in (voice, failed, credits, unknown, gone)] == [1] * 5
-    assert "no such voice" in voice.stderr
+    assert "the voice does not exist" in voice.stderr
     assert "tts-receiver voices" in voice.stderr
     assert "miragic could not make the audio" in failed.stderr
     assert json.loads(failed.stdout)["state"] == "failed"
@@ -458,7 +458,7 @@ def test_csv_on_standard_input_and_never_more_jobs_open_than_asked_for(site: Sit
         stdin=b"voice,text\nnobody,Hi\n",
     )
     assert piped.returncode == 1
-    assert "line 2: aitts answers 400: there is no such voice" in piped.stderr
+    assert "line 2: aitts answers 400: the voice does not exist" in piped.stderr
 
 
 def test_a_batch_ends_early_where_every_further_line_would_be_refused(site: Site, provider: Provider) -> None:
