@@ -97,7 +97,11 @@ class Context(Generic[O]):
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """A client for the handler's own calls, shared by its runs. It knows no credentials, follows no redirects."""
+        """A client for the handler's own calls, shared by its runs: no credentials, no redirects unless a call asks.
+
+        Its requests raise httpx's errors, and BlockedAddress for a private address, unless the handler's table has
+        `allow_private_addresses`.
+        """
         return self._http()
 
     async def audio(self) -> Artifact:
