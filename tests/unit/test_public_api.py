@@ -90,7 +90,7 @@ def test_it_signs_with_both():
 
     options = {"url": "https://shop.example/audio", "secrets": [NEW, OLD]}
     outcome = run_handler(forward, completed(), audio=wav(), options=options, http=httpx.MockTransport(answer))
-    assert outcome.result == {"answered": 202}
+    assert outcome.result == {"status": 202}
     scheme, now = SCHEMES["standard-webhooks"], float(asked[0].headers["webhook-timestamp"])
     for secret in (OLD, NEW):
         key = scheme.parse_secret("key", secret)
