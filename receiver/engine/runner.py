@@ -165,6 +165,8 @@ class HandlerLoop:
 
         def work() -> Callable[[], None]:
             ended: Outcome | Awaitable[Any]
+            if done.cancelled():  # no thread came before its time was over
+                return partial(self._settle_there, settle, Outcome("released"))
             try:
                 result = handler.function(event, ctx)
                 ended = result if inspect.isawaitable(result) else Outcome.of_result(result)

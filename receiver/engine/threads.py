@@ -6,6 +6,7 @@ One handler's slow work would fill it, and the others' work and the fetching of 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -13,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,61 +94,116 @@ class HandlerThreads(ThreadPoolExecutor):
 
 
 class PlainThreads:
-    """Daemon threads for plain handlers: one for each run at work, kept for the next run of the same handler.
+    """Daemon threads for plain handlers. No run waits for a thread that another run of its handler is in.
 
-    A run never waits for another one's thread: one that does not return costs its thread and nothing else.
+    While runs wait, a thread is on its way to them. It takes one and has the next thread woken before it begins, so
+    that one which does not return keeps nothing waiting. A thread that is done takes the next run itself: quick runs
+    that come together need one thread and no switch between threads for each.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._idle: dict[str, list[_PlainThread]] = {}
+        self._pools: dict[str, _PlainPool] = {}
         self._closed = False
 
     def run(self, handler: str, work: Callable[[], Callable[[], None]]) -> None:
-        """Run `work` in a thread of the handler, and there what it returns, once the thread can be used again."""
+        """Run `work` in a thread of the handler, and there what it returns, once the thread can be used again.
+
+        Raises:
+            RuntimeError: the process can start no more threads, and the handler has none.
+        """
         with self._guard:
-            idle = self._idle.setdefault(handler, [])
-            thread = idle.pop() if idle else _PlainThread()
-        if not thread.started:
-            thread.started = True
-            threading.Thread(target=self._work, args=[handler, thread], name=f"handler-{handler}", daemon=True).start()
-        thread.todo.put(work)
+            pool = self._pools.setdefault(handler, _PlainPool())
+            pool.waiting.append(work)
+            try:
+                self._wake_one(handler, pool)
+            except RuntimeError:
+                if not pool.threads:  # else it waits for one of those
+                    pool.waiting.pop()
+                    raise
 
     def close(self) -> None:
         """End the threads that have nothing to do; the others end with their work."""
         with self._guard:
             self._closed = True
-            idle = [thread for threads in self._idle.values() for thread in threads]
-            self._idle.clear()
+            idle = [thread for pool in self._pools.values() for thread in pool.idle]
+            for pool in self._pools.values():
+                pool.threads -= len(pool.idle)
+                pool.idle.clear()
         for thread in idle:
-            thread.todo.put(None)
+            thread.put(_END)
 
-    def _work(self, handler: str, thread: _PlainThread) -> None:
-        while (work := self._next(handler, thread)) is not None:
-            tell = work()
-            with self._guard:
-                closed = self._closed
-                if not closed:
-                    self._idle.setdefault(handler, []).append(thread)
-            tell()
-            if closed:
+    def _wake_one(self, handler: str, pool: _PlainPool) -> None:
+        """Have one thread come, unless one is on its way. With the guard held."""
+        if pool.coming:
+            return
+        if pool.idle:
+            pool.idle.pop().put(_COME)
+        else:
+            threading.Thread(target=self._work, args=[handler, pool], name=f"handler-{handler}", daemon=True).start()
+            pool.threads += 1
+        pool.coming = True
+
+    def _work(self, handler: str, pool: _PlainPool) -> None:
+        mine: _Wakes = queue.SimpleQueue()
+        with self._guard:
+            pool.coming = False
+            work = self._take(handler, pool, mine)
+        while True:
+            while work is not None:
+                tell = work()
+                with self._guard:
+                    work = self._take(handler, pool, mine)
+                tell()
+            if self._wait(pool, mine) is _END:
                 return
+            with self._guard:
+                pool.coming = False
+                work = self._take(handler, pool, mine)
 
-    def _next(self, handler: str, thread: _PlainThread) -> Callable[[], Callable[[], None]] | None:
+    def _take(self, handler: str, pool: _PlainPool, mine: _Wakes) -> Callable[[], Callable[[], None]] | None:
+        """The next work; None if the thread is idle now, or is to end. With the guard held."""
+        if not pool.waiting:
+            if self._closed:
+                pool.threads -= 1
+                mine.put(_END)
+            else:
+                pool.idle.append(mine)
+            return None
+        work = pool.waiting.popleft()
+        if pool.waiting:
+            with contextlib.suppress(RuntimeError):  # as in `run`
+                self._wake_one(handler, pool)
+        return work
+
+    def _wait(self, pool: _PlainPool, mine: _Wakes) -> object:
         try:
-            return thread.todo.get(timeout=IDLE_SECONDS)
+            return mine.get(timeout=IDLE_SECONDS)
         except queue.Empty:
             with self._guard:
-                idle = self._idle.get(handler, [])
-                if thread in idle:
-                    idle.remove(thread)
-                    return None
-            return thread.todo.get()  # it has been chosen meanwhile
+                if mine in pool.idle:
+                    pool.idle.remove(mine)
+                    pool.threads -= 1
+                    return _END
+            return mine.get()  # it has been chosen meanwhile
 
 
-@dataclass(slots=True, eq=False)
-class _PlainThread:
-    """One thread, and what it is to do next."""
+_Wakes: TypeAlias = "queue.SimpleQueue[object]"
+"""Wakes one idle thread."""
+_COME, _END = object(), object()
 
-    todo: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = field(default_factory=queue.SimpleQueue)
-    started: bool = False
+
+@dataclass(slots=True)
+class _PlainPool:
+    """The threads of one plain handler, and the runs that wait for one.
+
+    Attributes:
+        threads: how many there are.
+        idle: what wakes each that has nothing to do.
+        coming: whether a thread is on its way to what waits.
+    """
+
+    waiting: deque[Callable[[], Callable[[], None]]] = field(default_factory=deque)
+    threads: int = 0
+    idle: list[_Wakes] = field(default_factory=list)
+    coming: bool = False
