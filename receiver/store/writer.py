@@ -161,9 +161,11 @@ class Writer:
     def _commit(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
         """Commit writes, and those that `join` adds to them once the transaction is begun."""
         health = self._health
+        health.waits()
         try:
             if health.malformed is not None:
                 raise health.malformed
+            self._patient_connection()  # first: beside an open connection no other process that ends removes the `-wal`
             self._files.require_unchanged()
             self._transaction(writes, join)
             self._files.require_unchanged()  # they may have been moved meanwhile
@@ -183,6 +185,8 @@ class Writer:
             self._commit_each(writes, error)
         else:
             health.committed()
+        finally:
+            health.rests()
 
     def _commit_each(self, writes: list[_Write], error: Exception) -> None:
         """One write broke the transaction they shared: give each its own, so that only that one fails."""
@@ -193,12 +197,10 @@ class Writer:
             self._commit([write], _nobody)
 
     def _transaction(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
-        health = self._health
-        health.waits()
         try:
             connection = self._patient_connection()
             with connection.begin():
-                health.works()
+                self._health.works()
                 join(writes)  # what came meanwhile
                 groups: dict[Any, list[_Write]] = {}
                 for write in writes:
@@ -212,14 +214,13 @@ class Writer:
                 self._connection.close()
                 self._connection = None  # a fresh one next time, whatever state this one is in
             raise
-        finally:
-            health.rests()
 
     def _patient_connection(self) -> Connection:
         """The writer's connection, which waits for a lock as long as it should."""
         locked = isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
         if self._connection is None:
+            self._files.require_store()  # to connect would make a new one
             self._connection = self._engine.connect()
             self._lock_seconds = -1.0
         if seconds != self._lock_seconds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,24 @@ async def test_a_wal_that_disappears_is_noticed_and_what_was_acknowledged_is_sav
         with pytest.raises(StoreUnavailable, match=r"receiver\.db-wal was removed or replaced .* Restart the receiver"):
             await database.batch(inbox.accept, delivery(f"refused {number}"))
     assert seen_by_another(database.path) >= 1
+
+
+async def test_another_process_that_ends_just_before_our_first_transaction_removes_no_log(
+    database: Database, delivery: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(database.path, check_same_thread=False)
+    assert other.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    check = health.StoreFiles.require_all
+
+    def check_and_end_the_other(files: health.StoreFiles) -> None:
+        check(files)
+        other.close()  # as the last one it removes the files beside the store
+        for name in ("a", "b"):  # nor do those that are made anew get the numbers of the old ones
+            database.path.with_name(name).touch()
+
+    monkeypatch.setattr(health.StoreFiles, "require_all", check_and_end_the_other)
+    await database.batch(inbox.accept, delivery("first"))
+    assert seen_by_another(database.path) == 1
 
 
 @pytest.mark.parametrize(
