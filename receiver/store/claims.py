@@ -39,15 +39,18 @@ _CLAIM = f"""
 """  # noqa: S608 - constants only
 _NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
 _PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
+_RUNNING = "runs INDEXED BY ix_runs_unfinished"
+_EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < ?"
+"""With the condition of the index, word for word: otherwise SQLite does not use it."""
 _RELEASE_EXPIRED = f"""
-    UPDATE runs SET {_PENDING_AGAIN} WHERE state = 'running' AND lease_until < ? AND started_at IS NULL
+    UPDATE {_RUNNING} SET {_PENDING_AGAIN} WHERE {_EXPIRED_LEASE} AND started_at IS NULL
     RETURNING event_id
 """  # noqa: S608 - constants only
-_ANY_EXPIRED = "SELECT 1 FROM runs WHERE state = 'running' AND lease_until < ? LIMIT 1"
-_EXPIRED = """
-    SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM runs
-    WHERE state = 'running' AND lease_until < ? AND started_at IS NOT NULL
-"""
+_ANY_EXPIRED = f"SELECT 1 FROM {_RUNNING} WHERE {_EXPIRED_LEASE} LIMIT 1"  # noqa: S608 - constants only
+_EXPIRED = f"""
+    SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM {_RUNNING}
+    WHERE {_EXPIRED_LEASE} AND started_at IS NOT NULL
+"""  # noqa: S608 - constants only
 _EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw")
 """The arguments of `model.event.build_event`."""
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, liter
 
 from receiver.model.ids import first_id_at
 from receiver.store.holding import IS_OPEN
+from receiver.store.leases import IS_RUNNING
 from receiver.store.schema import events, jobs, runs, signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
 
@@ -75,7 +76,7 @@ def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> Non
     whose process is dead ends a lease later than it would have, unless it was ended for that (`store.leases`).
     """
     for table, seconds, held in (
-        (runs, waits.run_lease, runs.c.state == "running"),
+        (runs, waits.run_lease, IS_RUNNING),
         (jobs, waits.job_lease, jobs.c.lease_until.is_not(None)),
     ):
         ends = now + seconds
@@ -84,7 +85,7 @@ def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> Non
 
 
 def _leases(connection: Connection, waits: LongestWaits, now: float) -> Moved:
-    held = [runs.c.state == "running"]
+    held = [IS_RUNNING]
     moved = _move(connection, runs, held, {runs.c.lease_until: now + waits.run_lease})
     held = [jobs.c.lease_until.is_not(None)]
     return Moved(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + waits.job_lease}))

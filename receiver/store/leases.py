@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, and_, update
 
 from receiver.store.schema import jobs, runs
+from receiver.store.states import RunState
 
 FREE: dict[str, Any] = {"lease_until": None, "lease_owner": None}
 """The lease columns of a job that no process holds."""
+
+
+IS_RUNNING = and_(runs.c.state == RunState.RUNNING, runs.c.state != RunState.SUCCEEDED)
+"""A run that a process holds. The second half says that the index of what has not succeeded has it."""
 
 
 class Lease(NamedTuple):
@@ -31,7 +36,7 @@ def end_leases(connection: Connection, owner: str) -> Held:
 
     Its jobs can be claimed when they are due. Its runs are expired from now on (`store.claims`).
     """
-    of_runs = update(runs).where(runs.c.state == "running", runs.c.lease_owner == owner)
+    of_runs = update(runs).where(IS_RUNNING, runs.c.lease_owner == owner)
     of_jobs = update(jobs).where(jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner)
     return Held(
         connection.execute(of_runs.values(lease_until=0.0)).rowcount,

@@ -121,11 +121,6 @@ Index(
     runs.c.due_at,
     sqlite_where=runs.c.state == "pending",
 )
-Index(
-    "ix_runs_lease",
-    runs.c.lease_until,
-    sqlite_where=runs.c.state == "running",
-)
 Index("ix_runs_waiting", runs.c.due_at, sqlite_where=runs.c.waits_for.is_not(None))
 Index(
     "ix_runs_suspects",
@@ -133,7 +128,8 @@ Index(
     runs.c.due_at,
     sqlite_where=text("crashes >= 2 AND state IN ('pending', 'running')"),
 )
-# All that is not as it should end: counted and listed without a look at what succeeded.
+# All that has not succeeded: counted and listed without a look at what has. Few of them are running: the search for
+# expired leases reads all those here, which costs less than an index of leases that every attempt changes.
 Index(
     "ix_runs_unfinished",
     runs.c.state,

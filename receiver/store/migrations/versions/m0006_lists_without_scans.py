@@ -2,7 +2,7 @@
 
 Lists by source, type and job, and those of what has not succeeded, are read from an index in the order in which they
 are shown. `ix_runs_unfinished` takes the place of `ix_runs_dead`: it leads with the state. The index of the quarantine
-is now in the order of the ids.
+is now in the order of the ids. Ended leases are found among the running runs, which are few, by `ix_runs_unfinished`.
 
 Where there are no events, their table is made anew with its large columns last; so is that of jobs. Elsewhere the order
 of the columns stays: to copy every row costs far more than it saves (docs/adr/0062).
@@ -37,6 +37,7 @@ def upgrade() -> None:
         "ix_runs_unfinished", "runs", ["state", "handler", "event_id"], sqlite_where=sa.text("state != 'succeeded'")
     )
     op.drop_index("ix_runs_dead", table_name="runs")
+    op.drop_index("ix_runs_lease", table_name="runs")
     op.create_index("ix_runs_succeeded", "runs", ["handler", "event_id"], sqlite_where=sa.text("state = 'succeeded'"))
     op.create_index("ix_jobs_kind", "jobs", ["source", "state", "id"])
     op.create_index("ix_jobs_ended", "jobs", ["ended_at"], sqlite_where=sa.text("ended_at IS NOT NULL"))
