@@ -189,14 +189,15 @@ def run_handler(
         async def files() -> tuple[Artifact, ...]:
             return given.all()
 
+        log = _log_into(lines).bind(
+            source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
+        )
         context: Context[Any] = Context(
             handler=bounded.name,
             attempt=attempt,
             idempotency_key=f"{event.id}:{bounded.name}",
             options=checked,
-            log=_log_into(lines).bind(
-                source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
-            ),
+            _log=lambda: log,
             _http=lambda: played or clients.get(bounded.name),
             _audio=first,
             _audio_files=files,

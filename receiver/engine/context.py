@@ -82,18 +82,22 @@ class Context(Generic[O]):
         attempt: which attempt this is, from 1.
         idempotency_key: the same for every attempt at this event by this handler: give it to services that take one.
         options: the handler's checked options; None if it has none.
-        log: bound to source, event, job, handler and attempt.
     """
 
     handler: str
     attempt: int
     idempotency_key: str
     options: O
-    log: structlog.typing.FilteringBoundLogger
+    _log: Callable[[], structlog.typing.FilteringBoundLogger] = field(repr=False)
     _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
     _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] = field(repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger, bound to source, event, job, handler and attempt."""
+        return self._log()
 
     @property
     def http(self) -> httpx.AsyncClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -45,12 +46,21 @@ class HandlerCalls:
             attempt=claim.counted,
             idempotency_key=f"{claim.event_id}:{name}",
             options=self._registry[name].options,
-            # Bound when it is first used, which many handlers never do.
-            log=structlog.get_logger(
-                "handler", source=event.source, event_id=event.id, job=event.job_id, handler=name, attempt=claim.counted
-            ),
+            _log=partial(_logger, claim, event),
             _http=lambda: self._clients.get(name),
             _audio=lambda: run_shared(forgiven(audio.get(event))),
             _audio_files=lambda: run_shared(forgiven(audio.get_all(event))),
             _loop=self._handlers.loop,
         )
+
+
+def _logger(claim: Claim, event: Event) -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(
+        "handler",
+        source=event.source,
+        event_id=event.id,
+        job=event.job_id,
+        handler=claim.handler,
+        attempt=claim.counted,
+    )
+    return logger

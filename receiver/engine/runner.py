@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -38,6 +37,16 @@ TASK_PREFIX = "handler:"
 """Begins the name of a handler's task."""
 
 
+class _Task(asyncio.Task[Any]):
+    """A task of the handlers' loop.
+
+    Attributes:
+        run: the `run_key` of the run that it belongs to; None if it belongs to none.
+    """
+
+    run: str | None = None
+
+
 class HandlerLoop:
     """A thread with an event loop that runs handlers.
 
@@ -55,7 +64,6 @@ class HandlerLoop:
         self._abandoned = abandoned
         self._plain = PlainThreads()
         self._hanging: Counter[str] = Counter()
-        self._runs: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
 
@@ -110,9 +118,9 @@ class HandlerLoop:
         """Run a handler once, on this loop. Only cancellation passes through."""
         working_for.set(handler.name)
         task = asyncio.current_task()
-        if task is not None:
-            task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watch names when the loop is blocked
-            self._runs[task] = run_key(event.id, handler.name)
+        if isinstance(task, _Task):
+            task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watchdog names when the loop is blocked
+            task.run = run_key(event.id, handler.name)
         try:
             if handler.is_async:
                 return Outcome.of_result(await handler.function(event, ctx))
@@ -129,16 +137,16 @@ class HandlerLoop:
     def find_current_run(self) -> str | None:
         """The `run_key` of the run that the loop is in the middle of, from any thread; None if it is none."""
         task = asyncio.current_task(self.loop)
-        return None if task is None else self._runs.get(task)
+        return task.run if isinstance(task, _Task) else None
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         """A task that a handler makes belongs to its run, and bears the handler's name unless it is given one."""
-        task = asyncio.Task(coroutine, loop=loop, **options)
+        task = _Task(coroutine, loop=loop, **options)
         parent = asyncio.current_task(loop)
-        if parent is not None and parent.get_name().startswith(TASK_PREFIX) and options.get("name") is None:
-            task.set_name(parent.get_name())
-        if parent is not None and (run := self._runs.get(parent)) is not None:
-            self._runs[task] = run
+        if isinstance(parent, _Task) and parent.run is not None:
+            task.run = parent.run
+            if options.get("name") is None and parent.get_name().startswith(TASK_PREFIX):
+                task.set_name(parent.get_name())
         return task
 
     def _count_hanging(self, handler: str, change: int) -> None:
