@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from receiver.cli.last_resort import report
+from receiver.cli.error_report import report
 from receiver.cli.streams import flush_output, open_standard_streams
 
 
@@ -28,14 +28,14 @@ def main() -> None:
 def _run() -> None:
     # Imported here, so that Ctrl-C while everything is being loaded ends as quietly as later.
     from receiver.cli.commands import build
-    from receiver.cli.plain import complain
+    from receiver.cli.text_output import echo_error
     from receiver.errors import ConfigError, ReceiverError
 
     try:
         build()()
     except ConfigError as error:
-        complain("tts-receiver: the configuration cannot be used:", *(f"  {problem}" for problem in error.problems))
+        echo_error("tts-receiver: the configuration cannot be used:", *(f"  {problem}" for problem in error.problems))
         sys.exit(1)
     except ReceiverError as error:
-        complain(*f"tts-receiver: {error}".split("\n"))
+        echo_error(*f"tts-receiver: {error}".split("\n"))
         sys.exit(1)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from receiver import __version__
-from receiver.cli.plain import say
+from receiver.cli.text_output import echo
 
 COMMANDS = {
     "init": ("setup:init", "Write a commented configuration to start from."),
@@ -26,7 +26,7 @@ COMMANDS = {
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
     "jobs": ("jobs:app", "Jobs: speech that a provider is making, and that we watch."),
-    "handlers": ("inspect:handlers", "The active handlers."),
+    "handlers": ("handlers:handlers", "The active handlers."),
     "sources": ("sources:app", "The configured sources."),
     "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),
     "db": ("store:db", "The store."),
@@ -36,7 +36,7 @@ COMMANDS = {
 
 def _show_version(asked: bool) -> None:
     if asked:
-        say(f"tts-receiver {__version__}")
+        echo(f"tts-receiver {__version__}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.plain import complain
+from receiver.cli.text_output import echo_error
 
 
 def demo(
@@ -31,8 +31,8 @@ def demo(
     try:
         problems = asyncio.run(run(where, seed, stay))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        complain("", f"Stopped. What was written until then is in {where}")
+        echo_error("", f"Stopped. What was written until then is in {where}")
         raise typer.Exit(130) from None
     for problem in problems:
-        complain(f"✗ {problem}")
+        echo_error(f"✗ {problem}")
     raise typer.Exit(1 if problems else 0)

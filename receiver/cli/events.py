@@ -22,11 +22,11 @@ from receiver.cli.options import (
     Type,
     Until,
     Yes,
+    check_event_id,
     event_filter,
-    whole_event_id,
 )
 from receiver.cli.output import cell, confirm, console, iso, print_table, when
-from receiver.cli.plain import complain, print_json, say
+from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.crashes import state_with_suspicion
 
@@ -57,11 +57,11 @@ def list_(
     json: Json = False,
 ) -> None:
     """List events, newest first."""
-    from receiver.cli.opening import check_names, opened
+    from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
     which = event_filter(source, type_, state, job, since, until)
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
         rows = database.query_list(views.list_events, which, limit)
     if json:
@@ -87,13 +87,13 @@ def show(
     json: Json = False,
 ) -> None:
     """Show everything about one event."""
-    from receiver.cli.opening import one_event, opened
+    from receiver.cli.session import find_event_id, open_session
     from receiver.engine.replay import reverify
     from receiver.model.json_body import document_of
     from receiver.store import views
 
-    with opened(config) as (settings, database):
-        found = database.query(views.get_event, one_event(database, event))
+    with open_session(config) as (settings, database):
+        found = database.query(views.get_event, find_event_id(database, event))
         if found is None:  # pruned since it was looked up
             raise NotFound(f"There is no event {event}.")
         try:
@@ -194,7 +194,7 @@ def replay(
     from receiver.engine.replay import replay_events
 
     which = event_filter(source, type_, state, job, since, until)
-    which = replace(which, newer_than=whole_event_id(after, "--after"))
+    which = replace(which, newer_than=check_event_id(after, "--after"))
     only = handler or []
 
     def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
@@ -203,7 +203,7 @@ def replay(
     def go_on(last: str) -> str:
         return f"To go on, name those after {last}." if events else f"To go on, repeat it with --after {last}."
 
-    _change_each(config, events, which, only, yes, _Verb("replay", "replayed", change, go_on))
+    _change_each(config, events, which, only, yes, _BulkAction("replay", "replayed", change, go_on))
 
 
 @app.command()
@@ -230,11 +230,11 @@ def release(
     def go_on(last: str) -> str:
         return f"To go on, name those after {last}." if events else "The same command goes on with the rest."
 
-    _change_each(config, events, which, [], yes, _Verb("release", "released", change, go_on))
+    _change_each(config, events, which, [], yes, _BulkAction("release", "released", change, go_on))
 
 
 @dataclass(frozen=True, slots=True)
-class _Verb:
+class _BulkAction:
     """What is done with events.
 
     Attributes:
@@ -249,11 +249,13 @@ class _Verb:
     go_on: Callable[[str], str]
 
 
-def _change_each(config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, verb: _Verb) -> None:
+def _change_each(
+    config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, verb: _BulkAction
+) -> None:
     """Do it with each event, a line for each once it is committed."""
     from receiver.cli import matching
-    from receiver.cli.batches import carry_out
-    from receiver.cli.opening import check_names, one_event, opened
+    from receiver.cli.bulk_changes import run_in_batches
+    from receiver.cli.session import check_names, find_event_id, open_session
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
     from receiver.store.event_pages import Filter
@@ -262,15 +264,15 @@ def _change_each(config: Any, named: list[str] | None, which: Filter, only: list
         raise typer.BadParameter("Name events, or filter them, but not both.")
     if not named and which == Filter():
         raise typer.BadParameter(f"Name events, or filter them; `events {verb.word} --since 365d` means them all.")
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         registry = load_registry(settings)
         check_handlers(only, registry.active)
-        ids = list(dict.fromkeys(one_event(database, name) for name in named or ()))
+        ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
         if not named:
             check_names(settings, database, which.source, which.type)
             which = matching.up_to_now(database, which)
             number = matching.count(matching.event_ids(database, which))
-            say(f"Matching events: {matching.shown(number)}.")
+            echo(f"Matching events: {matching.shown(number)}.")
             if not number:
                 return
             confirm(f"{verb.word.capitalize()} {matching.shown(number)} events?", yes)
@@ -287,10 +289,10 @@ def _change_each(config: Any, named: list[str] | None, which: Filter, only: list
             due += sum(len(outcome.handlers) for outcome in outcomes)
             for event_id, handlers, error in outcomes:
                 if error is not None:
-                    complain(f"✗ {error}")
+                    echo_error(f"✗ {error}")
                 else:
                     names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are open)"
-                    say(f"{event_id}: {names}")
+                    echo(f"{event_id}: {names}")
 
         async def work(paced: PacedWriter) -> None:
             await paced.write(change, ids, note)
@@ -305,7 +307,7 @@ def _change_each(config: Any, named: list[str] | None, which: Filter, only: list
         def go_on() -> str:
             return verb.go_on(last) if last else "Repeat the command."
 
-        carry_out(database, work, done, go_on, nullcontext())  # the lines are what is shown meanwhile
-        say(f"Runs due: {due}; a running receiver starts them within a second.")
+        run_in_batches(database, work, done, go_on, nullcontext())  # the lines are what is shown meanwhile
+        echo(f"Runs due: {due}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

@@ -30,7 +30,7 @@ IdTokenFile = Annotated[
 ]
 
 
-class NoToken(ReceiverError):
+class InvalidIdToken(ReceiverError):
     """There is no ID token; the message explains how to give one."""
 
 
@@ -38,12 +38,12 @@ def read_id_token(file: Path | None) -> str:
     """The ID token, without white space around it.
 
     Raises:
-        NoToken: there is none, or it is none.
+        InvalidIdToken: there is none, or it is none.
     """
     if file is None:
         token, where = os.environ.get(VARIABLE, ""), f"${VARIABLE}"
         if not token:
-            raise NoToken(
+            raise InvalidIdToken(
                 "Registering and testing needs the Firebase ID token of the account's owner (an API key does not "
                 f"serve): give --id-token-file FILE, or - for standard input, or set {VARIABLE}."
             )
@@ -56,10 +56,12 @@ def read_id_token(file: Path | None) -> str:
             with file.open(encoding="utf-8") as source:
                 token = source.read(LONGEST + 1)
         except UnicodeDecodeError:
-            raise NoToken(f"{where} is not text, and so holds no ID token.") from None
+            raise InvalidIdToken(f"{where} is not text, and so holds no ID token.") from None
         except OSError as error:
-            raise NoToken(f"{where} cannot be read: {error.strerror}.") from None
+            raise InvalidIdToken(f"{where} cannot be read: {error.strerror}.") from None
     token = token.strip()
     if not token or len(token) > LONGEST or any(not "!" <= char <= "~" for char in token):
-        raise NoToken(f"What {where} holds is not an ID token: that is one word of letters, digits, dots and dashes.")
+        raise InvalidIdToken(
+            f"What {where} holds is not an ID token: that is one word of letters, digits, dots and dashes."
+        )
     return token

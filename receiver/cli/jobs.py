@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config, Json, Limit, Source, one_of
+from receiver.cli.options import Config, Json, Limit, Source, check_choice
 from receiver.cli.output import cell, console, iso, print_table, when
-from receiver.cli.plain import print_json, say
+from receiver.cli.text_output import echo, print_json
 from receiver.store.states import JobState
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def watch(
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
     from receiver.assembly.sources import job_source
-    from receiver.cli.opening import opened
+    from receiver.cli.session import open_session
     from receiver.engine.jobs.intents import adopt_job, watch_job
 
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         about = job_source(settings, source)
         dice = random.Random()  # noqa: S311 - ids need no secrecy
         if job is not None:
@@ -48,11 +48,11 @@ def watch(
         else:
             done = [database.transact(watch_job, about, job_id, time.time(), dice) for job_id in ids]
     if json:
-        print_json([_told(row) | {"new": new} for row, new in done])
+        print_json([_to_dict(row) | {"new": new} for row, new in done])
         return
     for row, new in done:
         words = "watched from now on" if new else f"known already, {row['state']}"
-        say(f"{row['job_id']}: {words}")
+        echo(f"{row['job_id']}: {words}")
 
 
 @app.command("list")
@@ -64,17 +64,17 @@ def list_(
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
-    from receiver.cli.opening import check_names, opened
+    from receiver.cli.session import check_names, open_session
     from receiver.store import jobs
     from receiver.store.jobs import JobFilter
 
-    one_of(state, STATES, "--state")
-    with opened(config) as (settings, database):
+    check_choice(state, STATES, "--state")
+    with open_session(config) as (settings, database):
         check_names(settings, database, source)
         which = JobFilter(source=source, states=[state] if state else None)
         rows = database.query_list(jobs.list_jobs, which, limit, jobs.ALL if json else jobs.SUMMARY)
     if json:
-        print_json([_told(row) for row in rows])
+        print_json([_to_dict(row) for row in rows])
         return
     print_table(
         f"Jobs: {len(rows)}",
@@ -99,13 +99,13 @@ def list_(
 @app.command()
 def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
-    from receiver.cli.opening import check_names, one_job, opened
+    from receiver.cli.session import check_names, find_job, open_session
 
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, source)
-        found = one_job(database, job, source)
+        found = find_job(database, job, source)
     if json:
-        print_json(_told(found))
+        print_json(_to_dict(found))
         return
     out = console()
     for name, value in found.items():
@@ -115,36 +115,36 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
-    from receiver.cli.opening import check_names, one_job, opened
+    from receiver.cli.session import check_names, find_job, open_session
     from receiver.engine.jobs.intents import cancel_job
 
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, source)
-        found = one_job(database, job, source)
+        found = find_job(database, job, source)
         database.transact(cancel_job, found["id"], time.time())
-        done = one_job(database, found["id"], None)
+        done = find_job(database, found["id"], None)
     if json:
-        print_json(_told(done))
+        print_json(_to_dict(done))
     else:
-        say(f"{job}: watched no longer")
+        echo(f"{job}: watched no longer")
 
 
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Have an open job asked about now, by a running receiver, and end its source's pause."""
-    from receiver.cli.opening import check_names, one_job, opened
+    from receiver.cli.session import check_names, find_job, open_session
     from receiver.engine.jobs.intents import poll_now
 
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, source)
-        found = one_job(database, job, source)
+        found = find_job(database, job, source)
         database.transact(poll_now, found, time.time())
-        done = one_job(database, found["id"], None)
+        done = find_job(database, found["id"], None)
     if json:
-        print_json(_told(done))
+        print_json(_to_dict(done))
     else:
-        say(f"{job}: due now")
+        echo(f"{job}: due now")
 
 
-def _told(row: Row) -> Row:
+def _to_dict(row: Row) -> Row:
     return iso(row, *_TIMES)

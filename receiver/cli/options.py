@@ -61,7 +61,7 @@ def moment(text: str | None, option: str) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def whole_event_id(text: str | None, option: str) -> str | None:
+def check_event_id(text: str | None, option: str) -> str | None:
     """The event's id.
 
     Raises:
@@ -72,7 +72,7 @@ def whole_event_id(text: str | None, option: str) -> str | None:
     return text
 
 
-def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
+def check_choice(text: str | None, known: tuple[str, ...], option: str) -> str | None:
     """The word, if it is one of the known ones.
 
     Raises:
@@ -85,7 +85,7 @@ def one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
     return text
 
 
-def key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:
+def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:
     """The pairs that `KEY=VALUE` options give; None if there are none.
 
     Raises:
@@ -116,7 +116,7 @@ def event_filter(
     return Filter(
         source=source,
         type=type_,
-        state=one_of(state, EVENT_STATES, "--state"),
+        state=check_choice(state, EVENT_STATES, "--state"),
         job=job,
         after=after,
         before=before,

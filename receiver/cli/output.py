@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from receiver.cli.plain import complain
+from receiver.cli.text_output import echo_error
 from receiver.model.moments import utc, utc_text
 from receiver.model.printable import printable
 
@@ -89,7 +89,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        complain(f"{question} There is no terminal to confirm on; pass --yes.")
+        echo_error(f"{question} There is no terminal to confirm on; pass --yes.")
         raise typer.Exit(2)
     if not typer.confirm(printable(question)):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli.options import Config, Yes
 from receiver.cli.output import confirm, when
-from receiver.cli.plain import complain, say
+from receiver.cli.text_output import echo, echo_error
 from receiver.errors import ListingTimeout
 
 if TYPE_CHECKING:
@@ -33,29 +33,29 @@ def prune(
     Open events and audio files stay. A running receiver goes on as usual. Ctrl-C stops it; the next time goes on.
     """
     from receiver.cli.matching import count, shown
-    from receiver.cli.opening import opened
+    from receiver.cli.session import open_session
     from receiver.engine.maintenance import DAY_SECONDS
     from receiver.store.prune import EVENTS, JOBS, newest_received_at
     from receiver.store.quarantine import QUARANTINE
 
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         kept = settings.store.retention_days if days is None else days
         aside = settings.store.quarantine_days if days is None else days
         before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
         finished = count(_ids(database, EVENTS, before))
         quarantined = count(_ids(database, QUARANTINE, aside_before))
-        say(f"Finished events older than {kept:g} days: {shown(finished)}.")
+        echo(f"Finished events older than {kept:g} days: {shown(finished)}.")
         if quarantined:
-            say(f"Events in quarantine older than {aside:g} days: {shown(quarantined)}.")
+            echo(f"Events in quarantine older than {aside:g} days: {shown(quarantined)}.")
         # Counted only without events: the jobs that those ended go with them, and are not looked through before.
         jobs = 0 if finished + quarantined else count(_ids(database, JOBS, before))
         if jobs:
-            say(f"Ended jobs older than {kept:g} days, without an event: {shown(jobs)}.")
+            echo(f"Ended jobs older than {kept:g} days, without an event: {shown(jobs)}.")
         if not finished + quarantined + jobs:
             return
         newest = database.query(newest_received_at)
         if newest is not None and newest < before:
-            complain(
+            echo_error(
                 f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
                 "If the clock is wrong, this deletes what is not old.",
             )
@@ -80,7 +80,7 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
     """Delete it, and say how much was deleted, also if it is stopped or fails."""
-    from receiver.cli.batches import Status, carry_out
+    from receiver.cli.bulk_changes import Status, run_in_batches
     from receiver.engine.pruning import Pruner
     from receiver.store.prune import EVENTS, JOBS
     from receiver.store.quarantine import QUARANTINE
@@ -98,8 +98,8 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
         for rows, before in what:
             await pruner.prune(rows, before)
 
-    carry_out(database, work, lambda: _shown(deleted), lambda: "The next `prune` goes on.", status.shown)
-    say(f"{_shown(deleted)}.")
+    run_in_batches(database, work, lambda: _shown(deleted), lambda: "The next `prune` goes on.", status.shown)
+    echo(f"{_shown(deleted)}.")
 
 
 def _shown(deleted: Mapping[str, int]) -> str:

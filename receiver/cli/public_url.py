@@ -15,7 +15,7 @@ from receiver.providers.base import origin_of
 _PRIVATE_ENDINGS = (".localhost", ".local", ".internal")
 
 
-class NotPublic(ReceiverError):
+class NotPublicUrl(ReceiverError):
     """A provider could not, or would not, send deliveries there; the message says why. Nothing was asked."""
 
 
@@ -23,7 +23,7 @@ def check_public(url: str) -> None:
     """Refuse an address that the provider would refuse.
 
     Raises:
-        NotPublic: says why, and what to give instead.
+        NotPublicUrl: says why, and what to give instead.
     """
     origin = origin_of(url) if url.isascii() and url.isprintable() and " " not in url else None
     why = None
@@ -34,7 +34,7 @@ def check_public(url: str) -> None:
     elif _is_private(origin[1]):
         why = f"is not public: {origin[1]} cannot be reached from the internet"
     if why:
-        raise NotPublic(
+        raise NotPublicUrl(
             f"--url {url!r} {why}; nothing was asked. Give the address that your TLS proxy answers for this receiver, "
             "such as https://tts.example.com/webhooks/aitts."
         )

@@ -20,12 +20,12 @@ from receiver.cli.options import (
     Type,
     Until,
     Yes,
+    check_choice,
+    check_event_id,
     event_filter,
-    one_of,
-    whole_event_id,
 )
 from receiver.cli.output import confirm, iso, print_table, when
-from receiver.cli.plain import print_json, say
+from receiver.cli.text_output import echo, print_json
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
@@ -48,7 +48,7 @@ def _filter(
     since: str | None, until: str | None,
 ) -> Filter:  # fmt: skip
     which = event_filter(source, type_, None, job, since, until)
-    return replace(which, state=one_of(state, STATES, "--state"), handler=handler)
+    return replace(which, state=check_choice(state, STATES, "--state"), handler=handler)
 
 
 @app.command("list")
@@ -65,11 +65,11 @@ def list_(
     json: Json = False,
 ) -> None:
     """List runs, those of the newest events first. Dead letters: --state dead."""
-    from receiver.cli.opening import check_handler, check_names, opened
+    from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store import views
 
     which = _filter(source, type_, state, job, handler, since, until)
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
         rows = database.query_list(views.list_runs, which, limit)
         if not rows:
@@ -108,14 +108,14 @@ def replay(
     from receiver.store import runs
 
     which = _filter(source, type_, state, job, handler, since, until)
-    which = replace(which, newer_than=whole_event_id(after, "--after"))
+    which = replace(which, newer_than=check_event_id(after, "--after"))
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
     def go_on(last: str) -> str:
         return "Repeat the command." if event else f"To go on, repeat it with --after {last}."
 
-    done = _change_each(config, event, which, yes, _Verb("Replay", "Runs due", closed, runs.replay, go_on))
-    say(f"Runs due: {done}; a running receiver starts them within a second.")
+    done = _change_each(config, event, which, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, go_on))
+    echo(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
 @app.command()
@@ -140,12 +140,12 @@ def cancel(
         return "The same command goes on with the rest."
 
     states = (RunState.PENDING, RunState.RUNNING)
-    done = _change_each(config, event, which, yes, _Verb("Cancel", "Runs cancelled", states, runs.cancel, go_on))
-    say(f"Runs cancelled: {done}.")
+    done = _change_each(config, event, which, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, go_on))
+    echo(f"Runs cancelled: {done}.")
 
 
 @dataclass(frozen=True, slots=True)
-class _Verb:
+class _BulkAction:
     """What is done with runs.
 
     Attributes:
@@ -162,25 +162,25 @@ class _Verb:
     go_on: Callable[[str], str]
 
 
-def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _Verb) -> int:
+def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _BulkAction) -> int:
     """Do it with each run; how many it was done with."""
     from receiver.cli import matching
-    from receiver.cli.batches import Status, carry_out
-    from receiver.cli.opening import check_handler, check_names, one_event, opened
+    from receiver.cli.bulk_changes import Status, run_in_batches
+    from receiver.cli.session import check_handler, check_names, find_event_id, open_session
     from receiver.store.event_pages import Filter
 
     if event is None and which == Filter():
         raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
-    with opened(config) as (settings, database):
+    with open_session(config) as (settings, database):
         check_names(settings, database, which.source, which.type)
         if event is not None:
-            which = replace(which, event_id=one_event(database, event))
+            which = replace(which, event_id=find_event_id(database, event))
         wanted = tuple(state for state in verb.states if which.state in (None, state))
         which = matching.up_to_now(database, which)
         number = matching.count(matching.runs(database, which, wanted)) if wanted else 0
         if not number:
             check_handler(settings, which.handler)
-        say(f"Matching runs: {matching.shown(number)}.")
+        echo(f"Matching runs: {matching.shown(number)}.")
         if not number:
             return 0
         if event is None:
@@ -207,5 +207,5 @@ def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb:
         def go_on() -> str:
             return verb.go_on(last) if last else "Repeat the command."
 
-        carry_out(database, work, done, go_on, status.shown)
+        run_in_batches(database, work, done, go_on, status.shown)
         return changed

@@ -24,7 +24,7 @@ ROOM = 4096
 """Bytes that a new file has room for beside the secrets that are there."""
 
 
-class NotKept(ReceiverError):
+class SecretNotSaved(ReceiverError):
     """A secret could not be put where it belongs; the message says where it is instead, or that nothing was asked."""
 
 
@@ -47,18 +47,18 @@ class SecretFile:
         """Put a secret before those that are there; it is on the disk afterwards.
 
         Raises:
-            NotKept: it is not; the message says where it is instead.
+            SecretNotSaved: it is not; the message says where it is instead.
         """
         try:
             if (fault := fault_of(secret)) is not None:
-                raise NotKept(f"it {fault}")
+                raise SecretNotSaved(f"it {fault}")
             if not holds_secret(secret):
-                raise NotKept(f"it begins with {COMMENT}, as a comment does in that file")
+                raise SecretNotSaved(f"it begins with {COMMENT}, as a comment does in that file")
             self._replace([secret, *(old for old in self.lines() if old != secret)])
-        except (OSError, ValueError, NotKept) as error:
+        except (OSError, ValueError, SecretNotSaved) as error:
             told = error.strerror if isinstance(error, OSError) else error
-            kept = keep_aside(secret.encode(errors="surrogatepass") + b"\n", "signing-secret")
-            raise NotKept(
+            kept = save_elsewhere(secret.encode(errors="surrogatepass") + b"\n", "signing-secret")
+            raise SecretNotSaved(
                 f"The new signing secret could not be written to {self.path}: {told}. "
                 + (f"It is in {kept} instead: make it the first line of {self.path}, mode 0600." if kept else LOST)
             ) from error
@@ -72,20 +72,20 @@ LOST = "It could not be put anywhere else either, and is lost: `tts-receiver web
 
 
 @contextmanager
-def reserved(path: Path) -> Iterator[SecretFile]:
+def reserve(path: Path) -> Iterator[SecretFile]:
     """The file at `path` with a new one beside it that can take its place; nothing of it is left if it does not.
 
     A link is followed: what it points to is replaced. An owner that the file has already stays its owner.
 
     Raises:
-        NotKept: the folder cannot be written, or what is there cannot be replaced.
+        SecretNotSaved: the folder cannot be written, or what is there cannot be replaced.
     """
     path = Path(os.path.realpath(path))
     with ExitStack() as stack:
         try:
             about = path.stat() if path.exists() else None
             if about is not None and not stat.S_ISREG(about.st_mode):
-                raise NotKept(f"{path} is not a file; nothing was asked.")
+                raise SecretNotSaved(f"{path} is not a file; nothing was asked.")
             unfinished = stack.enter_context(temporary_file(path, MODE))
             if about is not None and (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
                 unfinished.set_owner(about.st_uid, about.st_gid)
@@ -93,19 +93,19 @@ def reserved(path: Path) -> Iterator[SecretFile]:
             place = SecretFile(path, unfinished)
             place.lines()
         except BlockingIOError as error:
-            raise NotKept(
+            raise SecretNotSaved(
                 f"{path} cannot be written: {error.strerror}; nothing was asked. Wait, and try again."
             ) from error
         except (OSError, ValueError) as error:
             told = error.strerror if isinstance(error, OSError) else "what is in it is not text"
-            raise NotKept(
+            raise SecretNotSaved(
                 f"{path} cannot be written: {told}; nothing was asked. The folder must be there and writable for the "
                 "user that the receiver runs as; say it as that user."
             ) from error
         yield place
 
 
-def keep_aside(data: bytes, stem: str) -> Path | None:
+def save_elsewhere(data: bytes, stem: str) -> Path | None:
     """Put bytes into a new file of mode 0600 in the current folder, else the folder for temporary files.
 
     Returns:

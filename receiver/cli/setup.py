@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config
-from receiver.cli.plain import complain, say
+from receiver.cli.text_output import echo, echo_error
 from receiver.durable_files import OverwritePolicy, temporary_file
 from receiver.errors import ConfigError, Problem
 
@@ -125,7 +125,7 @@ def init(
         raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
     except OSError as error:
         raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
-    say(
+    echo(
         f"Wrote {file}. Next: add the API key, and the signing secret if the account has webhooks; then "
         "`tts-receiver check`."
     )
@@ -159,7 +159,7 @@ def check(
 
     settings, problems = salvage(config)
     for warning in exposed(config):
-        complain(f"! {warning}")
+        echo_error(f"! {warning}")
     try:
         require_private(settings)
     except ConfigError as error:
@@ -181,8 +181,8 @@ def check(
         problems += error.problems
     if problems:
         for problem in problems:
-            complain(f"✗ {problem}")
-        complain(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
+            echo_error(f"✗ {problem}")
+        echo_error(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
         raise typer.Exit(1)
     if registry is not None and database is not None:
         _summary(settings, registry, database)
@@ -200,7 +200,7 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
 
 def _summary(settings: Settings, registry: Registry, database: Database) -> None:
     from receiver.assembly.resources import open_audio
-    from receiver.cli.inspect import key_notes
+    from receiver.cli.key_notes import key_notes
     from receiver.cli.store_check import count_waiting, space_note, store_note
     from receiver.store import views
     from receiver.store.migrate import revision
@@ -208,27 +208,27 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
     found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
     waiting = count_waiting(database)  # nothing is printed before the store has answered everything
-    say("✓ The configuration can be used.")
-    say(f"  store    {database.path}{store_note(found)}")
-    say(f"           {space_note(database.path.parent)}")
+    echo("✓ The configuration can be used.")
+    echo(f"  store    {database.path}{store_note(found)}")
+    echo(f"           {space_note(database.path.parent)}")
     storage = open_audio(settings)
-    say(f"  audio    {storage.url}")
+    echo(f"  audio    {storage.url}")
     if storage.folder is not None:
-        say(f"           {space_note(storage.folder)}")
+        echo(f"           {space_note(storage.folder)}")
     if waiting:
-        say(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
+        echo(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
     for name, active in registry.active.items():
-        say(f"  handler  {name} ({active.where})")
+        echo(f"  handler  {name} ({active.where})")
     _slots(settings.dispatch.concurrency, registry)
     if not registry.active:
-        say("  ! no handler is active: events are stored and nothing else happens")
+        echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
         heard = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
-        say(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
+        echo(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
-            say("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
+            echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
-            say(f"           {note}")
+            echo(f"           {note}")
 
 
 def _slots(concurrency: int, registry: Registry) -> None:
@@ -237,6 +237,6 @@ def _slots(concurrency: int, registry: Registry) -> None:
     if not slots.kept:
         return
     shares = ", ".join(f"{name} {kept}–{slots.limits[name]}" for name, kept in slots.kept.items())
-    say(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
+    echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
     if slots.total > concurrency:
-        say(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")
+        echo(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")

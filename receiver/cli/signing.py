@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
-from receiver.cli.options import Config, key_values
-from receiver.cli.plain import complain, say
+from receiver.cli.options import Config, parse_key_values
+from receiver.cli.text_output import echo, echo_error
 from receiver.errors import InvalidJson, MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def send(
     host = f"[{host}]" if ":" in host else host
     target = url or f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
     if data is None:
-        what = _made(about, event or "test", job or f"job-{secrets.token_hex(6)}", key_values(metadata, "--metadata"))
+        what = _made(
+            about, event or "test", job or f"job-{secrets.token_hex(6)}", parse_key_values(metadata, "--metadata")
+        )
     else:
         what = _given(about, data, settings.server.max_body_bytes)
     delivery_id = str(uuid.uuid4())
@@ -107,8 +109,8 @@ def send(
         raise typer.BadParameter(f"{target!r} is not an http or https address.", param_hint="--url") from None
     except httpx.HTTPError as error:
         raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
-    say(f"{answer.status_code} {answer.text}")
-    complain(f"{what.name} to {target}")
+    echo(f"{answer.status_code} {answer.text}")
+    echo_error(f"{what.name} to {target}")
     raise typer.Exit(0 if answer.is_success else 1)
 
 
@@ -191,7 +193,7 @@ def sign(
     body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = int(time.time()) if at is None else at
     for name, value in scheme.sign(_newest_secret(about), body, now, str(uuid.uuid4())):
-        say(f"{name}: {value}")
+        echo(f"{name}: {value}")
 
 
 def verify(
@@ -222,20 +224,20 @@ def verify(
     try:
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
-        say(f"✗ It does not hold ({error.reason}): {error}")
+        echo(f"✗ It does not hold ({error.reason}): {error}")
         hint = explain(scheme, headers, body, keys, now) or _of_another_source(settings, source, headers, body, now)
         if hint:
-            say(f"  {hint}")
-        say(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
+            echo(f"  {hint}")
+        echo(f"  ProbeResult: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
-    say(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
+    echo(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
     if verified.skew is None:
         return
-    say(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
+    echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
     if abs(verified.skew) > about.tolerance_seconds:
         word = "too old" if verified.skew > 0 else "too new (compare the clocks)"
         done = "put in quarantine" if about.stale == "quarantine" else "rejected"
-        say(
+        echo(
             f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. A delivery with it would be {done} now."
         )
         raise typer.Exit(OUTSIDE_TOLERANCE)

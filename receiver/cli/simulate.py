@@ -14,7 +14,7 @@ import typer
 
 from receiver.cli.id_token import VARIABLE
 from receiver.cli.output import print_table
-from receiver.cli.plain import print_json_line, say
+from receiver.cli.text_output import echo, print_json_line
 from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
         "A text with [fail] in it makes a job fail. Ctrl-C ends."
     )
-    say(*text.split("\n"))
+    echo(*text.split("\n"))
 
 
 def _source(about: dict[str, Any]) -> str:

@@ -9,11 +9,11 @@ import typer
 
 from receiver.cli.options import Config, Json
 from receiver.cli.output import cell, console, iso, print_table, when
-from receiver.cli.plain import print_json
+from receiver.cli.text_output import print_json
 
 if TYPE_CHECKING:
-    from receiver.cli.inspect import Uses
-    from receiver.cli.trying import Tried
+    from receiver.cli.key_notes import KeyUses
+    from receiver.cli.source_probe import ProbeResult
     from receiver.settings import Settings, Source
     from receiver.store import pace
 
@@ -97,17 +97,17 @@ def try_sources(
         raise typer.Exit(1)
 
 
-async def _try_all(chosen: dict[str, Source]) -> list[Tried]:
+async def _try_all(chosen: dict[str, Source]) -> list[ProbeResult]:
     import asyncio
 
-    from receiver.cli.trying import try_source
+    from receiver.cli.source_probe import probe_source
     from receiver.outbound.guarded_transport import trusted_certificates
 
     trusted = trusted_certificates()
-    return await asyncio.gather(*(try_source(name, source, trusted) for name, source in chosen.items()))
+    return await asyncio.gather(*(probe_source(name, source, trusted) for name, source in chosen.items()))
 
 
-def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
+def _stored(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
     from receiver.assembly.resources import open_database
     from receiver.store import pace, views
@@ -125,8 +125,8 @@ def _stored(settings: Settings, now: float) -> tuple[Uses, Pauses]:
         database.close()
 
 
-def _row(settings: Settings, name: str, uses: Uses, pauses: Pauses, now: float) -> dict[str, Any]:
-    from receiver.cli.inspect import key_notes
+def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: float) -> dict[str, Any]:
+    from receiver.cli.key_notes import key_notes
 
     source = settings.sources[name]
     can = _abilities(source)
@@ -178,13 +178,13 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _plain(one: Tried) -> dict[str, Any]:
+def _plain(one: ProbeResult) -> dict[str, Any]:
     """The outcome as JSON values."""
     limit = one.rate_limit
     return one._asdict() | {"rate_limit": iso(limit._asdict(), "reset_at") if limit is not None else None}
 
 
-def _say(one: Tried) -> None:
+def _say(one: ProbeResult) -> None:
     out = console()
     version = f" {one.api_version}" if one.api_version else ""
     unproved = one.asked is not None and one.key == "unknown"
@@ -203,7 +203,7 @@ def _say(one: Tried) -> None:
         out.print(f"  {cell('; '.join(facts))}")
 
 
-def _limit(one: Tried) -> str:
+def _limit(one: ProbeResult) -> str:
     limit = one.rate_limit
     if limit is None:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from receiver.cli.options import Config
-from receiver.cli.plain import say
+from receiver.cli.text_output import echo
 
 db = typer.Typer(no_args_is_help=True, help="The store.")
 
@@ -25,4 +25,4 @@ def upgrade(config: Config = None) -> None:
     database = open_database(load(config))
     before, after = migrate(database)
     database.close()
-    say(f"{database.path}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+    echo(f"{database.path}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))

@@ -9,7 +9,7 @@ import typer
 
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_table
-from receiver.cli.plain import complain, print_json
+from receiver.cli.text_output import echo_error, print_json
 from receiver.errors import NotFound, ReceiverError
 
 if TYPE_CHECKING:
@@ -65,19 +65,21 @@ def voices(
     else:
         print_voices(source, found)
     if note:
-        complain(note)
+        echo_error(note)
 
 
 def _asked(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
-    from receiver.cli.asking import AskError, answer_to, trouble_with
+    from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
 
     account = source.account
     if account.api_key is None:
-        raise AskError(f"The source {name} has no api_key, and {source.provider} tells its voices to customers only.")
+        raise ProviderRequestError(
+            f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
+        )
     try:
-        return provider.read_voices(account, answer_to(source, provider.voices_request(account, query)))
+        return provider.read_voices(account, fetch_response(source, provider.voices_request(account, query)))
     except ReceiverError as error:
-        raise AskError(str(trouble_with(name, source, error))) from error
+        raise ProviderRequestError(str(error_detail(name, source, error))) from error
 
 
 def print_voices(source: str, voices: Sequence[Voice]) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
-from receiver.cli.plain import complain, print_json, say
+from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.errors import ConfigError, ReceiverError, UnusableAddress
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 @app.command("test")
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
-    from receiver.cli.asking import AskError, answer_to, trouble_with
+    from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
     from receiver.providers.protocols import require_registering
     from receiver.providers.types import Invalid
     from receiver.settings import load
@@ -65,22 +65,22 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     about = load(config).source(source)
     provider = require_registering(about.spoken)
     if not about.receives_webhooks:
-        raise AskError(
+        raise ProviderRequestError(
             f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
             "No request was sent. Get a secret with `tts-receiver webhook register`."
         )
     token = read_id_token(id_token)
     request = provider.test_request(about.account, token)
     try:
-        test_id = provider.read_test(about.account, answer_to(about, request))
+        test_id = provider.read_test(about.account, fetch_response(about, request))
     except ReceiverError as error:
-        trouble = str(trouble_with(source, about, error, token))
-        raise AskError(f"{trouble} {_NOT_TAKEN}" if isinstance(error, Invalid) else trouble) from error
+        trouble = str(error_detail(source, about, error, token))
+        raise ProviderRequestError(f"{trouble} {_NOT_TAKEN}" if isinstance(error, Invalid) else trouble) from error
     if json:
         print_json({"source": source, "test_id": test_id})
         return
-    say(f"✓ The test {test_id} was delivered and answered 2xx.")
-    say("  It is an event of its own: `tts-receiver events list --type test` shows it.")
+    echo(f"✓ The test {test_id} was delivered and answered 2xx.")
+    echo("  It is an event of its own: `tts-receiver events list --type test` shows it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +108,33 @@ class _Change:
 def _change(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
     import asyncio
 
-    from receiver.cli.asking import AskError, trouble_with
-    from receiver.cli.awaited import load_awaiting, no_place
+    from receiver.cli.pending_secrets import load_pending_secrets, no_secrets_file
+    from receiver.cli.provider_request import ProviderRequestError, error_detail
     from receiver.cli.public_url import check_public
-    from receiver.cli.secret_file import reserved
+    from receiver.cli.secret_file import reserve
     from receiver.providers.protocols import RegisteringProvider
     from receiver.providers.types import ProviderError
 
-    at = load_awaiting(config, name)
+    at = load_pending_secrets(config, name)
     source = at.source
     if not isinstance(source.spoken, RegisteringProvider):
-        raise AskError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
+        raise ProviderRequestError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
     if at.path is None:
-        raise no_place(config, name)
+        raise no_secrets_file(config, name)
     change = _Change(name, url, rotate, source, source.spoken, at.path, at.known)
     if not source.allow_private_addresses:
         check_public(url)
     token = read_id_token(id_token)
     try:
         request = change.request(token)
-        with reserved(change.path) as file:
+        with reserve(change.path) as file:
             found = asyncio.run(_ask_and_keep(change, request, file))
     except KeyboardInterrupt:
-        complain(f"Broken off. {_UNKNOWN}")
+        echo_error(f"Broken off. {_UNKNOWN}")
         raise
     except (ProviderError, UnusableAddress) as error:
-        trouble = trouble_with(name, source, error, token)
-        raise AskError(f"{trouble} {_UNKNOWN}" if _may_be_taken(error) else str(trouble)) from error
+        trouble = error_detail(name, source, error, token)
+        raise ProviderRequestError(f"{trouble} {_UNKNOWN}" if _may_be_taken(error) else str(trouble)) from error
     _say(change, found, at.settings, config, json)
 
 
@@ -152,13 +152,13 @@ def _may_be_taken(error: ReceiverError) -> bool:
 
 async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> Registered:
     """The answer, its secret on the disk: put there in the same step, so that Ctrl-C comes to nothing in between."""
-    from receiver.cli.asking import ask_once
+    from receiver.cli.provider_request import request_once
 
-    return _keep(change, file, await ask_once(change.source, request))
+    return _keep(change, file, await request_once(change.source, request))
 
 
 def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
-    from receiver.cli.asking import AskError, trouble_with
+    from receiver.cli.provider_request import ProviderRequestError, error_detail
     from receiver.providers.types import ProviderError
 
     spoken, account = change.provider, change.source.account
@@ -167,16 +167,18 @@ def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
     except ProviderError as error:
         if not 200 <= response.status <= 299:
             raise
-        raise AskError(f"{trouble_with(change.name, change.source, error)} {_kept_whole(response)}") from error
+        raise ProviderRequestError(
+            f"{error_detail(change.name, change.source, error)} {_kept_whole(response)}"
+        ) from error
     if found.secret is not None:
         file.put_first(found.secret)
     elif change.rotate:
-        raise AskError(
+        raise ProviderRequestError(
             f"Source {change.name}: {spoken.name} took the address, but no signing secret can be found in its answer; "
             f"{change.path} is as it was. {_kept_whole(response)}"
         )
     elif not change.known:
-        raise AskError(
+        raise ProviderRequestError(
             f"Source {change.name}: {spoken.name} took the address, but shows no signing secret: it does so once, and "
             f"has done so. `tts-receiver webhook rotate` has a new one made and puts it into {change.path}."
         )
@@ -185,9 +187,9 @@ def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
 
 def _kept_whole(response: Response) -> str:
     """Where the whole answer is now: it may hold a secret under a name that nobody has told us of."""
-    from receiver.cli.secret_file import keep_aside
+    from receiver.cli.secret_file import save_elsewhere
 
-    kept = keep_aside(response.body, "webhook-answer")
+    kept = save_elsewhere(response.body, "webhook-answer")
     if kept is None:
         return "Its whole answer could not be kept either."
     return f"Its whole answer is in {kept}, which only you can read: if there is a secret in it, configure that."
@@ -195,10 +197,10 @@ def _kept_whole(response: Response) -> str:
 
 def _say(change: _Change, found: Registered, settings: Settings, config: Path | None, json: bool) -> None:
     """What is so now, as the configuration reads it, and what comes next."""
-    from receiver.cli.awaited import load_awaiting
+    from receiver.cli.pending_secrets import load_pending_secrets
 
     try:
-        keys = [key.id for key in load_awaiting(config, change.name).source.signing_keys()]
+        keys = [key.id for key in load_pending_secrets(config, change.name).source.signing_keys()]
         wrong = None
     except ConfigError as error:
         keys, wrong = [], error
@@ -214,7 +216,7 @@ def _say(change: _Change, found: Registered, settings: Settings, config: Path | 
         )
     else:
         for line in _lines(change, found, settings, keys):
-            say(line)
+            echo(line)
     if wrong is not None:
         raise wrong
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from receiver.cli.inspect import key_notes
+from receiver.cli.key_notes import key_notes
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter

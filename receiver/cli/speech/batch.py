@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from receiver.assembly.sources import job_source
-from receiver.cli.plain import complain, print_json, say
 from receiver.cli.speech.process import run
 from receiver.cli.speech.progress import BatchLines, one_line
+from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.settings import Settings
 from receiver.speech.batch import BatchOptions, line_numbers, open_batch
 from receiver.speech.batch_runner import BatchStats
@@ -35,7 +35,7 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
                 progress.begin(found.done)
                 stats = await batch.run(client, progress)
             if stats.halted is not None:
-                complain(
+                echo_error(
                     f"tts-receiver: {one_line(stats.halted)} So no further lines were started. Once that is fixed, the "
                     "same command with --retry-failed continues.",
                 )
@@ -51,12 +51,12 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
 def _print_preflight(found: Preflight) -> None:
     """Everything that is wrong with the lines, before anything is submitted."""
     for line in found.invalid:
-        complain(one_line(str(line)))
+        echo_error(one_line(str(line)))
     unlisted = len(found.invalid_numbers) - len(found.invalid)
     if unlisted:
-        complain(f"… and {unlisted} more")
+        echo_error(f"… and {unlisted} more")
     if found.removed and not found.changed:
-        complain(f"{line_numbers(found.removed)} in the report and not in the input any more.")
+        echo_error(f"{line_numbers(found.removed)} in the report and not in the input any more.")
 
 
 def _summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> dict[str, object]:
@@ -77,11 +77,11 @@ def _print_summary(stats: BatchStats, found: Preflight, options: BatchOptions) -
     others += [f"{stats.remaining} not begun"] if stats.remaining else []
     others += [f"{len(found.invalid_numbers)} left out as invalid"] if found.invalid_numbers else []
     listed = "".join(f", {part}" for part in others)
-    say(f"{stats.done} of {stats.total} lines are saved in {options.folder}{listed}. Report: {options.report}")
+    echo(f"{stats.done} of {stats.total} lines are saved in {options.folder}{listed}. Report: {options.report}")
     if stats.failed > stats.unknown and not options.retry.failed and stats.halted is None:
-        complain("Lines that failed are tried again with --retry-failed.")
+        echo_error("Lines that failed are tried again with --retry-failed.")
     if stats.unknown:
-        complain(
+        echo_error(
             "Of lines that are `unknown` nobody can say whether they were charged for: look at the provider. What was "
             "said of each stands in the report; --retry-unknown tries them again without asking.",
         )

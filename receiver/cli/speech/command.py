@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from receiver.cli.options import Config, Json, key_values, one_of
-from receiver.cli.plain import complain, print_json, say
+from receiver.cli.options import Config, Json, check_choice, parse_key_values
+from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.engine.jobs.limits import AT_ONCE
 from receiver.speech.input_format import InputFormat
 
@@ -75,7 +75,7 @@ def speech(
 ) -> None:
     """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
     from receiver.assembly.sources import job_source
-    from receiver.cli.opening import one_job, opened
+    from receiver.cli.session import find_job, open_session
     from receiver.durable_files import OverwritePolicy
     from receiver.settings import load
     from receiver.speech.lines import SpeechDefaults
@@ -90,7 +90,7 @@ def speech(
         bitrate_kbps=bitrate,
         speed=speed,
         model=model,
-        metadata=key_values(metadata, "--metadata"),
+        metadata=parse_key_values(metadata, "--metadata"),
     )
     given = [name for name, value in (("TEXT", text), ("--file", file), ("--job", job)) if value is not None]
     if len(given) != 1:
@@ -100,7 +100,7 @@ def speech(
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
-        one_of(input_format, _FORMATS, "--input-format")
+        check_choice(input_format, _FORMATS, "--input-format")
         from receiver.cli.speech.batch import run_batch
         from receiver.speech.batch import BatchOptions
         from receiver.speech.batch_runner import RetryOptions
@@ -128,8 +128,8 @@ def speech(
     if job is not None:
         if no_wait:
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
-        with opened(config) as (_, database):
-            row = one_job(database, job, source)
+        with open_session(config) as (_, database):
+            row = find_job(database, job, source)
         task = SpeechTask(job=row["id"], output=_destination(output), overwrite=overwrite, timeout=wait)
         raise typer.Exit(_run_task(settings, row["source"], task, level, json))
     name = _choose_source(settings, source)
@@ -158,12 +158,12 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
         return code
     result = results[0]
     if result.error is not None:
-        complain(f"tts-receiver: {one_line(result.error)}")
+        echo_error(f"tts-receiver: {one_line(result.error)}")
     if json:
         print_json(result.to_dict())
     elif result.error is None and (task.output is None or isinstance(task.output, Path)):
         for path in result.paths:
-            say(str(path))
+            echo(str(path))
     return code
 
 
@@ -181,7 +181,7 @@ def _create_job(settings: Settings, about: JobSource, request: Speech, json: boo
     if json:
         print_json({"id": row["id"], "job_id": None, "source": row["source"], "state": str(row["state"])})
     else:
-        say(row["id"])
+        echo(row["id"])
     return 0
 
 

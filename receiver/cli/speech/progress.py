@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from receiver.cli.plain import complain
+from receiver.cli.text_output import echo_error
 from receiver.model.printable import printable
 from receiver.speech.batch_runner import BatchStats
 from receiver.speech.report import LineResult
@@ -64,7 +64,7 @@ class _TerminalDisplay:
         if self._live:
             self._progress.console.print(escape(printable(text)), soft_wrap=True)
         else:
-            complain(text)
+            echo_error(text)
 
 
 class TaskProgress(_TerminalDisplay):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from receiver.cli.opening import opened
+from receiver.cli.session import open_session
 from receiver.cli.setup import check
 from receiver.errors import StoreMalformed, StoreUnavailable
 from receiver.store import database as database_module
@@ -188,7 +188,7 @@ def test_commands_name_a_store_whose_folder_may_not_be_looked_into() -> None:
         (folder / "receiver.toml").write_text(CONFIG.replace("receiver.db", "data/receiver.db"))
         (folder / "data").chmod(0)
         wanted = r"data/receiver\.db cannot be opened: Permission denied\. Give the"
-        with pytest.raises(StoreUnavailable, match=wanted), opened(folder / "receiver.toml"):
+        with pytest.raises(StoreUnavailable, match=wanted), open_session(folder / "receiver.toml"):
             pass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.cli.public_url import NotPublic, check_public
+from receiver.cli.public_url import NotPublicUrl, check_public
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_a_public_https_address_is_taken(url: str) -> None:
     ],
 )
 def test_an_address_that_the_provider_would_refuse_is_refused(url: str, why: str) -> None:
-    with pytest.raises(NotPublic, match=why):
+    with pytest.raises(NotPublicUrl, match=why):
         check_public(url)

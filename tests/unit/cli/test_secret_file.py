@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli import secret_file
-from receiver.cli.secret_file import NotKept, keep_aside, reserved
+from receiver.cli.secret_file import SecretNotSaved, reserve, save_elsewhere
 from receiver.settings.secrets_file import read_secrets_file
 
 NEW = "whsec_new_0123456789abcdef"
@@ -27,7 +27,7 @@ def test_a_first_secret_makes_a_file_that_only_its_owner_can_read(tmp_path: Path
     path = tmp_path / "aitts.secrets"
     before = os.umask(0)
     try:
-        with reserved(path) as file:
+        with reserve(path) as file:
             file.put_first(NEW)
     finally:
         os.umask(before)
@@ -39,7 +39,7 @@ def test_a_first_secret_makes_a_file_that_only_its_owner_can_read(tmp_path: Path
 def test_a_new_secret_comes_first_and_the_others_stay_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n\n  oldest  \n")
-    with reserved(path) as file:
+    with reserve(path) as file:
         file.put_first(NEW)
     assert path.read_text().splitlines() == [NEW, OLD, "oldest"]
     assert mode(path) == 0o600
@@ -48,7 +48,7 @@ def test_a_new_secret_comes_first_and_the_others_stay_in_their_order(tmp_path: P
 def test_comments_stay_and_a_byte_order_mark_goes(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"\ufeff# of November\n{OLD}\n", encoding="utf-8")
-    with reserved(path) as file:
+    with reserve(path) as file:
         file.put_first(NEW)
     assert path.read_text(encoding="utf-8") == f"{NEW}\n# of November\n{OLD}\n"
     assert read_secrets_file(path) == [NEW, OLD]
@@ -60,7 +60,7 @@ def test_a_secret_that_the_file_could_not_give_back_is_put_aside(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    with reserved(tmp_path / "there" / "aitts.secrets") as file, pytest.raises(NotKept) as caught:
+    with reserve(tmp_path / "there" / "aitts.secrets") as file, pytest.raises(SecretNotSaved) as caught:
         file.put_first(secret)
     assert secret not in str(caught.value)
     [aside] = tmp_path.glob("signing-secret-*")
@@ -70,7 +70,7 @@ def test_a_secret_that_the_file_could_not_give_back_is_put_aside(
 def test_a_secret_that_is_there_already_is_there_once(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n{NEW}\n")
-    with reserved(path) as file:
+    with reserve(path) as file:
         file.put_first(NEW)
     assert path.read_text().splitlines() == [NEW, OLD]
 
@@ -78,7 +78,7 @@ def test_a_secret_that_is_there_already_is_there_once(tmp_path: Path) -> None:
 def test_what_is_not_used_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n")
-    with pytest.raises(KeyboardInterrupt), reserved(path):
+    with pytest.raises(KeyboardInterrupt), reserve(path):
         raise KeyboardInterrupt
     assert path.read_text() == f"{OLD}\n"
     assert list(tmp_path.iterdir()) == [path]
@@ -88,13 +88,13 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one(tmp_path: Path)
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n")
     killed = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom receiver.cli.secret_file import reserved\n"
-        "with reserved(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom receiver.cli.secret_file import reserve\n"
+        "with reserve(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", killed, path], timeout=60, check=False)
     [left] = [item for item in tmp_path.iterdir() if item != path]
     assert mode(left) == 0o600
-    with reserved(path) as file:
+    with reserve(path) as file:
         file.put_first(NEW)
     assert path.read_text().splitlines() == [NEW, OLD]
     assert list(tmp_path.iterdir()) == [path]
@@ -102,8 +102,8 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one(tmp_path: Path)
 
 def test_two_at_one_time_do_not_take_the_secret_of_the_other_away(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
-    with reserved(path) as file:
-        with pytest.raises(NotKept, match=r"another process .* nothing was asked"), reserved(path):
+    with reserve(path) as file:
+        with pytest.raises(SecretNotSaved, match=r"another process .* nothing was asked"), reserve(path):
             pytest.fail("it must not come here")
         file.put_first(NEW)
     assert path.read_text() == f"{NEW}\n"
@@ -113,7 +113,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     path, link = tmp_path / "there" / "real.secrets", tmp_path / "aitts.secrets"
     path.parent.mkdir()
     link.symlink_to(path)
-    with reserved(link) as file:
+    with reserve(link) as file:
         file.put_first(NEW)
     assert link.is_symlink()
     assert path.read_text() == f"{NEW}\n"
@@ -124,7 +124,7 @@ def test_a_place_that_cannot_take_a_secret_is_refused_before_there_is_one(tmp_pa
     (tmp_path / "a-file").write_text("")
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "not-text").write_bytes(b"\xff\n")
-    with pytest.raises(NotKept, match="nothing was asked") as caught, reserved(tmp_path / where):
+    with pytest.raises(SecretNotSaved, match="nothing was asked") as caught, reserve(tmp_path / where):
         pytest.fail("it must not come here")
     assert str(tmp_path / where) in str(caught.value)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a-file", "a-folder", "not-text"]
@@ -137,9 +137,9 @@ def test_a_secret_whose_folder_is_gone_goes_to_the_current_folder(
     folder.mkdir()
     here.mkdir()
     monkeypatch.chdir(here)
-    with reserved(folder / "aitts.secrets") as file:
+    with reserve(folder / "aitts.secrets") as file:
         shutil.rmtree(folder)
-        with pytest.raises(NotKept) as caught:
+        with pytest.raises(SecretNotSaved) as caught:
             file.put_first(NEW)
     [kept] = here.iterdir()
     assert kept.read_text() == f"{NEW}\n"
@@ -154,7 +154,7 @@ def test_a_text_that_is_no_line_is_kept_aside(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(here)
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n")
-    with reserved(path) as file, pytest.raises(NotKept, match="one line"):
+    with reserve(path) as file, pytest.raises(SecretNotSaved, match="one line"):
         file.put_first("two\nlines")
     assert path.read_text() == f"{OLD}\n"
     assert [kept.read_text() for kept in here.iterdir()] == ["two\nlines\n"]
@@ -167,11 +167,11 @@ def test_the_folder_for_temporary_files_is_the_last_place(tmp_path: Path, monkey
     monkeypatch.chdir(gone)
     gone.rmdir()
     monkeypatch.setattr(secret_file.tempfile, "tempdir", str(temporary))
-    kept = keep_aside(b"secret", "signing-secret")
+    kept = save_elsewhere(b"secret", "signing-secret")
     assert kept is not None
     assert kept.parent == temporary
     assert kept.read_bytes() == b"secret"
     assert mode(kept) == 0o600
     temporary.chmod(0o700)
     shutil.rmtree(temporary)
-    assert keep_aside(b"secret", "signing-secret") is None
+    assert save_elsewhere(b"secret", "signing-secret") is None

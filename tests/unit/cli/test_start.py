@@ -49,7 +49,7 @@ def test_check_loads_nothing_that_only_serving_needs(tmp_path: Path) -> None:
 
 def test_help_loads_no_command() -> None:
     loaded = {name.removeprefix("receiver.cli.") for name in loaded_by("--help") if name.startswith("receiver.cli.")}
-    assert loaded == {"commands", "last_resort", "plain", "streams"}
+    assert loaded == {"commands", "error_report", "streams", "text_output"}
 
 
 def test_the_version_is_told() -> None:

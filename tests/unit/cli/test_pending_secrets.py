@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli.awaited import NoPlace, load_awaiting
+from receiver.cli.pending_secrets import NoSecretsFile, load_pending_secrets
 from receiver.errors import ConfigError, NotFound
 from receiver.settings import load
 
@@ -36,7 +36,7 @@ def test_a_missing_file_is_a_place_for_the_first_secret() -> None:
     file = write(source("aitts", 'signing_secrets_file = "secrets/aitts"', 'base_url = "https://tts.example.com"'))
     with pytest.raises(ConfigError, match="is not there"):
         load(file)
-    at = load_awaiting(file, "aitts")
+    at = load_pending_secrets(file, "aitts")
     assert at.path == file.parent / "secrets" / "aitts"
     assert not at.known
     assert at.source.origin == "https://tts.example.com"
@@ -49,7 +49,7 @@ def test_a_missing_file_is_a_place_for_the_first_secret() -> None:
 def test_an_empty_file_is_one_too_and_secrets_elsewhere_are_known() -> None:
     Path("empty").touch()
     write(source("aitts", 'signing_secrets_file = "empty"', f'signing_secrets = ["{SECRET}"]'))
-    at = load_awaiting(None, "aitts")
+    at = load_pending_secrets(None, "aitts")
     assert (at.path, at.known) == (Path("empty").resolve(), True)
 
 
@@ -57,7 +57,7 @@ def test_the_environment_may_name_the_file_and_does_so_afterwards(monkeypatch: p
     variable = "TTS_RECEIVER_SOURCES__MY_AITTS__SIGNING_SECRETS_FILE"
     monkeypatch.setenv(variable, "from-the-environment")
     write(source("my_aitts", 'signing_secrets_file = "from-the-file"'))
-    assert load_awaiting(None, "my_aitts").path == Path("from-the-environment").resolve()
+    assert load_pending_secrets(None, "my_aitts").path == Path("from-the-environment").resolve()
     assert os.environ[variable] == "from-the-environment"
 
 
@@ -66,11 +66,11 @@ def test_of_two_new_sources_either_can_be_the_first() -> None:
         source("first", 'signing_secrets_file = "first"', 'path = "/first"')
         + source("second", 'signing_secrets_file = "second"')
     )
-    assert load_awaiting(None, "first").path == Path("first").resolve()
-    assert load_awaiting(None, "second").path == Path("second").resolve()
+    assert load_pending_secrets(None, "first").path == Path("first").resolve()
+    assert load_pending_secrets(None, "second").path == Path("second").resolve()
     Path("first").write_text(f"{SECRET}\n")
     Path("first").chmod(0o600)
-    at = load_awaiting(None, "first")
+    at = load_pending_secrets(None, "first")
     assert (at.path, at.known) == (Path("first").resolve(), True)
     assert [entry.secret.get_secret_value() for entry in at.source.signing_secrets] == [SECRET]
 
@@ -78,23 +78,23 @@ def test_of_two_new_sources_either_can_be_the_first() -> None:
 def test_what_else_is_wrong_is_said(tmp_path: Path) -> None:
     write("[server]\nprot = 1\n" + source("aitts", 'signing_secrets_file = "aitts.secrets"'))
     with pytest.raises(ConfigError) as caught:
-        load_awaiting(None, "aitts")
+        load_pending_secrets(None, "aitts")
     assert {problem.where for problem in caught.value.problems} == {"server.prot"}
 
     write(source("aitts", 'signing_secrets_file = "open"'))
     (tmp_path / "open").write_text(f"{SECRET}\n")
     (tmp_path / "open").chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
-        load_awaiting(None, "aitts")
+        load_pending_secrets(None, "aitts")
 
 
 def test_a_source_without_a_place_is_told_the_line_to_add() -> None:
     file = write(source("aitts"))
-    with pytest.raises(NoPlace) as caught:
-        load_awaiting(file, "aitts")
+    with pytest.raises(NoSecretsFile) as caught:
+        load_pending_secrets(file, "aitts")
     assert 'signing_secrets_file = "aitts.secrets"' in str(caught.value)
     assert str(file) in str(caught.value)
     write(source("aitts", f'signing_secrets = ["{SECRET}"]'))
-    assert load_awaiting(None, "aitts").path is None
+    assert load_pending_secrets(None, "aitts").path is None
     with pytest.raises(NotFound, match="did you mean 'aitts'"):
-        load_awaiting(None, "aits")
+        load_pending_secrets(None, "aits")

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from receiver.cli.plain import complain
+from receiver.cli.text_output import echo_error
 from receiver.engine.clock import SystemClock
 from receiver.engine.pacing import PAUSES, PacedWriter
 from receiver.store.database import Database
@@ -37,7 +37,7 @@ class Status:
             self._status.update(f"{words}; Ctrl-C stops")
 
 
-def carry_out(
+def run_in_batches(
     database: Database,
     work: Callable[[PacedWriter], Awaitable[None]],
     done: Callable[[], str],
@@ -68,10 +68,10 @@ def carry_out(
         with status, _lines_of_the_store():
             asyncio.run(run())
     except KeyboardInterrupt:
-        complain(f"Stopped. {done()}. {go_on()}")
+        echo_error(f"Stopped. {done()}. {go_on()}")
         raise
     except Exception:
-        complain(f"Not finished. {done()}. {go_on()}")
+        echo_error(f"Not finished. {done()}. {go_on()}")
         raise
 
 

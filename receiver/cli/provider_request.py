@@ -35,11 +35,11 @@ SHORTEST_SECRET = 16
 """Characters. What is shorter is no token, and may be a word of the sentence that says so."""
 
 
-class AskError(ReceiverError):
+class ProviderRequestError(ReceiverError):
     """A provider could not be asked, or did not answer as it must; the message ends with what to do."""
 
 
-class Trouble(NamedTuple):
+class ErrorDetail(NamedTuple):
     """What went wrong between us and a source's provider.
 
     Attributes:
@@ -58,7 +58,7 @@ class Trouble(NamedTuple):
         return f"Source {self.source}: {self.what} {self.advice}".strip()
 
 
-async def ask_once(source: Source, request: Request, ssl_context: ssl.SSLContext | None = None) -> Response:
+async def request_once(source: Source, request: Request, ssl_context: ssl.SSLContext | None = None) -> Response:
     """Send one request to the source's provider, over a connection of its own.
 
     Args:
@@ -75,24 +75,24 @@ async def ask_once(source: Source, request: Request, ssl_context: ssl.SSLContext
         await client.aclose()
 
 
-def answer_to(source: Source, request: Request) -> Response:
-    """`ask_once` for a command that has nothing else to wait for. Errors are the same."""
-    return asyncio.run(ask_once(source, request))
+def fetch_response(source: Source, request: Request) -> Response:
+    """`request_once` for a command that has nothing else to wait for. Errors are the same."""
+    return asyncio.run(request_once(source, request))
 
 
-def trouble_with(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> Trouble:
+def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> ErrorDetail:
     """The error in words for the operator, without any secret of the source.
 
     Args:
         more_secrets: what else was sent and must not be shown.
     """
-    cut = Redactor([*secrets_of(source), *(text for text in more_secrets if len(text) >= SHORTEST_SECRET)])
+    cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= SHORTEST_SECRET)])
     advice = _TLS if _broke_in_tls(error) else _ADVICE.get(error.reason, "")
     what = cut(str(error)).strip()
-    return Trouble(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
+    return ErrorDetail(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
 
 
-def secrets_of(source: Source) -> list[str]:
+def source_secrets(source: Source) -> list[str]:
     """Every secret text of one source."""
     key = [source.api_key.get_secret_value()] if source.api_key is not None else []
     return key + [entry.secret.get_secret_value() for entry in source.signing_secrets]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from receiver.cli.asking import Trouble, ask_once, trouble_with
+from receiver.cli.provider_request import ErrorDetail, error_detail, request_once
 from receiver.errors import InvalidJson, ReceiverError
 from receiver.model.rate_limit import RateLimit, read_rate_limit
 from receiver.providers.base import read_json_object
@@ -39,7 +39,7 @@ WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
 Key = Literal["works", "refused", "none", "unknown"]
 
 
-class Tried(NamedTuple):
+class ProbeResult(NamedTuple):
     """The result of one try.
 
     Attributes:
@@ -71,14 +71,14 @@ class _Unproven(ReceiverError):
     reason = "provider_unreadable"
 
 
-async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> Tried:
+async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> ProbeResult:
     """Ask the source's provider. Never raises for what the provider or the network does.
 
     Args:
         ssl_context: which certificates are trusted; made beforehand, so that it is not in the time that is shown.
     """
-    trial = _Trial(source, ssl_context)
-    start = Tried(
+    trial = _SourceProbe(source, ssl_context)
+    start = ProbeResult(
         name, source.provider, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
     )
     if trial.voices is None and trial.polled is None:
@@ -90,9 +90,9 @@ async def try_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> 
             return trial.described(start)._replace(
                 detail="Reached. There is no api_key to try: only webhooks are heard of."
             )
-        return _failed(trial.described(start)._replace(key="refused"), trouble_with(name, source, error))
+        return _failed(trial.described(start)._replace(key="refused"), error_detail(name, source, error))
     except ReceiverError as error:
-        return _failed(trial.described(start), trouble_with(name, source, error))
+        return _failed(trial.described(start), error_detail(name, source, error))
     tried = trial.described(start)._replace(key=key, detail=found)
     return tried._replace(advice=_UNCHECKED) if key == "unknown" else tried
 
@@ -103,11 +103,11 @@ _WORKS = "The key works."
 _KEYLESS = "Reached, without an api_key."
 
 
-def _failed(tried: Tried, trouble: Trouble) -> Tried:
+def _failed(tried: ProbeResult, trouble: ErrorDetail) -> ProbeResult:
     return tried._replace(ok=False, reason=trouble.reason, detail=trouble.what, advice=trouble.advice)
 
 
-class _Trial:
+class _SourceProbe:
     """The questions to one source, and what the last answer shows besides its body."""
 
     def __init__(self, source: Source, ssl_context: ssl.SSLContext) -> None:
@@ -122,7 +122,7 @@ class _Trial:
         self._seconds: float | None = None
         self._limit: RateLimit | None = None
 
-    def described(self, start: Tried) -> Tried:
+    def described(self, start: ProbeResult) -> ProbeResult:
         """The outcome with what is known of the last answer."""
         ms = None if self._seconds is None else round(self._seconds * 1000, 1)
         return start._replace(asked=self._asked, round_trip_ms=ms, rate_limit=self._limit)
@@ -180,10 +180,10 @@ class _Trial:
         wrong = replace(self._account, api_key=WRONG_KEY)
         try:
             try:
-                read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
+                read(wrong, await request_once(self._source, request(wrong), self._ssl_context))
             except RateLimited:  # two polls within the provider's own limit
                 await asyncio.sleep(self._source.spoken.capabilities.min_poll_seconds)
-                read(wrong, await ask_once(self._source, request(wrong), self._ssl_context))
+                read(wrong, await request_once(self._source, request(wrong), self._ssl_context))
         except (Unauthorized, Invalid, Refused):
             return True
         return False
@@ -206,7 +206,7 @@ class _Trial:
     async def _ask(self, what: str, request: Request) -> Response:
         self._asked = what
         began = time.perf_counter()
-        response = await ask_once(self._source, request, self._ssl_context)
+        response = await request_once(self._source, request, self._ssl_context)
         self._seconds = time.perf_counter() - began
         self._limit = read_rate_limit(response.header, time.time())
         return response

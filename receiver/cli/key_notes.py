@@ -1,60 +1,18 @@
-"""`handlers list`: what is active; and, for every command that shows a source, which signing secrets can be retired."""
+"""Notes on a source's signing secrets: when each was last used, and when it can be retired."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from receiver.cli.options import Config, Json
-from receiver.cli.output import print_table, when
-from receiver.cli.plain import print_json
+from receiver.cli.output import when
 
 if TYPE_CHECKING:
     from receiver.settings import Source
 
-handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
-
-Uses = dict[tuple[str, str], tuple[float, float]]
+KeyUses = dict[tuple[str, str], tuple[float, float]]
 
 
-@handlers.callback()
-def _handlers() -> None:
-    """The active handlers."""
-
-
-@handlers.command("list")
-def list_handlers(config: Config = None, json: Json = False) -> None:
-    """Show the active handlers, what they subscribe to and their bounds."""
-    from receiver.engine.plugins import load_registry
-    from receiver.settings import load
-
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "on": [cls.__name__ for cls in active.handler.on],
-            "kind": "async" if active.handler.is_async else "thread",
-            "attempts": active.handler.attempts,
-            "timeout": active.handler.timeout,
-            "concurrency": active.handler.concurrency,
-            "where": active.where,
-        }
-        for name, active in load_registry(load(config)).active.items()
-    ]
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        f"Active handlers: {len(rows)}",
-        ["name", "on", "kind", "attempts", "timeout s", "concurrency", "from"],
-        [
-            (r["name"], ", ".join(r["on"]), r["kind"], r["attempts"], r["timeout"], r["concurrency"], r["where"])
-            for r in rows
-        ],
-    )
-
-
-def key_notes(name: str, source: Source, uses: Uses, now: float) -> list[str]:
+def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]:
     """A sentence on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
     keys = source.signing_keys()
     from receiver.providers.protocols import WebhookProvider

@@ -12,11 +12,11 @@ from receiver.settings.loading import config_file, load_awaiting_secrets
 from receiver.settings.secrets_file import KEY
 
 
-class NoPlace(ReceiverError):
+class NoSecretsFile(ReceiverError):
     """There is no file that a signing secret could be put into; the message says which line to add."""
 
 
-class Awaiting(NamedTuple):
+class PendingSecrets(NamedTuple):
     """A configuration in which one source has a place for its signing secrets.
 
     Attributes:
@@ -30,31 +30,31 @@ class Awaiting(NamedTuple):
     known: bool
 
 
-def load_awaiting(config: Path | None, name: str) -> Awaiting:
+def load_pending_secrets(config: Path | None, name: str) -> PendingSecrets:
     """The configuration, with the place for the source's signing secrets.
 
     Raises:
         ConfigError: something else is wrong with the configuration.
-        NoPlace: the source has no secret, and names no file for one.
+        NoSecretsFile: the source has no secret, and names no file for one.
         NotFound: there is no such source.
     """
     try:
         settings, unwritten = load_awaiting_secrets(config)
     except ConfigError as error:
         if f"sources.{name}.signing_secrets" in {problem.where for problem in error.problems}:
-            raise no_place(config, name) from None
+            raise no_secrets_file(config, name) from None
         raise
     source = settings.source(name)
     if name in unwritten:
-        return Awaiting(settings, source, unwritten[name], known=len(source.signing_secrets) > 1)
+        return PendingSecrets(settings, source, unwritten[name], known=len(source.signing_secrets) > 1)
     named = source.signing_secrets_file
     path = setting_path(named, settings.base) if named is not None else None
-    return Awaiting(settings, source, path, known=bool(source.signing_secrets))
+    return PendingSecrets(settings, source, path, known=bool(source.signing_secrets))
 
 
-def no_place(config: Path | None, name: str) -> NoPlace:
+def no_secrets_file(config: Path | None, name: str) -> NoSecretsFile:
     """The refusal to ask for a secret that there is no place for."""
-    return NoPlace(
+    return NoSecretsFile(
         f"Source {name} has no file for a signing secret, which is shown only once; no request was sent. "
         f'Add this line to [sources.{name}] in {config_file(config)}, and say it again: {KEY} = "{name}.secrets"'
     )

@@ -18,7 +18,7 @@ from receiver.store.migrate import require_current
 
 
 @contextmanager
-def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
+def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
     """The settings and the store, which must be there and at this release's schema.
 
     Raises:
@@ -57,7 +57,7 @@ def check_handler(settings: Settings, name: str | None) -> None:
         check_handlers([name], load_registry(settings).active)
 
 
-def one_event(database: Database, prefix: str) -> str:
+def find_event_id(database: Database, prefix: str) -> str:
     """The id that starts so.
 
     Raises:
@@ -74,7 +74,7 @@ def one_event(database: Database, prefix: str) -> str:
     return found[0]
 
 
-def one_job(database: Database, reference: str, source: str | None) -> Row:
+def find_job(database: Database, reference: str, source: str | None) -> Row:
     """The job that is meant.
 
     Raises:

@@ -13,12 +13,12 @@ from typing import Any
 from receiver.model.printable import printable, printable_json
 
 
-def say(*lines: str) -> None:
+def echo(*lines: str) -> None:
     """Lines on standard output."""
     print(*map(printable, lines), sep="\n", flush=True)
 
 
-def complain(*lines: str) -> None:
+def echo_error(*lines: str) -> None:
     """Lines on standard error."""
     print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
 

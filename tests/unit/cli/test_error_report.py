@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli.last_resort import report
+from receiver.cli.error_report import report
 from receiver.durable_files import OverwritePolicy
 from receiver.errors import ConfigError
 from receiver.settings import load
