@@ -54,7 +54,7 @@ RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 STOP_SECONDS = 5.0
 
-OneFile = bytes | Path | Exception
+AudioSource = bytes | Path | Exception
 """One audio file of a test: its bytes, its path, or what is raised by asking for it."""
 
 
@@ -148,7 +148,7 @@ def run_handler(
     handler: Handler,
     event: Event,
     *,
-    audio: OneFile | Sequence[OneFile] | None = None,
+    audio: AudioSource | Sequence[AudioSource] | None = None,
     options: Mapping[str, Any] | None = None,
     attempt: int = 1,
     http: httpx.AsyncBaseTransport | None = None,
@@ -179,15 +179,15 @@ def run_handler(
     checked = check_options(handler.name, handler, table.options)
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
-    with _given(event, audio) as given, _handler_loop() as handlers:
+    with _audio_files_of(event, audio) as audio_files, _handler_loop() as handlers:
         clients = HandlerClients([bounded.name] if table.allow_private_addresses else [])
-        played = None if http is None else handler_client(http)
+        test_client = None if http is None else handler_client(http)
 
         async def first() -> Artifact:
-            return given.first()
+            return audio_files.first()
 
         async def files() -> tuple[Artifact, ...]:
-            return given.all()
+            return audio_files.all()
 
         log = _log_into(lines).bind(
             source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
@@ -198,7 +198,7 @@ def run_handler(
             idempotency_key=f"{event.id}:{bounded.name}",
             options=checked,
             _log=lambda: log,
-            _http=lambda: played or clients.get(bounded.name),
+            _http=lambda: test_client or clients.get(bounded.name),
             _audio=first,
             _audio_files=files,
             _loop=handlers.loop,
@@ -206,9 +206,9 @@ def run_handler(
         try:
             outcome = _execute(handlers, bounded, event, context)
         finally:
-            for opened in (clients, played) if played else (clients,):
+            for client in (clients, test_client) if test_client else (clients,):
                 with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
-                    handlers.submit(opened.aclose()).result(STOP_SECONDS)
+                    handlers.submit(client.aclose()).result(STOP_SECONDS)
     return _decide(outcome, bounded, attempt, tuple(lines))
 
 
@@ -239,7 +239,7 @@ def _handler_loop() -> Iterator[HandlerLoop]:
         handlers.stop(STOP_SECONDS)
 
 
-class _Given(NamedTuple):
+class _AudioFiles(NamedTuple):
     """What answers `ctx.audio()` and `ctx.audio_files()`."""
 
     files: Sequence[Artifact | Exception]
@@ -258,34 +258,34 @@ class _Given(NamedTuple):
 
 
 @contextmanager
-def _given(event: Event, audio: OneFile | Sequence[OneFile] | None) -> Iterator[_Given]:
+def _audio_files_of(event: Event, audio: AudioSource | Sequence[AudioSource] | None) -> Iterator[_AudioFiles]:
     """The files, as long as the attempt lasts."""
     if not isinstance(event, JobCompleted):
-        yield _Given([NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")])
+        yield _AudioFiles([NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")])
     elif audio is None:
-        yield _Given([AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio")])
+        yield _AudioFiles([AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio")])
     else:
-        several = [audio] if isinstance(audio, bytes | Path | Exception) else audio
-        if not several:
+        sources = [audio] if isinstance(audio, bytes | Path | Exception) else audio
+        if not sources:
             raise ValueError("audio= is an empty list; a completed job has one file at least.")
         with tempfile.TemporaryDirectory(prefix="tts-receiver-test-") as folder:
-            yield _Given([_file(event, n, file, Path(folder).resolve()) for n, file in enumerate(several)])
+            yield _AudioFiles([_file(event, n, file, Path(folder).resolve()) for n, file in enumerate(sources)])
 
 
-def _file(event: JobCompleted, n: int, file: OneFile, folder: Path) -> Artifact | Exception:
+def _file(event: JobCompleted, n: int, file: AudioSource, folder: Path) -> Artifact | Exception:
     if isinstance(file, Exception):
         return file
     if isinstance(file, bytes):
         kind = sniff(file[:SNIFF_BYTES])
-        mark = f"~{n}" if n else ""
-        path = folder / f"{event.job_id.replace('/', '_')}{mark}.{kind.extension if kind else 'bin'}"
+        suffix = f"~{n}" if n else ""
+        path = folder / f"{event.job_id.replace('/', '_')}{suffix}.{kind.extension if kind else 'bin'}"
         path.write_bytes(file)
     else:
         path = file.absolute()
-    return _of_file(event, n, path)
+    return _artifact(event, n, path)
 
 
-def _of_file(event: Event, n: int, path: Path) -> Artifact:
+def _artifact(event: Event, n: int, path: Path) -> Artifact:
     kind = sniff_file(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

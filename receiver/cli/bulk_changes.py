@@ -17,7 +17,7 @@ from receiver.store.database import Database
 from receiver.store.processes import anyone_lives
 
 
-class Status:
+class StatusLine:
     """On a terminal one line that is kept up to date; elsewhere nothing."""
 
     def __init__(self, words: str) -> None:
@@ -40,15 +40,15 @@ class Status:
 def run_in_batches(
     database: Database,
     work: Callable[[PacedWriter], Awaitable[None]],
-    done: Callable[[], str],
-    go_on: Callable[[], str],
+    summary: Callable[[], str],
+    resume_hint: Callable[[], str],
     status: AbstractContextManager[Any],
 ) -> None:
     """Do the work. If it is stopped or fails, the batch in hand is finished, and what was done is said.
 
     Args:
-        done: what is committed so far, without a full stop.
-        go_on: how to go on after a stop: a sentence.
+        summary: what is committed so far, without a full stop.
+        resume_hint: how to go on after a stop: a sentence.
         status: what is shown meanwhile.
 
     Raises:
@@ -65,18 +65,18 @@ def run_in_batches(
 
     database.start()
     try:
-        with status, _lines_of_the_store():
+        with status, _store_log_on_stderr():
             asyncio.run(run())
     except KeyboardInterrupt:
-        echo_error(f"Stopped. {done()}. {go_on()}")
+        echo_error(f"Stopped. {summary()}. {resume_hint()}")
         raise
     except Exception:
-        echo_error(f"Not finished. {done()}. {go_on()}")
+        echo_error(f"Not finished. {summary()}. {resume_hint()}")
         raise
 
 
 @contextmanager
-def _lines_of_the_store() -> Iterator[None]:
+def _store_log_on_stderr() -> Iterator[None]:
     """Log lines on standard error, without the one that repeats why the command fails."""
     before = structlog.get_config()
     structlog.configure(

@@ -34,8 +34,8 @@ COMMANDS = {
 """Each command, or group of commands: a module below this package and its name there, and its line in the help."""
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         echo(f"tts-receiver {__version__}")
         raise typer.Exit
 

@@ -39,7 +39,7 @@ from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 LOST = "The webhook of this one is lost."
 POLLED = ("audixa", "finevoice", "miragic")
 # source, text, format
@@ -82,7 +82,7 @@ class _Scenario:
         found = [self.database.query(views.get_event, id_) for id_ in ids]
         return [event for event in found if event is not None]
 
-    def settled(self) -> bool:
+    def finished(self) -> bool:
         """Whether each job has ended, was told to the receiver, and has been handled."""
         events = self.events()
         return (
@@ -97,29 +97,29 @@ class _Scenario:
 
     def problems(self) -> list[str]:
         """Whatever did not end as it must; empty if all is well."""
-        wrong = []
+        problems = []
         by_job = {event["job_id"]: event for event in self.events()}
         for job in self.sim.jobs:
             event = by_job.get(job.id)
-            wanted = "job.failed" if "[fail]" in self.texts[job.id] else "job.completed"
-            if event is None or event["type"] != wanted:
-                wrong.append(f"{job.id}: {wanted} is missing in the store")
+            expected = "job.failed" if "[fail]" in self.texts[job.id] else "job.completed"
+            if event is None or event["type"] != expected:
+                problems.append(f"{job.id}: {expected} is missing in the store")
                 continue
-            wrong += [
+            problems += [
                 f"{job.id}: {run['handler']} is {run['state']}" for run in event["runs"] if run["state"] != "succeeded"
             ]
-            if wanted == "job.completed":
-                wrong += _audio_problems(job, event)
+            if expected == "job.completed":
+                problems += _audio_problems(job, event)
         if self.sim.leaks:
-            wrong.append("the API key reached the storage host")
-        wrong += self._origin_problems(by_job)
+            problems.append("the API key reached the storage host")
+        problems += self._origin_problems(by_job)
         forged = [delivery.status for delivery in self.sim.deliveries if delivery.kind == "forged"]
         if forged != [401]:
-            wrong.append(f"the forged delivery was answered {forged}, not 401")
+            problems.append(f"the forged delivery was answered {forged}, not 401")
         copies = sum(event["duplicates"] for event in by_job.values())
         if copies < 1:
-            wrong.append("no duplicate was counted")
-        return wrong
+            problems.append("no duplicate was counted")
+        return problems
 
     def _origin_problems(self, by_job: dict[str, dict[str, Any]]) -> Iterator[str]:
         for job_id, event in by_job.items():
@@ -155,7 +155,7 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
             database = open_database(load(config))
             try:
                 scenario = _Scenario(sim, database)
-                await _play(scenario, private, out)
+                await _run_jobs(scenario, private, out)
                 problems = scenario.problems()
                 _report(scenario, where, out)
             finally:
@@ -196,7 +196,7 @@ async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
             [sys.executable, "-P", "-m", "receiver", "serve", "--config", str(config)], stderr=out, stdout=out
         )
     with _ended(process):
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (addresses := _listening(log)) is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoError(f"The receiver did not start; {log} says:\n{log.read_text()}")
@@ -223,23 +223,23 @@ def _listening(log: Path) -> tuple[str, str] | None:
     return None
 
 
-async def _play(scenario: _Scenario, private: str, out: Console) -> None:
+async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
     """Submit the jobs and watch until everything has settled."""
     sim = scenario.sim
     # Before the first job: on a slow machine jobs end while others are still being submitted.
     sim.force("duplicate", times=2)
     sim.force("forged")
-    async with httpx.AsyncClient(base_url=private, timeout=PATIENCE_SECONDS, trust_env=False) as api:
+    async with httpx.AsyncClient(base_url=private, timeout=TIMEOUT_SECONDS, trust_env=False) as api:
         for source, text, format_ in JOBS:
             job_id = await _submit(api, source, text, format_)
             scenario.texts[job_id] = text
             if text == LOST:
                 sim.force("lost_webhook", job_id=job_id)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     with Live(console=out, refresh_per_second=10, transient=True) as live:
-        while not await asyncio.to_thread(scenario.settled):
+        while not await asyncio.to_thread(scenario.finished):
             if time.monotonic() > deadline:
-                out.print(f"[red]Not settled after {PATIENCE_SECONDS:.0f} s.[/]")
+                out.print(f"[red]Not settled after {TIMEOUT_SECONDS:.0f} s.[/]")
                 return
             if out.is_terminal:
                 live.update(await asyncio.to_thread(_progress, scenario))
@@ -248,10 +248,10 @@ async def _play(scenario: _Scenario, private: str, out: Console) -> None:
 
 async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str | None) -> str:
     """What an application beside the receiver does; the provider's id of the job."""
-    wanted = {"source": source, "text": text, "voice": VOICES[source]}
+    body = {"source": source, "text": text, "voice": VOICES[source]}
     if format_ is not None:
-        wanted["format"] = format_
-    answer = await api.post("/v1/speech", json=wanted)
+        body["format"] = format_
+    answer = await api.post("/v1/speech", json=body)
     if answer.status_code != httpx.codes.ACCEPTED:
         raise DemoError(f"The receiver answered a submit with {answer.status_code}: {answer.text}")
     return str(answer.json()["job_id"])

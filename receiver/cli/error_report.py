@@ -22,19 +22,19 @@ def report(error: Exception) -> None:
     if isinstance(error, BrokenPipeError):
         return  # the reader of our output has gone, and wants no more of it
     if isinstance(error, OutputError):
-        _say(f"Cannot write the output: {error.strerror}.")
+        _print(f"Cannot write the output: {error.strerror}.")
     elif isinstance(error, OSError) and error.strerror:
         at = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        _say(f"{at}{error.strerror}{_place(error)}.")
+        _print(f"{at}{error.strerror}{_location(error)}.")
     elif isinstance(error, UnicodeDecodeError):
-        _say(f"A file or the input is not text in {error.encoding.upper()}{_place(error)}.")
+        _print(f"A file or the input is not text in {error.encoding.upper()}{_location(error)}.")
     else:
         import traceback
 
         from receiver.model.redact import Redactor
 
         text = Redactor()("".join(traceback.format_exception(error)))
-        _say("This is a bug in the receiver. Please report it with the lines above.", text)
+        _print("This is a bug in the receiver. Please report it with the lines above.", text)
 
 
 def _discard_output() -> None:
@@ -45,14 +45,14 @@ def _discard_output() -> None:
         os.close(nowhere)
 
 
-def _say(sentence: str, before: str = "") -> None:
+def _print(sentence: str, before: str = "") -> None:
     from receiver.model.printable import printable_lines
 
     with contextlib.suppress(OSError, ValueError):  # standard error cannot be written, either
         print(printable_lines(f"{before}tts-receiver: {sentence}"), file=sys.stderr, flush=True)
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Where in our own code it happened: its innermost frame in the traceback."""
     trace, found = error.__traceback__, ""
     while trace is not None:

@@ -25,7 +25,7 @@ from receiver.cli.options import (
     check_event_id,
     event_filter,
 )
-from receiver.cli.output import cell, confirm, console, iso, print_table, when
+from receiver.cli.output import cell, confirm, console, format_time, print_table, with_iso_times
 from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.crashes import state_with_suspicion
@@ -65,14 +65,14 @@ def list_(
         check_names(settings, database, source, type_)
         rows = database.query_list(views.list_events, which, limit)
     if json:
-        print_json([iso(row, "received_at") for row in rows])
+        print_json([with_iso_times(row, "received_at") for row in rows])
         return
     print_table(
         f"Events: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
         ["event", "received", "source", "type", "job", "state", "dup", "conflict"],
         [
             (
-                row["id"], when(row["received_at"]), row["source"], row["type"], row["job_id"], row["state"],
+                row["id"], format_time(row["received_at"]), row["source"], row["type"], row["job_id"], row["state"],
                 row["duplicates"] or None, row["conflict"],
             )
             for row in rows
@@ -110,8 +110,8 @@ def show(
     if json:
         found["document"] = document_of(found["body"])
         for name, fields in times.items():
-            found[name] = [iso(row, *fields) for row in found[name]]
-        print_json(iso(found, "received_at"))
+            found[name] = [with_iso_times(row, *fields) for row in found[name]]
+        print_json(with_iso_times(found, "received_at"))
         return
     out = console()
     for name in (
@@ -128,7 +128,7 @@ def show(
         "signature",
     ):
         out.print(f"[bold]{name:<11}[/] {cell(found[name])}")
-    out.print(f"[bold]{'received':<11}[/] {when(found['received_at'])}")
+    out.print(f"[bold]{'received':<11}[/] {format_time(found['received_at'])}")
     out.print(f"[bold]{'body':<11}[/] {cell(found['body'].decode('utf-8', 'backslashreplace'))}")
     print_table(
         "runs",
@@ -136,7 +136,8 @@ def show(
         [
             (
                 row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempt"] - row["forgiven"],
-                when(row["due_at"]), when(row["started_at"]), when(row["finished_at"]), row["result"], row["error"],
+                format_time(row["due_at"]), format_time(row["started_at"]), format_time(row["finished_at"]),
+                row["result"], row["error"],
             )
             for row in found["runs"]
         ],
@@ -149,7 +150,7 @@ def show(
                 (
                     row["handler"],
                     row["number"],
-                    when(row["started"]),
+                    format_time(row["started"]),
                     f"{row['ended'] - row['started']:.3f}",
                     row["outcome"],
                     row["error"],
@@ -200,10 +201,10 @@ def replay(
     def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
         return replay_events(connection, settings, registry, ids, only, time.time())
 
-    def go_on(last: str) -> str:
+    def resume_hint(last: str) -> str:
         return f"To go on, name those after {last}." if events else f"To go on, repeat it with --after {last}."
 
-    _change_each(config, events, which, only, yes, _BulkAction("replay", "replayed", change, go_on))
+    _change_each(config, events, which, only, yes, _BulkAction("replay", "replayed", change, resume_hint))
 
 
 @app.command()
@@ -227,10 +228,10 @@ def release(
     def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
         return release_events(connection, settings, registry, ids, time.time())
 
-    def go_on(last: str) -> str:
+    def resume_hint(last: str) -> str:
         return f"To go on, name those after {last}." if events else "The same command goes on with the rest."
 
-    _change_each(config, events, which, [], yes, _BulkAction("release", "released", change, go_on))
+    _change_each(config, events, which, [], yes, _BulkAction("release", "released", change, resume_hint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +241,13 @@ class _BulkAction:
     Attributes:
         word, past: for the messages.
         change: does it with some of them, in one transaction.
-        go_on: how to go on after a stop, by the last event that it was done with.
+        resume_hint: how to go on after a stop, by the last event that it was done with.
     """
 
     word: str
     past: str
     change: Callable[[Connection, Settings, Registry, Sequence[str]], list[Outcome]]
-    go_on: Callable[[str], str]
+    resume_hint: Callable[[str], str]
 
 
 def _change_each(
@@ -272,10 +273,10 @@ def _change_each(
             check_names(settings, database, which.source, which.type)
             which = matching.up_to_now(database, which)
             number = matching.count(matching.event_ids(database, which))
-            echo(f"Matching events: {matching.shown(number)}.")
+            echo(f"Matching events: {matching.format_count(number)}.")
             if not number:
                 return
-            confirm(f"{verb.word.capitalize()} {matching.shown(number)} events?", yes)
+            confirm(f"{verb.word.capitalize()} {matching.format_count(number)} events?", yes)
         last, succeeded, failed, due = "", 0, 0, 0
 
         def change(connection: Connection, some: Sequence[str]) -> list[Outcome]:
@@ -304,10 +305,10 @@ def _change_each(
             refused = f", refused: {failed:,}" if failed else ""
             return f"Events {verb.past}: {succeeded:,}{refused}, runs due: {due:,}"
 
-        def go_on() -> str:
-            return verb.go_on(last) if last else "Repeat the command."
+        def resume_hint() -> str:
+            return verb.resume_hint(last) if last else "Repeat the command."
 
-        run_in_batches(database, work, done, go_on, nullcontext())  # the lines are what is shown meanwhile
+        run_in_batches(database, work, done, resume_hint, nullcontext())  # the lines are what is shown meanwhile
         echo(f"Runs due: {due}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

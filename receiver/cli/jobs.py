@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Json, Limit, Source, check_choice
-from receiver.cli.output import cell, console, iso, print_table, when
+from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
 from receiver.cli.text_output import echo, print_json
 from receiver.store.states import JobState
 
@@ -41,12 +41,12 @@ def watch(
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
     with open_session(config) as (settings, database):
-        about = job_source(settings, source)
-        dice = random.Random()  # noqa: S311 - ids need no secrecy
+        target = job_source(settings, source)
+        rng = random.Random()  # noqa: S311 - ids need no secrecy
         if job is not None:
-            done = [(database.transact(adopt_job, about, job, ids[0], time.time()), True)]
+            done = [(database.transact(adopt_job, target, job, ids[0], time.time()), True)]
         else:
-            done = [database.transact(watch_job, about, job_id, time.time(), dice) for job_id in ids]
+            done = [database.transact(watch_job, target, job_id, time.time(), rng) for job_id in ids]
     if json:
         print_json([_to_dict(row) | {"new": new} for row, new in done])
         return
@@ -87,8 +87,8 @@ def list_(
                 row["state"],
                 None if row["progress"] is None else f"{row['progress']} %",
                 row["polls"],
-                when(row["due_at"]) if row["ended_at"] is None else None,
-                when(row["ended_at"]),
+                format_time(row["due_at"]) if row["ended_at"] is None else None,
+                format_time(row["ended_at"]),
                 row["error"],
             )
             for row in rows
@@ -109,7 +109,7 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
         return
     out = console()
     for name, value in found.items():
-        out.print(f"[bold]{name:<12}[/] {cell(when(value) if name in _TIMES else value)}")
+        out.print(f"[bold]{name:<12}[/] {cell(format_time(value) if name in _TIMES else value)}")
 
 
 @app.command()
@@ -147,4 +147,4 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
 
 
 def _to_dict(row: Row) -> Row:
-    return iso(row, *_TIMES)
+    return with_iso_times(row, *_TIMES)

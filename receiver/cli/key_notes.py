@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from receiver.cli.output import when
+from receiver.cli.output import format_time
 
 if TYPE_CHECKING:
     from receiver.settings import Source
@@ -24,13 +24,13 @@ def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]
         notes.append(f"no signing secret: no webhooks are received, and POST /webhooks/{name} is answered 404")
     for key in keys:
         used = uses.get((name, key.id))
-        note = f"secret {key.id}: " + (f"last used {when(used[1])}" if used else "never used")
+        note = f"secret {key.id}: " + (f"last used {format_time(used[1])}" if used else "never used")
         if not key.active(now):
             note += ", outside its validity"
         others = [uses[name, other.id] for other in keys if other is not key and (name, other.id) in uses]
         at = retirable_at(used, others, retry_window)
         if at is not None:
-            note += "; can be retired" + ("" if at <= now else f" after {when(at)}")
+            note += "; can be retired" + ("" if at <= now else f" after {format_time(at)}")
         notes.append(note)
     return notes
 

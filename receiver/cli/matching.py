@@ -74,6 +74,6 @@ def count(found: Iterator[object]) -> int:
     return sum(1 for _, _ in zip(range(MAX_COUNTED + 1), found, strict=False))
 
 
-def shown(number: int) -> str:
+def format_count(number: int) -> str:
     """The number, or that there are more than were counted."""
     return str(number) if number <= MAX_COUNTED else f"{MAX_COUNTED:,}+"

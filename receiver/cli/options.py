@@ -43,7 +43,7 @@ EXAMPLE = "2026-11-26T08:00"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def moment(text: str | None, option: str) -> float | None:
+def parse_time(text: str | None, option: str) -> float | None:
     """Unix seconds of an age or an ISO time (UTC where it names no zone).
 
     Raises:
@@ -110,7 +110,7 @@ def event_filter(
     """
     from receiver.store.event_pages import Filter
 
-    after, before = moment(since, "--since"), moment(until, "--until")
+    after, before = parse_time(since, "--since"), parse_time(until, "--until")
     if after is not None and before is not None and after >= before:
         raise typer.BadParameter(f"nothing is between --since {since} and --until {until}: the first is the later one.")
     return Filter(

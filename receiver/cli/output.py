@@ -66,12 +66,12 @@ def cell(value: Any) -> str:
     return f"[{style}]{escape(text)}[/]" if style else escape(text)
 
 
-def when(seconds: float | None) -> str | None:
+def format_time(seconds: float | None) -> str | None:
     """Unix seconds as a local-independent time: UTC, to the second."""
     return None if seconds is None else utc_text(seconds)
 
 
-def iso(row: dict[str, Any], *names: str) -> dict[str, Any]:
+def with_iso_times(row: dict[str, Any], *names: str) -> dict[str, Any]:
     """The row with these unix seconds as ISO times, for JSON."""
     out = dict(row)
     for name in names:

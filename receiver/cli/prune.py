@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Yes
-from receiver.cli.output import confirm, when
+from receiver.cli.output import confirm, format_time
 from receiver.cli.text_output import echo, echo_error
 from receiver.errors import ListingTimeout
 
@@ -32,7 +32,7 @@ def prune(
 
     Open events and audio files stay. A running receiver goes on as usual. Ctrl-C stops it; the next time goes on.
     """
-    from receiver.cli.matching import count, shown
+    from receiver.cli.matching import count, format_count
     from receiver.cli.session import open_session
     from receiver.engine.maintenance import DAY_SECONDS
     from receiver.store.prune import EVENTS, JOBS, newest_received_at
@@ -44,22 +44,25 @@ def prune(
         before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
         finished = count(_ids(database, EVENTS, before))
         quarantined = count(_ids(database, QUARANTINE, aside_before))
-        echo(f"Finished events older than {kept:g} days: {shown(finished)}.")
+        echo(f"Finished events older than {kept:g} days: {format_count(finished)}.")
         if quarantined:
-            echo(f"Events in quarantine older than {aside:g} days: {shown(quarantined)}.")
+            echo(f"Events in quarantine older than {aside:g} days: {format_count(quarantined)}.")
         # Counted only without events: the jobs that those ended go with them, and are not looked through before.
         jobs = 0 if finished + quarantined else count(_ids(database, JOBS, before))
         if jobs:
-            echo(f"Ended jobs older than {kept:g} days, without an event: {shown(jobs)}.")
+            echo(f"Ended jobs older than {kept:g} days, without an event: {format_count(jobs)}.")
         if not finished + quarantined + jobs:
             return
         newest = database.query(newest_received_at)
         if newest is not None and newest < before:
             echo_error(
-                f"The newest event was received on {when(newest)}, and this machine's clock says {when(time.time())}. "
-                "If the clock is wrong, this deletes what is not old.",
+                f"The newest event was received on {format_time(newest)}, and this machine's clock says "
+                f"{format_time(time.time())}. If the clock is wrong, this deletes events that are not old.",
             )
-        confirm(f"Forget {shown(jobs)} jobs?" if jobs else f"Forget {shown(finished + quarantined)} events?", yes)
+        confirm(
+            f"Delete {format_count(jobs)} jobs?" if jobs else f"Delete {format_count(finished + quarantined)} events?",
+            yes,
+        )
         _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, aside_before)])
 
 
@@ -80,12 +83,12 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
 
 def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
     """Delete it, and say how much was deleted, also if it is stopped or fails."""
-    from receiver.cli.bulk_changes import Status, run_in_batches
+    from receiver.cli.bulk_changes import StatusLine, run_in_batches
     from receiver.engine.pruning import Pruner
     from receiver.store.prune import EVENTS, JOBS
     from receiver.store.quarantine import QUARANTINE
 
-    status = Status("Deleting")
+    status = StatusLine("Deleting")
     deleted: Mapping[str, int] = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE)}
 
     def note(so_far: Mapping[str, int]) -> None:

@@ -24,7 +24,7 @@ from receiver.cli.options import (
     check_event_id,
     event_filter,
 )
-from receiver.cli.output import confirm, iso, print_table, when
+from receiver.cli.output import confirm, format_time, print_table, with_iso_times
 from receiver.cli.text_output import echo, print_json
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
@@ -75,7 +75,7 @@ def list_(
         if not rows:
             check_handler(settings, handler)
     if json:
-        print_json([iso(row, "due_at", "started_at", "finished_at") for row in rows])
+        print_json([with_iso_times(row, "due_at", "started_at", "finished_at") for row in rows])
         return
     print_table(
         f"Runs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
@@ -83,7 +83,8 @@ def list_(
         [
             (
                 row["event_id"], row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempts"],
-                row["source"], row["type"], row["job_id"], when(row["due_at"]), when(row["finished_at"]), row["error"],
+                row["source"], row["type"], row["job_id"], format_time(row["due_at"]), format_time(row["finished_at"]),
+                row["error"],
             )
             for row in rows
         ],
@@ -111,10 +112,10 @@ def replay(
     which = replace(which, newer_than=check_event_id(after, "--after"))
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
-    def go_on(last: str) -> str:
+    def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To go on, repeat it with --after {last}."
 
-    done = _change_each(config, event, which, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, go_on))
+    done = _change_each(config, event, which, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
     echo(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
@@ -136,11 +137,13 @@ def cancel(
 
     which = _filter(source, type_, state, job, handler, since, until)
 
-    def go_on(last: str) -> str:
+    def resume_hint(last: str) -> str:
         return "The same command goes on with the rest."
 
     states = (RunState.PENDING, RunState.RUNNING)
-    done = _change_each(config, event, which, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, go_on))
+    done = _change_each(
+        config, event, which, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, resume_hint)
+    )
     echo(f"Runs cancelled: {done}.")
 
 
@@ -152,20 +155,20 @@ class _BulkAction:
         word, done: for the messages.
         states: those of the runs that it is done with.
         change: does it with some of them, (event id, handler), at a time; those that it was done with.
-        go_on: how to go on after a stop, by the last event that it was done with.
+        resume_hint: how to go on after a stop, by the last event that it was done with.
     """
 
     word: str
     done: str
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
-    go_on: Callable[[str], str]
+    resume_hint: Callable[[str], str]
 
 
 def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _BulkAction) -> int:
     """Do it with each run; how many it was done with."""
     from receiver.cli import matching
-    from receiver.cli.bulk_changes import Status, run_in_batches
+    from receiver.cli.bulk_changes import StatusLine, run_in_batches
     from receiver.cli.session import check_handler, check_names, find_event_id, open_session
     from receiver.store.event_pages import Filter
 
@@ -180,13 +183,13 @@ def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb:
         number = matching.count(matching.runs(database, which, wanted)) if wanted else 0
         if not number:
             check_handler(settings, which.handler)
-        echo(f"Matching runs: {matching.shown(number)}.")
+        echo(f"Matching runs: {matching.format_count(number)}.")
         if not number:
             return 0
         if event is None:
-            confirm(f"{verb.word} {matching.shown(number)} runs?", yes)
+            confirm(f"{verb.word} {matching.format_count(number)} runs?", yes)
         last, changed = "", 0
-        status = Status(verb.word)
+        status = StatusLine(verb.word)
 
         def change(connection: Connection, of_events: Sequence[list[tuple[str, str]]]) -> tuple[str, int]:
             keys = [key for of_event in of_events for key in of_event]
@@ -204,8 +207,8 @@ def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb:
         def done() -> str:
             return f"{verb.done}: {changed:,}"
 
-        def go_on() -> str:
-            return verb.go_on(last) if last else "Repeat the command."
+        def resume_hint() -> str:
+            return verb.resume_hint(last) if last else "Repeat the command."
 
-        run_in_batches(database, work, done, go_on, status.shown)
+        run_in_batches(database, work, done, resume_hint, status.shown)
         return changed

@@ -20,7 +20,7 @@ from receiver.errors import ReceiverError
 from receiver.model.secret_text import COMMENT, fault_of, holds_secret
 
 MODE = 0o600
-ROOM = 4096
+RESERVED_BYTES = 4096
 """Bytes that a new file has room for beside the secrets that are there."""
 
 
@@ -43,7 +43,7 @@ class SecretFile:
             return []
         return [line.strip() for line in text.splitlines() if line.strip()]
 
-    def put_first(self, secret: str) -> None:
+    def prepend(self, secret: str) -> None:
         """Put a secret before those that are there; it is on the disk afterwards.
 
         Raises:
@@ -56,11 +56,11 @@ class SecretFile:
                 raise SecretNotSaved(f"it begins with {COMMENT}, as a comment does in that file")
             self._replace([secret, *(old for old in self.lines() if old != secret)])
         except (OSError, ValueError, SecretNotSaved) as error:
-            told = error.strerror if isinstance(error, OSError) else error
+            detail = error.strerror if isinstance(error, OSError) else error
             kept = save_elsewhere(secret.encode(errors="surrogatepass") + b"\n", "signing-secret")
             raise SecretNotSaved(
-                f"The new signing secret could not be written to {self.path}: {told}. "
-                + (f"It is in {kept} instead: make it the first line of {self.path}, mode 0600." if kept else LOST)
+                f"The new signing secret could not be written to {self.path}: {detail}. "
+                + (f"It is in {kept} instead: make it the first line of {self.path}, mode 0600." if kept else _LOST)
             ) from error
 
     def _replace(self, lines: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class SecretFile:
         self._unfinished.publish(OverwritePolicy.REPLACE)
 
 
-LOST = "It could not be put anywhere else either, and is lost: `tts-receiver webhook rotate` makes another."
+_LOST = "It could not be put anywhere else either, and is lost: `tts-receiver webhook rotate` makes another."
 
 
 @contextmanager
@@ -83,26 +83,26 @@ def reserve(path: Path) -> Iterator[SecretFile]:
     path = Path(os.path.realpath(path))
     with ExitStack() as stack:
         try:
-            about = path.stat() if path.exists() else None
-            if about is not None and not stat.S_ISREG(about.st_mode):
+            existing = path.stat() if path.exists() else None
+            if existing is not None and not stat.S_ISREG(existing.st_mode):
                 raise SecretNotSaved(f"{path} is not a file; nothing was asked.")
             unfinished = stack.enter_context(temporary_file(path, MODE))
-            if about is not None and (about.st_uid, about.st_gid) != (os.geteuid(), os.getegid()):
-                unfinished.set_owner(about.st_uid, about.st_gid)
-            unfinished.reserve(ROOM + (about.st_size if about else 0))
-            place = SecretFile(path, unfinished)
-            place.lines()
+            if existing is not None and (existing.st_uid, existing.st_gid) != (os.geteuid(), os.getegid()):
+                unfinished.set_owner(existing.st_uid, existing.st_gid)
+            unfinished.reserve(RESERVED_BYTES + (existing.st_size if existing else 0))
+            secrets = SecretFile(path, unfinished)
+            secrets.lines()
         except BlockingIOError as error:
             raise SecretNotSaved(
                 f"{path} cannot be written: {error.strerror}; nothing was asked. Wait, and try again."
             ) from error
         except (OSError, ValueError) as error:
-            told = error.strerror if isinstance(error, OSError) else "what is in it is not text"
+            detail = error.strerror if isinstance(error, OSError) else "what is in it is not text"
             raise SecretNotSaved(
-                f"{path} cannot be written: {told}; nothing was asked. The folder must be there and writable for the "
+                f"{path} cannot be written: {detail}; nothing was asked. The folder must be there and writable for the "
                 "user that the receiver runs as; say it as that user."
             ) from error
-        yield place
+        yield secrets
 
 
 def save_elsewhere(data: bytes, stem: str) -> Path | None:

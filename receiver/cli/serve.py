@@ -107,7 +107,7 @@ def _servers(receiver: Receiver, settings: Settings) -> tuple[ListenerServer, Li
 async def _serve(
     receiver: Receiver, settings: Settings, notifier: Notifier, public: socket.socket, private: socket.socket
 ) -> None:
-    inside, outside = _servers(receiver, settings)
+    private_server, public_server = _servers(receiver, settings)
     grace = settings.dispatch.grace_seconds
     stop = asyncio.Event()
 
@@ -115,7 +115,7 @@ async def _serve(
         if stop.is_set():
             log.warning("stop.hurried", signal=name)
             receiver.dispatcher.hurry()
-            inside.force_exit = outside.force_exit = True
+            private_server.force_exit = public_server.force_exit = True
             return
         log.info("stop.asked", signal=name, grace_seconds=grace)
         stop.set()
@@ -127,37 +127,37 @@ async def _serve(
         public.close()
         private.close()
         raise
-    _spare_the_collector()
+    _freeze_garbage()
     addresses = {"public": _address(public), "private": _address(private)}
     serving = [
-        asyncio.create_task(inside.serve(sockets=[private])),
-        asyncio.create_task(outside.serve(sockets=[public])),
+        asyncio.create_task(private_server.serve(sockets=[private])),
+        asyncio.create_task(public_server.serve(sockets=[public])),
     ]
-    accepting = asyncio.create_task(_until_listening(inside, outside))
+    accepting = asyncio.create_task(_until_listening(private_server, public_server))
     await asyncio.wait([accepting, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("listening", **addresses, pid=os.getpid())
     await notifier.send(
         "READY=1", "STATUS=Takes deliveries at {public}; private listener: {private}".format(**addresses)
     )
-    beating = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else find_ended(receiver)))
+    feeding = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else find_ended(receiver)))
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     # The handlers' grace comes first: deliveries are taken in and stored meanwhile, for the next process to handle.
     receiver.drain()
-    outside.drain()
-    inside.drain()
+    public_server.drain()
+    private_server.drain()
     await notifier.send(
         "STOPPING=1",
         f"STATUS=Stopping; handlers at work have up to {grace:g} s",
         f"EXTEND_TIMEOUT_USEC={int((grace + STOP_SECONDS) * 1_000_000)}",
     )
     await receiver.finish()
-    for server, task in ((outside, serving[1]), (inside, serving[0])):
+    for server, task in ((public_server, serving[1]), (private_server, serving[0])):
         server.should_exit = True
         await asyncio.wait([task])
     await receiver.close()
-    for background in (accepting, waiting, beating):
+    for background in (accepting, waiting, feeding):
         background.cancel()
     for task in serving:
         task.result()  # a listener that broke must not look like an orderly end
@@ -201,7 +201,7 @@ def find_ended(receiver: Receiver) -> str | None:
     return next((f"poller of {name}" for name, loop in receiver.loops.items() if not loop.alive), None)
 
 
-def _spare_the_collector() -> None:
+def _freeze_garbage() -> None:
     """What the start has made lives until the end: it need not be looked through again and again for garbage.
 
     Measured: a fifteenth more deliveries a second. Only here, in a process of our own.

@@ -185,7 +185,7 @@ def check(
         echo_error(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
         raise typer.Exit(1)
     if registry is not None and database is not None:
-        _summary(settings, registry, database)
+        _print_summary(settings, registry, database)
 
 
 def _check_keys(settings: Settings, now: float) -> list[Problem]:
@@ -198,7 +198,7 @@ def _check_keys(settings: Settings, now: float) -> list[Problem]:
     ]
 
 
-def _summary(settings: Settings, registry: Registry, database: Database) -> None:
+def _print_summary(settings: Settings, registry: Registry, database: Database) -> None:
     from receiver.assembly.resources import open_audio
     from receiver.cli.key_notes import key_notes
     from receiver.cli.store_check import count_waiting, space_note, store_note
@@ -219,19 +219,19 @@ def _summary(settings: Settings, registry: Registry, database: Database) -> None
         echo(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
     for name, active in registry.active.items():
         echo(f"  handler  {name} ({active.where})")
-    _slots(settings.dispatch.concurrency, registry)
+    _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
-        heard = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
-        echo(f"  source   {name}: {heard}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
+        intake = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
+        echo(f"  source   {name}: {intake}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
             echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
             echo(f"           {note}")
 
 
-def _slots(concurrency: int, registry: Registry) -> None:
+def _print_slots(concurrency: int, registry: Registry) -> None:
     """How handlers share `dispatch.concurrency`."""
     slots = registry.slots(concurrency)
     if not slots.kept:

@@ -87,21 +87,24 @@ def send(
     if data is not None and (event or job or metadata):
         raise typer.BadParameter("the file is the whole body: omit --event, --job and --metadata.", param_hint="--data")
     settings = load(config)
-    about, scheme = _source(settings, source)
+    source_settings, scheme = _source(settings, source)
     host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
     host = f"[{host}]" if ":" in host else host
     target = url or f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
     if data is None:
-        what = _made(
-            about, event or "test", job or f"job-{secrets.token_hex(6)}", parse_key_values(metadata, "--metadata")
+        what = _sample_delivery(
+            source_settings,
+            event or "test",
+            job or f"job-{secrets.token_hex(6)}",
+            parse_key_values(metadata, "--metadata"),
         )
     else:
-        what = _given(about, data, settings.server.max_body_bytes)
+        what = _read_delivery(source_settings, data, settings.server.max_body_bytes)
     delivery_id = str(uuid.uuid4())
     headers = [
         ("Content-Type", "application/json"),
-        *scheme.sign(_newest_secret(about), what.body, int(time.time()), delivery_id),
-        *(_webhooks(about).delivery_headers(what.event, delivery_id) if what.event is not None else ()),
+        *scheme.sign(_newest_secret(source_settings), what.body, int(time.time()), delivery_id),
+        *(_webhooks(source_settings).delivery_headers(what.event, delivery_id) if what.event is not None else ()),
     ]
     try:
         answer = httpx.post(target, content=what.body, headers=headers, timeout=30, trust_env=False)
@@ -127,7 +130,7 @@ class _Delivery(NamedTuple):
     name: str
 
 
-def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) -> _Delivery:
+def _sample_delivery(source_settings: Source, event: str, job: str, metadata: dict[str, str] | None) -> _Delivery:
     """A delivery as the provider would make it."""
     from difflib import get_close_matches
 
@@ -143,13 +146,13 @@ def _made(about: Source, event: str, job: str, metadata: dict[str, str] | None) 
         )
     created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
-        body = _webhooks(about).sample_body(event, job, created, metadata)
+        body = _webhooks(source_settings).sample_body(event, job, created, metadata)
     except Invalid as error:
         raise typer.BadParameter(str(error), param_hint="--metadata") from None
     return _Delivery(json.dumps(body, separators=(",", ":")).encode(), event, f"{event} {job}")
 
 
-def _given(about: Source, data: Path, limit: int) -> _Delivery:
+def _read_delivery(source_settings: Source, data: Path, limit: int) -> _Delivery:
     """The body in a file, whatever it is: the answer tells what is wrong with it."""
     if str(data) == "-":
         body, name = read_body(sys.stdin.buffer, limit), "standard input"
@@ -160,7 +163,7 @@ def _given(about: Source, data: Path, limit: int) -> _Delivery:
         except OSError as error:
             raise typer.BadParameter(f"{data} cannot be read: {error.strerror}.", param_hint="--data") from None
     try:
-        return _Delivery(body, _webhooks(about).parse_delivery((), body).type, name)
+        return _Delivery(body, _webhooks(source_settings).parse_delivery((), body).type, name)
     except (MalformedDelivery, InvalidJson):
         return _Delivery(body, None, name)
 
@@ -189,10 +192,10 @@ def sign(
     from receiver.settings import load
 
     settings = load(config)
-    about, scheme = _source(settings, source)
+    source_settings, scheme = _source(settings, source)
     body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = int(time.time()) if at is None else at
-    for name, value in scheme.sign(_newest_secret(about), body, now, str(uuid.uuid4())):
+    for name, value in scheme.sign(_newest_secret(source_settings), body, now, str(uuid.uuid4())):
         echo(f"{name}: {value}")
 
 
@@ -209,7 +212,7 @@ def verify(
     from receiver.settings import load
 
     settings = load(config)
-    about, scheme = _source(settings, source)
+    source_settings, scheme = _source(settings, source)
     headers = []
     for line in header:
         name, colon, value = line.partition(":")
@@ -220,12 +223,12 @@ def verify(
         headers.append((name.strip().lower().encode(), value.strip().encode()))
     body = read_body(sys.stdin.buffer, settings.server.max_body_bytes)
     now = time.time()
-    keys = about.signing_keys()
+    keys = source_settings.signing_keys()
     try:
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
         echo(f"✗ It does not hold ({error.reason}): {error}")
-        hint = explain(scheme, headers, body, keys, now) or _of_another_source(settings, source, headers, body, now)
+        hint = explain(scheme, headers, body, keys, now) or _explain_other_source(settings, source, headers, body, now)
         if hint:
             echo(f"  {hint}")
         echo(f"  ProbeResult: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
@@ -234,16 +237,17 @@ def verify(
     if verified.skew is None:
         return
     echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
-    if abs(verified.skew) > about.tolerance_seconds:
+    if abs(verified.skew) > source_settings.tolerance_seconds:
         word = "too old" if verified.skew > 0 else "too new (compare the clocks)"
-        done = "put in quarantine" if about.stale == "quarantine" else "rejected"
+        done = "put in quarantine" if source_settings.stale == "quarantine" else "rejected"
         echo(
-            f"✗ It is {word}: the tolerance is {about.tolerance_seconds:.0f} s. A delivery with it would be {done} now."
+            f"✗ It is {word}: the tolerance is {source_settings.tolerance_seconds:.0f} s. "
+            f"A delivery with it would be {done} now."
         )
         raise typer.Exit(OUTSIDE_TOLERANCE)
 
 
-def _of_another_source(
+def _explain_other_source(
     settings: Settings, source: str, headers: list[tuple[bytes, bytes]], body: bytes, now: float
 ) -> str | None:
     """A sentence if another source's secret makes the signature."""

@@ -117,14 +117,15 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
 
 
 def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
-    rows = [(provider, of["base_url"], of["api_key"]) for provider, of in described.items()]
+    rows = [(provider, row["base_url"], row["api_key"]) for provider, row in described.items()]
     print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
     url = simulator.webhook_url or RECEIVER_URL
     # Not by rich, which would break lines that are to be copied.
     text = (
         f"Webhooks of aitts are signed with {simulator.signing_secret}\n"
         f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"
-        f"In receiver.toml (the other providers likewise, without the last line):\n\n{_source(described['aitts'])}\n"
+        f"In receiver.toml (the other providers likewise, without the last line):\n\n"
+        f"{_source_table(described['aitts'])}\n"
         "Then, beside it, register the webhook, as the owner of the account does at the real provider:\n\n"
         f"{VARIABLE}={shlex.quote(simulator.id_token)} "
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
@@ -133,10 +134,10 @@ def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
     echo(*text.split("\n"))
 
 
-def _source(about: dict[str, Any]) -> str:
+def _source_table(aitts: dict[str, Any]) -> str:
     """The table of a source for the simulated aitts."""
     return (
-        f'[sources.aitts]\nprovider = "aitts"\nbase_url = {json.dumps(about["base_url"])}\n'
-        f"api_key = {json.dumps(about['api_key'])}\nallow_private_addresses = true\n"
+        f'[sources.aitts]\nprovider = "aitts"\nbase_url = {json.dumps(aitts["base_url"])}\n'
+        f"api_key = {json.dumps(aitts['api_key'])}\nallow_private_addresses = true\n"
         'signing_secrets_file = "aitts.secrets"\n'
     )

@@ -31,7 +31,7 @@ from receiver.providers.types import (
 )
 from receiver.settings import Source
 
-NO_JOB = "00000000-0000-0000-0000-000000000000"
+IMPOSSIBLE_JOB_ID = "00000000-0000-0000-0000-000000000000"
 """An id that no job has: ids are made of a time or of random digits."""
 WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
 """A key that no account has: a service that answers it as it answers ours does not check keys there."""
@@ -43,7 +43,7 @@ class ProbeResult(NamedTuple):
     """The result of one try.
 
     Attributes:
-        asked: `voices` or `a job`; None if nothing can be asked.
+        requested: `voices` or `a job`; None if nothing can be requested.
         key: what is known of the API key; `unknown` beside `ok` if the service was reached and did not check it.
         round_trip_ms: from the name look-up to the answer's last byte, milliseconds; None if there was no answer.
         reason: the error's slug; None if all is well.
@@ -55,7 +55,7 @@ class ProbeResult(NamedTuple):
     provider: str
     base_url: str
     api_version: str | None
-    asked: str | None
+    requested: str | None
     ok: bool
     key: Key
     round_trip_ms: float | None = None
@@ -93,8 +93,8 @@ async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -
         return _failed(trial.described(start)._replace(key="refused"), error_detail(name, source, error))
     except ReceiverError as error:
         return _failed(trial.described(start), error_detail(name, source, error))
-    tried = trial.described(start)._replace(key=key, detail=found)
-    return tried._replace(advice=_UNCHECKED) if key == "unknown" else tried
+    result = trial.described(start)._replace(key=key, detail=found)
+    return result._replace(advice=_UNCHECKED) if key == "unknown" else result
 
 
 _UNCHECKED = "Whether it works shows with the first job."
@@ -103,8 +103,8 @@ _WORKS = "The key works."
 _KEYLESS = "Reached, without an api_key."
 
 
-def _failed(tried: ProbeResult, trouble: ErrorDetail) -> ProbeResult:
-    return tried._replace(ok=False, reason=trouble.reason, detail=trouble.what, advice=trouble.advice)
+def _failed(result: ProbeResult, problem: ErrorDetail) -> ProbeResult:
+    return result._replace(ok=False, reason=problem.reason, detail=problem.what, advice=problem.advice)
 
 
 class _SourceProbe:
@@ -118,14 +118,14 @@ class _SourceProbe:
         self.voices = provider if isinstance(provider, VoicesProvider) else None
         self.polled = provider if isinstance(provider, PollingProvider) else None
         self.key: Key = "none" if self._account.api_key is None else "unknown"
-        self._asked: str | None = None
+        self._requested: str | None = None
         self._seconds: float | None = None
         self._limit: RateLimit | None = None
 
     def described(self, start: ProbeResult) -> ProbeResult:
         """The outcome with what is known of the last answer."""
         ms = None if self._seconds is None else round(self._seconds * 1000, 1)
-        return start._replace(asked=self._asked, round_trip_ms=ms, rate_limit=self._limit)
+        return start._replace(requested=self._requested, round_trip_ms=ms, rate_limit=self._limit)
 
     async def run(self) -> tuple[Key, str]:
         """What is known of the key now, and what was found, in a sentence.
@@ -140,7 +140,7 @@ class _SourceProbe:
         def list_voices(account: Account) -> Request:
             return voices.voices_request(account, VoiceQuery())
 
-        response = await self._ask("voices", list_voices(self._account))
+        response = await self._request("voices", list_voices(self._account))
         if response.status in (403, 404) and self.polled is not None:
             # Keys have scopes: one that may ask for jobs is all that we need.
             key, found = await self._require_proof()
@@ -152,13 +152,13 @@ class _SourceProbe:
             return "works", f"{_WORKS} {offers}"
         if self.polled is None:
             return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same list."
-        if await self._ask_for_no_job():
+        if await self._request_impossible_job():
             return "works", f"{_WORKS} {offers}"
         return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same answers."
 
     async def _require_proof(self) -> tuple[Key, str]:
         """Ask for a job that cannot exist, where no other response shows that this is the service."""
-        if await self._ask_for_no_job():
+        if await self._request_impossible_job():
             return "works", _WORKS
         if self._account.api_key is None:
             return "none", _KEYLESS
@@ -167,11 +167,13 @@ class _SourceProbe:
             "looked at. Is base_url right?"
         )
 
-    async def _ask_for_no_job(self) -> bool:
+    async def _request_impossible_job(self) -> bool:
         """Ask for a job that cannot exist; whether the response proves the key."""
-        response = await self._ask("a job", self._no_job(self._account))
-        self._read_no_job(self._account, response)
-        return self._account.api_key is not None and await self._refuses_wrong_key(self._no_job, self._read_no_job)
+        response = await self._request("a job", self._impossible_job_request(self._account))
+        self._read_impossible_job(self._account, response)
+        return self._account.api_key is not None and await self._refuses_wrong_key(
+            self._impossible_job_request, self._read_impossible_job
+        )
 
     async def _refuses_wrong_key(
         self, request: Callable[[Account], Request], read: Callable[[Account, Response], object]
@@ -188,12 +190,12 @@ class _SourceProbe:
             return True
         return False
 
-    def _no_job(self, account: Account) -> Request:
-        return require_polling(self._source.spoken).status_request(account, NO_JOB)
+    def _impossible_job_request(self, account: Account) -> Request:
+        return require_polling(self._source.spoken).status_request(account, IMPOSSIBLE_JOB_ID)
 
-    def _read_no_job(self, account: Account, response: Response) -> None:
+    def _read_impossible_job(self, account: Account, response: Response) -> None:
         try:
-            require_polling(self._source.spoken).read_status(account, NO_JOB, response)
+            require_polling(self._source.spoken).read_status(account, IMPOSSIBLE_JOB_ID, response)
         except UnknownJob:
             try:
                 read_json_object(response.body)
@@ -203,8 +205,8 @@ class _SourceProbe:
                     "service. Is base_url right?"
                 ) from None
 
-    async def _ask(self, what: str, request: Request) -> Response:
-        self._asked = what
+    async def _request(self, what: str, request: Request) -> Response:
+        self._requested = what
         began = time.perf_counter()
         response = await request_once(self._source, request, self._ssl_context)
         self._seconds = time.perf_counter() - began

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, Json
-from receiver.cli.output import cell, console, iso, print_table, when
+from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
 from receiver.cli.text_output import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
-_CAN = {
+_CAPABILITY_LABELS = {
     "webhooks": "webhooks",
     "idempotent_submit": "safe submit",
     "voices": "voices",
@@ -45,7 +45,7 @@ def list_(config: Config = None, json: Json = False) -> None:
 
     settings = load(config)
     now = time.time()
-    uses, pauses = _stored(settings, now)
+    uses, pauses = _read_store(settings, now)
     rows = [_row(settings, name, uses, pauses, now) for name in settings.sources]
     if json:
         print_json(rows)
@@ -58,11 +58,11 @@ def list_(config: Config = None, json: Json = False) -> None:
                 row["name"],
                 " ".join(filter(None, (row["provider"], row["api_version"]))),
                 row["base_url"],
-                _yes(row["api_key"]),
+                _yes_or_no(row["api_key"]),
                 row["webhook_path"],
-                _yes(row["polled"]),
-                ", ".join(_in_short(settings.sources[row["name"]])) or None,
-                _paused(row["pause"]),
+                _yes_or_no(row["polled"]),
+                ", ".join(_capability_labels(settings.sources[row["name"]])) or None,
+                _format_pause(row["pause"]),
                 "; ".join(row["notes"]) if row["signing_secrets"] else None,
             )
             for row in rows
@@ -71,7 +71,7 @@ def list_(config: Config = None, json: Json = False) -> None:
 
 
 @app.command("test")
-def try_sources(
+def check_sources(
     names: Annotated[list[str] | None, typer.Argument(help="The sources; all if none is named.")] = None,
     config: Config = None,
     json: Json = False,
@@ -87,17 +87,17 @@ def try_sources(
 
     settings = load(config)
     chosen = {name: settings.source(name) for name in names or settings.sources}
-    tried = asyncio.run(_try_all(chosen))
+    results = asyncio.run(_probe_all(chosen))
     if json:
-        print_json([_plain(one) for one in tried])
+        print_json([_to_dict(result) for result in results])
     else:
-        for one in tried:
-            _say(one)
-    if not all(one.ok for one in tried):
+        for result in results:
+            _print_result(result)
+    if not all(result.ok for result in results):
         raise typer.Exit(1)
 
 
-async def _try_all(chosen: dict[str, Source]) -> list[ProbeResult]:
+async def _probe_all(chosen: dict[str, Source]) -> list[ProbeResult]:
     import asyncio
 
     from receiver.cli.source_probe import probe_source
@@ -107,7 +107,7 @@ async def _try_all(chosen: dict[str, Source]) -> list[ProbeResult]:
     return await asyncio.gather(*(probe_source(name, source, trusted) for name, source in chosen.items()))
 
 
-def _stored(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
+def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
     from receiver.assembly.resources import open_database
     from receiver.store import pace, views
@@ -129,7 +129,7 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
     from receiver.cli.key_notes import key_notes
 
     source = settings.sources[name]
-    can = _abilities(source)
+    can = _capabilities(source)
     return {
         "name": name,
         "provider": source.provider,
@@ -138,25 +138,25 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
         "api_key": source.api_key is not None,
         "webhook_path": settings.webhook_path(name) if source.receives_webhooks else None,
         "polled": can["polling"] and source.api_key is not None,
-        "capabilities": {word: can[word] for word in ("polling", *_CAN, "formats")},
+        "capabilities": {word: can[word] for word in ("polling", *_CAPABILITY_LABELS, "formats")},
         "pause": _pause(pauses.get(name), now),
         "signing_secrets": [
-            iso({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
+            with_iso_times({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
             for key in source.signing_keys()
         ],
         "notes": key_notes(name, source, uses, now),
     }
 
 
-def _abilities(source: Source) -> dict[str, Any]:
+def _capabilities(source: Source) -> dict[str, Any]:
     from receiver.providers.protocols import abilities
 
     return abilities(source.spoken)
 
 
-def _in_short(source: Source) -> list[str]:
-    can = _abilities(source)
-    return [short for word, short in _CAN.items() if can[word]] + list(can["formats"])
+def _capability_labels(source: Source) -> list[str]:
+    can = _capabilities(source)
+    return [short for word, short in _CAPABILITY_LABELS.items() if can[word]] + list(can["formats"])
 
 
 def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:
@@ -164,51 +164,54 @@ def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:
     if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
         return None
     if stored.pause_until > now:
-        return iso({"until": stored.pause_until, "reason": stored.why, "polls_only": False}, "until")
-    return iso({"until": stored.poll_pause_until, "reason": "rate limit nearly used up", "polls_only": True}, "until")
+        return with_iso_times({"until": stored.pause_until, "reason": stored.why, "polls_only": False}, "until")
+    return with_iso_times(
+        {"until": stored.poll_pause_until, "reason": "rate limit nearly used up", "polls_only": True}, "until"
+    )
 
 
-def _paused(pause: dict[str, Any] | None) -> str | None:
+def _format_pause(pause: dict[str, Any] | None) -> str | None:
     if pause is None:
         return None
     return f"{'polls, ' if pause['polls_only'] else ''}until {pause['until'][:19]}Z ({pause['reason']})"
 
 
-def _yes(value: bool) -> str:
+def _yes_or_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _plain(one: ProbeResult) -> dict[str, Any]:
+def _to_dict(result: ProbeResult) -> dict[str, Any]:
     """The outcome as JSON values."""
-    limit = one.rate_limit
-    return one._asdict() | {"rate_limit": iso(limit._asdict(), "reset_at") if limit is not None else None}
+    limit = result.rate_limit
+    fields = {"asked" if name == "requested" else name: value for name, value in result._asdict().items()}
+    return fields | {"rate_limit": with_iso_times(limit._asdict(), "reset_at") if limit is not None else None}
 
 
-def _say(one: ProbeResult) -> None:
+def _print_result(result: ProbeResult) -> None:
     out = console()
-    version = f" {one.api_version}" if one.api_version else ""
-    unproved = one.asked is not None and one.key == "unknown"
-    mark = "[bold red]✗[/]" if not one.ok else "[yellow]?[/]" if unproved else "[green]✓[/]"
-    where = f" at {one.base_url}" if one.base_url else ""
-    out.print(f"{mark} [bold]{cell(one.name)}[/]: {cell(f'{one.provider}{version}{where}')}")
-    out.print(f"  {cell(one.detail)}")
-    if one.advice:
-        out.print(f"  {cell(one.advice)}")
+    version = f" {result.api_version}" if result.api_version else ""
+    unproved = result.requested is not None and result.key == "unknown"
+    mark = "[bold red]✗[/]" if not result.ok else "[yellow]?[/]" if unproved else "[green]✓[/]"
+    where = f" at {result.base_url}" if result.base_url else ""
+    out.print(f"{mark} [bold]{cell(result.name)}[/]: {cell(f'{result.provider}{version}{where}')}")
+    out.print(f"  {cell(result.detail)}")
+    if result.advice:
+        out.print(f"  {cell(result.advice)}")
     facts = []
-    if one.round_trip_ms is not None:
-        facts.append(f"asked for {one.asked}: {one.round_trip_ms:.0f} ms")
-    if one.rate_limit is not None:
-        facts.append(_limit(one))
+    if result.round_trip_ms is not None:
+        facts.append(f"asked for {result.requested}: {result.round_trip_ms:.0f} ms")
+    if result.rate_limit is not None:
+        facts.append(_format_rate_limit(result))
     if facts:
         out.print(f"  {cell('; '.join(facts))}")
 
 
-def _limit(one: ProbeResult) -> str:
-    limit = one.rate_limit
+def _format_rate_limit(result: ProbeResult) -> str:
+    limit = result.rate_limit
     if limit is None:
         return ""
     left = "?" if limit.remaining is None else limit.remaining
     text = f"rate limit: {left} of {'?' if limit.limit is None else limit.limit} left"
     if limit.reset_at is not None:
-        text += f" until {when(limit.reset_at)}"
+        text += f" until {format_time(limit.reset_at)}"
     return text + (f" (bucket {limit.bucket})" if limit.bucket else "")

@@ -37,14 +37,14 @@ def open_standard_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            _open_on_nothing(descriptor, name)
+            _open_on_devnull(descriptor, name)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         sys.stdout.flush()
         encoding, direct = sys.stdout.encoding, sys.stdout.line_buffering
         output = io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False))
         sys.stdout = io.TextIOWrapper(output, encoding, _ESCAPES, line_buffering=direct)
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
-        errors = io.BufferedWriter(_Unfailing(2, "w", closefd=False))
+        errors = io.BufferedWriter(_BestEffortFile(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(errors, sys.stderr.encoding, _ESCAPES, line_buffering=True)
 
 
@@ -58,7 +58,7 @@ def flush_output() -> None:
         sys.stdout.flush()
 
 
-def _open_on_nothing(descriptor: int, name: str) -> None:
+def _open_on_devnull(descriptor: int, name: str) -> None:
     opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: all below are open
     os.set_inheritable(opened, True)
     mode = "r" if descriptor == 0 else "w"
@@ -77,7 +77,7 @@ class _Output(io.FileIO):
             raise OutputError(error.errno, error.strerror) from None
 
 
-class _Unfailing(io.FileIO):
+class _BestEffortFile(io.FileIO):
     """A file that takes everything: what cannot be written is dropped."""
 
     def write(self, data: Buffer, /) -> int:

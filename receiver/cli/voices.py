@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FIELDS = ("id", "name", "language", "gender", "model")
 _DETAILS = ("provider", "tier")
 """Details that have a column of their own, as the `aitts` service names them."""
-_ABILITIES = {"ssml": "supports_ssml", "multi": "supports_multispeaker"}
+_FEATURES = {"ssml": "supports_ssml", "multi": "supports_multispeaker"}
 """Abilities of a voice, and the detail that names each."""
 
 
@@ -40,35 +40,35 @@ def voices(
     from receiver.providers.types import Voice, VoiceQuery
     from receiver.settings import load
 
-    about = load(config).source(source)
-    provider_module = about.spoken
+    source_settings = load(config).source(source)
+    provider_module = source_settings.spoken
     known_voices = provider_module.capabilities.known_voices
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
     if isinstance(provider_module, VoicesProvider):
-        found = _asked(source, about, provider_module, query)
+        found = _request_voices(source, source_settings, provider_module, query)
     elif known_voices:
         if query != VoiceQuery():
             raise NotFound(
-                f"{about.provider} has no list of voices to ask for, and nothing is known of the documented ones but "
-                "their names: omit --language, --gender, --model and --provider."
+                f"{source_settings.provider} has no list of voices to ask for, and of the documented ones only "
+                "the names are known: omit --language, --gender, --model and --provider."
             )
         found = [Voice(id=known) for known in known_voices]
-        note = f"{about.provider} has no list to ask for; these are documented, and there may be more."
+        note = f"{source_settings.provider} has no list to ask for; these are documented, and there may be more."
     else:
         raise NotFound(
-            f"{about.provider} has no list of voices that can be asked for, and none is documented; "
+            f"{source_settings.provider} has no list of voices that can be asked for, and none is documented; "
             "look for them on the service's own pages."
         )
     if json:
-        print_json([_plain(voice) for voice in found])
+        print_json([_to_dict(voice) for voice in found])
     else:
         print_voices(source, found)
     if note:
         echo_error(note)
 
 
-def _asked(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
+def _request_voices(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
     from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
 
     account = source.account
@@ -84,21 +84,21 @@ def _asked(name: str, source: Source, provider: VoicesProvider, query: VoiceQuer
 
 def print_voices(source: str, voices: Sequence[Voice]) -> None:
     """Print the table, without columns that are empty for every voice."""
-    shown = [_shown(voice) for voice in voices]
-    columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in shown)]
-    rows = [[row[name] for name in columns] for row in shown]
+    table = [_table_row(voice) for voice in voices]
+    columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in table)]
+    rows = [[row[name] for name in columns] for row in table]
     print_table(f"Voices of {source}: {len(voices)}", columns, rows, unwrapped=("id",))
 
 
-def _plain(voice: Voice) -> dict[str, Any]:
+def _to_dict(voice: Voice) -> dict[str, Any]:
     return {name: getattr(voice, name) for name in _FIELDS} | {"details": dict(voice.details)}
 
 
-def _shown(voice: Voice) -> dict[str, str | None]:
+def _table_row(voice: Voice) -> dict[str, str | None]:
     """A voice's cells in the table."""
     from receiver.providers.base import usable_word
 
     row = {name: getattr(voice, name) for name in _FIELDS}
     row |= {name: usable_word(voice.details.get(name)) for name in _DETAILS}
-    abilities = [word for word, detail in _ABILITIES.items() if voice.details.get(detail) is True]
-    return row | {"can": ", ".join(abilities) or None}
+    features = [word for word, detail in _FEATURES.items() if voice.details.get(detail) is True]
+    return row | {"can": ", ".join(features) or None}

@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="The webhook at a provider: registe
 _Name = Annotated[str, typer.Option("--source", help="The configured source.")]
 _Url = Annotated[str, typer.Option("--url", help="The public https address of this source's webhook path.")]
 
-_NOT_TAKEN = (
+_TEST_FAILED = (
     "Is the receiver running, and was it started again after the last rotation? If it refused the test, its log says "
     "why, as delivery.refused."
 )
@@ -45,13 +45,13 @@ def _webhook() -> None:
 @app.command()
 def register(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Register the address that deliveries go to. The signing secret goes into the source's signing_secrets_file."""
-    _change(source, url, id_token, config, json, rotate=False)
+    _register(source, url, id_token, config, json, rotate=False)
 
 
 @app.command()
 def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have a new signing secret made. It comes first in signing_secrets_file; the old one holds beside it."""
-    _change(source, url, id_token, config, json, rotate=True)
+    _register(source, url, id_token, config, json, rotate=True)
 
 
 @app.command("test")
@@ -62,20 +62,20 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     from receiver.providers.types import Invalid
     from receiver.settings import load
 
-    about = load(config).source(source)
-    provider = require_registering(about.spoken)
-    if not about.receives_webhooks:
+    source_settings = load(config).source(source)
+    provider = require_registering(source_settings.spoken)
+    if not source_settings.receives_webhooks:
         raise ProviderRequestError(
             f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
             "No request was sent. Get a secret with `tts-receiver webhook register`."
         )
     token = read_id_token(id_token)
-    request = provider.test_request(about.account, token)
+    request = provider.test_request(source_settings.account, token)
     try:
-        test_id = provider.read_test(about.account, fetch_response(about, request))
+        test_id = provider.read_test(source_settings.account, fetch_response(source_settings, request))
     except ReceiverError as error:
-        trouble = str(error_detail(source, about, error, token))
-        raise ProviderRequestError(f"{trouble} {_NOT_TAKEN}" if isinstance(error, Invalid) else trouble) from error
+        problem = str(error_detail(source, source_settings, error, token))
+        raise ProviderRequestError(f"{problem} {_TEST_FAILED}" if isinstance(error, Invalid) else problem) from error
     if json:
         print_json({"source": source, "test_id": test_id})
         return
@@ -84,7 +84,7 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _Registration:
     """A registration: an address to be known to the provider, and perhaps a new secret to be put away.
 
     Attributes:
@@ -105,7 +105,7 @@ class _Change:
         return self.provider.register_request(self.source.account, token, self.url, new_secret=self.rotate)
 
 
-def _change(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
+def _register(name: str, url: str, id_token: Path | None, config: Path | None, json: bool, *, rotate: bool) -> None:
     import asyncio
 
     from receiver.cli.pending_secrets import load_pending_secrets, no_secrets_file
@@ -121,21 +121,21 @@ def _change(name: str, url: str, id_token: Path | None, config: Path | None, jso
         raise ProviderRequestError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
     if at.path is None:
         raise no_secrets_file(config, name)
-    change = _Change(name, url, rotate, source, source.spoken, at.path, at.known)
+    registration = _Registration(name, url, rotate, source, source.spoken, at.path, at.known)
     if not source.allow_private_addresses:
         check_public(url)
     token = read_id_token(id_token)
     try:
-        request = change.request(token)
-        with reserve(change.path) as file:
-            found = asyncio.run(_ask_and_keep(change, request, file))
+        request = registration.request(token)
+        with reserve(registration.path) as file:
+            found = asyncio.run(_register_and_save(registration, request, file))
     except KeyboardInterrupt:
         echo_error(f"Broken off. {_UNKNOWN}")
         raise
     except (ProviderError, UnusableAddress) as error:
-        trouble = error_detail(name, source, error, token)
-        raise ProviderRequestError(f"{trouble} {_UNKNOWN}" if _may_be_taken(error) else str(trouble)) from error
-    _say(change, found, at.settings, config, json)
+        problem = error_detail(name, source, error, token)
+        raise ProviderRequestError(f"{problem} {_UNKNOWN}" if _may_be_accepted(error) else str(problem)) from error
+    _print_result(registration, found, at.settings, config, json)
 
 
 _UNKNOWN = (
@@ -144,48 +144,49 @@ _UNKNOWN = (
 )
 
 
-def _may_be_taken(error: ReceiverError) -> bool:
+def _may_be_accepted(error: ReceiverError) -> bool:
     from receiver.providers.types import ProviderError, is_definite_refusal
 
     return isinstance(error, ProviderError) and not is_definite_refusal(error) and error.reason not in _NEVER_SENT
 
 
-async def _ask_and_keep(change: _Change, request: Request, file: SecretFile) -> Registered:
+async def _register_and_save(registration: _Registration, request: Request, file: SecretFile) -> Registered:
     """The answer, its secret on the disk: put there in the same step, so that Ctrl-C comes to nothing in between."""
     from receiver.cli.provider_request import request_once
 
-    return _keep(change, file, await request_once(change.source, request))
+    return _save_secret(registration, file, await request_once(registration.source, request))
 
 
-def _keep(change: _Change, file: SecretFile, response: Response) -> Registered:
+def _save_secret(registration: _Registration, file: SecretFile, response: Response) -> Registered:
     from receiver.cli.provider_request import ProviderRequestError, error_detail
     from receiver.providers.types import ProviderError
 
-    spoken, account = change.provider, change.source.account
+    provider, account = registration.provider, registration.source.account
     try:
-        found = spoken.read_register(account, response)
+        found = provider.read_register(account, response)
     except ProviderError as error:
         if not 200 <= response.status <= 299:
             raise
         raise ProviderRequestError(
-            f"{error_detail(change.name, change.source, error)} {_kept_whole(response)}"
+            f"{error_detail(registration.name, registration.source, error)} {_save_response(response)}"
         ) from error
     if found.secret is not None:
-        file.put_first(found.secret)
-    elif change.rotate:
+        file.prepend(found.secret)
+    elif registration.rotate:
         raise ProviderRequestError(
-            f"Source {change.name}: {spoken.name} took the address, but no signing secret can be found in its answer; "
-            f"{change.path} is as it was. {_kept_whole(response)}"
+            f"Source {registration.name}: {provider.name} accepted the address, but its response has no signing "
+            f"secret; {registration.path} is unchanged. {_save_response(response)}"
         )
-    elif not change.known:
+    elif not registration.known:
         raise ProviderRequestError(
-            f"Source {change.name}: {spoken.name} took the address, but shows no signing secret: it does so once, and "
-            f"has done so. `tts-receiver webhook rotate` has a new one made and puts it into {change.path}."
+            f"Source {registration.name}: {provider.name} accepted the address, but shows no signing secret: it "
+            "shows it only once. `tts-receiver webhook rotate` requests a new one and stores it in "
+            f"{registration.path}."
         )
     return found
 
 
-def _kept_whole(response: Response) -> str:
+def _save_response(response: Response) -> str:
     """Where the whole answer is now: it may hold a secret under a name that nobody has told us of."""
     from receiver.cli.secret_file import save_elsewhere
 
@@ -195,46 +196,50 @@ def _kept_whole(response: Response) -> str:
     return f"Its whole answer is in {kept}, which only you can read: if there is a secret in it, configure that."
 
 
-def _say(change: _Change, found: Registered, settings: Settings, config: Path | None, json: bool) -> None:
+def _print_result(
+    registration: _Registration, found: Registered, settings: Settings, config: Path | None, json: bool
+) -> None:
     """What is so now, as the configuration reads it, and what comes next."""
     from receiver.cli.pending_secrets import load_pending_secrets
 
     try:
-        keys = [key.id for key in load_pending_secrets(config, change.name).source.signing_keys()]
+        keys = [key.id for key in load_pending_secrets(config, registration.name).source.signing_keys()]
         wrong = None
     except ConfigError as error:
         keys, wrong = [], error
     if json:
         print_json(
             {
-                "source": change.name,
-                "url": change.url,
+                "source": registration.name,
+                "url": registration.url,
                 "new_secret": found.secret is not None,
-                "signing_secrets_file": str(change.path),
+                "signing_secrets_file": str(registration.path),
                 "signing_secrets": keys,
             }
         )
     else:
-        for line in _lines(change, found, settings, keys):
+        for line in _result_lines(registration, found, settings, keys):
             echo(line)
     if wrong is not None:
         raise wrong
 
 
-def _lines(change: _Change, found: Registered, settings: Settings, keys: list[str]) -> list[str]:
-    lines = [f"✓ {change.source.provider} sends the deliveries of source {change.name} to {change.url}."]
-    wanted, given = settings.webhook_path(change.name), urlsplit(change.url).path
+def _result_lines(registration: _Registration, found: Registered, settings: Settings, keys: list[str]) -> list[str]:
+    lines = [
+        f"✓ {registration.source.provider} sends the deliveries of source {registration.name} to {registration.url}."
+    ]
+    wanted, given = settings.webhook_path(registration.name), urlsplit(registration.url).path
     if given not in (wanted, settings.server.root_path + wanted):
         lines.append(f"  ! This receiver listens at {wanted}: have the proxy pass {given or '/'} on to that.")
     if found.secret is None:
         return [*lines, f"  No secret was shown; {', '.join(keys) or 'what is configured'} stays in use."]
     named = f"; it is called {keys[0]} here" if keys else ""
-    lines.append(f"  The signing secret is in {change.path}, which only you can read{named}.")
+    lines.append(f"  The signing secret is in {registration.path}, which only you can read{named}.")
     lines.append("  A receiver reads it at its start: start it now, or start it again if it runs.")
     if len(keys) > 1:
-        hours = change.provider.retry_window_seconds / 3600
+        hours = registration.provider.retry_window_seconds / 3600
         lines.append(
             f"  Still accepted: {', '.join(keys[1:])}; what was signed before may come for {hours:.0f} hours more. "
             "`tts-receiver sources list` says when an old secret can be retired: take its line out then, and restart."
         )
-    return [*lines, f"  Next: `tts-receiver webhook test --source {change.name}`."]
+    return [*lines, f"  Next: `tts-receiver webhook test --source {registration.name}`."]

@@ -28,7 +28,7 @@ from receiver.store.states import OPEN_JOBS, JobState
 
 POLL_INTERVAL_SECONDS = 0.25
 """How often the store is read for what is awaited: a running receiver may be the one that does it."""
-SOON_SECONDS = 3.0
+MAX_FIRST_POLL_SECONDS = 3.0
 """A first poll that is due later than this waits for a webhook. Somebody waits for the audio, so it is made now."""
 FETCH_RETRIES = RetryPolicy(attempts=8, base_seconds=1.0, factor=2.0, cap_seconds=60.0)
 """How a failed fetch of audio is retried."""
@@ -108,7 +108,7 @@ class SpeechClient:
             if row["state"] not in OPEN_JOBS:
                 return
             watched = row["state"] == JobState.WATCHING and row["polls"] == 0
-            if watched and not poll_advanced and row["due_at"] > self._clock.now() + SOON_SECONDS:
+            if watched and not poll_advanced and row["due_at"] > self._clock.now() + MAX_FIRST_POLL_SECONDS:
                 poll_advanced = True
                 await self._database.write(jobs.poll_now, id, self._clock.now())
                 self._loop.look()

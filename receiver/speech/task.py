@@ -79,8 +79,8 @@ class SpeechResult:
         ]
         first = files[0] if files else dict.fromkeys(("path", "bytes", "format", "duration", "sample_rate", "sha256"))
         row = self.row
-        about = {"id": row["id"], "job_id": row["job_id"], "source": row["source"], "state": str(row["state"])}
-        return about | first | {"seconds": round(self.seconds, 3), "files": files, "error": self.error}
+        job = {"id": row["id"], "job_id": row["job_id"], "source": row["source"], "state": str(row["state"])}
+        return job | first | {"seconds": round(self.seconds, 3), "files": files, "error": self.error}
 
 
 async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -> SpeechResult:

@@ -526,7 +526,7 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
         connection.execute("UPDATE runs SET finished_at = ?", (then,))
     warned = site.command("prune")
     assert warned.returncode == 2
-    assert "If the clock is wrong, this deletes what is not old." in warned.stderr
+    assert "If the clock is wrong, this deletes events that are not old." in warned.stderr
     assert len(site.rows("SELECT 1 FROM events")) == 1
 
 

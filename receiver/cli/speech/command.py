@@ -133,10 +133,10 @@ def speech(
         task = SpeechTask(job=row["id"], output=_destination(output), overwrite=overwrite, timeout=wait)
         raise typer.Exit(_run_task(settings, row["source"], task, level, json))
     name = _choose_source(settings, source)
-    about = job_source(settings, name)
-    request = _request(_text(text or ""), defaults, output, name, about)
+    target = job_source(settings, name)
+    request = _request(_text(text or ""), defaults, output, name, target)
     if no_wait:
-        raise typer.Exit(_create_job(settings, about, request, json))
+        raise typer.Exit(_create_job(settings, target, request, json))
     task = SpeechTask(speech=request, output=_destination(output), overwrite=overwrite, timeout=wait)
     raise typer.Exit(_run_task(settings, name, task, level, json))
 
@@ -167,7 +167,7 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
     return code
 
 
-def _create_job(settings: Settings, about: JobSource, request: Speech, json: bool) -> int:
+def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
     from receiver.assembly.resources import open_database
     from receiver.engine.jobs.intents import submit_job
     from receiver.store.migrate import migrate
@@ -175,7 +175,7 @@ def _create_job(settings: Settings, about: JobSource, request: Speech, json: boo
     database = open_database(settings)
     try:
         migrate(database)
-        row, _ = database.transact(submit_job, about, request, None, time.time(), random.Random())  # noqa: S311
+        row, _ = database.transact(submit_job, target, request, None, time.time(), random.Random())  # noqa: S311
     finally:
         database.close()
     if json:
@@ -208,7 +208,7 @@ def _choose_source(settings: Settings, name: str | None) -> str:
     return capable[0]
 
 
-def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str, about: JobSource) -> Speech:
+def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str, target: JobSource) -> Speech:
     """The request to the provider.
 
     Raises:
@@ -219,14 +219,14 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
     from receiver.speech.lines import format_of
 
     if defaults.voice is None:
-        known = ", ".join(about.capabilities.known_voices)
+        known = ", ".join(target.capabilities.known_voices)
         there_are = (
             f"documented are: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
         )
         raise typer.BadParameter(f"Say which voice with --voice; {there_are}.")
     format = defaults.format
     if format is None and output not in (None, STANDARD_STREAM):
-        format = format_of(str(output), about.capabilities.formats)
+        format = format_of(str(output), target.capabilities.formats)
     request = Speech(
         text=text,
         voice=defaults.voice,
@@ -237,7 +237,7 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
         model=defaults.model,
         metadata=defaults.metadata,
     )
-    check_speech(about, request)
+    check_speech(target, request)
     return request
 
 

@@ -37,7 +37,7 @@ def test_what_is_counted_to_the_end_is_exact(filled: Path) -> None:
     assert asked.exit_code == 2
     assert "Finished events older than 30 days: 30.\n" in asked.stdout
     assert "Events in quarantine older than 30 days: 20.\n" in asked.stdout
-    assert "Forget 50 events?" in asked.output
+    assert "Delete 50 events?" in asked.output
 
 
 def test_counting_ends_at_a_bound_and_deleting_does_not(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_jobs_whose_events_are_gone_go_too(filled: Path) -> None:
     asked = prune_with("prune")
     assert asked.exit_code == 2
     assert "Ended jobs older than 30 days, without an event: 3.\n" in asked.stdout
-    assert "Forget 3 jobs?" in asked.output
+    assert "Delete 3 jobs?" in asked.output
     assert "Events deleted: 0, jobs: 3.\n" in prune_with("prune", "--yes").stdout
     assert "jobs" not in prune_with("prune").output
 

@@ -28,7 +28,7 @@ def test_a_first_secret_makes_a_file_that_only_its_owner_can_read(tmp_path: Path
     before = os.umask(0)
     try:
         with reserve(path) as file:
-            file.put_first(NEW)
+            file.prepend(NEW)
     finally:
         os.umask(before)
     assert path.read_text() == f"{NEW}\n"
@@ -40,7 +40,7 @@ def test_a_new_secret_comes_first_and_the_others_stay_in_their_order(tmp_path: P
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n\n  oldest  \n")
     with reserve(path) as file:
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert path.read_text().splitlines() == [NEW, OLD, "oldest"]
     assert mode(path) == 0o600
 
@@ -49,7 +49,7 @@ def test_comments_stay_and_a_byte_order_mark_goes(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"\ufeff# of November\n{OLD}\n", encoding="utf-8")
     with reserve(path) as file:
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert path.read_text(encoding="utf-8") == f"{NEW}\n# of November\n{OLD}\n"
     assert read_secrets_file(path) == [NEW, OLD]
 
@@ -61,7 +61,7 @@ def test_a_secret_that_the_file_could_not_give_back_is_put_aside(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     with reserve(tmp_path / "there" / "aitts.secrets") as file, pytest.raises(SecretNotSaved) as caught:
-        file.put_first(secret)
+        file.prepend(secret)
     assert secret not in str(caught.value)
     [aside] = tmp_path.glob("signing-secret-*")
     assert aside.read_text(encoding="utf-8") == f"{secret}\n"
@@ -71,7 +71,7 @@ def test_a_secret_that_is_there_already_is_there_once(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n{NEW}\n")
     with reserve(path) as file:
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert path.read_text().splitlines() == [NEW, OLD]
 
 
@@ -95,7 +95,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one(tmp_path: Path)
     [left] = [item for item in tmp_path.iterdir() if item != path]
     assert mode(left) == 0o600
     with reserve(path) as file:
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert path.read_text().splitlines() == [NEW, OLD]
     assert list(tmp_path.iterdir()) == [path]
 
@@ -105,7 +105,7 @@ def test_two_at_one_time_do_not_take_the_secret_of_the_other_away(tmp_path: Path
     with reserve(path) as file:
         with pytest.raises(SecretNotSaved, match=r"another process .* nothing was asked"), reserve(path):
             pytest.fail("it must not come here")
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert path.read_text() == f"{NEW}\n"
 
 
@@ -114,7 +114,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     path.parent.mkdir()
     link.symlink_to(path)
     with reserve(link) as file:
-        file.put_first(NEW)
+        file.prepend(NEW)
     assert link.is_symlink()
     assert path.read_text() == f"{NEW}\n"
 
@@ -140,7 +140,7 @@ def test_a_secret_whose_folder_is_gone_goes_to_the_current_folder(
     with reserve(folder / "aitts.secrets") as file:
         shutil.rmtree(folder)
         with pytest.raises(SecretNotSaved) as caught:
-            file.put_first(NEW)
+            file.prepend(NEW)
     [kept] = here.iterdir()
     assert kept.read_text() == f"{NEW}\n"
     assert mode(kept) == 0o600
@@ -155,7 +155,7 @@ def test_a_text_that_is_no_line_is_kept_aside(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "aitts.secrets"
     path.write_text(f"{OLD}\n")
     with reserve(path) as file, pytest.raises(SecretNotSaved, match="one line"):
-        file.put_first("two\nlines")
+        file.prepend("two\nlines")
     assert path.read_text() == f"{OLD}\n"
     assert [kept.read_text() for kept in here.iterdir()] == ["two\nlines\n"]
 
