@@ -24,7 +24,7 @@ from receiver.engine.plugins import Registry
 from receiver.engine.readiness import READY, STOPPING, Readiness
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import StoragePause
-from receiver.engine.voices import VoiceDesk
+from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.errors import ListingTimeout
 from receiver.metrics import Metrics
@@ -70,7 +70,7 @@ class Receiver:
     jobs: JobService
     loops: Mapping[str, SourceLoop]
     membership: Membership
-    voices: VoiceDesk
+    voices: VoiceService
     feed: Feed
     maintenance: Maintenance
     readiness: Readiness
@@ -106,7 +106,7 @@ class Receiver:
         for loop in self.loops.values():
             loop.start()
         self.maintenance.start()
-        self.pause.look()
+        self.pause.wake()
         await self._name_missing_handlers()
         self.readiness.state = READY
         self.public.open(asyncio.get_running_loop())

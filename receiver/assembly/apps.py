@@ -14,7 +14,7 @@ from receiver.assembly.engine import EngineParts
 from receiver.engine.gauges import StoreGauges
 from receiver.engine.jobs.service import JobService
 from receiver.engine.readiness import READY, Readiness
-from receiver.engine.voices import VoiceDesk
+from receiver.engine.voices import VoiceService
 from receiver.errors import StoreUnavailable
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
@@ -89,7 +89,7 @@ def private_app(
     feed: Feed,
     wake: Callable[[], None],
     jobs: JobService,
-    voices: VoiceDesk,
+    voices: VoiceService,
 ) -> ASGIApp:
     """The API, `/metrics` and health, for those who may; `wake` is called after runs were made due."""
     settings = parts.settings
@@ -111,7 +111,7 @@ def private_app(
         running=lambda: readiness.state == READY,
         wake=wake,
         submit=jobs.submit,
-        settled=jobs.settled,
+        wait_until_submitted=jobs.wait_until_submitted,
         watch=jobs.watch,
         cancel=jobs.cancel,
         voices=voices.voices,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from receiver.assembly.resources import open_audio, open_database, spool_folder
 from receiver.assembly.sources import audio_sources, longest_waits, why_not_askable
 from receiver.engine.audio import AudioService
-from receiver.engine.audio_source import Renewal
+from receiver.engine.audio_source import AudioUrlRefresher
 from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
-from receiver.engine.jobs.limits import AT_ONCE
+from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
 from receiver.engine.jobs.source import JobSource
@@ -93,7 +93,7 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
 def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioService:
     """The access to events' audio; `downloads` and `pause` as for `AudioService`."""
     sources = audio_sources(parts.settings)
-    renew = Renewal(parts.fetcher, sources, parts.throttles)
+    renew = AudioUrlRefresher(parts.fetcher, sources, parts.throttles)
     return AudioService(
         parts.database, parts.fetcher, parts.storage, sources, parts.metrics, renew, downloads=downloads, pause=pause
     )
@@ -112,7 +112,7 @@ def build_jobs(
     jobs = JobService(
         parts.database,
         sources,
-        lambda name: loops[name].look(),
+        lambda name: loops[name].wake(),
         lambda name: why_not_askable(parts.settings, name),
         clock=parts.clock,
     )
@@ -121,7 +121,7 @@ def build_jobs(
         loops[name] = SourceLoop(
             parts.database,
             source,
-            Client(guard, max_connections=AT_ONCE),
+            Client(guard, max_connections=MAX_OPEN_JOBS),
             parts.throttles[name],
             owner=parts.owner,
             handlers_for=parts.registry.names_for,

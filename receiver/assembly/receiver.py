@@ -20,7 +20,7 @@ from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import StoragePause
-from receiver.engine.voices import VoiceDesk
+from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.model.slots import Slots
 from receiver.settings import Settings
@@ -46,7 +46,7 @@ def build_receiver(settings: Settings, registry: Registry | None = None, clock: 
         feed.wake()
 
     jobs, loops = build_jobs(parts, job_sources(settings), committed)
-    voices = VoiceDesk(settings.sources, parts.throttles)
+    voices = VoiceService(settings.sources, parts.throttles)
     readiness = _build_readiness(parts, dispatch, loops)
     wake = dispatch.dispatcher.wake
     receiver = Receiver(
@@ -64,7 +64,7 @@ def build_receiver(settings: Settings, registry: Registry | None = None, clock: 
         dispatcher=dispatch.dispatcher,
         jobs=jobs,
         loops=loops,
-        membership=build_membership(parts, [dispatch.dispatcher.leases_ended, *(loop.look for loop in loops.values())]),
+        membership=build_membership(parts, [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())]),
         voices=voices,
         feed=feed,
         maintenance=Maintenance(parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust),
@@ -104,7 +104,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         redact=parts.redact,
         clock=parts.clock,
         watch=watchdog,
-        waits=pause.look,
+        waits=pause.wake,
     )
     return _Dispatch(handlers=handlers, clients=clients, pause=pause, watchdog=watchdog, dispatcher=dispatcher)
 

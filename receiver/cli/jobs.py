@@ -36,7 +36,7 @@ def watch(
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
     from receiver.assembly.sources import job_source
     from receiver.cli.session import open_session
-    from receiver.engine.jobs.intents import adopt_job, watch_job
+    from receiver.engine.jobs.commands import adopt_job, watch_job
 
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
@@ -116,7 +116,7 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
     from receiver.cli.session import check_names, find_job, open_session
-    from receiver.engine.jobs.intents import cancel_job
+    from receiver.engine.jobs.commands import cancel_job
 
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
@@ -133,7 +133,7 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Have an open job asked about now, by a running receiver, and end its source's pause."""
     from receiver.cli.session import check_names, find_job, open_session
-    from receiver.engine.jobs.intents import poll_now
+    from receiver.engine.jobs.commands import poll_now
 
     with open_session(config) as (settings, database):
         check_names(settings, database, source)

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
-from receiver.engine.audio_source import AudioSource, Files, Renew
+from receiver.engine.audio_source import AudioSource, Files, RefreshAudioUrls
 from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
 from receiver.engine.storage_pause import StoragePause
@@ -89,7 +89,7 @@ class AudioService:
         storage: Storage,
         sources: Mapping[str, AudioSource],
         metrics: Metrics,
-        renew: Renew,
+        renew: RefreshAudioUrls,
         downloads: int = MAX_DOWNLOADS,
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
@@ -207,7 +207,7 @@ class AudioService:
             raise await self._judged(error) from error
 
     async def _judged(self, error: StorageFailed) -> AudioError:
-        return error if self._pause is None else await self._pause.judged(error)
+        return error if self._pause is None else await self._pause.classify(error)
 
     async def _is_there(self, row: ArtifactRow) -> bool:
         try:

@@ -34,7 +34,7 @@ from receiver.providers.types import (
 Files = list[list[AudioRequest]]
 """A job's files, and the ways to each."""
 
-Renew = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
+RefreshAudioUrls = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 """Given a source's name and a job id, gives what a completed job's event would have as its payload now; None if there
 is no such job any more. Raises AudioError where that could not be asked."""
 
@@ -89,8 +89,8 @@ class AudioSource:
         return self.provider if has_key and isinstance(self.provider, PollingProvider) else None
 
 
-class Renewal:
-    """A `Renew` that asks the source. On the handlers' loop, with the fetcher's clients."""
+class AudioUrlRefresher:
+    """A `RefreshAudioUrls` that asks the source. On the handlers' loop, with the fetcher's clients."""
 
     def __init__(
         self,

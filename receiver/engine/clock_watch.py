@@ -21,7 +21,7 @@ from receiver.store.database import Database
 
 log = structlog.get_logger("receiver.clock")
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 STEP_SECONDS = 1.0
 """The smallest step for which stored times are corrected; a smaller one has no visible effect."""
 
@@ -85,13 +85,13 @@ class ClockWatch:
 
     async def _run(self) -> None:
         while True:
-            await self._clock.wait(asyncio.Event(), LOOK_SECONDS)
+            await self._clock.wait(asyncio.Event(), POLL_INTERVAL_SECONDS)
             try:
-                await self._look()
+                await self._check()
             except Exception:
                 log.exception("clock.broken")
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         seconds = self._clock.step()
         if abs(seconds) >= STEP_SECONDS:
             log.warning("clock.stepped", seconds=round(seconds, 1))

@@ -14,7 +14,7 @@ from receiver.engine.context import Context
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import HandlerLoop
-from receiver.engine.storage_pause import forgiven
+from receiver.engine.storage_pause import postpone_if_store_unavailable
 from receiver.model.event import Event, build_event
 from receiver.store.claims import Claim
 
@@ -48,8 +48,8 @@ class HandlerCalls:
             options=self._registry[name].options,
             _log=partial(_logger, claim, event),
             _http=lambda: self._clients.get(name),
-            _audio=lambda: run_shared(forgiven(audio.get(event))),
-            _audio_files=lambda: run_shared(forgiven(audio.get_all(event))),
+            _audio=lambda: run_shared(postpone_if_store_unavailable(audio.get(event))),
+            _audio_files=lambda: run_shared(postpone_if_store_unavailable(audio.get_all(event))),
             _loop=self._handlers.loop,
         )
 

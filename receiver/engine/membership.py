@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger("receiver.processes")
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 """How often dead processes are looked for."""
 REJOIN_SECONDS = 60.0
 """How often a process that could not join tries again: where there are no locks, each try fails."""
@@ -80,8 +80,8 @@ class Membership:
 
     async def join(self) -> None:
         """Call before anything is claimed. What dead processes held is free when it returns, if the store answers."""
-        await self._look()
-        self._task = asyncio.create_task(self._look_until_left())
+        await self._update()
+        self._task = asyncio.create_task(self._update_until_left())
 
     async def leave(self) -> None:
         """Call when all work has ended and the store is still open: what is left is free at once."""
@@ -106,42 +106,42 @@ class Membership:
         except OSError as error:
             log.warning("process.not_removed", owner=self._processes.owner, detail=str(error))
 
-    async def _look_until_left(self) -> None:
-        await self._clock.wait(self._leaving, LOOK_SECONDS)
+    async def _update_until_left(self) -> None:
+        await self._clock.wait(self._leaving, POLL_INTERVAL_SECONDS)
         while not self._leaving.is_set():
-            await self._look()
-            await self._clock.wait(self._leaving, LOOK_SECONDS)
+            await self._update()
+            await self._clock.wait(self._leaving, POLL_INTERVAL_SECONDS)
 
-    async def _look(self) -> None:
+    async def _update(self) -> None:
         try:
-            await self._be_seen()
-            await self._take_up()
+            await self._register()
+            await self._release_dead()
         except StoreUnavailable as error:
             log.error("process.not_taken_up", detail=str(error))
         except Exception:
             log.exception("process.broken")
 
-    async def _be_seen(self) -> None:
+    async def _register(self) -> None:
         """Join, if the others do not see this process: at the start, or because its file was removed."""
         if self._seen:
             if await self._in_thread(lambda: self._processes.is_seen):
                 return
             self._seen = False
-            self._tell_not_seen("Its file was removed.")
+            self._warn_unregistered("Its file was removed.")
         if self._clock.monotonic() < self._join_at:
             return
         try:
             await self._in_thread(self._processes.join)
         except OSError as error:
             self._join_at = self._clock.monotonic() + REJOIN_SECONDS
-            self._tell_not_seen(str(error))
+            self._warn_unregistered(str(error))
             return
         self._seen = True
         if self._warned:
             self._warned = False
             log.info("process.seen", owner=self._processes.owner)
 
-    async def _take_up(self) -> None:
+    async def _release_dead(self) -> None:
         for owner in await self._in_thread(self._processes.find_dead):
             held = await self._database.write(end_leases, owner)
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
@@ -158,7 +158,7 @@ class Membership:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _tell_not_seen(self, detail: str) -> None:
+    def _warn_unregistered(self, detail: str) -> None:
         if self._warned:
             return
         self._warned = True

@@ -35,14 +35,14 @@ WAIT_SECONDS = 3600.0
 FIRST_BATCH = 32
 """Runs that are made due at first when the pause has ended; twice as many each second after."""
 BATCH_SECONDS = 1.0
-AWAY_SECONDS = 5.0
+STORE_RETRY_SECONDS = 5.0
 """When a run is tried again whose fetch met an unavailable store."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 """Errors that need no proof by a trial file: that is smaller than any audio."""
 
 
-async def forgiven(work: Awaitable[T]) -> T:
+async def postpone_if_store_unavailable(work: Awaitable[T]) -> T:
     """The work of a fetch; where our own store is unavailable the attempt does not count.
 
     Raises:
@@ -51,7 +51,7 @@ async def forgiven(work: Awaitable[T]) -> T:
     try:
         return await work
     except StoreUnavailable as error:
-        raise AudioPostponed(str(error), after=AWAY_SECONDS, reason=error.reason) from error
+        raise AudioPostponed(str(error), after=STORE_RETRY_SECONDS, reason=error.reason) from error
 
 
 class StoragePause:
@@ -79,7 +79,7 @@ class StoragePause:
         self._task: asyncio.Task[None] | None = None
         self._seconds = FIRST_SECONDS
         self._trials = self._allowed = 0
-        self._more_wait = False
+        self._more_waiting = False
         self._since = 0.0
         self.cause: str | None = None
         """Why fetching is paused; None if it is not."""
@@ -103,26 +103,26 @@ class StoragePause:
         finally:
             self._trials -= 1
 
-    async def judged(self, error: StorageFailed) -> AudioError:
+    async def classify(self, error: StorageFailed) -> AudioError:
         """What a failure means for its run: a pause for all, or, if the storage can be written, the run's own error."""
         cause: str | None = str(error)
-        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL):
-            cause = await self._written()
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_FULL_ERRORS):
+            cause = await self._probe_storage()
         if cause is None:
             return error
         self._pause(cause)
         return self._paused(cause)
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Runs may wait in the store: those of a former process, or one whose end was stored just now.
 
         From any thread.
         """
-        self._loop.call_soon_threadsafe(self._look)
+        self._loop.call_soon_threadsafe(self._wake)
 
-    def _look(self) -> None:
-        self._more_wait = True
-        self._begin()
+    def _wake(self) -> None:
+        self._more_waiting = True
+        self._start_recovery()
 
     def _paused(self, cause: str) -> StoragePaused:
         return StoragePaused(f"Fetching audio is paused. {cause}", after=WAIT_SECONDS)
@@ -139,7 +139,7 @@ class StoragePause:
         self.cause = cause
         self._allowed = 0
         self._changed.set()
-        self._begin()
+        self._start_recovery()
 
     def _wait_longer(self) -> None:
         self._seconds = min(MAX_SECONDS, 2 * self._seconds)
@@ -153,12 +153,12 @@ class StoragePause:
 
     # what goes on in the background while it is paused
 
-    def _begin(self) -> None:
+    def _start_recovery(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._recover())
-            self._task.add_done_callback(self._ended)
+            self._task.add_done_callback(self._recovery_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _recovery_done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("audio.pause_broken", exc_info=error)
@@ -167,17 +167,17 @@ class StoragePause:
     async def _recover(self) -> None:
         while True:
             while self.cause is not None:
-                await self._try()
+                await self._probe_or_allow()
             if await self._release_all():
                 self._seconds = FIRST_SECONDS
                 return
 
-    async def _try(self) -> None:
+    async def _probe_or_allow(self) -> None:
         self._changed.clear()
         await self._clock.wait(self._changed, FIRST_SECONDS if self._allowed else self._seconds)
         if self._changed.is_set():
             return
-        if not self._allowed and (problem := await self._written()) is not None:
+        if not self._allowed and (problem := await self._probe_storage()) is not None:
             self._wait_longer()
             self.cause = problem
             return
@@ -190,9 +190,9 @@ class StoragePause:
         """Make the waiting runs due, more with each second; False if fetching is paused again."""
         batch = FIRST_BATCH
         while self.cause is None:
-            self._more_wait = False
+            self._more_waiting = False
             released = await self._release(batch)
-            if released < batch and not self._more_wait:
+            if released < batch and not self._more_waiting:
                 return True
             batch *= 2
             self._changed.clear()
@@ -206,9 +206,9 @@ class StoragePause:
             log.error("audio.runs_not_released", detail=str(error))
             return most
 
-    async def _written(self) -> str | None:
-        async def in_a_thread_of_its_own() -> str | None:
+    async def _probe_storage(self) -> str | None:
+        async def in_thread() -> str | None:
             working_for.set("the audio storage")  # a storage that does not answer must not hold up the end
             return await asyncio.to_thread(self._probe)
 
-        return await asyncio.create_task(in_a_thread_of_its_own())
+        return await asyncio.create_task(in_thread())

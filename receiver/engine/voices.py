@@ -19,7 +19,7 @@ MAX_WAIT_SECONDS = 10.0
 """How long a caller waits for the source to be free; then it is asked to come later."""
 
 
-class VoiceDesk:
+class VoiceService:
     """Asks providers for their voices.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from receiver.durable_files import OverwritePolicy
-from receiver.engine.jobs.intents import check_speech
+from receiver.engine.jobs.commands import check_speech
 from receiver.engine.jobs.source import JobSource
 from receiver.providers.types import Speech
 from receiver.speech.batch_runner import BatchRunner, BatchStats, BatchWork, RetryOptions

@@ -103,7 +103,7 @@ class SpeechClient:
         """
         poll_advanced = not self._job_source.receives_webhooks
         while True:
-            row = await self._jobs.ended(id, POLL_INTERVAL_SECONDS)
+            row = await self._jobs.wait_until_ended(id, POLL_INTERVAL_SECONDS)
             yield row
             if row["state"] not in OPEN_JOBS:
                 return
@@ -111,7 +111,7 @@ class SpeechClient:
             if watched and not poll_advanced and row["due_at"] > self._clock.now() + MAX_FIRST_POLL_SECONDS:
                 poll_advanced = True
                 await self._database.write(jobs.poll_now, id, self._clock.now())
-                self._loop.look()
+                self._loop.wake()
 
     async def event(self, row: Row) -> Event | None:
         """The event of the job's end; None if it has none, or it was deleted."""

@@ -12,7 +12,7 @@ import pytest
 from receiver import Context, JobCompleted, handler
 from receiver.engine.audio import AudioService
 from receiver.engine.audio_slots import MAX_DOWNLOADS
-from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.audio_source import AudioSource, AudioUrlRefresher
 from receiver.engine.audio_wait import NOT_YET_SECONDS
 from receiver.engine.throttle import Throttle
 from receiver.outbound.audio import AudioFetcher
@@ -71,7 +71,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
         storage = open_storage(str(folder / "audio"), Path("/"))
         fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, now=clock.now)
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
-        renew = Renewal(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock)})
+        renew = AudioUrlRefresher(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock)})
         desks.append(
             AudioService(
                 up.database,

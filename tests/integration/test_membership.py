@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.engine.membership import LOOK_SECONDS, REJOIN_SECONDS, Membership
+from receiver.engine.membership import POLL_INTERVAL_SECONDS, REJOIN_SECONDS, Membership
 from receiver.simulator import Simulator
 from receiver.store import claims, holding, jobs
 from receiver.store import database as database_module
@@ -145,10 +145,10 @@ class Member:
 
     async def look(self) -> None:
         """Let it look once more."""
-        before = self.clock.seconds[LOOK_SECONDS]
-        await self.signal.until(lambda: self.clock.seconds[LOOK_SECONDS] > 0)
-        self.clock.advance(LOOK_SECONDS)
-        await self.signal.until(lambda: self.clock.seconds[LOOK_SECONDS] > max(1, before))
+        before = self.clock.seconds[POLL_INTERVAL_SECONDS]
+        await self.signal.until(lambda: self.clock.seconds[POLL_INTERVAL_SECONDS] > 0)
+        self.clock.advance(POLL_INTERVAL_SECONDS)
+        await self.signal.until(lambda: self.clock.seconds[POLL_INTERVAL_SECONDS] > max(1, before))
 
 
 @pytest.fixture

@@ -61,13 +61,13 @@ class Net:
     async def submitted(self) -> Job:
         """A job that we submitted, which runs at the provider."""
         row, _ = await self.receiver.jobs.submit("aitts", SPEECH)
-        row = await self.receiver.jobs.settled(row["id"], 10)
+        row = await self.receiver.jobs.wait_until_submitted(row["id"], 10)
         assert row["state"] == "watching", row["error"]
         return self.sim.jobs[row["job_id"]]
 
     async def ended(self) -> dict[str, Any]:
         """The one job's row, once it has ended."""
-        row = await self.receiver.jobs.ended(self.rows("jobs")[0]["id"], 10)
+        row = await self.receiver.jobs.wait_until_ended(self.rows("jobs")[0]["id"], 10)
         assert row["ended_at"] is not None
         return row
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.audio_source import Renewal
+from receiver.engine.audio_source import AudioUrlRefresher
 from receiver.errors import AudioDelayed
 from receiver.providers.types import ProviderError, VoiceQuery
 from receiver.store import pace
@@ -35,7 +35,7 @@ class Up:
 
     running: Running
     server: Server
-    renewal: Renewal
+    renewal: AudioUrlRefresher
 
     async def pace(self) -> Pace:
         return await self.running.receiver.database.read(pace.of, "aitts")
@@ -71,14 +71,14 @@ Ask = Callable[[Up], Awaitable[None]]
 
 @pytest.fixture
 async def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Up]:
-    made: list[Renewal] = []
+    made: list[AudioUrlRefresher] = []
 
-    class Kept(Renewal):
+    class Kept(AudioUrlRefresher):
         def __init__(self, *args: Any, **named: Any) -> None:
             super().__init__(*args, **named)
             made.append(self)
 
-    monkeypatch.setattr("receiver.assembly.engine.Renewal", Kept)
+    monkeypatch.setattr("receiver.assembly.engine.AudioUrlRefresher", Kept)
     async with serving() as server:
         source = {
             "provider": "aitts",

@@ -27,7 +27,7 @@ from receiver import (
 )
 from receiver.assembly.receiver import build_receiver
 from receiver.engine.audio import MAX_CONCURRENT_FILES, MAX_FILES, AudioService
-from receiver.engine.audio_source import AudioSource, Renewal
+from receiver.engine.audio_source import AudioSource, AudioUrlRefresher
 from receiver.engine.throttle import MARGIN, Throttle
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
@@ -102,7 +102,7 @@ class Bench:
             "finevoice": AudioSource(PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True)
         }
         throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self))
-        renew = Renewal(self.fetcher, self.sources, {"finevoice": throttle})
+        renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
         self.desk = AudioService(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
         server.behave = self.answer
 

@@ -171,7 +171,7 @@ async def test_a_run_whose_fetch_met_a_locked_store_is_not_charged(
     tmp_path: Path, server: Server, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(storage_pause, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(storage_pause, "STORE_RETRY_SECONDS", 0.0)
     given = settings(tmp_path, server, str(tmp_path / "audio"))
     path = stored(given, 1, keep)
     locks: list[sqlite3.Connection] = []

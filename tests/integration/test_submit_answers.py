@@ -43,7 +43,7 @@ async def test_a_submit_that_breaks_twice_has_failed(tmp_path: Path, sim: Simula
     async with api(configured(tmp_path, sources={"aitts": at(sim, "aitts")}, handlers={})) as asked:
         answer = (await speak(asked)).json()  # a problem, or the job where the second try takes longer
         id_ = answer.get("job", answer)["id"]
-        await asked.up.receiver.jobs.ended(id_, 60)
+        await asked.up.receiver.jobs.wait_until_ended(id_, 60)
         job = await asked.json(f"/v1/jobs/{id_}")
         assert (job["state"], job["error_code"]) == ("failed", "provider_generation_failed")
         assert "GENERATION_FAILED" in job["error"]
@@ -59,7 +59,7 @@ async def test_a_job_that_is_not_known_at_once_completes(tmp_path: Path, sim: Si
         answer = await speak(asked, source=provider, voice=VOICES[provider])
         assert answer.status_code == 202, answer.text
         id_ = answer.json()["id"]
-        await asked.up.receiver.jobs.ended(id_, 60)
+        await asked.up.receiver.jobs.wait_until_ended(id_, 60)
         job = await asked.json(f"/v1/jobs/{id_}")
         assert job["state"] == "completed"
         assert job["polls"] > 1

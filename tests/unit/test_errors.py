@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from receiver import errors
-from receiver.engine.jobs import intents
+from receiver.engine.jobs import commands
 from receiver.errors import AudioError, ReceiverError
 from receiver.model.json_body import read_json
 from receiver.outbound.api import ask
@@ -98,13 +98,13 @@ def store(tmp_path: Path) -> Path:
 
 def test_a_refused_cancel_is_a_conflict(store: Path) -> None:
     database = Database(store.parent / "data" / "receiver.db")
-    done = database.transact(intents.cancel_job, "job_1", NOW)
+    done = database.transact(commands.cancel_job, "job_1", NOW)
     assert done is not None
     assert done["state"] == "cancelled"
     with pytest.raises(errors.Conflict, match="it is cancelled") as caught:
-        database.transact(intents.cancel_job, "job_1", NOW)
+        database.transact(commands.cancel_job, "job_1", NOW)
     assert caught.value.reason == "too_late"
-    assert database.transact(intents.cancel_job, "job_2", NOW) is None
+    assert database.transact(commands.cancel_job, "job_2", NOW) is None
     database.close()
 
 

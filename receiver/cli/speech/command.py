@@ -12,7 +12,7 @@ import typer
 
 from receiver.cli.options import Config, Json, check_choice, parse_key_values
 from receiver.cli.text_output import echo, echo_error, print_json
-from receiver.engine.jobs.limits import AT_ONCE
+from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.speech.input_format import InputFormat
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def speech(
     ] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Of the batch. Default: speech-NAME.")] = None,
     report: Annotated[Path | None, typer.Option(help="Of the batch. Default: report.jsonl in the folder.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=AT_ONCE, help="Jobs of the batch at one time.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=MAX_OPEN_JOBS, help="Jobs of the batch at one time.")] = 4,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try lines again that failed.")] = False,
     retry_unknown: Annotated[
         bool, typer.Option("--retry-unknown", help="Try lines again that may have been charged for.")
@@ -169,7 +169,7 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
 
 def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
     from receiver.assembly.resources import open_database
-    from receiver.engine.jobs.intents import submit_job
+    from receiver.engine.jobs.commands import submit_job
     from receiver.store.migrate import migrate
 
     database = open_database(settings)
@@ -214,7 +214,7 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
     Raises:
         Invalid: the provider does not accept it.
     """
-    from receiver.engine.jobs.intents import check_speech
+    from receiver.engine.jobs.commands import check_speech
     from receiver.providers.types import Speech
     from receiver.speech.lines import format_of
 

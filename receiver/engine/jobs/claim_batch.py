@@ -1,4 +1,4 @@
-"""Claims with the turns that their requests have, as the store gave them out and as this process waits for them."""
+"""Claimed jobs with the times that are reserved for their requests."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from receiver.store.holding import JobClaim
 
 
 class ClaimBatch(NamedTuple):
-    """Claims with their turns: each has one, or all of `together` have one.
+    """Claims and when their requests are sent.
 
-    The store's turns are unix seconds. A process waits for them by its monotonic clock: should the other one be set
-    meanwhile, requests keep their distance and none waits for longer.
+    The store reserves unix times. A process waits by its monotonic clock, so that requests keep their distance, and
+    none waits longer, if the machine's clock is set meanwhile.
+
+    Attributes:
+        single: claims with a request each, and when it is sent.
+        listed: claims that are looked for in the provider's history.
+        listed_at: when the history is requested.
     """
 
-    alone: list[tuple[JobClaim, float]]
-    together: list[JobClaim]
-    turn: float
+    single: list[tuple[JobClaim, float]]
+    listed: list[JobClaim]
+    listed_at: float
 
     def shifted(self, seconds: float) -> ClaimBatch:
-        """The same with every turn so many seconds later: from one clock's time to another's."""
-        return ClaimBatch([(claim, turn + seconds) for claim, turn in self.alone], self.together, self.turn + seconds)
+        """A copy with every time so many seconds later, to convert from one clock to another."""
+        single = [(claim, send_at + seconds) for claim, send_at in self.single]
+        return ClaimBatch(single, self.listed, self.listed_at + seconds)

@@ -1,4 +1,4 @@
-"""Claims one source's due jobs, gives each request its turn, and has it submitted or polled.
+"""Claims one source's due jobs, gives each request its send_at, and has it submitted or polled.
 
 One loop a source: each has its own pace, and one that is down does not hold up the others. The pace is in the store:
 all processes together make no more requests than the source allows.
@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.claim_batch import ClaimBatch
-from receiver.engine.jobs.ending import Ending
-from receiver.engine.jobs.limits import AT_ONCE
-from receiver.engine.jobs.polling import Polling
-from receiver.engine.jobs.source import JobSource, Surroundings, log
-from receiver.engine.jobs.submitting import Submitting
+from receiver.engine.jobs.completion import JobCompletion
+from receiver.engine.jobs.limits import MAX_OPEN_JOBS
+from receiver.engine.jobs.polling import Poller
+from receiver.engine.jobs.source import JobContext, JobSource, log
+from receiver.engine.jobs.submitting import Submitter
 from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
@@ -33,13 +33,13 @@ from receiver.store.database import Database
 from receiver.store.holding import JobClaim
 from receiver.store.states import OPEN_JOBS, JobState
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 """How often the store is looked at for jobs that another process began."""
-HISTORY_LEAST = 5
+MIN_JOBS_FOR_HISTORY = 5
 """Due jobs from which on the provider's history is asked for instead of each job."""
-HISTORY_PAGES = 5
+MAX_HISTORY_PAGES = 5
 """Pages of the history that are looked at, though they end no jobs, before the rest is polled one by one."""
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 """Jobs that are known not to be in the history."""
 SUBMIT_GRACE_SECONDS = 10.0
 """How long a submit that is on its way is waited for at the end."""
@@ -71,7 +71,7 @@ class SourceLoop:
         changed: Callable[[str], None] = lambda _: None,
         clock: Clock | None = None,
         trust: ClockTrust | None = None,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._database = database
         self._source = source
@@ -79,8 +79,8 @@ class SourceLoop:
         self._throttle = throttle
         self._clock = clock or SystemClock()
         self._stop = asyncio.Event()
-        self._look = asyncio.Event()
-        around = Surroundings(
+        self._wake_event = asyncio.Event()
+        deps = JobContext(
             database=database,
             source=source,
             client=client,
@@ -89,18 +89,18 @@ class SourceLoop:
             wake=wake,
             metrics=metrics,
             clock=self._clock,
-            dice=dice or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
+            rng=rng or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
             stop=self._stop,
             changed=changed,
             throttle=throttle,
             trust=trust or ClockTrust(self._clock),
         )
-        ending = Ending(around)
-        self._lease = around.lease
-        self._polling = Polling(around, ending)
-        self._submitting = Submitting(around, ending)
+        completion = JobCompletion(deps)
+        self._lease = deps.lease
+        self._poller = Poller(deps, completion)
+        self._submitter = Submitter(deps, completion)
         self._not_in_history: set[str] = set()
-        self._paging = False
+        self._reading_history = False
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
         self._submits: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -119,14 +119,14 @@ class SourceLoop:
         """Begin."""
         self._task = asyncio.create_task(self._run())
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """There may be something to do: look now."""
-        self._look.set()
+        self._wake_event.set()
 
     async def stop(self) -> None:
         """End. Polls on their way are given back; submits are waited for a little, then left to their leases."""
         self._stop.set()
-        self._look.set()
+        self._wake_event.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)  # what it has claimed it must give back
         polls = {task: claims for task, claims in self._tasks.items() if task not in self._submits}
@@ -134,7 +134,7 @@ class SourceLoop:
             task.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
         try:
-            await self._give_back([claim for task, claims in polls.items() if task.cancelled() for claim in claims])
+            await self._release([claim for task, claims in polls.items() if task.cancelled() for claim in claims])
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, detail=str(error))
         if self._submits:
@@ -147,76 +147,78 @@ class SourceLoop:
 
     async def _run(self) -> None:
         while not self._stop.is_set():
-            self._look.clear()
+            self._wake_event.clear()
             try:
-                seconds = await self._round()
+                seconds = await self._run_once()
             except StoreUnavailable as error:
                 log.error("poll.store_unavailable", source=self.name, detail=str(error))
-                seconds = LOOK_SECONDS
+                seconds = POLL_INTERVAL_SECONDS
             except Exception:  # noqa: BLE001 - a fault of ours must not end the loop
                 log.exception("poll.broken", source=self.name)
-                seconds = LOOK_SECONDS
-            await self._clock.wait(self._look, seconds)
+                seconds = POLL_INTERVAL_SECONDS
+            await self._clock.wait(self._wake_event, seconds)
 
-    async def _round(self) -> float:
+    async def _run_once(self) -> float:
         """Take what is due in hand; seconds until it is worth looking again."""
-        room = AT_ONCE - len(self._tasks)
-        if room <= 0:
-            return LOOK_SECONDS  # a task that ends wakes us
+        capacity = MAX_OPEN_JOBS - len(self._tasks)
+        if capacity <= 0:
+            return POLL_INTERVAL_SECONDS  # a task that ends wakes us
         now, passed = self._clock.now(), self._clock.monotonic()
-        taken = (await self._database.write(self._take, room, now)).shifted(passed - now)
-        for claim, turn in taken.alone:
-            self._begin(self._one(claim, turn), [claim])
-        if taken.together:
-            self._begin(self._many(taken.together, taken.turn), taken.together)
-        at = await self._database.read(self._next)
-        return LOOK_SECONDS if at is None else min(LOOK_SECONDS, max(0.001, at - self._clock.now()))
+        batch = (await self._database.write(self._claim_due, capacity, now)).shifted(passed - now)
+        for claim, send_at in batch.single:
+            self._start_task(self._process(claim, send_at), [claim])
+        if batch.listed:
+            self._start_task(self._process_history(batch.listed, batch.listed_at), batch.listed)
+        at = await self._database.read(self._next_due_at)
+        return POLL_INTERVAL_SECONDS if at is None else min(POLL_INTERVAL_SECONDS, max(0.001, at - self._clock.now()))
 
-    def _take(self, connection: Connection, room: int, now: float) -> ClaimBatch:
+    def _claim_due(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         """Claim due jobs and their turns, in one transaction."""
         state = pace.of(connection, self.name)
-        turns = min(room, self._throttle.free(state, now))
+        turns = min(capacity, self._throttle.free(state, now))
         if state.pause_until > now or turns == 0:
             return ClaimBatch([], [], now)
         claims = holding.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
-        if state.poll_pause_until <= now and len(claims) < turns and not self._paging:
+        if state.poll_pause_until <= now and len(claims) < turns and not self._reading_history:
             history = isinstance(self._source.provider, HistoryProvider)
             most = HISTORY_PAGE if history else turns - len(claims)
             watched = holding.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
             listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
-            if len(listed) < HISTORY_LEAST:
+            if len(listed) < MIN_JOBS_FOR_HISTORY:
                 listed = []
             together = {claim.id for claim in listed}
             alone = [claim for claim in watched if claim.id not in together]
-            room = max(0, turns - len(claims) - bool(listed))
-            claims += alone[:room]
-            for claim in alone[room:]:  # their leases would end before their turns
+            capacity = max(0, turns - len(claims) - bool(listed))
+            claims += alone[:capacity]
+            for claim in alone[capacity:]:  # their leases would end before their turns
                 holding.give_back(connection, claim, now, now)
             if listed:
-                return ClaimBatch(self._with_turns(connection, claims, now), listed, self._turn(connection, now))
-        return ClaimBatch(self._with_turns(connection, claims, now), [], now)
+                return ClaimBatch(
+                    self._reserve_times(connection, claims, now), listed, self._reserve_one(connection, now)
+                )
+        return ClaimBatch(self._reserve_times(connection, claims, now), [], now)
 
-    def _with_turns(
+    def _reserve_times(
         self, connection: Connection, claims: Sequence[JobClaim], now: float
     ) -> list[tuple[JobClaim, float]]:
         """Each claim with its turn; one that asks nothing needs none."""
-        asking = [claim for claim in claims if self._asks(claim, now)]
+        asking = [claim for claim in claims if self._needs_request(claim, now)]
         turns = iter(self._throttle.reserve(connection, len(asking), now))
-        return [(claim, next(turns) if self._asks(claim, now) else now) for claim in claims]
+        return [(claim, next(turns) if self._needs_request(claim, now) else now) for claim in claims]
 
-    def _turn(self, connection: Connection, now: float) -> float:
+    def _reserve_one(self, connection: Connection, now: float) -> float:
         return self._throttle.reserve(connection, 1, now)[0]
 
-    def _asks(self, claim: JobClaim, now: float) -> bool:
+    def _needs_request(self, claim: JobClaim, now: float) -> bool:
         if claim.state is not JobState.SUBMITTING:
             return True
-        return now < claim.deadline_at and not self._submitting.is_lost(claim)
+        return now < claim.deadline_at and not self._submitter.is_lost(claim)
 
-    def _next(self, connection: Connection) -> float | None:
+    def _next_due_at(self, connection: Connection) -> float | None:
         """When there may be something to take, unix seconds."""
         state = pace.of(connection, self.name)
         times = []
-        for kind in [JobState.SUBMITTING] if self._paging else OPEN_JOBS:
+        for kind in [JobState.SUBMITTING] if self._reading_history else OPEN_JOBS:
             due = holding.next_due(connection, self.name, [kind])
             if due is not None:
                 times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
@@ -224,88 +226,88 @@ class SourceLoop:
             return None
         return max(min(times), state.pause_until, state.next_request_at - AHEAD_SECONDS / 2)
 
-    def _begin(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> None:
         task = asyncio.create_task(work)
         self._tasks[task] = claims
         if claims[0].state is JobState.SUBMITTING:
             self._submits.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._task_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        full = len(self._tasks) >= AT_ONCE
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        full = len(self._tasks) >= MAX_OPEN_JOBS
         self._tasks.pop(task, None)
         self._submits.discard(task)
         if full or not self._tasks:  # in between, turns ahead are taken twice a second
-            self._look.set()
+            self._wake_event.set()
 
-    async def _one(self, claim: JobClaim, turn: float) -> None:
+    async def _process(self, claim: JobClaim, send_at: float) -> None:
         """One job; what goes wrong is its own, and its lease brings it back."""
         try:
             try:
-                await self._handle(claim, turn)
+                await self._handle(claim, send_at)
             except StoreUnavailable:
                 raise
             except Exception:  # noqa: BLE001 - a fault of ours must not end the work on every other job
                 log.exception("poll.broken", source=self.name, job=claim.job_id)
-                if claim.state is JobState.WATCHING and self._polling.is_last(claim):
-                    await self._polling.expire(claim, polls=1)
+                if claim.state is JobState.WATCHING and self._poller.is_last(claim):
+                    await self._poller.expire(claim, polls=1)
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, job=claim.job_id, detail=str(error))
 
-    async def _handle(self, claim: JobClaim, turn: float) -> None:
-        if claim.state is JobState.SUBMITTING and not self._asks(claim, self._clock.now()):
-            await self._submitting.give_up(claim)
-        elif not await self._throttle.wait_for(turn, self._stop):
-            await self._give_back([claim])
+    async def _handle(self, claim: JobClaim, send_at: float) -> None:
+        if claim.state is JobState.SUBMITTING and not self._needs_request(claim, self._clock.now()):
+            await self._submitter.give_up(claim)
+        elif not await self._throttle.wait_for(send_at, self._stop):
+            await self._release([claim])
         elif claim.state is JobState.SUBMITTING:
-            await self._submitting.submit(claim)
+            await self._submitter.submit(claim)
         else:
-            await self._polling.poll(claim)
+            await self._poller.poll(claim)
 
-    async def _many(self, claims: list[JobClaim], turn: float) -> None:
+    async def _process_history(self, claims: list[JobClaim], send_at: float) -> None:
         """Many jobs by the provider's history; those that are not in it are polled one by one from then on.
 
         A page that ends jobs, due or not, is worth more than polls: the next one is looked at, however far it goes.
         """
-        self._paging = True
+        self._reading_history = True
         try:
             for page in itertools.count():
-                if not await self._throttle.wait_for(turn, self._stop):
-                    await self._give_back(claims)
+                if not await self._throttle.wait_for(send_at, self._stop):
+                    await self._release(claims)
                     return
-                claims, ended, more = await self._polling.look_up(claims, page * HISTORY_PAGE)
-                searching = bool(claims) and page + 1 < HISTORY_PAGES
-                if not more or not (searching or ended >= HISTORY_LEAST):
+                claims, ended, more = await self._poller.poll_history(claims, page * HISTORY_PAGE)
+                searching = bool(claims) and page + 1 < MAX_HISTORY_PAGES
+                if not more or not (searching or ended >= MIN_JOBS_FOR_HISTORY):
                     break
-                if page + 1 == HISTORY_PAGES:
-                    await self._give_back(claims)  # while it goes on, their leases would end
-                turn = await self._next_page()
-            if len(self._not_in_history) > MOST_REMEMBERED:
+                if page + 1 == MAX_HISTORY_PAGES:
+                    await self._release(claims)  # while it goes on, their leases would end
+                send_at = await self._reserve_next_page()
+            if len(self._not_in_history) > MAX_REMEMBERED:
                 self._not_in_history.clear()
             self._not_in_history.update(claim.id for claim in claims)  # they only get older
-            await self._give_back(claims)
+            await self._release(claims)
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, detail=str(error))
-        except Exception:  # noqa: BLE001 - as in `_one`
+        except Exception:  # noqa: BLE001 - as in `_process`
             log.exception("poll.broken", source=self.name)
         finally:
-            self._paging = False
-            self._look.set()
+            self._reading_history = False
+            self._wake_event.set()
 
-    async def _next_page(self) -> float:
+    async def _reserve_next_page(self) -> float:
         """The turn of the next page. A submit goes first: there may be many pages."""
-        room = min(1, AT_ONCE - len(self._tasks))
+        capacity = min(1, MAX_OPEN_JOBS - len(self._tasks))
         now, passed = self._clock.now(), self._clock.monotonic()
-        taken = (await self._database.write(self._take_page, room, now)).shifted(passed - now)
-        for claim, turn in taken.alone:
-            self._begin(self._one(claim, turn), [claim])
-        return taken.turn
+        batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(passed - now)
+        for claim, send_at in batch.single:
+            self._start_task(self._process(claim, send_at), [claim])
+        return batch.listed_at
 
-    def _take_page(self, connection: Connection, room: int, now: float) -> ClaimBatch:
-        claims = holding.claim(connection, self.name, room, now, self._lease(now), [JobState.SUBMITTING])
-        return ClaimBatch(self._with_turns(connection, claims, now), [], self._turn(connection, now))
+    def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
+        claims = holding.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
+        return ClaimBatch(self._reserve_times(connection, claims, now), [], self._reserve_one(connection, now))
 
-    async def _give_back(self, claims: Sequence[JobClaim]) -> None:
+    async def _release(self, claims: Sequence[JobClaim]) -> None:
         now = self._clock.now()
 
         def write(connection: Connection) -> None:

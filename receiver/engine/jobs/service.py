@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.engine.clock import Clock, SystemClock
-from receiver.engine.jobs.intents import cancel_job, check_speech, submit_job, watch_job
+from receiver.engine.jobs.commands import cancel_job, check_speech, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
 from receiver.providers.types import Speech
@@ -102,7 +102,7 @@ class JobService:
             self._wake(source)
         return row, new
 
-    async def settled(self, id: str, seconds: float) -> Row:
+    async def wait_until_submitted(self, id: str, seconds: float) -> Row:
         """The job's row as soon as the provider has said yes or no to it, or after `seconds`.
 
         Raises:
@@ -110,7 +110,7 @@ class JobService:
         """
         return await self._until(id, seconds, lambda row: row["state"] != JobState.SUBMITTING)
 
-    async def ended(self, id: str, seconds: float) -> Row:
+    async def wait_until_ended(self, id: str, seconds: float) -> Row:
         """The job's row as soon as it has ended (`unknown` is an end, too), or after `seconds`.
 
         Raises:

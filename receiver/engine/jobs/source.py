@@ -52,7 +52,7 @@ class JobSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class JobContext:
     """What the parts of one source's loop work with.
 
     Attributes:
@@ -74,7 +74,7 @@ class Surroundings:
     wake: Callable[[], None]
     metrics: Metrics
     clock: Clock
-    dice: random.Random
+    rng: random.Random
     stop: asyncio.Event
     changed: Callable[[str], None]
     throttle: Throttle
@@ -84,7 +84,7 @@ class Surroundings:
         """The lease of what is claimed at this time, unix seconds."""
         return Lease(self.owner, now + LEASE_SECONDS)
 
-    async def ask(self, request: Request) -> Response:
+    async def send(self, request: Request) -> Response:
         """Ask the source, once the request has had its time.
 
         Raises:

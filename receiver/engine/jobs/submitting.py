@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.engine.jobs.ending import Ending, store_end
-from receiver.engine.jobs.source import Surroundings, log
+from receiver.engine.jobs.completion import JobCompletion, store_completion
+from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.throttle import pause_for
 from receiver.errors import StoreUnavailable, UnusableAddress
 from receiver.model.delivery import Delivery
@@ -39,132 +39,132 @@ from receiver.store.states import JobState
 
 T = TypeVar("T")
 
-AGAIN = RetryPolicy(attempts=10, base_seconds=4.0, factor=2.0, cap_seconds=300.0)
+RETRY_POLICY = RetryPolicy(attempts=10, base_seconds=4.0, factor=2.0, cap_seconds=300.0)
 """How often a submit is repeated under one idempotency key while nothing certain comes back."""
 IN_PROGRESS_SECONDS = 2.0
 """How long to wait for a submit that is on its way, where the provider does not say."""
 NOT_SENT_SECONDS = (2.0, 60.0)
 """How long to wait, at least and at most, where the request could not even be sent."""
-DOUBT_SECONDS = 10.0
+CLOCK_CHECK_SECONDS = 10.0
 """How often it is looked whether our clock is trusted by now, where a deadline has passed by it."""
-STORE_TRIES = 20
-STORE_SECONDS = 1.0
+STORE_RETRIES = 20
+STORE_RETRY_SECONDS = 1.0
 """How often, and how far apart, an answer is written down again while the store is away."""
 
 NOT_SENT = frozenset({"connect_failed", "dns_failed"})
 """Reasons of a request that never left."""
 SUBMIT_TIMEOUT = "submit_timeout"
-NOT_IN_TIME = "It could not be submitted in time."
+NOT_IN_TIME_MESSAGE = "It could not be submitted in time."
 SUBMIT_LOST = "submit_lost"
 
 
-class Submitting:
+class Submitter:
     """Submits jobs of one source, each when it has its turn."""
 
-    def __init__(self, around: Surroundings, ending: Ending) -> None:
-        self._around = around
-        self._ending = ending
+    def __init__(self, deps: JobContext, completion: JobCompletion) -> None:
+        self._deps = deps
+        self._completion = completion
 
     @property
-    def _keyed(self) -> bool:
-        return self._around.source.capabilities.idempotent_submit
+    def _idempotent(self) -> bool:
+        return self._deps.source.capabilities.idempotent_submit
 
     def is_lost(self, claim: JobClaim) -> bool:
         """Whether a request was begun of which nobody ever said what came, and asking again might charge twice."""
-        return claim.submits > 0 and not self._keyed
+        return claim.submits > 0 and not self._idempotent
 
     async def give_up(self, claim: JobClaim) -> None:
         """End a job that is not submitted again: its submit is lost, or its deadline has passed.
 
         By a clock that is not trusted that is not certain: such a job is neither submitted nor given up for now.
         """
-        around, now = self._around, self._around.clock.now()
+        deps, now = self._deps, self._deps.clock.now()
         if self.is_lost(claim):
-            await self._unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
-        elif not around.trust.vouches_for(claim.allowed_seconds):
-            await around.database.write(holding.give_back, claim, now + DOUBT_SECONDS, now)
+            await self._mark_unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
+        elif not deps.trust.vouches_for(claim.allowed_seconds):
+            await deps.database.write(holding.give_back, claim, now + CLOCK_CHECK_SECONDS, now)
         elif claim.submits:
-            await self._unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME)
+            await self._mark_unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME_MESSAGE)
         else:
-            await self._refused(claim, JobState.FAILED, SUBMIT_TIMEOUT, NOT_IN_TIME)
+            await self._end(claim, JobState.FAILED, SUBMIT_TIMEOUT, NOT_IN_TIME_MESSAGE)
 
     async def submit(self, claim: JobClaim) -> None:
         """Ask for the job. What happens in here, the row says afterwards."""
-        around = self._around
-        account = around.source.account
+        deps = self._deps
+        account = deps.source.account
         try:
-            provider = require_submitting(around.source.provider)
+            provider = require_submitting(deps.source.provider)
             request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
-            if not await around.database.write(holding.begin_submit, claim):
+            if not await deps.database.write(holding.begin_submit, claim):
                 return  # cancelled, or in somebody else's hands
-            response = await around.ask(request)
-            taken_on = provider.read_submit(account, response)
+            response = await deps.send(request)
+            submitted = provider.read_submit(account, response)
         except (ProviderError, UnusableAddress) as error:
             self._count(error.reason)
-            await self._trouble(claim, error)
+            await self._handle_error(claim, error)
             return
         self._count("submitted")
-        await self._taken_on(claim, taken_on, response.body)
+        await self._record_submitted(claim, submitted, response.body)
 
-    async def _taken_on(self, claim: JobClaim, answer: Submitted, body: bytes) -> None:
-        around, now = self._around, self._around.clock.now()
-        cadence = around.source.cadence
+    async def _record_submitted(self, claim: JobClaim, answer: Submitted, body: bytes) -> None:
+        deps, now = self._deps, self._deps.clock.now()
+        cadence = deps.source.cadence
         first_at, deadline_at = now + cadence.first_seconds, now + cadence.deadline_seconds
         watched = replace(claim, state=JobState.WATCHING, job_id=answer.job_id)
         delivery: Delivery | None = None
         if isinstance(answer.status, Ended):
-            delivery = self._ending.delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
+            delivery = self._completion.build_delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
             pace.heard(connection, claim.source, now)
             row = holding.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None
-            return True, store_end(connection, watched, state_of(delivery.type), delivery, polls=0)
+            return True, store_completion(connection, watched, state_of(delivery.type), delivery, polls=0)
 
-        held, receipt = await self._store(write, job=answer.job_id)
+        held, receipt = await self._write(write, job=answer.job_id)
         bound = log.bind(source=claim.source, id=claim.id, job=answer.job_id)
         if not held:
             bound.error("submit.lease_lost", hint="somebody else has submitted it meanwhile; see this job's row")
             return
         bound.info("job.submitted")
-        around.changed(claim.id)
+        deps.changed(claim.id)
         if receipt is not None and delivery is not None:
-            self._ending.told(claim, delivery, receipt, polls=0)
+            self._completion.report(claim, delivery, receipt, polls=0)
 
-    async def _trouble(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
+    async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
         """What an error means: for the submit, and for the whole source."""
         log.warning("submit.failed", source=claim.source, id=claim.id, reason=error.reason, detail=str(error))
-        now, told = self._around.clock.now(), getattr(error, "retry_after", None)
+        now, retry_after = self._deps.clock.now(), getattr(error, "retry_after", None)
         code = error.reason
         if error.reason in NOT_SENT:
             least, most = NOT_SENT_SECONDS
-            wait = min(most, max(least, (now - claim.created_at) / 2)) * self._spread()
-            await self._again(claim, error, now + wait, refused=True)
+            wait = min(most, max(least, (now - claim.created_at) / 2)) * self._jitter()
+            await self._retry(claim, error, now + wait, refused=True)
         elif isinstance(error, RateLimited):
-            await self._again(claim, error, pause_for(error, now) or now, refused=True)
+            await self._retry(claim, error, pause_for(error, now) or now, refused=True)
         elif isinstance(error, InProgress):
-            wait = IN_PROGRESS_SECONDS * self._spread() if told is None else told
-            await self._again(claim, error, now + wait, refused=False)
+            wait = IN_PROGRESS_SECONDS * self._jitter() if retry_after is None else retry_after
+            await self._retry(claim, error, now + wait, refused=False)
         elif isinstance(error, UnusableAddress) or is_definite_refusal(error):
             # A key that is refused now says nothing of an earlier request under the same idempotency key.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
-            await self._refused(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
-        elif isinstance(error, GenerationFailed) and self._keyed and claim.error_code == error.reason:
-            await self._refused(
+            await self._end(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
+        elif isinstance(error, GenerationFailed) and self._idempotent and claim.error_code == error.reason:
+            await self._end(
                 claim, JobState.FAILED, code, str(error)
             )  # for the second time: another retry would not help
         else:
-            pause = wait_seconds(AGAIN, claim.submits + 1, self._around.dice.random(), told=told or 0.0)
-            if pause is None or not self._keyed:
-                await self._unknown(claim, code, str(error))
+            pause = wait_seconds(RETRY_POLICY, claim.submits + 1, self._deps.rng.random(), told=retry_after or 0.0)
+            if pause is None or not self._idempotent:
+                await self._mark_unknown(claim, code, str(error))
             else:
-                await self._again(claim, error, now + pause, refused=False)
+                await self._retry(claim, error, now + pause, refused=False)
 
-    async def _again(
+    async def _retry(
         self, claim: JobClaim, error: ProviderError | UnusableAddress, at: float, *, refused: bool
     ) -> None:
-        now, throttle = self._around.clock.now(), self._around.throttle
+        now, throttle = self._deps.clock.now(), self._deps.throttle
         pause = pause_for(error, now)
         at = min(max(at, pause or 0.0), claim.deadline_at)
 
@@ -172,41 +172,41 @@ class Submitting:
             throttle.store_pause(connection, pause, error.reason, now)
             return holding.submit_again(connection, claim, at, now, error.reason, str(error), refused=refused)
 
-        await self._store(write)
+        await self._write(write)
         throttle.look_again()
-        self._around.changed(claim.id)
+        self._deps.changed(claim.id)
 
-    async def _unknown(self, claim: JobClaim, code: str, message: str) -> None:
-        name = self._around.source.name
+    async def _mark_unknown(self, claim: JobClaim, code: str, message: str) -> None:
+        name = self._deps.source.name
         advice = (
             f"Nobody can say whether {name} took it on and charged for it. Look there: if the job is there, "
             f"`tts-receiver jobs watch --source {name} --for {claim.id} ID`; if not, "
             f"`tts-receiver jobs cancel {claim.id}` and submit it again."
         )
-        await self._refused(claim, JobState.UNKNOWN, code, f"{message} {advice}")
+        await self._end(claim, JobState.UNKNOWN, code, f"{message} {advice}")
 
-    async def _refused(self, claim: JobClaim, state: JobState, code: str, message: str) -> None:
-        now = self._around.clock.now()
-        await self._store(lambda connection: holding.refused(connection, claim, state, now, code, message))
+    async def _end(self, claim: JobClaim, state: JobState, code: str, message: str) -> None:
+        now = self._deps.clock.now()
+        await self._write(lambda connection: holding.refused(connection, claim, state, now, code, message))
         log.error("job.not_submitted", source=claim.source, id=claim.id, state=state, reason=code, detail=message)
-        self._around.changed(claim.id)
+        self._deps.changed(claim.id)
 
-    async def _store(self, write: Callable[[Connection], T], *, job: str | None = None) -> T:
+    async def _write(self, write: Callable[[Connection], T], *, job: str | None = None) -> T:
         """Write down what came of a request that cannot be repeated, also while the store is away for a time.
 
         Raises:
             StoreUnavailable: it stayed away; the lease ends by itself.
         """
-        for _ in range(STORE_TRIES):
+        for _ in range(STORE_RETRIES):
             try:
-                return await self._around.database.write(write)
+                return await self._deps.database.write(write)
             except StoreUnavailable as error:
-                log.error("submit.not_stored", source=self._around.source.name, job=job, detail=str(error))
-                await self._around.clock.wait(self._around.stop, STORE_SECONDS)
-        return await self._around.database.write(write)
+                log.error("submit.not_stored", source=self._deps.source.name, job=job, detail=str(error))
+                await self._deps.clock.wait(self._deps.stop, STORE_RETRY_SECONDS)
+        return await self._deps.database.write(write)
 
-    def _spread(self) -> float:
-        return 0.8 + 0.4 * self._around.dice.random()
+    def _jitter(self) -> float:
+        return 0.8 + 0.4 * self._deps.rng.random()
 
     def _count(self, outcome: str) -> None:
-        self._around.metrics.submits.labels(self._around.source.name, outcome).inc()
+        self._deps.metrics.submits.labels(self._deps.source.name, outcome).inc()

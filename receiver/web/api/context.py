@@ -27,7 +27,7 @@ class ApiContext:
         running: whether the store is open; while it is not, nothing of the API can be answered.
         wake: called after runs were made due.
         submit: (source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
-        settled: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
+        wait_until_submitted: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
         watch: (source, the provider's job id) to the row, and whether it is new.
         cancel: a job's id to its row, cancelled; None if there is no such job. Raises Conflict if it is too late.
         voices: (source, query) to the voices that the provider offers.
@@ -44,7 +44,7 @@ class ApiContext:
     running: Callable[[], bool]
     wake: Callable[[], None]
     submit: Callable[[str, Speech, str | None], Awaitable[tuple[Row, bool]]]
-    settled: Callable[[str, float], Awaitable[Row]]
+    wait_until_submitted: Callable[[str, float], Awaitable[Row]]
     watch: Callable[[str, str], Awaitable[tuple[Row, bool]]]
     cancel: Callable[[str], Awaitable[Row | None]]
     voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]

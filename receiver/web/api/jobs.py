@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
-from receiver.engine.jobs.intents import NotWatchable
+from receiver.engine.jobs.commands import NotWatchable
 from receiver.engine.jobs.service import NotAskable
 from receiver.errors import Conflict
 from receiver.store import jobs

@@ -68,7 +68,7 @@ async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest
         row, new = await context.submit(body.source, speech, headers.key)
     except (NotAskable, ClientKeyReused, Invalid) as error:
         raise Refusal(422, str(error), reason=error.reason) from None
-    row = await context.settled(row["id"], SETTLE_SECONDS)
+    row = await context.wait_until_submitted(row["id"], SETTLE_SECONDS)
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
         raise _refused(context, row)
     return Reply(202 if new else 200, show(context, row), location(context, row))

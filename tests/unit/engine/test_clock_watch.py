@@ -11,7 +11,7 @@ import pytest
 
 from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
-from receiver.engine.clock_watch import LOOK_SECONDS, ClockWatch
+from receiver.engine.clock_watch import POLL_INTERVAL_SECONDS, ClockWatch
 from receiver.engine.maintenance import EVERY_SECONDS, Maintenance
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
@@ -43,7 +43,7 @@ class Machine(SteadyClock):
         self.passed += seconds
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
-        assert seconds == LOOK_SECONDS
+        assert seconds == POLL_INTERVAL_SECONDS
         turn = asyncio.Event()
         await self.turns.put(turn)
         await turn.wait()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.jobs.intents import submit_job, watch_job
+from receiver.engine.jobs.commands import submit_job, watch_job
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.engine.throttle import Throttle
@@ -90,14 +90,14 @@ class Watched(SourceLoop):
 
     notify: Callable[[], None]
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        super()._done(task)
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        super()._task_done(task)
         self.notify()
 
     def stands_still(self, clock: Clock) -> bool:
         """Whether all that it does is wait for the clock."""
-        waiting = len(clock.moments(self._stop)) == len(self._tasks) and len(clock.moments(self._look)) == 1
-        return waiting and not self._look.is_set()
+        waiting = len(clock.moments(self._stop)) == len(self._tasks) and len(clock.moments(self._wake_event)) == 1
+        return waiting and not self._wake_event.is_set()
 
 
 def status(word: str, **data: Any) -> Say:
@@ -127,7 +127,7 @@ class Polling:
     pollers: list[Watched] = field(default_factory=list)
     databases: list[Database] = field(default_factory=list)
     sources: dict[str, JobSource] = field(default_factory=dict)
-    dice: random.Random = field(default_factory=lambda: random.Random(7))
+    rng: random.Random = field(default_factory=lambda: random.Random(7))
     woken: int = 0
     polls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """When each job was asked about."""
@@ -205,7 +205,7 @@ class Polling:
             metrics=self.metrics,
             clock=self.clock,
             trust=trust,
-            dice=random.Random(len(self.pollers)),
+            rng=random.Random(len(self.pollers)),
         )
         poller.notify = self.signal.notify
         self.pollers.append(poller)
@@ -222,15 +222,13 @@ class Polling:
         about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, receives_webhooks=False)
         with self.writing() as database:
             for job in ids:
-                assert database.transact(watch_job, about, job, self.clock.now(), self.dice)[1]
+                assert database.transact(watch_job, about, job, self.clock.now(), self.rng)[1]
 
     def submit(self, text: str = "Hello", client_key: str | None = None, source: str = "miragic") -> str:
         """As the command does; our id of the job."""
         with self.writing() as database:
             speech = Speech(text=text, voice="alloy")
-            row, _ = database.transact(
-                submit_job, self.sources[source], speech, client_key, self.clock.now(), self.dice
-            )
+            row, _ = database.transact(submit_job, self.sources[source], speech, client_key, self.clock.now(), self.rng)
         return str(row["id"])
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.jobs.polling import MOST_MISSES
+from receiver.engine.jobs.polling import MAX_MISSES
 from receiver.store import inbox
 from receiver.store.inbox import Receipt
 from tests.integration.engine_support import NOW, metric
@@ -142,22 +142,22 @@ async def test_a_job_that_the_provider_does_not_know_five_times_is_given_up(up: 
     up.answers(lambda job: Say(404))
     await up.poller()
     await up.settle()
-    for miss in range(1, MOST_MISSES):
+    for miss in range(1, MAX_MISSES):
         assert (up.job()["misses"], up.job()["state"]) == (miss, "watching")
         await up.jump(60)
-    assert (up.job()["state"], up.job()["polls"]) == ("expired", MOST_MISSES)
+    assert (up.job()["state"], up.job()["polls"]) == ("expired", MAX_MISSES)
     assert up.event()["payload"]["error"]["code"] == "JOB_UNKNOWN"
     assert len(up.runs()) == 1
     await up.jump(600)
-    assert len(up.times) == MOST_MISSES
+    assert len(up.times) == MAX_MISSES
 
 
 async def test_a_job_that_is_known_after_four_times_goes_on(up: Polling) -> None:
     up.watch("a")
-    up.answers(lambda job: PENDING if len(up.polls[job]) % MOST_MISSES == 0 else Say(404))
+    up.answers(lambda job: PENDING if len(up.polls[job]) % MAX_MISSES == 0 else Say(404))
     await up.poller()
     await up.settle()
-    for _ in range(2 * MOST_MISSES - 1):
+    for _ in range(2 * MAX_MISSES - 1):
         await up.jump(60)
     assert (up.job()["state"], up.job()["misses"], up.events()) == ("watching", 0, [])
-    assert len(up.times) == 2 * MOST_MISSES
+    assert len(up.times) == 2 * MAX_MISSES

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
+from receiver.engine.jobs.loop import MAX_HISTORY_PAGES, MIN_JOBS_FOR_HISTORY
 from receiver.engine.throttle import LIMIT_USED_UP, REFUSED_PAUSE_SECONDS
 from receiver.providers import PROVIDERS
 from receiver.providers.types import HISTORY_PAGE
@@ -95,11 +95,11 @@ async def test_those_that_run_on_are_looked_up_again_together(up: Polling) -> No
 
 
 async def test_few_jobs_are_asked_about_one_by_one(up: Polling) -> None:
-    ids = names(HISTORY_LEAST - 1)
+    ids = names(MIN_JOBS_FOR_HISTORY - 1)
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
     await audixa(up)
-    await up.pass_time(HISTORY_LEAST * 2)
+    await up.pass_time(MIN_JOBS_FOR_HISTORY * 2)
     assert states(up, ids) == {"completed"}
     assert (service.pages, sorted(service.asked)) == ([], ids)
 
@@ -121,7 +121,7 @@ async def test_a_version_without_history_is_asked_about_each_job(up: Polling) ->
 
 
 async def test_older_jobs_are_looked_for_on_further_pages_each_with_its_turn(up: Polling) -> None:
-    watched, newer = names(HISTORY_LEAST), names(HISTORY_PAGE + 20, 500)
+    watched, newer = names(MIN_JOBS_FOR_HISTORY), names(HISTORY_PAGE + 20, 500)
     up.watch(*watched, source="audixa")
     service = Audixa(up, **dict.fromkeys([*watched, *newer], "COMPLETED"))
     await audixa(up, rate=0.5)
@@ -132,13 +132,13 @@ async def test_older_jobs_are_looked_for_on_further_pages_each_with_its_turn(up:
 
 
 async def test_jobs_that_are_not_in_the_history_are_asked_about_one_by_one(up: Polling) -> None:
-    ids, listed = names(HISTORY_LEAST), names(HISTORY_PAGE * (HISTORY_PAGES + 1), 500)
+    ids, listed = names(MIN_JOBS_FOR_HISTORY), names(HISTORY_PAGE * (MAX_HISTORY_PAGES + 1), 500)
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys([*ids, *listed], "COMPLETED"))
     await audixa(up, rate=10)
     await up.pass_time(5)
     assert states(up, ids) == {"completed"}
-    assert len(service.pages) == HISTORY_PAGES
+    assert len(service.pages) == MAX_HISTORY_PAGES
     assert sorted(service.asked) == ids
 
 
@@ -157,7 +157,7 @@ async def test_of_many_that_are_not_in_the_history_no_more_are_held_than_can_be_
 async def test_a_history_that_does_not_answer_keeps_no_job_from_being_polled(
     up: Polling, lines: Lines, say: Say
 ) -> None:
-    ids = names(HISTORY_LEAST)
+    ids = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
     service.refusal = say
@@ -168,7 +168,7 @@ async def test_a_history_that_does_not_answer_keeps_no_job_from_being_polled(
 
 
 async def test_a_history_that_refuses_our_key_pauses_the_source(up: Polling) -> None:
-    ids = names(HISTORY_LEAST)
+    ids = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
     service.refusal = Say(401)

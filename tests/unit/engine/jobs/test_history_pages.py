@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.jobs.loop import HISTORY_LEAST, HISTORY_PAGES
+from receiver.engine.jobs.loop import MAX_HISTORY_PAGES, MIN_JOBS_FOR_HISTORY
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.types import HISTORY_PAGE
 from receiver.store import holding
@@ -27,7 +27,7 @@ def put_off(up: Polling, ids: list[str]) -> None:
 
 
 async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyway(up: Polling) -> None:
-    due, later = names(HISTORY_LEAST), names(HISTORY_LEAST, 50)
+    due, later = names(MIN_JOBS_FOR_HISTORY), names(MIN_JOBS_FOR_HISTORY, 50)
     up.watch(*due, *later, source="audixa")
     put_off(up, later)
     service = Audixa(up, **dict.fromkeys([*due, *later], "COMPLETED"))
@@ -35,11 +35,11 @@ async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyw
     await up.settle()
     assert states(up, [*due, *later]) == {"completed"}
     assert (service.pages, service.asked) == ([0], [])
-    assert len(up.events()) == 2 * HISTORY_LEAST
+    assert len(up.events()) == 2 * MIN_JOBS_FOR_HISTORY
 
 
 async def test_one_that_is_not_due_and_runs_on_stays_as_it_was(up: Polling) -> None:
-    due = names(HISTORY_LEAST)
+    due = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*due, "later", source="audixa")
     put_off(up, ["later"])
     before = up.job("later", "audixa")
@@ -51,7 +51,7 @@ async def test_one_that_is_not_due_and_runs_on_stays_as_it_was(up: Polling) -> N
 
 
 async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
-    due = names(HISTORY_LEAST)
+    due = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*due, "held", source="audixa")
     with up.writing() as database:
         assert database.transact(holding.claim_named, "audixa", ["held"], NOW, Lease("other", NOW + LEASE_SECONDS))
@@ -64,13 +64,13 @@ async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
 
 
 async def test_as_long_as_pages_end_jobs_the_next_is_looked_at_however_far_it_goes(up: Polling) -> None:
-    ids = names(HISTORY_PAGE * (HISTORY_PAGES + 3))
+    ids = names(HISTORY_PAGE * (MAX_HISTORY_PAGES + 3))
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
     await audixa(up, rate=1.0)
-    await up.pass_time(HISTORY_PAGES + 5)
+    await up.pass_time(MAX_HISTORY_PAGES + 5)
     assert states(up, ids) == {"completed"}
-    assert len(service.pages) in (HISTORY_PAGES + 3, HISTORY_PAGES + 4)
+    assert len(service.pages) in (MAX_HISTORY_PAGES + 3, MAX_HISTORY_PAGES + 4)
     assert service.asked == []
     assert len(up.events()) == len(ids)
 
@@ -91,13 +91,13 @@ async def test_while_pages_are_looked_at_nothing_is_asked_about_alone_and_submit
 
 
 async def test_a_history_that_ends_too_few_is_left_after_some_pages(up: Polling) -> None:
-    old, ended = names(HISTORY_LEAST), names(HISTORY_LEAST - 1, 50)
-    strangers = names(HISTORY_PAGE * (HISTORY_PAGES + 2), 1000)
+    old, ended = names(MIN_JOBS_FOR_HISTORY), names(MIN_JOBS_FOR_HISTORY - 1, 50)
+    strangers = names(HISTORY_PAGE * (MAX_HISTORY_PAGES + 2), 1000)
     up.watch(*old, *ended, source="audixa")
     words = dict.fromkeys([*old, *strangers, *ended], "COMPLETED")
     service = Audixa(up, **words)
     await audixa(up, rate=10)
     await up.pass_time(5)
     assert states(up, [*old, *ended]) == {"completed"}
-    assert len(service.pages) == HISTORY_PAGES
+    assert len(service.pages) == MAX_HISTORY_PAGES
     assert sorted(service.asked) == old

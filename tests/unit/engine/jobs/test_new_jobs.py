@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.jobs.polling import MOST_MISSES, NEW_JOB_SECONDS
+from receiver.engine.jobs.polling import MAX_MISSES, NEW_JOB_SECONDS
 from tests.integration.engine_support import NOW
 from tests.integration.outbound_support import Asked, Say
 from tests.unit.engine.jobs.support import COMPLETED, Polling, job_of
@@ -43,7 +43,7 @@ async def test_a_job_that_its_provider_does_not_know_yet_is_asked_for_ever_more_
     await up.pass_time(110)
     found = row(up, id_)
     assert found["state"] == "watching"
-    assert found["misses"] > MOST_MISSES
+    assert found["misses"] > MAX_MISSES
     gaps = [later - earlier for earlier, later in zip(up.times, up.times[1:], strict=False)]
     assert gaps[-1] > 5 * gaps[0]
     await up.pass_time(80)
@@ -72,7 +72,7 @@ async def test_a_job_that_is_forgotten_later_is_given_up_after_five_polls(up: Po
     up.answers(lambda job: NO_SUCH_JOB)
     await up.pass_time(400)
     assert row(up, id_)["state"] == "expired"
-    assert len(up.times) == asked_before + MOST_MISSES
+    assert len(up.times) == asked_before + MAX_MISSES
 
 
 async def test_an_id_that_an_operator_named_is_given_up_after_five_polls_at_once(up: Polling) -> None:
@@ -81,4 +81,4 @@ async def test_an_id_that_an_operator_named_is_given_up_after_five_polls_at_once
     await up.poller()
     await up.pass_time(60)
     assert up.job("mistyped")["state"] == "expired"
-    assert len(up.times) == MOST_MISSES
+    assert len(up.times) == MAX_MISSES

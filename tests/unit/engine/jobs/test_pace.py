@@ -152,7 +152,7 @@ async def test_a_job_in_somebody_elses_hands_is_waited_for_without_haste(up: Pol
     up.answers(lambda job: COMPLETED)
     poller = await up.poller()
     await up.settle()
-    assert up.clock.moments(poller._look) == [NOW + 1]  # a look a second, as when there is nothing to do
+    assert up.clock.moments(poller._wake_event) == [NOW + 1]  # a look a second, as when there is nothing to do
     await up.pass_time(LEASE_SECONDS - 1)
     assert up.times == []
     await up.pass_time(2)

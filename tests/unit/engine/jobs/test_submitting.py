@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receiver.engine.jobs.source import LEASE_SECONDS
-from receiver.engine.jobs.submitting import AGAIN
+from receiver.engine.jobs.submitting import RETRY_POLICY
 from receiver.engine.throttle import LIMIT_PAUSE_SECONDS
 from receiver.model.cadence import Cadence
 from receiver.outbound.client import Timeouts
@@ -77,7 +77,7 @@ async def test_a_submitted_job_is_watched_under_the_providers_id(up: Polling, li
     up.takes_on(lambda asked: taken_on(source))
     loop = await loop_of(up, source)
     id_ = up.submit(source=source)
-    loop.look()
+    loop.wake()
     await up.jump(1)
     found = row(up, id_)
     assert (found["state"], found["job_id"], found["submits"], found["error"]) == ("watching", "a", 1, None)
@@ -238,11 +238,11 @@ async def test_a_key_that_is_never_answered_for_good_is_left_to_a_person_at_last
     up.takes_on(lambda asked: Say(500))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
-    for _ in range(AGAIN.attempts):
-        await up.jump(AGAIN.cap_seconds + 1)
-        assert row(up, id_)["state"] == ("submitting" if len(up.submits) < AGAIN.attempts else "unknown")
+    for _ in range(RETRY_POLICY.attempts):
+        await up.jump(RETRY_POLICY.cap_seconds + 1)
+        assert row(up, id_)["state"] == ("submitting" if len(up.submits) < RETRY_POLICY.attempts else "unknown")
     assert row(up, id_)["state"] == "unknown"
-    assert len(up.submits) == AGAIN.attempts
+    assert len(up.submits) == RETRY_POLICY.attempts
 
 
 async def test_a_submit_that_is_in_progress_at_the_provider_is_waited_for(up: Polling) -> None:
@@ -332,7 +332,7 @@ async def test_a_stop_waits_for_the_submit_that_is_on_its_way_and_gives_back_the
     up.takes_on(slowly)
     loop = await loop_of(up, source, rate=1.5)
     first, second = up.submit("one", source=source), up.submit("two", source=source)
-    loop.look()
+    loop.wake()
     await up.until(lambda: up.submits)
     stopping = asyncio.create_task(loop.stop())
     await asyncio.sleep(0)
@@ -397,7 +397,7 @@ async def test_what_was_given_with_the_submit_comes_back_with_the_end(up: Pollin
     with sqlite:
         sqlite.execute("UPDATE jobs SET request = json_set(request, '$.metadata', json('{\"page\": 7}'))")
     sqlite.close()
-    loop.look()
+    loop.wake()
     await up.jump(1)
     assert row(up, id_)["state"] == "completed"
     assert up.event()["payload"]["metadata"] == {"page": 7}

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic_core
 from sqlalchemy import Connection
 
-from receiver.engine.jobs.source import Surroundings, log
+from receiver.engine.jobs.source import JobContext, log
 from receiver.model.delivery import Delivery, Parsed
 from receiver.model.event import FAILED, Origin
 from receiver.model.ids import event_id
@@ -18,48 +18,48 @@ from receiver.store.inbox import Receipt
 from receiver.store.states import JobState
 
 
-class Ending:
+class JobCompletion:
     """Ends jobs of one source."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, deps: JobContext) -> None:
+        self._deps = deps
 
-    def delivery(self, claim: JobClaim, job_id: str, parsed: Parsed, body: bytes, origin: Origin) -> Delivery:
+    def build_delivery(self, claim: JobClaim, job_id: str, parsed: Parsed, body: bytes, origin: Origin) -> Delivery:
         """The end as a delivery, such as a webhook would have brought."""
-        now = self._around.clock.now()
+        now = self._deps.clock.now()
         return Delivery(
-            event_id=event_id(now, self._around.dice.getrandbits(74)),
+            event_id=event_id(now, self._deps.rng.getrandbits(74)),
             source=claim.source,
             type=parsed.type,
             key=job_id,
             job_id=job_id,
             origin=origin.value,
-            payload=pydantic_core.to_json(_with_metadata(parsed.payload, claim.request)).decode(),
+            payload=pydantic_core.to_json(_add_metadata(parsed.payload, claim.request)).decode(),
             body=body,
             headers="[]",
             key_id=None,
             skew=None,
             received_at=now,
-            handlers=self._around.handlers_for(parsed.type),
+            handlers=self._deps.handlers_for(parsed.type),
         )
 
-    async def end(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:
+    async def complete(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:
         """A watched job has ended.
 
         Args:
             body: the provider's answer; empty where nothing was asked.
             polls: how many answers it took: 1 or 0.
         """
-        delivery = self.delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
-        receipt = await self._around.database.write(
-            lambda connection: store_end(connection, claim, state, delivery, polls=polls)
+        delivery = self.build_delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
+        receipt = await self._deps.database.write(
+            lambda connection: store_completion(connection, claim, state, delivery, polls=polls)
         )
         if receipt is not None:
-            self.told(claim, delivery, receipt, polls=claim.polls + polls)
+            self.report(claim, delivery, receipt, polls=claim.polls + polls)
 
-    def told(self, claim: JobClaim, delivery: Delivery, receipt: Receipt, *, polls: int) -> None:
+    def report(self, claim: JobClaim, delivery: Delivery, receipt: Receipt, *, polls: int) -> None:
         """After the commit: say it, count it, and wake the handlers."""
-        around = self._around
+        deps = self._deps
         log.info(
             "job.ended",
             source=claim.source,
@@ -69,15 +69,15 @@ class Ending:
             polls=polls,
         )
         if not receipt.duplicate:
-            around.metrics.events.labels(claim.source, delivery.type, delivery.origin).inc()
-            if delivery.origin == Origin.POLL.value and around.source.receives_webhooks:
-                around.metrics.recovered.labels(claim.source).inc()
+            deps.metrics.events.labels(claim.source, delivery.type, delivery.origin).inc()
+            if delivery.origin == Origin.POLL.value and deps.source.receives_webhooks:
+                deps.metrics.recovered.labels(claim.source).inc()
         if not receipt.duplicate or receipt.released:
-            around.wake()
-        around.changed(claim.id)
+            deps.wake()
+        deps.changed(claim.id)
 
 
-def store_end(
+def store_completion(
     connection: Connection, claim: JobClaim, state: JobState, delivery: Delivery, *, polls: int
 ) -> Receipt | None:
     """End a watched job, and take the event in that says so; None if the job is not ours to end."""
@@ -90,12 +90,12 @@ def store_end(
     return receipt
 
 
-def gave_up(job_id: str, code: str, message: str) -> Parsed:
+def failed_event(job_id: str, code: str, message: str) -> Parsed:
     """The end of a job of which the provider will not tell one."""
     return Parsed(FAILED, job_id, {"status": "failed", "error": {"code": code, "message": message}})
 
 
-def _with_metadata(payload: Mapping[str, Any], request: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _add_metadata(payload: Mapping[str, Any], request: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """What was given with the submit comes back with the end, also where the service does not keep it."""
     given = (request or {}).get("metadata")
     return payload if not given or payload.get("metadata") else {**payload, "metadata": given}

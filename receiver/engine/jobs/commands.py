@@ -26,7 +26,7 @@ class NotWatchable(ReceiverError):
 
 
 def submit_job(
-    connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, dice: random.Random
+    connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random
 ) -> tuple[Row, bool]:
     """Write down that a speech is to be submitted; a loop of this source, in whatever process, does it.
 
@@ -41,10 +41,10 @@ def submit_job(
         ClientKeyReused: the key came with another speech before.
     """
     new = NewJob(
-        id=new_job_id(now, dice.getrandbits(74)),
+        id=new_job_id(now, rng.getrandbits(74)),
         source=source.name,
         request=request_of(speech),
-        submit_key=new_submit_key(dice.getrandbits(122)),
+        submit_key=new_submit_key(rng.getrandbits(122)),
         client_key=client_key,
         now=now,
         deadline_at=now + source.cadence.deadline_seconds,
@@ -67,7 +67,7 @@ def request_of(speech: Speech) -> dict[str, Any]:
 
 
 def watch_job(
-    connection: Connection, source: JobSource, job_id: str, now: float, dice: random.Random
+    connection: Connection, source: JobSource, job_id: str, now: float, rng: random.Random
 ) -> tuple[Row, bool]:
     """Watch a job that was submitted elsewhere.
 
@@ -82,7 +82,7 @@ def watch_job(
     if usable_word(job_id) is None:
         raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
     deadline_at = now + source.cadence.deadline_seconds
-    return jobs.watch(connection, new_job_id(now, dice.getrandbits(74)), source.name, job_id, now, now, deadline_at)
+    return jobs.watch(connection, new_job_id(now, rng.getrandbits(74)), source.name, job_id, now, now, deadline_at)
 
 
 def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, now: float) -> Row:
