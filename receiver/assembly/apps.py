@@ -79,7 +79,7 @@ def _intake_sources(settings: Settings) -> list[IntakeSource]:
         )
         for name, source in settings.sources.items()
         if source.scheme is not None and source.receives_webhooks
-        if isinstance(provider := source.spoken, WebhookProvider)
+        if isinstance(provider := source.provider, WebhookProvider)
     ]
 
 

@@ -22,7 +22,7 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
             source.receives_webhooks,
         )
         for name, source in settings.sources.items()
-        if isinstance(provider := source.spoken, PollingProvider) and source.api_key is not None
+        if isinstance(provider := source.provider, PollingProvider) and source.api_key is not None
     }
 
 
@@ -51,7 +51,7 @@ def why_not_askable(settings: Settings, name: str) -> str:
 def audio_sources(settings: Settings) -> dict[str, AudioSource]:
     """What a fetch of audio needs to know of each source."""
     return {
-        name: AudioSource(source.spoken, source.account, source.allow_private_addresses)
+        name: AudioSource(source.provider, source.account, source.allow_private_addresses)
         for name, source in settings.sources.items()
     }
 

@@ -17,7 +17,7 @@ def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]
     keys = source.signing_keys()
     from receiver.providers.protocols import WebhookProvider
 
-    provider = source.spoken
+    provider = source.provider
     retry_window = provider.retry_window_seconds if isinstance(provider, WebhookProvider) else 0.0
     notes = []
     if source.scheme is not None and not keys:

@@ -224,7 +224,7 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
         echo("  ! no handler is active: events are stored and nothing else happens")
     for name, source in settings.sources.items():
         intake = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
-        echo(f"  source   {name}: {intake}, {source.provider}{f' at {source.origin}' if source.origin else ''}")
+        echo(f"  source   {name}: {intake}, {source.provider_name}{f' at {source.origin}' if source.origin else ''}")
         if source.api_key is None:
             echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):

@@ -37,7 +37,7 @@ class SendError(ReceiverError):
 def _source(settings: Settings, name: str) -> tuple[Source, Scheme]:
     source = settings.source(name)
     if source.scheme is None:
-        raise NotFound(f"The provider {source.provider} sends no webhooks: there is nothing to sign.")
+        raise NotFound(f"The provider {source.provider_name} sends no webhooks: there is nothing to sign.")
     if not source.receives_webhooks:
         raise NotFound(
             f"The source {name} has no signing secret: it receives no webhooks, so there is nothing to sign or verify "
@@ -50,7 +50,7 @@ def _webhooks(source: Source) -> WebhookProvider:
     """The provider of a source that `_source` has accepted."""
     from receiver.providers.protocols import require_webhooks
 
-    return require_webhooks(source.spoken)
+    return require_webhooks(source.provider)
 
 
 def _newest_secret(source: Source) -> str:

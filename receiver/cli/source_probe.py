@@ -79,7 +79,7 @@ async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -
     """
     trial = _SourceProbe(source, ssl_context)
     start = ProbeResult(
-        name, source.provider, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
+        name, source.provider_name, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
     )
     if trial.voices is None and trial.polled is None:
         return start
@@ -114,7 +114,7 @@ class _SourceProbe:
         self._source = source
         self._ssl_context = ssl_context
         self._account = source.account
-        provider = source.spoken
+        provider = source.provider
         self.voices = provider if isinstance(provider, VoicesProvider) else None
         self.polled = provider if isinstance(provider, PollingProvider) else None
         self.key: Key = "none" if self._account.api_key is None else "unknown"
@@ -163,8 +163,8 @@ class _SourceProbe:
         if self._account.api_key is None:
             return "none", _KEYLESS
         raise _Unproven(
-            f"{self._source.provider} answers alike with the key and with a wrong one: nothing shows that the key is "
-            "looked at. Is base_url right?"
+            f"{self._source.provider_name} answers alike with the key and with a wrong one: nothing shows that the "
+            "key is looked at. Is base_url right?"
         )
 
     async def _request_impossible_job(self) -> bool:
@@ -184,24 +184,24 @@ class _SourceProbe:
             try:
                 read(wrong, await request_once(self._source, request(wrong), self._ssl_context))
             except RateLimited:  # two polls within the provider's own limit
-                await asyncio.sleep(self._source.spoken.capabilities.min_poll_seconds)
+                await asyncio.sleep(self._source.provider.capabilities.min_poll_seconds)
                 read(wrong, await request_once(self._source, request(wrong), self._ssl_context))
         except (Unauthorized, Invalid, Refused):
             return True
         return False
 
     def _impossible_job_request(self, account: Account) -> Request:
-        return require_polling(self._source.spoken).status_request(account, IMPOSSIBLE_JOB_ID)
+        return require_polling(self._source.provider).status_request(account, IMPOSSIBLE_JOB_ID)
 
     def _read_impossible_job(self, account: Account, response: Response) -> None:
         try:
-            require_polling(self._source.spoken).read_status(account, IMPOSSIBLE_JOB_ID, response)
+            require_polling(self._source.provider).read_status(account, IMPOSSIBLE_JOB_ID, response)
         except UnknownJob:
             try:
                 read_json_object(response.body)
             except InvalidJson:
                 raise _Unproven(
-                    f"{self._source.provider} answers {response.status} with what is not JSON: that is hardly the "
+                    f"{self._source.provider_name} answers {response.status} with what is not JSON: that is hardly the "
                     "service. Is base_url right?"
                 ) from None
 

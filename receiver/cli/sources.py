@@ -132,7 +132,7 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
     can = _capabilities(source)
     return {
         "name": name,
-        "provider": source.provider,
+        "provider": source.provider_name,
         "api_version": source.api_version,
         "base_url": source.origin or None,
         "api_key": source.api_key is not None,
@@ -151,7 +151,7 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
 def _capabilities(source: Source) -> dict[str, Any]:
     from receiver.providers.protocols import abilities
 
-    return abilities(source.spoken)
+    return abilities(source.provider)
 
 
 def _capability_labels(source: Source) -> list[str]:

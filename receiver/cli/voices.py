@@ -41,7 +41,7 @@ def voices(
     from receiver.settings import load
 
     source_settings = load(config).source(source)
-    provider_module = source_settings.spoken
+    provider_module = source_settings.provider
     known_voices = provider_module.capabilities.known_voices
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
@@ -50,14 +50,14 @@ def voices(
     elif known_voices:
         if query != VoiceQuery():
             raise NotFound(
-                f"{source_settings.provider} has no list of voices to ask for, and of the documented ones only "
+                f"{source_settings.provider_name} has no list of voices to ask for, and of the documented ones only "
                 "the names are known: omit --language, --gender, --model and --provider."
             )
         found = [Voice(id=known) for known in known_voices]
-        note = f"{source_settings.provider} has no list to ask for; these are documented, and there may be more."
+        note = f"{source_settings.provider_name} has no list to ask for; these are documented, and there may be more."
     else:
         raise NotFound(
-            f"{source_settings.provider} has no list of voices that can be asked for, and none is documented; "
+            f"{source_settings.provider_name} has no list of voices that can be asked for, and none is documented; "
             "look for them on the service's own pages."
         )
     if json:
@@ -74,7 +74,7 @@ def _request_voices(name: str, source: Source, provider: VoicesProvider, query: 
     account = source.account
     if account.api_key is None:
         raise ProviderRequestError(
-            f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
+            f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."
         )
     try:
         return provider.read_voices(account, fetch_response(source, provider.voices_request(account, query)))

@@ -63,7 +63,7 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     from receiver.settings import load
 
     source_settings = load(config).source(source)
-    provider = require_registering(source_settings.spoken)
+    provider = require_registering(source_settings.provider)
     if not source_settings.receives_webhooks:
         raise ProviderRequestError(
             f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
@@ -117,11 +117,13 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
 
     at = load_pending_secrets(config, name)
     source = at.source
-    if not isinstance(source.spoken, RegisteringProvider):
-        raise ProviderRequestError(f"Source {name}: {source.provider} has no webhook that can be registered from here.")
+    if not isinstance(source.provider, RegisteringProvider):
+        raise ProviderRequestError(
+            f"Source {name}: {source.provider_name} has no webhook that can be registered from here."
+        )
     if at.path is None:
         raise no_secrets_file(config, name)
-    registration = _Registration(name, url, rotate, source, source.spoken, at.path, at.known)
+    registration = _Registration(name, url, rotate, source, source.provider, at.path, at.known)
     if not source.allow_private_addresses:
         check_public(url)
     token = read_id_token(id_token)
@@ -226,7 +228,7 @@ def _print_result(
 
 def _result_lines(registration: _Registration, found: Registered, settings: Settings, keys: list[str]) -> list[str]:
     lines = [
-        f"✓ {registration.source.provider} sends the deliveries of source {registration.name} to {registration.url}."
+        f"✓ {registration.provider.name} sends the deliveries of source {registration.name} to {registration.url}."
     ]
     wanted, given = settings.webhook_path(registration.name), urlsplit(registration.url).path
     if given not in (wanted, settings.server.root_path + wanted):

@@ -52,15 +52,15 @@ class VoiceService:
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
-        provider = source.spoken
+        provider = source.provider
         if not isinstance(provider, VoicesProvider):
             known_voices = provider.capabilities.known_voices
             if known_voices and query == VoiceQuery():
                 return [Voice(id=known) for known in known_voices]
-            raise Invalid(f"{source.provider} has no list of voices.")
+            raise Invalid(f"{source.provider_name} has no list of voices.")
         if source.api_key is None:
             raise Invalid(
-                f"The source {name} has no api_key, and {source.provider} tells its voices to customers only."
+                f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."
             )
         request = provider.voices_request(source.account, query)
         if name not in self._clients:

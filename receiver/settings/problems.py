@@ -78,7 +78,7 @@ def _known_keys(place: list[str]) -> list[str]:
     )
     depth = 2 if place[0] in ("sources", "handlers") else 1  # a source may be named like a key
     inner = next((_INNER[part] for part in place[depth:] if part in _INNER), outer)
-    return list(inner.model_fields)
+    return [of.alias or name for name, of in inner.model_fields.items()]
 
 
 _REMOVED: dict[tuple[str, ...], str] = {

@@ -68,7 +68,7 @@ class Source(Table):
     is made in code gives `signing_secrets` itself.
     """
 
-    provider: str
+    provider_name: Annotated[str, Field(alias="provider")]
     base_url: str | None = None
     api_key: Secret | None = None
     signing_secrets: Annotated[tuple[SigningSecret, ...], NoDecode, BeforeValidator(list_of_secrets("secret"))] = ()
@@ -81,11 +81,11 @@ class Source(Table):
     poll: Poll = Poll()
     generic: GenericTable | None = None
 
-    _spoken: Provider = PrivateAttr()
+    _provider: Provider = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self) -> Source:
-        self._spoken = self._find_provider()
+        self._provider = self._find_provider()
         self._check_address()
         self._check_channels()
         self._check_asking()
@@ -93,7 +93,7 @@ class Source(Table):
         return self
 
     def _find_provider(self) -> Provider:
-        if (self.provider == GENERIC) != (self.generic is not None):
+        if (self.provider_name == GENERIC) != (self.generic is not None):
             what = "is missing" if self.generic is None else f"is only for provider = {GENERIC!r}"
             raise ValueError(f"generic: {what}; it is the table that describes another service")
         if self.generic is not None:
@@ -103,10 +103,10 @@ class Source(Table):
                 raise ValueError(f"generic.{error}") from None
         known = known_providers()
         try:
-            return self._versioned(known[self.provider])
+            return self._versioned(known[self.provider_name])
         except KeyError:
-            there_is = nearest(self.provider, [*known, GENERIC])
-            raise ValueError(f"provider: there is no provider {self.provider!r}{there_is}") from None
+            there_is = nearest(self.provider_name, [*known, GENERIC])
+            raise ValueError(f"provider: there is no provider {self.provider_name!r}{there_is}") from None
         except PluginError as error:
             raise ValueError(f"provider: {error}") from None
 
@@ -116,12 +116,14 @@ class Source(Table):
             return provider
         if self.api_version not in provider.versions:
             known = ", ".join(provider.versions)
-            raise ValueError(f"api_version: {self.provider} has no api_version {self.api_version!r}; there is: {known}")
+            raise ValueError(
+                f"api_version: {self.provider_name} has no api_version {self.api_version!r}; there is: {known}"
+            )
         return provider.versions[self.api_version]
 
     @property
     def _can_be_polled(self) -> bool:
-        return isinstance(self._spoken, PollingProvider)
+        return isinstance(self._provider, PollingProvider)
 
     def _check_address(self) -> None:
         wants_key = self.generic is not None and self.generic.audio_needs_key
@@ -168,25 +170,25 @@ class Source(Table):
 
     def _check_asking(self) -> None:
         """Check that the provider can build a status request; the code of an installed package may be broken."""
-        if not isinstance(self._spoken, PollingProvider):
+        if not isinstance(self._provider, PollingProvider):
             return
         try:
-            self._spoken.status_request(self.account, "any")
+            self._provider.status_request(self.account, "any")
         except Exception as error:  # noqa: BLE001 - whatever a package's code raises
             what = f"{type(error).__name__} when it is asked for a status request"
-            raise ValueError(f"provider: {self.provider} is broken: {what}") from None
+            raise ValueError(f"provider: {self.provider_name} is broken: {what}") from None
 
     @property
-    def spoken(self) -> Provider:
-        """The provider module that speaks this source's language."""
-        return self._spoken
+    def provider(self) -> Provider:
+        """The provider that `provider_name` names, of the account's `api_version`."""
+        return self._provider
 
     @property
     def scheme(self) -> Scheme | None:
         """How its deliveries are signed; None if it sends none."""
         if self.generic is not None:
             return self.generic.signature
-        return SCHEMES[self.spoken.scheme] if isinstance(self.spoken, WebhookProvider) else None
+        return SCHEMES[self.provider.scheme] if isinstance(self.provider, WebhookProvider) else None
 
     @property
     def receives_webhooks(self) -> bool:
@@ -201,11 +203,11 @@ class Source(Table):
     @property
     def cadence(self) -> Cadence:
         """How often its jobs are polled: as configured, never more often than the provider allows."""
-        sends_webhooks = isinstance(self.spoken, WebhookProvider)
+        sends_webhooks = isinstance(self.provider, WebhookProvider)
         first = self.poll.first_seconds
         if first is None:
             first = WEBHOOK_SECONDS if self.receives_webhooks else FIRST_POLL_SECONDS if sends_webhooks else 0.0
-        least = max(self.poll.min_seconds or 0.0, self.spoken.capabilities.min_poll_seconds)
+        least = max(self.poll.min_seconds or 0.0, self.provider.capabilities.min_poll_seconds)
         return Cadence(
             first_seconds=first,
             min_seconds=least,
@@ -216,7 +218,7 @@ class Source(Table):
     @property
     def origin(self) -> str:
         """The service's base address; empty for a generic one that is neither asked nor fetched from with a key."""
-        return (self.base_url or self.spoken.base_url).rstrip("/")
+        return (self.base_url or self.provider.base_url).rstrip("/")
 
     def signing_keys(self) -> tuple[Key, ...]:
         """The signing secrets, ready to use; none for a source that receives no webhooks.

@@ -462,7 +462,7 @@ async def test_several_secrets_hold_at_once_and_the_last_use_of_each_is_recorded
         assert all(before <= at <= time.time() for at in uses.values())
         recorded = await up.receiver.database.read(views.key_uses)
     source = settings.sources["aitts"]
-    window = source.spoken.retry_window_seconds
+    window = source.provider.retry_window_seconds
     assert window == 38 * 3600
     last = max(recorded["aitts", "old"][1], recorded["aitts", "new"][0])
     old_note, new_note = key_notes("aitts", source, recorded, last + window - 60)

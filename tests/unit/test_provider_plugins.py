@@ -90,17 +90,17 @@ def test_an_installed_provider_is_found_by_its_entry_point_as_a_class_or_an_obje
 ) -> None:
     shelf.install(acme=f"{shelf.module(WHOLE)}:{attribute}")
     source = shelf.load().sources["mine"]
-    assert (source.spoken.name, source.origin, source.scheme) == ("acme", "https://api.acme.example", None)
+    assert (source.provider.name, source.origin, source.scheme) == ("acme", "https://api.acme.example", None)
     assert source.cadence.min_seconds == 7
-    assert source.spoken.status_request(source.account, "j").url == "https://api.acme.example/jobs/j"
-    assert source.spoken is source.spoken
+    assert source.provider.status_request(source.account, "j").url == "https://api.acme.example/jobs/j"
+    assert source.provider is source.provider
 
 
 def test_an_installed_provider_is_listed_without_being_loaded(shelf: Shelf) -> None:
     shelf.install(acme=f"{shelf.module('raise RuntimeError')}:Acme")
     assert set(known_providers()) >= {*PROVIDERS, "acme"}
     assert len(known_providers()) == len(list(known_providers()))
-    assert shelf.load("aitts").sources["mine"].spoken is PROVIDERS["aitts"]
+    assert shelf.load("aitts").sources["mine"].provider is PROVIDERS["aitts"]
     assert shelf.name not in sys.modules
 
 
@@ -174,6 +174,6 @@ def test_the_name_of_a_built_in_provider_cannot_be_taken(shelf: Shelf, taken: st
 def test_a_built_in_provider_wins_over_a_packages_of_the_same_name(shelf: Shelf) -> None:
     shelf.install(aitts=f"{shelf.module(WHOLE)}:Acme")
     settings, problems = salvage(shelf.config("aitts"))
-    assert settings.sources["mine"].spoken is known_providers()["aitts"] is PROVIDERS["aitts"]
+    assert settings.sources["mine"].provider is known_providers()["aitts"] is PROVIDERS["aitts"]
     assert len(problems) == 1
-    assert shelf.load("audixa").sources["mine"].spoken is PROVIDERS["audixa"]
+    assert shelf.load("audixa").sources["mine"].provider is PROVIDERS["audixa"]

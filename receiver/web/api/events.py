@@ -120,7 +120,7 @@ def not_there(id: str) -> Refusal:
 def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
     redact = context.redact
     source = context.settings.sources.get(row["source"])
-    provider = source.spoken if source is not None else None
+    provider = source.provider if source is not None else None
     unsigned = provider.kept_headers if isinstance(provider, WebhookProvider) else ()
     try:
         signature = "holds" if reverify(context.settings, row) else "cannot be told"

@@ -79,5 +79,5 @@ def test_a_source_is_never_polled_more_often_than_its_provider_allows(provider: 
     poll = Poll(min_seconds=0.01, max_seconds=0.02)
     secrets = (SigningSecret(secret=SecretStr("tts_signing_secret_0123456789")),)
     source = Source(provider=provider, api_key=SecretStr("a-key"), signing_secrets=secrets, poll=poll)
-    assert source.cadence.min_seconds == source.spoken.capabilities.min_poll_seconds == source.cadence.max_seconds
-    assert source.cadence.first_seconds == (WEBHOOK_SECONDS if isinstance(source.spoken, WebhookProvider) else 0)
+    assert source.cadence.min_seconds == source.provider.capabilities.min_poll_seconds == source.cadence.max_seconds
+    assert source.cadence.first_seconds == (WEBHOOK_SECONDS if isinstance(source.provider, WebhookProvider) else 0)

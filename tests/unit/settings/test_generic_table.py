@@ -46,17 +46,17 @@ def test_webhooks_alone_need_no_address_and_no_key(write: Write) -> None:
     source = source_of(write, HOOKED)
     assert source.scheme is not None
     assert source.scheme.name == "elevenlabs"
-    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (True, False)
+    assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (True, False)
     assert len(source.signing_keys()) == 1
-    assert (source.origin, source.spoken.retry_window_seconds > 0) == ("", True)
+    assert (source.origin, source.provider.retry_window_seconds > 0) == ("", True)
 
 
 def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
     source = source_of(write, POLLED)
     assert (source.scheme, source.signing_keys()) == (None, ())
-    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (False, True)
+    assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (False, True)
     assert source.cadence.first_seconds == 0
-    request = source.spoken.status_request(source.account, "a/b")
+    request = source.provider.status_request(source.account, "a/b")
     assert request.url == "https://api.example/tts/v1/jobs/a%2Fb"
     assert request.headers["Authorization"] == "Bearer a-key"
 
@@ -64,21 +64,21 @@ def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
 def test_it_may_have_both_and_its_limit_is_kept(write: Write) -> None:
     both = HOOKED.replace("[sources.voices.generic]", 'base_url = "https://a.example"\n[sources.voices.generic]')
     source = source_of(write, both + 'status = "s"\nstatus_url = "/j?id={job_id}"\nmin_poll_seconds = 30\n')
-    assert (isinstance(source.spoken, WebhookProvider), isinstance(source.spoken, PollingProvider)) == (True, True)
+    assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (True, True)
     assert (source.cadence.first_seconds, source.cadence.min_seconds) == (120, 30)
 
 
 def test_a_status_address_may_be_written_whole(write: Write) -> None:
     whole = POLLED.replace('"/v1/jobs', '"https://api.example/tts/v1/jobs')
     source = source_of(write, whole)
-    assert source.spoken.status_request(source.account, "j").url == "https://api.example/tts/v1/jobs/j"
+    assert source.provider.status_request(source.account, "j").url == "https://api.example/tts/v1/jobs/j"
 
 
 def test_each_source_has_an_instance_of_its_own(write: Write) -> None:
     text = HOOKED + POLLED.replace("sources.voices", "sources.other")
     one, other = load(write(text)).sources.values()
-    assert one.spoken is not other.spoken
-    assert one.spoken is one.spoken
+    assert one.provider is not other.provider
+    assert one.provider is one.provider
 
 
 def test_a_header_that_would_identify_events_is_no_key_any_more_and_what_holds_is_said(write: Write) -> None:
@@ -193,8 +193,8 @@ def test_no_table_makes_the_source_raise_anything_but_a_value_error(
         source = Source.model_validate({**given, "signing_secrets": [SECRET]})
     except ValueError:
         return
-    if isinstance(source.spoken, PollingProvider):
-        request = source.spoken.status_request(source.account, "..")
+    if isinstance(source.provider, PollingProvider):
+        request = source.provider.status_request(source.account, "..")
         assert request.url.startswith(f"{source.origin}/")
 
 
@@ -211,6 +211,6 @@ def test_no_text_in_the_file_makes_the_load_raise_anything_but_a_configuration_e
     except ConfigError as error:
         assert {problem.where.split(".")[1] for problem in error.problems} == {"voices"}  # noqa: PT017
         return
-    assert source.spoken.name == "generic"
-    assert source.spoken.audio_requests("", None, "j", {}) == []
+    assert source.provider.name == "generic"
+    assert source.provider.audio_requests("", None, "j", {}) == []
     assert source.account == Account("", None)

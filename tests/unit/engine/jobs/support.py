@@ -184,15 +184,15 @@ class Polling:
         database.start()
         self.databases.append(database)
         self.stack.callback(database.close)
-        spoken = provider or PROVIDERS["miragic"]
+        provider = provider or PROVIDERS["miragic"]
         if version is not None:
-            spoken = spoken.versions[version]
+            provider = provider.versions[version]
         self.sources[source] = about = JobSource(
             source,
-            spoken,
+            provider,
             Account(base_url or self.server.url("").rstrip("/"), KEY),
             cadence,
-            isinstance(spoken, WebhookProvider),
+            isinstance(provider, WebhookProvider),
         )
         poller = Watched(
             database,
