@@ -51,7 +51,7 @@ def public_app(
         metrics=parts.metrics,
         client=ClientAddress(settings.server.trusted_proxies),
         trust=parts.trust,
-        now=parts.clock.now,
+        clock=parts.clock,
     )
     intakes = {settings.webhook_path(source.name): Intake(source, context) for source in _intake_sources(settings)}
     return PublicApp(
@@ -107,7 +107,7 @@ def private_app(
         redact=parts.redact,
         feed=feed,
         bodies=_bodies(settings),
-        now=parts.clock.now,
+        clock=parts.clock,
         running=lambda: readiness.state == READY,
         wake=wake,
         submit=jobs.submit,

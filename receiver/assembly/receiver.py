@@ -9,8 +9,8 @@ from receiver.app import Receiver
 from receiver.assembly.apps import private_app, public_app
 from receiver.assembly.engine import EngineParts, build_audio, build_engine, build_jobs, build_membership
 from receiver.assembly.sources import job_sources
+from receiver.clock import SteadyClock
 from receiver.engine.clients import HandlerClients
-from receiver.engine.clock import SteadyClock
 from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.handler_context import HandlerCalls

@@ -8,9 +8,9 @@ from pathlib import Path
 from receiver.assembly.engine import build_audio, build_engine, build_jobs, build_membership
 from receiver.assembly.resources import spool_folder
 from receiver.assembly.sources import job_source
+from receiver.clock import SteadyClock
 from receiver.engine.audio import AudioService
 from receiver.engine.audio_slots import MAX_DOWNLOADS
-from receiver.engine.clock import SteadyClock
 from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService

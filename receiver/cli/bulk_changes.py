@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from receiver.cli.text_output import echo_error
-from receiver.engine.clock import SystemClock
+from receiver.clock import SystemClock
 from receiver.engine.pacing import PAUSES, PacedWriter
 from receiver.store.database import Database
 from receiver.store.processes import anyone_lives

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from receiver.clock import Clock, SystemClock
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, RefreshAudioUrls
 from receiver.engine.audio_wait import not_yet
@@ -77,8 +77,8 @@ class AudioService:
 
     Args:
         downloads: events whose files are downloaded at one time.
-        now: the clock, in Unix seconds, for an event's age.
-        random: chance between 0 and 1, for jitter.
+        clock: for the age of events.
+        rng: for jitter.
         pause: postpones runs while the storage cannot be used; without it each fetch fails on its own.
     """
 
@@ -91,8 +91,8 @@ class AudioService:
         metrics: Metrics,
         renew: RefreshAudioUrls,
         downloads: int = MAX_DOWNLOADS,
-        now: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
         pause: StoragePause | None = None,
     ) -> None:
         self._pause = pause
@@ -102,9 +102,9 @@ class AudioService:
         self._sources = sources
         self._metrics = metrics
         self._renew = renew
-        self._now = now
-        self._random = random
-        self._slots = DownloadSlots(downloads, sources)
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._slots = DownloadSlots(downloads, sources, self._clock)
         self._events: dict[str, _EventAudio] = {}
 
     async def get(self, event: Event) -> Artifact:
@@ -216,7 +216,7 @@ class AudioService:
             return False
 
     async def _fetch(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
-        started = time.perf_counter()
+        started = self._clock.monotonic()
         bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
         try:
             source, files = self._files(event, audio)
@@ -225,11 +225,11 @@ class AudioService:
         except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
             raise
         except AudioError as failure:
-            error = not_yet(failure, self._age(event), self._random()) or failure
-            self._metrics.audio_seconds.labels(event.source, error.reason).observe(time.perf_counter() - started)
+            error = not_yet(failure, self._age(event), self._rng.random()) or failure
+            self._metrics.audio_seconds.labels(event.source, error.reason).observe(self._clock.monotonic() - started)
             bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
             raise error from failure.__cause__
-        seconds = time.perf_counter() - started
+        seconds = self._clock.monotonic() - started
         self._metrics.audio_seconds.labels(event.source, "fetched").observe(seconds)
         row = ArtifactRow(
             event_id=event.id,
@@ -242,7 +242,7 @@ class AudioService:
             duration=got.duration,
             sample_rate=got.sample_rate,
             channels=got.channels,
-            fetched_at=self._now(),
+            fetched_at=self._clock.now(),
             fetch_seconds=seconds,
         )
         await self._database.batch(artifacts.put_all, row)
@@ -262,7 +262,7 @@ class AudioService:
 
     def _age(self, event: JobCompleted) -> float:
         """Seconds since the event was received."""
-        return self._now() - event.received_at.timestamp()
+        return self._clock.now() - event.received_at.timestamp()
 
     @contextmanager
     def _download(self, event: JobCompleted, audio: _EventAudio) -> Iterator[None]:
@@ -272,7 +272,7 @@ class AudioService:
             AudioPostponed: there is no slot for it.
         """
         if audio.downloads == 0:
-            self._slots.take(event.source, self._age(event), self._random())
+            self._slots.take(event.source, self._age(event), self._rng.random())
         audio.downloads += 1
         try:
             yield

@@ -6,10 +6,10 @@ slot, so it is postponed instead (docs/adr/0027).
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from receiver.clock import Clock
 from receiver.engine.audio_wait import retry_delay
 from receiver.errors import AudioPostponed
 from receiver.model.slots import Slots
@@ -24,15 +24,13 @@ class DownloadSlots:
     Args:
         max_downloads: events whose files may be downloaded at one time.
         sources: names of the sources that have audio.
-        monotonic: seconds that only grow.
+        clock: measures how long downloads have stalled.
     """
 
-    def __init__(
-        self, max_downloads: int, sources: Iterable[str], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, max_downloads: int, sources: Iterable[str], clock: Clock) -> None:
         self._slots = Slots(min(max_downloads, MAX_DOWNLOADS), dict.fromkeys(sources))
         self._running: Counter[str] = Counter()
-        self._monotonic = monotonic
+        self._clock = clock
         self._changed: dict[str, float] = {}
 
     def take(self, source: str, age: float, chance: float) -> None:
@@ -52,13 +50,13 @@ class DownloadSlots:
                 reason="downloads_busy",
             )
         self._running[source] += 1
-        self._changed[source] = self._monotonic()
+        self._changed[source] = self._clock.monotonic()
 
     def give_back(self, source: str) -> None:
         """Return a slot."""
         self._running[source] -= 1
-        self._changed[source] = self._monotonic()
+        self._changed[source] = self._clock.monotonic()
 
     def _stalled_seconds(self, source: str) -> float:
-        now = self._monotonic()
+        now = self._clock.monotonic()
         return now - self._changed.get(source, now)

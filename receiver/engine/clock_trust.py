@@ -11,7 +11,7 @@ import asyncio
 
 import structlog
 
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.model.retry_after import AGREES_SECONDS, http_date
 
 log = structlog.get_logger("receiver.clock")

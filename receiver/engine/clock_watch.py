@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from receiver.engine.clock import SteadyClock
+from receiver.clock import SteadyClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics

@@ -6,7 +6,7 @@ The code that finds a dead process hands over the runs that it held. The rule is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import structlog
 
@@ -37,7 +37,7 @@ class CrashedRuns:
         *,
         backoff: RetryPolicy,
         metrics: Metrics,
-        rng: Callable[[], float] = random.random,
+        rng: random.Random,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -66,7 +66,7 @@ class CrashedRuns:
     def _decide(self, claim: Claim) -> AfterCrash:
         active = self._registry.active.get(claim.handler)
         policy = self._backoff if active is None else self._backoff.limited_to(active.handler.attempts)
-        return after_crash(policy, claim.crashes, claim.counted, self._rng())
+        return after_crash(policy, claim.crashes, claim.counted, self._rng.random())
 
     def _report(self, claim: Claim, owner: str, after: AfterCrash) -> None:
         self._metrics.runs.labels(claim.handler, "crashed").inc()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from receiver.clock import Clock, SystemClock
 from receiver.engine.ahead import AHEAD_SECONDS, ClaimsAhead
 from receiver.engine.attempt_result import AttemptResult, AttemptRules, run_fields
-from receiver.engine.clock import Clock, SystemClock
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
 from receiver.engine.plugins import Registry
@@ -75,7 +75,7 @@ class Dispatcher:
         watch: LoopWatch,
         waits: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
-        dice: Callable[[], float] = random.random,
+        rng: random.Random | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -86,11 +86,11 @@ class Dispatcher:
         self._metrics = RunMetrics(metrics)
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact, EventLine(log.bind(), "run.succeeded"))
-        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=dice)
+        self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=self._rng)
         self._watch = watch
         self._waits = waits
         self._clock = clock or SystemClock()
-        self._dice = dice
         self._executions = Executions(
             registry, execute, handlers, watch=watch, clock=self._clock, ended=self._note_ended
         )
@@ -274,7 +274,7 @@ class Dispatcher:
             self._ahead.ended(claim.handler, ended.seconds, at)
             allowed = self._registry[claim.handler].handler.attempts
             try:
-                self._results.append(self._rules.decide(claim, ended.outcome, now, allowed, self._dice()))
+                self._results.append(self._rules.decide(claim, ended.outcome, now, allowed, self._rng.random()))
             except Exception:  # noqa: BLE001 - logged there
                 self._give_up(claim)
         self._wake.set()

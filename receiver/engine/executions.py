@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import run_key

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from receiver import logs
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.metrics import Metrics
 from receiver.store import outstanding
 from receiver.store.database import Database

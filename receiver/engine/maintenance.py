@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from receiver.engine.clock import Clock, SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.pacing import PacedWriter
 from receiver.engine.pruning import Pruner

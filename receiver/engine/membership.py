@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from receiver.engine.clock import Clock, SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.errors import StoreUnavailable
 from receiver.store.database import Database
 from receiver.store.leases import end_leases

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.errors import ListingBusy
 from receiver.store.database import Database
 from receiver.store.engines import checkpoint

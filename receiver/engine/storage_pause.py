@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from receiver.engine.clock import Clock, SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.engine.threads import working_for
 from receiver.errors import AudioError, AudioPostponed, StorageFailed, StoragePaused, StoreUnavailable
 from receiver.metrics import Metrics

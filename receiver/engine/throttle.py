@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.engine.rate_limiter import RateLimiter, RequestSlot
 from receiver.errors import UnusableAddress
 from receiver.model.rate_limit import read_rate_limit

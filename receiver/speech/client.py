@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from receiver.assembly.speech import build_speech
-from receiver.engine.clock import SteadyClock
+from receiver.clock import SteadyClock
 from receiver.engine.context import Artifact
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject
 from receiver.model.event import Event, build_event

@@ -14,6 +14,7 @@ import pydantic_core
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import (
     InvalidJson,
@@ -87,8 +88,8 @@ class IntakeContext:
     metrics: Metrics
     client: Callable[[Scope], str | None]
     trust: ClockTrust
-    now: Callable[[], float] = time.time
-    dice: random.Random = random.Random()  # noqa: RUF009, S311 - ids need no secrecy, and a test passes its own
+    clock: Clock
+    rng: random.Random = random.Random()  # noqa: RUF009, S311 - ids need no secrecy, and a test passes its own
 
 
 class Intake:
@@ -156,7 +157,7 @@ class Intake:
         """Verify, parse, store. Returns status, outcome, answer."""
         source, context = self._source, self._context
         headers: Headers = scope["headers"]
-        now = context.now()
+        now = context.clock.now()
         verified = source.scheme.verify(headers, body, source.keys, now)
         stale = self._stale(verified, scope)
         parsed = source.provider.parse_delivery(headers, body)
@@ -208,7 +209,7 @@ class Intake:
             if (about := kept_of(raw)) is not None
         ]
         return Delivery(
-            event_id=event_id(now, self._context.dice.getrandbits(74)),
+            event_id=event_id(now, self._context.rng.getrandbits(74)),
             source=source.name,
             type=parsed.type,
             key=identity(parsed, verified.message_id, body),

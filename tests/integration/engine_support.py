@@ -35,6 +35,7 @@ from receiver.store import inbox
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from tests.clocks import FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
 
@@ -374,7 +375,7 @@ async def engine(
     owner: str = "me",
     bounds: Bounds | None = None,
     backoff: RetryPolicy | None = None,
-    dice: float = 0.0,
+    chance: float = 0.0,
     start: bool = True,
 ) -> AsyncIterator[Engine]:
     """A dispatcher over the store at `path`, which is made if it is not there."""
@@ -412,7 +413,7 @@ async def engine(
         backoff=backoff,
         clock=clock,
         watch=watch,  # not started: the loop is never found blocked
-        dice=lambda: dice,
+        rng=FixedRandom(chance),
     )
     made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active, watch)
     if start:

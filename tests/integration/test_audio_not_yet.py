@@ -20,6 +20,7 @@ from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
 from receiver.providers.types import Account
 from receiver.simulator import Simulator
+from tests.clocks import FixedRandom
 from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
@@ -81,8 +82,8 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
                 up.metrics,
                 renew,
                 downloads,
-                now=clock.now,
-                random=lambda: 0.5,
+                clock=clock,
+                rng=FixedRandom(0.5),
             )
         )
         yield Bench(sim, up, asks)

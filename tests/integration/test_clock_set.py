@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from receiver.assembly.receiver import build_receiver
-from receiver.engine.clock import SteadyClock
+from receiver.clock import SteadyClock
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
 from receiver.errors import AudioPostponed

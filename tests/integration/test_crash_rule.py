@@ -113,7 +113,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     rng = random.Random(8)
     yield World(
         database,
-        CrashedRuns(database, registry(work), backoff=RetryPolicy(), metrics=Metrics(), rng=rng.random),
+        CrashedRuns(database, registry(work), backoff=RetryPolicy(), metrics=Metrics(), rng=rng),
         seconds={},
     )
     database.close()

@@ -132,7 +132,7 @@ async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_
     async with engine(store, work) as up:
         up.new("job_1")
         due = NOW
-        for number, wait in ((1, 5.0), (2, 20.0), (3, 80.0)):  # the dice show 0: each wait is its bound
+        for number, wait in ((1, 5.0), (2, 20.0), (3, 80.0)):  # chance is 0: each wait is its bound
             await up.until(lambda number=number: (up.run()["attempt"], up.run()["state"]) == (number, "pending"))
             due += wait
             assert (up.run()["due_at"], up.run()["error"]) == (due, f"ValueError: not the {number}.")
@@ -147,13 +147,13 @@ async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_
         assert [line["again_in"] for line in lines.of("run.failed")] == [5.0, 20.0, 80.0]
 
 
-@pytest.mark.parametrize(("dice", "wait"), [(0.0, 10.0), (0.75, 2.5)])
-async def test_the_wait_has_full_jitter_and_a_cap(store: Path, dice: float, wait: float) -> None:
+@pytest.mark.parametrize(("chance", "wait"), [(0.0, 10.0), (0.75, 2.5)])
+async def test_the_wait_has_full_jitter_and_a_cap(store: Path, chance: float, wait: float) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         raise ValueError
 
-    async with engine(store, work, dice=dice, backoff=RetryPolicy(base_seconds=50, cap_seconds=10)) as up:
+    async with engine(store, work, chance=chance, backoff=RetryPolicy(base_seconds=50, cap_seconds=10)) as up:
         up.new("job_1")
         await up.until(lambda: up.attempts())
         assert up.run()["due_at"] == NOW + wait

@@ -202,7 +202,7 @@ async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store:
     @handler(on=Event, attempts=3)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
-    async with engine(store, work, start=False, dice=0.999) as up:
+    async with engine(store, work, start=False, chance=0.999) as up:
         up.add("job_1")
         dead_owner(up, crashes=2)
         await up.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.engine.clock import SteadyClock
+from receiver.clock import SteadyClock
 from receiver.providers.types import Speech
 from receiver.simulator import Simulator
 from receiver.speech.client import SpeechClient

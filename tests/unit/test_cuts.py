@@ -12,7 +12,7 @@ from receiver.engine.results import MAX_REPR_CHARACTERS, bounded_json
 from receiver.errors import AudioError
 from receiver.model.import_errors import MAX_CHARACTERS, import_failure
 from receiver.model.redact import Redactor
-from receiver.outbound import fallback, objects
+from receiver.outbound import audio, objects
 from receiver.outbound.addresses import shown, where
 from receiver.providers.base import AudioRequest
 from receiver.providers.responses import MAX_QUOTE, RequestContext, error_response
@@ -39,7 +39,7 @@ def said_by_the_provider(text: str) -> str:
 
 def said_of_addresses(text: str) -> str:
     request = AudioRequest("https://a.example/audio", {}, durable=True)
-    return fallback._described(1, fallback.Failure(request, AudioError(text)))
+    return audio._described(1, audio.Failure(request, AudioError(text)))
 
 
 CUTS: dict[str, tuple[Callable[[str], str], int]] = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from receiver.engine.clock import Clock, SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.claim_batch import ClaimBatch
 from receiver.engine.jobs.completion import JobCompletion

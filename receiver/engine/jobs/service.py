@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from receiver.engine.clock import Clock, SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.engine.jobs.commands import cancel_job, check_speech, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from receiver.engine.clock import Clock
+from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics

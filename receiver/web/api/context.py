@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from receiver.clock import Clock
     from receiver.engine.plugins import Registry
     from receiver.model.redact import Redactor
     from receiver.outbound.storage import Storage
@@ -40,7 +41,7 @@ class ApiContext:
     redact: Redactor
     feed: Feed
     bodies: Bodies
-    now: Callable[[], float]
+    clock: Clock
     running: Callable[[], bool]
     wake: Callable[[], None]
     submit: Callable[[str, Speech, str | None], Awaitable[tuple[Row, bool]]]

@@ -100,7 +100,7 @@ async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> R
     With `handlers` only those; a handler that has no run of it yet is given one. A run that is open is left as it is.
     """
     [outcome] = await context.database.write(
-        replay_events, context.settings, context.registry, [path.id], body.handlers, context.now()
+        replay_events, context.settings, context.registry, [path.id], body.handlers, context.clock.now()
     )
     if isinstance(outcome.error, NotFound):
         raise not_there(path.id)

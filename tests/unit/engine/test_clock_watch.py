@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.engine.clock import SteadyClock
+from receiver.clock import SteadyClock
 from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
 from receiver.engine.clock_watch import POLL_INTERVAL_SECONDS, ClockWatch
 from receiver.engine.maintenance import EVERY_SECONDS, Maintenance

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.engine.clock import SystemClock
+from receiver.clock import SystemClock
 from receiver.engine.executions import Ended, Executions
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome

@@ -1,4 +1,4 @@
-"""The clock and the waiting of the background work, as arguments: a test passes its own and nothing sleeps.
+"""The one way to tell the time and to wait. It is passed as an argument, so a test passes its own and nothing sleeps.
 
 `now` is wall-clock time, for what is stored or compared with other machines' times; it may be set back or forward.
 `monotonic` measures how long something takes in this process; it never steps.
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, for the background work."""
+    """Tells the time and waits."""
 
     def now(self) -> float:
         """Unix seconds."""

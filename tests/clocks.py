@@ -1,0 +1,43 @@
+"""A clock that a test sets, and chance that always says the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+
+class SetClock:
+    """Stands at `time` until the test changes that. Waits end at once, and are kept.
+
+    Attributes:
+        time: unix seconds, and monotonic ones.
+        waited: how long each wait was to be, in seconds.
+    """
+
+    def __init__(self, time: float = 0.0) -> None:
+        self.time = time
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        self.waited.append(seconds)
+        await asyncio.sleep(0)
+
+
+class FixedRandom(random.Random):
+    """`random()` is always the same number."""
+
+    def __new__(cls, value: float) -> FixedRandom:
+        return super().__new__(cls)
+
+    def __init__(self, value: float) -> None:
+        super().__init__(0)
+        self._value = value
+
+    def random(self) -> float:
+        return self._value
