@@ -1,1 +1,1 @@
-"""The built-in handlers. They import the receiver's face and nothing else of it."""
+"""The built-in handlers. They import only the receiver's public API."""

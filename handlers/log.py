@@ -1,4 +1,4 @@
-"""One log line for every event: the simplest way to see what comes in."""
+"""Write one log line per event: the simplest way to see what is received."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from receiver import Context, Event, JobFailed, handler
 
 @handler(on=Event, attempts=1)
 async def log(event: Event, ctx: Context[None]) -> None:
-    """Write the line; a failed job's with the provider's code and words."""
+    """Log the event; a failed job with the provider's error code and message."""
     if isinstance(event, JobFailed):
         ctx.log.warning(event.type, code=event.code, detail=event.message)
     else:

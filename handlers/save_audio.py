@@ -1,4 +1,4 @@
-"""Fetch, verify and store the audio of every completed job. What most users want, and all that many need."""
+"""Fetch, verify and store the audio of every completed job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from receiver import Artifact, Context, JobCompleted, NoAudio, handler
 
 @handler(on=JobCompleted)
 async def save_audio(event: JobCompleted, ctx: Context[None]) -> dict[str, Any]:
-    """Store all files of the job; the run's result says where and what, of several as a list under `files`.
+    """Store all files of the job.
 
-    A job that completed without audio, such as a transcript, is no failure: the result says "no audio".
+    The run's result is the file's address, size, SHA-256 and duration; of several files, a list of these under `files`.
+
+    A job that completed without audio, such as a transcript, is not a failure: its result says "no audio".
     """
     try:
-        files = [_said(audio) for audio in await ctx.audio_files()]
+        files = [_summary(audio) for audio in await ctx.audio_files()]
     except NoAudio:
         return {"files": [], "detail": "no audio"}
     return files[0] if len(files) == 1 else {"files": files}
 
 
-def _said(audio: Artifact) -> dict[str, Any]:
+def _summary(audio: Artifact) -> dict[str, Any]:
     return {"address": audio.address, "bytes": audio.bytes, "sha256": audio.sha256, "duration": audio.duration}
