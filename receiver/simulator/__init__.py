@@ -1,8 +1,8 @@
-"""Text-to-speech providers played by real HTTP servers on loopback, for tests and for trying out.
+"""Simulated text-to-speech providers: real HTTP servers on loopback, for tests and for trying out.
 
-Written from the providers' documentation alone; it imports nothing of the receiver, so that what
-the receiver believes about a provider is tested against something else. Each of aitts, audixa,
-finevoice and miragic is a module; `Simulator` plays all four in one world.
+Written from the providers' documentation alone; it imports nothing of the receiver, so that
+the receiver's view of a provider is tested against an independent one. Each of aitts, audixa,
+finevoice and miragic is a module; `Simulator` runs all four.
 """
 
 from .faults import NAMES as FAULT_NAMES
@@ -12,6 +12,7 @@ from .jobs import PROVIDERS, Job, JobBook, JobState
 from .library import Audio, Clip, Library
 from .server import Simulator
 from .settings import DEFAULT_RETRIES, Settings
+from .shared import Account, Delivery
 from .signing import (
     completed_body,
     delivery_headers,
@@ -21,7 +22,6 @@ from .signing import (
     test_body,
 )
 from .voices import VOICES, Voice
-from .world import Account, Delivery
 
 __all__ = [
     "DEFAULT_RETRIES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from .wire import invalid
+from .envelope import invalid
 
 REFUSED_ENDINGS = (".local", ".internal", ".localhost")
 
@@ -15,7 +15,7 @@ def check_webhook_url(url: object, *, allow_loopback: bool) -> str:
 
     Provider's documentation: it must be public HTTPS; localhost, private IPs, `.local` and
     `.internal` are refused. `allow_loopback` also lets plain HTTP to this machine through, because
-    a simulator's receiver lives there. Raises WireError 400 VALIDATION_ERROR.
+    a simulator's receiver lives there. Raises ApiError 400 VALIDATION_ERROR.
     """
     if not isinstance(url, str):
         message = "url must be a string"

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp
 from .jobs import Job, JobState, Submission
 from .limits import PollGuard
 from .polled import PolledApi, Refusal, no_such_job
-from .statuses import spoken
+from .shared import SharedState
+from .statuses import status_text
 from .voices import AUDIXA_VOICES
-from .world import World
 
 V2_WORDS = {
     JobState.PENDING: "Generating",
@@ -47,8 +47,8 @@ class Audixa(PolledApi):
     provider = "audixa"
     invalid_status = 422  # not documented
 
-    def __init__(self, world: World, on_submit: Callable[[Job], None]) -> None:
-        super().__init__(world, on_submit)
+    def __init__(self, shared: SharedState, on_submit: Callable[[Job], None]) -> None:
+        super().__init__(shared, on_submit)
         self._polls = PollGuard()
 
     def routes(self) -> list[Route]:
@@ -107,16 +107,16 @@ class Audixa(PolledApi):
         job = self._polled(request)
         if self._expired(job):
             raise no_such_job()
-        told = {"status": self._word(job, V2_WORDS[job.state], at="status")}
+        body = {"status": self._word(job, V2_WORDS[job.state], at="status")}
         if job.state is JobState.COMPLETED:
-            [told[self._world.settings.audixa_v2_url]] = self._world.temporary_urls(job, at="audixa.status")
+            [body[self._shared.settings.audixa_v2_url]] = self._shared.temporary_urls(job, at="audixa.status")
         elif job.state is JobState.FAILED:
-            told["detail"] = job.error_message
-        return JSONResponse(told)
+            body["detail"] = job.error_message
+        return JSONResponse(body)
 
     async def _status_v3(self, request: Request) -> ASGIApp:
         job = self._polled(request)
-        if self._expired(job) and self._world.settings.audixa_expired == "404":
+        if self._expired(job) and self._shared.settings.audixa_expired == "404":
             raise no_such_job()
         return JSONResponse(self._told_v3(job, at="status"))
 
@@ -126,7 +126,7 @@ class Audixa(PolledApi):
         query = request.query_params
         limit = self._number(query, "limit", HISTORY_LIMIT, HISTORY_MOST)
         offset, status = self._number(query, "offset", 0, None), query.get("status", "").upper()
-        jobs = [job for job in reversed(self._world.jobs.of(self.provider)) if status in ("", self._state_v3(job))]
+        jobs = [job for job in reversed(self._shared.jobs.of(self.provider)) if status in ("", self._state_v3(job))]
         rows = [self._told_v3(job, at="history") for job in jobs[offset : offset + limit]]
         return JSONResponse({"history": rows})
 
@@ -141,21 +141,21 @@ class Audixa(PolledApi):
 
     def _told_v3(self, job: Job, *, at: str) -> dict[str, str]:
         state = self._state_v3(job)
-        told = {"generation_id": job.id, "status": self._word(job, state, at=at)}
+        body = {"generation_id": job.id, "status": self._word(job, state, at=at)}
         if state == V3_WORDS[JobState.COMPLETED]:
-            [told["audio_url"]] = self._world.temporary_urls(job, at=f"audixa.{at}")
+            [body["audio_url"]] = self._shared.temporary_urls(job, at=f"audixa.{at}")
         elif state == V3_WORDS[JobState.FAILED]:
-            told["error_message"] = job.error_message
-        return told
+            body["error_message"] = job.error_message
+        return body
 
     def _state_v3(self, job: Job) -> str:
         return EXPIRED if self._expired(job) else V3_WORDS[job.state]
 
     def _word(self, job: Job, word: str, *, at: str) -> str:
-        return spoken(self._world, word, at=f"audixa.{at}", job_id=job.id)
+        return status_text(self._shared, word, at=f"audixa.{at}", job_id=job.id)
 
     def _expired(self, job: Job) -> bool:
-        return self._world.now() >= job.created_at + self._world.settings.audixa_id_seconds
+        return self._shared.now() >= job.created_at + self._shared.settings.audixa_id_seconds
 
     def _polled(self, request: Request) -> Job:
         self._guard_polls()
@@ -163,8 +163,8 @@ class Audixa(PolledApi):
 
     def _guard_polls(self) -> None:
         """Provider's documentation: never faster than 1/s. A poll that is refused does not count."""
-        gap = self._world.settings.audixa_poll_seconds
-        early = 0.0 if gap is None else self._polls.seconds_too_soon(self._world.now(), gap)
+        gap = self._shared.settings.audixa_poll_seconds
+        early = 0.0 if gap is None else self._polls.seconds_too_soon(self._shared.now(), gap)
         if early > 0:
             raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=early)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Changes:
-    """A signal that many may wait for and that is raised again and again.
+    """A signal that many can wait for and that is raised repeatedly.
 
     ``notify`` is a plain function, so that a change made from synchronous code (``jobs.complete``)
     wakes the waiters as well as one made while answering a request. All within one event loop.
@@ -17,12 +17,12 @@ class Changes:
         self._next = asyncio.Event()
 
     def notify(self) -> None:
-        """Wake everyone who waits; each looks at its own condition again."""
+        """Wake all waiters; each checks its own condition again."""
         current, self._next = self._next, asyncio.Event()
         current.set()
 
     async def wait_until(self, predicate: Callable[[], object], timeout: float) -> None:  # noqa: ASYNC109
-        """Return as soon as `predicate()` is true; looked at now and after every change.
+        """Return as soon as `predicate()` is true; checked now and after every change.
 
         Raises TimeoutError after `timeout` seconds.
         """
@@ -43,7 +43,7 @@ class Closing:
 
     @property
     def closed(self) -> bool:
-        """Whether the simulator is on its way out."""
+        """Whether the simulator is shutting down."""
         return self._closed.is_set()
 
     async def pause(self, seconds: float) -> None:

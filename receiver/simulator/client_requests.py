@@ -1,4 +1,4 @@
-"""What a customer sends to submit a job at each provider, for `Simulator.submit`."""
+"""The request that submits a job at each provider, for `Simulator.submit`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def submit_request(
     """The request that submits `text`; `fields` go into its body.
 
     For audixa the field `version` (`v2` by default, or `v3`) chooses the API. Raises ValueError for
-    a provider that is not played here.
+    a provider that is not simulated.
     """
     if provider == "aitts":
         headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": idempotency_key or str(uuid.uuid4())}

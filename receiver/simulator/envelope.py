@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 
-class WireError(Exception):
+class ApiError(Exception):
     """An error answer. Provider's documentation: `{"success":false,"error":{"code","message"}}`."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -29,38 +29,38 @@ def success(data: Mapping[str, Any], status: int = 200) -> JSONResponse:
     return JSONResponse({"success": True, "data": data}, status)
 
 
-def invalid(message: str) -> WireError:
+def invalid(message: str) -> ApiError:
     """400 VALIDATION_ERROR."""
-    return WireError(400, "VALIDATION_ERROR", message)
+    return ApiError(400, "VALIDATION_ERROR", message)
 
 
-def unauthorized() -> WireError:
+def unauthorized() -> ApiError:
     """401 UNAUTHORIZED."""
-    return WireError(401, "UNAUTHORIZED", "Missing or invalid credentials.")
+    return ApiError(401, "UNAUTHORIZED", "Missing or invalid credentials.")
 
 
-def not_found(message: str) -> WireError:
+def not_found(message: str) -> ApiError:
     """404. The provider's documentation names no code for it; NOT_FOUND is ours."""
-    return WireError(404, "NOT_FOUND", message)
+    return ApiError(404, "NOT_FOUND", message)
 
 
-def too_many(retry_after: int) -> WireError:
+def too_many(retry_after: int) -> ApiError:
     """429 RATE_LIMIT_EXCEEDED with `Retry-After` in seconds."""
     headers = {"Retry-After": str(retry_after)}
-    return WireError(429, "RATE_LIMIT_EXCEEDED", "Too many requests.", headers)
+    return ApiError(429, "RATE_LIMIT_EXCEEDED", "Too many requests.", headers)
 
 
-def no_credits(status: int) -> WireError:
+def no_credits(status: int) -> ApiError:
     """INSUFFICIENT_CREDITS. Provider's documentation: 402."""
-    return WireError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
+    return ApiError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
 
-def broken() -> WireError:
+def broken() -> ApiError:
     """500 GENERATION_FAILED."""
-    return WireError(500, "GENERATION_FAILED", "The audio could not be generated.")
+    return ApiError(500, "GENERATION_FAILED", "The audio could not be generated.")
 
 
-def maintenance(retry_after: int) -> WireError:
+def maintenance(retry_after: int) -> ApiError:
     """503 MAINTENANCE. Provider's documentation: retry after 300 s."""
     headers = {"Retry-After": str(retry_after)}
-    return WireError(503, "MAINTENANCE", "The service is under maintenance.", headers)
+    return ApiError(503, "MAINTENANCE", "The service is under maintenance.", headers)

@@ -1,7 +1,7 @@
-"""What may go wrong, how often, and the dice that decide it.
+"""The faults that can be injected, their rates, and the injector that decides when one happens.
 
-A fault happens by chance (a rate in `Faults`, decided by a seeded dice) or because a test asked for
-it (`Dice.force`). Every fault that happened is counted in `Dice.injected`.
+A fault happens by chance (a rate in `Faults`, decided by a seeded random stream) or because a test asked for
+it (`FaultInjector.force`). Every fault that happened is counted in `FaultInjector.injected`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Faults:
     clock_skew: float = 0.0
     """Seconds added to the signature's `t` (negative: the provider's clock is behind)."""
     slow_body: float = 0.0
-    """The webhook's body dribbles in (value: seconds for the whole body)."""
+    """The webhook's body is sent in small pieces (value: seconds for the whole body)."""
     truncated_webhook: float = 0.0
     """The body is cut short, its Content-Length with it; the signature is of the whole."""
     dropped_webhook: float = 0.0
@@ -46,7 +46,7 @@ class Faults:
     """The first address of a job's audio that is given (by the audio endpoint of aitts, in a status
     answer of the others) has expired; the next is good."""
     redirect_loop: float = 0.0
-    """The audio endpoint redirects to two addresses that redirect to each other for ever."""
+    """The audio endpoint redirects to two addresses that redirect to each other forever."""
     redirect_private: float = 0.0
     """The audio endpoint redirects into a private network or to a cloud's metadata address."""
     audio_gone: float = 0.0
@@ -117,7 +117,7 @@ class Forced:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class InjectedFault:
     """A fault that happens now, with the value that came with it."""
 
     value: float | str | None = None
@@ -132,12 +132,12 @@ class Hit:
 
 
 @dataclass
-class Dice:
-    """Decides faults. Each has its own random stream: one rate does not change another's luck."""
+class FaultInjector:
+    """Decides which faults happen. Each has its own random stream, so that one rate does not change another fault."""
 
     seed: int
     faults: Faults
-    on_hit: Callable[[], None] = lambda: None
+    on_injected: Callable[[], None] = lambda: None
     injected: Counter[str] = field(default_factory=Counter)
     _forced: dict[str, list[Forced]] = field(default_factory=dict)
     _streams: dict[str, random.Random] = field(default_factory=dict)
@@ -161,28 +161,28 @@ class Dice:
             raise ValueError(message)
         self._forced.setdefault(name, []).append(Forced(times, value, at, job_id))
 
-    def roll(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> Hit | None:
+    def draw(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> InjectedFault | None:
         """Whether `name` happens now. With `chance` off only what was forced can happen."""
-        hit = self._take_forced(name, at, job_id)
-        if hit is None and chance and name in RATES:
+        fault = self._take_forced(name, at, job_id)
+        if fault is None and chance and name in RATES:
             rate = getattr(self.faults, name)
             if rate > 0 and self._stream(name).random() < rate:
-                hit = Hit()
-        if hit is not None:
+                fault = InjectedFault()
+        if fault is not None:
             self.injected[name] += 1
-            self.on_hit()
-        return hit
+            self.on_injected()
+        return fault
 
     def clear(self) -> None:
-        """Forget what was forced and has not happened."""
+        """Drop the forced faults that have not happened yet."""
         self._forced.clear()
 
-    def _take_forced(self, name: str, at: str, job_id: str) -> Hit | None:
+    def _take_forced(self, name: str, at: str, job_id: str) -> InjectedFault | None:
         for forced in self._forced.get(name, ()):
             here = forced.at in (None, at, *at.split(".")) and forced.job_id in (None, job_id)
             if here and forced.times > 0:
                 forced.times -= 1
-                return Hit(forced.value)
+                return InjectedFault(forced.value)
         return None
 
     def _stream(self, name: str) -> random.Random:

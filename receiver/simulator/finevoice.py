@@ -48,32 +48,32 @@ class Finevoice(PolledApi):
     def _refused(self, refusal: Refusal) -> Response:
         """Provider's documentation: 401, 404, 422; `error {code,message}` beside the body's `status`."""
         body = {"status": refusal.status, "error": {"code": refusal.code, "message": refusal.message}}
-        in_body = self._world.settings.finevoice_errors == "body"
+        in_body = self._shared.settings.finevoice_errors == "body"
         return JSONResponse(body, 200 if in_body else refusal.status, refusal.headers)
 
     async def _submit(self, request: Request) -> ASGIApp:
         """Provider's documentation: with `useAsync` 202 at once, or 200 if fast; without, 200 in the end."""
-        world, body = self._world, await self._object(request)
+        shared, body = self._shared, await self._object(request)
         voice = self._text(body, "voice")
         submission = Submission(text=self._text(body, "text"), voice_id=voice, output_format="mp3")
         job = self._create(submission, request)
-        if body.get("useAsync") is not True or world.settings.finevoice_fast:
+        if body.get("useAsync") is not True or shared.settings.finevoice_fast:
             try:
-                await world.changes.wait_until(lambda: job.ended or world.closing.closed, SYNC_SECONDS)
+                await shared.changes.wait_until(lambda: job.ended or shared.closing.closed, SYNC_SECONDS)
             except TimeoutError:
                 return no_reply
             if not job.ended:
                 return no_reply
-        return await self._submitted(job, JSONResponse(self._told(job, at="finevoice.submit")))
+        return await self._submitted(job, JSONResponse(self._task_body(job, at="finevoice.submit")))
 
     async def _status(self, request: Request) -> ASGIApp:
         job = self._find(self._job_id(request))
-        told = self._told(job, at="finevoice.status")
-        if hit := self._world.dice.roll("unknown_status", at="finevoice.status", job_id=job.id):
-            told = {"status": int(hit.number(UNKNOWN_NUMBER)), "taskId": job.id}
-        return JSONResponse(told)
+        body = self._task_body(job, at="finevoice.status")
+        if fault := self._shared.injector.draw("unknown_status", at="finevoice.status", job_id=job.id):
+            body = {"status": int(fault.number(UNKNOWN_NUMBER)), "taskId": job.id}
+        return JSONResponse(body)
 
-    def _told(self, job: Job, *, at: str) -> dict[str, Any]:
+    def _task_body(self, job: Job, *, at: str) -> dict[str, Any]:
         """The body for a task: 202 running, 200 with `url` or `urls`, anything else with `error`.
 
         Which number a failed task has is not documented: 500 here.
@@ -81,7 +81,7 @@ class Finevoice(PolledApi):
         if job.state is JobState.COMPLETED and job.kind == TRANSCRIPT:
             return {"status": 200, "taskId": job.id}
         if job.state is JobState.COMPLETED:
-            urls = self._world.temporary_urls(job, at=at)
+            urls = self._shared.temporary_urls(job, at=at)
             result = {"url": urls[0]} if len(urls) == 1 else {"urls": urls}
             return {"status": 200, "taskId": job.id, **result}
         if job.state is JobState.FAILED:

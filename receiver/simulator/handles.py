@@ -9,100 +9,100 @@ from .faults import Faults
 from .jobs import JobBook
 from .limits import RateLimit
 from .settings import Settings
-from .world import Account, Delivery, World
+from .shared import Account, Delivery, SharedState
 
 
 class Handles:
-    """The base of `Simulator`: everything here only reads or sets the shared `World`."""
+    """The base of `Simulator`: everything here only reads or sets the `SharedState`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     # Where it is and who may use it
 
     @property
     def base_url(self) -> str:
         """The API's origin, and there aitts's base URL."""
-        return self._world.base_url
+        return self._shared.base_url
 
     @property
     def base_urls(self) -> dict[str, str]:
         """The base URL of each provider: aitts, audixa, finevoice, miragic."""
-        return self._world.base_urls
+        return self._shared.base_urls
 
     @property
     def storage_url(self) -> str:
         """The storage origin."""
-        return self._world.storage_url
+        return self._shared.storage_url
 
     @property
     def api_key(self) -> str:
         """The key of aitts, for `Authorization: Bearer` under /api/v1."""
-        return self._world.account.api_key
+        return self._shared.account.api_key
 
     @property
     def api_keys(self) -> dict[str, str]:
         """The key of each provider."""
-        return self._world.api_keys
+        return self._shared.api_keys
 
     @property
     def id_token(self) -> str:
         """For `Authorization: Bearer` under /api/user."""
-        return self._world.account.id_token
+        return self._shared.account.id_token
 
     @property
     def account(self) -> Account:
         """The account: `credits`, `webhook_url`, `signing_secret` may be set."""
-        return self._world.account
+        return self._shared.account
 
     @property
     def signing_secret(self) -> str:
         """What webhooks are signed with."""
-        return self._world.account.signing_secret
+        return self._shared.account.signing_secret
 
     @signing_secret.setter
     def signing_secret(self, secret: str) -> None:
-        self._world.account.signing_secret = secret
+        self._shared.account.signing_secret = secret
 
     @property
     def webhook_url(self) -> str | None:
         """The account's webhook, as if it had been registered."""
-        return self._world.account.webhook_url
+        return self._shared.account.webhook_url
 
     @webhook_url.setter
     def webhook_url(self, url: str | None) -> None:
-        self._world.account.webhook_url = url
+        self._shared.account.webhook_url = url
 
     @property
     def settings(self) -> Settings:
         """How the providers behave; replace it at any time."""
-        return self._world.settings
+        return self._shared.settings
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        self._world.settings = settings
+        self._shared.settings = settings
 
     @property
     def limit(self) -> RateLimit:
         """The account's rate limit at aitts."""
-        return self._world.limit
+        return self._shared.limit
 
     # What happened
 
     @property
     def jobs(self) -> JobBook:
         """All jobs of all providers; `jobs.of("audixa")` those of one."""
-        return self._world.jobs
+        return self._shared.jobs
 
     @property
     def deliveries(self) -> list[Delivery]:
         """All attempts at webhooks, in the order in which they ended."""
-        return self._world.deliveries
+        return self._shared.deliveries
 
     @property
     def leaks(self) -> list[str]:
         """Requests to the storage origin that carried credentials."""
-        return self._world.leaks
+        return self._shared.leaks
 
     @property
     def requests(self) -> Counter[str]:
@@ -111,35 +111,35 @@ class Handles:
         Endpoints: submit, status; audio, register and test of aitts; audio of miragic; voices of aitts and audixa;
         history of audixa. Those of aitts are also counted under the endpoint's name alone.
         """
-        return self._world.requests
+        return self._shared.requests
 
     @property
     def job_requests(self) -> Counter[tuple[str, str]]:
         """Requests by (endpoint, job id), the endpoint's name alone."""
-        return self._world.job_requests
+        return self._shared.job_requests
 
     @property
     def injected(self) -> Counter[str]:
         """Faults that happened, by name."""
-        return self._world.dice.injected
+        return self._shared.injector.injected
 
     async def wait_until(self, predicate: Callable[[], object], timeout: float = 60.0) -> None:  # noqa: ASYNC109
         """Return once `predicate()` is true; looked at whenever something was recorded here.
 
         Raises TimeoutError after `timeout` seconds.
         """
-        await self._world.changes.wait_until(predicate, timeout)
+        await self._shared.changes.wait_until(predicate, timeout)
 
     # What shall happen
 
     @property
     def faults(self) -> Faults:
         """What goes wrong by chance; replace it at any time."""
-        return self._world.dice.faults
+        return self._shared.injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._world.dice.faults = faults
+        self._shared.injector.faults = faults
 
     def force(
         self,
@@ -155,4 +155,4 @@ class Handles:
         `value` is the fault's number or text (see `Faults`); `at` limits it to a provider
         (`audixa`), an endpoint (`status`) or both (`audixa.status`), `job_id` to one job.
         """
-        self._world.dice.force(name, times, value=value, at=at, job_id=job_id)
+        self._shared.injector.force(name, times, value=value, at=at, job_id=job_id)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .wire import WireError, invalid
+from .envelope import ApiError, invalid
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class _Entry:
     answer: Mapping[str, Any] | None = None
 
 
-class IdempotencyBook:
+class IdempotencyStore:
     """Keys seen, each with its body and, once there is one, its answer."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class IdempotencyBook:
         """Start the work for `key`: None to go on, or the answer that was given before.
 
         Provider's documentation: the key is a UUID v4; 409 REQUEST_IN_PROGRESS while the first is
-        running, 409 IDEMPOTENCY_KEY_REUSE for another body. Raises WireError.
+        running, 409 IDEMPOTENCY_KEY_REUSE for another body. Raises ApiError.
         """
         _check_uuid4(key)
         canonical = json.dumps(body, sort_keys=True)
@@ -37,10 +37,10 @@ class IdempotencyBook:
             return None
         if entry.body != canonical:
             message = "This Idempotency-Key was used with another body."
-            raise WireError(409, "IDEMPOTENCY_KEY_REUSE", message)
+            raise ApiError(409, "IDEMPOTENCY_KEY_REUSE", message)
         if entry.answer is None:
             message = "The first request with this Idempotency-Key is still running."
-            raise WireError(409, "REQUEST_IN_PROGRESS", message)
+            raise ApiError(409, "REQUEST_IN_PROGRESS", message)
         return entry.answer
 
     def finish(self, key: str, answer: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The book of jobs: pure state, no I/O. Ids and order come from the seed alone."""
+"""The jobs of all providers: pure state, no I/O. Ids and order come from the seed alone."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ class JobBook:
     ) -> Job:
         """A new pending job at `now` (unix seconds), with the next of the shipped recordings."""
         number = len(self._jobs)
-        dice = random.Random(f"{self._seed}:job:{number}")
+        rng = random.Random(f"{self._seed}:job:{number}")
         job = Job(
-            id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+            id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             number=number,
             submission=submission,
             audio=self._library.pick(submission.output_format, number),
@@ -162,11 +162,11 @@ class JobBook:
         return job
 
     def complete(self, job_id: str, now: float) -> Job:
-        """End the job well. Does not announce it: `Simulator.finish` does."""
+        """Complete the job. Does not announce it: `Simulator.finish` does."""
         return self._end(job_id, JobState.COMPLETED, now, None)
 
     def fail(self, job_id: str, now: float, error: dict[str, str] | str | None = None) -> Job:
-        """End the job badly with `error`; provider's documentation: GENERATION_FAILED."""
+        """Fail the job with `error`; provider's documentation: GENERATION_FAILED."""
         usual = {"code": "GENERATION_FAILED", "message": "The audio could not be generated."}
         return self._end(job_id, JobState.FAILED, now, usual if error is None else error)
 

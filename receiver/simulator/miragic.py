@@ -17,7 +17,7 @@ from .forms import FormError, read_form
 from .jobs import Job, JobState, Submission
 from .polled import PolledApi, Refusal, no_such_job
 from .signing import iso
-from .statuses import spoken
+from .statuses import status_text
 
 BASE = "/api/v1/text-to-speech"
 
@@ -62,7 +62,7 @@ class Miragic(PolledApi):
         word = job.state.name if job.ended else JobState.PENDING.name
         data: dict[str, Any] = {
             "id": job.id,
-            "status": spoken(self._world, word, at="miragic.status", job_id=job.id),
+            "status": status_text(self._shared, word, at="miragic.status", job_id=job.id),
             "errorMessage": job.error_message if job.state is JobState.FAILED else None,
             "metadata": {},
             "creditsUsed": 1 if job.state is JobState.COMPLETED else 0,
@@ -72,36 +72,36 @@ class Miragic(PolledApi):
         if job.ended_at is not None:
             data["metadata"]["processingTimeMs"] = max(0, round((job.ended_at - job.created_at) * 1000))
         if job.state is JobState.COMPLETED:
-            settings = self._world.settings
-            [url] = self._world.temporary_urls(job, at="miragic.status")
-            home = f"{self._world.base_urls[self.provider]}{BASE}/audio/{job.id}.mp3"
+            settings = self._shared.settings
+            [url] = self._shared.temporary_urls(job, at="miragic.status")
+            home = f"{self._shared.base_urls[self.provider]}{BASE}/audio/{job.id}.mp3"
             _put(data, settings.miragic_audio_at, url if settings.miragic_audio == "storage" else home)
             for path in settings.miragic_more_at:
                 _put(data, path, url)
-        elif not job.ended and self._world.settings.miragic_progress:
+        elif not job.ended and self._shared.settings.miragic_progress:
             data["progress"] = self._progress(job)
         return JSONResponse({"success": True, "data": data})
 
     async def _audio(self, request: Request) -> ASGIApp:
         """The audio at the API's own origin."""
         job_id = self._job_id(request)
-        self._world.count("audio", job_id, provider=self.provider)
-        wanted, right = self._world.settings.miragic_audio == "key", self._world.api_keys[self.provider]
+        self._shared.count("audio", job_id, provider=self.provider)
+        wanted, right = self._shared.settings.miragic_audio == "key", self._shared.api_keys[self.provider]
         if wanted and not hmac.compare_digest(self._given_key(request).encode(), right.encode()):
             return self._refused(Refusal(401, "UNAUTHORIZED", "Missing or invalid API key."))
-        job = self._world.jobs.get(job_id)
-        gone = self._world.dice.roll("audio_gone", at="miragic.audio", job_id=job_id)
+        job = self._shared.jobs.get(job_id)
+        gone = self._shared.injector.draw("audio_gone", at="miragic.audio", job_id=job_id)
         if job is None or job.provider != self.provider or job.state is not JobState.COMPLETED or gone:
             return self._refused(no_such_job())
         return Response(b"".join(job.audio.pieces(0, job.audio.size)), media_type=job.audio.content_type)
 
     def _progress(self, job: Job) -> int:
         """Provider's documentation: 0 to 99."""
-        seconds = self._world.settings.job_seconds
+        seconds = self._shared.settings.job_seconds
         if not seconds:
             return 0
-        whole = seconds * self._world.jobs.jitter(job)
-        return max(0, min(99, int(100 * (self._world.now() - job.created_at) / whole)))
+        whole = seconds * self._shared.jobs.jitter(job)
+        return max(0, min(99, int(100 * (self._shared.now() - job.created_at) / whole)))
 
 
 def _put(data: dict[str, Any], path: str, value: str) -> None:

@@ -16,12 +16,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from .envelope import ApiError
 from .jobs import Job, Submission
 from .replies import no_reply
-from .statuses import disturbed, lately, slowly
+from .shared import SharedState
+from .statuses import apply_response_faults, delay_response, hide_new_job
 from .submissions import read_object
-from .wire import WireError
-from .world import World
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -51,8 +51,8 @@ class PolledApi(ABC):
     no_credits_status: ClassVar[int] = 402
     """The HTTP status of an answer to a submit that cannot be paid for. Not documented."""
 
-    def __init__(self, world: World, on_submit: Callable[[Job], None]) -> None:
-        self._world = world
+    def __init__(self, shared: SharedState, on_submit: Callable[[Job], None]) -> None:
+        self._shared = shared
         self._on_submit = on_submit
 
     @abstractmethod
@@ -74,12 +74,12 @@ class PolledApi(ABC):
         """`endpoint` behind faults and authentication."""
 
         async def guarded(request: Request) -> ASGIApp:
-            world, job_id, at = self._world, self._job_id(request), f"{self.provider}.{name}"
-            world.count(name, job_id, provider=self.provider)
+            shared, job_id, at = self._shared, self._job_id(request), f"{self.provider}.{name}"
+            shared.count(name, job_id, provider=self.provider)
             answer: ASGIApp
             try:
                 self._fault(at, job_id)
-                if name not in world.settings.public_endpoints:
+                if name not in shared.settings.public_endpoints:
                     self._authenticate(request)
                 answer = await endpoint(request)
             except Refusal as refusal:
@@ -87,40 +87,40 @@ class PolledApi(ABC):
             except ClientDisconnect:
                 answer = no_reply
             if name in ("status", "history"):
-                return await disturbed(world, answer, at=at, job_id=job_id)
+                return await apply_response_faults(shared, answer, at=at, job_id=job_id)
             return answer
 
         return guarded
 
     def _authenticate(self, request: Request) -> None:
-        given, right = self._given_key(request), self._world.api_keys[self.provider]
+        given, right = self._given_key(request), self._shared.api_keys[self.provider]
         if not hmac.compare_digest(given.encode(), right.encode()):
             raise Refusal(401, "UNAUTHORIZED", "Missing or invalid API key.")
 
     def _fault(self, at: str, job_id: str) -> None:
-        dice = self._world.dice
-        if hit := dice.roll("error_503", at=at, job_id=job_id):
-            raise Refusal(503, "UNAVAILABLE", "The service is not available.", retry_after=hit.number(1))
-        if dice.roll("error_500", at=at, job_id=job_id):
+        injector = self._shared.injector
+        if fault := injector.draw("error_503", at=at, job_id=job_id):
+            raise Refusal(503, "UNAVAILABLE", "The service is not available.", retry_after=fault.number(1))
+        if injector.draw("error_500", at=at, job_id=job_id):
             raise Refusal(500, "INTERNAL_ERROR", "Something went wrong.")
-        if hit := dice.roll("error_429", at=at, job_id=job_id):
-            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=hit.number(1))
-        if at.endswith(".submit") and (hit := dice.roll("refused_submit", at=at)):
-            status = int(hit.number(self.no_credits_status))
+        if fault := injector.draw("error_429", at=at, job_id=job_id):
+            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=fault.number(1))
+        if at.endswith(".submit") and (fault := injector.draw("refused_submit", at=at)):
+            status = int(fault.number(self.no_credits_status))
             raise Refusal(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
     def _find(self, job_id: str) -> Job:
         """The provider's own job, for its status. Raises Refusal 404."""
-        job = self._world.jobs.get(job_id)
-        expired = self._world.dice.roll("expired_id", at=f"{self.provider}.status", job_id=job_id)
-        if job is None or job.provider != self.provider or expired or self._world.now() < job.known_from:
+        job = self._shared.jobs.get(job_id)
+        expired = self._shared.injector.draw("expired_id", at=f"{self.provider}.status", job_id=job_id)
+        if job is None or job.provider != self.provider or expired or self._shared.now() < job.known_from:
             raise no_such_job()
         return job
 
     async def _object(self, request: Request) -> dict[str, Any]:
         try:
             return read_object(await request.body())
-        except WireError as error:
+        except ApiError as error:
             raise self._invalid(error.message) from error
 
     def _text(self, fields: Mapping[str, Any], *names: str) -> str:
@@ -135,14 +135,14 @@ class PolledApi(ABC):
 
     def _create(self, submission: Submission, request: Request) -> Job:
         mount = request.scope.get("root_path", "")
-        job = self._world.jobs.create(submission, self._world.now(), provider=self.provider, mount=mount)
-        lately(self._world, job, at=f"{self.provider}.submit")
+        job = self._shared.jobs.create(submission, self._shared.now(), provider=self.provider, mount=mount)
+        hide_new_job(self._shared, job, at=f"{self.provider}.submit")
         self._on_submit(job)
         return job
 
     async def _submitted(self, job: Job, answer: Response) -> ASGIApp:
-        await slowly(self._world, at=f"{self.provider}.submit", job_id=job.id)
-        if self._world.dice.roll("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
+        await delay_response(self._shared, at=f"{self.provider}.submit", job_id=job.id)
+        if self._shared.injector.draw("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
             return no_reply
         return answer
 

@@ -56,7 +56,7 @@ class StreamReply:
 
 
 async def no_reply(scope: Scope, receive: Receive, send: Send) -> None:
-    """Close the connection without a word, as when an answer is lost."""
+    """Close the connection without a response, as when one is lost."""
     _ = send
     await _close(scope, asyncio.ensure_future(_wait_for_disconnect(receive)))
 

@@ -22,8 +22,8 @@ from starlette.routing import BaseRoute, Mount
 from .account import AccountApi
 from .aitts import Aitts
 from .audixa import Audixa
-from .customers import submit_request, submitted_id
-from .faults import Dice, Faults
+from .client_requests import submit_request, submitted_id
+from .faults import FaultInjector, Faults
 from .finevoice import Finevoice
 from .handles import Handles
 from .jobs import AITTS, FAIL_MARK, PROVIDERS, Job, Submission
@@ -32,10 +32,10 @@ from .miragic import Miragic
 from .polled import PolledApi
 from .serving import LoopServer
 from .settings import SettingFields, Settings
+from .shared import Account, SharedState
 from .signing import COMPLETED, FAILED
 from .storage import Storage
 from .webhooks import WebhookSender
-from .world import Account, World
 
 POLLED: tuple[type[PolledApi], ...] = (Audixa, Finevoice, Miragic)
 QUEUE_SHARE = 0.25
@@ -79,9 +79,9 @@ class Simulator(Handles):
         storage_port: int = 0,
         **settings: Unpack[SettingFields],
     ) -> None:
-        world = World(
+        shared = SharedState(
             settings=Settings(seed=seed, **settings),
-            dice=Dice(seed, faults or Faults()),
+            injector=FaultInjector(seed, faults or Faults()),
             account=Account(
                 api_key=api_key or f"tts_simulated_{seed}",
                 id_token=id_token or f"id-token-of-the-simulated-user-{seed}",
@@ -93,8 +93,8 @@ class Simulator(Handles):
             limit=RateLimit(rate_limit, rate_window),
             other_keys={name: f"{name}_simulated_{seed}" for name in PROVIDERS if name != AITTS} | dict(api_keys or {}),
         )
-        world.account.signing_secret = signing_secret or world.new_secret()
-        super().__init__(world)
+        shared.account.signing_secret = signing_secret or shared.new_secret()
+        super().__init__(shared)
         self._listen = (host, port, storage_port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
@@ -105,13 +105,13 @@ class Simulator(Handles):
         async with AsyncExitStack() as stack:
             hooks = await stack.enter_async_context(self._new_client(connections=64))
             self._client = await stack.enter_async_context(self._new_client(connections=16))
-            self._sender = WebhookSender(self._world, hooks, self._spawn)
+            self._sender = WebhookSender(self._shared, hooks, self._spawn)
             api = LoopServer(Starlette(routes=self._routes()), host, port)
-            self._world.base_url = (await stack.enter_async_context(api)).url
-            storage = LoopServer(Storage(self._world).app(), host, storage_port)
-            self._world.storage_url = (await stack.enter_async_context(storage)).url
+            self._shared.base_url = (await stack.enter_async_context(api)).url
+            storage = LoopServer(Storage(self._shared).app(), host, storage_port)
+            self._shared.storage_url = (await stack.enter_async_context(storage)).url
             stack.push_async_callback(self._cancel_tasks)
-            stack.callback(self._world.close)
+            stack.callback(self._shared.close)
             self._stack = stack.pop_all()
         return self
 
@@ -152,17 +152,17 @@ class Simulator(Handles):
         One of the kind `speech_to_text` ends without audio.
         """
         submission = Submission(text=text, voice_id="", output_format="mp3")
-        job = self.jobs.create(submission, self._world.now(), provider="finevoice", kind=kind, outputs=outputs)
+        job = self.jobs.create(submission, self._shared.now(), provider="finevoice", kind=kind, outputs=outputs)
         self._begin(job)
         return job.id
 
     def finish(self, job_id: str) -> Job:
         """End a job well now, and announce it if its provider does."""
-        return self._announced(self.jobs.complete(job_id, self._world.now()))
+        return self._announced(self.jobs.complete(job_id, self._shared.now()))
 
     def fail(self, job_id: str, error: dict[str, str] | str | None = None) -> Job:
         """End a job badly now, and announce it if its provider does. `error` may be a string (seen in the wild)."""
-        return self._announced(self.jobs.fail(job_id, self._world.now(), error))
+        return self._announced(self.jobs.fail(job_id, self._shared.now(), error))
 
     async def deliver(
         self,
@@ -199,9 +199,9 @@ class Simulator(Handles):
         )
 
     def _routes(self) -> list[BaseRoute]:
-        self._api = Aitts(self._world, self._begin)
-        aitts = [*self._api.routes(), *AccountApi(self._world, self._sender).routes()]
-        polled = [api(self._world, self._begin) for api in POLLED]
+        self._api = Aitts(self._shared, self._begin)
+        aitts = [*self._api.routes(), *AccountApi(self._shared, self._sender).routes()]
+        polled = [api(self._shared, self._begin) for api in POLLED]
         mounts = [Mount(f"/{api.provider}", routes=api.routes()) for api in polled]
         return [Mount(f"/{AITTS}", routes=aitts), *mounts, *aitts]
 
@@ -221,12 +221,12 @@ class Simulator(Handles):
         if seconds is None and job.provider != AITTS:
             return
         if queued:
-            await self._world.closing.pause(queued)
+            await self._shared.closing.pause(queued)
         self.jobs.process(job.id)
         if seconds is None:
             return
-        await self._world.closing.pause(whole - queued)
-        if self._world.closing.closed or job.ended:
+        await self._shared.closing.pause(whole - queued)
+        if self._shared.closing.closed or job.ended:
             return
         if FAIL_MARK in job.submission.text:
             self.fail(job.id)

@@ -33,7 +33,7 @@ class Settings:
     """Endpoints of every provider that answer whatever the key (`voices`, `status`). Not documented: whether a list of
     voices needs one."""
     audio_url_seconds: float = 86_400.0
-    """Provider's documentation: `audio_url` of aitts lives 24 h. Negative: expired at birth."""
+    """Provider's documentation: `audio_url` of aitts lives 24 h. Negative: expired from the start."""
     signed_url_seconds: float = 300.0
     """Life of the address that the audio endpoint of aitts redirects to (not documented)."""
     name_audio_endpoint: bool = True
@@ -46,7 +46,7 @@ class Settings:
     documented). Each answer has a fresh one."""
     audixa_poll_seconds: float | None = 1.0
     """Shortest time between two polls of the account (status or history), 429 if it is less.
-    Provider's documentation: never faster than 1/s. None: as fast as you like."""
+    Provider's documentation: never faster than 1/s. None: no limit."""
     audixa_id_seconds: float = 86_400.0
     """Provider's documentation: ids expire 24 h after creation, 404 afterwards."""
     audixa_v2_url: Literal["audio_url", "url"] = "audio_url"
@@ -61,12 +61,12 @@ class Settings:
     """Where under `data` the audio's address is, dots for depth. Documented besides `audioUrl`:
     `metadata.apiResponse.audio_link`, `audio_link`, `download_signed_url`."""
     miragic_more_at: Sequence[str] = ()
-    """Further places under `data` that have an address of the same audio, of the storage."""
+    """Further paths under `data` that have an address of the same audio, of the storage."""
     miragic_audio: Literal["storage", "open", "key"] = "storage"
     """Where the address in `miragic_audio_at` leads: to the storage, or to the API's own origin, which answers there
     to everybody, or to the API key only. Provider's documentation: at its own origin; the key is not mentioned."""
     miragic_progress: bool = True
-    """Whether a pending job tells its `progress`, 0 to 99."""
+    """Whether a pending job reports its `progress`, 0 to 99."""
 
 
 class SettingFields(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""What all parts of the simulator share: the accounts, and the record of what happened."""
+"""The state that all parts of the simulator share: accounts, jobs, and the record of requests and deliveries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .changes import Changes, Closing
-from .faults import Dice
+from .faults import FaultInjector
 from .jobs import AITTS, PROVIDERS, Job, JobBook
 from .library import Library
 from .limits import ENTERPRISE, WINDOW_SECONDS, RateLimit
@@ -22,14 +22,14 @@ from .voices import VOICES, Voice
 
 @dataclass(slots=True)
 class Account:
-    """The one customer, as aitts knows him."""
+    """The account at aitts."""
 
     api_key: str
     id_token: str
     signing_secret: str
     webhook_url: str | None = None
     credits: int | None = None
-    """Characters left to pay with; None: no end."""
+    """Characters that can still be paid for; None: unlimited."""
     secret_shown: bool = False
     secrets_made: int = 0
 
@@ -60,11 +60,11 @@ class Delivery:
 
 
 @dataclass
-class World:
+class SharedState:
     """The shared state. Addresses are known once the servers listen."""
 
     settings: Settings
-    dice: Dice
+    injector: FaultInjector
     account: Account
     now: Callable[[], float] = time.time
     voices: Sequence[Voice] = VOICES
@@ -83,7 +83,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.jobs = JobBook(self.settings.seed, Library(), self.changes.notify)
-        self.dice.on_hit = self.changes.notify
+        self.injector.on_injected = self.changes.notify
 
     @property
     def api_keys(self) -> dict[str, str]:
@@ -96,7 +96,7 @@ class World:
         return {provider: f"{self.base_url}/{provider}" for provider in PROVIDERS}
 
     def close(self) -> None:
-        """End every pause, and wake everyone who waits."""
+        """End every pause and wake all waiters."""
         self.closing.close()
         self.changes.notify()
 
@@ -137,7 +137,7 @@ class World:
     def temporary_urls(self, job: Job, *, at: str) -> list[str]:
         """Storage addresses of all outputs, as a status answer at `at` gives them."""
         job.audio_fetches += 1
-        late = self.dice.roll("expired_url", at=at, job_id=job.id, chance=job.audio_fetches == 1)
+        late = self.injector.draw("expired_url", at=at, job_id=job.id, chance=job.audio_fetches == 1)
         life = -60.0 if late else self.settings.temporary_url_seconds
         return [self._signed(name, int(self.now() + life)) for name in job.objects]
 

@@ -1,7 +1,7 @@
 """The storage origin: signed, expiring addresses of audio, on another port than the API.
 
 It stands for the object store that the provider redirects to. Credentials have no business here:
-a request that carries any is refused and written down in `World.leaks`.
+a request that carries any is refused and written down in `SharedState.leaks`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .jobs import Job
 from .library import Audio
 from .ranges import UnsatisfiableError, wanted_range
 from .replies import StreamReply
-from .world import World
+from .shared import SharedState
 
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "cookie")
 SLOW_PIECES = 20
@@ -31,8 +31,8 @@ ERROR_PAGE = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\
 class Storage:
     """Serves `GET /audio/{name}?expires=&signature=`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     def app(self) -> ASGIApp:
         """The ASGI application of this origin."""
@@ -45,25 +45,25 @@ class Storage:
         )
 
     async def _audio(self, request: Request) -> ASGIApp:
-        world, name = self._world, request.path_params["name"]
+        shared, name = self._shared, request.path_params["name"]
         job_id = name.partition(".")[0]
-        world.count("storage", job_id)
+        shared.count("storage", job_id)
         refusal = self._leaking(request) or self._unsigned(request, name)
         if refusal is not None:
             return refusal
-        if world.dice.roll("storage_503", at="storage", job_id=job_id):
+        if shared.injector.draw("storage_503", at="storage", job_id=job_id):
             return xml_error(503, "SlowDown", "Please reduce your request rate.")
-        job = world.jobs.by_object(name)
-        gone = world.dice.roll("object_gone", at="storage", job_id=job_id)
+        job = shared.jobs.by_object(name)
+        gone = shared.injector.draw("object_gone", at="storage", job_id=job_id)
         if job is None or gone:
             status = int(gone.number(404)) if gone else 404
             return xml_error(status, "NoSuchKey", "The specified key does not exist.")
-        if world.dice.roll("html_audio", at="storage", job_id=job_id):
+        if shared.injector.draw("html_audio", at="storage", job_id=job_id):
             return Response(ERROR_PAGE, media_type="text/html")
         return self._bytes(request, job, job.objects[name])
 
     def _bytes(self, request: Request, job: Job, audio: Audio) -> ASGIApp:
-        dice = self._world.dice
+        injector = self._shared.injector
         try:
             part = wanted_range(
                 request.headers.get("range"),
@@ -76,23 +76,23 @@ class Storage:
             answer.headers["Content-Range"] = f"bytes */{audio.size}"
             return answer
         start, stop = part or (0, audio.size)
-        wrong = dice.roll("wrong_checksum", at="storage", job_id=job.id) is not None
+        wrong = injector.draw("wrong_checksum", at="storage", job_id=job.id) is not None
         headers = _headers(audio, wrong_checksum=wrong)
         headers["Content-Length"] = str(stop - start)
         if part:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{audio.size}"
             headers.pop("Content-MD5", None)
-        if dice.roll("no_content_length", at="storage", job_id=job.id):
+        if injector.draw("no_content_length", at="storage", job_id=job.id):
             del headers["Content-Length"]
-        cut = None if part else dice.roll("truncated_audio", at="storage", job_id=job.id)
+        cut = None if part else injector.draw("truncated_audio", at="storage", job_id=job.id)
         if cut:
             stop = min(int(cut.number(audio.size // 2)), stop)
-        slow = dice.roll("slow_audio", at="storage", job_id=job.id)
+        slow = injector.draw("slow_audio", at="storage", job_id=job.id)
         reply = StreamReply(
             status=206 if part else 200,
             headers=headers,
             pieces=audio.pieces(start, stop),
-            closing=self._world.closing,
+            closing=self._shared.closing,
             cut=cut is not None,
         )
         if slow:
@@ -104,26 +104,26 @@ class Storage:
 
     async def _loop(self, request: Request) -> Response:
         """Two addresses that redirect to each other."""
-        self._world.count("loop")
+        self._shared.count("loop")
         refusal = self._leaking(request)
         other = 2 if request.path_params["step"] == 1 else 1
-        return refusal or RedirectResponse(f"{self._world.storage_url}/loop/{other}", 307)
+        return refusal or RedirectResponse(f"{self._shared.storage_url}/loop/{other}", 307)
 
     async def _nothing(self, request: Request) -> Response:
         """Any other address."""
-        self._world.count("storage")
+        self._shared.count("storage")
         return self._leaking(request) or xml_error(404, "NoSuchKey", "There is nothing here.")
 
     def _leaking(self, request: Request) -> Response | None:
-        account = self._world.account
+        account = self._shared.account
         found = [name for name in CREDENTIAL_HEADERS if name in request.headers]
-        secrets = (*self._world.api_keys.values(), account.id_token, account.signing_secret)
+        secrets = (*self._shared.api_keys.values(), account.id_token, account.signing_secret)
         if any(secret in str(request.url) for secret in secrets):
             found.append("a secret in its address")
         if not found:
             return None
-        self._world.leaks.append(f"{request.method} {request.url.path} carried {', '.join(found)}")
-        self._world.changes.notify()
+        self._shared.leaks.append(f"{request.method} {request.url.path} carried {', '.join(found)}")
+        self._shared.changes.notify()
         message = "Credentials other than the signature are not allowed."
         return xml_error(400, "InvalidArgument", message)
 
@@ -131,11 +131,11 @@ class Storage:
         query = request.query_params
         expires, signature = query.get("expires", ""), query.get("signature", "")
         right = expires.lstrip("-").isdecimal() and hmac.compare_digest(
-            self._world.storage_signature(name, int(expires)).encode(), signature.encode()
+            self._shared.storage_signature(name, int(expires)).encode(), signature.encode()
         )
         if not right:
             return xml_error(403, "SignatureDoesNotMatch", "The signature is not valid.")
-        if int(expires) <= self._world.now():
+        if int(expires) <= self._shared.now():
             return xml_error(403, "AccessDenied", "Request has expired")
         return None
 

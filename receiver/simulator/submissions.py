@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .addresses import check_webhook_url
+from .envelope import ApiError, invalid
 from .jobs import Submission
 from .voices import Voice
-from .wire import WireError, invalid
 
 SAMPLE_RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
 NOT_FOR_OPUS = (12000, 22050, 44100)
@@ -18,7 +18,7 @@ FORMATS = ("wav", "mp3", "ogg_opus")
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises WireError 400 VALIDATION_ERROR."""
+    """The JSON object in `raw`. Raises ApiError 400 VALIDATION_ERROR."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -34,7 +34,7 @@ def read_submission(body: Mapping[str, Any], voices: Sequence[Voice], *, allow_l
     """The submission in `body`; fields that the documentation does not name are ignored.
 
     Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates
-    above; `voice` is the older name of `voice_id`. Raises WireError: VALIDATION_ERROR or
+    above; `voice` is the older name of `voice_id`. Raises ApiError: VALIDATION_ERROR or
     INVALID_VOICE.
     """
     text = body.get("text")
@@ -73,7 +73,7 @@ def _voice(body: Mapping[str, Any], voices: Sequence[Voice]) -> str:
         message = "voice_id is required"
         raise invalid(message)
     if voice_id not in {voice.voice_id for voice in voices}:
-        raise WireError(400, "INVALID_VOICE", f"There is no voice {voice_id!r}.")
+        raise ApiError(400, "INVALID_VOICE", f"There is no voice {voice_id!r}.")
     return voice_id
 
 

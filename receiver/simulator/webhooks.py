@@ -13,10 +13,10 @@ import httpx
 
 from . import signing
 from .jobs import Job, JobState
-from .world import Delivery, World
+from .shared import Delivery, SharedState
 
 Kind = Literal["regular", "duplicate", "forged", "extra", "test"]
-DRIBBLES = 20
+SLOW_BODY_PIECES = 20
 SLOW_SECONDS = 1.0
 
 
@@ -44,11 +44,11 @@ class WebhookSender:
 
     def __init__(
         self,
-        world: World,
+        shared: SharedState,
         client: httpx.AsyncClient,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._world = world
+        self._shared = shared
         self._client = client
         self._spawn = spawn
         self._ids = 0
@@ -58,7 +58,7 @@ class WebhookSender:
 
         Provider's documentation: a submit's `webhook_url` overrides the account's; same secret.
         """
-        url = job.submission.webhook_url or self._world.account.webhook_url
+        url = job.submission.webhook_url or self._shared.account.webhook_url
         if url is None:
             return
         event = signing.FAILED if job.state is JobState.FAILED else signing.COMPLETED
@@ -81,27 +81,27 @@ class WebhookSender:
             body=self.body(job, event),
             url=url,
             delivery_id=self.new_id(),
-            secret=self._world.account.signing_secret if secret is None else secret,
+            secret=self._shared.account.signing_secret if secret is None else secret,
             t=self._clock() if t is None else t,
             kind=kind,
         )
 
     def body(self, job: Job, event: str) -> bytes:
         """The body of `event` for `job`."""
-        world = self._world
-        now, metadata = world.now(), job.submission.metadata
+        shared = self._shared
+        now, metadata = shared.now(), job.submission.metadata
         if event == signing.TEST:
             return signing.test_body(created_at=now)
         if event == signing.FAILED:
             error = job.error or "The audio could not be generated."
             return signing.failed_body(job.id, created_at=now, error=error, metadata=metadata)
-        expires = int(now + world.settings.audio_url_seconds)
-        named = world.settings.name_audio_endpoint
+        expires = int(now + shared.settings.audio_url_seconds)
+        named = shared.settings.name_audio_endpoint
         return signing.completed_body(
             job.id,
             created_at=now,
-            audio_endpoint=world.audio_endpoint(job) if named else None,
-            audio_url=world.signed_url(job, expires),
+            audio_endpoint=shared.audio_endpoint(job) if named else None,
+            audio_url=shared.signed_url(job, expires),
             audio_url_expires_at=expires,
             chars_charged=job.chars_charged,
             metadata=metadata,
@@ -113,10 +113,10 @@ class WebhookSender:
             Outgoing(
                 job_id="",
                 event=signing.TEST,
-                body=signing.test_body(created_at=self._world.now()),
+                body=signing.test_body(created_at=self._shared.now()),
                 url=url,
                 delivery_id=self.new_id(),
-                secret=self._world.account.signing_secret,
+                secret=self._shared.account.signing_secret,
                 t=self._clock(),
                 kind="test",
             )
@@ -133,7 +133,7 @@ class WebhookSender:
         )
         content, length = self._content(outgoing)
         sent = headers | {"Content-Length": str(length), "User-Agent": "aitts-simulator"}
-        at, status, error = self._world.now(), None, None
+        at, status, error = self._shared.now(), None, None
         try:
             answer = await self._client.post(outgoing.url, content=content, headers=sent)
             status = answer.status_code
@@ -154,72 +154,72 @@ class WebhookSender:
             headers=headers,
             body=outgoing.body,
         )
-        self._world.record(delivery)
+        self._shared.record(delivery)
         return delivery
 
     def new_id(self) -> str:
         """The next delivery id that the seed gives."""
         self._ids += 1
-        source = random.Random(f"{self._world.settings.seed}:delivery:{self._ids}")
+        source = random.Random(f"{self._shared.settings.seed}:delivery:{self._ids}")
         return str(uuid.UUID(int=source.getrandbits(128), version=4))
 
     async def _deliver(self, first: Outgoing) -> None:
         """Attempt until a 2xx or the schedule's end. The id and the body stay, `t` may not."""
-        settings, dice = self._world.settings, self._world.dice
-        if dice.roll("lost_webhook", at="webhook", job_id=first.job_id):
+        settings, injector = self._shared.settings, self._shared.injector
+        if injector.draw("lost_webhook", at="webhook", job_id=first.job_id):
             return
-        if hit := dice.roll("reorder", at="webhook", job_id=first.job_id):
-            await self._let_pass(int(hit.number(1)))
-        if dice.roll("forged", at="webhook", job_id=first.job_id):
+        if fault := injector.draw("reorder", at="webhook", job_id=first.job_id):
+            await self._wait_for_later_deliveries(int(fault.number(1)))
+        if injector.draw("forged", at="webhook", job_id=first.job_id):
             forged = replace(first, secret="whsec_not_the_secret", kind="forged")
             await self.send(replace(forged, delivery_id=self.new_id()))
         for number, gap in enumerate((*settings.retry_schedule, None), start=1):
             renew = settings.resign_retries and number > 1
             attempt = replace(first, attempt=number, t=self._clock() if renew else first.t)
             sending = [self.send(attempt)]
-            if number == 1 and dice.roll("duplicate", at="webhook", job_id=first.job_id):
+            if number == 1 and injector.draw("duplicate", at="webhook", job_id=first.job_id):
                 sending.append(self.send(replace(attempt, kind="duplicate")))
             answers = await asyncio.gather(*sending)
             if gap is None or any(answer.accepted for answer in answers):
                 return
-            await self._world.closing.pause(gap)
-            if self._world.closing.closed:
+            await self._shared.closing.pause(gap)
+            if self._shared.closing.closed:
                 return
 
-    async def _let_pass(self, others: int) -> None:
-        world = self._world
-        already = len(world.deliveries)
+    async def _wait_for_later_deliveries(self, others: int) -> None:
+        shared = self._shared
+        already = len(shared.deliveries)
         try:
-            await world.changes.wait_until(
-                lambda: len(world.deliveries) >= already + others, world.settings.reorder_seconds
+            await shared.changes.wait_until(
+                lambda: len(shared.deliveries) >= already + others, shared.settings.reorder_seconds
             )
         except TimeoutError:
-            return  # nobody came: a delivery late by itself
+            return  # no later delivery came
 
     def _content(self, outgoing: Outgoing) -> tuple[bytes | AsyncIterator[bytes], int]:
         """The body as it goes over the wire, and the length that its header states."""
-        body, dice = outgoing.body, self._world.dice
+        body, injector = outgoing.body, self._shared.injector
         if outgoing.kind != "regular":
             return body, len(body)
         where: dict[str, Any] = {"at": "webhook", "job_id": outgoing.job_id}
-        if dice.roll("truncated_webhook", **where):
+        if injector.draw("truncated_webhook", **where):
             half = body[: len(body) // 2]
             return half, len(half)
-        if dice.roll("dropped_webhook", **where):
-            return self._broken_off(body), len(body)
-        if hit := dice.roll("slow_body", **where):
-            return self._dribble(body, hit.number(SLOW_SECONDS)), len(body)
+        if injector.draw("dropped_webhook", **where):
+            return self._interrupted_body(body), len(body)
+        if fault := injector.draw("slow_body", **where):
+            return self._send_slowly(body, fault.number(SLOW_SECONDS)), len(body)
         return body, len(body)
 
-    async def _dribble(self, body: bytes, seconds: float) -> AsyncIterator[bytes]:
-        step = max(len(body) // DRIBBLES, 1)
+    async def _send_slowly(self, body: bytes, seconds: float) -> AsyncIterator[bytes]:
+        step = max(len(body) // SLOW_BODY_PIECES, 1)
         for start in range(0, len(body), step):
             yield body[start : start + step]
-            await self._world.closing.pause(seconds / DRIBBLES)
+            await self._shared.closing.pause(seconds / SLOW_BODY_PIECES)
 
-    async def _broken_off(self, body: bytes) -> AsyncIterator[bytes]:
+    async def _interrupted_body(self, body: bytes) -> AsyncIterator[bytes]:
         yield body[: len(body) // 2]
         raise _DroppedError
 
     def _clock(self) -> int:
-        return int(self._world.now() + self._world.dice.faults.clock_skew)
+        return int(self._shared.now() + self._shared.injector.faults.clock_skew)
