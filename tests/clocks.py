@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections.abc import Awaitable, Callable
 
 
 class SetClock:
@@ -41,3 +43,25 @@ class FixedRandom(random.Random):
 
     def random(self) -> float:
         return self._value
+
+
+class CallbackClock:
+    """A clock whose parts a test gives; the others are the machine's."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._now, self._monotonic, self._sleep = now, monotonic, sleep
+
+    def now(self) -> float:
+        return self._now()
+
+    def monotonic(self) -> float:
+        return self._monotonic()
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        await self._sleep(seconds)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
+from receiver.clock import Clock, SystemClock
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject, StorageFailed
 from receiver.model.redact import cut
 from receiver.os_errors import cause_and_advice
@@ -78,10 +78,8 @@ class AudioFetcher:
             a local audio folder, so that a file is moved into place and not copied.
         max_bytes: the largest file that is accepted.
         min_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
-        now: the clock, in Unix seconds.
-        sleep: waits a number of seconds.
-        random: chance between 0 and 1, for jitter.
-        clock: monotonic seconds, for rates and durations.
+        clock: for ages, rates, durations and waits.
+        rng: for jitter.
         connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
     """
 
@@ -92,15 +90,18 @@ class AudioFetcher:
         max_bytes: int,
         *,
         min_rate: float = 1024.0,
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        random: Callable[[], float] = random.random,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
         connect: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._policy = DownloadPolicy(max_bytes, now, sleep, random, clock, min_rate)
+        self._policy = DownloadPolicy(
+            max_bytes,
+            clock or SystemClock(),
+            rng or random.Random(),  # noqa: S311 - jitter needs no secrecy
+            min_rate,
+        )
         self._connect = connect
         self._clients: dict[bool, Client] = {}
         self._reading: dict[str, asyncio.Semaphore] = {}
@@ -125,7 +126,7 @@ class AudioFetcher:
             AudioDelayed: not before `after` seconds from now; the download is resumed then.
             AudioError: anything else; worth another try.
         """
-        start = self._policy.now()
+        start = self._policy.clock.now()
         if not requests:
             raise AudioRefused(
                 f"There is no address to fetch the audio of job {job_id!r} from; set the source's api_key.",
@@ -148,7 +149,7 @@ class AudioFetcher:
                     await in_thread(part.close)
         except OSError as error:
             raise self._spool_error(error) from error
-        return _fetched(stored, found, self._policy.now() - start)
+        return _fetched(stored, found, self._policy.clock.now() - start)
 
     async def _examined(
         self, part: PartialDownload, plain: PartialDownload, published: Published, source: str
@@ -175,7 +176,7 @@ class AudioFetcher:
             StorageFailed: the spool folder cannot be used.
         """
         try:
-            return await in_thread(sweep, self._spool, older_than, self._policy.now())
+            return await in_thread(sweep, self._spool, older_than, self._policy.clock.now())
         except OSError as error:
             raise self._spool_error(error) from error
 
@@ -212,7 +213,7 @@ class AudioFetcher:
         try:
             await in_thread(plain.reset)
             try:
-                await decompress(part, plain, encoding, self._policy.max_bytes, self._policy.clock)
+                await decompress(part, plain, encoding, self._policy.max_bytes, self._policy.clock.monotonic)
             except AudioError:
                 await in_thread(part.reset)
                 raise

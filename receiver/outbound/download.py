@@ -5,13 +5,15 @@ What can be continued, and whether a 206 does, is RFC 9110, 13 to 15.
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 import structlog
 
+from receiver.clock import Clock
 from receiver.errors import AudioError, AudioRefused, Interrupted, OutboundError, UnusableAddress
 from receiver.model.retry_after import parse_retry_after, senders_now
 from receiver.outbound.addresses import shown, where
@@ -40,22 +42,18 @@ _FEWEST_SNIFFED = 64
 
 @dataclass(frozen=True, slots=True)
 class DownloadPolicy:
-    """Limits, clocks and chance for a download.
+    """Limits, clock and randomness of a download.
 
     Attributes:
         max_bytes: the largest file that is accepted.
-        now: the time of day, in Unix seconds.
-        sleep: waits a number of seconds.
-        random: chance between 0 and 1.
-        clock: seconds that only go forward.
+        clock: for rates, retry times and waits.
+        rng: for jitter.
         min_rate: bytes a second that a download must bring.
     """
 
     max_bytes: int
-    now: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    random: Callable[[], float]
-    clock: Callable[[], float]
+    clock: Clock
+    rng: random.Random
     min_rate: float
 
 
@@ -103,7 +101,8 @@ async def _resumed(client: Client, request: AudioRequest, part: PartialDownload,
                 raise
             best, resumes = part.have, resumes + 1
             logger.info("audio.resumed", where=where(request.url), have=part.have, why=str(error))
-            await policy.sleep(min(8.0, 0.5 * 2**resumes) * (0.5 + policy.random() / 2))
+            seconds = min(8.0, 0.5 * 2**resumes) * (0.5 + policy.rng.random() / 2)
+            await policy.clock.wait(asyncio.Event(), seconds)
         else:
             return
 
@@ -120,7 +119,7 @@ async def _once(
         if answer.same_origin and request.headers_if_refused and requires_key(reply.status, reply.url):
             raise KeyRequired(f"{where(reply.url)} answers {reply.status} without the API key.")
         if reply.status != 200 and not (reply.status == 206 and range_wanted):
-            raise await _failure(answer, policy.now())
+            raise await _failure(answer, policy.clock.now())
         if reply.status == 206:
             part.learn(continued(reply, part.metadata, part.have))
         elif part.have:
@@ -149,7 +148,7 @@ async def _stream_to(reply: Reply, part: PartialDownload, policy: DownloadPolicy
     try:
         async for chunk in reply.chunks():
             gathered += chunk
-            rate.came(len(chunk), policy.clock(), total=part.metadata.total)
+            rate.came(len(chunk), policy.clock.monotonic(), total=part.metadata.total)
             if part.have + len(gathered) > policy.max_bytes:
                 gathered.clear()
                 raise await _too_large(part, reply, policy)

@@ -17,6 +17,7 @@ from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +44,11 @@ class Bench:
     def fetcher(self) -> AudioFetcher:
         storage = open_storage(str(self.folder), Path("/"))
         made = AudioFetcher(
-            storage, self.folder / ".spool", self.max_bytes, now=lambda: self.time, sleep=self.sleep, random=lambda: 0.5
+            storage,
+            self.folder / ".spool",
+            self.max_bytes,
+            clock=CallbackClock(now=lambda: self.time, sleep=self.sleep),
+            rng=FixedRandom(0.5),
         )
         self.fetchers.append(made)
         return made

@@ -11,6 +11,7 @@ from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, R
 from receiver.outbound.audio import MAX_CHARACTERS, MAX_LISTED, AudioFetcher, FetchedAudio
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +26,11 @@ class Bench:
     def __init__(self, folder: Path, api: Server, storage: Server) -> None:
         self.folder, self.api, self.storage = folder, api, storage
         self.fetcher = AudioFetcher(
-            open_storage(str(folder), Path("/")), folder / ".spool", 1 << 20, sleep=self.sleep, random=lambda: 0.5
+            open_storage(str(folder), Path("/")),
+            folder / ".spool",
+            1 << 20,
+            clock=CallbackClock(sleep=self.sleep),
+            rng=FixedRandom(0.5),
         )
         api.behave = storage.behave = self.answer
 

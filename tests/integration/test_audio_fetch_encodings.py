@@ -20,6 +20,7 @@ from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, beginning, compression, sniff_through
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
+from tests.clocks import CallbackClock
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +52,13 @@ class Bench:
 
     def fetcher_for(self, max_bytes: int) -> AudioFetcher:
         storage = open_storage(str(self.folder), Path("/"))
-        return AudioFetcher(storage, self.folder / ".spool", max_bytes, min_rate=1, clock=self.clock, sleep=self.sleep)
+        return AudioFetcher(
+            storage,
+            self.folder / ".spool",
+            max_bytes,
+            min_rate=1,
+            clock=CallbackClock(monotonic=self.clock, sleep=self.sleep),
+        )
 
     def clock(self) -> float:
         self.time += self.step

@@ -23,6 +23,7 @@ from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from receiver.store import inbox
 from receiver.store.database import Database
+from tests.clocks import CallbackClock
 from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
@@ -41,7 +42,10 @@ class Bench:
         self.time, self.slept = 0.0, list[float]()
         self.looked = asyncio.Event()
         self.fetcher = AudioFetcher(
-            open_storage(str(folder), Path("/")), folder / ".spool", 1 << 24, clock=self.clock, sleep=self.sleep
+            open_storage(str(folder), Path("/")),
+            folder / ".spool",
+            1 << 24,
+            clock=CallbackClock(monotonic=self.clock, sleep=self.sleep),
         )
 
     def clock(self) -> float:

@@ -39,6 +39,7 @@ from receiver.simulator import Job, Simulator
 from receiver.store import inbox, pace
 from receiver.store.database import Database
 from receiver.testing import completed, make_event
+from tests.clocks import CallbackClock
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import Asked, Say, Server, make_wav, serving
@@ -97,7 +98,9 @@ class Bench:
         self.database = Database(folder / "receiver.db")
         self.database.start()
         self.storage = open_storage(str(folder / "audio"), Path("/"))
-        self.fetcher = AudioFetcher(self.storage, folder / ".spool", 1 << 24, now=lambda: self.now, sleep=self.sleep)
+        self.fetcher = AudioFetcher(
+            self.storage, folder / ".spool", 1 << 24, clock=CallbackClock(now=lambda: self.now, sleep=self.sleep)
+        )
         self.sources = {
             "finevoice": AudioSource(PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True)
         }
