@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from receiver.store.outstanding import Depth
-from receiver.tallies import Tallies, TallyHistogram
+from receiver.local_counters import LocalCounters, LocalHistogram
+from receiver.store.gauges import QueueDepth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -21,7 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.tallies = Tallies(registry)
+        self.tallies = LocalCounters(registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.deliveries = Counter(
@@ -30,7 +30,7 @@ class Metrics:
             ["source", "outcome"],
             registry=registry,
         )
-        self.intake_seconds = TallyHistogram(
+        self.intake_seconds = LocalHistogram(
             "tts_receiver_intake_seconds",
             "From a delivery's first byte to the answer being ready, the commit included.",
             buckets=_FAST,
@@ -91,7 +91,7 @@ class Metrics:
         self.handler_seconds = Histogram(
             "tts_receiver_handler_seconds", "How long attempts took.", ["handler"], buckets=_SLOW, registry=registry
         )
-        self.start_seconds = TallyHistogram(
+        self.start_seconds = LocalHistogram(
             "tts_receiver_start_seconds",
             "From a run being due to its handler starting.",
             buckets=_FAST,
@@ -143,7 +143,7 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
 
-    def show_depth(self, depth: Depth, now: float) -> None:
+    def show_depth(self, depth: QueueDepth, now: float) -> None:
         """Set the gauges that come from the store."""
         self.depth.clear()
         for (handler, state), count in depth.by_handler.items():

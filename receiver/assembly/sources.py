@@ -18,7 +18,7 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
             name,
             provider,
             source.account,
-            source.cadence,
+            source.schedule,
             source.receives_webhooks,
         )
         for name, source in settings.sources.items()
@@ -62,6 +62,6 @@ def longest_waits(settings: Settings) -> LongestWaits:
     return LongestWaits(
         run_lease=settings.dispatch.lease_seconds,
         job_lease=LEASE_SECONDS,
-        deadlines={source.name: source.cadence.deadline_seconds for source in sources},
+        deadlines={source.name: source.schedule.deadline_seconds for source in sources},
         turns={name: max_ahead_seconds(source.poll.requests_per_second) for name, source in settings.sources.items()},
     )

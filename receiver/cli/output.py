@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from receiver.cli.text_output import echo_error
-from receiver.model.moments import utc, utc_text
 from receiver.model.printable import printable
+from receiver.model.timestamps import utc, utc_text
 
 if TYPE_CHECKING:
     from rich.console import Console

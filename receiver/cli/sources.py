@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from receiver.cli.key_notes import KeyUses
     from receiver.cli.source_probe import ProbeResult
     from receiver.settings import Settings, Source
-    from receiver.store import pace
+    from receiver.store import throttle_state
 
-    Pauses = dict[str, pace.Pace]
+    Pauses = dict[str, throttle_state.ThrottleState]
 
 app = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
@@ -110,7 +110,7 @@ async def _probe_all(chosen: dict[str, Source]) -> list[ProbeResult]:
 def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
     """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
     from receiver.assembly.resources import open_database
-    from receiver.store import pace, views
+    from receiver.store import throttle_state, views
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
 
@@ -120,7 +120,7 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
         if found is None:
             return {}, {}
         # A store of an earlier release is read as far as its tables are the same ones.
-        return database.query(views.key_uses), database.query(pace.pauses, now) if found == HEAD else {}
+        return database.query(views.key_uses), database.query(throttle_state.pauses, now) if found == HEAD else {}
     finally:
         database.close()
 
@@ -159,7 +159,7 @@ def _capability_labels(source: Source) -> list[str]:
     return [short for word, short in _CAPABILITY_LABELS.items() if can[word]] + list(can["formats"])
 
 
-def _pause(stored: pace.Pace | None, now: float) -> dict[str, Any] | None:
+def _pause(stored: throttle_state.ThrottleState | None, now: float) -> dict[str, Any] | None:
     """The pause as JSON values. One of the polls alone leaves what is left of a rate limit to other requests."""
     if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
         return None

@@ -18,7 +18,7 @@ from receiver.logs.fixed import EventLine
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store.claims import Claim
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.store.waiting_runs import AUDIO_STORAGE
 
@@ -32,7 +32,7 @@ Log = structlog.typing.FilteringBoundLogger
 class AttemptResult(NamedTuple):
     """The row to write, and what logs it once it is written."""
 
-    finish: Finish
+    finish: RunResult
     report: Callable[[Log], None]
 
 
@@ -69,10 +69,10 @@ class AttemptRules:
         """
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
-            finish = Finish(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
+            finish = RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
             return AttemptResult(finish, lambda log: self.succeeded(**(run_fields(claim) | seconds)))
         if outcome.word == "released":
-            finish = Finish(
+            finish = RunResult(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
@@ -83,18 +83,18 @@ class AttemptRules:
             **run_fields(claim), "outcome": outcome.word, "error": error, **seconds, **self._trace(outcome),
         }  # fmt: skip
         if wait is None:
-            finish = Finish(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
+            finish = RunResult(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
             return AttemptResult(finish, lambda log: log.error("run.dead", **fields))
         again_in = round(wait, 1)
         due_at = ended + wait
         if not outcome.counts:
-            finish = Finish(
+            finish = RunResult(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error,
                 waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
             )  # fmt: skip
             named = {**run_fields(claim), "error": error, "again_in": again_in}
             return AttemptResult(finish, lambda log: log.info("run.postponed", **named))
-        finish = Finish(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
+        finish = RunResult(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
         return AttemptResult(finish, lambda log: log.warning("run.failed", again_in=again_in, **fields))
 
     def _trace(self, outcome: Outcome) -> dict[str, str]:

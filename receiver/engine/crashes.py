@@ -17,7 +17,7 @@ from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from receiver.store.claims import Claim
 from receiver.store.database import Database
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 
 log = structlog.get_logger("receiver.dispatch")
@@ -84,8 +84,8 @@ class CrashedRuns:
         )
 
 
-def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> Finish:
-    return Finish(
+def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> RunResult:
+    return RunResult(
         claim,
         owner,
         "crashed",

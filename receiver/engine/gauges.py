@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from receiver import logs
 from receiver.clock import Clock
 from receiver.metrics import Metrics
-from receiver.store import outstanding
+from receiver.store import gauges
 from receiver.store.database import Database
 
 
@@ -45,7 +45,7 @@ class StoreGauges:
 
     async def _read(self) -> None:
         now = self._clock.now()
-        found = await self._database.read_list(outstanding.read, self._sources, now)
+        found = await self._database.read_list(gauges.read, self._sources, now)
         metrics = self._metrics
         metrics.show_depth(found.runs, now)
         metrics.show_jobs(found.jobs, found.silent)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Histogram
 
+from receiver.local_counters import LocalCounter
 from receiver.metrics import Metrics
-from receiver.tallies import Tally
 
 
 class RunMetrics:
@@ -14,7 +14,7 @@ class RunMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._start_seconds = metrics.start_seconds
-        self._outcomes: dict[tuple[str, str], Tally] = {}
+        self._outcomes: dict[tuple[str, str], LocalCounter] = {}
         self._seconds: dict[str, Histogram] = {}
 
     def started(self, seconds: float) -> None:

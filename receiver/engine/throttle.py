@@ -7,7 +7,7 @@ Three rules, whoever asks:
 3. While the source is paused nobody asks. A pause is a row in the store: after `429`, a `Retry-After`, a used-up
    `X-RateLimit`, or a refused key. It is looked up again just before a request is sent.
 
-What `X-RateLimit` leaves below a fifth is kept from polls, for submits and audio (`Pace.poll_pause_until`).
+What `X-RateLimit` leaves below a fifth is kept from polls, for submits and audio (`ThrottleState.poll_pause_until`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from receiver.model.retry_after import senders_now
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
-from receiver.store import pace
+from receiver.store import throttle_state
 from receiver.store.database import Database
-from receiver.store.pace import Pace
+from receiver.store.throttle_state import ThrottleState
 
 T = TypeVar("T")
 
@@ -83,13 +83,13 @@ class Throttle:
 
     # for a caller with a transaction of its own: the job loop
 
-    def free(self, state: Pace, now: float) -> int:
+    def free(self, state: ThrottleState, now: float) -> int:
         """How many requests could be made within `AHEAD_SECONDS` of `now`, unix seconds."""
-        return state.free_turns(now, self.interval_seconds, AHEAD_SECONDS)
+        return state.free_slots(now, self.interval_seconds, AHEAD_SECONDS)
 
     def reserve(self, connection: Connection, count: int, now: float) -> list[float]:
-        """Reserve the next `count` times, as `pace.take_turns`."""
-        return pace.take_turns(connection, self._source, count, now, self.interval_seconds)
+        """Reserve the next `count` times, as `throttle_state.reserve_times`."""
+        return throttle_state.reserve_times(connection, self._source, count, now, self.interval_seconds)
 
     async def wait_for(self, at: float, stop: asyncio.Event) -> bool:
         """Wait for a reserved time.
@@ -131,7 +131,7 @@ class Throttle:
     def store_pause(self, connection: Connection, until: float | None, reason: str, now: float) -> None:
         """Store a pause in the caller's transaction, if there is one; `look_again` is for after the commit."""
         if until is not None:
-            pace.pause(connection, self._source, until, reason, now)
+            throttle_state.pause(connection, self._source, until, reason, now)
 
     def look_again(self) -> None:
         """A pause of ours was committed: the next request looks for it."""
@@ -176,7 +176,7 @@ class Throttle:
             self.look_again()
 
     def _reserve_soon(self, connection: Connection, now: float, max_wait_seconds: float) -> _Reserved:
-        state = pace.of(connection, self._source)
+        state = throttle_state.get(connection, self._source)
         at = max(now, state.pause_until, state.next_request_at)
         if state.pause_until > now or at - now > max_wait_seconds:
             return _Reserved(at, granted=False)
@@ -192,7 +192,7 @@ class Throttle:
 
     async def _see_pause(self, passed: float) -> None:
         seen = self._pauses
-        until = (await self._database.read(pace.of, self._source)).pause_until
+        until = (await self._database.read(throttle_state.get, self._source)).pause_until
         with self._guard:
             self._pause_until = until
             if seen == self._pauses:  # else it may be from before
@@ -219,7 +219,7 @@ class Throttle:
         if limit.remaining == 0:
             await self._pause(until, LIMIT_USED_UP)
         elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
-            await self._database.write(pace.hold_polls, self._source, until, now)
+            await self._database.write(throttle_state.pause_polls, self._source, until, now)
 
 
 def max_ahead_seconds(requests_per_second: float) -> float:

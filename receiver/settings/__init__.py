@@ -8,10 +8,10 @@ over the secrets directory, which wins over the file. Unknown keys are errors th
 from __future__ import annotations
 
 from receiver.settings.api import Api, ApiToken
+from receiver.settings.base import nearest
 from receiver.settings.generic import GenericTable
 from receiver.settings.loading import load, salvage
 from receiver.settings.source import WEBHOOK_SECONDS, Poll, SigningSecret, Source
-from receiver.settings.table import nearest
 from receiver.settings.tables import (
     TABLES,
     Audio,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from receiver.settings.table import Secret, SecretId, Table, hashed_id, list_of_secrets
+from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets
 
 LEAST_TOKEN = 20
 """Shortest bearer token, in characters: 80 bits even of hex digits."""

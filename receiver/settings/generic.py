@@ -14,7 +14,7 @@ from receiver.model.signature import SCHEMES, timestamped
 from receiver.providers.generic import Generic, generic_provider
 from receiver.providers.generic_spec import GenericSpec, status_path
 from receiver.providers.json_path import parse_path
-from receiver.settings.table import Table
+from receiver.settings.base import Table
 
 STRIPE_LIKE = "stripe-like"
 PRIVATE_HEADERS = ("authorization", "cookie", "proxy-authorization")

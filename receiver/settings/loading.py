@@ -16,11 +16,11 @@ from pydantic_settings.exceptions import SettingsError
 from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import taken_names
+from receiver.settings.base import nearest
 from receiver.settings.problems import follows, problem_of, without
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
 from receiver.settings.storage_keys import storage_problems
-from receiver.settings.table import nearest
 from receiver.settings.tables import ENV_PREFIX, TABLES, Settings
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"

@@ -8,9 +8,9 @@ from typing import Any
 
 from receiver.errors import Problem
 from receiver.settings.api import ApiToken
+from receiver.settings.base import Table, nearest
 from receiver.settings.generic import GenericTable
 from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
-from receiver.settings.table import Table, nearest
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
 
 

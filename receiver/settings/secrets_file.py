@@ -9,8 +9,8 @@ from typing import Any
 from receiver.errors import Problem
 from receiver.model.secret_text import holds_secret, secret_lines
 from receiver.paths import setting_path
+from receiver.settings.base import list_of_secrets
 from receiver.settings.small_file import read_small_file
-from receiver.settings.table import list_of_secrets
 
 KEY = "signing_secrets_file"
 

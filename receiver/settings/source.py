@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
-from receiver.model.cadence import Cadence
+from receiver.model.poll_schedule import PollSchedule
 from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import SHORTEST_SIGNING_SECRET
 from receiver.model.signature import SCHEMES
@@ -18,8 +18,8 @@ from receiver.providers.base import origin_of
 from receiver.providers.protocols import PollingProvider, Provider, VersionedProvider, WebhookProvider
 from receiver.providers.registry import GENERIC
 from receiver.providers.types import Account
+from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
 from receiver.settings.generic import GenericTable
-from receiver.settings.table import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
 """What is wrong with the `signing_secrets` of a source that has neither."""
@@ -201,14 +201,14 @@ class Source(Table):
         return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None)
 
     @property
-    def cadence(self) -> Cadence:
+    def schedule(self) -> PollSchedule:
         """How often its jobs are polled: as configured, never more often than the provider allows."""
         sends_webhooks = isinstance(self.provider, WebhookProvider)
         first = self.poll.first_seconds
         if first is None:
             first = WEBHOOK_SECONDS if self.receives_webhooks else FIRST_POLL_SECONDS if sends_webhooks else 0.0
         least = max(self.poll.min_seconds or 0.0, self.provider.capabilities.min_poll_seconds)
-        return Cadence(
+        return PollSchedule(
             first_seconds=first,
             min_seconds=least,
             max_seconds=max(self.poll.max_seconds, least),

@@ -11,10 +11,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from receiver.errors import NotFound
 from receiver.settings.api import Api
+from receiver.settings.base import Name, Port, Table, nearest
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.storage_keys import storage_secrets
-from receiver.settings.table import Name, Port, Table, nearest
 
 ENV_PREFIX = "TTS_RECEIVER_"
 

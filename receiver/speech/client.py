@@ -20,11 +20,11 @@ from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.names import part_name
 from receiver.providers.types import Speech
 from receiver.settings import Settings
-from receiver.store import jobs, pace, views
+from receiver.store import jobs, throttle_state, views
 from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
-from receiver.store.pace import Pace
 from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.throttle_state import ThrottleState
 
 POLL_INTERVAL_SECONDS = 0.25
 """How often the store is read for what is awaited: a running receiver may be the one that does it."""
@@ -89,9 +89,9 @@ class SpeechClient:
         """A job's row by our id."""
         return await self._database.read(jobs.get, id)
 
-    async def pause(self) -> Pace | None:
+    async def pause(self) -> ThrottleState | None:
         """The source's pause; None if it is not paused now."""
-        found = (await self._database.read(pace.pauses, self._clock.now())).get(self.source)
+        found = (await self._database.read(throttle_state.pauses, self._clock.now())).get(self.source)
         return found if found is not None and found.pause_until > self._clock.now() else None
 
     async def follow(self, id: str) -> AsyncIterator[Row]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
-from receiver.model.moments import utc_text
+from receiver.model.timestamps import utc_text
 from receiver.store.jobs import Row
-from receiver.store.pace import Pace
 from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.throttle_state import ThrottleState
 
 ACCOUNT_ERRORS = frozenset({"provider_unauthorized", "provider_credits"})
 """Refusals that concern the account: every further submit would get the same one."""
@@ -38,7 +38,7 @@ def failure_reason(row: Row, event: Event | None) -> str:
     return str(said)
 
 
-def stall_reason(row: Row, pause: Pace | None) -> str | None:
+def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
     """Why an open job does not proceed now; None if no reason is known."""
     if row["state"] not in OPEN_JOBS:
         return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, literal, or_, select, tuple_, update
 
 from receiver.model.ids import first_id_at
-from receiver.store.holding import IS_OPEN
+from receiver.store.job_leases import IS_OPEN
 from receiver.store.leases import IS_RUNNING
 from receiver.store.schema import events, jobs, runs, signing_keys, source_state
 from receiver.store.states import OPEN_JOBS

@@ -23,20 +23,20 @@ _row: Any = literal_column("events.rowid", BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Cursor:
     """A place in the order of commits: behind this row. `event_id` is None before the first of all."""
 
     row: int = 0
     event_id: str | None = None
 
 
-def newest(connection: Connection) -> Mark:
+def newest(connection: Connection) -> Cursor:
     """The place behind everything that is there."""
     found = connection.execute(select(_row, events.c.id).where(_row > 0).order_by(_row.desc()).limit(1)).first()
-    return Mark() if found is None else Mark(*found)
+    return Cursor() if found is None else Cursor(*found)
 
 
-def mark_of(connection: Connection, event_id: str) -> Mark:
+def cursor_of(connection: Connection, event_id: str) -> Cursor:
     """The place behind this event.
 
     Of one that is not there any more, or never was, the place before everything with a later id: nothing newer is left
@@ -47,12 +47,12 @@ def mark_of(connection: Connection, event_id: str) -> Mark:
     """
     row = connection.execute(select(_row).where(events.c.id == event_id)).scalar()
     if row is not None:
-        return Mark(row, event_id)
+        return Cursor(row, event_id)
     later = _first_later_row(connection, event_id)
     if later is None:
         return newest(connection)
     before = connection.execute(select(_row, events.c.id).where(later > _row).order_by(_row.desc()).limit(1)).first()
-    return Mark() if before is None else Mark(*before)
+    return Cursor() if before is None else Cursor(*before)
 
 
 def _first_later_row(connection: Connection, event_id: str) -> int | None:
@@ -65,15 +65,15 @@ def _first_later_row(connection: Connection, event_id: str) -> int | None:
     return found
 
 
-def events_after(connection: Connection, mark: Mark, limit: int) -> list[tuple[Mark, dict[str, Any]]]:
-    """Up to `limit` events that were committed after the mark, in that order, each with its own mark."""
-    if mark.event_id is not None:
-        there = connection.execute(select(events.c.id).where(mark.row == _row)).scalar()
-        if there != mark.event_id:
-            mark = mark_of(connection, mark.event_id)
-    rows = connection.execute(select(_row.label("row"), *SUMMARY).where(mark.row < _row).order_by(_row).limit(limit))
+def events_after(connection: Connection, cursor: Cursor, limit: int) -> list[tuple[Cursor, dict[str, Any]]]:
+    """Up to `limit` events that were committed after the cursor, in that order, each with its own cursor."""
+    if cursor.event_id is not None:
+        there = connection.execute(select(events.c.id).where(cursor.row == _row)).scalar()
+        if there != cursor.event_id:
+            cursor = cursor_of(connection, cursor.event_id)
+    rows = connection.execute(select(_row.label("row"), *SUMMARY).where(cursor.row < _row).order_by(_row).limit(limit))
     found = []
     for row in rows:
         summary = dict(row._mapping)
-        found.append((Mark(summary.pop("row"), row.id), summary))
+        found.append((Cursor(summary.pop("row"), row.id), summary))
     return found

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 from receiver.model.copies import bodies_contradict, contradicts
 from receiver.model.delivery import Delivery
 from receiver.model.event import OPPOSITE, TERMINAL
-from receiver.store.ends import End, Watched, end_watched, settle
+from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
 from receiver.store.engines import run_statement
 from receiver.store.schema import events, runs, signing_keys
 from receiver.store.states import EventStatus, RunState
@@ -28,7 +28,7 @@ _EVENT_COLUMNS = (
 """But for the last, the first fields of a `Delivery`, in its order."""
 _EVENT_FIELDS = len(_EVENT_COLUMNS) - 1
 _RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
-_MOST_VALUES = 8000 * len(_RUN_COLUMNS)
+_MAX_VALUES = 8000 * len(_RUN_COLUMNS)
 """SQLite takes 32,766 values a statement; a full batch of events stays below it, one with many handlers would not."""
 
 DUPLICATE_DIFFERS = "duplicate_differs"
@@ -75,7 +75,7 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
         _insert_runs(connection, [first for first in new.values() if not first.quarantined])
         conflicts = _contradicted(connection, new, known)
     if watched:
-        end_watched(connection, watched, _ends(new.values()))
+        complete_watched(connection, watched, _terminal_events(new.values()))
     _note_keys(connection, deliveries)
     receipts = []
     for delivery in deliveries:
@@ -104,15 +104,15 @@ def release(connection: Connection, event_id: str, handlers: Iterable[str], now:
     if rows:
         connection.execute(insert(runs), rows)
     told = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
-    end = End(*connection.execute(told.where(events.c.id == event_id)).one())
+    end = TerminalEvent(*connection.execute(told.where(events.c.id == event_id)).one())
     if end.type in TERMINAL:
-        settle(connection, [end])
+        complete_jobs(connection, [end])
     return True
 
 
-def _ends(deliveries: Iterable[Delivery]) -> list[End]:
+def _terminal_events(deliveries: Iterable[Delivery]) -> list[TerminalEvent]:
     return [
-        End(item.source, item.key, item.type, item.event_id, item.received_at)
+        TerminalEvent(item.source, item.key, item.type, item.event_id, item.received_at)
         for item in deliveries
         if item.type in TERMINAL and not item.quarantined
     ]
@@ -137,8 +137,8 @@ def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
     for item in deliveries:
         for name in item.handlers:
             values += (item.event_id, name, "pending", item.received_at)
-    for start in range(0, len(values), _MOST_VALUES):
-        part = values[start : start + _MOST_VALUES]
+    for start in range(0, len(values), _MAX_VALUES):
+        part = values[start : start + _MAX_VALUES]
         run_statement(connection, _run_insert(len(part) // len(_RUN_COLUMNS)), part)
 
 
@@ -164,7 +164,7 @@ def _many_values(table: str, columns: Sequence[str], rows: int) -> str:
     return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
-class Known(NamedTuple):
+class StoredEvent(NamedTuple):
     """An event that was stored before. `payload` is its JSON text."""
 
     id: str
@@ -175,8 +175,8 @@ class Known(NamedTuple):
 class _Found(NamedTuple):
     """What is stored about the jobs that deliveries are about."""
 
-    events: dict[Identity, Known]
-    jobs: list[Watched]
+    events: dict[Identity, StoredEvent]
+    jobs: list[WatchedJob]
 
 
 def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
@@ -189,9 +189,9 @@ def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
     found = _Found({}, [])
     for table, key, source, type_, id_, payload, status in run_statement(connection, _by_key(len(keys)), keys):
         if table == "jobs":
-            found.jobs.append(Watched(id_, source, key))
+            found.jobs.append(WatchedJob(id_, source, key))
         else:
-            found.events[key, source, type_] = Known(id_, payload, status)
+            found.events[key, source, type_] = StoredEvent(id_, payload, status)
     return found
 
 
@@ -234,7 +234,7 @@ def _contradicted(connection: Connection, new: dict[Identity, Delivery], known: 
     return found
 
 
-def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery | Known) -> Receipt:
+def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery | StoredEvent) -> Receipt:
     """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED

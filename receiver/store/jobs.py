@@ -1,4 +1,4 @@
-"""Jobs in SQL: written down before they are submitted, watched, found, cancelled. What is done with them: `holding`."""
+"""Jobs in SQL: enqueued, watched, found, cancelled. Claims and what they write: `store.job_leases`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from receiver.errors import ReceiverError
+from receiver.store.completion import completion_values, find_terminal_event
 from receiver.store.distinct import distinct
-from receiver.store.ends import ended, known_end
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
@@ -77,7 +77,7 @@ class ClientKeyReused(ReceiverError):
 # beginning
 
 
-def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
+def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
     """Write down that a job is to be submitted.
 
     Returns:
@@ -87,7 +87,7 @@ def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
         ClientKeyReused: the client key came with another request before.
     """
     if new.client_key is not None:
-        known = one(connection, jobs.c.client_key == new.client_key)
+        known = find_one(connection, jobs.c.client_key == new.client_key)
         if known is not None:
             if known["source"] != new.source or known["request"] != dict(new.request):
                 raise ClientKeyReused(
@@ -107,7 +107,7 @@ def intend(connection: Connection, new: NewJob) -> tuple[Row, bool]:
             client_key=new.client_key,
         )
     )
-    return the(connection, new.id), True
+    return get_existing(connection, new.id), True
 
 
 def watch(
@@ -122,7 +122,7 @@ def watch(
     Returns:
         Its row, and whether it is watched from now on, and was not before. It may have ended: its event may be here.
     """
-    known = one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
+    known = find_one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, **waits_until(first_at, now), "deadline_at": deadline_at}
     if known is None:
@@ -134,8 +134,8 @@ def watch(
         id = known["id"]
     else:
         return known, False
-    end_if_told(connection, id, source, job_id)
-    return the(connection, id), True
+    complete_if_event_exists(connection, id, source, job_id)
+    return get_existing(connection, id), True
 
 
 def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at: float) -> Row | None:
@@ -143,10 +143,10 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
 
     A job that is watched under this id already becomes part of this one.
     """
-    row = one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
+    row = find_one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
     if row is None:
         return None
-    other = one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
+    other = find_one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         return None
     if other is not None:
@@ -154,15 +154,15 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
     fresh = {"state": JobState.WATCHING, "job_id": job_id, **waits_until(now, now), "deadline_at": deadline_at}
     cleared = {"ended_at": None, "error": None, "error_code": None}
     connection.execute(update(jobs).where(jobs.c.id == id).values(**fresh, **cleared))
-    end_if_told(connection, id, row["source"], job_id)
-    return the(connection, id)
+    complete_if_event_exists(connection, id, row["source"], job_id)
+    return get_existing(connection, id)
 
 
-def end_if_told(connection: Connection, id: str, source: str, job_id: str) -> None:
+def complete_if_event_exists(connection: Connection, id: str, source: str, job_id: str) -> None:
     """End a job that is watched from now on, if its event is here already."""
-    told = known_end(connection, source, job_id)
+    told = find_terminal_event(connection, source, job_id)
     if told is not None:
-        connection.execute(update(jobs).where(jobs.c.id == id).values(**ended(told)))
+        connection.execute(update(jobs).where(jobs.c.id == id).values(**completion_values(told)))
 
 
 # what a person does
@@ -188,7 +188,7 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
 
 def get(connection: Connection, id: str) -> Row | None:
     """The row of a job of ours by our own id."""
-    return one(connection, jobs.c.id == id)
+    return find_one(connection, jobs.c.id == id)
 
 
 def find(connection: Connection, reference: str, source: str | None = None) -> list[Row]:
@@ -258,15 +258,15 @@ def waits_until(at: float, now: float) -> Row:
     return {"due_at": at, "wait_seconds": max(0.0, at - now)}
 
 
-def one(connection: Connection, *conditions: Any) -> Row | None:
+def find_one(connection: Connection, *conditions: Any) -> Row | None:
     """The row that fits."""
     row = connection.execute(select(jobs).where(*conditions)).first()
     return None if row is None else dict(row._mapping)
 
 
-def the(connection: Connection, id: str) -> Row:
+def get_existing(connection: Connection, id: str) -> Row:
     """The row of a job that is surely there."""
-    row = one(connection, jobs.c.id == id)
+    row = find_one(connection, jobs.c.id == id)
     if row is None:
         raise LookupError(id)
     return row

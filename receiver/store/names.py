@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, select, union
 
 from receiver.store.distinct import distinct
-from receiver.store.holding import IS_OPEN
+from receiver.store.job_leases import IS_OPEN
 from receiver.store.schema import events, jobs, signing_keys, source_state
 
 MAX_SOURCES = 1000

@@ -18,7 +18,7 @@ from receiver.store.engines import run_statement
 from receiver.store.states import RunState
 
 
-class Finish(NamedTuple):
+class RunResult(NamedTuple):
     """How an attempt ended.
 
     Attributes:
@@ -46,7 +46,7 @@ class Finish(NamedTuple):
     waits_for: str | None = None
 
 
-def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
+def finish(connection: Connection, finishes: Sequence[RunResult]) -> list[bool]:
     """Write results; False for each that came from an attempt which no longer holds its run."""
     held = [False] * len(finishes)
     left = list(range(len(finishes)))
@@ -64,7 +64,7 @@ def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
     return held
 
 
-def _finish_each_once(connection: Connection, finishes: list[Finish]) -> list[RunKey]:
+def _finish_each_once(connection: Connection, finishes: list[RunResult]) -> list[RunKey]:
     """Write these results, no two of one attempt; the (event, handler, attempt) of those that held their run."""
     values: list[Any] = []
     for item in finishes:
@@ -105,7 +105,7 @@ def _finish_statement(rows: int) -> str:
     """  # noqa: S608 - placeholders only
 
 
-def _insert_attempts(connection: Connection, finishes: list[Finish]) -> None:
+def _insert_attempts(connection: Connection, finishes: list[RunResult]) -> None:
     values: list[Any] = []
     for item in finishes:
         claim = item.claim

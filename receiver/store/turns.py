@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.store import waiting_runs
 from receiver.store.claims import Claim, Claimed, ClaimOrder, claim, give_back
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Turn:
     """
 
     owner: str
-    finishes: Sequence[Finish] = ()
+    finishes: Sequence[RunResult] = ()
     back: Sequence[Claim] = ()
     order: ClaimOrder | None = None
 

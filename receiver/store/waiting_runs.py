@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from receiver.store import runs
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 
 AUDIO_STORAGE = "audio_storage"
 
 _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
-def finish(connection: Connection, finishes: Sequence[Finish]) -> list[bool]:
+def finish(connection: Connection, finishes: Sequence[RunResult]) -> list[bool]:
     """`runs.finish`; runs that wait for something are marked."""
     held = runs.finish(connection, finishes)
     for item, ours in zip(finishes, held, strict=True):

@@ -25,6 +25,7 @@ from receiver.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from receiver.local_counters import LocalCounter
 from receiver.logs.fixed import EventLine
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
@@ -33,7 +34,6 @@ from receiver.model.ids import event_id
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
-from receiver.tallies import Tally
 from receiver.web.body import Bodies, BodyRefused, read_body, whole_request
 
 log = structlog.get_logger("receiver.intake")
@@ -98,8 +98,8 @@ class Intake:
     def __init__(self, source: IntakeSource, context: IntakeContext) -> None:
         self._source = source
         self._context = context
-        self._outcomes: dict[str, Tally] = {}
-        self._events: dict[str, Tally] = {}
+        self._outcomes: dict[str, LocalCounter] = {}
+        self._events: dict[str, LocalCounter] = {}
         self._noted: dict[str, float] = {}
         self._log = log.bind(source=source.name)
         self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in STORED}

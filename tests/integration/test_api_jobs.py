@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from receiver import Settings
 from receiver.simulator import Simulator
-from receiver.store import jobs, pace
+from receiver.store import jobs, throttle_state
 from tests.integration.api_support import Api, api, problem
 from tests.integration.engine_support import execute
 from tests.integration.intake_support import configured
@@ -266,7 +266,7 @@ async def test_voices_that_cannot_be_asked_for_are_refused_with_why(settings: Se
 async def test_a_source_that_is_to_be_left_alone_is_not_asked_for_voices(settings: Settings) -> None:
     async with api(settings) as asked:
         now = time.time()
-        await asked.up.receiver.database.write(pace.pause, "aitts", now + 300, "provider_rate_limited", now)
+        await asked.up.receiver.database.write(throttle_state.pause, "aitts", now + 300, "provider_rate_limited", now)
         answer = await asked.get("/v1/voices?source=aitts")
         assert problem(answer) == (429, "provider_rate_limited")
         assert 290 <= int(answer.headers["retry-after"]) <= 300

@@ -23,7 +23,7 @@ from receiver.model.slots import Slots
 from receiver.store import claims, inbox, runs
 from receiver.store.claims import Claim
 from receiver.store.database import Database
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 from tests.integration.engine_support import NOW, fresh_store, query, registry
@@ -90,7 +90,7 @@ class World:
             if dies_at <= self.now or (ends_at <= self.now and job in self.poison):
                 break
             if ends_at <= self.now:
-                ended = Finish(held.pop((ends_at, job)), owner, "succeeded", RunState.SUCCEEDED, self.now)
+                ended = RunResult(held.pop((ends_at, job)), owner, "succeeded", RunState.SUCCEEDED, self.now)
                 assert await self.database.batch(runs.finish, ended)
         self.crashes += 1
         self.now += RESTART

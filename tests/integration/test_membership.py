@@ -15,7 +15,7 @@ import pytest
 from receiver import Context, Event, handler
 from receiver.engine.membership import POLL_INTERVAL_SECONDS, REJOIN_SECONDS, Membership
 from receiver.simulator import Simulator
-from receiver.store import claims, holding, jobs
+from receiver.store import claims, job_leases, jobs
 from receiver.store import database as database_module
 from receiver.store.database import Database
 from receiver.store.leases import Lease
@@ -118,7 +118,7 @@ async def test_a_start_polls_at_once_what_a_process_that_was_killed_was_polling(
         migrate(database)
         now = time.time()
         database.transact(jobs.watch, "job_1", "aitts", job.id, now, now, now + 3600)
-        assert database.transact(holding.claim, "aitts", 1, now, Lease(dead(store, "killed"), now + SOON))
+        assert database.transact(job_leases.claim, "aitts", 1, now, Lease(dead(store, "killed"), now + SOON))
         database.close()
         async with receiving(settings, work):
             await ended(lines, signal, 1)
@@ -167,7 +167,7 @@ def held(store: Path, owner: str) -> None:
     database = Database(store)
     for id in (f"{owner}.1", f"{owner}.2"):
         database.transact(jobs.watch, id, "aitts", id, NOW, NOW, NOW + 3600)
-    assert len(database.transact(holding.claim, "aitts", 2, NOW, Lease(owner, FAR))) == 2
+    assert len(database.transact(job_leases.claim, "aitts", 2, NOW, Lease(owner, FAR))) == 2
     database.close()
 
 

@@ -16,8 +16,8 @@ import pytest
 from receiver.engine.audio_source import AudioUrlRefresher
 from receiver.errors import AudioDelayed
 from receiver.providers.types import ProviderError, VoiceQuery
-from receiver.store import pace
-from receiver.store.pace import Pace
+from receiver.store import throttle_state
+from receiver.store.throttle_state import ThrottleState
 from tests.integration.intake_support import Running, configured, running
 from tests.integration.outbound_support import Say, Server, serving
 from tests.patience import PATIENCE
@@ -37,8 +37,8 @@ class Up:
     server: Server
     renewal: AudioUrlRefresher
 
-    async def pace(self) -> Pace:
-        return await self.running.receiver.database.read(pace.of, "aitts")
+    async def pace(self) -> ThrottleState:
+        return await self.running.receiver.database.read(throttle_state.get, "aitts")
 
     def answers(self, status: int, **headers: str) -> None:
         named = {"Content-Type": "application/json"} | {name.replace("_", "-"): of for name, of in headers.items()}

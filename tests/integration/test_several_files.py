@@ -36,7 +36,7 @@ from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
 from receiver.providers.types import Account
 from receiver.simulator import Job, Simulator
-from receiver.store import inbox, pace
+from receiver.store import inbox, throttle_state
 from receiver.store.database import Database
 from receiver.testing import completed, make_event
 from tests.clocks import CallbackClock
@@ -412,7 +412,7 @@ async def test_a_source_that_tells_us_to_wait_is_left_alone_by_everybody_until_t
     with pytest.raises(AudioDelayed) as caught:
         await bench.desk.get(event)
     assert (caught.value.reason, caught.value.after) == ("not_renewed", 90)
-    assert bench.database.transact(pace.of, "finevoice").pause_until == NOW + 90
+    assert bench.database.transact(throttle_state.get, "finevoice").pause_until == NOW + 90
     bench.now += 30
     with pytest.raises(AudioDelayed) as caught:
         await bench.desk.get(event)
@@ -447,10 +447,10 @@ async def test_what_the_source_says_instead_decides_whether_it_is_tried_again(
 
 async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
     bench.version = "v2"
-    bench.database.transact(pace.take_turns, "finevoice", 3, NOW, 2.0)
+    bench.database.transact(throttle_state.reserve_times, "finevoice", 3, NOW, 2.0)
     await bench.desk.get(bench.event())
     assert bench.slept == [6.0]
-    assert bench.database.transact(pace.of, "finevoice").next_request_at == NOW + 6 + 2 * MARGIN
+    assert bench.database.transact(throttle_state.get, "finevoice").next_request_at == NOW + 6 + 2 * MARGIN
 
 
 async def test_a_durable_endpoint_is_not_renewed(bench: Bench) -> None:

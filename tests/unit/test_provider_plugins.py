@@ -91,7 +91,7 @@ def test_an_installed_provider_is_found_by_its_entry_point_as_a_class_or_an_obje
     shelf.install(acme=f"{shelf.module(WHOLE)}:{attribute}")
     source = shelf.load().sources["mine"]
     assert (source.provider.name, source.origin, source.scheme) == ("acme", "https://api.acme.example", None)
-    assert source.cadence.min_seconds == 7
+    assert source.schedule.min_seconds == 7
     assert source.provider.status_request(source.account, "j").url == "https://api.acme.example/jobs/j"
     assert source.provider is source.provider
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from receiver.tallies import Tallies, TallyHistogram
+from receiver.local_counters import LocalCounters, LocalHistogram
 
 BUCKETS = (0.001, 0.25, 0.5, 1, 10)
 NAME, WORDS = "seconds", "How long it took."
@@ -26,7 +26,7 @@ def text_of(register: Callable[[CollectorRegistry], object]) -> str:
 @given(st.lists(st.floats(0, 20) | st.sampled_from(BUCKETS)))
 def test_a_histogram_is_shown_as_prometheus_own(values: list[float]) -> None:
     def ours(registry: CollectorRegistry) -> None:
-        histogram = TallyHistogram(NAME, WORDS, BUCKETS, registry)
+        histogram = LocalHistogram(NAME, WORDS, BUCKETS, registry)
         for value in values:
             histogram.observe(value)
 
@@ -40,14 +40,14 @@ def test_a_histogram_is_shown_as_prometheus_own(values: list[float]) -> None:
 
 def test_two_histograms_of_one_name_are_refused_as_any_two_metrics_are() -> None:
     registry = CollectorRegistry()
-    TallyHistogram(NAME, WORDS, BUCKETS, registry)
+    LocalHistogram(NAME, WORDS, BUCKETS, registry)
     with pytest.raises(ValueError, match="Duplicated"):
         Histogram(NAME, WORDS, registry=registry)
 
 
 def test_a_tally_is_added_to_its_counter_once_however_often_somebody_looks() -> None:
     registry = CollectorRegistry()
-    tallies = Tallies(registry)
+    tallies = LocalCounters(registry)
     counter = Counter("seen", WORDS, ["source"], registry=registry)
     tally = tallies.of(counter.labels("aitts"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from receiver.store.holding import JobClaim
+from receiver.store.job_leases import JobClaim
 
 
 class ClaimBatch(NamedTuple):

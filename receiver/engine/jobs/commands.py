@@ -14,7 +14,7 @@ from receiver.model.ids import new_job_id, new_submit_key
 from receiver.providers.base import usable_word
 from receiver.providers.protocols import require_submitting
 from receiver.providers.types import Speech
-from receiver.store import jobs, pace
+from receiver.store import jobs, throttle_state
 from receiver.store.jobs import NewJob, Row
 from receiver.store.states import JobState
 
@@ -47,9 +47,9 @@ def submit_job(
         submit_key=new_submit_key(rng.getrandbits(122)),
         client_key=client_key,
         now=now,
-        deadline_at=now + source.cadence.deadline_seconds,
+        deadline_at=now + source.schedule.deadline_seconds,
     )
-    return jobs.intend(connection, new)
+    return jobs.enqueue(connection, new)
 
 
 def check_speech(source: JobSource, speech: Speech) -> None:
@@ -81,7 +81,7 @@ def watch_job(
     """
     if usable_word(job_id) is None:
         raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
-    deadline_at = now + source.cadence.deadline_seconds
+    deadline_at = now + source.schedule.deadline_seconds
     return jobs.watch(connection, new_job_id(now, rng.getrandbits(74)), source.name, job_id, now, now, deadline_at)
 
 
@@ -97,7 +97,7 @@ def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, n
     """
     if usable_word(job_id) is None:
         raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
-    row = jobs.adopt(connection, id, job_id, now, now + source.cadence.deadline_seconds)
+    row = jobs.adopt(connection, id, job_id, now, now + source.schedule.deadline_seconds)
     if row is None:
         raise NotWatchable(f"{id} cannot be watched as {job_id}: it is not unknown, or that is another job's id.")
     return row
@@ -129,4 +129,4 @@ def poll_now(connection: Connection, row: Row, now: float) -> None:
     """
     if not jobs.poll_now(connection, row["id"], now):
         raise Conflict(f"The job {row['id']} is not being watched: it is {row['state']}.", reason="not_watched")
-    pace.resume(connection, row["source"])
+    throttle_state.resume(connection, row["source"])

@@ -12,9 +12,9 @@ from receiver.engine.jobs.source import JobContext, log
 from receiver.model.delivery import Delivery, Parsed
 from receiver.model.event import FAILED, Origin
 from receiver.model.ids import event_id
-from receiver.store import holding, inbox
-from receiver.store.holding import JobClaim
+from receiver.store import inbox, job_leases
 from receiver.store.inbox import Receipt
+from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
 
 
@@ -81,12 +81,12 @@ def store_completion(
     connection: Connection, claim: JobClaim, state: JobState, delivery: Delivery, *, polls: int
 ) -> Receipt | None:
     """End a watched job, and take the event in that says so; None if the job is not ours to end."""
-    held = holding.end(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
-    if not held and not holding.was_told(connection, claim):
+    held = job_leases.complete(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
+    if not held and not job_leases.was_completed_by_event(connection, claim):
         return None  # somebody else polls it now, or it is watched no longer
     (receipt,) = inbox.accept(connection, [delivery])
     if held and receipt.duplicate:
-        holding.point_to(connection, claim.id, receipt.event_id)
+        job_leases.set_event(connection, claim.id, receipt.event_id)
     return receipt
 
 

@@ -28,9 +28,9 @@ from receiver.metrics import Metrics
 from receiver.outbound.client import Client
 from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
-from receiver.store import holding, pace
+from receiver.store import job_leases, throttle_state
 from receiver.store.database import Database
-from receiver.store.holding import JobClaim
+from receiver.store.job_leases import JobClaim
 from receiver.store.states import OPEN_JOBS, JobState
 
 POLL_INTERVAL_SECONDS = 1.0
@@ -174,15 +174,15 @@ class SourceLoop:
 
     def _claim_due(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         """Claim due jobs and their turns, in one transaction."""
-        state = pace.of(connection, self.name)
+        state = throttle_state.get(connection, self.name)
         turns = min(capacity, self._throttle.free(state, now))
         if state.pause_until > now or turns == 0:
             return ClaimBatch([], [], now)
-        claims = holding.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
+        claims = job_leases.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < turns and not self._reading_history:
             history = isinstance(self._source.provider, HistoryProvider)
             most = HISTORY_PAGE if history else turns - len(claims)
-            watched = holding.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
+            watched = job_leases.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
             listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
             if len(listed) < MIN_JOBS_FOR_HISTORY:
                 listed = []
@@ -191,7 +191,7 @@ class SourceLoop:
             capacity = max(0, turns - len(claims) - bool(listed))
             claims += alone[:capacity]
             for claim in alone[capacity:]:  # their leases would end before their turns
-                holding.give_back(connection, claim, now, now)
+                job_leases.release(connection, claim, now, now)
             if listed:
                 return ClaimBatch(
                     self._reserve_times(connection, claims, now), listed, self._reserve_one(connection, now)
@@ -216,10 +216,10 @@ class SourceLoop:
 
     def _next_due_at(self, connection: Connection) -> float | None:
         """When there may be something to take, unix seconds."""
-        state = pace.of(connection, self.name)
+        state = throttle_state.get(connection, self.name)
         times = []
         for kind in [JobState.SUBMITTING] if self._reading_history else OPEN_JOBS:
-            due = holding.next_due(connection, self.name, [kind])
+            due = job_leases.next_due(connection, self.name, [kind])
             if due is not None:
                 times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
         if not times:
@@ -304,16 +304,16 @@ class SourceLoop:
         return batch.listed_at
 
     def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
-        claims = holding.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
+        claims = job_leases.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
         return ClaimBatch(self._reserve_times(connection, claims, now), [], self._reserve_one(connection, now))
 
     async def _release(self, claims: Sequence[JobClaim]) -> None:
         now = self._clock.now()
 
         def write(connection: Connection) -> None:
-            at = max(now, pace.of(connection, self.name).pause_until)
+            at = max(now, throttle_state.get(connection, self.name).pause_until)
             for claim in claims:
-                holding.give_back(connection, claim, min(at, claim.deadline_at), now)
+                job_leases.release(connection, claim, min(at, claim.deadline_at), now)
 
         if claims:
             await self._database.write(write)

@@ -13,12 +13,12 @@ from receiver.engine.jobs.completion import JobCompletion, failed_event
 from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
-from receiver.model.cadence import next_wait
+from receiver.model.poll_schedule import next_wait
 from receiver.providers.protocols import require_history
 from receiver.providers.types import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
-from receiver.store import holding, pace
-from receiver.store.ends import state_of
-from receiver.store.holding import JobClaim
+from receiver.store import job_leases, throttle_state
+from receiver.store.completion import final_state
+from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
 
 MAX_MISSES = 5
@@ -99,7 +99,7 @@ class Poller:
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
         others -= {claim.job_id or "" for claim in ours}
         name, now = deps.source.name, deps.clock.now()
-        ours += await deps.database.write(holding.claim_named, name, sorted(others), now, deps.lease(now))
+        ours += await deps.database.write(job_leases.claim_named, name, sorted(others), now, deps.lease(now))
         said = [(claim, found[claim.job_id or ""]) for claim in ours]
         await asyncio.gather(*(self._apply_status(claim, status, _status_body(status)) for claim, status in said))
         left = [claim for claim in claims if claim.job_id not in found]
@@ -110,9 +110,9 @@ class Poller:
         clock = self._deps.clock
         if clock.monotonic() - self._noted_at >= RESPONSE_NOTE_SECONDS:
             self._noted_at = clock.monotonic()
-            await self._deps.database.write(pace.heard, claim.source, clock.now())
+            await self._deps.database.write(throttle_state.record_response, claim.source, clock.now())
         if isinstance(status, Ended):
-            await self._completion.complete(claim, status.parsed, body, state_of(status.parsed.type), polls=1)
+            await self._completion.complete(claim, status.parsed, body, final_state(status.parsed.type), polls=1)
         else:
             await self._reschedule(claim, status)
 
@@ -122,10 +122,10 @@ class Poller:
             return
         deps, now = self._deps, self._deps.clock.now()
         elapsed = now - claim.created_at
-        wait = next_wait(deps.source.cadence, claim.polls + 1, elapsed, status.progress, deps.rng.random())
+        wait = next_wait(deps.source.schedule, claim.polls + 1, elapsed, status.progress, deps.rng.random())
         at = _next_poll(now, now + wait, claim)
         await deps.database.write(
-            lambda connection: holding.reschedule(connection, claim, at, now, progress=status.progress)
+            lambda connection: job_leases.reschedule(connection, claim, at, now, progress=status.progress)
         )
         deps.changed(claim.id)
 
@@ -145,12 +145,12 @@ class Poller:
             await self.expire(claim, polls=1)
             return
         pause = pause_for(error, now)
-        wait = next_wait(deps.source.cadence, claim.polls + 1, 0.0, None, deps.rng.random())
+        wait = next_wait(deps.source.schedule, claim.polls + 1, 0.0, None, deps.rng.random())
         at = _next_poll(now, max(now + wait, pause or 0.0), claim)
 
         def write(connection: Connection) -> None:
             deps.throttle.store_pause(connection, pause, error.reason, now)
-            holding.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
+            job_leases.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
 
         await deps.database.write(write)
         deps.throttle.look_again()

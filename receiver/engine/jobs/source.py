@@ -13,7 +13,7 @@ from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
-from receiver.model.cadence import Cadence
+from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Client
 from receiver.providers.protocols import PollingProvider
 from receiver.providers.types import (
@@ -42,7 +42,7 @@ class JobSource:
     name: str
     provider: PollingProvider
     account: Account
-    cadence: Cadence
+    schedule: PollSchedule
     receives_webhooks: bool
 
     @property

@@ -31,10 +31,10 @@ from receiver.providers.types import (
     Unauthorized,
     is_definite_refusal,
 )
-from receiver.store import holding, pace
-from receiver.store.ends import state_of
-from receiver.store.holding import JobClaim
+from receiver.store import job_leases, throttle_state
+from receiver.store.completion import final_state
 from receiver.store.inbox import Receipt
+from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Submitter:
         if self.is_lost(claim):
             await self._mark_unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
         elif not deps.trust.vouches_for(claim.allowed_seconds):
-            await deps.database.write(holding.give_back, claim, now + CLOCK_CHECK_SECONDS, now)
+            await deps.database.write(job_leases.release, claim, now + CLOCK_CHECK_SECONDS, now)
         elif claim.submits:
             await self._mark_unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME_MESSAGE)
         else:
@@ -95,7 +95,7 @@ class Submitter:
         try:
             provider = require_submitting(deps.source.provider)
             request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
-            if not await deps.database.write(holding.begin_submit, claim):
+            if not await deps.database.write(job_leases.begin_submit, claim):
                 return  # cancelled, or in somebody else's hands
             response = await deps.send(request)
             submitted = provider.read_submit(account, response)
@@ -108,19 +108,19 @@ class Submitter:
 
     async def _record_submitted(self, claim: JobClaim, answer: Submitted, body: bytes) -> None:
         deps, now = self._deps, self._deps.clock.now()
-        cadence = deps.source.cadence
-        first_at, deadline_at = now + cadence.first_seconds, now + cadence.deadline_seconds
+        schedule = deps.source.schedule
+        first_at, deadline_at = now + schedule.first_seconds, now + schedule.deadline_seconds
         watched = replace(claim, state=JobState.WATCHING, job_id=answer.job_id)
         delivery: Delivery | None = None
         if isinstance(answer.status, Ended):
             delivery = self._completion.build_delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
-            pace.heard(connection, claim.source, now)
-            row = holding.submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
+            throttle_state.record_response(connection, claim.source, now)
+            row = job_leases.mark_submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None
-            return True, store_completion(connection, watched, state_of(delivery.type), delivery, polls=0)
+            return True, store_completion(connection, watched, final_state(delivery.type), delivery, polls=0)
 
         held, receipt = await self._write(write, job=answer.job_id)
         bound = log.bind(source=claim.source, id=claim.id, job=answer.job_id)
@@ -170,7 +170,7 @@ class Submitter:
 
         def write(connection: Connection) -> bool:
             throttle.store_pause(connection, pause, error.reason, now)
-            return holding.submit_again(connection, claim, at, now, error.reason, str(error), refused=refused)
+            return job_leases.reschedule_submit(connection, claim, at, now, error.reason, str(error), refused=refused)
 
         await self._write(write)
         throttle.look_again()
@@ -187,7 +187,9 @@ class Submitter:
 
     async def _end(self, claim: JobClaim, state: JobState, code: str, message: str) -> None:
         now = self._deps.clock.now()
-        await self._write(lambda connection: holding.refused(connection, claim, state, now, code, message))
+        await self._write(
+            lambda connection: job_leases.mark_not_submitted(connection, claim, state, now, code, message)
+        )
         log.error("job.not_submitted", source=claim.source, id=claim.id, state=state, reason=code, detail=message)
         self._deps.changed(claim.id)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from receiver.engine.replay import NotReplayable, replay_events, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
-from receiver.model.moments import utc
+from receiver.model.timestamps import utc
 from receiver.providers.protocols import WebhookProvider
 from receiver.store import views
 from receiver.store.event_pages import Filter

@@ -12,7 +12,7 @@ import structlog
 from receiver.errors import ListingTimeout, ReceiverError, StoreUnavailable
 from receiver.store import feed
 from receiver.store.database import Database
-from receiver.store.feed import Mark
+from receiver.store.feed import Cursor
 
 log = structlog.get_logger("receiver.api")
 
@@ -41,13 +41,13 @@ class Stream:
     """
 
     def __init__(self) -> None:
-        self.mark = Mark()
-        self.queue: deque[tuple[Mark, Row]] = deque()
+        self.mark = Cursor()
+        self.queue: deque[tuple[Cursor, Row]] = deque()
         self.behind = False
         self.ended = asyncio.Event()
         self.wake = asyncio.Event()
 
-    def add(self, found: list[tuple[Mark, Row]]) -> None:
+    def add(self, found: list[tuple[Cursor, Row]]) -> None:
         """New events, unless it is too far behind to keep them."""
         self.behind = self.behind or len(self.queue) + len(found) > MOST_QUEUED
         if not self.behind:
@@ -76,7 +76,7 @@ class Feed:
         self._streams: set[Stream] = set()
         self._reader: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
-        self._mark = Mark()
+        self._mark = Cursor()
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -119,7 +119,7 @@ class Feed:
             # From here on the stream is given all that the reader finds, which begins right behind this mark.
             stream.mark = self._mark
             if after is not None:
-                stream.mark = await self._database.read_list(feed.mark_of, after)
+                stream.mark = await self._database.read_list(feed.cursor_of, after)
                 stream.behind = True
         except BaseException:
             self.leave(stream)
@@ -198,7 +198,7 @@ class Feed:
                 await self._sleep(self._look_seconds)
             await asyncio.sleep(min(took * REST, self._look_seconds))
 
-    def _tell(self, found: list[tuple[Mark, Row]]) -> None:
+    def _tell(self, found: list[tuple[Cursor, Row]]) -> None:
         moved = found[0][0].row <= self._mark.row
         self._mark = found[-1][0]
         for stream in self._streams:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from receiver.model.moments import utc
+from receiver.model.timestamps import utc
 
 MOST_ITEMS = 200
 

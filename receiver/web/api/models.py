@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from receiver.model.moments import utc
+from receiver.model.timestamps import utc
 from receiver.store.states import JobState, RunState
 from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, moment
 

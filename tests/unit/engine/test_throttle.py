@@ -12,7 +12,7 @@ from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.types import Request, Response
-from receiver.store import pace
+from receiver.store import throttle_state
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, fresh_store
 from tests.integration.outbound_support import Asked, Say, Server, serving
@@ -93,20 +93,20 @@ async def test_a_job_that_is_late_for_its_time_and_a_caller_that_is_on_time_are_
 async def test_a_time_that_is_too_far_ahead_is_refused_with_how_long_to_wait_and_not_taken(bench: Bench) -> None:
     throttle = bench.process()
     await bench.database.write(throttle.reserve, 11, NOW)
-    taken = (await bench.database.read(pace.of, "aitts")).next_request_at
+    taken = (await bench.database.read(throttle_state.get, "aitts")).next_request_at
     with pytest.raises(
         SourceThrottled, match=r"^The source aitts takes no request now: .* Try again in 11 s\.$"
     ) as caught:
         await bench.call(throttle)
     assert caught.value.retry_after == pytest.approx(11 * 1.02)
-    assert (await bench.database.read(pace.of, "aitts")).next_request_at == taken
+    assert (await bench.database.read(throttle_state.get, "aitts")).next_request_at == taken
     assert bench.sent == []
 
 
 async def test_a_pause_that_another_process_stores_while_a_request_waits_stops_it(bench: Bench) -> None:
     throttle = bench.process()
     await bench.database.write(throttle.reserve, 3, NOW)
-    await bench.database.write(pace.pause, "aitts", NOW + 60, "provider_rate_limited", NOW)
+    await bench.database.write(throttle_state.pause, "aitts", NOW + 60, "provider_rate_limited", NOW)
     assert await throttle.wait_for(NOW + 3, asyncio.Event()) is False
     with pytest.raises(SourceThrottled) as caught:
         await bench.call(throttle)
@@ -123,7 +123,7 @@ async def test_a_reserved_time_is_never_further_ahead_than_is_said(bench: Bench)
         try:
             await bench.database.write(throttle._reserve_soon, now, MAX_WAIT_SECONDS)
         finally:
-            ahead = (await bench.database.read(pace.of, "aitts")).next_request_at - now
+            ahead = (await bench.database.read(throttle_state.get, "aitts")).next_request_at - now
         if ahead == furthest:
             break
         furthest = ahead

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from receiver.model.moments import utc
+from receiver.model.timestamps import utc
 
 
 def test_unix_seconds_are_a_time_in_utc() -> None:

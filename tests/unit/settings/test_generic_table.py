@@ -55,7 +55,7 @@ def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
     source = source_of(write, POLLED)
     assert (source.scheme, source.signing_keys()) == (None, ())
     assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (False, True)
-    assert source.cadence.first_seconds == 0
+    assert source.schedule.first_seconds == 0
     request = source.provider.status_request(source.account, "a/b")
     assert request.url == "https://api.example/tts/v1/jobs/a%2Fb"
     assert request.headers["Authorization"] == "Bearer a-key"
@@ -65,7 +65,7 @@ def test_it_may_have_both_and_its_limit_is_kept(write: Write) -> None:
     both = HOOKED.replace("[sources.voices.generic]", 'base_url = "https://a.example"\n[sources.voices.generic]')
     source = source_of(write, both + 'status = "s"\nstatus_url = "/j?id={job_id}"\nmin_poll_seconds = 30\n')
     assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (True, True)
-    assert (source.cadence.first_seconds, source.cadence.min_seconds) == (120, 30)
+    assert (source.schedule.first_seconds, source.schedule.min_seconds) == (120, 30)
 
 
 def test_a_status_address_may_be_written_whole(write: Write) -> None:

@@ -39,4 +39,4 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     used = load(write(uncommented(given)))
     for table in ("server", "store", "audio", "dispatch", "logs"):
         assert getattr(used, table) == getattr(commented, table)
-    assert used.sources["aitts"].cadence == commented.sources["aitts"].cadence
+    assert used.sources["aitts"].schedule == commented.sources["aitts"].schedule

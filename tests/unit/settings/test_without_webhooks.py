@@ -27,13 +27,13 @@ def test_a_source_with_a_secret_receives_webhooks_whether_it_has_a_key_or_not(wr
     for text in (ACCOUNT + secret, ACCOUNT.replace('api_key = "tts_live_key"\n', secret)):
         source = load(write(text)).sources["aitts"]
         assert source.receives_webhooks
-        assert source.cadence.first_seconds == 120
+        assert source.schedule.first_seconds == 120
 
 
 def test_the_first_poll_comes_after_a_few_seconds_unless_it_is_said_otherwise(write: Write) -> None:
-    assert 0 < load(write(ACCOUNT)).sources["aitts"].cadence.first_seconds <= 10
+    assert 0 < load(write(ACCOUNT)).sources["aitts"].schedule.first_seconds <= 10
     given = load(write(ACCOUNT + "poll = { first_seconds = 45 }\n")).sources["aitts"]
-    assert given.cadence.first_seconds == 45
+    assert given.schedule.first_seconds == 45
 
 
 def test_a_source_with_neither_a_secret_nor_a_key_is_refused(write: Write) -> None:
@@ -125,7 +125,7 @@ ASKED = 'status_url = "/v1/jobs/{job_id}"\n'
 
 def test_a_generic_source_that_is_polled_needs_no_secret_as_long_as_it_names_no_scheme(write: Write) -> None:
     source = load(write(GENERIC + ASKED)).sources["voices"]
-    assert (source.receives_webhooks, source.cadence.first_seconds) == (False, 0)
+    assert (source.receives_webhooks, source.schedule.first_seconds) == (False, 0)
 
 
 @pytest.mark.parametrize("asked", [ASKED, "", "audio_needs_key = true\n"])

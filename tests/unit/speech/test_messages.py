@@ -8,7 +8,7 @@ import pytest
 
 from receiver.model.event import Event, build_event
 from receiver.speech.messages import failure_reason, resume_hint, stall_reason
-from receiver.store.pace import Pace
+from receiver.store.throttle_state import ThrottleState
 
 
 def row(state: str, **more: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
     polled = stall_reason(row("watching", error="It answers 500."), None)
     assert polled is not None
     assert "asked again" in polled
-    paused = stall_reason(row("watching"), Pace(2e9, "provider_unauthorized"))
+    paused = stall_reason(row("watching"), ThrottleState(2e9, "provider_unauthorized"))
     assert paused is not None
     assert "left alone until 2033-05-18 03:33:20Z (provider_unauthorized)" in paused
     assert "jobs poll job_1" in paused

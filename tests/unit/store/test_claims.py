@@ -14,7 +14,7 @@ from receiver.store.claims import Claim, Claimed, ClaimOrder
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.leases import Lease
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.store.turns import Turn
 from tests.claiming import claim_due
@@ -79,7 +79,7 @@ def test_what_is_claimed_ahead_starts_first_and_more_is_claimed_when_half_of_it_
 
 def test_a_claim_for_a_retry_forgets_when_the_run_started_before(database: Database, ten: None) -> None:
     for held in claim(database, wanted=0).started:
-        failed = Finish(held, "me", "failed", RunState.PENDING, NOW, due_at=NOW - 15.0)
+        failed = RunResult(held, "me", "failed", RunState.PENDING, NOW, due_at=NOW - 15.0)
         assert database.transact(runs.finish, [failed]) == [True]
     assert {row[0] for row in rows(database, "started_at")} == {NOW, None}
     claim(database, 2)
@@ -137,7 +137,7 @@ def test_a_suspect_is_never_claimed_ahead(database: Database, ten: None) -> None
 
 def test_a_turn_writes_results_and_starts_the_next_in_one_transaction(database: Database, ten: None) -> None:
     found = claim(database)
-    ended = [Finish(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
+    ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
     written = database.transact(turns.write, Turn("me", ended, order=order(0, *found.ahead["save_audio"])))
     assert written.held == [True, True]
     assert written.claimed is not None
@@ -146,7 +146,7 @@ def test_a_turn_writes_results_and_starts_the_next_in_one_transaction(database: 
 
 def test_a_turn_comes_apart_into_what_can_be_written_alone(database: Database, ten: None) -> None:
     found = claim(database)
-    ended = [Finish(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
+    ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
     ahead = found.ahead["save_audio"]
     turn = Turn("me", ended, ahead, order())
     assert list(turn.parts()) == [

@@ -12,13 +12,13 @@ from sqlalchemy import Connection, delete, event, insert, select, update
 
 from receiver.model.ids import event_id
 from receiver.model.slots import Slots
-from receiver.store import claims, clocks, holding, inbox, jobs, outstanding, pace, runs
+from receiver.store import claims, clocks, gauges, inbox, job_leases, jobs, runs, throttle_state
 from receiver.store.claims import Claim
 from receiver.store.clocks import SLACK_SECONDS, LongestWaits
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.leases import Lease, end_leases
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.schema import events as events_table
 from receiver.store.schema import jobs as jobs_table
 from receiver.store.schema import runs as runs_table
@@ -72,7 +72,7 @@ def claim(database: Database, now: float) -> list[Claim]:
 
 
 def finish(database: Database, held: Claim, now: float, wait: float) -> None:
-    done = Finish(held, "one", "failed", RunState.PENDING, now, due_at=now + wait, error="x")
+    done = RunResult(held, "one", "failed", RunState.PENDING, now, due_at=now + wait, error="x")
     assert database.transact(runs.finish, [done]) == [True]
 
 
@@ -157,7 +157,7 @@ def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, accept: A
     accept(delivery())
     claim(database, NOW)
     database.transact(jobs.watch, "job_1", "aitts", "a", NOW, NOW, NOW + 600)
-    database.transact(holding.claim, "aitts", 1, NOW, Lease("me", NOW + 60))
+    database.transact(job_leases.claim, "aitts", 1, NOW, Lease("me", NOW + 60))
     database.transact(clocks.renew_leases, WAITS, AHEAD)
     assert row(database, runs_table)["lease_until"] == AHEAD + 30
     assert row(database, jobs_table)["lease_until"] == AHEAD + 60
@@ -187,7 +187,7 @@ def test_a_job_that_was_begun_before_the_clock_was_set_back_is_due_and_has_its_w
     assert put_right(database)["jobs"] == 2  # its times, and its deadline
     found = row(database, jobs_table)
     assert (found["due_at"], found["created_at"], found["deadline_at"]) == (NOW, NOW, NOW + 600)
-    assert len(database.transact(holding.claim, "aitts", 1, NOW, Lease("me", NOW + 60))) == 1
+    assert len(database.transact(job_leases.claim, "aitts", 1, NOW, Lease("me", NOW + 60))) == 1
 
 
 @pytest.mark.parametrize("how", ["polled", "given back", "submitted again", "taken on"])
@@ -199,20 +199,20 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
             id="job_1", source="aitts", request={"text": "x"}, submit_key="k", client_key=None, now=AHEAD,
             deadline_at=AHEAD + 600,
         )  # fmt: skip
-        database.transact(jobs.intend, new)
-    [held] = database.transact(holding.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
+        database.transact(jobs.enqueue, new)
+    [held] = database.transact(job_leases.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
 
     def write(connection: Connection) -> object:
         at = AHEAD + 20
         match how:
             case "polled":
-                return holding.reschedule(connection, held, at, AHEAD)
+                return job_leases.reschedule(connection, held, at, AHEAD)
             case "given back":
-                return holding.give_back(connection, held, at, AHEAD)
+                return job_leases.release(connection, held, at, AHEAD)
             case "submitted again":
-                return holding.submit_again(connection, held, at, AHEAD, "x", "x", refused=False)
+                return job_leases.reschedule_submit(connection, held, at, AHEAD, "x", "x", refused=False)
             case _:
-                return holding.submitted(connection, held, "a", AHEAD, at, AHEAD + 600)
+                return job_leases.mark_submitted(connection, held, "a", AHEAD, at, AHEAD + 600)
 
     assert database.transact(write)
     put_right(database)
@@ -223,10 +223,10 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
 
 def test_a_job_in_the_hands_of_a_process_that_died_is_taken_up_a_lease_from_now(database: Database) -> None:
     watch(database, AHEAD)
-    database.transact(holding.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
+    database.transact(job_leases.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
     put_right(database)
-    assert database.transact(holding.claim, "aitts", 1, NOW + 59, Lease("me", NOW + 119)) == []
-    assert len(database.transact(holding.claim, "aitts", 1, NOW + 61, Lease("me", NOW + 121))) == 1
+    assert database.transact(job_leases.claim, "aitts", 1, NOW + 59, Lease("me", NOW + 119)) == []
+    assert len(database.transact(job_leases.claim, "aitts", 1, NOW + 61, Lease("me", NOW + 121))) == 1
 
 
 def test_a_job_that_has_ended_keeps_its_times(database: Database) -> None:
@@ -238,11 +238,11 @@ def test_a_job_that_has_ended_keeps_its_times(database: Database) -> None:
 
 
 def test_pauses_and_turns_of_a_source_are_as_long_as_they_were_to_be(database: Database) -> None:
-    database.transact(pace.pause, "aitts", AHEAD + 45, "unauthorized", AHEAD)
-    database.transact(pace.hold_polls, "aitts", AHEAD + 50, AHEAD)
-    database.transact(pace.take_turns, "aitts", 3, AHEAD, 0.5)
+    database.transact(throttle_state.pause, "aitts", AHEAD + 45, "unauthorized", AHEAD)
+    database.transact(throttle_state.pause_polls, "aitts", AHEAD + 50, AHEAD)
+    database.transact(throttle_state.reserve_times, "aitts", 3, AHEAD, 0.5)
     assert put_right(database)["sources"] == 2
-    found = database.query(pace.of, "aitts")
+    found = database.query(throttle_state.get, "aitts")
     assert found.pause_until == pytest.approx(NOW + 45)
     assert found.poll_pause_until == pytest.approx(NOW + 50)
     assert found.next_request_at == NOW + 2
@@ -252,10 +252,10 @@ def test_a_source_is_silent_from_when_the_clock_was_set_back(
     database: Database, accept: Accept, delivery: MakeDelivery
 ) -> None:
     watch(database, AHEAD)
-    database.transact(pace.heard, "aitts", AHEAD)
+    database.transact(throttle_state.record_response, "aitts", AHEAD)
     accept(delivery("other", received_at=AHEAD, notes_key=True))
     put_right(database)
-    assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 90) == {"aitts": 90}
+    assert database.query(gauges.silent_seconds, ["aitts"], NOW + 90) == {"aitts": 90}
 
 
 def test_an_event_was_received_now_at_the_latest(database: Database, accept: Accept, delivery: MakeDelivery) -> None:

@@ -99,8 +99,8 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     yield "open jobs", names.has_open_jobs, ("one",)
     yield "orphaned", views.orphaned, (["y"],)
     yield "newest", feed.newest, ()
-    yield "mark of one that is gone", feed.mark_of, (event_id(NOW - 1, 0),)
-    yield "events after", feed.events_after, (feed.Mark(100), 5)
+    yield "mark of one that is gone", feed.cursor_of, (event_id(NOW - 1, 0),)
+    yield "events after", feed.events_after, (feed.Cursor(100), 5)
 
 
 def test_ten_times_as_many_finished_events_cost_nothing(stores: tuple[Database, Database]) -> None:

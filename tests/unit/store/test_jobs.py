@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from receiver.model.delivery import Delivery
-from receiver.store import holding, inbox, jobs, outstanding, pace
+from receiver.store import gauges, inbox, job_leases, jobs, throttle_state
 from receiver.store.database import Database
-from receiver.store.holding import JobClaim
+from receiver.store.job_leases import JobClaim
 from receiver.store.jobs import ClientKeyReused, JobFilter, NewJob, Row
 from receiver.store.leases import Lease
 from receiver.store.states import JobState
@@ -33,11 +33,11 @@ def watch(database: Database, *ids: str, source: str = "aitts", at: float = NOW)
 
 def intend(database: Database, number: int = 1, key: str | None = None, **values: Any) -> tuple[Row, bool]:
     new = {"source": "aitts", "request": SPEECH, "now": NOW, "deadline_at": DEADLINE, **values}
-    return database.transact(jobs.intend, NewJob(id=own(number), submit_key=f"key-{number}", client_key=key, **new))
+    return database.transact(jobs.enqueue, NewJob(id=own(number), submit_key=f"key-{number}", client_key=key, **new))
 
 
 def claim(database: Database, now: float = NOW, most: int = 10, source: str = "aitts") -> list[JobClaim]:
-    return database.transact(holding.claim, source, most, now, Lease("me", now + LEASE))
+    return database.transact(job_leases.claim, source, most, now, Lease("me", now + LEASE))
 
 
 def ids(claims: list[JobClaim]) -> list[str]:
@@ -50,15 +50,17 @@ def job(database: Database, job_id: str = "a") -> Row:
 
 
 def reschedule(database: Database, held: JobClaim, at: float, **values: Any) -> bool:
-    return database.transact(lambda connection: holding.reschedule(connection, held, at, NOW, **values))
+    return database.transact(lambda connection: job_leases.reschedule(connection, held, at, NOW, **values))
 
 
 def end(database: Database, held: JobClaim, state: JobState = JobState.COMPLETED, *, polls: int = 1) -> bool:
-    return database.transact(lambda connection: holding.end(connection, held, state, NOW + 9, "evt_1", polls=polls))
+    return database.transact(
+        lambda connection: job_leases.complete(connection, held, state, NOW + 9, "evt_1", polls=polls)
+    )
 
 
 def next_due(database: Database, source: str = "aitts") -> float | None:
-    return database.query(holding.next_due, source)
+    return database.query(job_leases.next_due, source)
 
 
 # watching
@@ -190,7 +192,7 @@ def test_a_job_put_off_without_a_poll_keeps_all_that_is_known_of_it(database: Da
     [held] = claim(database)
     reschedule(database, held, NOW + 2, misses=3, progress=40, error="Why.")
     [held] = claim(database, NOW + 2)
-    assert database.transact(holding.give_back, held, NOW + 9, NOW)
+    assert database.transact(job_leases.release, held, NOW + 9, NOW)
     row = job(database)
     assert (row["polls"], row["misses"], row["progress"], row["error"]) == (1, 3, 40, "Why.")
     assert (row["due_at"], row["lease_until"]) == (NOW + 9, None)
@@ -239,7 +241,7 @@ def test_an_ended_job_can_be_pointed_to_the_event_that_was_there_before(database
     watch(database, "a", "b")
     for held in claim(database):
         end(database, held)
-    database.transact(holding.point_to, "aitts-a", "evt_0")
+    database.transact(job_leases.set_event, "aitts-a", "evt_0")
     assert (job(database)["event_id"], job(database, "b")["event_id"]) == ("evt_0", "evt_1")
 
 
@@ -389,9 +391,9 @@ def test_whoever_holds_a_job_learns_that_an_event_has_ended_it(
 ) -> None:
     watch(database, "a")
     [held] = claim(database)
-    assert database.query(holding.was_told, held) is False
+    assert database.query(job_leases.was_completed_by_event, held) is False
     database.transact(inbox.accept, [delivery(job="a")])
-    assert database.query(holding.was_told, held) is True
+    assert database.query(job_leases.was_completed_by_event, held) is True
     assert end(database, held) is False
 
 
@@ -399,7 +401,7 @@ def test_whoever_holds_a_job_learns_that_an_event_has_ended_it(
 
 
 def submitted(database: Database, held: JobClaim, job_id: str = "a", now: float = NOW + 1) -> Row | None:
-    return database.transact(holding.submitted, held, job_id, now, now + 5, now + 100)
+    return database.transact(job_leases.mark_submitted, held, job_id, now, now + 5, now + 100)
 
 
 def test_an_intent_is_there_before_anything_is_asked(database: Database) -> None:
@@ -435,13 +437,15 @@ def test_a_claim_to_submit_has_the_request_and_its_key(database: Database) -> No
 def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_sure(database: Database) -> None:
     intend(database)
     [held] = claim(database)
-    assert database.transact(holding.begin_submit, held)
+    assert database.transact(job_leases.begin_submit, held)
     assert database.query(jobs.get, own(1))["submits"] == 1
-    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "provider_rate_limited", "Wait.", refused=True))
+    database.transact(
+        lambda c: job_leases.reschedule_submit(c, held, NOW, NOW, "provider_rate_limited", "Wait.", refused=True)
+    )
     [held] = claim(database)
     assert held.submits == 0
-    database.transact(holding.begin_submit, held)
-    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "timeout", "Late.", refused=False))
+    database.transact(job_leases.begin_submit, held)
+    database.transact(lambda c: job_leases.reschedule_submit(c, held, NOW, NOW, "timeout", "Late.", refused=False))
     [held] = claim(database)
     assert held.submits == 1
 
@@ -490,7 +494,7 @@ def test_two_submits_with_one_id_do_not_become_one_job_in_silence(database: Data
 def test_a_submit_that_came_to_nothing_says_why_and_is_not_tried_again(database: Database, state: JobState) -> None:
     intend(database)
     [held] = claim(database)
-    assert database.transact(holding.refused, held, state, NOW + 2, "provider_invalid", "No such voice.")
+    assert database.transact(job_leases.mark_not_submitted, held, state, NOW + 2, "provider_invalid", "No such voice.")
     row = database.query(jobs.get, own(1))
     assert (row["state"], row["error_code"], row["error"], row["ended_at"]) == (
         state, "provider_invalid", "No such voice.", NOW + 2
@@ -503,9 +507,9 @@ def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> No
     [lost] = claim(database)
     [held] = claim(database, NOW + LEASE + 1)
     before = database.query(jobs.get, own(1))
-    assert database.transact(holding.begin_submit, lost) is False
+    assert database.transact(job_leases.begin_submit, lost) is False
     assert submitted(database, lost) is None
-    assert database.transact(holding.refused, lost, JobState.FAILED, NOW, "x", "y") is False
+    assert database.transact(job_leases.mark_not_submitted, lost, JobState.FAILED, NOW, "x", "y") is False
     assert database.query(jobs.get, own(1)) == before
     assert submitted(database, held) is not None
 
@@ -516,8 +520,8 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
     [held] = claim(database, most=1)
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert database.transact(jobs.cancel, own(2), NOW) is True
-    database.transact(holding.begin_submit, held)
-    database.transact(lambda c: holding.submit_again(c, held, NOW, NOW, "timeout", "Late.", refused=False))
+    database.transact(job_leases.begin_submit, held)
+    database.transact(lambda c: job_leases.reschedule_submit(c, held, NOW, NOW, "timeout", "Late.", refused=False))
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert ids(claim(database)) == [own(1)]
 
@@ -525,7 +529,7 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
 def unknown(database: Database) -> None:
     intend(database)
     [held] = claim(database)
-    database.transact(holding.refused, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
+    database.transact(job_leases.mark_not_submitted, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
 
 
 def test_a_person_who_finds_the_job_of_an_unknown_one_has_it_watched(
@@ -564,15 +568,15 @@ def test_the_next_due_time_is_that_of_the_states_asked_for(database: Database) -
     watch(database, "a", at=NOW + 7)
     intend(database)
     assert next_due(database) == NOW
-    assert database.query(holding.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
+    assert database.query(job_leases.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
 
 
 def test_a_pace_is_kept_by_turns_that_everybody_takes_from_one_row(database: Database) -> None:
-    assert database.query(pace.of, "aitts") == pace.Pace()
-    assert database.transact(pace.take_turns, "aitts", 3, NOW, 0.5) == [NOW, NOW + 0.5, NOW + 1]
-    assert database.transact(pace.take_turns, "aitts", 1, NOW, 0.5) == [NOW + 1.5]
-    assert database.transact(pace.take_turns, "other", 1, NOW, 0.5) == [NOW]
-    assert database.transact(pace.take_turns, "aitts", 1, NOW + 9, 0.5) == [NOW + 9]
+    assert database.query(throttle_state.get, "aitts") == throttle_state.ThrottleState()
+    assert database.transact(throttle_state.reserve_times, "aitts", 3, NOW, 0.5) == [NOW, NOW + 0.5, NOW + 1]
+    assert database.transact(throttle_state.reserve_times, "aitts", 1, NOW, 0.5) == [NOW + 1.5]
+    assert database.transact(throttle_state.reserve_times, "other", 1, NOW, 0.5) == [NOW]
+    assert database.transact(throttle_state.reserve_times, "aitts", 1, NOW + 9, 0.5) == [NOW + 9]
 
 
 @pytest.mark.parametrize(
@@ -580,24 +584,24 @@ def test_a_pace_is_kept_by_turns_that_everybody_takes_from_one_row(database: Dat
     [(0.0, 0.5, 1.0, 3), (1.0, 0.5, 1.0, 1), (1.5, 0.5, 1.0, 0), (99.0, 100.0, 1.0, 0), (0.0, 100.0, 1.0, 1)],
 )
 def test_turns_are_free_as_far_ahead_as_is_asked(taken_until: float, gap: float, ahead: float, turns: int) -> None:
-    assert pace.Pace(next_request_at=NOW + taken_until).free_turns(NOW, gap, ahead) == turns
+    assert throttle_state.ThrottleState(next_request_at=NOW + taken_until).free_slots(NOW, gap, ahead) == turns
 
 
 def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Database) -> None:
     for until, reason, kept in [(30, "unauthorized", 30), (10, "limited", 30), (60, "limited", 60)]:
-        database.transact(pace.pause, "aitts", NOW + until, reason, NOW)
-        assert database.query(pace.of, "aitts").pause_until == NOW + kept
-    assert database.query(pace.of, "aitts").why == "limited"
-    assert database.query(pace.of, "other") == pace.Pace()
+        database.transact(throttle_state.pause, "aitts", NOW + until, reason, NOW)
+        assert database.query(throttle_state.get, "aitts").pause_until == NOW + kept
+    assert database.query(throttle_state.get, "aitts").why == "limited"
+    assert database.query(throttle_state.get, "other") == throttle_state.ThrottleState()
 
 
 def test_a_pause_can_be_seen_and_lifted(database: Database) -> None:
-    database.transact(pace.pause, "aitts", NOW + 30, "unauthorized", NOW)
-    database.transact(pace.hold_polls, "other", NOW + 30, NOW)
-    assert set(database.query(pace.pauses, NOW)) == {"aitts", "other"}
-    assert database.query(pace.pauses, NOW + 30) == {}
-    database.transact(pace.resume, "aitts")
-    assert set(database.query(pace.pauses, NOW)) == {"other"}
+    database.transact(throttle_state.pause, "aitts", NOW + 30, "unauthorized", NOW)
+    database.transact(throttle_state.pause_polls, "other", NOW + 30, NOW)
+    assert set(database.query(throttle_state.pauses, NOW)) == {"aitts", "other"}
+    assert database.query(throttle_state.pauses, NOW + 30) == {}
+    database.transact(throttle_state.resume, "aitts")
+    assert set(database.query(throttle_state.pauses, NOW)) == {"other"}
 
 
 # what is outstanding
@@ -608,12 +612,12 @@ def test_open_jobs_are_counted_and_a_silent_source_is_seen(
 ) -> None:
     watch(database, "a", "b")
     intend(database)
-    assert database.query(outstanding.counts) == {("aitts", "watching"): 2, ("aitts", "submitting"): 1}
-    assert database.query(outstanding.silent_seconds, ["aitts", "other"], NOW + 60) == {"aitts": 60, "other": 0}
-    database.transact(pace.heard, "aitts", NOW + 40)
-    assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 20}
+    assert database.query(gauges.counts) == {("aitts", "watching"): 2, ("aitts", "submitting"): 1}
+    assert database.query(gauges.silent_seconds, ["aitts", "other"], NOW + 60) == {"aitts": 60, "other": 0}
+    database.transact(throttle_state.record_response, "aitts", NOW + 40)
+    assert database.query(gauges.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 20}
     database.transact(inbox.accept, [delivery(job="a", received_at=NOW + 55)])
-    assert database.query(outstanding.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 5}
+    assert database.query(gauges.silent_seconds, ["aitts"], NOW + 60) == {"aitts": 5}
 
 
 def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database: Database) -> None:
@@ -622,7 +626,7 @@ def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database
         new = jobs.NewJob(
             id=f"job_{n}", source="aitts", request=request, submit_key=f"{n}", client_key=None, now=NOW, deadline_at=NOW
         )
-        database.transact(jobs.intend, new)
+        database.transact(jobs.enqueue, new)
     pages = []
     before, more = None, True
     while more:

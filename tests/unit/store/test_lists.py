@@ -18,7 +18,7 @@ from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.inbox import Receipt
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import EVENT_STATES, RunState
 from tests.claiming import claim_due
 from tests.unit.store.plans import plans_of, require_flat
@@ -49,7 +49,7 @@ def claim(connection: Connection, handler: str) -> Claim:
 
 
 def end(connection: Connection, held: Claim, state: RunState) -> None:
-    runs.finish(connection, [Finish(held, "me", str(state), state, NOW + 101)])
+    runs.finish(connection, [RunResult(held, "me", str(state), state, NOW + 101)])
 
 
 def test_events_are_listed_newest_first_by_any_filter(database: Database, accept: Accept, at: Make) -> None:

@@ -41,7 +41,7 @@ def filled(database: Database, delivery: MakeDelivery, tmp_path: Path) -> Iterat
                 id=f"job_{n}", source="aitts", request={"text": large}, submit_key=f"{n}", client_key=None, now=NOW,
                 deadline_at=NOW,
             )  # fmt: skip
-            jobs.intend(connection, new)
+            jobs.enqueue(connection, new)
 
     database.transact(submit)
     fresh = Database(database.path)

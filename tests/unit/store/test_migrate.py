@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from receiver.errors import StoreUnavailable
-from receiver.store import inbox, jobs, pace, views
+from receiver.store import inbox, jobs, throttle_state, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
@@ -154,7 +154,7 @@ def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty:
     assert row["id"].startswith("job_018bcfe569f47")
     assert (row["created_at"], row["due_at"], row["deadline_at"]) == (1_700_000_000.5, 5.0, 6.0)
     assert (row["claim"], row["polls"], row["event_id"], row["request"], row["submits"]) == (7, 8, "evt_1", None, 0)
-    assert empty.query(pace.of, "aitts") == pace.Pace(9.0, "why", 0.0, 0.0)
+    assert empty.query(throttle_state.get, "aitts") == throttle_state.ThrottleState(9.0, "why", 0.0, 0.0)
 
 
 def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_nothing(empty: Database) -> None:

@@ -21,21 +21,21 @@ from receiver.store import (
     artifacts,
     claims,
     clocks,
+    completion,
     distinct,
-    ends,
     event_pages,
     feed,
-    holding,
+    gauges,
     inbox,
+    job_leases,
     jobs,
     leases,
     names,
-    outstanding,
-    pace,
     prune,
     quarantine,
     runs,
     suspects,
+    throttle_state,
     turns,
     views,
     waiting_runs,
@@ -43,15 +43,15 @@ from receiver.store import (
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.claims import Claim, ClaimOrder
 from receiver.store.clocks import LongestWaits
+from receiver.store.completion import TerminalEvent
 from receiver.store.database import Database
-from receiver.store.ends import End
 from receiver.store.event_pages import Filter
-from receiver.store.feed import Mark
-from receiver.store.holding import JobClaim
+from receiver.store.feed import Cursor
 from receiver.store.inbox import Receipt
+from receiver.store.job_leases import JobClaim
 from receiver.store.jobs import JobFilter, NewJob
 from receiver.store.leases import Lease
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.store.turns import Turn
 from tests.unit.store.conftest import NOW, MakeDelivery
@@ -65,7 +65,7 @@ LEASE = Lease("me", NOW + 60)
 FREE = Slots(4, {"save_audio": None, "notes": None})
 CLAIM = Claim(EVENT, "save_audio", 1, 1, NOW, NOW, {})
 ORDER = ClaimOrder(FREE.free({}), LEASE, NOW)
-FINISH = Finish(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
+FINISH = RunResult(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
 JOB = JobClaim(
     id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
     created_at=NOW, deadline_at=NOW,
@@ -74,7 +74,7 @@ NEW_JOB = NewJob(
     id="job_2", source="aitts", request={"text": "Hello"}, submit_key="s", client_key="c", now=NOW, deadline_at=NOW
 )
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
-END = End("aitts", "watched", "job.completed", EVENT, NOW)
+END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
 WAITS = LongestWaits(30.0, 60.0, {"aitts": 600.0}, {"aitts": 2.0})
 
 FILTERS = [
@@ -107,61 +107,61 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         clocks.renew_leases: [(WAITS, NOW)],
         _all_steps: [()],
         distinct.distinct: [],  # every list that uses it is asked
-        ends.known_end: [("aitts", "first")],
-        ends.settle: [([END],)],
-        ends.end_watched: [([ends.Watched("job_1", END.source, END.job_id)], [END])],
+        completion.find_terminal_event: [("aitts", "first")],
+        completion.complete_jobs: [([END],)],
+        completion.complete_watched: [([completion.WatchedJob("job_1", END.source, END.job_id)], [END])],
         event_pages.page_of_events: [],
         event_pages.page_with_runs: [],
-        feed.events_after: [(Mark(), 10), (Mark(7, EVENT), 10), (Mark(7, "evt_7"), 10)],
-        feed.mark_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
+        feed.events_after: [(Cursor(), 10), (Cursor(7, EVENT), 10), (Cursor(7, "evt_7"), 10)],
+        feed.cursor_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
         feed.newest: [()],
-        holding.begin_submit: [(JOB,)],
-        holding.claim: [("aitts", 10, NOW, LEASE)],
-        holding.claim_named: [("aitts", ["watched"], NOW, LEASE)],
-        holding.end: [(JOB, JobState.COMPLETED, NOW, EVENT)],
-        holding.give_back: [(JOB, NOW, NOW)],
-        holding.next_due: [("aitts",)],
-        holding.point_to: [("job_1", EVENT)],
-        holding.refused: [(JOB, JobState.FAILED, NOW, "code", "why")],
-        holding.reschedule: [(JOB, NOW, NOW)],
-        holding.submit_again: [(JOB, NOW, NOW, "code", "why")],
-        holding.submitted: [(JOB, "provider-2", NOW, NOW, NOW)],
-        holding.was_told: [(JOB,)],
+        job_leases.begin_submit: [(JOB,)],
+        job_leases.claim: [("aitts", 10, NOW, LEASE)],
+        job_leases.claim_named: [("aitts", ["watched"], NOW, LEASE)],
+        job_leases.complete: [(JOB, JobState.COMPLETED, NOW, EVENT)],
+        job_leases.release: [(JOB, NOW, NOW)],
+        job_leases.next_due: [("aitts",)],
+        job_leases.set_event: [("job_1", EVENT)],
+        job_leases.mark_not_submitted: [(JOB, JobState.FAILED, NOW, "code", "why")],
+        job_leases.reschedule: [(JOB, NOW, NOW)],
+        job_leases.reschedule_submit: [(JOB, NOW, NOW, "code", "why")],
+        job_leases.mark_submitted: [(JOB, "provider-2", NOW, NOW, NOW)],
+        job_leases.was_completed_by_event: [(JOB,)],
         inbox.accept: [(one,), ([*one, *one],)],
         inbox.release: [(f"evt_{3:032x}", ["save_audio"], NOW)],
         inbox.stored: [([inbox.identity_of(one[0])],)],
         jobs.adopt: [("job_1", "watched", NOW, NOW)],
         jobs.cancel: [("job_1", NOW)],
-        jobs.end_if_told: [("job_1", "aitts", "watched")],
+        jobs.complete_if_event_exists: [("job_1", "aitts", "watched")],
         jobs.find: [("watched",), ("watched", "aitts")],
         jobs.get: [("job_1",)],
-        jobs.intend: [(NEW_JOB,)],
+        jobs.enqueue: [(NEW_JOB,)],
         jobs.list_jobs: [
             (JobFilter(source=source, states=states, before=before), 10)
             for source in (None, "aitts")
             for states in (None, ["watching"], ["completed", "failed"])
             for before in (None, "job_1")
         ],
-        jobs.one: [(jobs.jobs.c.id == "job_1",)],
+        jobs.find_one: [(jobs.jobs.c.id == "job_1",)],
         jobs.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
         jobs.poll_now: [("job_1", NOW)],
-        jobs.the: [("job_1",)],
+        jobs.get_existing: [("job_1",)],
         jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
         leases.end_leases: [("me",)],
         names.has_open_jobs: [("aitts",)],
         names.is_type: [("job.complete",)],
         names.sources: [()],
-        outstanding.counts: [()],
-        outstanding.depth: [(NOW,)],
-        outstanding.read: [(["aitts"], NOW)],
-        outstanding.silent_seconds: [(["aitts"], NOW)],
-        pace.heard: [("aitts", NOW)],
-        pace.hold_polls: [("aitts", NOW, NOW)],
-        pace.of: [("aitts",)],
-        pace.pause: [("aitts", NOW, "why", NOW)],
-        pace.pauses: [(NOW,)],
-        pace.resume: [("aitts",)],
-        pace.take_turns: [("aitts", 1, NOW, 1.0)],
+        gauges.counts: [()],
+        gauges.depth: [(NOW,)],
+        gauges.read: [(["aitts"], NOW)],
+        gauges.silent_seconds: [(["aitts"], NOW)],
+        throttle_state.record_response: [("aitts", NOW)],
+        throttle_state.pause_polls: [("aitts", NOW, NOW)],
+        throttle_state.get: [("aitts",)],
+        throttle_state.pause: [("aitts", NOW, "why", NOW)],
+        throttle_state.pauses: [(NOW,)],
+        throttle_state.resume: [("aitts",)],
+        throttle_state.reserve_times: [("aitts", 1, NOW, 1.0)],
         prune.delete_events: [(NOW + 1, [EVENT, f"evt_{2:032x}"])],
         prune.delete_jobs: [(NOW + 1, ["job_1"])],
         prune.find_events: [(NOW + 1, None, 10), (NOW + 1, EVENT, 10)],
@@ -198,8 +198,8 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
 
 
 NAMED = {
-    holding.end: {"polls": 1},
-    holding.submit_again: {"refused": False},
+    job_leases.complete: {"polls": 1},
+    job_leases.reschedule_submit: {"refused": False},
 }
 """Arguments that are given by name."""
 
@@ -207,9 +207,9 @@ SORTED: dict[Callable[..., Any], int] = {
     jobs.find: 1,  # the few sources that have a job of this id
     views.get_event: 1,  # the attempts of one event
     names.sources: 1,  # a row a source
-    ends.known_end: 1,  # the ends of one job
-    holding.submitted: 1,  # the same
-    jobs.end_if_told: 1,
+    completion.find_terminal_event: 1,  # the ends of one job
+    job_leases.mark_submitted: 1,  # the same
+    jobs.complete_if_event_exists: 1,
     jobs.watch: 1,
     prune.find_jobs: 2,  # those that ended at the same moment
     quarantine.find_old: 4,  # those that were received at the same moment

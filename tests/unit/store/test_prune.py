@@ -15,7 +15,7 @@ from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.prune import delete_events, find_events
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 
@@ -51,7 +51,7 @@ def slots() -> FreeSlots:
 
 def end_all(database: Database, state: RunState, ended: float) -> None:
     for held in database.transact(claim_due, slots(), "me", NOW, NOW + 30):
-        database.transact(runs.finish, [Finish(held, "me", str(state), state, ended, due_at=NOW)])
+        database.transact(runs.finish, [RunResult(held, "me", str(state), state, ended, due_at=NOW)])
 
 
 def artifact(event_id: str, **values: Any) -> ArtifactRow:

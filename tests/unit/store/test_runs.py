@@ -9,11 +9,11 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import claims, outstanding, runs, views
+from receiver.store import claims, gauges, runs, views
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 
@@ -29,11 +29,11 @@ def claim(database: Database, owner: str = "me", now: float = NOW, most: int = 1
     return database.transact(claim_due, slots, owner, now, now + LEASE)
 
 
-def end(held: Claim, state: RunState = RunState.SUCCEEDED, owner: str = "me", **values: Any) -> Finish:
-    return Finish(held, owner, values.pop("outcome", str(state)), state, values.pop("ended", NOW + 1), **values)
+def end(held: Claim, state: RunState = RunState.SUCCEEDED, owner: str = "me", **values: Any) -> RunResult:
+    return RunResult(held, owner, values.pop("outcome", str(state)), state, values.pop("ended", NOW + 1), **values)
 
 
-def finish(database: Database, *finishes: Finish) -> list[bool]:
+def finish(database: Database, *finishes: RunResult) -> list[bool]:
     return database.transact(runs.finish, list(finishes))
 
 
@@ -125,7 +125,7 @@ def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: D
     later = NOW + LEASE + 1
     [(crashed, owner)] = database.query(claims.expired, later)
     assert (crashed.event_id, crashed.attempt, owner) == (stored, 1, "slow")
-    given_back = Finish(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
+    given_back = RunResult(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
     assert finish(database, given_back) == [True]
     [quick] = claim(database, "quick", later)
     assert (quick.attempt, quick.counted) == (2, 2)
@@ -203,15 +203,15 @@ def test_a_replay_right_after_a_cancel_does_not_take_the_old_attempts_result(dat
 
 
 def test_the_depth_is_counted_by_handler_and_state(database: Database, accept: Accept, delivery: Make) -> None:
-    assert database.query(outstanding.depth, NOW).oldest_due_at is None
+    assert database.query(gauges.depth, NOW).oldest_due_at is None
     accept(*(delivery(f"job_{n}", received_at=NOW - n, handlers=("a", "b")) for n in range(4)))
     [held] = claim(database, a=1)
     finish(database, end(held, RunState.DEAD))
     claim(database, b=1)
-    depth = database.query(outstanding.depth, NOW)
+    depth = database.query(gauges.depth, NOW)
     assert depth.by_handler == {("a", "pending"): 3, ("a", "dead"): 1, ("b", "pending"): 3, ("b", "running"): 1}
     assert depth.oldest_due_at == NOW - 2
-    assert database.query(outstanding.depth, NOW - 10).oldest_due_at is None
+    assert database.query(gauges.depth, NOW - 10).oldest_due_at is None
 
 
 def test_the_next_due_time_is_the_earliest_of_these_handlers(

@@ -13,7 +13,7 @@ from receiver.store import claims, runs, suspects
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.runs import Finish
+from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 
@@ -67,7 +67,7 @@ def test_a_second_process_claims_no_second_suspect(database: Database, two: None
 def test_a_suspect_that_has_ended_lets_the_next_one_start_and_is_cleared(database: Database, two: None) -> None:
     [held, _] = claim_rows(database)
     assert (held.event["job_id"], held.crashes) == ("first", 2)
-    database.transact(runs.finish, [Finish(held, "me", "failed", RunState.PENDING, NOW, due_at=NOW)])
+    database.transact(runs.finish, [RunResult(held, "me", "failed", RunState.PENDING, NOW, due_at=NOW)])
     assert next_due(database) == NOW - 2
     assert claim(database) == ["second", "first"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.store import feed
 from receiver.store.database import Database
-from receiver.store.feed import Mark
+from receiver.store.feed import Cursor
 from tests.integration.engine_support import fresh_store
 
 
@@ -41,22 +41,22 @@ def add(database: Database, *names: str) -> None:
         )
 
 
-def after(database: Database, mark: Mark, limit: int = 100) -> list[str]:
+def after(database: Database, mark: Cursor, limit: int = 100) -> list[str]:
     return [row["id"] for _, row in database.query(feed.events_after, mark, limit)]
 
 
 def test_events_come_in_the_order_of_their_commits_and_not_of_their_ids(database: Database) -> None:
-    assert database.query(feed.newest) == Mark()
+    assert database.query(feed.newest) == Cursor()
     add(database, "e5", "e1", "e3")
-    assert after(database, Mark()) == ["e5", "e1", "e3"]
-    assert after(database, Mark(), 2) == ["e5", "e1"]
-    assert after(database, database.query(feed.mark_of, "e5")) == ["e1", "e3"]
+    assert after(database, Cursor()) == ["e5", "e1", "e3"]
+    assert after(database, Cursor(), 2) == ["e5", "e1"]
+    assert after(database, database.query(feed.cursor_of, "e5")) == ["e1", "e3"]
     assert after(database, database.query(feed.newest)) == []
 
 
 def test_each_event_has_its_own_mark(database: Database) -> None:
     add(database, "a", "b", "c")
-    (first, _), (second, _), _ = database.query(feed.events_after, Mark(), 3)
+    (first, _), (second, _), _ = database.query(feed.events_after, Cursor(), 3)
     assert after(database, first) == ["b", "c"]
     assert after(database, second) == ["c"]
 
@@ -64,10 +64,10 @@ def test_each_event_has_its_own_mark(database: Database) -> None:
 def test_the_place_of_an_event_that_was_pruned_leaves_nothing_newer_out(database: Database) -> None:
     add(database, "e2", "e4", "e3", "e5")
     change(database, "DELETE FROM events WHERE id IN ('e2', 'e3')")
-    assert after(database, database.query(feed.mark_of, "e2")) == ["e4", "e5"]
-    assert after(database, database.query(feed.mark_of, "e3")) == ["e4", "e5"]
-    assert after(database, database.query(feed.mark_of, "e9")) == []
-    assert after(database, database.query(feed.mark_of, "")) == ["e4", "e5"]
+    assert after(database, database.query(feed.cursor_of, "e2")) == ["e4", "e5"]
+    assert after(database, database.query(feed.cursor_of, "e3")) == ["e4", "e5"]
+    assert after(database, database.query(feed.cursor_of, "e9")) == []
+    assert after(database, database.query(feed.cursor_of, "")) == ["e4", "e5"]
 
 
 def test_the_place_of_an_event_that_was_never_here_is_found_by_the_ids_near_it(
@@ -76,8 +76,8 @@ def test_the_place_of_an_event_that_was_never_here_is_found_by_the_ids_near_it(
     monkeypatch.setattr(feed, "FIRST_ROWS", 2)
     monkeypatch.setattr(feed, "NEAR_IDS", 2)
     add(database, "e1", "e2", "e3", "e5", "e4", "e6", "e7")
-    assert after(database, database.query(feed.mark_of, "e35")) == ["e5", "e4", "e6", "e7"]
-    assert after(database, database.query(feed.mark_of, "e0")) == ["e1", "e2", "e3", "e5", "e4", "e6", "e7"]
+    assert after(database, database.query(feed.cursor_of, "e35")) == ["e5", "e4", "e6", "e7"]
+    assert after(database, database.query(feed.cursor_of, "e0")) == ["e1", "e2", "e3", "e5", "e4", "e6", "e7"]
 
 
 def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
@@ -92,10 +92,10 @@ def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
 
 def test_rows_that_were_renumbered_are_found_again(database: Database) -> None:
     add(database, *(f"e{number}" for number in range(10, 30)))
-    mark = database.query(feed.mark_of, "e25")
+    mark = database.query(feed.cursor_of, "e25")
     change(database, "DELETE FROM events WHERE id < 'e20'")
     change(database, "UPDATE events SET rowid = rowid - 10")  # as VACUUM may
-    assert database.query(feed.mark_of, "e25").row != mark.row
+    assert database.query(feed.cursor_of, "e25").row != mark.row
     assert after(database, mark) == ["e26", "e27", "e28", "e29"]
 
 
@@ -115,7 +115,7 @@ def test_from_whatever_place_nothing_that_was_committed_later_is_left_out(
     add(database, *names)
     at = names[last % len(names)]
     later = names[names.index(at) + 1 :]
-    mark = database.query(feed.mark_of, at)
+    mark = database.query(feed.cursor_of, at)
     gone = {f"e{number:02}" for number in pruned}
     for name in gone:
         change(database, "DELETE FROM events WHERE id = ?", name)

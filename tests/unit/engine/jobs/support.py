@@ -23,8 +23,8 @@ from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
-from receiver.model.cadence import Cadence
 from receiver.model.delivery import Delivery
+from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Client, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.providers import PROVIDERS
@@ -37,7 +37,7 @@ from tests.integration.outbound_support import Asked, Say, Server, serving
 KEY = "an-api-key-0123456789"
 UNPACED = 1e9
 """Requests per second that leave no gap a clock could show."""
-CADENCE = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=3600.0)
+SCHEDULE = PollSchedule(min_seconds=2.0, max_seconds=60.0, deadline_seconds=3600.0)
 
 
 class Clock:
@@ -168,7 +168,7 @@ class Polling:
         *,
         source: str = "miragic",
         rate: float = UNPACED,
-        cadence: Cadence = CADENCE,
+        schedule: PollSchedule = SCHEDULE,
         provider: Any = None,
         base_url: str | None = None,
         timeouts: Timeouts | None = None,
@@ -191,7 +191,7 @@ class Polling:
             source,
             provider,
             Account(base_url or self.server.url("").rstrip("/"), KEY),
-            cadence,
+            schedule,
             isinstance(provider, WebhookProvider),
         )
         poller = Watched(
@@ -218,8 +218,8 @@ class Polling:
 
     def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
         """As the command does."""
-        cadence = Cadence(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
-        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), cadence, receives_webhooks=False)
+        schedule = PollSchedule(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
+        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), schedule, receives_webhooks=False)
         with self.writing() as database:
             for job in ids:
                 assert database.transact(watch_job, about, job, self.clock.now(), self.rng)[1]

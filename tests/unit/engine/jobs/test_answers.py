@@ -13,7 +13,7 @@ import pytest
 from receiver.engine.throttle import LIMIT_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS
 from receiver.outbound import api
 from receiver.outbound.client import Timeouts
-from receiver.store import pace
+from receiver.store import throttle_state
 from tests.integration.engine_support import NOW
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Say
@@ -80,7 +80,7 @@ async def test_a_maintenance_that_says_how_long_pauses_the_source(up: Polling) -
 async def test_a_pause_is_obeyed_by_a_process_that_starts_into_it(up: Polling) -> None:
     up.watch("a")
     with up.writing() as database:
-        database.transact(pace.pause, "miragic", NOW + 45, "provider_rate_limited", NOW)
+        database.transact(throttle_state.pause, "miragic", NOW + 45, "provider_rate_limited", NOW)
     up.answers(lambda job: COMPLETED)
     await up.poller()
     await up.pass_time(44.5)

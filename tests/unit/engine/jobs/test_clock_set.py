@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.model.cadence import Cadence
+from receiver.model.poll_schedule import PollSchedule
 from receiver.store import jobs
 from tests.integration.outbound_support import Say
 from tests.unit.engine.jobs.support import PENDING, Polling
@@ -95,7 +95,7 @@ async def test_a_deadline_that_passes_while_we_run_needs_nobody_elses_clock(up: 
 
 async def test_a_submit_past_its_deadline_by_a_wrong_clock_is_neither_made_nor_given_up(up: Polling) -> None:
     up.takes_on(lambda asked: Say(500))
-    await up.poller(cadence=Cadence(deadline_seconds=3600.0), trust=ClockTrust(up.clock))
+    await up.poller(schedule=PollSchedule(deadline_seconds=3600.0), trust=ClockTrust(up.clock))
     up.clock.step(-40 * DAYS)
     id = up.submit("Hello")
     up.clock.step(40 * DAYS)

@@ -7,7 +7,7 @@ import pytest
 from receiver.engine.jobs.loop import MAX_HISTORY_PAGES, MIN_JOBS_FOR_HISTORY
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.types import HISTORY_PAGE
-from receiver.store import holding
+from receiver.store import job_leases
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW
 from tests.unit.engine.jobs.support import Polling
@@ -22,8 +22,8 @@ def put_off(up: Polling, ids: list[str]) -> None:
     """Not due for a long time, as after many polls."""
     with up.writing() as database:
         for job in ids:
-            [held] = database.transact(holding.claim_named, "audixa", [job], NOW, Lease("other", NOW + 1))
-            assert database.transact(holding.give_back, held, FAR, NOW)
+            [held] = database.transact(job_leases.claim_named, "audixa", [job], NOW, Lease("other", NOW + 1))
+            assert database.transact(job_leases.release, held, FAR, NOW)
 
 
 async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyway(up: Polling) -> None:
@@ -54,7 +54,7 @@ async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
     due = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*due, "held", source="audixa")
     with up.writing() as database:
-        assert database.transact(holding.claim_named, "audixa", ["held"], NOW, Lease("other", NOW + LEASE_SECONDS))
+        assert database.transact(job_leases.claim_named, "audixa", ["held"], NOW, Lease("other", NOW + LEASE_SECONDS))
     before = up.job("held", "audixa")
     Audixa(up, **dict.fromkeys([*due, "held"], "COMPLETED"))
     await audixa(up)

@@ -1,4 +1,4 @@
-"""When jobs are polled: their cadence, the source's pace, and several processes at once."""
+"""When jobs are polled: their schedule, the source's pace, and several processes at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from receiver.engine.jobs.source import LEASE_SECONDS
-from receiver.store import holding, inbox
+from receiver.store import inbox, job_leases
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW
 from tests.integration.outbound_support import Say, serving
@@ -148,7 +148,7 @@ async def test_a_poller_that_lost_its_lease_changes_nothing_any_more(up: Polling
 async def test_a_job_in_somebody_elses_hands_is_waited_for_without_haste(up: Polling) -> None:
     up.watch("a")
     with up.writing() as database:
-        database.transact(holding.claim, "miragic", 8, NOW, Lease("other", NOW + LEASE_SECONDS))
+        database.transact(job_leases.claim, "miragic", 8, NOW, Lease("other", NOW + LEASE_SECONDS))
     up.answers(lambda job: COMPLETED)
     poller = await up.poller()
     await up.settle()

@@ -13,11 +13,11 @@ import pytest
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.engine.jobs.submitting import RETRY_POLICY
 from receiver.engine.throttle import LIMIT_PAUSE_SECONDS
-from receiver.model.cadence import Cadence
+from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Timeouts
 from receiver.providers import PROVIDERS
 from receiver.store import database as database_module
-from receiver.store import holding, inbox, jobs
+from receiver.store import inbox, job_leases, jobs
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW, metric
 from tests.integration.intake_support import Lines
@@ -92,7 +92,7 @@ async def test_a_submitted_job_is_watched_under_the_providers_id(up: Polling, li
 
 async def test_a_job_with_a_webhook_is_polled_only_after_the_webhook_had_its_time(up: Polling) -> None:
     up.takes_on(lambda asked: taken_on(KEYED))
-    await loop_of(up, KEYED, cadence=Cadence(first_seconds=120, min_seconds=2, deadline_seconds=3600))
+    await loop_of(up, KEYED, schedule=PollSchedule(first_seconds=120, min_seconds=2, deadline_seconds=3600))
     up.submit(source=KEYED)
     await up.pass_time(119)
     assert len(up.submits) == 1
@@ -295,8 +295,8 @@ async def test_a_request_that_a_crash_left_open_is_asked_again_only_under_a_key(
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
     with up.writing() as database:  # the process that ends in the middle of its request
-        [held] = database.transact(holding.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
-        database.transact(holding.begin_submit, held)
+        [held] = database.transact(job_leases.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
+        database.transact(job_leases.begin_submit, held)
     await loop_of(up, source)
     await up.pass_time(LEASE_SECONDS - 1)
     assert up.submits == []
@@ -313,7 +313,7 @@ async def test_a_crash_before_the_request_began_costs_nothing(up: Polling, sourc
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
     with up.writing() as database:
-        database.transact(holding.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
+        database.transact(job_leases.claim, source, 1, NOW, Lease("other", NOW + LEASE_SECONDS))
     await loop_of(up, source)
     await up.pass_time(LEASE_SECONDS + 2)
     assert (row(up, id_)["state"], len(up.submits)) == ("watching", 1)

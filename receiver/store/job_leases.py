@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from receiver.store.ends import End, ended
-from receiver.store.jobs import Row, end_if_told, one, the, waits_until
+from receiver.store.completion import TerminalEvent, completion_values
+from receiver.store.jobs import Row, complete_if_event_exists, find_one, get_existing, waits_until
 from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
@@ -136,8 +136,8 @@ def next_due(connection: Connection, source: str, states: Sequence[JobState] = O
 # what became of a claim
 
 
-def give_back(connection: Connection, claimed: JobClaim, at: float, now: float) -> bool:
-    """Nothing was asked: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
+def release(connection: Connection, claimed: JobClaim, at: float, now: float) -> bool:
+    """Nothing was polled: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
     return _write(connection, claimed, waits_until(at, now) | FREE)
 
 
@@ -152,20 +152,26 @@ def reschedule(
     code: str | None = None,
     error: str | None = None,
 ) -> bool:
-    """It was polled and has not ended: poll again at `at`, unix seconds. False as for `give_back`."""
-    asked: Row = {"polls": jobs.c.polls + 1, "misses": misses, "progress": progress, "error_code": code, "error": error}
-    return _write(connection, claimed, asked | waits_until(at, now) | FREE)
+    """It was polled and has not ended: poll again at `at`, unix seconds. False as for `release`."""
+    polled: Row = {
+        "polls": jobs.c.polls + 1,
+        "misses": misses,
+        "progress": progress,
+        "error_code": code,
+        "error": error,
+    }
+    return _write(connection, claimed, polled | waits_until(at, now) | FREE)
 
 
 def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
-    """The request to submit it is about to be made: from its commit on it counts. False as for `give_back`."""
+    """The request to submit it is about to be made: from its commit on it counts. False as for `release`."""
     return _write(connection, claimed, {"submits": jobs.c.submits + 1})
 
 
-def submit_again(
+def reschedule_submit(
     connection: Connection, claimed: JobClaim, at: float, now: float, code: str, error: str, *, refused: bool
 ) -> bool:
-    """Submit it again at `at`, unix seconds. False as for `give_back`.
+    """Submit it again at `at`, unix seconds. False as for `release`.
 
     Args:
         refused: the provider did not take it on for sure: that request does not count. Else the same idempotency key
@@ -176,18 +182,18 @@ def submit_again(
     return _write(connection, claimed, values | waits_until(at, now) | FREE)
 
 
-def submitted(
+def mark_submitted(
     connection: Connection, claimed: JobClaim, job_id: str, now: float, first_at: float, deadline_at: float
 ) -> Row | None:
-    """The provider has taken it on under this id: it is watched from now on. None as False for `give_back`.
+    """The provider has taken it on under this id: it is watched from now on. None as False for `release`.
 
     A job that is watched under this id already becomes part of this one. One that was submitted for itself stays: two
     requests then have one job, and the second of them has failed.
     """
-    if not _held(connection, claimed):
+    if not _is_held(connection, claimed):
         return None
     values: Row = {"submitted_at": now, "error_code": None} | FREE
-    other = one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
+    other = find_one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         message = f"The provider gave it the id of another job that was submitted here, {other['id']}: {job_id}."
         values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
@@ -198,39 +204,45 @@ def submitted(
         values["deadline_at"] = deadline_at
     _write(connection, claimed, values)
     if other is None or other["request"] is None:
-        end_if_told(connection, claimed.id, claimed.source, job_id)
-    return the(connection, claimed.id)
+        complete_if_event_exists(connection, claimed.id, claimed.source, job_id)
+    return get_existing(connection, claimed.id)
 
 
-def refused(connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str) -> bool:
-    """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `give_back`."""
+def mark_not_submitted(
+    connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str
+) -> bool:
+    """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `release`."""
     values = {"state": state, "ended_at": now, "error_code": code, "error": error}
     return _write(connection, claimed, values | FREE)
 
 
-def end(connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int) -> bool:
-    """A watched job has ended, as `event_id` says. False as for `give_back`.
+def complete(
+    connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int
+) -> bool:
+    """A watched job has ended, as `event_id` says. False as for `release`.
 
     Args:
         polls: how many of the provider's answers it took this time: 1, or 0 at the deadline.
     """
-    fields = ended(End(claimed.source, claimed.job_id or "", "", event_id, now)) | {"state": state}
+    fields = completion_values(TerminalEvent(claimed.source, claimed.job_id or "", "", event_id, now)) | {
+        "state": state
+    }
     return _write(connection, claimed, fields | {"polls": jobs.c.polls + polls})
 
 
-def was_told(connection: Connection, claimed: JobClaim) -> bool:
+def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
     """Whether the job that we hold was ended by somebody else's event meanwhile."""
-    row = one(connection, jobs.c.id == claimed.id)
+    row = find_one(connection, jobs.c.id == claimed.id)
     return row is not None and row["claim"] == claimed.claim and row["state"] in (JobState.COMPLETED, JobState.FAILED)
 
 
-def point_to(connection: Connection, id: str, event_id: str) -> None:
+def set_event(connection: Connection, id: str, event_id: str) -> None:
     """The job's end was told by this event, which was there before."""
     connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
 
 
-def _held(connection: Connection, claimed: JobClaim) -> bool:
-    return one(connection, *_mine(claimed)) is not None
+def _is_held(connection: Connection, claimed: JobClaim) -> bool:
+    return find_one(connection, *_mine(claimed)) is not None
 
 
 def _mine(claimed: JobClaim) -> tuple[Any, ...]:

@@ -58,7 +58,7 @@ _OLDEST_JOB = """
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """How much is open: per handler counts by state, and when the oldest due run became due."""
 
     by_handler: Mapping[tuple[str, str], int]
@@ -66,7 +66,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Outstanding:
+class GaugeValues:
     """What is outstanding at one moment.
 
     Attributes:
@@ -76,20 +76,20 @@ class Outstanding:
         quarantined: events in quarantine by source.
     """
 
-    runs: Depth
+    runs: QueueDepth
     jobs: Mapping[tuple[str, str], int]
     silent: Mapping[str, float]
     quarantined: Mapping[str, int]
 
 
-def read(connection: Connection, sources: Iterable[str], now: float) -> Outstanding:
+def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeValues:
     """All of it.
 
     Args:
         sources: names of those that are polled.
         now: unix seconds.
     """
-    return Outstanding(
+    return GaugeValues(
         runs=depth(connection, now),
         jobs=counts(connection),
         silent=silent_seconds(connection, sources, now),
@@ -97,11 +97,11 @@ def read(connection: Connection, sources: Iterable[str], now: float) -> Outstand
     )
 
 
-def depth(connection: Connection, now: float) -> Depth:
+def depth(connection: Connection, now: float) -> QueueDepth:
     """Runs that are pending, running or dead. A run that is due after `now` (unix seconds) is not the oldest due."""
     by_handler = {(handler, state): count for handler, state, count in connection.exec_driver_sql(_RUNS)}
     oldest = connection.exec_driver_sql(_OLDEST_DUE).scalar()
-    return Depth(by_handler, oldest if oldest is not None and oldest <= now else None)
+    return QueueDepth(by_handler, oldest if oldest is not None and oldest <= now else None)
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:

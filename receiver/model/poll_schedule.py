@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
+class PollSchedule:
     """The bounds, in seconds.
 
     Attributes:
@@ -24,7 +24,7 @@ class Cadence:
     factor: float = 1.5
 
 
-def next_wait(cadence: Cadence, polls: int, elapsed: float, progress: int | None, dice: float) -> float:
+def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, dice: float) -> float:
     """Seconds until the next poll of a running job.
 
     Args:
@@ -33,8 +33,8 @@ def next_wait(cadence: Cadence, polls: int, elapsed: float, progress: int | None
         progress: 0 to 100 where the provider gives it: half of the time it seems to need is waited.
         dice: uniform in [0, 1): spreads the wait by a fifth to either side.
     """
-    wait = cadence.min_seconds * cadence.factor ** min(polls - 1, 64)
+    wait = schedule.min_seconds * schedule.factor ** min(polls - 1, 64)
     if progress is not None and 0 < progress < 100:
         wait = elapsed * (100 - progress) / progress / 2
-    wait = min(wait, cadence.max_seconds / 1.2) * (0.8 + 0.4 * dice)  # spread below the cap as well
-    return max(cadence.min_seconds, min(wait, cadence.max_seconds))
+    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * dice)  # spread below the cap as well
+    return max(schedule.min_seconds, min(wait, schedule.max_seconds))

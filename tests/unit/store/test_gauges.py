@@ -9,10 +9,10 @@ from sqlalchemy import Connection, insert
 
 from receiver.model.delivery import Delivery
 from receiver.model.ids import new_job_id
-from receiver.store import outstanding
+from receiver.store import gauges
 from receiver.store.database import Database
+from receiver.store.gauges import GaugeValues, QueueDepth
 from receiver.store.inbox import Receipt
-from receiver.store.outstanding import Depth, Outstanding
 from receiver.store.schema import events, jobs, runs, signing_keys
 from receiver.store.states import RunState
 from tests.unit.store.plans import plans_of, require_flat, steps_of
@@ -93,8 +93,8 @@ def finish(database: Database, many: int) -> None:
 
 def test_every_figure_is_exact(filled: Database) -> None:
     finish(filled, 3)
-    assert filled.query(outstanding.read, SOURCES, NOW) == Outstanding(
-        runs=Depth(
+    assert filled.query(gauges.read, SOURCES, NOW) == GaugeValues(
+        runs=QueueDepth(
             {
                 ("log", "dead"): 1,
                 ("notes", "pending"): 1,
@@ -119,15 +119,15 @@ def test_a_source_is_silent_since_its_oldest_open_job_or_since_it_was_heard(fill
         connection.exec_driver_sql("DELETE FROM signing_keys")
 
     filled.transact(forget)
-    assert filled.query(outstanding.silent_seconds, SOURCES, NOW) == {"aitts": 100.0, "other": 0.0, "never": 0.0}
+    assert filled.query(gauges.silent_seconds, SOURCES, NOW) == {"aitts": 100.0, "other": 0.0, "never": 0.0}
 
 
 def test_an_empty_store_has_nothing_outstanding(database: Database) -> None:
-    assert database.query(outstanding.read, [], NOW) == Outstanding(Depth({}, None), {}, {}, {})
+    assert database.query(gauges.read, [], NOW) == GaugeValues(QueueDepth({}, None), {}, {}, {})
 
 
 def test_what_has_finished_costs_no_step(filled: Database) -> None:
-    require_flat(plans_of(filled, outstanding.read, SOURCES, NOW))
-    before = steps_of(filled, outstanding.read, SOURCES, NOW)
+    require_flat(plans_of(filled, gauges.read, SOURCES, NOW))
+    before = steps_of(filled, gauges.read, SOURCES, NOW)
     finish(filled, 500)
-    assert steps_of(filled, outstanding.read, SOURCES, NOW) == before
+    assert steps_of(filled, gauges.read, SOURCES, NOW) == before

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 
-class Tally:
+class LocalCounter:
     """What one thread has counted for a counter. Raise `count` by what there is to count."""
 
     __slots__ = ("_counter", "_shown", "count")
@@ -31,17 +31,17 @@ class Tally:
         self._shown = count
 
 
-class Tallies(Collector):
+class LocalCounters(Collector):
     """The tallies of a registry's counters. Registered before them, so that they are right when they are looked at."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._tallies: list[Tally] = []
+        self._tallies: list[LocalCounter] = []
         self._lock = threading.Lock()
         registry.register(self)
 
-    def of(self, counter: Counter) -> Tally:
+    def of(self, counter: Counter) -> LocalCounter:
         """A tally for a counter; one whose labels are given, if it has any."""
-        tally = Tally(counter)
+        tally = LocalCounter(counter)
         self._tallies.append(tally)
         return tally
 
@@ -53,7 +53,7 @@ class Tallies(Collector):
         return ()
 
 
-class TallyHistogram(Collector):
+class LocalHistogram(Collector):
     """A histogram without labels that one thread adds to.
 
     Args:

@@ -16,7 +16,7 @@ from receiver.store.schema import events, jobs
 from receiver.store.states import EventStatus, JobState
 
 
-class End(NamedTuple):
+class TerminalEvent(NamedTuple):
     """A dispatched event that says that a job has ended.
 
     Attributes:
@@ -30,7 +30,7 @@ class End(NamedTuple):
     at: float
 
 
-class Watched(NamedTuple):
+class WatchedJob(NamedTuple):
     """A job that is watched: its own id, and the provider's."""
 
     id: str
@@ -38,12 +38,12 @@ class Watched(NamedTuple):
     job_id: str
 
 
-def state_of(type_: str) -> JobState:
+def final_state(type_: str) -> JobState:
     """The state of a job that an event of this type word ends."""
     return JobState.COMPLETED if type_ == COMPLETED else JobState.FAILED
 
 
-def known_end(connection: Connection, source: str, job_id: str) -> End | None:
+def find_terminal_event(connection: Connection, source: str, job_id: str) -> TerminalEvent | None:
     """The first dispatched event that told of the job's end; None if none has yet.
 
     One in quarantine does not count: a poll that says the same takes it out.
@@ -55,31 +55,31 @@ def known_end(connection: Connection, source: str, job_id: str) -> End | None:
         events.c.status == EventStatus.ACCEPTED,
     )
     row = connection.execute(statement.order_by(events.c.id).limit(1)).first()
-    return None if row is None else End(*row)
+    return None if row is None else TerminalEvent(*row)
 
 
-def settle(connection: Connection, ends: Sequence[End]) -> None:
+def complete_jobs(connection: Connection, ends: Sequence[TerminalEvent]) -> None:
     """End the watched jobs that these events tell of."""
     if not ends:
         return
     rows = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
     if rows:
-        end_watched(connection, [Watched(*row) for row in rows], ends)
+        complete_watched(connection, [WatchedJob(*row) for row in rows], ends)
 
 
-def end_watched(connection: Connection, watched: Iterable[Watched], ends: Sequence[End]) -> None:
+def complete_watched(connection: Connection, watched: Iterable[WatchedJob], ends: Sequence[TerminalEvent]) -> None:
     """End those of these jobs that the events tell of."""
     told = {(end.source, end.job_id): end for end in reversed(ends)}  # of two in one batch the first counts
     for job in watched:
         end = told.get((job.source, job.job_id))
         if end is not None:
-            connection.execute(update(jobs).where(jobs.c.id == job.id).values(**ended(end)))
+            connection.execute(update(jobs).where(jobs.c.id == job.id).values(**completion_values(end)))
 
 
-def ended(end: End) -> dict[str, Any]:
+def completion_values(end: TerminalEvent) -> dict[str, Any]:
     """What a job's row says once this event has told of its end."""
     return {
-        "state": state_of(end.type),
+        "state": final_state(end.type),
         "ended_at": end.at,
         "event_id": end.event_id,
         "lease_until": None,
