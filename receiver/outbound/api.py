@@ -13,9 +13,9 @@ from receiver.outbound.client import Client
 from receiver.outbound.decompression import compression, decompressor
 from receiver.providers.types import Request, Response, Unavailable
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """An answer longer than this is no status, compressed or not."""
-MOST_SECONDS = 30.0
+MAX_SECONDS = 30.0
 """For the whole of it, however slowly it drips in: a poll must end well within its lease."""
 
 
@@ -29,12 +29,12 @@ async def ask(client: Client, request: Request) -> Response:
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
     try:
         async with (
-            asyncio.timeout(MOST_SECONDS),
+            asyncio.timeout(MAX_SECONDS),
             client.send(request.method, request.url, headers, request.body) as reply,
         ):
-            raw = await reply.read(MOST_BYTES + 1)
-            body = _plain(raw, reply.header("content-encoding"), MOST_BYTES + 1)
-            if max(len(raw), len(body)) > MOST_BYTES:
+            raw = await reply.read(MAX_BYTES + 1)
+            body = _plain(raw, reply.header("content-encoding"), MAX_BYTES + 1)
+            if max(len(raw), len(body)) > MAX_BYTES:
                 raise Unavailable("The provider's answer is too long to be a status.", reason="provider_too_long")
             return Response(reply.status, reply.lines(), body)
     except TimeoutError as error:

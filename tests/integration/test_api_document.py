@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from receiver import Settings
-from receiver.web.api import events, table
+from receiver.web.api import events, routes
 from receiver.web.api.openapi import document
 from receiver.web.api.page import page
 from receiver.web.api.problems import Refusal
-from receiver.web.api.table import TABLE
+from receiver.web.api.routes import ROUTES
 from tests.integration.api_support import BEARER, TOKEN, Api, api, event_number, problem
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
@@ -48,10 +48,10 @@ async def test_the_document_has_every_operation_and_what_it_points_to(settings: 
         answer = await asked.get("/openapi.json")
         assert answer.headers["content-type"] == "application/json"
         told = answer.json()
-        assert told == document(TABLE, tokens=False)
+        assert told == document(ROUTES, tokens=False)
         assert told["openapi"].startswith("3.1.")
         listed = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
-        assert listed == {(operation.method, operation.path) for operation in TABLE}
+        assert listed == {(operation.method, operation.path) for operation in ROUTES}
         schemas = {f"#/components/schemas/{name}" for name in told["components"]["schemas"]}
         assert set(references(told)) <= schemas
         names = [operation["operationId"] for methods in told["paths"].values() for operation in methods.values()]
@@ -59,7 +59,7 @@ async def test_the_document_has_every_operation_and_what_it_points_to(settings: 
 
 
 def test_every_operation_says_what_it_does() -> None:
-    for operation in TABLE:
+    for operation in ROUTES:
         assert operation.description, operation.name
         assert operation.summary
         for name, model in operation.inputs.items():
@@ -95,7 +95,7 @@ async def test_the_page_needs_nothing_from_anywhere(settings: Settings) -> None:
         )
         text = text.replace(f"<script>{script}</script>", "")
         assert not re.search(r"<script|<link|<img|<iframe|\son\w+=|\sstyle=|https?://|@import|url\(", text)
-        for operation in TABLE:
+        for operation in ROUTES:
             assert f'id="{operation.name}"' in text
         links = set(re.findall(r'href="#([^"]+)"', text))
         assert links <= set(re.findall(r'id="([^"]+)"', text))
@@ -110,7 +110,7 @@ async def test_nothing_that_is_typed_into_the_page_has_a_name_that_an_address_co
     async with api(configured(tmp_path, handlers={}, api={"tokens": [TOKEN]})) as asked:
         text = (await asked.get("/docs")).text
         fields = re.findall(r"<(?:input|textarea)[^>]*>", text)
-        assert len(fields) > len(TABLE)
+        assert len(fields) > len(ROUTES)
         assert not [field for field in fields if " name=" in field]
         assert sum('type="password"' in field for field in fields) == 1
     async with api(configured(tmp_path / "open", handlers={})) as asked:
@@ -118,7 +118,7 @@ async def test_nothing_that_is_typed_into_the_page_has_a_name_that_an_address_co
 
 
 def test_the_page_shows_texts_and_never_runs_them() -> None:
-    told = document(TABLE, tokens=True)
+    told = document(ROUTES, tokens=True)
     told["info"]["summary"] = told["paths"]["/v1/events"]["get"]["summary"] = '<script>"x"</script> `<b>`'
     assert page(told).count("<script") == 1
     assert "<code>&lt;b&gt;</code>" in page(told)
@@ -210,5 +210,5 @@ async def test_a_receiver_that_stops_answers_that_it_stops(settings: Settings) -
 def test_the_models_are_not_built_before_they_are_needed() -> None:
     code = "import sys, receiver.app; print([name for name in sys.modules if name.startswith('receiver.web.api.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
-    heavy = {module.__name__ for module in (events, table)} | {"receiver.web.api.models", "receiver.web.api.openapi"}
+    heavy = {module.__name__ for module in (events, routes)} | {"receiver.web.api.models", "receiver.web.api.openapi"}
     assert not heavy & set(eval(done.stdout))

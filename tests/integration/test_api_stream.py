@@ -189,7 +189,7 @@ async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Setti
 async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_QUEUED", 5)
+    monkeypatch.setattr(feed, "MAX_QUEUED", 5)
     monkeypatch.setattr(feed, "PAGE", 7)
     async with api(settings) as asked:
         news = asked.up.receiver.feed

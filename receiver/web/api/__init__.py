@@ -1,5 +1,5 @@
 """The private API: an application's own way to submit speech, watch jobs, and get at events and audio.
 
-One table of operations (`operations.TABLE`) makes the routes, the checks of what comes in, and the OpenAPI document.
+One table of operations (`routes.ROUTES`) makes the routes, the checks of what comes in, and the OpenAPI document.
 Light at the start: the models are built when the first request comes.
 """

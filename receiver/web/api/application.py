@@ -37,10 +37,10 @@ def api(context: ApiContext) -> Starlette:
     from receiver.web.api.binding import routes
     from receiver.web.api.openapi import document
     from receiver.web.api.page import POLICY, page
-    from receiver.web.api.table import TABLE
+    from receiver.web.api.routes import ROUTES
 
     settings = context.settings
-    described = document(TABLE, tokens=bool(settings.api.tokens), root_path=settings.server.root_path)
+    described = document(ROUTES, tokens=bool(settings.api.tokens), root_path=settings.server.root_path)
     text = json.dumps(described, ensure_ascii=False)
     shown = page(described)
     safe = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
@@ -53,7 +53,7 @@ def api(context: ApiContext) -> Starlette:
         return Response(shown, headers=framed, media_type="text/html")
 
     app = Starlette(
-        routes=[Route("/openapi.json", openapi), Route("/docs", docs), *routes(TABLE, context)],
+        routes=[Route("/openapi.json", openapi), Route("/docs", docs), *routes(ROUTES, context)],
         exception_handlers={HTTPException: on_http_error},
     )
     app.router.redirect_slashes = False

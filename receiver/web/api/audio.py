@@ -22,13 +22,13 @@ from receiver.web.api.ranges import Unsatisfiable, read_range
 
 log = structlog.get_logger("receiver.api")
 
-MOST_FILES = 1000
+MAX_FILES = 1000
 
 
 class AudioQuery(Incoming):
     """Which of the event's files."""
 
-    n: Annotated[int, Field(ge=0, le=MOST_FILES, description="Which file of the job's, from 0."), DIGITS] = 0
+    n: Annotated[int, Field(ge=0, le=MAX_FILES, description="Which file of the job's, from 0."), DIGITS] = 0
 
 
 class AudioHeaders(Incoming):
@@ -45,10 +45,10 @@ async def get_audio(
 ) -> ASGIApp:
     """The file as it was fetched and verified; its `ETag` is its SHA-256. 404 until a handler has fetched it."""
     row = await _stored(context, path.id, query.n)
-    about = _headers(row, path.id)
-    whole = headers.if_range is not None and headers.if_range != about["ETag"]
+    response_headers = _headers(row, path.id)
+    whole = headers.if_range is not None and headers.if_range != response_headers["ETag"]
     try:
-        asked = None if whole or scope["method"] == "HEAD" else read_range(headers.range, row.bytes)
+        requested = None if whole or scope["method"] == "HEAD" else read_range(headers.range, row.bytes)
     except Unsatisfiable:
         raise Refusal(
             416,
@@ -56,14 +56,14 @@ async def get_audio(
             reason="bad_range",
             headers={"Content-Range": f"bytes */{row.bytes}"},
         ) from None
-    start, end = asked or (0, row.bytes)
-    status = 206 if asked else 200
-    if asked:
-        about["Content-Range"] = f"bytes {start}-{end - 1}/{row.bytes}"
-    about["Content-Length"] = str(end - start)
+    start, end = requested or (0, row.bytes)
+    status = 206 if requested else 200
+    if requested:
+        response_headers["Content-Range"] = f"bytes {start}-{end - 1}/{row.bytes}"
+    response_headers["Content-Length"] = str(end - start)
     if scope["method"] == "HEAD":
-        return Response(None, status, about)
-    return StreamingResponse(await _begun(context, row, start, end), status, about)
+        return Response(None, status, response_headers)
+    return StreamingResponse(await _begun(context, row, start, end), status, response_headers)
 
 
 async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:

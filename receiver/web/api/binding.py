@@ -19,7 +19,7 @@ from receiver.model.redact import cut
 from receiver.web.api.clients import ClientGone, while_waited_for
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import Operation, Reply
-from receiver.web.api.problems import NO_STORE, Refusal, Wrong, problem, unavailable
+from receiver.web.api.problems import NO_STORE, FieldError, Refusal, problem, unavailable
 from receiver.web.body import BodyRefused, read_body
 
 log = structlog.get_logger("receiver.api")
@@ -77,8 +77,8 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
                 given[name] = await _READERS[name](model, scope, receive, context)
             wanted = operation.run.__annotations__
             work = operation.run(**{name: value for name, value in given.items() if name in wanted})
-            told = await (work if changes else while_waited_for(receive, work))
-            return _declared(operation, told, scope) if isinstance(told, Reply) else told
+            result = await (work if changes else while_waited_for(receive, work))
+            return _declared(operation, result, scope) if isinstance(result, Reply) else result
         except Refusal as refusal:
             if refusal.status in problems:
                 return refusal.response(context.redact)
@@ -121,11 +121,11 @@ async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context:
 
 async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
     if scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
-        raise _invalid([Wrong("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
+        raise _invalid([FieldError("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
     values: dict[str, str] = {}
     for name, value in Request(scope).query_params.multi_items():
         if name in values:
-            raise _invalid([Wrong(_place("query", name), "is there more than once")])
+            raise _invalid([FieldError(_place("query", name), "is there more than once")])
         values[name] = value
     return _validated(model, values, "query")
 
@@ -137,7 +137,7 @@ async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, conte
         name = wanted.get(raw.decode("latin-1"))
         if name is not None:
             if name in values:
-                raise _invalid([Wrong(f"headers.{name}", "is there more than once")])
+                raise _invalid([FieldError(f"headers.{name}", "is there more than once")])
             values[name] = value.decode("latin-1")
     return _validated(model, values, "headers")
 
@@ -150,7 +150,9 @@ async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context:
     try:
         values = read_strict_json_object(raw)
     except InvalidJson as error:
-        raise Refusal(400, str(error), reason=error.reason, errors=[Wrong("body", "is not a JSON object")]) from None
+        raise Refusal(
+            400, str(error), reason=error.reason, errors=[FieldError("body", "is not a JSON object")]
+        ) from None
     return _validated(model, values, "body")
 
 
@@ -162,7 +164,7 @@ def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> Ba
     names = {of.alias or name for name, of in model.model_fields.items()}
     known = {name: value for name, value in values.items() if name in names}
     unknown = islice((name for name in values if name not in names), MAX_ERRORS)
-    errors = [Wrong(_place(where, name), "is not known here") for name in unknown]
+    errors = [FieldError(_place(where, name), "is not known here") for name in unknown]
     try:
         given = model.model_validate(known)
     except ValidationError as error:
@@ -172,15 +174,15 @@ def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> Ba
     return given
 
 
-def _invalid(errors: Sequence[Wrong]) -> Refusal:
+def _invalid(errors: Sequence[FieldError]) -> Refusal:
     return Refusal(400, "The request is not as /docs describes it.", reason="invalid_request", errors=errors)
 
 
-def _wrong(where: str, error: ValidationError) -> list[Wrong]:
+def _wrong(where: str, error: ValidationError) -> list[FieldError]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]:
         what = str(item["msg"]).removeprefix("Value error, ")
-        found.append(Wrong(_place(where, *item["loc"]), what[:1].lower() + what[1:]))
+        found.append(FieldError(_place(where, *item["loc"]), what[:1].lower() + what[1:]))
     return found
 
 

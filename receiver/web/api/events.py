@@ -31,7 +31,7 @@ from receiver.web.api.models import (
 )
 from receiver.web.api.operations import Reply
 from receiver.web.api.problems import Refusal
-from receiver.web.api.showing import header_lines, shown
+from receiver.web.api.redaction import header_lines, shown
 
 
 class EventPath(Incoming):

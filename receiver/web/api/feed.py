@@ -16,13 +16,13 @@ from receiver.store.feed import Cursor
 
 log = structlog.get_logger("receiver.api")
 
-MOST_STREAMS = 64
-LOOK_SECONDS = 1.0
+MAX_STREAMS = 64
+POLL_INTERVAL_SECONDS = 1.0
 """How often the store is looked at for events that another process committed."""
 REST = 4.0
-"""The reader rests so many times as long as its last look took: it never has more than a fifth of a core."""
+"""The reader rests so many times as long as its last read took: it never has more than a fifth of a core."""
 PAGE = 200
-MOST_QUEUED = 500
+MAX_QUEUED = 500
 """Events that a stream may be behind in memory; further behind, it reads them from the store at its own pace."""
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ class Stream:
 
     def add(self, found: list[tuple[Cursor, Row]]) -> None:
         """New events, unless it is too far behind to keep them."""
-        self.behind = self.behind or len(self.queue) + len(found) > MOST_QUEUED
+        self.behind = self.behind or len(self.queue) + len(found) > MAX_QUEUED
         if not self.behind:
             self.queue.extend(found)
         self.wake.set()
@@ -64,15 +64,15 @@ class Feed:
     """Gives each stream the events committed since its mark, each once, in the order of the commits.
 
     Args:
-        look_seconds: how often it looks without being woken.
+        poll_interval_seconds: how often it looks without being woken.
     """
 
     def __init__(
-        self, database: Database, look_seconds: float = LOOK_SECONDS, most_streams: int = MOST_STREAMS
+        self, database: Database, poll_interval_seconds: float = POLL_INTERVAL_SECONDS, max_streams: int = MAX_STREAMS
     ) -> None:
         self._database = database
-        self._look_seconds = look_seconds
-        self._most = most_streams
+        self._poll_interval_seconds = poll_interval_seconds
+        self._max_streams = max_streams
         self._streams: set[Stream] = set()
         self._reader: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
@@ -107,8 +107,8 @@ class Feed:
             ListingTimeout: other lists held it up for too long.
             StoreUnavailable: the store does not answer.
         """
-        if self._closed or len(self._streams) >= self._most:
-            raise TooManyStreams(f"There are {self._most} streams, which is the most; end one, or try later.")
+        if self._closed or len(self._streams) >= self._max_streams:
+            raise TooManyStreams(f"There are {self._max_streams} streams, which is the most; end one, or try later.")
         stream = Stream()
         self._streams.add(stream)
         try:
@@ -147,7 +147,7 @@ class Feed:
         """
         while not stream.ended.is_set():
             while stream.behind and not stream.ended.is_set():
-                stream.queue.clear()  # before the look: what is committed after it will be queued again
+                stream.queue.clear()  # before the read: what is committed after it will be queued again
                 stream.behind = False
                 found = await self._database.read_list(feed.events_after, stream.mark, PAGE)
                 for stream.mark, row in found:
@@ -171,13 +171,13 @@ class Feed:
 
     async def _read(self) -> None:
         try:
-            await self._look()
+            await self._read_new()
         except Exception:
             log.exception("stream.broken")
             for stream in self._streams:
                 stream.end()
 
-    async def _look(self) -> None:
+    async def _read_new(self) -> None:
         loop = asyncio.get_running_loop()
         silent = False
         while self._streams and not self._closed:
@@ -195,8 +195,8 @@ class Feed:
                 self._tell(found)
             took = loop.time() - began
             if len(found) < PAGE:
-                await self._sleep(self._look_seconds)
-            await asyncio.sleep(min(took * REST, self._look_seconds))
+                await self._sleep(self._poll_interval_seconds)
+            await asyncio.sleep(min(took * REST, self._poll_interval_seconds))
 
     def _tell(self, found: list[tuple[Cursor, Row]]) -> None:
         moved = found[0][0].row <= self._mark.row

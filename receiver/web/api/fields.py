@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from receiver.model.timestamps import utc
 
-MOST_ITEMS = 200
+MAX_ITEMS = 200
 
 
 class Incoming(BaseModel):
@@ -63,7 +63,7 @@ Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 class Paging(Incoming):
     """What every list takes."""
 
-    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, description="Items on a page."), DIGITS] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Items on a page."), DIGITS] = 50
     cursor: Annotated[Cursor | None, Field(description="The `next` of the page before; the first page without it.")] = (
         None
     )

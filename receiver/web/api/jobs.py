@@ -17,8 +17,8 @@ from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming, cursor_after
 from receiver.web.api.models import Job, JobPage, job_of
 from receiver.web.api.operations import Reply
-from receiver.web.api.problems import Refusal, Wrong
-from receiver.web.api.showing import whole
+from receiver.web.api.problems import FieldError, Refusal
+from receiver.web.api.redaction import whole
 
 
 class JobPath(Incoming):
@@ -76,7 +76,7 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         await context.database.read_list(check_filter, configured, source, type_)
     except UnknownName as error:
         what = str(error)
-        raise Refusal(404, what, reason=error.reason, errors=[Wrong(f"query.{error.field}", what)]) from None
+        raise Refusal(404, what, reason=error.reason, errors=[FieldError(f"query.{error.field}", what)]) from None
 
 
 async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:

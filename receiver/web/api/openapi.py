@@ -58,7 +58,7 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
 
 
 def _operation(operation: Operation, *, tokens: bool) -> Document:
-    told: Document = {
+    operation_object: Document = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": operation.description,
@@ -71,10 +71,10 @@ def _operation(operation: Operation, *, tokens: bool) -> Document:
         for parameter in _parameters(operation.inputs[kind], place)
     ]
     if parameters:
-        told["parameters"] = parameters
+        operation_object["parameters"] = parameters
     if "body" in operation.inputs:
         schema = {"$ref": REF.format(model=operation.inputs["body"].__name__)}
-        told["requestBody"] = {
+        operation_object["requestBody"] = {
             "required": operation.body_required,
             "content": {"application/json": {"schema": schema}},
         }
@@ -93,8 +93,8 @@ def _operation(operation: Operation, *, tokens: bool) -> Document:
     for status, what in operation.problems(tokens=tokens).items():
         schema = {"$ref": REF.format(model="Problem")}
         answers[str(status)] = {"description": what, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
-    told["responses"] = dict(sorted(answers.items()))
-    return told
+    operation_object["responses"] = dict(sorted(answers.items()))
+    return operation_object
 
 
 def _parameters(model: type[BaseModel], place: str) -> list[Document]:

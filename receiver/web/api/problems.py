@@ -22,7 +22,7 @@ RETRY_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class FieldError:
     """One thing wrong with a request: where it stands (`body.voice`, `query.limit`), and what is wrong."""
 
     where: str
@@ -43,7 +43,7 @@ class Refusal(ReceiverError):
         detail: str,
         *,
         reason: str,
-        errors: Sequence[Wrong] = (),
+        errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
@@ -65,12 +65,12 @@ def problem(
     detail: str,
     *,
     reason: str,
-    errors: Sequence[Wrong] = (),
+    errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Response:
     """A problem as a response. `type` is a name, not an address: there is nothing to fetch behind it."""
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "type": f"urn:tts-receiver:problem:{reason}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -78,9 +78,9 @@ def problem(
         "reason": reason,
     }
     if errors:
-        told["errors"] = [{"where": wrong.where, "what": wrong.what} for wrong in errors]
-    told |= more or {}
-    body = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        document["errors"] = [{"where": error.where, "what": error.what} for error in errors]
+    document |= more or {}
+    body = json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return Response(body, status, {**NO_STORE, **(headers or {})}, media_type=MEDIA_TYPE)
 
 

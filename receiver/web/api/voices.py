@@ -14,7 +14,7 @@ from receiver.web.api.jobs import require_source
 from receiver.web.api.models import Voice, VoiceList
 from receiver.web.api.operations import Reply
 from receiver.web.api.problems import Refusal
-from receiver.web.api.showing import shown
+from receiver.web.api.redaction import shown
 
 
 class VoicesQuery(Incoming):

@@ -95,7 +95,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._since = self._loop.time()
         self._client = _address(self.transport.get_extra_info("peername"))
-        self._ends = (_address(self.transport.get_extra_info("sockname")), self._client)
+        self._addresses = (_address(self.transport.get_extra_info("sockname")), self._client)
         self._server.connections.add(cast("Any", self))
         self._table.add(self, self._loop)
 
@@ -312,7 +312,7 @@ class HttpConnection(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """Hand a request to the application; its body may still be on its way."""
         exchange = self._exchange = Exchange(
-            self, head, self._ends, self._app_state.copy(), self._server.default_headers
+            self, head, self._addresses, self._app_state.copy(), self._server.default_headers
         )
         if self._table.draining:
             exchange.keep_alive = False
@@ -382,7 +382,7 @@ class HttpConnection(asyncio.Protocol):
             self._reading = False
             self.transport.pause_reading()
 
-    # ends
+    # closing
 
     def _refuse(self, status: int, *, reason: str) -> None:
         """Answer an unreadable request, unless an answer has begun, and close."""

@@ -67,7 +67,7 @@ class Exchange:
     call for a whole answer.
 
     Args:
-        ends: host and port of our side and of the sender's, where the sockets have them.
+        addresses: host and port of our side and of the sender's, where the sockets have them.
         state: the ASGI scope's `state`.
         date: header lines that every response has, as ASGI pairs.
     """
@@ -81,7 +81,7 @@ class Exchange:
         self,
         wire: Wire,
         head: Head,
-        ends: tuple[tuple[str, int] | None, tuple[str, int] | None],
+        addresses: tuple[tuple[str, int] | None, tuple[str, int] | None],
         state: dict[str, Any],
         date: Iterable[tuple[bytes, bytes]],
     ) -> None:
@@ -96,8 +96,8 @@ class Exchange:
             "raw_path": head.target_path,
             "query_string": head.query,
             "headers": head.headers,
-            "server": ends[0],
-            "client": ends[1],
+            "server": addresses[0],
+            "client": addresses[1],
             "state": state,
         }
         self.keep_alive = head.keep_alive
@@ -226,7 +226,7 @@ class Exchange:
         elif self.complete or kind != "http.response.body":
             raise RuntimeError(f"{kind} came after the response's start or end.")
         else:
-            self._write(message.get("body", b""), ends=not message.get("more_body", False))
+            self._write(message.get("body", b""), last=not message.get("more_body", False))
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
@@ -266,20 +266,20 @@ class Exchange:
         else:
             self._head = head
 
-    def _write(self, body: bytes, *, ends: bool) -> None:
+    def _write(self, body: bytes, *, last: bool) -> None:
         if self.scope["method"] == "HEAD":
             body = b""
         if self._chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if ends else b"")
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
         elif self._left is not None:
             self._left -= len(body)
-            if self._left < 0 or (ends and self._left > 0):
+            if self._left < 0 or (last and self._left > 0):
                 raise RuntimeError("The response's body is not as long as its Content-Length says.")
         data = self._head + body if self._head else body
         self._head = b""
         if data:
             self._wire.transport.write(data)
-        if ends:
+        if last:
             self.complete = True
             if self._changed is not None:
                 self._changed.set()

@@ -154,7 +154,7 @@ async def test_an_answer_that_is_not_begun_in_time_is_tried_again(up: Polling) -
 
 
 async def test_an_answer_that_drips_in_for_ever_is_given_up(up: Polling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MOST_SECONDS", 0.05)
+    monkeypatch.setattr(api, "MAX_SECONDS", 0.05)
     up.watch("a")
     never = asyncio.Event()
     up.answers(lambda job: Say(200, {}, b" " * 100, cut=1, hang=never))
@@ -166,7 +166,7 @@ async def test_an_answer_that_drips_in_for_ever_is_given_up(up: Polling, monkeyp
 
 
 async def test_an_answer_that_is_too_long_is_no_status(up: Polling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MOST_BYTES", 1000)
+    monkeypatch.setattr(api, "MAX_BYTES", 1000)
     up.watch("a")
     up.answers(lambda job: status("COMPLETED", padding="x" * 1000))
     await up.poller()
@@ -201,7 +201,7 @@ async def test_an_answer_that_is_compressed_unasked_is_read(
 
 async def test_an_answer_is_not_unpacked_beyond_what_an_answer_may_have(up: Polling) -> None:
     up.watch("a")
-    bomb = gzip.compress(b" " * 20 * api.MOST_BYTES)
+    bomb = gzip.compress(b" " * 20 * api.MAX_BYTES)
     up.answers(lambda job: Say(200, {"Content-Encoding": "gzip"}, bomb))
     await up.poller()
     tracemalloc.start()
@@ -212,7 +212,7 @@ async def test_an_answer_is_not_unpacked_beyond_what_an_answer_may_have(up: Poll
         tracemalloc.stop()
     assert up.job()["state"] == "watching"
     assert "too long" in up.job()["error"]
-    assert peak < 8 * api.MOST_BYTES
+    assert peak < 8 * api.MAX_BYTES
 
 
 @pytest.mark.parametrize("status_code", [200, 401])

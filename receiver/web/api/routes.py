@@ -16,7 +16,7 @@ _RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Conte
 _NO_SOURCE = "There is no such source."
 _NO_NAME = {404: "There is no such source or event type; the sentence names the nearest."}
 
-TABLE = (
+ROUTES = (
     Operation(
         "POST",
         "/v1/speech",
