@@ -109,7 +109,7 @@ async def test_an_event_comes_as_soon_as_it_is_committed(settings: Settings) -> 
 
 async def test_a_commit_of_this_process_is_not_waited_for(settings: Settings) -> None:
     async with api(settings) as asked:
-        asked.up.receiver.feed._look_seconds = 3600.0
+        asked.up.receiver.feed._poll_interval_seconds = 3600.0
         async with listening(asked.up.receiver.private) as base, httpx.AsyncClient(timeout=PATIENCE) as client:
             async with Site(asked, base, client).follow() as stream:
                 ids = [await deliver(asked.up, completed(f"job_{number}")) for number in range(3)]
