@@ -1,4 +1,4 @@
-"""Test a handler in three lines: make an event, run the handler once, look at how the attempt ended.
+"""Test a handler in three lines: make an event, run the handler once, check the result.
 
 ```python
 from receiver.testing import completed, run_handler, wav
@@ -50,12 +50,12 @@ from receiver.store.artifacts import ArtifactRow
 __all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler", "wav"]
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-"""When events made here were received, unless said otherwise."""
+"""The default `received_at` of events."""
 
 STOP_SECONDS = 5.0
 
 AudioSource = bytes | Path | Exception
-"""One audio file of a test: its bytes, its path, or what is raised by asking for it."""
+"""One audio file of a test: its bytes, its path, or the exception that fetching it raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +63,9 @@ class HandlerOutcome:
     """How one attempt ended, and what it means for the run.
 
     Attributes:
-        state: `succeeded`; `retry`: there would be another attempt; `dead`: rejected, or the attempts are used up.
-        result: what the handler returned, as the JSON values that are kept with the run.
-        error: the exception that ended the attempt; a `TimeoutError` where it was not done in time; None on success.
+        state: `succeeded`; `retry`: another attempt would follow; `dead`: rejected, or the attempts are used up.
+        result: what the handler returned, as the JSON values that are stored with the run.
+        error: the exception that ended the attempt; a `TimeoutError` if it took too long; None on success.
         retry_after: seconds until the next attempt at least, as `RetryLater` asked for; None where backoff alone
             decides, or there is no next attempt.
         logs: the lines written with `ctx.log`, each a mapping with `level`, `message` and the line's fields.
@@ -97,7 +97,7 @@ def make_event(
         source: the configured source's name.
         received_at: with its time zone.
         payload: the mapped fields, as `event.payload` has them.
-        body: the provider's whole answer, as in `event.body`; empty if not given.
+        body: the provider's complete response, as in `event.body`; empty if not given.
     """
     return build_event(
         id="evt_" + hashlib.sha256(f"{source}\n{type}\n{job_id}".encode()).hexdigest()[:32],
@@ -115,7 +115,7 @@ def completed(job_id: str = "job-1", *, body: Mapping[str, Any] | None = None, *
     """A completed job; keywords go into its payload, as in `completed(metadata={"episode": 7}, chars_charged=42)`.
 
     Args:
-        body: the provider's whole answer, as in `event.body`: `completed(body={"data": {"creditsUsed": 3}})`.
+        body: the provider's complete response, as in `event.body`: `completed(body={"data": {"creditsUsed": 3}})`.
     """
     return cast("JobCompleted", make_event(COMPLETED, job_id, payload={"status": "completed", **payload}, body=body))
 
@@ -128,7 +128,7 @@ def failed(
     body: Mapping[str, Any] | None = None,
     **payload: Any,
 ) -> JobFailed:
-    """A failed job with the provider's code and words; `body` is that of `completed`, other keywords are payload."""
+    """A failed job with the provider's code and message; `body` is that of `completed`, other keywords are payload."""
     mapped = {"status": "failed", "error": {"code": code, "message": message}, **payload}
     return cast("JobFailed", make_event(FAILED, job_id, payload=mapped, body=body))
 
@@ -153,7 +153,7 @@ def run_handler(
     attempt: int = 1,
     http: httpx.AsyncBaseTransport | None = None,
 ) -> HandlerOutcome:
-    """Run one attempt of a handler and say how it ended.
+    """Run one attempt of a handler and return how it ended.
 
     A plain function, also for tests that are async themselves: the handler has a loop and a thread of its own.
 
@@ -170,11 +170,11 @@ def run_handler(
             receiver: private addresses are refused unless `options` has `allow_private_addresses`.
 
     Raises:
-        PluginError: the options do not fit, in the words that the receiver's start has for it.
+        PluginError: the options do not fit, with the message of the receiver's startup.
         ValueError: the handler does not subscribe to the event, or `audio` is no audio that the receiver knows.
     """
     if not handler.wants(event.type):
-        raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}: it would not be run.")
+        raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}.")
     table = HandlerSettings(**(options or {}))
     checked = check_options(handler.name, handler, table.options)
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
@@ -240,7 +240,7 @@ def _handler_loop() -> Iterator[HandlerLoop]:
 
 
 class _AudioFiles(NamedTuple):
-    """What answers `ctx.audio()` and `ctx.audio_files()`."""
+    """What `ctx.audio()` and `ctx.audio_files()` return."""
 
     files: Sequence[Artifact | Exception]
 
@@ -290,7 +290,9 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if kind is None:
-        raise ValueError("audio= is no audio that the receiver knows; wav() makes some, and audio=AudioError(…) fails.")
+        raise ValueError(
+            "audio= is not in an audio format that the receiver knows; wav() makes some, and audio=AudioError(…) fails."
+        )
     row = ArtifactRow(
         event_id=event.id,
         n=n,

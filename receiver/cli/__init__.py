@@ -11,7 +11,7 @@ from receiver.cli.streams import flush_output, open_standard_streams
 
 def main() -> None:
     """Run a command. Errors end as one sentence on standard error: 1 for what went wrong, 2 for wrong usage."""
-    gc.set_threshold(20_000, 50, 100)  # what is loaded stays: a tenth of a command's time went into looking through it
+    gc.set_threshold(20_000, 50, 100)  # imported objects stay: collecting them took a tenth of a command's time
     open_standard_streams()
     try:
         try:

@@ -1,4 +1,4 @@
-"""How a command changes many rows: a little at a time beside a running receiver, and with a word on how far it came."""
+"""Change many rows in small transactions beside a running receiver, and report the progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from receiver.store.processes import anyone_lives
 
 
 class StatusLine:
-    """On a terminal one line that is kept up to date; elsewhere nothing."""
+    """A status line on a terminal; elsewhere nothing."""
 
     def __init__(self, words: str) -> None:
         from rich.console import Console
@@ -32,7 +32,7 @@ class StatusLine:
         return nullcontext() if self._status is None else self._status
 
     def update(self, words: str) -> None:
-        """Show these words, and how to stop."""
+        """Show this text, and how to stop."""
         if self._status is not None:
             self._status.update(f"{words}; Ctrl-C stops")
 
@@ -44,11 +44,11 @@ def run_in_batches(
     resume_hint: Callable[[], str],
     status: AbstractContextManager[Any],
 ) -> None:
-    """Do the work. If it is stopped or fails, the batch in hand is finished, and what was done is said.
+    """Do the work. If it is stopped or fails, finish the current batch, and print what was done.
 
     Args:
         summary: what is committed so far, without a full stop.
-        resume_hint: how to go on after a stop: a sentence.
+        resume_hint: how to continue after a stop, as a sentence.
         status: what is shown meanwhile.
 
     Raises:
@@ -57,7 +57,7 @@ def run_in_batches(
     """
 
     def pauses() -> float:
-        """As a receiver, if one may be at work; else only so long that one that starts is not kept waiting."""
+        """As long as a receiver's if one may be running; else short, so that one that starts does not wait."""
         return PAUSES if anyone_lives(database.path) else 1.0
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Every command, from one file for each group; a command's file is loaded when the command is asked for."""
+"""The table of commands. The module of a command is imported only when the command is run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ COMMANDS = {
     "send": ("signing:send", "Sign and send one delivery, as the provider would."),
     "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
     "verify": ("signing:verify", "Explain why a signature is valid or not."),
-    "voices": ("voices:voices", "Ask the provider for its voices, or show the documented ones."),
+    "voices": ("voices:voices", "List the provider's voices, or the documented ones."),
     "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
-    "jobs": ("jobs:app", "Jobs: speech that a provider is making, and that we watch."),
+    "jobs": ("jobs:app", "Jobs: speech requests that the receiver watches."),
     "handlers": ("handlers:handlers", "The active handlers."),
     "sources": ("sources:app", "The configured sources."),
     "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),
     "db": ("store:db", "The store."),
 }
-"""Each command, or group of commands: a module below this package and its name there, and its line in the help."""
+"""Each command or group: its module below this package and its name there, and its help line."""
 
 
 def _show_version(requested: bool) -> None:
@@ -48,7 +48,7 @@ Version = Annotated[
 class LazyGroup(TyperGroup):
     """The commands by name and help line; the one that is resolved is loaded first.
 
-    `--help`, a wrong name and shell completion then cost nothing but this file.
+    So `--help`, a wrong name and shell completion import no other module.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -12,9 +12,9 @@ from receiver.cli.text_output import echo_error
 
 
 def demo(
-    folder: Annotated[Path | None, typer.Option(help="Where to write; a new folder here if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another course of events.")] = 7,
-    stay: Annotated[bool, typer.Option("--stay", help="Leave the servers up at the end, to try things.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Output folder. Default: a new folder here.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated faults and ids.")] = 7,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the servers running at the end.")] = False,
 ) -> None:
     """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened."""
     import asyncio
@@ -25,13 +25,13 @@ def demo(
     try:
         where.mkdir(parents=True, mode=0o700)
     except FileExistsError:
-        raise DemoError(f"{where} is there already; name another with --folder.") from None
+        raise DemoError(f"{where} already exists; name another with --folder.") from None
     except OSError as error:
-        raise DemoError(f"{where} cannot be made: {error.strerror}.") from None
+        raise DemoError(f"{where} cannot be created: {error.strerror}.") from None
     try:
         problems = asyncio.run(run(where, seed, stay))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        echo_error("", f"Stopped. What was written until then is in {where}")
+        echo_error("", f"Stopped. The files written so far are in {where}")
         raise typer.Exit(130) from None
     for problem in problems:
         echo_error(f"✗ {problem}")

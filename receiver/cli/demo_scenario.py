@@ -63,7 +63,7 @@ MAX_EVENTS = 1000
 
 
 class DemoError(ReceiverError):
-    """The demo did not end as it must."""
+    """The demo did not end as expected."""
 
     reason = "demo"
 
@@ -96,7 +96,7 @@ class _Scenario:
         return [d for d in self.sim.deliveries if d.accepted and d.kind == "duplicate"]
 
     def problems(self) -> list[str]:
-        """Whatever did not end as it must; empty if all is well."""
+        """Everything that did not end as expected; empty if all is well."""
         problems = []
         by_job = {event["job_id"]: event for event in self.events()}
         for job in self.sim.jobs:
@@ -125,7 +125,7 @@ class _Scenario:
         for job_id, event in by_job.items():
             polled = self.texts[job_id] == LOST or event["source"] in POLLED
             if event["origin"] != ("poll" if polled else "webhook"):
-                yield f"{job_id}: its end was learnt by {event['origin']}"
+                yield f"{job_id}: its end was received by {event['origin']}"
 
 
 def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
 
 
 async def run(where: Path, seed: int, stay: bool) -> list[str]:
-    """Run it in the folder `where`; whatever did not end as it must."""
+    """Run it in the folder `where`; return everything that did not end as expected."""
     out = console()
     if (task := asyncio.current_task()) is not None:  # SIGTERM, too, must not leave the receiver behind
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -191,7 +191,7 @@ def _source(provider: str, sim: Simulator) -> str:
 async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
     """The receiver as a process of its own; its public and its private address."""
     with log.open("w") as out:
-        # -P: the working directory is nobody's business but the user's.
+        # -P: modules in the working directory must not be imported.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "receiver", "serve", "--config", str(config)], stderr=out, stdout=out
         )
@@ -239,7 +239,7 @@ async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
     with Live(console=out, refresh_per_second=10, transient=True) as live:
         while not await asyncio.to_thread(scenario.finished):
             if time.monotonic() > deadline:
-                out.print(f"[red]Not settled after {TIMEOUT_SECONDS:.0f} s.[/]")
+                out.print(f"[red]Not finished after {TIMEOUT_SECONDS:.0f} s.[/]")
                 return
             if out.is_terminal:
                 live.update(await asyncio.to_thread(_progress, scenario))
@@ -247,7 +247,7 @@ async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
 
 
 async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str | None) -> str:
-    """What an application beside the receiver does; the provider's id of the job."""
+    """Submit as an application beside the receiver does; return the provider's job id."""
     body = {"source": source, "text": text, "voice": VOICES[source]}
     if format_ is not None:
         body["format"] = format_
@@ -259,7 +259,7 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
 
 def _progress(scenario: _Scenario) -> Table:
     by_job = {event["job_id"]: event for event in scenario.events()}
-    table = Table(title="At work", title_justify="left")
+    table = Table(title="In progress", title_justify="left")
     for column in ("text", "at the provider", "deliveries", "event", "handlers"):
         table.add_column(column)
     for job in scenario.sim.jobs:
@@ -305,7 +305,7 @@ def _report(scenario: _Scenario, where: Path, out: Console) -> None:
 
 
 async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
-    out.print("\nThe servers stay up; Ctrl-C ends them. Try:")
+    out.print("\nThe servers keep running until Ctrl-C. Try:")
     out.print(
         f"  curl -X POST {sim.base_url}/api/v1/tts -H 'Authorization: Bearer {sim.api_key}' "
         """-H 'Content-Type: application/json' -d '{"text":"Hello","voice_id":"alloy","output_format":"mp3"}'""",

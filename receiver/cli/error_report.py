@@ -20,7 +20,7 @@ def report(error: Exception) -> None:
     if isinstance(error, OutputError | BrokenPipeError):
         _discard_output()
     if isinstance(error, BrokenPipeError):
-        return  # the reader of our output has gone, and wants no more of it
+        return  # the reader of our output has closed it
     if isinstance(error, OutputError):
         _print(f"Cannot write the output: {error.strerror}.")
     elif isinstance(error, OSError) and error.strerror:

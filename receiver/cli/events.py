@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
 
-_Ids = Annotated[list[str] | None, typer.Argument(help="Event ids, or beginnings of them.")]
+_Ids = Annotated[list[str] | None, typer.Argument(help="Event ids, or unique prefixes of them.")]
 
 
 @app.command("list")
@@ -82,7 +82,7 @@ def list_(
 
 @app.command()
 def show(
-    event: Annotated[str, typer.Argument(help="The event's id, or its beginning.")],
+    event: Annotated[str, typer.Argument(help="The event's id, or a unique prefix.")],
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -188,10 +188,10 @@ def replay(
     since: Since = None,
     until: Until = None,
     after: After = None,
-    handler: Annotated[list[str] | None, typer.Option("--handler", help="Only this handler; repeat it.")] = None,
+    handler: Annotated[list[str] | None, typer.Option("--handler", help="Only this handler; repeatable.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Run the handlers of events again: those named, or all that fit the filters, the oldest first."""
+    """Run the handlers of events again: the named events, or all that match the filters, oldest first."""
     from receiver.engine.replay import replay_events
 
     which = event_filter(source, type_, state, job, since, until)
@@ -202,7 +202,9 @@ def replay(
         return replay_events(connection, settings, registry, ids, only, time.time())
 
     def resume_hint(last: str) -> str:
-        return f"To go on, name those after {last}." if events else f"To go on, repeat it with --after {last}."
+        return (
+            f"To continue, name the events after {last}." if events else f"To continue, repeat it with --after {last}."
+        )
 
     _change_each(config, events, which, only, yes, _BulkAction("replay", "replayed", change, resume_hint))
 
@@ -218,7 +220,7 @@ def release(
     until: Until = None,
     yes: Yes = False,
 ) -> None:
-    """Take events out of quarantine and dispatch them: those named, or all that fit the filters."""
+    """Take events out of quarantine and dispatch them: the named ones, or all that match the filters."""
     from receiver.engine.replay import release_events
 
     which = event_filter(source, type_, None, job, since, until)
@@ -229,19 +231,19 @@ def release(
         return release_events(connection, settings, registry, ids, time.time())
 
     def resume_hint(last: str) -> str:
-        return f"To go on, name those after {last}." if events else "The same command goes on with the rest."
+        return f"To continue, name the events after {last}." if events else "The same command continues with the rest."
 
     _change_each(config, events, which, [], yes, _BulkAction("release", "released", change, resume_hint))
 
 
 @dataclass(frozen=True, slots=True)
 class _BulkAction:
-    """What is done with events.
+    """A change of many events.
 
     Attributes:
         word, past: for the messages.
-        change: does it with some of them, in one transaction.
-        resume_hint: how to go on after a stop, by the last event that it was done with.
+        change: changes some of them in one transaction.
+        resume_hint: how to continue after a stop, given the last event that was changed.
     """
 
     word: str
@@ -253,7 +255,7 @@ class _BulkAction:
 def _change_each(
     config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, verb: _BulkAction
 ) -> None:
-    """Do it with each event, a line for each once it is committed."""
+    """Change each event, and print a line for each after its commit."""
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.session import check_names, find_event_id, open_session
@@ -262,9 +264,9 @@ def _change_each(
     from receiver.store.event_pages import Filter
 
     if named and which != Filter():
-        raise typer.BadParameter("Name events, or filter them, but not both.")
+        raise typer.BadParameter("Name events or filter them, not both.")
     if not named and which == Filter():
-        raise typer.BadParameter(f"Name events, or filter them; `events {verb.word} --since 365d` means them all.")
+        raise typer.BadParameter(f"Name events, or filter them; `events {verb.word} --since 365d` selects all of them.")
     with open_session(config) as (settings, database):
         registry = load_registry(settings)
         check_handlers(only, registry.active)
@@ -292,7 +294,7 @@ def _change_each(
                 if error is not None:
                     echo_error(f"✗ {error}")
                 else:
-                    names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are open)"
+                    names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are still open)"
                     echo(f"{event_id}: {names}")
 
         async def work(paced: PacedWriter) -> None:
@@ -308,7 +310,7 @@ def _change_each(
         def resume_hint() -> str:
             return verb.resume_hint(last) if last else "Repeat the command."
 
-        run_in_batches(database, work, done, resume_hint, nullcontext())  # the lines are what is shown meanwhile
+        run_in_batches(database, work, done, resume_hint, nullcontext())  # the lines show the progress
         echo(f"Runs due: {due}; a running receiver starts them within a second.")
         if failed:
             raise typer.Exit(1)

@@ -1,6 +1,6 @@
-"""Where a person's ID token comes from: a file, standard input, or the environment; never the command line.
+"""Read the account owner's ID token from a file, standard input or the environment, never from the command line.
 
-An argument stands in the process list for every user of the machine, and in the shell's history.
+Every user of the machine sees arguments in the process list, and the shell keeps them in its history.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def read_id_token(file: Path | None) -> str:
         token, where = os.environ.get(VARIABLE, ""), f"${VARIABLE}"
         if not token:
             raise InvalidIdToken(
-                "Registering and testing needs the Firebase ID token of the account's owner (an API key does not "
-                f"serve): give --id-token-file FILE, or - for standard input, or set {VARIABLE}."
+                "Registering and testing needs the Firebase ID token of the account's owner; an API key is not "
+                f"accepted. Give --id-token-file FILE (- for standard input), or set {VARIABLE}."
             )
     elif str(file) == "-":
         where = "standard input"
@@ -56,12 +56,10 @@ def read_id_token(file: Path | None) -> str:
             with file.open(encoding="utf-8") as source:
                 token = source.read(LONGEST + 1)
         except UnicodeDecodeError:
-            raise InvalidIdToken(f"{where} is not text, and so holds no ID token.") from None
+            raise InvalidIdToken(f"{where} is not text, so it has no ID token.") from None
         except OSError as error:
             raise InvalidIdToken(f"{where} cannot be read: {error.strerror}.") from None
     token = token.strip()
     if not token or len(token) > LONGEST or any(not "!" <= char <= "~" for char in token):
-        raise InvalidIdToken(
-            f"What {where} holds is not an ID token: that is one word of letters, digits, dots and dashes."
-        )
+        raise InvalidIdToken(f"{where} has no ID token, which is one word of letters, digits, dots and dashes.")
     return token

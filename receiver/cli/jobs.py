@@ -16,11 +16,11 @@ from receiver.store.states import JobState
 if TYPE_CHECKING:
     from receiver.store.jobs import Row
 
-app = typer.Typer(no_args_is_help=True, help="Jobs: speech that a provider is making, and that we watch.")
+app = typer.Typer(no_args_is_help=True, help="Jobs: speech requests that the receiver watches.")
 
 STATES = tuple(str(state) for state in JobState)
 _TIMES = ("created_at", "due_at", "deadline_at", "lease_until", "submitted_at", "ended_at")
-_Job = Annotated[str, typer.Argument(help="Our id of the job (job_…), or the provider's.")]
+_Job = Annotated[str, typer.Argument(help="The job's id (job_…), or the provider's id of it.")]
 
 
 @app.command()
@@ -29,17 +29,17 @@ def watch(
     ids: Annotated[list[str], typer.Argument(help="The provider's job ids.")],
     config: Config = None,
     job: Annotated[
-        str | None, typer.Option("--for", help="Our id of an unknown job: this is what the provider made of it.")
+        str | None, typer.Option("--for", help="The id of an `unknown` job whose id at the provider this is.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their ends."""
+    """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their results."""
     from receiver.assembly.sources import job_source
     from receiver.cli.session import open_session
     from receiver.engine.jobs.commands import adopt_job, watch_job
 
     if job is not None and len(ids) != 1:
-        raise typer.BadParameter("give the one id that the provider's job has.", param_hint="--for")
+        raise typer.BadParameter("give exactly one id, the provider's id of the job.", param_hint="--for")
     with open_session(config) as (settings, database):
         target = job_source(settings, source)
         rng = random.Random()  # noqa: S311 - ids need no secrecy
@@ -51,7 +51,7 @@ def watch(
         print_json([_to_dict(row) | {"new": new} for row, new in done])
         return
     for row, new in done:
-        words = "watched from now on" if new else f"known already, {row['state']}"
+        words = "now watched" if new else f"already known, {row['state']}"
         echo(f"{row['job_id']}: {words}")
 
 
@@ -114,7 +114,7 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
-    """Watch a job no longer. It goes on at the provider; one that is not submitted yet never will be."""
+    """Stop watching a job. It continues at the provider; one that is not submitted yet is never submitted."""
     from receiver.cli.session import check_names, find_job, open_session
     from receiver.engine.jobs.commands import cancel_job
 
@@ -126,12 +126,12 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
     if json:
         print_json(_to_dict(done))
     else:
-        echo(f"{job}: watched no longer")
+        echo(f"{job}: no longer watched")
 
 
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
-    """Have an open job asked about now, by a running receiver, and end its source's pause."""
+    """Make a running receiver poll an open job now, and end its source's pause."""
     from receiver.cli.session import check_names, find_job, open_session
     from receiver.engine.jobs.commands import poll_now
 

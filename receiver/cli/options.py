@@ -24,7 +24,7 @@ Config = Annotated[
     typer.Option("--config", "-c", help="The TOML file. Default: $TTS_RECEIVER_CONFIG, else ./receiver.toml."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Source = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type, such as job.completed.")]
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
@@ -32,7 +32,7 @@ Since = Annotated[str | None, typer.Option("--since", help="Received since: an a
 Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
 After = Annotated[
     str | None,
-    typer.Option("--after", help="Only events that come after this one, by its whole id: to go on after a stop."),
+    typer.Option("--after", help="Only events after this one, by its complete id: to continue after a stop."),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
@@ -68,7 +68,7 @@ def check_event_id(text: str | None, option: str) -> str | None:
         typer.BadParameter: it is none, or not the whole.
     """
     if text is not None and not _EVENT_ID.match(text):
-        raise typer.BadParameter(f"{option}: {text!r} is not an event's whole id, evt_ and 32 digits.")
+        raise typer.BadParameter(f"{option}: {text!r} is not a complete event id, evt_ and 32 hex digits.")
     return text
 
 
@@ -112,7 +112,7 @@ def event_filter(
 
     after, before = parse_time(since, "--since"), parse_time(until, "--until")
     if after is not None and before is not None and after >= before:
-        raise typer.BadParameter(f"nothing is between --since {since} and --until {until}: the first is the later one.")
+        raise typer.BadParameter(f"--since {since} is later than --until {until}.")
     return Filter(
         source=source,
         type=type_,

@@ -81,7 +81,7 @@ def with_iso_times(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask, unless `--yes`; where nobody can answer, refuse.
+    """Ask for confirmation unless `--yes`; refuse without a terminal.
 
     Raises:
         typer.Exit: the answer is no (1), or there is no terminal to answer on (2).

@@ -1,4 +1,4 @@
-"""Where a source's signing secrets are written, for the commands that bring them."""
+"""The file for a source's signing secrets, for the commands that obtain them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from receiver.settings.secrets_file import KEY
 
 
 class NoSecretsFile(ReceiverError):
-    """There is no file that a signing secret could be put into; the message says which line to add."""
+    """The source names no file for signing secrets; the message says which line to add."""
 
 
 class PendingSecrets(NamedTuple):
-    """A configuration in which one source has a place for its signing secrets.
+    """A configuration in which one source names a file for its signing secrets.
 
     Attributes:
         path: the file; absolute. It may not be there yet. None if the source names none.
@@ -31,7 +31,7 @@ class PendingSecrets(NamedTuple):
 
 
 def load_pending_secrets(config: Path | None, name: str) -> PendingSecrets:
-    """The configuration, with the place for the source's signing secrets.
+    """Load the configuration, with the file for the source's signing secrets.
 
     Raises:
         ConfigError: something else is wrong with the configuration.
@@ -53,8 +53,8 @@ def load_pending_secrets(config: Path | None, name: str) -> PendingSecrets:
 
 
 def no_secrets_file(config: Path | None, name: str) -> NoSecretsFile:
-    """The refusal to ask for a secret that there is no place for."""
+    """The error for a source without a file for its signing secrets."""
     return NoSecretsFile(
         f"Source {name} has no file for a signing secret, which is shown only once; no request was sent. "
-        f'Add this line to [sources.{name}] in {config_file(config)}, and say it again: {KEY} = "{name}.secrets"'
+        f'Add this line to [sources.{name}] in {config_file(config)}, and repeat the command: {KEY} = "{name}.secrets"'
     )

@@ -1,7 +1,7 @@
-"""Ask a provider by hand: what `voices`, `sources test` and `webhook` share.
+"""Send one request to a provider: what `voices`, `sources test` and `webhook` share.
 
-Apart from the commands because each of them makes one request under the source's own address guard, and because what
-went wrong on the way must be reported alike: what, where, and what to do about it.
+Each of these commands makes one request under the source's address guard, and reports errors alike: what happened,
+where, and what to do.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from receiver.providers.types import Request, Response
 from receiver.settings import Source
 
 _ADVICE = {
-    "dns_failed": "Check base_url, and the name look-up of this machine.",
-    "connect_failed": "Check base_url and the network: is a firewall in between, or a proxy that must be used?",
-    "timeout": "Try again; if it stays so, check the network and base_url.",
-    "interrupted": "Try again; if it stays so, check the network and base_url.",
+    "dns_failed": "Check base_url, and this machine's DNS.",
+    "connect_failed": "Check base_url and the network: a firewall may block it, or a proxy may be required.",
+    "timeout": "Try again. If the error persists, check the network and base_url.",
+    "interrupted": "Try again. If the error persists, check the network and base_url.",
     "bad_address": "Check base_url.",
-    "provider_too_long": "Check base_url: does the service itself answer there, or something before it?",
+    "provider_too_long": "Check base_url: the response may come from a proxy, not from the service.",
 }
 """By the error's slug, where its own sentence does not say what to do."""
 _TLS = (
@@ -32,20 +32,20 @@ _TLS = (
     "a certificate authority of your own goes into the file that SSL_CERT_FILE names."
 )
 SHORTEST_SECRET = 16
-"""Characters. What is shorter is no token, and may be a word of the sentence that says so."""
+"""Characters. Shorter text is no token, and may be a plain word of the message."""
 
 
 class ProviderRequestError(ReceiverError):
-    """A provider could not be asked, or did not answer as it must; the message ends with what to do."""
+    """A provider could not be reached, or returned an unusable response; the message ends with what to do."""
 
 
 class ErrorDetail(NamedTuple):
-    """What went wrong between us and a source's provider.
+    """A failed request to a source's provider.
 
     Attributes:
         source: the source's name.
         reason: the error's slug.
-        what: a sentence: what happened, and where.
+        what: one sentence that says what happened, and where.
         advice: what to do; empty where `what` says it.
     """
 
@@ -62,10 +62,10 @@ async def request_once(source: Source, request: Request, ssl_context: ssl.SSLCon
     """Send one request to the source's provider, over a connection of its own.
 
     Args:
-        ssl_context: which certificates are trusted; made anew if not given, which takes a while.
+        ssl_context: the trusted certificates; created if not given, which is slow.
 
     Raises:
-        Unavailable: no connection, no whole answer in time, or one that is too long.
+        Unavailable: no connection, no complete response in time, or one that is too long.
         UnusableAddress: the source's address guard will not connect there.
     """
     client = Client(AddressGuard(source.allow_private_addresses), ssl_context=ssl_context)
@@ -76,15 +76,15 @@ async def request_once(source: Source, request: Request, ssl_context: ssl.SSLCon
 
 
 def fetch_response(source: Source, request: Request) -> Response:
-    """`request_once` for a command that has nothing else to wait for. Errors are the same."""
+    """`request_once`, run in an event loop of its own. Errors are the same."""
     return asyncio.run(request_once(source, request))
 
 
 def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> ErrorDetail:
-    """The error in words for the operator, without any secret of the source.
+    """Describe the error to the operator, without any secret of the source.
 
     Args:
-        more_secrets: what else was sent and must not be shown.
+        more_secrets: further secrets that were sent.
     """
     cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= SHORTEST_SECRET)])
     advice = _TLS if _broke_in_tls(error) else _ADVICE.get(error.reason, "")

@@ -1,4 +1,4 @@
-"""`prune`: delete what is old by hand, beside a running receiver or without one."""
+"""`prune`: delete old events and jobs, with or without a running receiver."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ MAX_DAYS = 36_500
 def prune(
     config: Config = None,
     days: Annotated[
-        float | None, typer.Option(min=2, max=MAX_DAYS, help="Age in days, instead of the configured ones; at least 2.")
+        float | None,
+        typer.Option(min=2, max=MAX_DAYS, help="Retention period in days, instead of the configured ones; at least 2."),
     ] = None,
     yes: Yes = False,
 ) -> None:
     """Delete events older than the retention period: finished ones, and those in quarantine.
 
-    Open events and audio files stay. A running receiver goes on as usual. Ctrl-C stops it; the next time goes on.
+    Keeps open events and audio files. Works beside a running receiver. After Ctrl-C the next prune continues.
     """
     from receiver.cli.matching import count, format_count
     from receiver.cli.session import open_session
@@ -101,7 +102,7 @@ def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
         for rows, before in what:
             await pruner.prune(rows, before)
 
-    run_in_batches(database, work, lambda: _shown(deleted), lambda: "The next `prune` goes on.", status.shown)
+    run_in_batches(database, work, lambda: _shown(deleted), lambda: "The next `prune` continues.", status.shown)
     echo(f"{_shown(deleted)}.")
 
 

@@ -1,4 +1,4 @@
-"""Which webhook addresses a provider takes: checked before it is asked.
+"""Which webhook addresses a provider accepts, checked before a request is sent.
 
 Provider's documentation (aitts): public https; localhost, private IP addresses, `.local` and `.internal` are refused.
 Names are not looked up: what the name means here need not be what it means to the provider.
@@ -16,7 +16,7 @@ _PRIVATE_ENDINGS = (".localhost", ".local", ".internal")
 
 
 class NotPublicUrl(ReceiverError):
-    """A provider could not, or would not, send deliveries there; the message says why. Nothing was asked."""
+    """A provider could not, or would not, send deliveries there; the message says why. No request was sent."""
 
 
 def check_public(url: str) -> None:
@@ -32,10 +32,10 @@ def check_public(url: str) -> None:
     elif origin[0] != "https":
         why = "is not https"
     elif _is_private(origin[1]):
-        why = f"is not public: {origin[1]} cannot be reached from the internet"
+        why = f"is not public: {origin[1]} is not reachable from the internet"
     if why:
         raise NotPublicUrl(
-            f"--url {url!r} {why}; nothing was asked. Give the address that your TLS proxy answers for this receiver, "
+            f"--url {url!r} {why}; no request was sent. Give the address at which your TLS proxy serves this receiver, "
             "such as https://tts.example.com/webhooks/aitts."
         )
 

@@ -40,7 +40,7 @@ app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one ev
 STATES = tuple(str(state) for state in RunState)
 _State = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(STATES)}.")]
 _Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
-_Event = Annotated[str | None, typer.Argument(help="The event's id, or its beginning.")]
+_Event = Annotated[str | None, typer.Argument(help="The event's id, or a unique prefix.")]
 
 
 def _filter(
@@ -105,7 +105,7 @@ def replay(
     after: After = None,
     yes: Yes = False,
 ) -> None:
-    """Make finished runs due again, with all their attempts: those of one event, or all that fit the filters."""
+    """Make finished runs due again, with all their attempts: those of one event, or all that match the filters."""
     from receiver.store import runs
 
     which = _filter(source, type_, state, job, handler, since, until)
@@ -113,7 +113,7 @@ def replay(
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
     def resume_hint(last: str) -> str:
-        return "Repeat the command." if event else f"To go on, repeat it with --after {last}."
+        return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
     done = _change_each(config, event, which, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
     echo(f"Runs due: {done}; a running receiver starts them within a second.")
@@ -132,13 +132,13 @@ def cancel(
     until: Until = None,
     yes: Yes = False,
 ) -> None:
-    """Cancel open runs: those of one event, or all that fit. A handler at work is stopped within a lease."""
+    """Cancel open runs: those of one event, or all that match. A running handler is stopped within a lease."""
     from receiver.store import runs
 
     which = _filter(source, type_, state, job, handler, since, until)
 
     def resume_hint(last: str) -> str:
-        return "The same command goes on with the rest."
+        return "The same command continues with the rest."
 
     states = (RunState.PENDING, RunState.RUNNING)
     done = _change_each(
@@ -149,13 +149,13 @@ def cancel(
 
 @dataclass(frozen=True, slots=True)
 class _BulkAction:
-    """What is done with runs.
+    """A change of many runs.
 
     Attributes:
         word, done: for the messages.
         states: those of the runs that it is done with.
         change: does it with some of them, (event id, handler), at a time; those that it was done with.
-        resume_hint: how to go on after a stop, by the last event that it was done with.
+        resume_hint: how to continue after a stop, given the last event that was changed.
     """
 
     word: str
@@ -166,7 +166,7 @@ class _BulkAction:
 
 
 def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _BulkAction) -> int:
-    """Do it with each run; how many it was done with."""
+    """Change each run; return how many were changed."""
     from receiver.cli import matching
     from receiver.cli.bulk_changes import StatusLine, run_in_batches
     from receiver.cli.session import check_handler, check_names, find_event_id, open_session

@@ -1,7 +1,7 @@
 """A file of signing secrets, one a line, the newest first: written whole or not at all, readable by its owner alone.
 
-A secret that is shown once must have a place before it is shown: so the new file is made, and its room taken, before
-the provider is asked. If it cannot be finished afterwards, the secret goes to a second place.
+A secret that is shown only once needs a file before it is shown. So the new file is created, and its disk space
+reserved, before the request. If it cannot be written then, the secret goes to a second file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESERVED_BYTES = 4096
 
 
 class SecretNotSaved(ReceiverError):
-    """A secret could not be put where it belongs; the message says where it is instead, or that nothing was asked."""
+    """A secret could not be saved to its file; the message says where it is instead, or that no request was sent."""
 
 
 class SecretFile:
@@ -53,7 +53,7 @@ class SecretFile:
             if (fault := fault_of(secret)) is not None:
                 raise SecretNotSaved(f"it {fault}")
             if not holds_secret(secret):
-                raise SecretNotSaved(f"it begins with {COMMENT}, as a comment does in that file")
+                raise SecretNotSaved(f"it begins with {COMMENT}, which starts a comment in that file")
             self._replace([secret, *(old for old in self.lines() if old != secret)])
         except (OSError, ValueError, SecretNotSaved) as error:
             detail = error.strerror if isinstance(error, OSError) else error
@@ -68,7 +68,7 @@ class SecretFile:
         self._unfinished.publish(OverwritePolicy.REPLACE)
 
 
-_LOST = "It could not be put anywhere else either, and is lost: `tts-receiver webhook rotate` makes another."
+_LOST = "It could not be saved elsewhere either, and is lost: `tts-receiver webhook rotate` requests another."
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def reserve(path: Path) -> Iterator[SecretFile]:
         try:
             existing = path.stat() if path.exists() else None
             if existing is not None and not stat.S_ISREG(existing.st_mode):
-                raise SecretNotSaved(f"{path} is not a file; nothing was asked.")
+                raise SecretNotSaved(f"{path} is not a file; no request was sent.")
             unfinished = stack.enter_context(temporary_file(path, MODE))
             if existing is not None and (existing.st_uid, existing.st_gid) != (os.geteuid(), os.getegid()):
                 unfinished.set_owner(existing.st_uid, existing.st_gid)
@@ -94,13 +94,13 @@ def reserve(path: Path) -> Iterator[SecretFile]:
             secrets.lines()
         except BlockingIOError as error:
             raise SecretNotSaved(
-                f"{path} cannot be written: {error.strerror}; nothing was asked. Wait, and try again."
+                f"{path} cannot be written: {error.strerror}; no request was sent. Wait, and try again."
             ) from error
         except (OSError, ValueError) as error:
-            detail = error.strerror if isinstance(error, OSError) else "what is in it is not text"
+            detail = error.strerror if isinstance(error, OSError) else "it is not a text file"
             raise SecretNotSaved(
-                f"{path} cannot be written: {detail}; nothing was asked. The folder must be there and writable for the "
-                "user that the receiver runs as; say it as that user."
+                f"{path} cannot be written: {detail}; no request was sent. The folder must exist and be writable "
+                "for the user that the receiver runs as; run the command as that user."
             ) from error
         yield secrets
 

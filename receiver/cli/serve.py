@@ -1,4 +1,4 @@
-"""`serve`: the public and the private listener, and an orderly end."""
+"""`serve`: the public and the private listener, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
 
 
 def _log_inherited(inherited: InheritedSockets, server: Server) -> None:
-    """Say which settings have no effect."""
+    """Log which settings have no effect."""
     settings = {"public": "server.host and server.port", "private": "server.private_host and server.private_port"}
     for name, unused in settings.items():
         listener: socket.socket | None = getattr(inherited, name)
@@ -137,7 +137,7 @@ async def _serve(
     await asyncio.wait([accepting, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("listening", **addresses, pid=os.getpid())
     await notifier.send(
-        "READY=1", "STATUS=Takes deliveries at {public}; private listener: {private}".format(**addresses)
+        "READY=1", "STATUS=Accepting deliveries at {public}; private listener: {private}".format(**addresses)
     )
     feeding = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else find_ended(receiver)))
     waiting = asyncio.create_task(stop.wait())
@@ -149,7 +149,7 @@ async def _serve(
     private_server.drain()
     await notifier.send(
         "STOPPING=1",
-        f"STATUS=Stopping; handlers at work have up to {grace:g} s",
+        f"STATUS=Stopping; running handlers have up to {grace:g} s",
         f"EXTEND_TIMEOUT_USEC={int((grace + STOP_SECONDS) * 1_000_000)}",
     )
     await receiver.finish()
@@ -160,7 +160,7 @@ async def _serve(
     for background in (accepting, waiting, feeding):
         background.cancel()
     for task in serving:
-        task.result()  # a listener that broke must not look like an orderly end
+        task.result()  # a failed listener must not look like an orderly end
     if waiting not in done:
         raise RuntimeError("A listener ended by itself.")
 
@@ -202,7 +202,7 @@ def find_ended(receiver: Receiver) -> str | None:
 
 
 def _freeze_garbage() -> None:
-    """What the start has made lives until the end: it need not be looked through again and again for garbage.
+    """Objects made at the start live until the end: the garbage collector need not scan them again and again.
 
     Measured: a fifteenth more deliveries a second. Only here, in a process of our own.
     """

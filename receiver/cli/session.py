@@ -29,7 +29,7 @@ def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
     settings = load(config)
     database = open_database(settings)
     if not database.exists():
-        raise NotFound(f"There is no store at {database.path} yet; `tts-receiver serve` makes it.")
+        raise NotFound(f"There is no store at {database.path} yet; `tts-receiver serve` creates it.")
     try:
         database.query(require_current)
         yield settings, database
@@ -58,7 +58,7 @@ def check_handler(settings: Settings, name: str | None) -> None:
 
 
 def find_event_id(database: Database, prefix: str) -> str:
-    """The id that starts so.
+    """Find the event whose id starts with this prefix.
 
     Raises:
         NotFound: none does, or several do.
@@ -67,7 +67,7 @@ def find_event_id(database: Database, prefix: str) -> str:
     found = database.query_list(views.find_event, text)
     if not found:
         raise NotFound(
-            f"There is no event {prefix}; `tts-receiver events list` shows what there is, `--job` those of a job."
+            f"There is no event {prefix}; `tts-receiver events list` lists the events, with `--job` those of one job."
         )
     if len(found) > 1:
         raise NotFound(f"More than one event starts with {prefix}; give more of the id.")
@@ -75,7 +75,7 @@ def find_event_id(database: Database, prefix: str) -> str:
 
 
 def find_job(database: Database, reference: str, source: str | None) -> Row:
-    """The job that is meant.
+    """Find a job by our id or the provider's.
 
     Raises:
         NotFound: there is none, or several sources have one of this id.
@@ -83,8 +83,8 @@ def find_job(database: Database, reference: str, source: str | None) -> Row:
     found = database.query_list(jobs.find, reference, source)
     if not found:
         of = f" of source {source}" if source else ""
-        raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` shows what there is.")
+        raise NotFound(f"No job {reference}{of} is known; `tts-receiver jobs list` lists them.")
     if len(found) > 1:
         names = ", ".join(row["source"] for row in found)
-        raise NotFound(f"Several sources have a job {reference} ({names}); say which with --source.")
+        raise NotFound(f"Several sources have a job {reference} ({names}); name one with --source.")
     return found[0]

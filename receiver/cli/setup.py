@@ -1,4 +1,4 @@
-"""`init` writes a configuration, `check` reads one as `serve` would and says everything that is wrong."""
+"""`init` writes a configuration; `check` reads one as `serve` does and prints every problem."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ signing_secrets = []
 
 def init(
     file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("receiver.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented configuration to start from, readable by you alone."""
     try:
         _write_template(file, OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE)
     except FileExistsError:
-        raise ConfigError([Problem(str(file), "is there already; --force replaces it")]) from None
+        raise ConfigError([Problem(str(file), "already exists; --force replaces it")]) from None
     except OSError as error:
         raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
     echo(
@@ -216,12 +216,12 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     if storage.folder is not None:
         echo(f"           {space_note(storage.folder)}")
     if waiting:
-        echo(f"           ! runs that wait until a running receiver can store audio again: {waiting}")
+        echo(f"           ! runs that wait for the audio storage: {waiting}")
     for name, active in registry.active.items():
         echo(f"  handler  {name} ({active.where})")
     _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
-        echo("  ! no handler is active: events are stored and nothing else happens")
+        echo("  ! no handler is active: events are stored, but not handled")
     for name, source in settings.sources.items():
         intake = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
         echo(f"  source   {name}: {intake}, {source.provider_name}{f' at {source.origin}' if source.origin else ''}")

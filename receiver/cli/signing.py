@@ -1,4 +1,4 @@
-"""`send`, `sign` and `verify`: play the provider's part by hand, and find out why a signature does not hold."""
+"""`send`, `sign` and `verify`: send deliveries as the provider does, and explain why a signature is invalid."""
 
 from __future__ import annotations
 
@@ -65,20 +65,22 @@ def _newest_secret(source: Source) -> str:
 def send(
     source: SourceName,
     config: Config = None,
-    event: Annotated[str | None, typer.Option(help="The event word; test if not given.")] = None,
-    job: Annotated[str | None, typer.Option(help="The job id; a new one if not given.")] = None,
+    event: Annotated[str | None, typer.Option(help="The event type. Default: test.")] = None,
+    job: Annotated[str | None, typer.Option(help="The job id. Default: a new one.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, in the end of a job; repeat it.")
+        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, for the end of a job; repeatable.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="A file with the whole body, sent as it is; - is standard input.", allow_dash=True),
+        typer.Option(
+            "--data", help="A file with the complete body, sent unchanged; - is standard input.", allow_dash=True
+        ),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Where to; the configured receiver's address if not given.")] = None,
+    url: Annotated[str | None, typer.Option(help="The target. Default: the configured receiver's address.")] = None,
 ) -> None:
-    """Sign and send one delivery, as the provider would: a test, another event, or a body of yours.
+    """Sign and send one delivery as the provider would: a test, another event, or your own body.
 
-    Exit 0 if it was answered 2xx.
+    Exit 0 if the response is 2xx.
     """
     import httpx
 
@@ -153,7 +155,7 @@ def _sample_delivery(source_settings: Source, event: str, job: str, metadata: di
 
 
 def _read_delivery(source_settings: Source, data: Path, limit: int) -> _Delivery:
-    """The body in a file, whatever it is: the answer tells what is wrong with it."""
+    """The body in a file, even if it is invalid: the response says what is wrong with it."""
     if str(data) == "-":
         body, name = read_body(sys.stdin.buffer, limit), "standard input"
     else:
@@ -186,7 +188,7 @@ def read_body(file: BinaryIO, limit: int) -> bytes:
 def sign(
     source: SourceName,
     config: Config = None,
-    at: Annotated[int | None, typer.Option(help="Unix seconds to sign with; now if not given.")] = None,
+    at: Annotated[int | None, typer.Option(help="Time of the signature in unix seconds. Default: now.")] = None,
 ) -> None:
     """Print the signature headers for a body on standard input, as in curl -H "$(tts-receiver sign … < body)"."""
     from receiver.settings import load
@@ -201,12 +203,12 @@ def sign(
 
 def verify(
     source: SourceName,
-    header: Annotated[list[str], typer.Option("--header", "-H", help="A header line of the delivery; repeat it.")],
+    header: Annotated[list[str], typer.Option("--header", "-H", help="A header line of the delivery; repeatable.")],
     config: Config = None,
 ) -> None:
-    """Say exactly why a signature does or does not hold over the body on standard input.
+    """Explain why a signature of the body on standard input is valid or not.
 
-    Exit 0 if it holds, 1 if it does not, 3 if it holds but is too old or too new.
+    Exit 0 if it is valid, 1 if not, 3 if it is valid but too old or too new.
     """
     from receiver.model.diagnose import explain
     from receiver.settings import load

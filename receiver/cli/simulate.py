@@ -1,4 +1,4 @@
-"""`simulate`: the four providers alone, for people who develop against them."""
+"""`simulate`: run simulators of the four providers, to develop against."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ class SimulateError(ReceiverError):
 
 
 def simulate(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the APIs; 0: any that is free.")] = DEFAULT_PORT,
-    storage_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the audio's storage; 0: any.")] = 0,
-    seed: Annotated[int, typer.Option(help="Another seed: other ids, other luck with faults.")] = 7,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the APIs; 0: any free port.")] = DEFAULT_PORT,
+    storage_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the audio storage; 0: any free port.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the ids and the random faults.")] = 7,
     fault: Annotated[
         list[str] | None,
-        typer.Option("--fault", metavar="NAME=RATE", help="What goes wrong how often, from 0 to 1. Can be repeated."),
+        typer.Option("--fault", metavar="NAME=RATE", help="A fault and its rate from 0 to 1; repeatable."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     webhook_url: Annotated[str | None, typer.Option(help="Where aitts sends its webhooks.")] = None,
@@ -77,7 +79,7 @@ def read_faults(given: list[str]) -> Faults:
         except ValueError:
             raise typer.BadParameter(f"--fault {text}: write {name}=RATE, a number from 0 to 1.") from None
         if not math.isfinite(rates[name]):
-            raise typer.BadParameter(f"--fault {text}: {number} is no number to work with.")
+            raise typer.BadParameter(f"--fault {text}: {number} is not a finite number.")
     try:
         return Faults(**rates)
     except ValueError as error:
@@ -129,7 +131,7 @@ def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
         "Then, beside it, register the webhook, as the owner of the account does at the real provider:\n\n"
         f"{VARIABLE}={shlex.quote(simulator.id_token)} "
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
-        "A text with [fail] in it makes a job fail. Ctrl-C ends."
+        "A text with [fail] in it makes a job fail. Ctrl-C stops the simulators."
     )
     echo(*text.split("\n"))
 

@@ -1,7 +1,7 @@
-"""One try at a source: the cheapest request that needs the key and costs nothing, and what its response proves.
+"""Probe a source with the cheapest request that needs the key and costs nothing, and judge its response.
 
-Apart from the command that prints it because the response has to be weighed: a list of voices, or "no such job" for an
-impossible id, proves the key only if the same request with a wrong key is refused.
+A list of voices, or "no such job" for an impossible id, proves the key only if the same request with a wrong key is
+refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from receiver.settings import Source
 IMPOSSIBLE_JOB_ID = "00000000-0000-0000-0000-000000000000"
 """An id that no job has: ids are made of a time or of random digits."""
 WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
-"""A key that no account has: a service that answers it as it answers ours does not check keys there."""
+"""A key that no account has: a service that accepts it does not check keys there."""
 
 Key = Literal["works", "refused", "none", "unknown"]
 
@@ -88,7 +88,7 @@ async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -
     except Unauthorized as error:
         if trial.key == "none":
             return trial.described(start)._replace(
-                detail="Reached. There is no api_key to try: only webhooks are heard of."
+                detail="Reached. There is no api_key to test: the source only receives webhooks."
             )
         return _failed(trial.described(start)._replace(key="refused"), error_detail(name, source, error))
     except ReceiverError as error:
@@ -97,8 +97,8 @@ async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -
     return result._replace(advice=_UNCHECKED) if key == "unknown" else result
 
 
-_UNCHECKED = "Whether it works shows with the first job."
-_NOTHING = "There is nothing to ask: this source only receives webhooks."
+_UNCHECKED = "The first job will show whether it works."
+_NOTHING = "There is nothing to test: this source only receives webhooks."
 _WORKS = "The key works."
 _KEYLESS = "Reached, without an api_key."
 
@@ -144,17 +144,17 @@ class _SourceProbe:
         if response.status in (403, 404) and self.polled is not None:
             # Keys have scopes: one that may ask for jobs is all that we need.
             key, found = await self._require_proof()
-            return key, f"{found} It may not list voices."
+            return key, f"{found} It has no permission to list voices."
         offers = f"It offers {len(voices.read_voices(self._account, response))} voices."
         if self._account.api_key is None:
             return "none", f"{_KEYLESS} {offers}"
         if await self._refuses_wrong_key(list_voices, voices.read_voices):
             return "works", f"{_WORKS} {offers}"
         if self.polled is None:
-            return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same list."
+            return "unknown", f"Reached. {offers} The key was not checked: a wrong key gets the same list."
         if await self._request_impossible_job():
             return "works", f"{_WORKS} {offers}"
-        return "unknown", f"Reached. {offers} The key was not checked: a wrong one gets the same answers."
+        return "unknown", f"Reached. {offers} The key was not checked: a wrong key gets the same responses."
 
     async def _require_proof(self) -> tuple[Key, str]:
         """Ask for a job that cannot exist, where no other response shows that this is the service."""
@@ -163,8 +163,8 @@ class _SourceProbe:
         if self._account.api_key is None:
             return "none", _KEYLESS
         raise _Unproven(
-            f"{self._source.provider_name} answers alike with the key and with a wrong one: nothing shows that the "
-            "key is looked at. Is base_url right?"
+            f"{self._source.provider_name} sends the same response to a wrong key: it does not seem to check the "
+            "key. Check base_url."
         )
 
     async def _request_impossible_job(self) -> bool:
@@ -201,8 +201,8 @@ class _SourceProbe:
                 read_json_object(response.body)
             except InvalidJson:
                 raise _Unproven(
-                    f"{self._source.provider_name} answers {response.status} with what is not JSON: that is hardly the "
-                    "service. Is base_url right?"
+                    f"{self._source.provider_name} returns {response.status} with a body that is not JSON, so this is "
+                    "probably not the service. Check base_url."
                 ) from None
 
     async def _request(self, what: str, request: Request) -> Response:

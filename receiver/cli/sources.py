@@ -30,7 +30,7 @@ _CAPABILITY_LABELS = {
     "several_outputs": "several files",
     "registers_webhooks": "registers webhooks",
 }
-"""The capabilities that one word says, in short."""
+"""Short labels of capabilities."""
 
 
 @app.callback()
@@ -40,7 +40,7 @@ def _sources() -> None:
 
 @app.command("list")
 def list_(config: Config = None, json: Json = False) -> None:
-    """Show the sources: how their jobs' ends are heard of, what they can do, a pause, their signing secrets."""
+    """List the sources: webhook path, polling, capabilities, a pause, and signing secrets."""
     from receiver.settings import load
 
     settings = load(config)
@@ -76,10 +76,10 @@ def check_sources(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Reach each provider with its key: does it work, how long does it take, what is left of the rate limit.
+    """Test each provider with its key: whether it works, the round-trip time, the rest of the rate limit.
 
-    Costs nothing: it asks for voices, or for a job that cannot exist, and tries a wrong key beside yours, to see
-    whether keys are checked there. Exit 1 if any fails.
+    Costs nothing: it requests the voices, or a job that cannot exist, and repeats the request with a wrong key, to see
+    whether the provider checks keys. Exit 1 if any test fails.
     """
     import asyncio
 
@@ -181,7 +181,7 @@ def _yes_or_no(value: bool) -> str:
 
 
 def _to_dict(result: ProbeResult) -> dict[str, Any]:
-    """The outcome as JSON values."""
+    """The result as JSON values."""
     limit = result.rate_limit
     fields = {"asked" if name == "requested" else name: value for name, value in result._asdict().items()}
     return fields | {"rate_limit": with_iso_times(limit._asdict(), "reset_at") if limit is not None else None}
@@ -199,7 +199,7 @@ def _print_result(result: ProbeResult) -> None:
         out.print(f"  {cell(result.advice)}")
     facts = []
     if result.round_trip_ms is not None:
-        facts.append(f"asked for {result.requested}: {result.round_trip_ms:.0f} ms")
+        facts.append(f"requested {result.requested}: {result.round_trip_ms:.0f} ms")
     if result.rate_limit is not None:
         facts.append(_format_rate_limit(result))
     if facts:

@@ -17,7 +17,7 @@ def _db() -> None:
 
 @db.command()
 def upgrade(config: Config = None) -> None:
-    """Bring the store to this release's schema; make it if it is not there. `serve` does the same at its start."""
+    """Migrate the store to this release's schema, or create it. `serve` does the same at startup."""
     from receiver.assembly.resources import open_database
     from receiver.settings import load
     from receiver.store.migrate import migrate

@@ -17,7 +17,7 @@ LOW_SPACE_BYTES = 256 << 20
 
 
 def check_audio(settings: Settings) -> list[Problem]:
-    """Write into the audio storage."""
+    """Test writing to the audio storage."""
     from receiver.assembly.resources import open_audio
 
     try:
@@ -28,7 +28,7 @@ def check_audio(settings: Settings) -> list[Problem]:
 
 
 def check_store(database: Database) -> list[Problem]:
-    """Write into the store, if there is one."""
+    """Test writing to the store, if it exists."""
     from receiver.store.engines import write_page
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
@@ -69,7 +69,7 @@ def store_note(found: str | None) -> str:
     from receiver.store.schema import HEAD
 
     if found is None:
-        return " (will be made)"
+        return " (will be created)"
     return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
 
 
@@ -85,7 +85,7 @@ def count_waiting(database: Database) -> int:
 
 
 def space_note(folder: Path) -> str:
-    """How much room the folder's disk has."""
+    """The free space on the folder's disk."""
     free = shutil.disk_usage(folder).free
     if free >= LOW_SPACE_BYTES:
         return f"{free / 1e9:.1f} GB free"

@@ -35,7 +35,7 @@ def voices(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Ask the provider for its voices; where it has no list to ask for, show the documented ones."""
+    """List the provider's voices, or the documented ones if the provider has no list."""
     from receiver.providers.protocols import VoicesProvider
     from receiver.providers.types import Voice, VoiceQuery
     from receiver.settings import load
@@ -50,15 +50,15 @@ def voices(
     elif known_voices:
         if query != VoiceQuery():
             raise NotFound(
-                f"{source_settings.provider_name} has no list of voices to ask for, and of the documented ones only "
+                f"{source_settings.provider_name} has no list of voices to request, and of the documented ones only "
                 "the names are known: omit --language, --gender, --model and --provider."
             )
         found = [Voice(id=known) for known in known_voices]
-        note = f"{source_settings.provider_name} has no list to ask for; these are documented, and there may be more."
+        note = f"{source_settings.provider_name} has no list of voices; these are documented, and there may be more."
     else:
         raise NotFound(
-            f"{source_settings.provider_name} has no list of voices that can be asked for, and none is documented; "
-            "look for them on the service's own pages."
+            f"{source_settings.provider_name} has no list of voices, and none is documented; "
+            "see the service's own documentation."
         )
     if json:
         print_json([_to_dict(voice) for voice in found])
@@ -74,7 +74,7 @@ def _request_voices(name: str, source: Source, provider: VoicesProvider, query: 
     account = source.account
     if account.api_key is None:
         raise ProviderRequestError(
-            f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."
+            f"The source {name} has no api_key, and {source.provider_name} lists its voices only for accounts."
         )
     try:
         return provider.read_voices(account, fetch_response(source, provider.voices_request(account, query)))

@@ -1,4 +1,4 @@
-"""`webhook`: tell a provider where to send its deliveries, have it make a new signing secret, have it send a test.
+"""`webhook`: register an address for deliveries, request a new signing secret, request a test delivery.
 
 The secret that it shows once goes straight into the file that the configuration reads: never to a terminal, a log or a
 shell's history.
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from receiver.providers.types import Registered, Request, Response
     from receiver.settings import Settings, Source
 
-app = typer.Typer(no_args_is_help=True, help="The webhook at a provider: register it, rotate its secret, test it.")
+app = typer.Typer(no_args_is_help=True, help="A provider's webhook: register it, rotate its secret, test it.")
 
 _Name = Annotated[str, typer.Option("--source", help="The configured source.")]
 _Url = Annotated[str, typer.Option("--url", help="The public https address of this source's webhook path.")]
 
 _TEST_FAILED = (
-    "Is the receiver running, and was it started again after the last rotation? If it refused the test, its log says "
-    "why, as delivery.refused."
+    "Check that the receiver is running, and was restarted after the last rotation. If it refused the test, its log "
+    "says why, as delivery.refused."
 )
 _NEVER_SENT = frozenset({"connect_failed", "dns_failed"})
-"""Slugs of errors after which the provider surely knows nothing of the request."""
+"""Slugs of errors after which the provider cannot have received the request."""
 
 
 @app.callback()
@@ -44,19 +44,19 @@ def _webhook() -> None:
 
 @app.command()
 def register(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
-    """Register the address that deliveries go to. The signing secret goes into the source's signing_secrets_file."""
+    """Register the address for deliveries. The signing secret is stored in the source's signing_secrets_file."""
     _register(source, url, id_token, config, json, rotate=False)
 
 
 @app.command()
 def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
-    """Have a new signing secret made. It comes first in signing_secrets_file; the old one holds beside it."""
+    """Request a new signing secret. It becomes the first in signing_secrets_file; the old one stays valid."""
     _register(source, url, id_token, config, json, rotate=True)
 
 
 @app.command("test")
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
-    """Have the provider send a signed test to the registered address. Exit 0 if it was answered 2xx."""
+    """Have the provider send a signed test to the registered address. Exit 0 if the response is 2xx."""
     from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
     from receiver.providers.protocols import require_registering
     from receiver.providers.types import Invalid
@@ -66,7 +66,7 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     provider = require_registering(source_settings.provider)
     if not source_settings.receives_webhooks:
         raise ProviderRequestError(
-            f"Source {source} has no signing secret: it receives no webhooks, and it would answer a test with 404. "
+            f"Source {source} has no signing secret: it receives no webhooks, and would answer a test with 404. "
             "No request was sent. Get a secret with `tts-receiver webhook register`."
         )
     token = read_id_token(id_token)
@@ -118,9 +118,7 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
     at = load_pending_secrets(config, name)
     source = at.source
     if not isinstance(source.provider, RegisteringProvider):
-        raise ProviderRequestError(
-            f"Source {name}: {source.provider_name} has no webhook that can be registered from here."
-        )
+        raise ProviderRequestError(f"Source {name}: {source.provider_name} has no API to register a webhook.")
     if at.path is None:
         raise no_secrets_file(config, name)
     registration = _Registration(name, url, rotate, source, source.provider, at.path, at.known)
@@ -132,7 +130,7 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
         with reserve(registration.path) as file:
             found = asyncio.run(_register_and_save(registration, request, file))
     except KeyboardInterrupt:
-        echo_error(f"Broken off. {_UNKNOWN}")
+        echo_error(f"Interrupted. {_UNKNOWN}")
         raise
     except (ProviderError, UnusableAddress) as error:
         problem = error_detail(name, source, error, token)
@@ -141,8 +139,8 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
 
 
 _UNKNOWN = (
-    "Whether the provider took it is not known, and a secret that it made would be lost: say it again. Until then "
-    "deliveries may be signed with a secret that is not configured here."
+    "It is unknown whether the provider accepted the request; a secret that it made is lost. Repeat the command. "
+    "Until then deliveries may be signed with a secret that is not configured here."
 )
 
 
@@ -194,14 +192,14 @@ def _save_response(response: Response) -> str:
 
     kept = save_elsewhere(response.body, "webhook-answer")
     if kept is None:
-        return "Its whole answer could not be kept either."
-    return f"Its whole answer is in {kept}, which only you can read: if there is a secret in it, configure that."
+        return "Its complete response could not be saved either."
+    return f"Its complete response is in {kept}, which only you can read: if it has a secret, configure that."
 
 
 def _print_result(
     registration: _Registration, found: Registered, settings: Settings, config: Path | None, json: bool
 ) -> None:
-    """What is so now, as the configuration reads it, and what comes next."""
+    """Print the result, as the configuration reads it, and the next step."""
     from receiver.cli.pending_secrets import load_pending_secrets
 
     try:
@@ -232,16 +230,16 @@ def _result_lines(registration: _Registration, found: Registered, settings: Sett
     ]
     wanted, given = settings.webhook_path(registration.name), urlsplit(registration.url).path
     if given not in (wanted, settings.server.root_path + wanted):
-        lines.append(f"  ! This receiver listens at {wanted}: have the proxy pass {given or '/'} on to that.")
+        lines.append(f"  ! This receiver listens at {wanted}: configure the proxy to forward {given or '/'} to it.")
     if found.secret is None:
-        return [*lines, f"  No secret was shown; {', '.join(keys) or 'what is configured'} stays in use."]
+        return [*lines, f"  The provider showed no secret; {', '.join(keys) or 'the configured one'} stays in use."]
     named = f"; it is called {keys[0]} here" if keys else ""
     lines.append(f"  The signing secret is in {registration.path}, which only you can read{named}.")
-    lines.append("  A receiver reads it at its start: start it now, or start it again if it runs.")
+    lines.append("  A receiver reads it only at startup: start or restart it now.")
     if len(keys) > 1:
         hours = registration.provider.retry_window_seconds / 3600
         lines.append(
-            f"  Still accepted: {', '.join(keys[1:])}; what was signed before may come for {hours:.0f} hours more. "
-            "`tts-receiver sources list` says when an old secret can be retired: take its line out then, and restart."
+            f"  Still accepted: {', '.join(keys[1:])}; retries signed with it may arrive for {hours:.0f} more hours. "
+            "`tts-receiver sources list` says when an old secret can be retired: then remove its line and restart."
         )
     return [*lines, f"  Next: `tts-receiver webhook test --source {registration.name}`."]

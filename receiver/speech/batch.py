@@ -91,7 +91,7 @@ class Batch:
         try:
             options.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SpeechError(f"The folder {options.folder} cannot be made: {error.strerror or error}.") from None
+            raise SpeechError(f"The folder {options.folder} cannot be created: {error.strerror or error}.") from None
         if self._report is None:
             self._report = BatchReport.create(options.report, self._source.name, secrets.token_hex(16))
             self._stack.callback(self._report.close)
@@ -149,15 +149,17 @@ def open_batch(options: BatchOptions, source: JobSource) -> Iterator[Batch]:
 def _require_usable(found: Preflight, options: BatchOptions) -> None:
     if found.changed:
         raise SpeechError(
-            f"{line_numbers(found.changed)} not as it was when it was spoken; the report is {options.report}. Put it "
-            "back, or speak new lines as another batch, with another --output-dir. Nothing was submitted."
+            f"{line_numbers(found.changed)} different from the text that was submitted; report: {options.report}. "
+            "Restore the input, or run new lines as another batch, with another --output-dir. Nothing was submitted."
         )
     count = len(found.invalid_numbers)
     if count and not options.skip_invalid:
         what = "1 line cannot be used" if count == 1 else f"{count} lines cannot be used"
-        raise SpeechError(f"{what}; nothing was submitted. Mend it, or leave it out with --skip-invalid.")
+        raise SpeechError(
+            f"{what}; nothing was submitted. Correct the input, or skip invalid lines with --skip-invalid."
+        )
     if not found.total:
-        raise SpeechError("There is no line to speak.")
+        raise SpeechError("The input has no lines.")
 
 
 def line_numbers(lines: list[int]) -> str:
@@ -193,6 +195,6 @@ def _copied(given: BinaryIO) -> Iterator[BinaryIO]:
         while piece := given.read(1 << 20):
             size += len(piece)
             if size > MAX_COPIED_BYTES:
-                raise SpeechError(f"The input has more than {MAX_COPIED_BYTES} bytes; make several files of it.")
+                raise SpeechError(f"The input has more than {MAX_COPIED_BYTES} bytes; split it into several files.")
             file.write(piece)
         yield file

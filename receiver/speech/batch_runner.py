@@ -33,7 +33,7 @@ NOTE_INTERVAL_SECONDS = 60.0
 """How often the same notice is repeated."""
 PAUSE_CHECK_SECONDS = 2.0
 """How often the store is asked whether the source is paused."""
-_CHANGED = "it has changed since it was begun; put it back, or give it to another batch."
+_CHANGED = "it has changed since it was submitted; restore it, or move it to another batch."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +137,8 @@ class BatchRunner:
     def _resume_hint(self) -> str:
         stats = self.stats
         return (
-            f"{stats.done} of {stats.total} lines are done, {stats.failed} have failed. The same command goes on; what "
-            "was submitted is not submitted again."
+            f"{stats.done} of {stats.total} lines are done, {stats.failed} have failed. The same command continues; "
+            "lines that were submitted are not submitted again."
         )
 
     async def _run_lines(self) -> None:
@@ -180,8 +180,8 @@ class BatchRunner:
                 row = await self._client.job(known.job) if known.job is not None else None
                 if known.state == JobState.COMPLETED and row is None:
                     raise NotFound(
-                        f"its file is not in {self._work.folder} any more, and its job {known.job} not in the store: "
-                        "put the file back, or give the line to another batch"
+                        f"its file is no longer in {self._work.folder}, and its job {known.job} is not in the store: "
+                        "restore the file, or move the line to another batch"
                     )
                 if row is not None and row["state"] in (*OPEN_JOBS, JobState.COMPLETED):
                     if known.speech != line.digest:
@@ -240,7 +240,7 @@ class BatchRunner:
         try:
             first.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SpeechError(f"The folder {first.parent} cannot be made: {error.strerror or error}.") from None
+            raise SpeechError(f"The folder {first.parent} cannot be created: {error.strerror or error}.") from None
         saved = []
         for artifact in artifacts:
             path = numbered_path(first, artifact.n)

@@ -30,18 +30,18 @@ def require_writable(path: Path, policy: OverwritePolicy) -> None:
     try:
         path.stat()
     except PermissionError as error:
-        raise SpeechError(f"{path} cannot be looked at: {error.strerror}; name a file in another folder.") from None
+        raise SpeechError(f"{path} cannot be read: {error.strerror}; name a file in another folder.") from None
     except OSError:
         pass  # it is not there
     if path.is_dir():
         raise SpeechError(f"{path} is a folder; name a file in it.")
     if os.path.lexists(path):
         if policy is OverwritePolicy.REFUSE:
-            raise SpeechError(f"{path} is there already; name another file, or replace it with --force.")
+            raise SpeechError(f"{path} already exists; name another file, or replace it with --force.")
         if not path.is_file():
-            raise SpeechError(f"{path} is not a plain file, and is not replaced; `-o -` writes to standard output.")
+            raise SpeechError(f"{path} is not a regular file, and is not replaced; `-o -` writes to standard output.")
     if not path.parent.is_dir():
-        raise SpeechError(f"The folder {path.parent} is not there; make it first.")
+        raise SpeechError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise SpeechError(f"Nothing can be written into the folder {path.parent}.")
 
@@ -60,11 +60,11 @@ async def save_artifact(artifact: Artifact, path: Path, policy: OverwritePolicy)
                 digest.update(piece)
                 await asyncio.to_thread(file.append, piece)
             if digest.hexdigest() != artifact.sha256:
-                raise SpeechError(f"{artifact.address} is not what was fetched: it was changed. Nothing was saved.")
+                raise SpeechError(f"{artifact.address} was changed since it was fetched. Nothing was saved.")
             await asyncio.to_thread(file.publish, policy)
     except FileExistsError:
         raise SpeechError(
-            f"{path} is there already, and is not this audio, which is in the store. --force replaces it."
+            f"{path} already exists with other content. The audio is in the store. --force replaces the file."
         ) from None
     except OSError as error:
         raise SpeechError(

@@ -21,20 +21,20 @@ def failure_reason(row: Row, event: Event | None) -> str:
     """
     source, id, state = row["source"], row["id"], row["state"]
     if state == JobState.CANCELLED:
-        return f"The job {id} was cancelled: it is watched no longer."
+        return f"The job {id} was cancelled: it is no longer watched."
     if isinstance(event, JobFailed):
-        said = ": ".join(filter(None, (event.code, event.message))) or "it did not say why"
+        said = ": ".join(filter(None, (event.code, event.message))) or "no reason given"
         if state == JobState.EXPIRED:
             return (
-                f"The job {id} was given up ({said}). If {source} still makes it: "
+                f"The job {id} was given up ({said}). If {source} still completes it: "
                 f"`tts-receiver jobs watch --source {source} {row['job_id']}`, then `tts-receiver speech --job {id}`."
             )
-        return f"{source} could not make the audio ({said}). The job is {id}, its id at {source} {row['job_id']}."
+        return f"{source} failed to make the audio ({said}). The job is {id}, its id at {source} {row['job_id']}."
     said = row["error"] or f"The job {id} is {state}."
     if state == JobState.UNKNOWN:
         return f"The job {id} is unknown: {said}"
     if row["error_code"] == "provider_invalid" and "voice" in said.lower() and "tts-receiver voices" not in said:
-        return f"{said} `tts-receiver voices --source {source}` shows what there is."
+        return f"{said} `tts-receiver voices --source {source}` lists them."
     return str(said)
 
 
@@ -45,15 +45,18 @@ def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
     until = utc_text(row["deadline_at"])
     if row["error"] is not None and row["state"] == JobState.SUBMITTING:
         if row["error_code"] in NOT_SENT:
-            return f"No connection: {row['error']} Nothing is sent yet; it is tried until {until}. Ctrl-C leaves it."
-        return f"{row['error']} It is tried again, until {until}. Ctrl-C leaves it."
+            return (
+                f"No connection: {row['error']} Nothing was sent yet; retries continue until {until}. "
+                "Ctrl-C stops waiting."
+            )
+        return f"{row['error']} Retries continue until {until}. Ctrl-C stops waiting."
     if pause is not None:
         return (
-            f"The source {row['source']} is left alone until {utc_text(pause.pause_until)} ({pause.why}). If you have "
-            f"mended what was wrong, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C leaves it."
+            f"The source {row['source']} is paused until {utc_text(pause.pause_until)} ({pause.why}). Once the cause "
+            f"is fixed, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C stops waiting."
         )
     if row["error"] is not None:
-        return f"{row['error']} It is asked again, until {until}. Ctrl-C leaves it."
+        return f"{row['error']} Polling continues until {until}. Ctrl-C stops waiting."
     return None
 
 
@@ -61,14 +64,14 @@ def resume_hint(row: Row) -> str:
     """What happens to a job that is no longer awaited, and the commands to resume, inspect and cancel it."""
     id, state = row["id"], row["state"]
     if state == JobState.SUBMITTING and not row["submits"]:
-        goes = "is written down and not submitted yet; a running receiver submits it, or the next `speech`"
+        goes = "is stored but not submitted yet; a running receiver submits it, or the next `speech`"
     elif state == JobState.SUBMITTING:
         goes = "may have been submitted; a running receiver finds out, or the next `speech`"
     elif state == JobState.COMPLETED:
         goes = "is completed, and its audio can be fetched"
     else:
-        goes = f"goes on at {row['source']}"
+        goes = f"continues at {row['source']}"
     return (
         f"The job {id} {goes}. To wait for it and save it: `tts-receiver speech --job {id}`; "
-        f"to look: `tts-receiver jobs show {id}`; to stop it: `tts-receiver jobs cancel {id}`."
+        f"to inspect it: `tts-receiver jobs show {id}`; to stop watching it: `tts-receiver jobs cancel {id}`."
     )

@@ -64,7 +64,7 @@ class _OutputNames:
     def claim(self, line: BatchLine) -> str | None:
         """Reserve the line's name; why it cannot have it, or None if it can."""
         if self._check_existing and self._exists(line):
-            return f"{self._folder / line.name} is there already; name another --output-dir, or replace with --force"
+            return f"{self._folder / line.name} already exists; name another --output-dir, or replace with --force"
         name = unicodedata.normalize("NFC", line.name).casefold()
         stem = str(PurePath(name).with_suffix("")) if line.has_extension else name
         if stem in self._stems or (name in self._full if line.has_extension else stem in self._full_stems):

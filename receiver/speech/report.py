@@ -106,7 +106,7 @@ class BatchReport:
         try:
             _create(path, {"batch": new_id, "version": VERSION, "source": source})
         except OSError as error:
-            raise SpeechError(f"The report {path} cannot be made: {error.strerror or error}.") from None
+            raise SpeechError(f"The report {path} cannot be created: {error.strerror or error}.") from None
         return cls.open(path, source)
 
     @classmethod
@@ -131,7 +131,7 @@ class BatchReport:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SpeechError(f"This batch is at work already: another process has the report {path}.") from None
+            raise SpeechError(f"This batch is already running: another process has locked the report {path}.") from None
         with open(os.dup(handle), "rb") as file:  # noqa: PTH123 - it is open already
             head = _object(file.readline(MAX_RECORD_BYTES))
             batch = None if head is None else head.get("batch")
@@ -140,7 +140,8 @@ class BatchReport:
                 raise SpeechError(f"{path} is not the report of a batch; name another with --report.")
             if head.get("source") != source:
                 raise SpeechError(
-                    f"The report {path} is of a batch for the source {head.get('source')}; name another for {source}."
+                    f"The report {path} belongs to a batch for the source {head.get('source')}; "
+                    f"name another for {source}."
                 )
             remove_abandoned(path)
             report = cls(path, handle, batch)
@@ -170,7 +171,7 @@ class BatchReport:
                 text = text[os.write(self._handle, text) :]
         except OSError as error:
             raise SpeechError(
-                f"The report {self.path} cannot be written: {error.strerror or error}. The same command goes on."
+                f"The report {self.path} cannot be written: {error.strerror or error}. The same command continues."
             ) from None
         self.last[result.line] = replace(result, error=None)
 

@@ -131,7 +131,7 @@ def _lines(file: BinaryIO, *, keep_undecodable: bool = False) -> Iterator[tuple[
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number > MAX_LINES:
-            raise SpeechError(f"There are more than {MAX_LINES} lines; make several files of them.")
+            raise SpeechError(f"There are more than {MAX_LINES} lines; split the input into several files.")
         if len(raw) > MAX_LINE_BYTES:
             while raw and not raw.endswith(b"\n"):
                 raw = file.readline(MAX_LINE_BYTES)

@@ -125,8 +125,10 @@ class _Run:
         try:
             files = await self._fetch(row)
         except (AudioError, NotFound) as error:
-            again = f"`tts-receiver speech --job {row['id']}` tries it again."
-            return self._result((), (), f"The job {row['id']} is completed, and its audio is not here: {error} {again}")
+            again = f"`tts-receiver speech --job {row['id']}` tries again."
+            return self._result(
+                (), (), f"The job {row['id']} is completed, but its audio could not be fetched: {error} {again}"
+            )
         try:
             paths = await self._save(files)
         except ReceiverError as error:
@@ -155,7 +157,7 @@ class _Run:
             return await asyncio.shield(self._creating)
         row = await self._client.job(task.job or "")
         if row is None:
-            raise NotFound(f"There is no job {task.job}; `tts-receiver jobs list` shows what there is.")
+            raise NotFound(f"There is no job {task.job}; `tts-receiver jobs list` lists them.")
         return row
 
     async def _report_state(self, row: Row) -> None:
@@ -194,7 +196,7 @@ class _Run:
                 self._progress.note(f"The job has {len(files)} files; this is the first. -o FILE saves all of them.")
             return (STREAMED, *(file.address for file in files[1:]))
         if output.suffix and not _is_extension_of(output.suffix[1:], files[0].format):
-            self._progress.note(f"The audio is {files[0].format}, whatever the name {output.name} says.")
+            self._progress.note(f"The audio is {files[0].format}, although the file is named {output.name}.")
         paths = [numbered_path(output, file.n) for file in files]
         for file, path in zip(files, paths, strict=True):
             await save_artifact(file, path, self._task.overwrite)

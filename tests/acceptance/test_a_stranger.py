@@ -103,7 +103,7 @@ def test_the_way_from_nothing_to_a_configuration_that_can_be_used(site: Site) ->
     site.config.write_text("# mine\n" + site.config.read_text())
     again = site.command("init", config=False)
     assert again.returncode == 1
-    assert "is there already; --force replaces it" in again.stderr
+    assert "already exists; --force replaces it" in again.stderr
     assert site.config.read_text().startswith("# mine\n")
     assert site.command("init", "--force", config=False).returncode == 0
     assert not site.config.read_text().startswith("# mine\n")

@@ -54,7 +54,7 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
         ["jobs", "show", job.id, "--source", SOURCE, "--json"],
         ["jobs", "cancel", "--source", SOURCE, unwanted.id],
     )
-    assert again.stdout == f"{job.id}: known already, completed\n"
+    assert again.stdout == f"{job.id}: already known, completed\n"
     assert [row["job_id"] for row in json.loads(listed.stdout)] == [job.id]
     found = json.loads(shown.stdout)
     assert (found["state"], found["polls"], found["event_id"]) == ("completed", 1, row["event_id"])
@@ -81,7 +81,7 @@ def wait_for_poll(site: Site, job: Job) -> None:
 def test_a_command_that_cannot_do_it_says_so_and_what_to_do(site: Site, provider: Provider) -> None:
     server = configured(site, provider).start()
     watched = site.command("jobs", "watch", "--source", SOURCE, "a-job")
-    assert (watched.returncode, watched.stdout) == (0, "a-job: watched from now on\n")
+    assert (watched.returncode, watched.stdout) == (0, "a-job: now watched\n")
     unknown, nothing, cancel, poll, blank, state = site.together(
         ["jobs", "watch", "--source", "aits", "a-job"],
         ["jobs", "show", "--source", SOURCE, "no-such-job"],

@@ -74,7 +74,7 @@ def test_a_prune_that_is_killed_or_stopped_loses_nothing_and_goes_on(site: Site)
     out, err = stopped.communicate(timeout=PATIENCE)
     assert stopped.returncode == 130, (out, err)
     assert "Traceback" not in err
-    said = re.search(r"^Stopped\. Events deleted: ([\d,]+)\. The next `prune` goes on\.$", err, re.MULTILINE)
+    said = re.search(r"^Stopped\. Events deleted: ([\d,]+)\. The next `prune` continues\.$", err, re.MULTILINE)
     assert said, err
     after_stop = left(site)
     assert int(said[1].replace(",", "")) == after_kill - after_stop > 0

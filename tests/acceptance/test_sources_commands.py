@@ -136,7 +136,7 @@ def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> Non
     done = site.command("sources", "test")
     assert done.returncode == 0, done.stderr
     assert "✓ mine: generic\n" in done.stdout
-    assert "There is nothing to ask: this source only receives webhooks." in done.stdout
+    assert "There is nothing to test: this source only receives webhooks." in done.stdout
     [row] = json.loads(site.command("sources", "list", "--json").stdout)
     assert (row["polled"], row["base_url"], row["webhook_path"]) == (False, None, "/webhooks/mine")
     refused = site.command("webhook", "test", "--source", "mine", **{ID_TOKEN: "eyJhbGciOi.a.b"})

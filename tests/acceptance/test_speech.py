@@ -229,7 +229,7 @@ def test_on_a_terminal_there_is_a_bar_and_standard_output_has_the_result_alone(s
     shown = b"".join(seen).decode()
     assert "1 failed" in shown
     assert "2/2" in shown
-    assert "line 2: miragic could not make the audio" in shown
+    assert "line 2: miragic failed to make the audio" in shown
     assert "line 1: saved" not in shown  # the bar says it
 
 
@@ -247,13 +247,13 @@ def test_what_cannot_be_is_refused_before_anything_is_stored_or_sent(site: Site,
         [*words(SOURCE, "Hello."), "-o", "no/such/folder.wav"],
         [*words(SOURCE, "Hello."), "--file", "broken.csv"],
     )
-    assert "there.wav is there already" in there.stderr
+    assert "there.wav already exists" in there.stderr
     assert "audixa has no format 'flac'" in format.stderr
     assert "has no sample_rate 1" in rate.stderr
     assert "--voice" in voiceless.stderr
-    assert "Say which source with --source" in source.stderr
+    assert "Name a source with --source" in source.stderr
     assert "Give TEXT, --file or --job" in nothing.stderr
-    assert "make it first" in folder.stderr
+    assert "create it first" in folder.stderr
     assert "both TEXT and --file" in both.stderr
     assert (site.folder / "there.wav").read_text() == "mine"
     assert not site.store.exists()
@@ -279,7 +279,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     assert [done.returncode for done in (voice, failed, credits, unknown, gone)] == [1] * 5
     assert "the voice does not exist" in voice.stderr
     assert "tts-receiver voices" in voice.stderr
-    assert "miragic could not make the audio" in failed.stderr
+    assert "miragic failed to make the audio" in failed.stderr
     assert json.loads(failed.stdout)["state"] == "failed"
     assert json.loads(failed.stdout)["path"] is None
     assert "402" in credits.stderr
@@ -389,7 +389,7 @@ def test_a_batch_saves_every_line_reports_it_and_goes_on_where_it_was(site: Site
     lines.write_text("One.\n\nTwo, mended.\nThree and a half.\n")
     changed = site.command(*batch)
     assert changed.returncode == 1
-    assert "Line 4 is not as it was" in changed.stderr
+    assert "Line 4 is different from the text" in changed.stderr
     lines.write_text("One.\n\nTwo, mended.\nThree.\n")
     mended = site.command(*batch, "--retry-failed")
     assert mended.returncode == 0, mended.stderr
@@ -419,7 +419,7 @@ def test_bad_lines_are_all_named_before_anything_is_submitted(site: Site, provid
     assert not (site.folder / "out").exists()
     skipped = site.command(*batch, "--skip-invalid")
     assert skipped.returncode == 0, skipped.stderr
-    assert "2 of 2 lines are saved in out, 5 left out as invalid" in skipped.stdout
+    assert "2 of 2 lines are saved in out, 5 skipped as invalid" in skipped.stdout
     assert texts(provider) == {"Fine.": 1, "An odd id.": 1}
     assert the_job(provider, "An odd id.").submission.voice_id == "en-GB-Neural2-A"
     names = sorted(path.name for path in (site.folder / "out").iterdir())
@@ -502,7 +502,7 @@ def test_after_a_sigkill_the_same_command_completes_every_line_and_charges_for_n
             until("some are saved", lambda: it.err.read_text().count("saved") == 3)
         with speaking(site, *batch) as second:
             assert second.process.wait(PATIENCE) == 1
-            assert "at work already" in second.err.read_text()
+            assert "already running" in second.err.read_text()
         it.end(signal.SIGKILL)
     provider._loop.call_soon_threadsafe(gate.set)
     provider.sim.settings = replace(provider.sim.settings, job_seconds=0.05)
@@ -599,7 +599,7 @@ def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: 
     with speaking(site, *words(SOURCE), "--file", "lines.txt") as it:
         until("both are watched", lambda: sum(row["state"] == "watching" for row in jobs_of(site)) == 2)
         assert it.end(signal.SIGINT) == 130
-    assert "Stopped. 0 of 2 lines are done, 0 have failed. The same command goes on" in it.err.read_text()
+    assert "Stopped. 0 of 2 lines are done, 0 have failed. The same command continues" in it.err.read_text()
     for job in provider.sim.jobs:
         provider.finish(job)
     (site.folder / "lines.txt").write_text("One.\nTwo and a half.\n")

@@ -70,7 +70,7 @@ def test_a_replay_that_is_stopped_or_killed_has_done_what_it_printed(filled: Sit
     assert 0 < len(after_stop) < EVENTS
     assert err == (
         f"Stopped. Events replayed: {len(after_stop):,}, runs due: {len(after_stop):,}. "
-        f"To go on, repeat it with --after {after_stop[-1]}.\n"
+        f"To continue, repeat it with --after {after_stop[-1]}.\n"
     )
 
     killed = begun(filled, "--after", after_stop[-1])

@@ -74,7 +74,7 @@ def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, prov
     here = f"{server.public}/webhooks/{SOURCE}"
     moved = site.command(*webhook("register", url=here), **token)
     assert moved.returncode == 0
-    assert "No secret was shown" in moved.stdout
+    assert "The provider showed no secret" in moved.stdout
     assert (file.read_text(), provider.sim.webhook_url) == (f"{SECRET}\n", here)
     tested = site.command(*webhook("test", "--json", url=None), **token)
     assert tested.returncode == 0, tested.stderr
@@ -256,7 +256,7 @@ def test_ctrl_c_ends_it_quietly_and_leaves_the_file_alone(
     out, err = process.communicate(timeout=PATIENCE)
     let_go.set()
     assert (process.returncode, out) == (130, b"")
-    assert err.decode().startswith("Broken off. Whether the provider took it is not known")
+    assert err.decode().startswith("Interrupted. Whether the provider took it is not known")
     assert b"Traceback" not in err
     assert file.read_text() == f"{SECRET}\n"
     assert files(site) == {"receiver.toml", file.name}

@@ -227,7 +227,7 @@ def test_audio_from_a_path_lies_where_it_lies(tmp_path: Path) -> None:
 def test_bytes_that_are_no_audio_are_the_tests_own_mistake(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "audio").write_bytes(data)
     for audio in (data, tmp_path / "audio"):
-        with pytest.raises(ValueError, match="no audio that the receiver knows"):
+        with pytest.raises(ValueError, match="not in an audio format that the receiver knows"):
             run_handler(describe, completed(), audio=audio)
 
 

@@ -36,7 +36,7 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
                 stats = await batch.run(client, progress)
             if stats.halted is not None:
                 echo_error(
-                    f"tts-receiver: {one_line(stats.halted)} So no further lines were started. Once that is fixed, the "
+                    f"tts-receiver: {one_line(stats.halted)} No further lines were started. Once that is fixed, the "
                     "same command with --retry-failed continues.",
                 )
             if json:
@@ -56,7 +56,7 @@ def _print_preflight(found: Preflight) -> None:
     if unlisted:
         echo_error(f"… and {unlisted} more")
     if found.removed and not found.changed:
-        echo_error(f"{line_numbers(found.removed)} in the report and not in the input any more.")
+        echo_error(f"{line_numbers(found.removed)} in the report but no longer in the input.")
 
 
 def _summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> dict[str, object]:
@@ -74,14 +74,14 @@ def _summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> dict
 
 def _print_summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> None:
     others = [f"{stats.failed} failed"] if stats.failed else []
-    others += [f"{stats.remaining} not begun"] if stats.remaining else []
-    others += [f"{len(found.invalid_numbers)} left out as invalid"] if found.invalid_numbers else []
+    others += [f"{stats.remaining} not started"] if stats.remaining else []
+    others += [f"{len(found.invalid_numbers)} skipped as invalid"] if found.invalid_numbers else []
     listed = "".join(f", {part}" for part in others)
     echo(f"{stats.done} of {stats.total} lines are saved in {options.folder}{listed}. Report: {options.report}")
     if stats.failed > stats.unknown and not options.retry.failed and stats.halted is None:
-        echo_error("Lines that failed are tried again with --retry-failed.")
+        echo_error("--retry-failed retries the lines that failed.")
     if stats.unknown:
         echo_error(
-            "Of lines that are `unknown` nobody can say whether they were charged for: look at the provider. What was "
-            "said of each stands in the report; --retry-unknown tries them again without asking.",
+            "It is unknown whether the `unknown` lines were charged for: check at the provider. The report has the "
+            "error of each. --retry-unknown retries them anyway.",
         )

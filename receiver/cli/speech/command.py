@@ -30,46 +30,53 @@ _FORMATS = tuple(str(format) for format in InputFormat)
 
 
 def speech(
-    text: Annotated[str | None, typer.Argument(help="What is to be spoken; - reads it from standard input.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The text; - reads it from standard input.")] = None,
     config: Config = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="The configured source. Default: the only one that can be asked.")
+        str | None, typer.Option("--source", help="The configured source. Default: the only one that can submit.")
     ] = None,
-    voice: Annotated[str | None, typer.Option(help="A voice, as `tts-receiver voices` names it.")] = None,
+    voice: Annotated[str | None, typer.Option(help="A voice, as `tts-receiver voices` lists it.")] = None,
     format: Annotated[
-        str | None, typer.Option(help="Such as mp3. Default: by the output's extension, else the service's own.")
+        str | None,
+        typer.Option(help="Audio format, such as mp3. Default: by the output's extension, else the service's default."),
     ] = None,
-    sample_rate: Annotated[int | None, typer.Option(min=1, help="Hertz.")] = None,
-    bitrate: Annotated[int | None, typer.Option(min=1, help="kbps.")] = None,
-    speed: Annotated[float | None, typer.Option(help="1.0 is the voice's own.")] = None,
-    model: Annotated[str | None, typer.Option(help="The service's own word for a model.")] = None,
+    sample_rate: Annotated[int | None, typer.Option(min=1, help="Sample rate in Hz.")] = None,
+    bitrate: Annotated[int | None, typer.Option(min=1, help="Bitrate in kbps.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Speaking rate; 1.0 is the voice's default.")] = None,
+    model: Annotated[str | None, typer.Option(help="The service's name of a model.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, given back with the job's end; repeat it.")
+        list[str] | None, typer.Option("--metadata", help="KEY=VALUE, returned with the end of the job; repeatable.")
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="The file to write; - is standard output. Default: the path in the store."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The output file; - is standard output. Default: keep the audio in the storage and print its path.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    wait: Annotated[float | None, typer.Option(min=0, help="Wait so many seconds at most. Default: no bound.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    wait: Annotated[float | None, typer.Option(min=0, help="Maximum wait in seconds. Default: no limit.")] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Only write it down and print its id: a running receiver does the rest.")
+        bool, typer.Option("--no-wait", help="Store the job and print its id: a running receiver does the rest.")
     ] = False,
-    job: Annotated[str | None, typer.Option("--job", help="Go on with a job that was begun before.")] = None,
+    job: Annotated[str | None, typer.Option("--job", help="Resume an earlier job.")] = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="A batch: one text a line, .jsonl or .csv; - is standard input.")
+        str | None, typer.Option("--file", help="A batch: one text per line, .jsonl or .csv; - is standard input.")
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(help=f"Of the batch: {', '.join(_FORMATS)}. Default: by its name.")
+        str | None, typer.Option(help=f"Format of the batch: {', '.join(_FORMATS)}. Default: by the file name.")
     ] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="Of the batch. Default: speech-NAME.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Of the batch. Default: report.jsonl in the folder.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=MAX_OPEN_JOBS, help="Jobs of the batch at one time.")] = 4,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try lines again that failed.")] = False,
+    output_dir: Annotated[Path | None, typer.Option(help="Output folder of the batch. Default: speech-NAME.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Report of the batch. Default: report.jsonl in the folder.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=MAX_OPEN_JOBS, help="Open jobs of the batch at a time.")] = 4,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry lines that failed.")] = False,
     retry_unknown: Annotated[
-        bool, typer.Option("--retry-unknown", help="Try lines again that may have been charged for.")
+        bool, typer.Option("--retry-unknown", help="Retry lines that may have been charged for.")
     ] = False,
-    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave out lines that cannot be used.")] = False,
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Skip invalid lines.")] = False,
     json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the log, too.")] = False,
 ) -> None:
@@ -95,11 +102,11 @@ def speech(
     given = [name for name, value in (("TEXT", text), ("--file", file), ("--job", job)) if value is not None]
     if len(given) != 1:
         what = f"both {' and '.join(given)}" if given else "nothing"
-        raise typer.BadParameter(f"Give TEXT, --file or --job; there is {what}.")
+        raise typer.BadParameter(f"Give TEXT, --file or --job; you gave {what}.")
     overwrite = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
     if file is not None:
         if output is not None or no_wait:
-            raise typer.BadParameter("--output and --no-wait are for one speech; a batch has --output-dir.")
+            raise typer.BadParameter("--output and --no-wait are for a single text; a batch has --output-dir.")
         check_choice(input_format, _FORMATS, "--input-format")
         from receiver.cli.speech.batch import run_batch
         from receiver.speech.batch import BatchOptions
@@ -202,9 +209,9 @@ def _choose_source(settings: Settings, name: str | None) -> str:
         name for name, source in job_sources(settings).items() if isinstance(source.provider, SubmittingProvider)
     ]
     if not capable:
-        raise SpeechError("No source can be asked for speech: it needs an api_key and a provider that takes jobs.")
+        raise SpeechError("No source can submit speech: it needs an api_key and a provider that accepts jobs.")
     if len(capable) > 1:
-        raise typer.BadParameter(f"Say which source with --source: {', '.join(capable)}.")
+        raise typer.BadParameter(f"Name a source with --source: {', '.join(capable)}.")
     return capable[0]
 
 
@@ -221,9 +228,9 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
     if defaults.voice is None:
         known = ", ".join(target.capabilities.known_voices)
         there_are = (
-            f"documented are: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
+            f"documented voices: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
         )
-        raise typer.BadParameter(f"Say which voice with --voice; {there_are}.")
+        raise typer.BadParameter(f"Name a voice with --voice; {there_are}.")
     format = defaults.format
     if format is None and output not in (None, STANDARD_STREAM):
         format = format_of(str(output), target.capabilities.formats)
@@ -249,7 +256,7 @@ def _text(text: str) -> str:
         return text
     raw = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
     if len(raw) > MAX_LINE_BYTES:
-        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes: too much for one speech.")
+        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes: too much for one request.")
     try:
         return raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
@@ -272,6 +279,6 @@ def _check_output(output: str | None, overwrite: OverwritePolicy, json: bool) ->
         if json:
             raise typer.BadParameter("--json prints to standard output, and so does `-o -`: name a file.")
         if sys.stdout.isatty():
-            raise SpeechError("Standard output is a terminal, and audio is not for reading; send it somewhere.")
+            raise SpeechError("Standard output is a terminal. Redirect it, or name a file.")
         return
     require_writable(Path(output), overwrite)

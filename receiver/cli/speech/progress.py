@@ -141,7 +141,7 @@ class BatchLines(_TerminalDisplay):
     def line_skipped(self, number: int, stats: BatchStats) -> None:
         """See `BatchProgress.line_skipped`."""
         if not self._live:
-            self.note(f"line {number}: failed before, and is not tried again")
+            self.note(f"line {number}: failed before, and is not retried")
         self._advance(stats.failed)
 
     def _advance(self, failed: int) -> None:

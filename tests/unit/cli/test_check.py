@@ -83,7 +83,7 @@ def make_store(folder: Path) -> Path:
 
 def test_check_says_that_a_store_will_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, secret = store_lines(tmp_path, capsys)
-    assert store.endswith("receiver.db (will be made)")
+    assert store.endswith("receiver.db (will be created)")
     assert "never used" in secret
 
 
@@ -128,7 +128,7 @@ def test_check_says_how_many_runs_wait_for_the_audio_storage(
         other.execute(f"INSERT INTO runs (event_id, handler, state, due_at, waits_for) VALUES {values}")
     (tmp_path / "receiver.toml").write_text(CONFIG)
     check(tmp_path / "receiver.toml")
-    assert "! runs that wait until a running receiver can store audio again: 1" in capsys.readouterr().out
+    assert "! runs that wait for the audio storage: 1" in capsys.readouterr().out
 
 
 def test_check_finds_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

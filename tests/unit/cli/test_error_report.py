@@ -126,5 +126,5 @@ def test_speech_names_a_folder_that_it_may_not_look_into() -> None:
     with another_user() as folder:
         (folder / "locked").mkdir()
         (folder / "locked").chmod(0)
-        with pytest.raises(SpeechError, match=r"locked/x\.wav cannot be looked at: Permission denied"):
+        with pytest.raises(SpeechError, match=r"locked/x\.wav cannot be read: Permission denied"):
             require_writable(folder / "locked" / "x.wav", OverwritePolicy.REFUSE)

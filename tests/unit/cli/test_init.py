@@ -42,7 +42,7 @@ def test_a_configuration_is_replaced_only_when_told_and_is_its_owners_alone(tmp_
     link = tmp_path / "receiver.toml"
     link.symlink_to(path)
     refused = init("init", link)
-    assert "is there already; --force replaces it" in refused.stderr
+    assert "already exists; --force replaces it" in refused.stderr
     assert path.read_text() == OLD
     assert init("init", "--force", link).returncode == 0
     assert link.is_symlink()

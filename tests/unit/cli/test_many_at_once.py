@@ -106,7 +106,7 @@ def test_one_event_that_is_refused_keeps_no_other_back(store: Path, ids: list[st
     assert done.exit_code == 1
     assert done.stderr == f"✗ {ids[5]} is in quarantine; `tts-receiver events release` dispatches it.\n"
     *lines, last = done.stdout.splitlines()
-    refused = "nothing to run (no handler subscribes, or its runs are open)"
+    refused = "nothing to run (no handler subscribes, or its runs are still open)"
     assert lines == [f"{id_}: {refused if id_ == ids[7] else 'log'}" for id_ in ids if id_ != ids[5]]
     assert last == f"Runs due: {EVENTS - 2}; a running receiver starts them within a second."
     assert [id_ for id_, state in states(store).items() if state == "dead"] == [ids[5]]
@@ -144,7 +144,7 @@ def test_a_replay_that_fails_says_how_far_it_came_and_goes_on_there(
     assert ended.value.code == 1
     said = capsys.readouterr()
     assert said.err == (
-        f"Not finished. {counted}. To go on, repeat it with --after {ids[19]}.\ntts-receiver: The disk is full.\n"
+        f"Not finished. {counted}. To continue, repeat it with --after {ids[19]}.\ntts-receiver: The disk is full.\n"
     )
     assert "The disk is full." not in said.out
     printed = [line for line in said.out.splitlines() if line.startswith("evt_")]
@@ -161,4 +161,4 @@ def test_a_replay_that_fails_says_how_far_it_came_and_goes_on_there(
 def test_where_to_go_on_is_a_whole_id(store: Path, ids: list[str]) -> None:
     refused = ran("events", "replay", "--after", ids[0][:12], "--yes")
     assert refused.exit_code == 2
-    assert "whole id" in refused.stderr
+    assert "complete event id" in refused.stderr

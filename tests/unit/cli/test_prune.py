@@ -89,6 +89,6 @@ def test_it_says_how_much_was_deleted_before_the_store_failed_and_why_once(
     assert ended.value.code == 1
     said = capsys.readouterr()
     assert said.err.endswith(
-        "Not finished. Events deleted: 30. The next `prune` goes on.\ntts-receiver: The disk is full.\n"
+        "Not finished. Events deleted: 30. The next `prune` continues.\ntts-receiver: The disk is full.\n"
     )
     assert (said.out + said.err).count("The disk is full.") == 1

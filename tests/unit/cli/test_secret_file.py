@@ -103,7 +103,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_one(tmp_path: Path)
 def test_two_at_one_time_do_not_take_the_secret_of_the_other_away(tmp_path: Path) -> None:
     path = tmp_path / "aitts.secrets"
     with reserve(path) as file:
-        with pytest.raises(SecretNotSaved, match=r"another process .* nothing was asked"), reserve(path):
+        with pytest.raises(SecretNotSaved, match=r"another process .* no request was sent"), reserve(path):
             pytest.fail("it must not come here")
         file.prepend(NEW)
     assert path.read_text() == f"{NEW}\n"
@@ -124,7 +124,7 @@ def test_a_place_that_cannot_take_a_secret_is_refused_before_there_is_one(tmp_pa
     (tmp_path / "a-file").write_text("")
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "not-text").write_bytes(b"\xff\n")
-    with pytest.raises(SecretNotSaved, match="nothing was asked") as caught, reserve(tmp_path / where):
+    with pytest.raises(SecretNotSaved, match="no request was sent") as caught, reserve(tmp_path / where):
         pytest.fail("it must not come here")
     assert str(tmp_path / where) in str(caught.value)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a-file", "a-folder", "not-text"]

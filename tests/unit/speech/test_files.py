@@ -86,7 +86,7 @@ def test_what_breaks_on_the_way_leaves_nothing_and_the_old_file_as_it_was(tmp_pa
         asyncio.run(save_artifact(artifact([b"abc"], broken=True), target, OverwritePolicy.REPLACE))
     with pytest.raises(SpeechError, match="was changed"):
         asyncio.run(save_artifact(artifact([b"abc"], sha256="0" * 64), target, OverwritePolicy.REPLACE))
-    with pytest.raises(SpeechError, match="is there already"):
+    with pytest.raises(SpeechError, match="already exists"):
         asyncio.run(save_artifact(artifact([b"abc"]), target, OverwritePolicy.REFUSE))
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
@@ -108,11 +108,11 @@ def test_a_place_is_looked_at_before_anything_is_sent(tmp_path: Path) -> None:
         require_writable(there, OverwritePolicy.REFUSE)
     with pytest.raises(SpeechError, match="is a folder"):
         require_writable(tmp_path, OverwritePolicy.REPLACE)
-    with pytest.raises(SpeechError, match="make it first"):
+    with pytest.raises(SpeechError, match="create it first"):
         require_writable(tmp_path / "no" / "a.wav", OverwritePolicy.REFUSE)
-    with pytest.raises(SpeechError, match="not a plain file"):
+    with pytest.raises(SpeechError, match="not a regular file"):
         require_writable(Path("/dev/null"), OverwritePolicy.REPLACE)
     dangling = tmp_path / "dangling.wav"
     dangling.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(SpeechError, match="is there already"):
+    with pytest.raises(SpeechError, match="already exists"):
         require_writable(dangling, OverwritePolicy.REFUSE)

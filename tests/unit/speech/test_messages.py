@@ -25,8 +25,8 @@ def failure(code: str, message: str) -> Event:
 
 def test_a_failed_job_says_what_the_service_said() -> None:
     said = failure_reason(row("failed"), failure("GENERATION_FAILED", "No."))
-    assert said == "audixa could not make the audio (GENERATION_FAILED: No.). The job is job_1, its id at audixa gen-1."
-    assert "it did not say why" in failure_reason(row("failed"), failure("", ""))
+    assert said == "audixa failed to make the audio (GENERATION_FAILED: No.). The job is job_1, its id at audixa gen-1."
+    assert "no reason given" in failure_reason(row("failed"), failure("", ""))
 
 
 def test_a_job_that_was_given_up_can_be_watched_again() -> None:
@@ -40,22 +40,22 @@ def test_what_was_refused_or_is_unknown_says_why() -> None:
     assert failure_reason(row("failed", error="No credits."), None) == "No credits."
     assert failure_reason(row("unknown", error="Nobody knows."), None) == "The job job_1 is unknown: Nobody knows."
     voice = failure_reason(row("failed", error="No such voice.", error_code="provider_invalid"), None)
-    assert voice.endswith("`tts-receiver voices --source audixa` shows what there is.")
+    assert voice.endswith("`tts-receiver voices --source audixa` lists them.")
 
 
 def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
     offline = stall_reason(row("submitting", error="Cannot connect.", error_code="connect_failed"), None)
     assert offline is not None
-    assert "Nothing is sent yet; it is tried until 2001-09-09" in offline
+    assert "Nothing was sent yet; retries continue until 2001-09-09" in offline
     late = stall_reason(row("submitting", error="Timed out.", error_code="timeout"), None)
     assert late is not None
-    assert "Nothing is sent yet" not in late
+    assert "Nothing was sent yet" not in late
     polled = stall_reason(row("watching", error="It answers 500."), None)
     assert polled is not None
-    assert "asked again" in polled
+    assert "Polling continues" in polled
     paused = stall_reason(row("watching"), ThrottleState(2e9, "provider_unauthorized"))
     assert paused is not None
-    assert "left alone until 2033-05-18 03:33:20Z (provider_unauthorized)" in paused
+    assert "is paused until 2033-05-18 03:33:20Z (provider_unauthorized)" in paused
     assert "jobs poll job_1" in paused
     assert stall_reason(row("watching"), None) is None
     assert stall_reason(row("failed", error="It is over."), None) is None
@@ -66,7 +66,7 @@ def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
     [
         (row("submitting"), "not submitted yet"),
         (row("submitting", submits=1), "may have been submitted"),
-        (row("watching"), "goes on at audixa"),
+        (row("watching"), "continues at audixa"),
         (row("completed"), "its audio can be fetched"),
     ],
 )

@@ -66,9 +66,9 @@ def test_a_torn_last_line_is_as_if_it_had_not_been_written(tmp_path: Path) -> No
 def test_a_report_has_one_owner_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     report = BatchReport.create(path, "aitts", "b")
-    with pytest.raises(SpeechError, match="at work already"):
+    with pytest.raises(SpeechError, match="already running"):
         BatchReport.open(path, "aitts")
-    with pytest.raises(SpeechError, match="at work already"):
+    with pytest.raises(SpeechError, match="already running"):
         BatchReport.create(path, "aitts", "another")
     report.close()
     BatchReport.open(path, "aitts").close()
