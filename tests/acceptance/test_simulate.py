@@ -32,7 +32,7 @@ def test_what_is_printed_leads_to_a_registered_webhook_and_a_delivery(site: Site
     try:
         assert simulate.stdout is not None
         printed = ""
-        while "Ctrl-C ends" not in printed:
+        while "Ctrl-C stops" not in printed:
             line = simulate.stdout.readline()
             assert line, printed
             printed += line

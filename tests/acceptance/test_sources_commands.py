@@ -101,7 +101,7 @@ def test_a_key_that_the_provider_never_checks_is_reached_and_not_called_right(si
     found = outcomes(site, SOURCE, "audixa", code=0)
     for one in found.values():
         assert (one["key"], one["reason"]) == ("unknown", None)
-        assert "The key was not checked: a wrong one gets the same answers." in one["detail"]
+        assert "The key was not checked: a wrong key gets the same responses." in one["detail"]
     text = site.command("sources", "test", SOURCE)
     assert "? aitts: aitts at" in text.stdout
     assert "✓" not in text.stdout
@@ -111,7 +111,7 @@ def test_a_source_that_only_hears_webhooks_is_reached_without_a_key(site: Site, 
     fresh(site, provider.sim.base_url, f'signing_secrets = ["{SECRET}"]')
     one = outcomes(site, code=0)[SOURCE]
     assert (one["ok"], one["key"]) == (True, "none")
-    assert "no api_key to try" in one["detail"]
+    assert "no api_key to test" in one["detail"]
 
 
 def test_a_key_without_the_scope_for_voices_works_if_it_may_ask_for_jobs(
@@ -124,7 +124,11 @@ def test_a_key_without_the_scope_for_voices_works_if_it_may_ask_for_jobs(
 
     fresh(site, stub(answer).url, f'signing_secrets = ["{SECRET}"]\napi_key = "{API_KEY}"')
     one = outcomes(site, code=0)[SOURCE]
-    assert (one["asked"], one["key"], one["detail"]) == ("a job", "works", "The key works. It may not list voices.")
+    assert (one["asked"], one["key"], one["detail"]) == (
+        "a job",
+        "works",
+        "The key works. It has no permission to list voices.",
+    )
 
 
 def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> None:
@@ -180,12 +184,12 @@ def test_what_stands_between_us_and_a_provider_is_named(
         "selfmade": ("connect_failed", "unknown"),
     }
     told = {name: f"{one['detail']} {one['advice']}" for name, one in found.items()}
-    assert "is a firewall in between" in told["nobody"]
+    assert "a firewall may block it" in told["nobody"]
     assert "cannot be resolved" in told["nameless"]
     assert "set allow_private_addresses" in told["private"]
     assert "Is base_url right?" in told["hotel"]
-    assert "what is not JSON" in told["missing"]
-    assert "with the key and with a wrong one" in told["another"]
+    assert "a body that is not JSON" in told["missing"]
+    assert "the same response to a wrong key" in told["another"]
     assert "SSL_CERT_FILE" in told["selfmade"]
     assert not any(one["ok"] for one in found.values())
 

@@ -284,7 +284,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     assert json.loads(failed.stdout)["path"] is None
     assert "402" in credits.stderr
     assert "Nobody can say whether audixa took it on and charged for it." in unknown.stderr
-    assert "its audio is not here" in gone.stderr
+    assert "its audio could not be fetched" in gone.stderr
     assert not (site.folder / "never.wav").exists()
     assert texts(provider)["Was it?"] == 1
     configured(site, provider, wrong_key=True)
@@ -300,7 +300,7 @@ def test_without_a_network_it_keeps_trying_and_ctrl_c_leaves_a_job_that_goes_on(
         it.wait_for("No connection")
         assert it.end(signal.SIGINT) == 130
     said = it.err.read_text()
-    assert "Nothing is sent yet" in said
+    assert "Nothing was sent yet" in said
     [row] = jobs_of(site)
     assert row["state"] == "submitting"
     assert f"jobs cancel {row['id']}" in said
@@ -324,7 +324,7 @@ def test_ctrl_c_while_it_is_watched_says_how_to_go_on(site: Site, provider: Prov
         assert it.end(signal.SIGINT) == 130
     [row] = jobs_of(site)
     said = it.err.read_text()
-    assert f"The job {row['id']} goes on at miragic" in said
+    assert f"The job {row['id']} continues at miragic" in said
     assert f"jobs show {row['id']}" in said
     provider.finish(the_job(provider, "Slow."))
     done = site.command("speech", "--job", row["job_id"], "-o", "slow.mp3")
@@ -467,14 +467,14 @@ def test_a_batch_ends_early_where_every_further_line_would_be_refused(site: Site
     batch = [*words("miragic"), "--file", "lines.txt"]
     refused = site.command(*batch)
     assert refused.returncode == 1
-    assert "So no further lines were started" in refused.stderr
+    assert "No further lines were started" in refused.stderr
     assert provider.sim.requests["miragic.submit"] <= 8
     configured(site, provider)
     lines = [json.loads(line) for line in (site.folder / "speech-lines" / "report.jsonl").read_text().splitlines()]
     assert {record["code"] for record in lines[1:]} == {"provider_unauthorized"}
     report = site.folder / "speech-lines" / "report.jsonl"
     other = site.command(*words(SOURCE), "--file", "lines.txt")
-    assert f"The report {report.relative_to(site.folder)} is of a batch for the source miragic" in other.stderr
+    assert f"The report {report.relative_to(site.folder)} belongs to a batch for the source miragic" in other.stderr
 
 
 @pytest.mark.parametrize("moment", ["while submits are on their way", "while jobs are made", "when some are saved"])
@@ -605,7 +605,7 @@ def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: 
     (site.folder / "lines.txt").write_text("One.\nTwo and a half.\n")
     changed = site.command(*words(SOURCE), "--file", "lines.txt")
     assert changed.returncode == 1
-    assert "line 2: it has changed since it was begun; put it back" in changed.stderr
+    assert "line 2: it has changed since it was submitted; restore it" in changed.stderr
     assert texts(provider) == {"One.": 1, "Two.": 1}
     (site.folder / "lines.txt").write_text("One.\nTwo.\n")
     done = site.command(*words(SOURCE), "--file", "lines.txt")

@@ -51,7 +51,7 @@ def test_an_address_that_the_receiver_does_not_listen_at_is_told_and_one_under_i
     ):
         done = site.command(*webhook("register", url=f"https://tts.example.com{path}"), **environment)
         assert done.returncode == 0
-        assert (f"listens at /webhooks/aitts: have the proxy pass {path} on to that" in done.stdout) == told, path
+        assert (f"listens at /webhooks/aitts: configure the proxy to forward {path} to it" in done.stdout) == told, path
 
 
 def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, provider: Provider) -> None:
@@ -92,7 +92,7 @@ def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, prov
     early = site.command(*webhook("test", url=None), **token)
     assert early.returncode == 1
     assert "it answered 401" in early.stderr, "the provider's own words"
-    assert "was it started again after the last rotation?" in early.stderr
+    assert "was restarted after the last rotation" in early.stderr
     assert server.stop() == 0
 
     server = site.start()
@@ -138,13 +138,13 @@ def test_nothing_is_asked_while_something_is_missing(site: Site, provider: Provi
     assert {done.returncode for done in (none, gone, empty, words, plain)} == {1}
     assert "--id-token-file FILE" in none.stderr
     assert "no-such-file cannot be read: No such file or directory" in gone.stderr
-    assert "empty holds is not an ID token" in empty.stderr
-    assert "words holds is not an ID token" in words.stderr
+    assert "empty has no ID token" in empty.stderr
+    assert "words has no ID token" in words.stderr
 
     fresh(site, provider.sim.base_url.replace("http:", "https:"), private=False)
     private = site.command(*webhook("register", url="https://receiver.internal/webhooks/aitts"), **token)
     assert private.returncode == 1
-    assert "receiver.internal cannot be reached from the internet" in private.stderr
+    assert "receiver.internal is not reachable from the internet" in private.stderr
     assert provider.sim.requests["aitts.register"] == 0
     assert f"{SOURCE}.secrets" not in files(site)
 
@@ -189,7 +189,7 @@ def test_without_a_network_the_sentence_says_so_and_the_file_stays(site: Site) -
     for done in (register, test):
         assert done.returncode == 1
         assert "Cannot connect to http://127.0.0.1:9/" in done.stderr
-        assert "is a firewall in between" in done.stderr
+        assert "a firewall may block it" in done.stderr
         assert "is not known" not in done.stderr, "the provider never heard of it"
     assert file.read_text() == f"{SECRET}\n"
 
@@ -200,7 +200,7 @@ def test_what_became_of_a_change_without_an_answer_is_not_known_and_said(
     file = fresh(site, stub(lambda handler: None).url)
     done = site.command(*webhook("register"), **{ID_TOKEN: "eyJhbGciOi.a.b"})
     assert done.returncode == 1
-    assert "Whether the provider took it is not known" in done.stderr
+    assert "It is unknown whether the provider accepted the request" in done.stderr
     assert not file.exists()
 
 
@@ -256,7 +256,7 @@ def test_ctrl_c_ends_it_quietly_and_leaves_the_file_alone(
     out, err = process.communicate(timeout=PATIENCE)
     let_go.set()
     assert (process.returncode, out) == (130, b"")
-    assert err.decode().startswith("Interrupted. Whether the provider took it is not known")
+    assert err.decode().startswith("Interrupted. It is unknown whether the provider accepted the request")
     assert b"Traceback" not in err
     assert file.read_text() == f"{SECRET}\n"
     assert files(site) == {"receiver.toml", file.name}

@@ -86,8 +86,8 @@ def test_faults_are_read_and_unknown_ones_refused_with_the_nearest_name() -> Non
         ("odd_case", "odd_case=RATE"),
         ("odd_case=much", "odd_case=RATE"),
         ("odd_case=2", "between 0 and 1"),
-        ("odd_case=nan", "no number"),
-        ("clock_skew=inf", "no number"),
+        ("odd_case=nan", "not a finite number"),
+        ("clock_skew=inf", "not a finite number"),
     ]:
         with pytest.raises(typer.BadParameter, match=hint):
             read_faults([text])
