@@ -20,7 +20,7 @@ MAX_SLOTS = 4
 
 
 @dataclass(slots=True)
-class _Pace:
+class _EndRate:
     """Quick attempts of a handler that ended in this stretch of `AHEAD_SECONDS`, and in the one before."""
 
     since: float
@@ -49,7 +49,7 @@ class ClaimsAhead:
         self.claims: dict[str, list[Claim]] = {}
         self.given_back: list[Claim] = []
         self._limits = slots.limits
-        self._paces: dict[str, _Pace] = {}
+        self._end_rates: dict[str, _EndRate] = {}
 
     def ended(self, handler: str, seconds: float, at: float) -> None:
         """An attempt has ended.
@@ -59,16 +59,16 @@ class ClaimsAhead:
             at: monotonic seconds.
         """
         if seconds < AHEAD_SECONDS:
-            pace = self._paces.setdefault(handler, _Pace(at))
-            pace.turn(at)
-            pace.ended += 1
+            rate = self._end_rates.setdefault(handler, _EndRate(at))
+            rate.turn(at)
+            rate.ended += 1
 
     def wanted(self, at: float) -> dict[str, int]:
         """By handler how many to have claimed ahead; only those that get through more than their few slots."""
         wanted = {}
-        for handler, pace in self._paces.items():
-            pace.turn(at)
-            quick, limit = max(pace.ended, pace.before), self._limits[handler]
+        for handler, rate in self._end_rates.items():
+            rate.turn(at)
+            quick, limit = max(rate.ended, rate.before), self._limits[handler]
             if limit < quick and limit <= MAX_SLOTS:
                 wanted[handler] = min(quick, MAX_TIMES * limit)
         return wanted

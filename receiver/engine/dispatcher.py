@@ -33,9 +33,9 @@ from receiver.store.turns import Turn
 
 log = structlog.get_logger("receiver.dispatch")
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 """How often the store is looked at for runs that another process made due."""
-BLOCKED_LOOK_SECONDS = 0.1
+BLOCKED_POLL_INTERVAL_SECONDS = 0.1
 """How often it is looked whether the handlers' loop turns again."""
 
 
@@ -166,7 +166,7 @@ class Dispatcher:
                 seconds = await self._take_turn()
             except Exception:
                 log.exception("dispatch.broken")
-                seconds = LOOK_SECONDS
+                seconds = POLL_INTERVAL_SECONDS
             if stopping:  # before the turn: one that was on its way may have claimed
                 self._claims_ended.set()
             if not self._is_over:
@@ -189,7 +189,9 @@ class Dispatcher:
         order = None if blocked or stopping else self._order()
         results, self._results = self._results, []
         turn = Turn(self._owner, [result.finish for result in results], self._ahead.given_back, order)
-        seconds = BLOCKED_LOOK_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else LOOK_SECONDS
+        seconds = (
+            BLOCKED_POLL_INTERVAL_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else POLL_INTERVAL_SECONDS
+        )
         return min(seconds, await self._write(turn, results)) if turn else seconds
 
     def _order(self) -> ClaimOrder | None:
@@ -221,10 +223,10 @@ class Dispatcher:
         else:
             if turn.back:
                 self._ahead.given_back = []
-            seconds = self._start(written.claimed) if written.claimed else LOOK_SECONDS
+            seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
             self._report(results, written.held)
             return seconds
-        return LOOK_SECONDS
+        return POLL_INTERVAL_SECONDS
 
     def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
         if turn.order is not None:
@@ -249,7 +251,7 @@ class Dispatcher:
         for claim in claimed.lost:
             log.warning("run.lease_lost", outcome="not_started", **run_fields(claim))
         self._ahead.claims = claimed.ahead
-        return LOOK_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
+        return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
         waits, bound = False, log.bind()

@@ -79,7 +79,7 @@ class Outcome:
         """
         if self.word == "rejected":
             return None
-        return wait_seconds(policy, attempt, chance, told=self.after) if self.counts else self.after
+        return wait_seconds(policy, attempt, chance, retry_after=self.after) if self.counts else self.after
 
 
 def _seconds(after: Any) -> float:

@@ -153,9 +153,9 @@ class HandlerLoop:
         self._hanging[handler] += change
         self._abandoned(change)
 
-    def _settle_there(self, settle: Callable[[T], None], ended: T) -> None:
+    def _resolve_there(self, resolve: Callable[[T], None], ended: T) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self.loop.call_soon_threadsafe(settle, ended)
+            self.loop.call_soon_threadsafe(resolve, ended)
 
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome | Awaitable[Any]:
         if self._hanging[handler.name] >= MAX_HANGING_THREADS:
@@ -165,7 +165,7 @@ class HandlerLoop:
             )
         done: asyncio.Future[Outcome | Awaitable[Any]] = self.loop.create_future()
 
-        def settle(ended: Outcome | Awaitable[Any]) -> None:
+        def resolve(ended: Outcome | Awaitable[Any]) -> None:
             if done.cancelled():
                 self._count_hanging(handler.name, -1)
             else:
@@ -174,13 +174,13 @@ class HandlerLoop:
         def work() -> Callable[[], None]:
             ended: Outcome | Awaitable[Any]
             if done.cancelled():  # no thread came before its time was over
-                return partial(self._settle_there, settle, Outcome("released"))
+                return partial(self._resolve_there, resolve, Outcome("released"))
             try:
                 result = handler.function(event, ctx)
                 ended = result if inspect.isawaitable(result) else Outcome.of_result(result)
             except BaseException as error:  # noqa: BLE001 - as in `execute`; a future does not take every exception
                 ended = Outcome.of_error(error)
-            return partial(self._settle_there, settle, ended)
+            return partial(self._resolve_there, resolve, ended)
 
         context = contextvars.copy_context()  # identifies the work as this handler's
         self._plain.run(handler.name, partial(context.run, work))

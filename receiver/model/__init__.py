@@ -1,1 +1,1 @@
-"""The pure core: no I/O, no clock, no randomness of its own. `now` and dice are arguments."""
+"""The pure core: no I/O, no clock, no randomness of its own. Times and random numbers are arguments."""

@@ -24,17 +24,17 @@ class PollSchedule:
     factor: float = 1.5
 
 
-def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, dice: float) -> float:
+def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, draw: float) -> float:
     """Seconds until the next poll of a running job.
 
     Args:
         polls: polls so far, at least 1.
         elapsed: seconds since the job is watched.
         progress: 0 to 100 where the provider gives it: half of the time it seems to need is waited.
-        dice: uniform in [0, 1): spreads the wait by a fifth to either side.
+        draw: uniform in [0, 1): spreads the wait by a fifth to either side.
     """
     wait = schedule.min_seconds * schedule.factor ** min(polls - 1, 64)
     if progress is not None and 0 < progress < 100:
         wait = elapsed * (100 - progress) / progress / 2
-    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * dice)  # spread below the cap as well
+    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * draw)  # spread below the cap as well
     return max(schedule.min_seconds, min(wait, schedule.max_seconds))

@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with full jitter and a cap, decided without a clock or dice."""
+"""When to try again: exponential backoff with full jitter and a cap, decided without a clock or random numbers."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class RetryPolicy:
         return replace(self, attempts=attempts)
 
 
-def backoff_seconds(policy: RetryPolicy, attempt: int, dice: float) -> float:
+def backoff_seconds(policy: RetryPolicy, attempt: int, draw: float) -> float:
     """Seconds to wait after the `attempt`-th failure (from 1): uniform in (0, bound].
 
     Args:
-        dice: uniform in [0, 1).
+        draw: uniform in [0, 1).
     """
     exponent = min(max(attempt, 1) - 1, 64)
     bound = min(policy.cap_seconds, policy.base_seconds * policy.factor**exponent)
-    return bound * (1.0 - dice)
+    return bound * (1.0 - draw)
 
 
-def wait_seconds(policy: RetryPolicy, attempt: int, dice: float, *, told: float = 0.0) -> float | None:
+def wait_seconds(policy: RetryPolicy, attempt: int, draw: float, *, retry_after: float = 0.0) -> float | None:
     """Seconds until the next attempt, or None when the attempts are used up.
 
     Args:
         attempt: attempts that count so far, the one that just failed included.
-        told: a wait somebody asked for; a floor under the backoff.
+        retry_after: a wait somebody asked for; a floor under the backoff.
     """
     if attempt >= policy.attempts:
         return None
-    return max(told, backoff_seconds(policy, attempt, dice))
+    return max(retry_after, backoff_seconds(policy, attempt, draw))

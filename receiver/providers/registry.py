@@ -31,7 +31,7 @@ PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
 RESERVED = frozenset({*PROVIDERS, GENERIC})
 
 
-class _Known(Mapping[str, Provider]):
+class _Registry(Mapping[str, Provider]):
     """Loads a provider when it is looked up by name; listing the names loads none."""
 
     def __getitem__(self, name: str) -> Provider:
@@ -48,7 +48,9 @@ class _Known(Mapping[str, Provider]):
         if not points:
             raise KeyError(name)
         if len(points) > 1:
-            raise PluginError(f"several packages provide it: {'; '.join(map(_about, points))}. Uninstall all but one.")
+            raise PluginError(
+                f"several packages provide it: {'; '.join(map(_describe, points))}. Uninstall all but one."
+            )
         return _load(points[0])
 
     def __iter__(self) -> Iterator[str]:
@@ -61,13 +63,13 @@ class _Known(Mapping[str, Provider]):
 
 def known_providers() -> Mapping[str, Provider]:
     """Return the built-in providers and those of installed packages; a built-in one takes precedence."""
-    return _Known()
+    return _Registry()
 
 
 def taken_names() -> dict[str, str]:
     """Return the problem of each installed package whose provider has the name of a built-in one, by that name."""
     return {
-        point.name: f"{_about(point)} takes the name of a built-in provider, which is used instead; uninstall the "
+        point.name: f"{_describe(point)} takes the name of a built-in provider, which is used instead; uninstall the "
         "package, or ask its author for another name"
         for point in entry_points(group=GROUP)
         if point.name in RESERVED
@@ -75,14 +77,14 @@ def taken_names() -> dict[str, str]:
 
 
 def _load(point: EntryPoint) -> Provider:
-    about = _about(point)
+    described = _describe(point)
     try:
         found = point.load()
     except KeyboardInterrupt:  # the user stops the process
         raise
     except BaseException as error:  # whatever a package's code raises
         failure = import_failure(error, point.module) + install_hint(error, point.module)
-        raise PluginError(f"{about} cannot be imported: {failure}") from error
+        raise PluginError(f"{described} cannot be imported: {failure}") from error
     if isinstance(found, type):
         try:
             found = found()
@@ -90,16 +92,16 @@ def _load(point: EntryPoint) -> Provider:
             raise
         except BaseException as error:
             raise PluginError(
-                f"{about} cannot be made without arguments: {import_failure(error, point.module)}"
+                f"{described} cannot be made without arguments: {import_failure(error, point.module)}"
             ) from error
     try:
         problems = _problems(found, point.name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the author's own properties
-        raise PluginError(f"{about} cannot be inspected: {import_failure(error, point.module)}") from error
+        raise PluginError(f"{described} cannot be inspected: {import_failure(error, point.module)}") from error
     if problems:
-        raise PluginError(f"{about} is not a provider: {'; '.join(problems)}")
+        raise PluginError(f"{described} is not a provider: {'; '.join(problems)}")
     return cast("Provider", found)
 
 
@@ -113,7 +115,7 @@ def _problems(candidate: object, name: str) -> list[str]:
     return problems
 
 
-def _about(point: EntryPoint) -> str:
+def _describe(point: EntryPoint) -> str:
     """The entry point and its distribution, for messages."""
     dist = point.dist
     of = f" of {dist.name} {dist.version}" if dist is not None else ""

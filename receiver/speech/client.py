@@ -152,7 +152,7 @@ class SpeechClient:
                 else:
                     failed += 1
                     after = error.after if isinstance(error, AudioDelayed) else 0.0
-                    wait = wait_seconds(FETCH_RETRIES, failed, self._rng.random(), told=after)
+                    wait = wait_seconds(FETCH_RETRIES, failed, self._rng.random(), retry_after=after)
                 if wait is None:
                     raise
                 note(f"{error} Trying again in {max(1, round(wait))} s.")

@@ -245,11 +245,11 @@ class Writer:
             by_loop.setdefault(write.loop, []).append(write)
         for loop, group in by_loop.items():
             try:
-                loop.call_soon_threadsafe(self._settle, group)
+                loop.call_soon_threadsafe(self._resolve, group)
             except RuntimeError:  # that loop is closed: nobody waits for these any more
                 log.warning("store.nobody_waiting", writes=len(group))
 
-    def _settle(self, writes: list[_Write]) -> None:
+    def _resolve(self, writes: list[_Write]) -> None:
         for write in writes:
             if write.future.done():  # its request was cancelled; the write stands
                 continue

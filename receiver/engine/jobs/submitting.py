@@ -155,7 +155,9 @@ class Submitter:
                 claim, JobState.FAILED, code, str(error)
             )  # for the second time: another retry would not help
         else:
-            pause = wait_seconds(RETRY_POLICY, claim.submits + 1, self._deps.rng.random(), told=retry_after or 0.0)
+            pause = wait_seconds(
+                RETRY_POLICY, claim.submits + 1, self._deps.rng.random(), retry_after=retry_after or 0.0
+            )
             if pause is None or not self._idempotent:
                 await self._mark_unknown(claim, code, str(error))
             else:

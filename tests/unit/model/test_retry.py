@@ -1,4 +1,4 @@
-"""When a run is tried again: within its bounds, whatever the dice say."""
+"""When a run is tried again: within its bounds, whatever the draw say."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _POLICIES = st.builds(
     factor=st.floats(1, 100),
     cap_seconds=st.floats(0.001, 1e6),
 )
-_DICE = st.floats(0, 1, exclude_max=True)
+_DRAWS = st.floats(0, 1, exclude_max=True)
 
 
-@given(policy=_POLICIES, attempt=st.integers(-5, 10**9), dice=_DICE)
-def test_a_wait_is_above_zero_and_never_above_the_cap(policy: RetryPolicy, attempt: int, dice: float) -> None:
-    assert 0 < backoff_seconds(policy, attempt, dice) <= policy.cap_seconds
+@given(policy=_POLICIES, attempt=st.integers(-5, 10**9), draw=_DRAWS)
+def test_a_wait_is_above_zero_and_never_above_the_cap(policy: RetryPolicy, attempt: int, draw: float) -> None:
+    assert 0 < backoff_seconds(policy, attempt, draw) <= policy.cap_seconds
 
 
-@given(policy=_POLICIES, dice=_DICE)
-def test_the_first_wait_is_at_most_the_base(policy: RetryPolicy, dice: float) -> None:
-    assert backoff_seconds(policy, 1, dice) <= policy.base_seconds
+@given(policy=_POLICIES, draw=_DRAWS)
+def test_the_first_wait_is_at_most_the_base(policy: RetryPolicy, draw: float) -> None:
+    assert backoff_seconds(policy, 1, draw) <= policy.base_seconds
 
 
-@given(policy=_POLICIES, attempt=st.integers(1, 100), dice=_DICE)
-def test_the_bound_never_shrinks_from_one_attempt_to_the_next(policy: RetryPolicy, attempt: int, dice: float) -> None:
-    assert backoff_seconds(policy, attempt + 1, dice) >= backoff_seconds(policy, attempt, dice)
+@given(policy=_POLICIES, attempt=st.integers(1, 100), draw=_DRAWS)
+def test_the_bound_never_shrinks_from_one_attempt_to_the_next(policy: RetryPolicy, attempt: int, draw: float) -> None:
+    assert backoff_seconds(policy, attempt + 1, draw) >= backoff_seconds(policy, attempt, draw)
 
 
-@given(policy=_POLICIES, attempt=st.integers(1, 2000), dice=_DICE, told=st.floats(0, 1e6))
+@given(policy=_POLICIES, attempt=st.integers(1, 2000), draw=_DRAWS, retry_after=st.floats(0, 1e6))
 def test_a_run_waits_at_least_what_it_was_told_or_is_out_of_attempts(
-    policy: RetryPolicy, attempt: int, dice: float, told: float
+    policy: RetryPolicy, attempt: int, draw: float, retry_after: float
 ) -> None:
-    wait = wait_seconds(policy, attempt, dice, told=told)
+    wait = wait_seconds(policy, attempt, draw, retry_after=retry_after)
     if attempt >= policy.attempts:
         assert wait is None
     else:
-        assert wait == max(told, backoff_seconds(policy, attempt, dice))
+        assert wait == max(retry_after, backoff_seconds(policy, attempt, draw))
 
 
 @pytest.mark.parametrize(("attempt", "bound"), [(1, 5), (2, 20), (3, 80), (4, 320), (5, 1280), (6, 3600), (7, 3600)])
@@ -52,4 +52,4 @@ def test_the_default_bounds_grow_fourfold_to_an_hour(attempt: int, bound: float)
 
 def test_after_the_eighth_attempt_a_default_run_is_dead() -> None:
     assert wait_seconds(RetryPolicy(), 8, 0.5) is None
-    assert wait_seconds(RetryPolicy(attempts=1), 1, 0.5, told=9) is None
+    assert wait_seconds(RetryPolicy(attempts=1), 1, 0.5, retry_after=9) is None

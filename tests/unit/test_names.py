@@ -1,0 +1,41 @@
+"""Names are the field's: words that once stood for them in this project only do not come back."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+CLASSES = """
+    Again Asked AudioDesk Cadence Course Depth Ending Finish Form Guard IfThere JobDesk Known Looked Manner Many Mark
+    Meaning Pace Part Passage Place Renewal Shape Shown Speaker Spoken Surroundings Survey Taken Tally Trouble Turnstile
+    VoiceDesk Wanted Watch Ways Wrong
+"""
+FUNCTIONS = "able about around asked ends gravest heard intend look one pour settle spoken the told"
+MODULES = """
+    answers asking awaited checking desk ending ends holding hops intents opening outstanding pinned places refusals
+    showing table trying turnstile watch wire
+"""
+
+
+def private_words(path: Path) -> Iterator[str]:
+    """What a module names with these words, and where."""
+    where = path.relative_to(ROOT)
+    if path.stem in MODULES.split():
+        yield f"{where}: the module"
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ClassDef(name=name) if name.lstrip("_") in CLASSES.split():
+                yield f"{where}:{node.lineno}: class {name}"
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.lstrip("_") in FUNCTIONS.split():
+                yield f"{where}:{node.lineno}: def {name}"
+            case ast.Name(id=name, ctx=ast.Store()) if name.lstrip("_").startswith(("MOST_", "LOOK_")):
+                yield f"{where}:{node.lineno}: {name}"
+
+
+def test_no_module_class_function_or_constant_has_a_private_word() -> None:
+    paths = [path for package in ("receiver", "handlers") for path in sorted((ROOT / package).rglob("*.py"))]
+    assert len(paths) > 100
+    assert [found for path in paths for found in private_words(path)] == []
