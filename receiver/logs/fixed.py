@@ -23,14 +23,19 @@ class EventLine:
     `receiver.logs.configure`, or not for JSON, or something is bound to the context, `logger.info` writes it.
 
     Args:
-        logger: a bound logger whose values are plain texts.
+        logger: a logger whose bound values are plain texts. How the log is set up is found out at the first line.
     """
 
     def __init__(self, logger: Any, message: str) -> None:
         self._logger = logger
         self._message = message
-        self._bound: dict[str, Any] = structlog.get_context(logger)
         self._timestamp = Timestamp()
+        self._is_ready = False
+
+    def _prepare(self) -> None:
+        self._is_ready = True
+        logger = self._logger = self._logger.bind()
+        self._bound: dict[str, Any] = structlog.get_context(logger)
         self._processors: list[Any] = logger._processors  # noqa: SLF001 - the one way past them
         # Ours write each info line without more ado: thinning leaves them alone, and then comes the renderer.
         self._usual = list(self._processors)
@@ -41,6 +46,8 @@ class EventLine:
 
     def __call__(self, *, event_id: str, **fields: str | float | None) -> None:
         """Write the line; `fields` in this order."""
+        if not self._is_ready:
+            self._prepare()
         if not self._direct or self._processors != self._usual or _has_context():
             self._logger.info(self._message, event_id=event_id, **fields)
             return

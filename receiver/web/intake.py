@@ -36,8 +36,6 @@ from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
 from receiver.web.body import Bodies, BodyRefused, read_body, whole_request
 
-log = structlog.get_logger("receiver.intake")
-
 RETRY_AFTER_SECONDS = 10
 NOTE_KEY_SECONDS = 60.0
 """How exactly the last use of a signing key is known."""
@@ -101,7 +99,7 @@ class Intake:
         self._outcomes: dict[str, LocalCounter] = {}
         self._events: dict[str, LocalCounter] = {}
         self._noted: dict[str, float] = {}
-        self._log = log.bind(source=source.name)
+        self._log = structlog.get_logger("receiver.intake", source=source.name)  # bound once the log is set up
         self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in STORED}
         unsigned = dict.fromkeys(
             (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER

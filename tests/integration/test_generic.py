@@ -445,7 +445,7 @@ async def test_a_submit_is_refused_in_words_and_nothing_is_stored(
     api, url = service
     settings = polled(tmp_path, url)
     async with receiving(settings, notes) as running:
-        with pytest.raises(Invalid, match="cannot submit"):
+        with pytest.raises(Invalid, match="cannot be submitted"):
             await running.receiver.jobs.submit("voices", Speech(text="Hello", voice="v"))
     assert rows(settings, "jobs") == []
     assert api.keys == []

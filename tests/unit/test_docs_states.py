@@ -63,8 +63,8 @@ def test_what_an_operator_can_do_with_a_run_is_what_its_diagram_shows(connection
         lease = {"lease_owner": "me", "lease_until": 9.0} if state is RunState.RUNNING else {}
         connection.execute(insert(runs).values(event_id="evt_1", handler="h", state=state, due_at=0.0, **lease))
         for act in (
-            lambda: run_rows.cancel(connection, "evt_1", "h", 1.0),
-            lambda: run_rows.replay(connection, "evt_1", ["h"], 1.0),
+            lambda: run_rows.cancel(connection, [("evt_1", "h")], 1.0),
+            lambda: run_rows.replay(connection, [("evt_1", "h")], 1.0),
         ):
             found.add((str(state), state_after(connection, runs, act)))
         connection.execute(runs.delete())
