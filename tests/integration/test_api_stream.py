@@ -334,7 +334,7 @@ async def test_a_type_with_line_breaks_makes_no_lines_of_its_own(settings: Setti
 
 async def test_there_are_only_so_many_streams(settings: Settings) -> None:
     async with site(settings) as at:
-        at.asked.up.receiver.feed._most = 2
+        at.asked.up.receiver.feed._max_streams = 2
         async with at.follow() as first, at.follow():
             answer = await at.client.get(f"{at.base}/v1/stream")
             assert problem(answer) == (503, "too_many_streams")

@@ -59,7 +59,7 @@ class Up:
                 if failure is not None:
                     raise StorageFailed("It is full.") from OSError(failure, "mine")
         except StorageFailed as error:
-            return await self.pause.judged(error)
+            return await self.pause.classify(error)
         except AudioError as error:
             return error
         return None
