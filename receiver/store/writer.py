@@ -165,9 +165,10 @@ class Writer:
         try:
             if health.malformed is not None:
                 raise health.malformed
-            self._patient_connection()  # first: beside an open connection no other process that ends removes the `-wal`
+            # First: beside an open connection no other process that ends removes the `-wal`.
+            connection = self._patient_connection()
             self._files.require_unchanged()
-            self._transaction(writes, join)
+            self._transaction(connection, writes, join)
             self._files.require_unchanged()  # they may have been moved meanwhile
         except StoreUnavailable as error:
             if isinstance(error, LogRemoved):
@@ -196,9 +197,8 @@ class Writer:
         for write in writes:
             self._commit([write], _nobody)
 
-    def _transaction(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
+    def _transaction(self, connection: Connection, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
         try:
-            connection = self._patient_connection()
             with connection.begin():
                 self._health.works()
                 join(writes)  # what came meanwhile
@@ -210,9 +210,8 @@ class Writer:
                     for write, outcome in zip(group, results, strict=True):
                         write.outcome = outcome
         except BaseException:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None  # a fresh one next time, whatever state this one is in
+            connection.close()
+            self._connection = None  # a fresh one next time, whatever state this one is in
             raise
 
     def _patient_connection(self) -> Connection:
