@@ -76,7 +76,7 @@ class Feed:
         self._streams: set[Stream] = set()
         self._reader: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
-        self._mark = Cursor()
+        self._cursor = Cursor()
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -114,10 +114,10 @@ class Feed:
         try:
             async with self._beginning:
                 if self._reader is None or self._reader.done():
-                    self._mark = await self._database.read_list(feed.newest)
+                    self._cursor = await self._database.read_list(feed.newest)
                     self._reader = asyncio.create_task(self._read())
             # From here on the stream is given all that the reader finds, which begins right behind this mark.
-            stream.mark = self._mark
+            stream.mark = self._cursor
             if after is not None:
                 stream.mark = await self._database.read_list(feed.cursor_of, after)
                 stream.behind = True
@@ -184,7 +184,7 @@ class Feed:
             self._wake.clear()
             began = loop.time()
             try:
-                found = await self._database.read_list(feed.events_after, self._mark, PAGE)
+                found = await self._database.read_list(feed.events_after, self._cursor, PAGE)
                 silent = False
             except (ListingTimeout, StoreUnavailable) as error:
                 found = []
@@ -199,8 +199,8 @@ class Feed:
             await asyncio.sleep(min(took * REST, self._poll_interval_seconds))
 
     def _tell(self, found: list[tuple[Cursor, Row]]) -> None:
-        moved = found[0][0].row <= self._mark.row
-        self._mark = found[-1][0]
+        moved = found[0][0].row <= self._cursor.row
+        self._cursor = found[-1][0]
         for stream in self._streams:
             if moved:  # rows have new numbers: what a stream has by the old ones cannot be compared
                 stream.end()
