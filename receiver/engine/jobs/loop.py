@@ -99,6 +99,7 @@ class SourceLoop:
         self._lease = deps.lease
         self._poller = Poller(deps, completion)
         self._submitter = Submitter(deps, completion)
+        self._has_history = isinstance(source.provider, HistoryProvider)  # asked once: it looks up every method
         self._not_in_history: set[str] = set()
         self._reading_history = False
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
@@ -180,10 +181,9 @@ class SourceLoop:
             return ClaimBatch([], [], now)
         claims = job_leases.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < turns and not self._reading_history:
-            history = isinstance(self._source.provider, HistoryProvider)
-            most = HISTORY_PAGE if history else turns - len(claims)
+            most = HISTORY_PAGE if self._has_history else turns - len(claims)
             watched = job_leases.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
-            listed = [claim for claim in watched if history and claim.id not in self._not_in_history]
+            listed = [claim for claim in watched if self._has_history and claim.id not in self._not_in_history]
             if len(listed) < MIN_JOBS_FOR_HISTORY:
                 listed = []
             together = {claim.id for claim in listed}
