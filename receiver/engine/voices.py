@@ -11,7 +11,7 @@ from functools import partial
 from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.providers.protocols import VoicesProvider
+from receiver.providers.protocols import VoicesProvider, require_voices
 from receiver.providers.types import Invalid, Voice, VoiceQuery
 from receiver.settings import Source
 
@@ -52,12 +52,10 @@ class VoiceService:
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
-        provider = source.provider
-        if not isinstance(provider, VoicesProvider):
-            known_voices = provider.capabilities.known_voices
-            if known_voices and query == VoiceQuery():
-                return [Voice(id=known) for known in known_voices]
-            raise Invalid(f"{source.provider_name} has no list of voices.")
+        known_voices = source.provider.capabilities.known_voices
+        if known_voices and query == VoiceQuery() and not isinstance(source.provider, VoicesProvider):
+            return [Voice(id=known) for known in known_voices]
+        provider = require_voices(source.provider)
         if source.api_key is None:
             raise Invalid(
                 f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."

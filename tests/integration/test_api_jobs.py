@@ -263,6 +263,19 @@ async def test_voices_that_cannot_be_asked_for_are_refused_with_why(settings: Se
         assert problem(await asked.get("/v1/voices")) == (400, "invalid_request")
 
 
+async def test_documented_voices_stand_in_for_a_list_and_are_named_where_they_cannot_be_filtered(
+    tmp_path: Path, sim: Simulator
+) -> None:
+    sources = {name: at(sim, name) for name in ("miragic", "finevoice")}
+    async with api(configured(tmp_path, sources=sources, handlers={})) as asked:
+        assert "alloy" in [voice["id"] for voice in (await asked.json("/v1/voices?source=miragic"))["items"]]
+        filtered = await asked.get("/v1/voices?source=miragic&language=de")
+        unknown = await asked.get("/v1/voices?source=finevoice")
+        assert problem(filtered) == problem(unknown) == (422, "provider_invalid")
+        assert "known voices: alloy, " in filtered.json()["detail"]
+        assert unknown.json()["detail"] == "finevoice has no list of voices; see the service's own pages."
+
+
 async def test_a_source_that_is_to_be_left_alone_is_not_asked_for_voices(settings: Settings) -> None:
     async with api(settings) as asked:
         now = time.time()
