@@ -5,7 +5,7 @@ Apart from the jobs because nothing is stored: the caller waits for the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from receiver.engine.throttle import Throttle
@@ -25,18 +25,11 @@ class VoiceService:
     Args:
         sources: by name.
         throttles: by the source's name, those of its other requests.
-        client_for: makes a client with the source's guard; one is made for a source when it is first asked.
     """
 
-    def __init__(
-        self,
-        sources: Mapping[str, Source],
-        throttles: Mapping[str, Throttle],
-        client_for: Callable[[Source], Client] | None = None,
-    ) -> None:
+    def __init__(self, sources: Mapping[str, Source], throttles: Mapping[str, Throttle]) -> None:
         self._sources = sources
         self._throttles = throttles
-        self._client_for = client_for or (lambda source: Client(AddressGuard(source.allow_private_addresses)))
         self._clients: dict[str, Client] = {}
 
     async def voices(self, name: str, query: VoiceQuery) -> list[Voice]:
@@ -61,8 +54,8 @@ class VoiceService:
                 f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."
             )
         request = provider.voices_request(source.account, query)
-        if name not in self._clients:
-            self._clients[name] = self._client_for(source)
+        if name not in self._clients:  # made when the source is first asked
+            self._clients[name] = Client(AddressGuard(source.allow_private_addresses))
         read = partial(provider.read_voices, source.account)
         return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
 
