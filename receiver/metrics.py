@@ -66,7 +66,7 @@ class Metrics:
         )
         self.recovered = Counter(
             "tts_receiver_events_recovered",
-            "Events that polling told of first, at sources whose provider sends webhooks.",
+            "Events that polling reported first, at sources whose provider sends webhooks.",
             ["source"],
             registry=registry,
         )

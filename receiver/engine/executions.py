@@ -60,7 +60,7 @@ class Executions:
     Args:
         loop: the handlers'.
         watch: of that loop.
-        ended: told of attempts that have ended, on the intake's loop.
+        ended: called on the intake's loop with attempts that have ended.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ class StoreGauges:
         self._reading: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
-        """Set them from one snapshot. Whoever asks while it is read shares it: scrapers never add up.
+        """Set them from one snapshot. Calls made while it is read share it: scrapers never add up.
 
         Raises:
             ListingTimeout: counting took too long.
@@ -41,7 +41,7 @@ class StoreGauges:
     def _read_to_the_end(self, task: asyncio.Task[None]) -> None:
         self._reading = None
         if not task.cancelled():
-            task.exception()  # whoever asked has it, if they are still there
+            task.exception()  # the callers have it, if they still wait
 
     async def _read(self) -> None:
         now = self._clock.now()

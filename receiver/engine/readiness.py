@@ -38,7 +38,7 @@ class Readiness:
     """Answers `/readyz`.
 
     Attributes:
-        state: `STARTING`, `READY` or `STOPPING`; whoever starts and stops the receiver sets it.
+        state: `STARTING`, `READY` or `STOPPING`; set by `Receiver`.
 
     Args:
         max_waiting: writes that may wait for the store.

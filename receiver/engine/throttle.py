@@ -1,6 +1,6 @@
 """Spaces the requests to one source: submits, polls, voices and fresh audio addresses alike.
 
-Three rules, whoever asks:
+Three rules for all of them:
 
 1. Each request has a time, reserved in the store: all processes together keep the source's rate.
 2. A rate limiter of this process bounds the requests in any one-second window, also where some are late.

@@ -1,4 +1,4 @@
 """Synthesize speech from a process of its own: one text, or each line of a batch that can be resumed.
 
-The functions here return data and raise errors. They print nothing; whoever calls them shows the progress.
+The functions here return data and raise errors. They print nothing; the caller shows the progress.
 """

@@ -44,7 +44,7 @@ def final_state(type_: str) -> JobState:
 
 
 def find_terminal_event(connection: Connection, source: str, job_id: str) -> TerminalEvent | None:
-    """The first dispatched event that told of the job's end; None if none has yet.
+    """The first dispatched event that reported the job's end; None if none has yet.
 
     One in quarantine does not count: a poll that says the same takes it out.
     """
@@ -59,7 +59,7 @@ def find_terminal_event(connection: Connection, source: str, job_id: str) -> Ter
 
 
 def complete_jobs(connection: Connection, ends: Sequence[TerminalEvent]) -> None:
-    """End the watched jobs that these events tell of."""
+    """End the watched jobs whose end these events report."""
     if not ends:
         return
     rows = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
@@ -68,7 +68,7 @@ def complete_jobs(connection: Connection, ends: Sequence[TerminalEvent]) -> None
 
 
 def complete_watched(connection: Connection, watched: Iterable[WatchedJob], ends: Sequence[TerminalEvent]) -> None:
-    """End those of these jobs that the events tell of."""
+    """End those of these jobs whose end the events report."""
     told = {(end.source, end.job_id): end for end in reversed(ends)}  # of two in one batch the first counts
     for job in watched:
         end = told.get((job.source, job.job_id))
@@ -77,7 +77,7 @@ def complete_watched(connection: Connection, watched: Iterable[WatchedJob], ends
 
 
 def completion_values(end: TerminalEvent) -> dict[str, Any]:
-    """What a job's row says once this event has told of its end."""
+    """What a job's row says once this event has reported its end."""
     return {
         "state": final_state(end.type),
         "ended_at": end.at,

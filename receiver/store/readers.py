@@ -153,7 +153,7 @@ class ListReaders(Readers):
     def _ended(self, reading: asyncio.Future[Any]) -> None:
         self._free.release()
         if not reading.cancelled():
-            reading.exception()  # whoever asked has it, if they are still there
+            reading.exception()  # the caller has it, if it still waits
 
     def _end(self, listing: _Listing, reading: asyncio.Future[Any]) -> None:
         """End it if it is being read still, however many statements that takes."""

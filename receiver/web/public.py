@@ -41,7 +41,7 @@ class DeliveryWriter:
 
     Args:
         accept: stores a batch of deliveries in a transaction; one receipt each.
-        feed: told of each commit while somebody reads it.
+        feed: woken after each commit while somebody reads it.
     """
 
     def __init__(

@@ -146,7 +146,7 @@ class Job(Outgoing):
     deadline_at: datetime
     ended_at: datetime | None
     polls: int
-    event_id: Annotated[EventId | None, Field(description="The event that told of its end.")]
+    event_id: Annotated[EventId | None, Field(description="The event that reported its end.")]
     error_code: str | None
     error: str | None
     request: Annotated[dict[str, JsonValue] | None, Field(description="What was submitted; null if elsewhere.")]
