@@ -8,19 +8,17 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from receiver.durable_files import OverwritePolicy
 from receiver.engine.jobs.commands import check_speech
 from receiver.engine.jobs.source import JobSource
 from receiver.providers.types import Speech
-from receiver.speech.batch_runner import BatchRunner, BatchStats, BatchWork, RetryOptions
+from receiver.speech.batch_runner import BatchRunner, BatchStats
 from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
-from receiver.speech.input_format import InputFormat
-from receiver.speech.lines import BatchLine, InvalidLine, SpeechDefaults, read_lines
+from receiver.speech.lines import BatchLine, InvalidLine, read_lines
+from receiver.speech.options import BatchOptions
 from receiver.speech.preflight import Preflight, run_preflight
 from receiver.speech.progress import BatchProgress
 from receiver.speech.report import BatchReport
@@ -29,32 +27,6 @@ MAX_COPIED_BYTES = 1 << 30
 """Of an input that cannot be read twice."""
 MAX_NUMBERS = 20
 """Line numbers in one sentence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOptions:
-    """What to do, and how.
-
-    Attributes:
-        input: the file with the lines, or a stream, which is copied.
-        folder: for the audio files; it is created.
-        report: the file with the results; it is created, or the batch is resumed from it.
-        concurrency: jobs that may be open at a time.
-        overwrite: what to do about audio files that exist.
-        skip_invalid: whether to leave out lines that cannot be used; else they stop the batch before it begins.
-        timeout: seconds for all of it; None for no limit.
-    """
-
-    input: Path | BinaryIO
-    input_format: InputFormat
-    folder: Path
-    report: Path
-    defaults: SpeechDefaults
-    concurrency: int
-    retry: RetryOptions
-    overwrite: OverwritePolicy
-    skip_invalid: bool
-    timeout: float | None
 
 
 class Batch:
@@ -106,16 +78,8 @@ class Batch:
         if self._report is None:
             raise RuntimeError("a batch begins before it runs")
         options, stats = self._options, BatchStats(self.preflight.total, done=self.preflight.done)
-        work = BatchWork(
-            lines=self._lines(),
-            folder=options.folder,
-            concurrency=options.concurrency,
-            retry=options.retry,
-            overwrite=options.overwrite,
-            skip=self.preflight.invalid_numbers,
-            timeout=options.timeout,
-        )
-        await BatchRunner(client, work, self._report, stats, progress).run()
+        lines = (line for line in self._lines() if isinstance(line, BatchLine) and self.preflight.is_open(line.number))
+        await BatchRunner(client, lines, options, self._report, stats, progress).run()
         return stats
 
     def _lines(self) -> Iterator[BatchLine | InvalidLine]:

@@ -10,10 +10,9 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from receiver.durable_files import OverwritePolicy, remove_abandoned
+from receiver.durable_files import remove_abandoned
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed
@@ -21,9 +20,9 @@ from receiver.providers.types import Invalid
 from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.files import is_copy, numbered_path, save_artifact
-from receiver.speech.lines import BatchLine, InvalidLine
+from receiver.speech.lines import BatchLine
 from receiver.speech.messages import ACCOUNT_ERRORS, failure_reason, stall_reason
-from receiver.speech.preflight import is_done
+from receiver.speech.options import BatchOptions
 from receiver.speech.progress import BatchProgress
 from receiver.speech.report import SUBMITTING, BatchReport, LineResult
 from receiver.store.jobs import ClientKeyReused, Row
@@ -34,23 +33,6 @@ NOTE_INTERVAL_SECONDS = 60.0
 PAUSE_CHECK_SECONDS = 2.0
 """How often the store is asked whether the source is paused."""
 _CHANGED = "it has changed since it was submitted; restore it, or move it to another batch."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryOptions:
-    """Which lines of earlier runs are retried.
-
-    Attributes:
-        failed: those that failed.
-        unknown: those whose submit may have been accepted, and charged for.
-    """
-
-    failed: bool = False
-    unknown: bool = False
-
-    def include(self, state: str) -> bool:
-        """Whether a line that ended in this state is retried."""
-        return self.unknown if state == JobState.UNKNOWN else self.failed
 
 
 @dataclass(slots=True)
@@ -76,39 +58,26 @@ class BatchStats:
         return self.total - self.done - self.failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchWork:
-    """What a runner has to do.
-
-    Attributes:
-        folder: for the audio files.
-        concurrency: jobs that may be open at a time.
-        skip: numbers of the lines that are left out.
-        timeout: seconds for all of it; None for no limit.
-    """
-
-    lines: Iterator[BatchLine | InvalidLine]
-    folder: Path
-    concurrency: int
-    retry: RetryOptions
-    overwrite: OverwritePolicy
-    skip: set[int]
-    timeout: float | None
-
-
 class BatchRunner:
-    """Runs a batch, with one worker for each job that may be open.
+    """Runs the open lines of a batch, with one worker for each job that may be open.
 
     Attributes:
         stats: the counts, kept up to date.
     """
 
     def __init__(
-        self, client: SpeechClient, work: BatchWork, report: BatchReport, stats: BatchStats, progress: BatchProgress
+        self,
+        client: SpeechClient,
+        lines: Iterator[BatchLine],
+        options: BatchOptions,
+        report: BatchReport,
+        stats: BatchStats,
+        progress: BatchProgress,
     ) -> None:
         self.stats = stats
         self._client = client
-        self._work = work
+        self._lines = lines
+        self._options = options
         self._report = report
         self._progress = progress
         self._noted: dict[str, float] = {}
@@ -122,12 +91,12 @@ class BatchRunner:
             StoreUnavailable: the store cannot be used.
         """
         try:
-            async with asyncio.timeout(self._work.timeout):
+            async with asyncio.timeout(self._options.timeout):
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(self._work.concurrency):
+                    for _ in range(self._options.concurrency):
                         group.create_task(self._run_lines())
         except TimeoutError:
-            raise SpeechError(f"Not done within {self._work.timeout:g} s. {self._resume_hint()}") from None
+            raise SpeechError(f"Not done within {self._options.timeout:g} s. {self._resume_hint()}") from None
         except asyncio.CancelledError:
             self._progress.note(f"Stopped. {self._resume_hint()}")
             raise
@@ -142,13 +111,8 @@ class BatchRunner:
         )
 
     async def _run_lines(self) -> None:
-        for line in self._work.lines:
-            if isinstance(line, InvalidLine) or line.number in self._work.skip:
-                continue
-            known = self._report.last.get(line.number)
-            if known is not None and is_done(known, self._work.folder):
-                continue  # counted by the preflight
-            await self._run_line(line, known)
+        for line in self._lines:
+            await self._run_line(line, self._report.last.get(line.number))
             if self.stats.halted is not None:
                 return
 
@@ -180,8 +144,8 @@ class BatchRunner:
                 row = await self._client.job(known.job) if known.job is not None else None
                 if known.state == JobState.COMPLETED and row is None:
                     raise NotFound(
-                        f"its file is no longer in {self._work.folder}, and its job {known.job} is not in the store: "
-                        "restore the file, or move the line to another batch"
+                        f"its file is no longer in {self._options.folder}, and its job {known.job} is not in the "
+                        "store: restore the file, or move the line to another batch"
                     )
                 if row is not None and row["state"] in (*OPEN_JOBS, JobState.COMPLETED):
                     if known.speech != line.digest:
@@ -189,7 +153,7 @@ class BatchRunner:
                     return row, generation
                 # An operator may have resolved a job that was unknown.
                 state = known.state if row is None else str(row["state"])
-                if not self._work.retry.include(state):
+                if not self._options.retry.include(state):
                     return state
                 generation += 1
                 self._report.append(
@@ -236,7 +200,7 @@ class BatchRunner:
 
     async def _save(self, line: BatchLine, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, Any], ...]:
         name = line.name if line.has_extension else f"{line.name}.{artifacts[0].format}"
-        first = self._work.folder / name
+        first = self._options.folder / name
         try:
             first.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -247,8 +211,8 @@ class BatchRunner:
             if await asyncio.to_thread(is_copy, artifact, path):
                 await asyncio.to_thread(remove_abandoned, path)
             else:
-                await save_artifact(artifact, path, self._work.overwrite)
-            where = path.relative_to(self._work.folder).as_posix()
+                await save_artifact(artifact, path, self._options.overwrite)
+            where = path.relative_to(self._options.folder).as_posix()
             saved.append({"path": where, "sha256": artifact.sha256, "bytes": artifact.bytes})
         return tuple(saved)
 

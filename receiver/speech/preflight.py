@@ -25,18 +25,27 @@ class Preflight:
 
     Attributes:
         total: lines that can be used.
-        done: those among them that an earlier run has finished.
+        done_numbers: of those among them that an earlier run has finished.
         invalid: the first invalid lines; `invalid_numbers` has the numbers of all.
         changed: numbers of lines whose request was changed after it was submitted.
         removed: numbers that are in the report and no longer in the input.
     """
 
     total: int = 0
-    done: int = 0
+    done_numbers: set[int] = field(default_factory=set)
     invalid: list[InvalidLine] = field(default_factory=list)
     invalid_numbers: set[int] = field(default_factory=set)
     changed: list[int] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """How many lines an earlier run has finished."""
+        return len(self.done_numbers)
+
+    def is_open(self, number: int) -> bool:
+        """Whether the line of this number can be used, and has not finished."""
+        return number not in self.done_numbers and number not in self.invalid_numbers
 
     def add_invalid(self, line: InvalidLine) -> None:
         """Count an invalid line."""
@@ -108,11 +117,12 @@ def run_preflight(
             found.add_invalid(InvalidLine(line.number, why))
         else:
             found.total += 1
-            found.done += result is not None and is_done(result, folder)
+            if result is not None and _is_done(result, folder):
+                found.done_numbers.add(line.number)
     found.removed = sorted(set(last) - seen)
     return found
 
 
-def is_done(result: LineResult, folder: Path) -> bool:
+def _is_done(result: LineResult, folder: Path) -> bool:
     """Whether the line's files were saved, and still exist."""
     return result.saved and all((folder / file["path"]).is_file() for file in result.files)

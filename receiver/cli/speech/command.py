@@ -109,9 +109,8 @@ def speech(
             raise typer.BadParameter("--output and --no-wait are for a single text; a batch has --output-dir.")
         check_choice(input_format, _FORMATS, "--input-format")
         from receiver.cli.speech.batch import run_batch
-        from receiver.speech.batch import BatchOptions
-        from receiver.speech.batch_runner import RetryOptions
         from receiver.speech.input_format import FORMAT_BY_EXTENSION
+        from receiver.speech.options import BatchOptions, RetryOptions
 
         stream = file == STANDARD_STREAM
         folder = output_dir if output_dir is not None else Path(f"speech-{'stdin' if stream else Path(file).stem}")
