@@ -169,7 +169,6 @@ class BatchRunner:
 
     async def _finish(self, line: BatchLine, row: Row, generation: int) -> LineResult:
         files: tuple[dict[str, Any], ...] = ()
-        event = await self._client.event(row)
         error, code = None, row["error_code"]
         if row["state"] == JobState.COMPLETED:
             try:
@@ -180,6 +179,7 @@ class BatchRunner:
             except (AudioError, NotFound, SpeechError) as problem:
                 error, code = f"The audio is not saved: {problem}", problem.reason
         else:
+            event = await self._client.event(row)
             error = failure_reason(row, event)
             if isinstance(event, JobFailed):
                 code = event.code or None
