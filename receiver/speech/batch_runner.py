@@ -21,7 +21,7 @@ from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.files import is_copy, numbered_path, save_artifact
 from receiver.speech.lines import BatchLine
-from receiver.speech.messages import ACCOUNT_ERRORS, failure_reason, stall_reason
+from receiver.speech.messages import ACCOUNT_ERRORS, failure_reason
 from receiver.speech.options import BatchOptions
 from receiver.speech.progress import BatchProgress
 from receiver.speech.report import SUBMITTING, BatchReport, LineResult
@@ -30,8 +30,6 @@ from receiver.store.states import OPEN_JOBS, JobState
 
 NOTE_INTERVAL_SECONDS = 60.0
 """How often the same notice is repeated."""
-PAUSE_CHECK_SECONDS = 2.0
-"""How often the store is asked whether the source is paused."""
 _CHANGED = "it has changed since it was submitted; restore it, or move it to another batch."
 
 
@@ -81,7 +79,6 @@ class BatchRunner:
         self._report = report
         self._progress = progress
         self._noted: dict[str, float] = {}
-        self._pause_check_at = 0.0
 
     async def run(self) -> None:
         """Run all lines to their end, or until no more can be started (`stats.halted`).
@@ -226,11 +223,7 @@ class BatchRunner:
 
     async def _note_stall(self, row: Row) -> None:
         """Note why the job does not proceed, once for all lines with the same reason."""
-        pause = None
-        if time.monotonic() >= self._pause_check_at:
-            self._pause_check_at = time.monotonic() + PAUSE_CHECK_SECONDS
-            pause = await self._client.pause()
-        reason = stall_reason(row, pause)
+        reason = await self._client.stall_reason(row)
         if reason is not None:
             self._note(row["error_code"] or "pause", reason)
 

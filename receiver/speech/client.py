@@ -20,6 +20,7 @@ from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.names import part_name
 from receiver.providers.types import Speech
 from receiver.settings import Settings
+from receiver.speech.messages import stall_reason
 from receiver.store import jobs, throttle_state, views
 from receiver.store.jobs import Row
 from receiver.store.migrate import migrate
@@ -32,6 +33,8 @@ MAX_FIRST_POLL_SECONDS = 3.0
 """A first poll that is due later than this waits for a webhook. Somebody waits for the audio, so it is made now."""
 FETCH_RETRIES = RetryPolicy(attempts=8, base_seconds=1.0, factor=2.0, cap_seconds=60.0)
 """How a failed fetch of audio is retried."""
+PAUSE_CHECK_SECONDS = 2.0
+"""How often the store is read for the source's pause, for all jobs that are followed together."""
 FETCH_IN_PROGRESS = "fetch_in_progress"
 
 
@@ -57,6 +60,7 @@ class SpeechClient:
         self._jobs = parts.jobs
         self._loop = parts.loop
         self._audio = parts.audio
+        self._pause_check_at = 0.0
         self._rng = random.Random()  # noqa: S311 - jitter needs no secrecy
 
     async def start(self) -> None:
@@ -89,7 +93,18 @@ class SpeechClient:
         """A job's row by our id."""
         return await self._database.read(jobs.get, id)
 
-    async def pause(self) -> ThrottleState | None:
+    async def stall_reason(self, row: Row) -> str | None:
+        """Why an open job does not proceed now; None if no reason is known. It may have secrets in it.
+
+        The source's pause is looked up every two seconds only: between two looks it is no reason.
+        """
+        pause = None
+        if self._clock.monotonic() >= self._pause_check_at:
+            self._pause_check_at = self._clock.monotonic() + PAUSE_CHECK_SECONDS
+            pause = await self._pause()
+        return stall_reason(row, pause)
+
+    async def _pause(self) -> ThrottleState | None:
         """The source's pause; None if it is not paused now."""
         found = (await self._database.read(throttle_state.pauses, self._clock.now())).get(self.source)
         return found if found is not None and found.pause_until > self._clock.now() else None

@@ -17,15 +17,13 @@ from receiver.providers.types import Speech
 from receiver.speech.client import POLL_INTERVAL_SECONDS, SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.files import numbered_path, save_artifact, stream_to
-from receiver.speech.messages import failure_reason, resume_hint, stall_reason
+from receiver.speech.messages import failure_reason, resume_hint
 from receiver.speech.progress import Progress
 from receiver.store.jobs import Row
 from receiver.store.states import JobState
 
 STREAMED = "-"
 """The path of a file that was written to a stream."""
-PAUSE_CHECK_SECONDS = 2.0
-"""How often the store is asked whether the source is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +111,6 @@ class _Run:
         self._creating: asyncio.Task[Row] | None = None
         self._row: Row | None = None
         self._noted: str | None = None
-        self._pause_check_at = 0.0
 
     async def to_end(self) -> SpeechResult:
         created = self._row = await self._create_job()
@@ -165,11 +162,7 @@ class _Run:
         if word is None:
             return
         self._progress.state(word, percent=row["progress"])
-        pause = None
-        if time.monotonic() >= self._pause_check_at:
-            self._pause_check_at = time.monotonic() + PAUSE_CHECK_SECONDS
-            pause = await self._client.pause()
-        reason = stall_reason(row, pause)
+        reason = await self._client.stall_reason(row)
         if reason is not None and reason != self._noted:
             self._progress.note(self._client.redact(reason))
             self._noted = reason
