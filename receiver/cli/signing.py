@@ -233,7 +233,7 @@ def verify(
         hint = explain(scheme, headers, body, keys, now) or _explain_other_source(settings, source, headers, body, now)
         if hint:
             echo(f"  {hint}")
-        echo(f"  ProbeResult: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
+        echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
     echo(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
     if verified.skew is None:

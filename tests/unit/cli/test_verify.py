@@ -83,6 +83,7 @@ def test_a_delivery_for_another_source_is_recognised(config: Path) -> None:
 def test_a_wrong_secret_is_not_explained_away(config: Path) -> None:
     code, said = verify(config, BODY, header(secret="no source has this"))
     assert code == 1
+    assert f", over {len(BODY)} bytes of body." in said.partition("  Tried: key-")[2]
     assert "another secret, or a changed body" in said
     assert "It holds" not in said
 
