@@ -61,7 +61,7 @@ def list_(config: Config = None, json: Json = False) -> None:
                 _yes_or_no(row["api_key"]),
                 row["webhook_path"],
                 _yes_or_no(row["polled"]),
-                ", ".join(_capability_labels(settings.sources[row["name"]])) or None,
+                ", ".join(_capability_labels(row["capabilities"])) or None,
                 _format_pause(row["pause"]),
                 "; ".join(row["notes"]) if row["signing_secrets"] else None,
             )
@@ -127,9 +127,10 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
 
 def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: float) -> dict[str, Any]:
     from receiver.cli.key_notes import key_notes
+    from receiver.providers.protocols import abilities
 
     source = settings.sources[name]
-    can = _capabilities(source)
+    can = abilities(source.provider)
     return {
         "name": name,
         "provider": source.provider_name,
@@ -148,14 +149,7 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
     }
 
 
-def _capabilities(source: Source) -> dict[str, Any]:
-    from receiver.providers.protocols import abilities
-
-    return abilities(source.provider)
-
-
-def _capability_labels(source: Source) -> list[str]:
-    can = _capabilities(source)
+def _capability_labels(can: dict[str, Any]) -> list[str]:
     return [short for word, short in _CAPABILITY_LABELS.items() if can[word]] + list(can["formats"])
 
 
