@@ -83,7 +83,7 @@ class _Scenario:
         return [event for event in found if event is not None]
 
     def finished(self) -> bool:
-        """Whether each job has ended, was told to the receiver, and has been handled."""
+        """Whether each job has ended, and its event was received and handled."""
         events = self.events()
         return (
             {event["job_id"] for event in events} == set(self.texts)

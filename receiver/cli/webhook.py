@@ -187,7 +187,7 @@ def _save_secret(registration: _Registration, file: SecretFile, response: Respon
 
 
 def _save_response(response: Response) -> str:
-    """Where the whole answer is now: it may hold a secret under a name that nobody has told us of."""
+    """Where the whole answer is now: it may hold a secret under an undocumented name."""
     from receiver.cli.secret_file import save_elsewhere
 
     kept = save_elsewhere(response.body, "webhook-answer")

@@ -49,8 +49,8 @@ class FetchedAudio:
         path: its path, where the storage is a local folder.
         bytes: its length.
         sha256: lower-case hex.
-        content_type: media type, told from the bytes.
-        format: our word for it, told from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
+        content_type: media type, determined from the bytes.
+        format: our word for it, determined from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
         duration: in seconds; None where uncertain.
         sample_rate: in Hz; likewise.
         channels: likewise.

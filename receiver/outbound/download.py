@@ -247,7 +247,7 @@ def continued(reply: Reply, known: ResumeMetadata, have: int) -> ResumeMetadata:
     """What is known of the whole after a 206, which must go on after the first `have` bytes of the same file.
 
     Raises:
-        StartOver: it does not, or it cannot be told.
+        StartOver: it does not, or nothing shows that it does.
     """
     at = where(reply.url)
     match = _CONTENT_RANGE.fullmatch(reply.header("content-range") or "")

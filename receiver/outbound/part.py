@@ -62,7 +62,7 @@ class PartialDownload:
     Attributes:
         path: where it is.
         have: how many good bytes it has, those in memory included.
-        known: what is known of the whole.
+        metadata: what is known of the whole.
     """
 
     def __init__(self, path: Path, handle: int) -> None:

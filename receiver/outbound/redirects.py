@@ -161,12 +161,12 @@ def failure(
         status: the HTTP status.
         origin: who answered.
         url: at which address; shown without its query.
-        retry_after: what the reply told us to wait, in seconds.
+        retry_after: the wait in seconds that the reply asks for.
         code: the provider's error code.
     """
     said = f"{where(url)} answers {status}" + (f" {code}" if code else "")
     if status in (429, 503):
-        return AudioDelayed(f"{said}: we are told to wait.", after=_wait(status, origin, retry_after))
+        return AudioDelayed(f"{said}; it is tried again later.", after=_wait(status, origin, retry_after))
     if origin in (ResponseOrigin.TEMPORARY, ResponseOrigin.TEMPORARY_WITH_KEY) and status in EXPIRED:
         return _expired(status, origin, said)
     if origin is ResponseOrigin.STORAGE and status in GONE:

@@ -1,4 +1,4 @@
-"""Save audio files: whole or not at all, over no other file unless told to, and never outside the output folder.
+"""Save audio files: whole or not at all, replacing no other file unless requested, and never outside the output folder.
 
 Ids and output names of a batch are untrusted text: they become file names by these rules, or are refused.
 """

@@ -1,4 +1,4 @@
-"""What a caller is told while speech is synthesized."""
+"""Progress callbacks of a task and of a batch: the caller implements them."""
 
 from __future__ import annotations
 
