@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import structlog
 
 from receiver.engine.plugins import Registry
-from receiver.metrics import Metrics
+from receiver.engine.run_metrics import RunMetrics
 from receiver.model.crashes import AfterCrash, after_crash
 from receiver.model.retry import RetryPolicy
 from receiver.store import runs
@@ -36,7 +36,7 @@ class CrashedRuns:
         registry: Registry,
         *,
         backoff: RetryPolicy,
-        metrics: Metrics,
+        metrics: RunMetrics,
         rng: random.Random,
     ) -> None:
         self._database = database
@@ -69,7 +69,7 @@ class CrashedRuns:
         return after_crash(policy, claim.crashes, claim.counted, self._rng.random())
 
     def _report(self, claim: Claim, owner: str, after: AfterCrash) -> None:
-        self._metrics.runs.labels(claim.handler, "crashed").inc()
+        self._metrics.written(claim.handler, "crashed")
         log.warning(
             "run.crashed",
             event_id=claim.event_id,

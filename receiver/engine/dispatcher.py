@@ -87,7 +87,7 @@ class Dispatcher:
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact, EventLine(log, "run.succeeded"))
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
-        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=metrics, rng=self._rng)
+        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=self._metrics, rng=self._rng)
         self._watch = watch
         self._waits = waits
         self._clock = clock or SystemClock()

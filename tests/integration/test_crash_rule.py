@@ -16,6 +16,7 @@ import pytest
 
 from receiver import Context, Event, handler
 from receiver.engine.crashes import CrashedRuns
+from receiver.engine.run_metrics import RunMetrics
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.retry import RetryPolicy
@@ -113,7 +114,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     rng = random.Random(8)
     yield World(
         database,
-        CrashedRuns(database, registry(work), backoff=RetryPolicy(), metrics=Metrics(), rng=rng),
+        CrashedRuns(database, registry(work), backoff=RetryPolicy(), metrics=RunMetrics(Metrics()), rng=rng),
         seconds={},
     )
     database.close()
