@@ -136,4 +136,4 @@ def build_jobs(
 
 def build_membership(parts: EngineParts, wakes: Sequence[Callable[[], None]]) -> Membership:
     """Who else works on this store, and what a dead one held; `wakes` as for `Membership`."""
-    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), wakes)
+    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), wakes, parts.clock)

@@ -92,7 +92,7 @@ class Context(Generic[O]):
     _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
     _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] = field(repr=False)
-    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
+    _loop: asyncio.AbstractEventLoop = field(repr=False)
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
@@ -134,6 +134,4 @@ class Context(Generic[O]):
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """For plain handlers, which run in a thread: wait for something async, as in `ctx.wait(ctx.audio())`."""
-        if self._loop is None:
-            return asyncio.run(coroutine)
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.ahead import AHEAD_SECONDS, ClaimsAhead
 from receiver.engine.attempt_result import AttemptResult, AttemptRules, run_fields
 from receiver.engine.crashes import CrashedRuns
@@ -74,7 +74,7 @@ class Dispatcher:
         backoff: RetryPolicy | None = None,
         watch: LoopWatch,
         waits: Callable[[], None] = lambda: None,
-        clock: Clock | None = None,
+        clock: Clock,
         rng: random.Random | None = None,
     ) -> None:
         self._database = database
@@ -90,7 +90,7 @@ class Dispatcher:
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=self._metrics, rng=self._rng)
         self._watch = watch
         self._waits = waits
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._executions = Executions(
             registry, execute, handlers, watch=watch, clock=self._clock, ended=self._note_ended
         )

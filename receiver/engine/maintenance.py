@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.pacing import PacedWriter
 from receiver.engine.pruning import Pruner
@@ -39,14 +39,14 @@ class Maintenance:
         database: Database,
         retention: Store,
         sweep: Sweep,
-        clock: Clock | None = None,
-        trust: ClockTrust | None = None,
+        clock: Clock,
+        trust: ClockTrust,
     ) -> None:
         self._database = database
         self._retention = retention
         self._sweep = sweep
-        self._clock = clock or SystemClock()
-        self._trust = trust or ClockTrust(self._clock)
+        self._clock = clock
+        self._trust = trust
         self._progress_at = 0.0
         self._task: asyncio.Task[None] | None = None
 

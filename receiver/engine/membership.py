@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
 from receiver.store.database import Database
 from receiver.store.leases import end_leases
@@ -64,12 +64,12 @@ class Membership:
     """
 
     def __init__(
-        self, database: Database, processes: Processes, wakes: Sequence[Callable[[], None]], clock: Clock | None = None
+        self, database: Database, processes: Processes, wakes: Sequence[Callable[[], None]], clock: Clock
     ) -> None:
         self._database = database
         self._processes = processes
         self._wakes = wakes
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._seen = False
         self._warned = False
         self._join_at = float("-inf")

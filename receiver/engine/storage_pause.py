@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.threads import working_for
 from receiver.errors import AudioError, AudioPostponed, StorageFailed, StoragePaused, StoreUnavailable
 from receiver.metrics import Metrics
@@ -68,13 +68,13 @@ class StoragePause:
         probe: Callable[[], str | None],
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
-        clock: Clock | None = None,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._probe = probe
         self._metrics = metrics
         self._loop = loop
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._seconds = FIRST_SECONDS

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.claim_batch import ClaimBatch
 from receiver.engine.jobs.completion import JobCompletion
@@ -68,16 +68,16 @@ class SourceLoop:
         handlers_for: Callable[[str], tuple[str, ...]],
         wake: Callable[[], None],
         metrics: Metrics,
+        clock: Clock,
+        trust: ClockTrust,
         changed: Callable[[str], None] = lambda _: None,
-        clock: Clock | None = None,
-        trust: ClockTrust | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._database = database
         self._source = source
         self._client = client
         self._throttle = throttle
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._stop = asyncio.Event()
         self._wake_event = asyncio.Event()
         deps = JobContext(
@@ -88,12 +88,12 @@ class SourceLoop:
             handlers_for=handlers_for,
             wake=wake,
             metrics=metrics,
-            clock=self._clock,
+            clock=clock,
             rng=rng or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
             stop=self._stop,
             changed=changed,
             throttle=throttle,
-            trust=trust or ClockTrust(self._clock),
+            trust=trust,
         )
         completion = JobCompletion(deps)
         self._lease = deps.lease

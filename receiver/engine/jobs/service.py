@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.jobs.commands import cancel_job, check_speech, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
@@ -45,15 +45,14 @@ class JobService:
         wake: Callable[[str], None],
         why_not: Callable[[str], str],
         *,
-        clock: Clock | None = None,
-        rng: random.Random | None = None,
+        clock: Clock,
     ) -> None:
         self._database = database
         self.sources = sources
         self._wake = wake
         self._why_not = why_not
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()  # noqa: S311 - ids need no secrecy
+        self._clock = clock
+        self._rng = random.Random()  # noqa: S311 - ids need no secrecy
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     def source(self, name: str) -> JobSource:
