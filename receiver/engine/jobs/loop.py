@@ -1,4 +1,4 @@
-"""Claims one source's due jobs, gives each request its send_at, and has it submitted or polled.
+"""Claims one source's due jobs, reserves a time for each request, and has it submitted or polled.
 
 One loop a source: each has its own pace, and one that is down does not hold up the others. The pace is in the store:
 all processes together make no more requests than the source allows.
