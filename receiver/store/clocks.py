@@ -79,9 +79,9 @@ def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> Non
         (runs, waits.run_lease, IS_RUNNING),
         (jobs, waits.job_lease, jobs.c.lease_until.is_not(None)),
     ):
-        ends = now + seconds
-        statement = update(table).where(held, table.c.lease_until > 0, table.c.lease_until < ends)
-        connection.execute(statement.values(lease_until=ends))
+        until = now + seconds
+        statement = update(table).where(held, table.c.lease_until > 0, table.c.lease_until < until)
+        connection.execute(statement.values(lease_until=until))
 
 
 def _leases(connection: Connection, waits: LongestWaits, now: float) -> Moved:

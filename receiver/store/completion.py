@@ -58,30 +58,37 @@ def find_terminal_event(connection: Connection, source: str, job_id: str) -> Ter
     return None if row is None else TerminalEvent(*row)
 
 
-def complete_jobs(connection: Connection, ends: Sequence[TerminalEvent]) -> None:
+def complete_jobs(connection: Connection, outcomes: Sequence[TerminalEvent]) -> None:
     """End the watched jobs whose end these events report."""
-    if not ends:
+    if not outcomes:
         return
-    rows = connection.exec_driver_sql(_watched(len(ends)), tuple(end.job_id for end in ends)).all()
+    rows = connection.exec_driver_sql(_watched(len(outcomes)), tuple(event.job_id for event in outcomes)).all()
     if rows:
-        complete_watched(connection, [WatchedJob(*row) for row in rows], ends)
+        complete_watched(connection, [WatchedJob(*row) for row in rows], outcomes)
 
 
-def complete_watched(connection: Connection, watched: Iterable[WatchedJob], ends: Sequence[TerminalEvent]) -> None:
+def complete_watched(connection: Connection, watched: Iterable[WatchedJob], outcomes: Sequence[TerminalEvent]) -> None:
     """End those of these jobs whose end the events report."""
-    told = {(end.source, end.job_id): end for end in reversed(ends)}  # of two in one batch the first counts
+    # Of two in one batch the first counts.
+    by_job = {(event.source, event.job_id): event for event in reversed(outcomes)}
     for job in watched:
-        end = told.get((job.source, job.job_id))
-        if end is not None:
-            connection.execute(update(jobs).where(jobs.c.id == job.id).values(**completion_values(end)))
+        event = by_job.get((job.source, job.job_id))
+        if event is not None:
+            complete_job(connection, job.id, event)
 
 
-def completion_values(end: TerminalEvent) -> dict[str, Any]:
-    """What a job's row says once this event has reported its end."""
+def complete_job(connection: Connection, id: str, event: TerminalEvent) -> None:
+    """End the job with this id of ours, as the event says."""
+    values = completion_values(final_state(event.type), event.at, event.event_id)
+    connection.execute(update(jobs).where(jobs.c.id == id).values(**values))
+
+
+def completion_values(state: JobState, ended_at: float, event_id: str) -> dict[str, Any]:
+    """What the row of a job says that has ended; `ended_at` in unix seconds."""
     return {
-        "state": final_state(end.type),
-        "ended_at": end.at,
-        "event_id": end.event_id,
+        "state": state,
+        "ended_at": ended_at,
+        "event_id": event_id,
         "lease_until": None,
         "lease_owner": None,
         "error_code": None,

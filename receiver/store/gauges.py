@@ -72,7 +72,7 @@ class GaugeValues:
     Attributes:
         runs: open runs and dead letters.
         jobs: open and unknown jobs, by source and state.
-        silent: by source, how long nothing has been heard of it, seconds.
+        silent: by source, how long nothing has been received from it, seconds.
         quarantined: events in quarantine by source.
     """
 
@@ -114,17 +114,17 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -> dict[str, float]:
-    """How long nothing has been heard of each of these sources while it has open jobs; 0 where it has none.
+    """How long nothing has been received from each of these sources while it has open jobs; 0 where it has none.
 
-    Heard is a delivery, or an answer about a job.
+    What counts is a delivery, or an answer about a job.
     """
     by_key = select(signing_keys.c.source, func.max(signing_keys.c.last_used_at)).group_by(signing_keys.c.source)
     by_answer = select(source_state.c.source, source_state.c.heard_at)
-    heard = [{row[0]: row[1] for row in connection.execute(statement)} for statement in (by_key, by_answer)]
+    received = [{row[0]: row[1] for row in connection.execute(statement)} for statement in (by_key, by_answer)]
     silent = {}
     for source in sources:
         since = _open_since(connection, source)
-        last = max(known.get(source, 0.0) for known in heard)
+        last = max(known.get(source, 0.0) for known in received)
         silent[source] = 0.0 if since is None else max(0.0, now - max(since, last))
     return silent
 

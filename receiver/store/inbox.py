@@ -103,10 +103,10 @@ def release(connection: Connection, event_id: str, handlers: Iterable[str], now:
     rows = [{"event_id": event_id, "handler": name, "state": RunState.PENDING, "due_at": now} for name in handlers]
     if rows:
         connection.execute(insert(runs), rows)
-    told = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
-    end = TerminalEvent(*connection.execute(told.where(events.c.id == event_id)).one())
-    if end.type in TERMINAL:
-        complete_jobs(connection, [end])
+    columns = (events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
+    event = TerminalEvent(*connection.execute(select(*columns).where(events.c.id == event_id)).one())
+    if event.type in TERMINAL:
+        complete_jobs(connection, [event])
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from receiver.store.completion import TerminalEvent, completion_values
+from receiver.store.completion import completion_values
 from receiver.store.jobs import Row, complete_if_event_exists, find_one, get_existing, waits_until
 from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
@@ -224,10 +224,8 @@ def complete(
     Args:
         polls: how many of the provider's answers it took this time: 1, or 0 at the deadline.
     """
-    fields = completion_values(TerminalEvent(claimed.source, claimed.job_id or "", "", event_id, now)) | {
-        "state": state
-    }
-    return _write(connection, claimed, fields | {"polls": jobs.c.polls + polls})
+    values = completion_values(state, now, event_id) | {"polls": jobs.c.polls + polls}
+    return _write(connection, claimed, values)
 
 
 def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
@@ -237,7 +235,7 @@ def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
 
 
 def set_event(connection: Connection, id: str, event_id: str) -> None:
-    """The job's end was told by this event, which was there before."""
+    """The job has ended as this event says, which was there before."""
     connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
 
 

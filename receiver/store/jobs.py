@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from receiver.errors import ReceiverError
-from receiver.store.completion import completion_values, find_terminal_event
+from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.distinct import distinct
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
@@ -160,9 +160,9 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
 
 def complete_if_event_exists(connection: Connection, id: str, source: str, job_id: str) -> None:
     """End a job that is watched from now on, if its event is here already."""
-    told = find_terminal_event(connection, source, job_id)
-    if told is not None:
-        connection.execute(update(jobs).where(jobs.c.id == id).values(**completion_values(told)))
+    event = find_terminal_event(connection, source, job_id)
+    if event is not None:
+        complete_job(connection, id, event)
 
 
 # what a person does

@@ -224,7 +224,7 @@ jobs = Table(
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # What was asked for; NULL for a job that was submitted elsewhere. Last, as it may be large.
     Column("request", JSON),
-    # `job_id` leads, so that the constraint's index also finds the job that an event tells of.
+    # `job_id` leads, so that the constraint's index also finds the job that an event is about.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
     CheckConstraint(_one_of("state", JobState), name="state"),
@@ -243,7 +243,7 @@ source_state = Table(
     "source_state",
     metadata,
     Column("source", Text, primary_key=True),
-    # Nobody asks the source anything before this: it told us to wait, or refused us.
+    # Nobody asks the source anything before this: it asked us to wait, or refused us.
     Column("pause_until", Double, nullable=False),
     Column("reason", Text, nullable=False),
     # Nobody polls the source before this: what is left of its rate limit is for submits and audio.

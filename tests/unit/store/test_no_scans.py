@@ -108,6 +108,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         _all_steps: [()],
         distinct.distinct: [],  # every list that uses it is asked
         completion.find_terminal_event: [("aitts", "first")],
+        completion.complete_job: [("job_1", END)],
         completion.complete_jobs: [([END],)],
         completion.complete_watched: [([completion.WatchedJob("job_1", END.source, END.job_id)], [END])],
         event_pages.page_of_events: [],
