@@ -32,7 +32,7 @@ Log = structlog.typing.FilteringBoundLogger
 class AttemptResult(NamedTuple):
     """The row to write, and what logs it once it is written."""
 
-    finish: RunResult
+    row: RunResult
     report: Callable[[Log], None]
 
 
@@ -69,33 +69,33 @@ class AttemptRules:
         """
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
-            finish = RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-            return AttemptResult(finish, lambda log: self.succeeded(**(run_fields(claim) | seconds)))
+            row = RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
+            return AttemptResult(row, lambda log: self.succeeded(**(run_fields(claim) | seconds)))
         if outcome.word == "released":
-            finish = RunResult(
+            row = RunResult(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
-            return AttemptResult(finish, lambda log: log.warning("run.given_back", **run_fields(claim), **seconds))
+            return AttemptResult(row, lambda log: log.warning("run.given_back", **run_fields(claim), **seconds))
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, chance)
         fields: dict[str, Any] = {
             **run_fields(claim), "outcome": outcome.word, "error": error, **seconds, **self._trace(outcome),
         }  # fmt: skip
         if wait is None:
-            finish = RunResult(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
-            return AttemptResult(finish, lambda log: log.error("run.dead", **fields))
+            row = RunResult(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
+            return AttemptResult(row, lambda log: log.error("run.dead", **fields))
         again_in = round(wait, 1)
         due_at = ended + wait
         if not outcome.counts:
-            finish = RunResult(
+            row = RunResult(
                 claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error,
                 waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
             )  # fmt: skip
             named = {**run_fields(claim), "error": error, "again_in": again_in}
-            return AttemptResult(finish, lambda log: log.info("run.postponed", **named))
-        finish = RunResult(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
-        return AttemptResult(finish, lambda log: log.warning("run.failed", again_in=again_in, **fields))
+            return AttemptResult(row, lambda log: log.info("run.postponed", **named))
+        row = RunResult(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
+        return AttemptResult(row, lambda log: log.warning("run.failed", again_in=again_in, **fields))
 
     def _trace(self, outcome: Outcome) -> dict[str, str]:
         if not outcome.trace:

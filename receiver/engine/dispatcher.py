@@ -188,7 +188,7 @@ class Dispatcher:
             self._ahead.give_surplus_back(self._clock.monotonic())
         order = None if blocked or stopping else self._order()
         results, self._results = self._results, []
-        turn = Turn(self._owner, [result.finish for result in results], self._ahead.given_back, order)
+        turn = Turn(self._owner, [result.row for result in results], self._ahead.given_back, order)
         seconds = (
             BLOCKED_POLL_INTERVAL_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else POLL_INTERVAL_SECONDS
         )
@@ -216,10 +216,10 @@ class Dispatcher:
             parts = list(turn.parts())
             if len(parts) > 1:
                 waiting = iter(results)
-                return min([await self._write(part, [next(waiting) for _ in part.finishes]) for part in parts])
+                return min([await self._write(part, [next(waiting) for _ in part.results]) for part in parts])
             if not results:
                 raise
-            self._give_up(results[0].finish.claim)
+            self._give_up(results[0].row.claim)
         else:
             if turn.back:
                 self._ahead.given_back = []
@@ -232,7 +232,7 @@ class Dispatcher:
         if turn.order is not None:
             log.error("dispatch.store_unavailable", detail=str(error))
         for result in results:
-            claim = result.finish.claim
+            claim = result.row.claim
             log.error("run.result_not_stored", detail=str(error), **run_fields(claim))
             if self._hurry.is_set():  # its lease expires
                 del self._held[claim.key]
@@ -256,14 +256,14 @@ class Dispatcher:
     def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
         waits, bound = False, log.bind()
         for result, ours in zip(results, held, strict=True):
-            finish = result.finish
-            self._held.pop(finish.claim.key)
+            row = result.row
+            self._held.pop(row.claim.key)
             if ours:
-                self._metrics.written(finish.claim.handler, finish.outcome)
+                self._metrics.written(row.claim.handler, row.outcome)
                 result.report(bound)
-                waits = waits or finish.waits_for is not None
+                waits = waits or row.waits_for is not None
             else:
-                log.warning("run.lease_lost", outcome=finish.outcome, **run_fields(finish.claim))
+                log.warning("run.lease_lost", outcome=row.outcome, **run_fields(row.claim))
         if waits:
             self._waits()
 

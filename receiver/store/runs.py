@@ -46,28 +46,28 @@ class RunResult(NamedTuple):
     waits_for: str | None = None
 
 
-def finish(connection: Connection, finishes: Sequence[RunResult]) -> list[bool]:
+def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     """Write results; False for each that came from an attempt which no longer holds its run."""
-    held = [False] * len(finishes)
-    left = list(range(len(finishes)))
+    held = [False] * len(results)
+    left = list(range(len(results)))
     while left:
         # Two results of one attempt (its own, and that it crashed) must not meet in one statement.
-        turn = {finishes[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
-        for key in _finish_each_once(connection, [finishes[index] for index in turn.values()]):
+        turn = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
+        for key in _finish_each_once(connection, [results[index] for index in turn.values()]):
             held[turn[key]] = True
         written = set(turn.values())
         left = [index for index in left if index not in written]
     # A postponed attempt has done no work, and there may be many of them.
-    done = [item for item, ours in zip(finishes, held, strict=True) if ours and item.outcome != "postponed"]
+    done = [item for item, ours in zip(results, held, strict=True) if ours and item.outcome != "postponed"]
     for start in range(0, len(done), MAX_ROWS):
         _insert_attempts(connection, done[start : start + MAX_ROWS])
     return held
 
 
-def _finish_each_once(connection: Connection, finishes: list[RunResult]) -> list[RunKey]:
+def _finish_each_once(connection: Connection, results: list[RunResult]) -> list[RunKey]:
     """Write these results, no two of one attempt; the (event, handler, attempt) of those that held their run."""
     values: list[Any] = []
-    for item in finishes:
+    for item in results:
         values += (
             *item.claim.key,
             item.owner,
@@ -80,7 +80,7 @@ def _finish_each_once(connection: Connection, finishes: list[RunResult]) -> list
             item.error,
             item.crashes,
         )
-    written = run_statement(connection, _finish_statement(len(finishes)), values)
+    written = run_statement(connection, _finish_statement(len(results)), values)
     return [(event_id, handler, attempt) for event_id, handler, attempt in written]
 
 
@@ -105,14 +105,14 @@ def _finish_statement(rows: int) -> str:
     """  # noqa: S608 - placeholders only
 
 
-def _insert_attempts(connection: Connection, finishes: list[RunResult]) -> None:
+def _insert_attempts(connection: Connection, results: list[RunResult]) -> None:
     values: list[Any] = []
-    for item in finishes:
+    for item in results:
         claim = item.claim
         values += (
             claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
         )  # fmt: skip
-    run_statement(connection, _attempts_statement(len(finishes)), values)
+    run_statement(connection, _attempts_statement(len(results)), values)
 
 
 @lru_cache(maxsize=512)

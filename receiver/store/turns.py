@@ -17,23 +17,23 @@ class Turn:
     """What to write.
 
     Attributes:
-        finishes: how attempts ended.
+        results: how attempts ended.
         back: claims of `owner` that have not started and are given back.
         order: what to claim and to start, if anything.
     """
 
     owner: str
-    finishes: Sequence[RunResult] = ()
+    results: Sequence[RunResult] = ()
     back: Sequence[Claim] = ()
     order: ClaimOrder | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.finishes or self.back or self.order)
+        return bool(self.results or self.back or self.order)
 
     def parts(self) -> Iterator[Turn]:
         """The same in as many transactions as possible, so that one part that cannot be written breaks no other."""
-        for finish in self.finishes:
-            yield Turn(self.owner, finishes=[finish])
+        for result in self.results:
+            yield Turn(self.owner, results=[result])
         if self.back:
             yield Turn(self.owner, back=self.back)
         if self.order is not None:
@@ -55,7 +55,7 @@ class Written:
 
 def write(connection: Connection, turn: Turn) -> Written:
     """Write a turn."""
-    held = waiting_runs.finish(connection, turn.finishes) if turn.finishes else []
+    held = waiting_runs.finish(connection, turn.results) if turn.results else []
     if turn.back:
         give_back(connection, turn.back, turn.owner)
     return Written(held, None if turn.order is None else claim(connection, turn.order))

@@ -18,10 +18,10 @@ AUDIO_STORAGE = "audio_storage"
 _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
-def finish(connection: Connection, finishes: Sequence[RunResult]) -> list[bool]:
+def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     """`runs.finish`; runs that wait for something are marked."""
-    held = runs.finish(connection, finishes)
-    for item, ours in zip(finishes, held, strict=True):
+    held = runs.finish(connection, results)
+    for item, ours in zip(results, held, strict=True):
         if ours and item.waits_for:
             connection.exec_driver_sql(
                 "UPDATE runs SET waits_for = ? WHERE event_id = ? AND handler = ?",

@@ -33,8 +33,8 @@ def end(held: Claim, state: RunState = RunState.SUCCEEDED, owner: str = "me", **
     return RunResult(held, owner, values.pop("outcome", str(state)), state, values.pop("ended", NOW + 1), **values)
 
 
-def finish(database: Database, *finishes: RunResult) -> list[bool]:
-    return database.transact(runs.finish, list(finishes))
+def finish(database: Database, *results: RunResult) -> list[bool]:
+    return database.transact(runs.finish, list(results))
 
 
 def one(database: Database, event_id: str, handler: str = "save_audio") -> dict[str, Any]:
