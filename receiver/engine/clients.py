@@ -130,7 +130,13 @@ class _Body(httpx.AsyncByteStream):
         await self._response.aclose()
 
 
-_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 
 
 @contextmanager
@@ -142,8 +148,6 @@ def _errors_of_httpx(request: httpx.Request) -> Iterator[None]:
         raise
     except OutboundError as error:  # the name cannot be resolved
         raise httpx.ConnectError(str(error), request=request) from error
-    except httpcore.UnsupportedProtocol as error:
-        raise httpx.UnsupportedProtocol(str(error), request=request) from error
     except _ERRORS as error:
         kind = getattr(httpx, type(error).__name__, httpx.TransportError)
         raise kind(str(error), request=request) from error
