@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.engine.throttle import SourceThrottled, Throttle, pause_for
+from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, pause_for
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, UnusableAddress
 from receiver.model.event import COMPLETED
 from receiver.outbound.addresses import shown
@@ -39,8 +39,6 @@ RefreshAudioUrls = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 is no such job any more. Raises AudioError where that could not be asked."""
 
 _ANY_KEY = "any"
-MAX_WAIT_SECONDS = 60.0
-"""How long a fetch waits for the source to be free; then its run is tried again when it is."""
 ASK_AGAIN_SECONDS = 30.0
 """How long to wait where the source could not answer, and did not say how long."""
 
