@@ -69,15 +69,7 @@ ROUTES = (
         {200: Answer("A page of jobs.", JobPage)},
         {404: _NO_SOURCE},
     ),
-    Operation(
-        "GET",
-        "/v1/jobs/{id}",
-        get_job,
-        "Show a job",
-        "jobs",
-        {200: Answer("The job.", Job)},
-        {404: "There is no such job, or it was cancelled."},
-    ),
+    Operation("GET", "/v1/jobs/{id}", get_job, "Show a job", "jobs", {200: Answer("The job.", Job)}),
     Operation(
         "DELETE",
         "/v1/jobs/{id}",
