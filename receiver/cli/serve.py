@@ -17,6 +17,7 @@ from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
 from receiver.cli.sd_notify import Notifier, take_notifier
 from receiver.cli.socket_activation import InheritedSockets, take_sockets
+from receiver.clock import SystemClock
 from receiver.engine.event_loops import new_loop
 from receiver.errors import ConfigError, Problem
 from receiver.settings import Server, Settings
@@ -48,7 +49,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     for problem in warnings:
         log.warning("config.exposed", path=problem.where, detail=problem.what)
     inherited = take_sockets(os.environ, os.getpid())
-    notifier = take_notifier(os.environ, os.getpid())
+    notifier = take_notifier(os.environ, os.getpid(), SystemClock())
     if inherited.private is None:
         require_private(settings)
     else:

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.cli.sd_notify import SEND_TRIES, Notifier, take_notifier
+from tests.clocks import CallbackClock, SetClock
 
 pytestmark = pytest.mark.anyio
 
@@ -21,16 +22,16 @@ class Stop(Exception):
     """Ends a loop that has no other end."""
 
 
-class Sleep:
-    """Counts the pauses, and raises after so many."""
+class StoppingClock(SetClock):
+    """Raises at the wait of this number."""
 
-    def __init__(self, pauses: int) -> None:
-        self.seconds: list[float] = []
-        self._pauses = pauses
+    def __init__(self, waits: int) -> None:
+        super().__init__()
+        self._waits = waits
 
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-        if len(self.seconds) >= self._pauses:
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        await super().wait(wake, seconds)
+        if len(self.waited) >= self._waits:
             raise Stop
 
 
@@ -54,12 +55,12 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 async def test_the_manager_hears_what_is_sent(manager: tuple[socket.socket, str]) -> None:
-    await Notifier(manager[1]).send("READY=1", "STATUS=Takes deliveries")
+    await Notifier(manager[1], None, SetClock()).send("READY=1", "STATUS=Takes deliveries")
     assert heard(manager[0]) == ["READY=1\nSTATUS=Takes deliveries"]
 
 
 async def test_without_a_manager_nothing_is_sent() -> None:
-    notifier = take_notifier({}, 1)
+    notifier = take_notifier({}, 1, SetClock())
     with capture_logs() as logs:
         await notifier.send("READY=1")
         await notifier.feed_watchdog(lambda: None)
@@ -69,7 +70,7 @@ async def test_without_a_manager_nothing_is_sent() -> None:
 @pytest.mark.parametrize("address", ["/nowhere/notify", "@nobody-listens-here", "vsock:2:1", "/a\0b", "x" * 200])
 async def test_what_cannot_be_said_is_logged_and_dropped(address: str) -> None:
     with capture_logs() as logs:
-        await Notifier(address).send("READY=1")
+        await Notifier(address, None, SetClock()).send("READY=1")
     (line,) = logs
     assert (line["event"], line["message_lost"]) == ("notify.failed", "READY=1")
 
@@ -91,10 +92,12 @@ async def test_a_manager_that_is_busy_is_tried_again_and_never_waited_for(tmp_pa
             if pauses == 2:
                 manager.recv(100)
 
+        clock = CallbackClock(sleep=sleep)
+
         with capture_logs() as logs:
-            await Notifier(address, sleep=sleep).send("READY=1")
+            await Notifier(address, None, clock).send("READY=1")
             assert (pauses, logs) == (2, [])
-            await Notifier(address, sleep=sleep).send("STOPPING=1")
+            await Notifier(address, None, clock).send("STOPPING=1")
         assert pauses == 2 + SEND_TRIES
         assert logs[0]["detail"] == "its queue is full"
 
@@ -102,12 +105,12 @@ async def test_a_manager_that_is_busy_is_tried_again_and_never_waited_for(tmp_pa
 async def test_the_watchdog_is_fed_at_half_its_time_for_as_long_as_all_works(
     manager: tuple[socket.socket, str],
 ) -> None:
-    sleep = Sleep(4)
-    notifier = Notifier(manager[1], 30.0, sleep=sleep)
+    clock = StoppingClock(4)
+    notifier = Notifier(manager[1], 30.0, clock)
     ended = iter([None, None, "dispatcher", "dispatcher"])
     with capture_logs() as logs, suppress(Stop):
         await notifier.feed_watchdog(lambda: next(ended))
-    assert sleep.seconds == [15.0] * 4
+    assert clock.waited == [15.0] * 4
     assert heard(manager[0]) == ["WATCHDOG=1"] * 2
     assert [(line["event"], line["ended"]) for line in logs] == [("watchdog.not_fed", "dispatcher")]
 
@@ -128,7 +131,7 @@ async def test_only_the_watched_process_feeds_and_no_child_finds_the_manager(
     manager: tuple[socket.socket, str], environ: dict[str, str], feeds: bool
 ) -> None:
     given = {"NOTIFY_SOCKET": manager[1], "HOME": "/"} | environ
-    notifier = take_notifier(given, 7)
+    notifier = take_notifier(given, 7, SetClock())
     assert given == {"HOME": "/"}
     feeding = asyncio.create_task(notifier.feed_watchdog(lambda: None))
     await asyncio.sleep(0)
@@ -139,8 +142,8 @@ async def test_only_the_watched_process_feeds_and_no_child_finds_the_manager(
 
 
 async def test_a_long_start_asks_for_more_time_before_it_is_over(manager: tuple[socket.socket, str]) -> None:
-    sleep = Sleep(3)
+    clock = StoppingClock(3)
     with suppress(Stop):
-        await Notifier(manager[1], sleep=sleep).extend_start()
-    assert sleep.seconds == [10.0] * 3
+        await Notifier(manager[1], None, clock).extend_start()
+    assert clock.waited == [10.0] * 3
     assert heard(manager[0]) == ["EXTEND_TIMEOUT_USEC=60000000"] * 2

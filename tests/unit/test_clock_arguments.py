@@ -1,0 +1,56 @@
+"""Time, waiting and chance are passed in one shape each: `receiver.clock.Clock` and `random.Random`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+CLOCKS = {"clock", "dice", "monotonic", "now", "random", "rng", "sleep", "time", "timer", "wall"}
+"""Names under which a function that tells the time, waits or draws a number would be passed."""
+
+EXCEPTIONS = {
+    # The one place where the machine's functions become a clock.
+    "receiver/clock.py: SteadyClock.__init__(wall)",
+    "receiver/clock.py: SteadyClock.__init__(monotonic)",
+    "receiver/logs/thinning.py: Thinning.__init__(now)",
+    "receiver/outbound/containers/reader.py: Reader.__init__(clock)",
+    "receiver/outbound/decompression.py: decompress(clock)",
+    "receiver/outbound/guarded_transport.py: ConnectionPool.__init__(monotonic)",
+    # The simulator imports nothing of ours, so it has no `Clock`.
+    "receiver/simulator/server.py: Simulator.__init__(now)",
+    "receiver/simulator/shared.py: SharedState.now",
+}
+
+
+def callables(node: ast.AST, scope: str) -> Iterator[str]:
+    """Parameters and annotated attributes beneath the node that are callables with a clock's name."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.FunctionDef(name=name, args=args) | ast.AsyncFunctionDef(name=name, args=args):
+                inner = f"{scope}{name}"
+                for argument in (*args.posonlyargs, *args.args, *args.kwonlyargs):
+                    if is_clock(argument.arg, argument.annotation):
+                        yield f"{inner}({argument.arg})"
+                yield from callables(child, f"{inner}.")
+            case ast.ClassDef(name=name):
+                yield from callables(child, f"{scope}{name}.")
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation) if is_clock(name, annotation):
+                yield f"{scope}{name}"
+            case _:
+                yield from callables(child, scope)
+
+
+def is_clock(name: str, annotation: ast.expr | None) -> bool:
+    return name.lstrip("_") in CLOCKS and annotation is not None and "Callable" in ast.unparse(annotation)
+
+
+def test_a_clock_is_passed_as_a_clock_and_not_as_single_functions() -> None:
+    paths = sorted((ROOT / "receiver").rglob("*.py"))
+    assert len(paths) > 100
+    found = {
+        f"{path.relative_to(ROOT)}: {place}" for path in paths for place in callables(ast.parse(path.read_text()), "")
+    }
+    assert found - EXCEPTIONS == set()
