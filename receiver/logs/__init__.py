@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, TextIO
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from receiver.clock import SystemClock
 from receiver.logs.calls import bound_logger
 from receiver.logs.interpreter import capture_interpreter_errors
 from receiver.logs.rendering import JsonRenderer, Renderer, Timestamp, console_renderer
@@ -64,7 +64,7 @@ def configure(
     def dropped(counts: Mapping[str, int]) -> str:
         return render.warning("log.dropped", count=sum(counts.values()), causes=dict(sorted(counts.items())))
 
-    thinning = Thinning(partial(render, None), time.monotonic)
+    thinning = Thinning(partial(render, None), SystemClock())
     writer = LogWriter(sink_of(stream), dropped, thinning)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from receiver.clock import Clock
+
 THINNED: Mapping[str, tuple[str, ...]] = {
     "api.refused": ("outcome",),
     "api.store_unavailable": ("operation",),
@@ -59,12 +61,12 @@ class Thinning:
 
     Args:
         render: makes the text of an event of this level.
-        now: monotonic seconds.
+        clock: for the windows.
     """
 
-    def __init__(self, render: Callable[[str, EventDict], str], now: Callable[[], float]) -> None:
+    def __init__(self, render: Callable[[str, EventDict], str], clock: Clock) -> None:
         self._render = render
-        self._now = now
+        self._clock = clock
         self._lock = threading.RLock()
         self._windows: dict[_Key, _Window] = {}
 
@@ -86,7 +88,7 @@ class Thinning:
             if window is None:
                 if len(self._windows) >= MAX_WINDOWS:
                     return line
-                window = self._windows[key] = _Window(method, self._now() + WINDOW_SECONDS)
+                window = self._windows[key] = _Window(method, self._clock.monotonic() + WINDOW_SECONDS)
             if window.written < FIRST_LINES:
                 window.written += 1
                 return line
@@ -98,11 +100,11 @@ class Thinning:
         with self._lock:
             if not self._windows:
                 return None
-            return max(0.0, min(window.until for window in self._windows.values()) - self._now())
+            return max(0.0, min(window.until for window in self._windows.values()) - self._clock.monotonic())
 
     def due(self) -> list[str]:
         """A line for each kind that was repeated in a minute that has ended."""
-        now = self._now()
+        now = self._clock.monotonic()
         with self._lock:
             over = {key: window for key, window in self._windows.items() if window.until <= now}
             lines = self._lines(over)

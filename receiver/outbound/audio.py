@@ -213,7 +213,7 @@ class AudioFetcher:
         try:
             await in_thread(plain.reset)
             try:
-                await decompress(part, plain, encoding, self._policy.max_bytes, self._policy.clock.monotonic)
+                await decompress(part, plain, encoding, self._policy.max_bytes, self._policy.clock)
             except AudioError:
                 await in_thread(part.reset)
                 raise

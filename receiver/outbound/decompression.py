@@ -10,9 +10,9 @@ sent, stay valid. Then they are decompressed into a second file, within limits.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import BinaryIO
 
+from receiver.clock import Clock
 from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.formats import SNIFF_BYTES, Format, sniff
 from receiver.outbound.part import PartialDownload
@@ -61,24 +61,24 @@ _STRETCH = 8 << 20
 
 
 async def decompress(
-    part: PartialDownload, plain: PartialDownload, encoding: str, max_bytes: int, clock: Callable[[], float]
+    part: PartialDownload, plain: PartialDownload, encoding: str, max_bytes: int, clock: Clock
 ) -> None:
     """Fill `plain` with what `part` holds compressed.
 
     Args:
         max_bytes: the largest file that is accepted, in bytes.
-        clock: seconds that only go forward.
+        clock: for the time limit.
 
     Raises:
         AudioRefused: it is larger than `max_bytes`, or expands more than audio can (`reason` `audio_too_large`).
         AudioError: it is not compressed so, not to its end, or takes too long (`reason` `content_encoding`).
         OSError: a file cannot be read or written.
     """
-    until = clock() + MAX_SECONDS
+    until = clock.monotonic() + MAX_SECONDS
     async with opened(part.path) as file:
         work = _Decompression(file, plain, encoding, max_bytes)
         while await in_thread(work.stretch):
-            if clock() > until:
+            if clock.monotonic() > until:
                 raise _undecodable(f"takes more than {MAX_SECONDS:g} s to decompress")
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from functools import cache
 import httpcore
 import httpx
 
+from receiver.clock import Clock, SystemClock
 from receiver.outbound.guard import AddressGuard
 
 
@@ -115,7 +115,7 @@ class ConnectionPool:
         connect_seconds: for the look-up and the connecting, and again for TLS.
         wait_seconds: how long a request waits for one of the connections.
         ssl_context: which certificates are trusted.
-        monotonic: seconds that only grow.
+        clock: for how long connections are idle.
     """
 
     def __init__(
@@ -126,14 +126,14 @@ class ConnectionPool:
         connect_seconds: float,
         wait_seconds: float,
         ssl_context: ssl.SSLContext | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self._backend = backend
         self._max = max_connections
         self._connect_seconds = connect_seconds
         self._wait_seconds = wait_seconds
         self._ssl_context = ssl_context
-        self._monotonic = monotonic
+        self._clock = clock or SystemClock()
         self._in_use = 0
         self._used: set[httpcore.AsyncHTTP11Connection] = set()
         self._turns = asyncio.Semaphore(max_connections)
@@ -213,11 +213,11 @@ class ConnectionPool:
 
     async def _put_back(self, origin: Origin, connection: httpcore.AsyncHTTP11Connection) -> None:
         if connection.is_idle() and not self._closed and len(self._idle) < max(1, self._max // 2):
-            self._idle.append((self._monotonic() + IDLE_SECONDS, origin, connection))
+            self._idle.append((self._clock.monotonic() + IDLE_SECONDS, origin, connection))
         elif not connection.is_closed():
             await connection.aclose()
 
     async def _close_expired(self) -> None:
-        now = self._monotonic()
+        now = self._clock.monotonic()
         while self._idle and self._idle[0][0] <= now:
             await self._idle.pop(0)[2].aclose()

@@ -12,6 +12,7 @@ from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.client import Client, Interrupted, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.guarded_transport import IDLE_SECONDS, ConnectionPool, GuardedBackend
+from tests.clocks import SetClock
 
 pytestmark = pytest.mark.anyio
 
@@ -206,13 +207,13 @@ async def test_closing_closes_what_is_idle_and_what_is_in_use(client: Client, pe
 
 
 async def test_a_connection_that_was_idle_for_too_long_is_closed(peer: Peer) -> None:
-    now = [0.0]
+    clock = SetClock()
     pool = ConnectionPool(
         GuardedBackend(AddressGuard(True, resolve)),
         4,
         connect_seconds=PATIENCE,
         wait_seconds=PATIENCE,
-        monotonic=lambda: now[0],
+        clock=clock,
     )
     origin = ("http", "provider.example", peer.port)
     request = httpcore.Request("GET", peer.url("provider.example"), headers=[("Host", "provider.example")])
@@ -225,7 +226,7 @@ async def test_a_connection_that_was_idle_for_too_long_is_closed(peer: Peer) -> 
             return kept.reused
 
     assert [await used(), await used()] == [False, True]
-    now[0] += IDLE_SECONDS
+    clock.time += IDLE_SECONDS
     assert not await used()
     await peer.until_open(1)
     await pool.aclose()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from receiver.clock import Clock, SystemClock
 
 MAX_BYTES = 256 << 20
 """Read of one file, in bytes: 4.6 hours of MP3 at 128 kbit/s."""
@@ -50,14 +51,14 @@ class Reader:
 
     Args:
         file: opened for reading, unbuffered.
-        clock: seconds that only grow.
+        clock: for the time limit.
     """
 
-    def __init__(self, file: BinaryIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, file: BinaryIO, clock: Clock | None = None) -> None:
         self._handle = file.fileno()
         self.size = os.fstat(self._handle).st_size
-        self._clock = clock
-        self._deadline = clock() + MAX_SECONDS
+        self._clock = clock or SystemClock()
+        self._deadline = self._clock.monotonic() + MAX_SECONDS
         self._left, self._steps = MAX_BYTES, 0
         self._window, self._start = b"", 0
 
@@ -128,5 +129,5 @@ class Reader:
             raise Unreadable("the headers are too long to be read")
 
     def _check_clock(self) -> None:
-        if self._clock() > self._deadline:
+        if self._clock.monotonic() > self._deadline:
             raise Unreadable("reading the headers takes too long")

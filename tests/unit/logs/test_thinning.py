@@ -12,20 +12,14 @@ from hypothesis import strategies as st
 
 from receiver.logs import thinning as module
 from receiver.logs.thinning import FIRST_LINES, THINNED, WINDOW_SECONDS, Thinning
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import SetClock
 
 
 class Thinned:
     """A processor whose lines that passed are kept."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = SetClock(1000.0)
         self.thinning = Thinning(lambda level, event: f"{level} {event}", self.clock)
         self.passed: list[dict[str, Any]] = []
 
@@ -45,15 +39,15 @@ def test_the_first_lines_are_written_and_one_a_minute_counts_the_rest(thinned: T
     assert [line["detail"] for line in thinned.passed] == [f"full {number}" for number in range(FIRST_LINES)]
     assert thinned.thinning.due() == []
     assert thinned.thinning.seconds() == WINDOW_SECONDS
-    thinned.clock.now += WINDOW_SECONDS
+    thinned.clock.time += WINDOW_SECONDS
     same = {"event": "run.result_not_stored", "event_id": "evt_1", "handler": "h"}
     assert thinned.thinning.due() == [f"error {same | {'repeated': 95, 'seconds': 60}}"]
     for _ in range(7):
         thinned.log("run.result_not_stored", event_id="evt_1", handler="h")
     assert len(thinned.passed) == FIRST_LINES
-    thinned.clock.now += WINDOW_SECONDS
+    thinned.clock.time += WINDOW_SECONDS
     assert thinned.thinning.due() == [f"error {same | {'repeated': 7, 'seconds': 60}}"]
-    thinned.clock.now += WINDOW_SECONDS
+    thinned.clock.time += WINDOW_SECONDS
     assert thinned.thinning.due() == []
     assert thinned.thinning.seconds() is None
     thinned.log("run.result_not_stored", event_id="evt_1", handler="h")
@@ -94,7 +88,7 @@ def test_every_line_is_written_or_counted(course: list[tuple[str, int, float]]) 
     thinned = Thinned()
     told: list[str] = []
     for message, number, seconds in course:
-        thinned.clock.now += seconds
+        thinned.clock.time += seconds
         told += thinned.thinning.due()
         thinned.log(message, **dict.fromkeys(THINNED[message], number))
     told += thinned.thinning.rest()

@@ -29,6 +29,7 @@ from receiver.outbound.formats import (
     read_facts,
     sniff_file,
 )
+from tests.clocks import CallbackClock
 from tests.cost import costs_at_most
 from tests.unit.outbound.audio_files import (
     FTYP,
@@ -98,7 +99,7 @@ def test_a_file_that_is_slow_to_read_is_given_up(tmp_path: Path) -> None:
     path.write_bytes(MP3_FRAME * 10_000)
     ticks = iter(range(1_000_000))
     with path.open("rb") as file, pytest.raises(Unreadable, match="too long"):
-        _READERS[MP3](Reader(file, clock=lambda: next(ticks)), Found())
+        _READERS[MP3](Reader(file, CallbackClock(monotonic=lambda: next(ticks))), Found())
 
 
 def test_no_more_than_so_many_bytes_are_read(tmp_path: Path) -> None:
