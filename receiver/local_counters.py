@@ -1,6 +1,7 @@
-"""Counts of the intake, kept as plain numbers by the one thread that raises them and shown when somebody looks.
+"""Counters and histograms without locks, for paths on which one thread counts each delivery or run.
 
-Prometheus' own take a lock for each step, three or more a delivery. Names, labels and types stay Prometheus' own.
+Prometheus' own take a lock for each update, three or more for each delivery. These keep plain numbers, which are added
+to Prometheus' when it collects. Names, labels and types are the same.
 """
 
 from __future__ import annotations
@@ -15,46 +16,46 @@ from prometheus_client.registry import Collector
 
 
 class LocalCounter:
-    """What one thread has counted for a counter. Raise `count` by what there is to count."""
+    """The increments of one thread to a Prometheus counter. The thread adds to `count`."""
 
-    __slots__ = ("_counter", "_shown", "count")
+    __slots__ = ("_counter", "_flushed", "count")
 
     def __init__(self, counter: Counter) -> None:
         self.count = 0
-        self._shown = 0
+        self._flushed = 0
         self._counter = counter
 
-    def show(self) -> None:
-        """Raise the counter by what was counted since."""
+    def flush(self) -> None:
+        """Add the increments since the last flush to the Prometheus counter."""
         count = self.count
-        self._counter.inc(count - self._shown)
-        self._shown = count
+        self._counter.inc(count - self._flushed)
+        self._flushed = count
 
 
 class LocalCounters(Collector):
-    """The tallies of a registry's counters. Registered before them, so that they are right when they are looked at."""
+    """The local counters of a registry. Create it before the counters: Prometheus collects in order of registration."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._tallies: list[LocalCounter] = []
+        self._counters: list[LocalCounter] = []
         self._lock = threading.Lock()
         registry.register(self)
 
-    def of(self, counter: Counter) -> LocalCounter:
-        """A tally for a counter; one whose labels are given, if it has any."""
-        tally = LocalCounter(counter)
-        self._tallies.append(tally)
-        return tally
+    def create(self, counter: Counter) -> LocalCounter:
+        """A local counter for a Prometheus counter, whose labels must be set."""
+        local = LocalCounter(counter)
+        self._counters.append(local)
+        return local
 
     def collect(self) -> Iterable[Metric]:
-        """Nothing of its own."""
+        """Flush every counter. Yields no metric: the Prometheus counters have the values."""
         with self._lock:
-            for tally in self._tallies:
-                tally.show()
+            for counter in self._counters:
+                counter.flush()
         return ()
 
 
 class LocalHistogram(Collector):
-    """A histogram without labels that one thread adds to.
+    """A histogram without labels to which one thread adds values.
 
     Args:
         buckets: upper bounds, ascending.
@@ -77,7 +78,7 @@ class LocalHistogram(Collector):
         return self._empty.describe()
 
     def collect(self) -> Iterable[Metric]:
-        """What was added."""
+        """Its current values."""
         counts = list(self._counts)
         bounds = (*self._bounds, float("inf"))
         (metric,) = self._empty.collect()

@@ -21,7 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.tallies = LocalCounters(registry)
+        self.local_counters = LocalCounters(registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.deliveries = Counter(

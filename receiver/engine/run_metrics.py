@@ -30,8 +30,9 @@ class RunMetrics:
 
     def written(self, handler: str, outcome: str) -> None:
         """The outcome of an attempt is in the store."""
-        tally = self._outcomes.get((handler, outcome))
-        if tally is None:
-            counter = self._metrics.runs.labels(handler, outcome)
-            tally = self._outcomes[handler, outcome] = self._metrics.tallies.of(counter)
-        tally.count += 1
+        counter = self._outcomes.get((handler, outcome))
+        if counter is None:
+            metrics = self._metrics
+            counter = metrics.local_counters.create(metrics.runs.labels(handler, outcome))
+            self._outcomes[handler, outcome] = counter
+        counter.count += 1

@@ -249,7 +249,7 @@ class Intake:
         counter = self._events.get(word)
         if counter is None:
             metrics = self._context.metrics
-            counter = metrics.tallies.of(metrics.events.labels(self._source.name, word, _WEBHOOK))
+            counter = metrics.local_counters.create(metrics.events.labels(self._source.name, word, _WEBHOOK))
             self._events[word] = counter
         counter.count += 1
 
@@ -257,7 +257,7 @@ class Intake:
         counter = self._outcomes.get(outcome)
         if counter is None:
             metrics = self._context.metrics
-            counter = self._outcomes[outcome] = metrics.tallies.of(
+            counter = self._outcomes[outcome] = metrics.local_counters.create(
                 metrics.deliveries.labels(self._source.name, outcome)
             )
         counter.count += 1

@@ -1,4 +1,4 @@
-"""What the intake counts looks like Prometheus' own counters and histograms."""
+"""Local counters and histograms look like Prometheus' own."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_two_histograms_of_one_name_are_refused_as_any_two_metrics_are() -> None
         Histogram(NAME, WORDS, registry=registry)
 
 
-def test_a_tally_is_added_to_its_counter_once_however_often_somebody_looks() -> None:
+def test_a_local_counter_adds_each_increment_once_however_often_it_is_collected() -> None:
     registry = CollectorRegistry()
-    tallies = LocalCounters(registry)
+    local_counters = LocalCounters(registry)
     counter = Counter("seen", WORDS, ["source"], registry=registry)
-    tally = tallies.of(counter.labels("aitts"))
+    local = local_counters.create(counter.labels("aitts"))
 
     def shown() -> float | None:
         return registry.get_sample_value("seen_total", {"source": "aitts"})
 
-    tally.count += 2
+    local.count += 2
     assert (shown(), shown()) == (2, 2)
     counter.labels("aitts").inc()  # others raise it too
-    tally.count += 1
+    local.count += 1
     assert (shown(), shown()) == (4, 4)
