@@ -1,4 +1,4 @@
-"""What Prometheus sees. One registry for each receiver, so that two in one process do not mix."""
+"""The Prometheus metrics. Each receiver has its own registry, so that two in one process do not mix."""
 
 from __future__ import annotations
 
@@ -20,10 +20,28 @@ class Metrics:
     """Every counter, gauge and histogram, by name."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        self.local_counters = LocalCounters(registry)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        self.registry = CollectorRegistry()
+        self.local_counters = LocalCounters(self.registry)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._add_intake(self.registry)
+        self._add_jobs(self.registry)
+        self._add_runs(self.registry)
+        self._add_audio(self.registry)
+        self._add_process(self.registry)
+
+    def _add_intake(self, registry: CollectorRegistry) -> None:
+        """Connections, deliveries, and the events that they carry."""
+        self.connections = Gauge(
+            "tts_receiver_connections", "Open connections by listener (public, private).", ["listener"],
+            registry=registry,
+        )  # fmt: skip
+        self.connections_cut = Counter(
+            "tts_receiver_connections_cut",
+            "Connections that were refused or closed by the receiver, by listener and reason.",
+            ["listener", "reason"],
+            registry=registry,
+        )
         self.deliveries = Counter(
             "tts_receiver_deliveries",
             "Deliveries by source and outcome (accepted, duplicate, quarantined, or the reason of the refusal).",
@@ -32,18 +50,8 @@ class Metrics:
         )
         self.intake_seconds = LocalHistogram(
             "tts_receiver_intake_seconds",
-            "From a delivery's first byte to the answer being ready, the commit included.",
+            "Time from a delivery's first byte until the response is ready, including the commit.",
             buckets=_FAST,
-            registry=registry,
-        )
-        self.connections = Gauge(
-            "tts_receiver_connections", "Open connections by listener (public, private).", ["listener"],
-            registry=registry,
-        )  # fmt: skip
-        self.connections_cut = Counter(
-            "tts_receiver_connections_cut",
-            "Connections that were refused or cut off, by listener and reason.",
-            ["listener", "reason"],
             registry=registry,
         )
         self.events = Counter(
@@ -52,21 +60,30 @@ class Metrics:
             ["source", "type", "origin"],
             registry=registry,
         )
-        self.polls = Counter(
-            "tts_receiver_polls",
-            "Polls by source and outcome (running, ended, or the reason of the trouble).",
+        self.quarantined = Gauge(
+            "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
+        )
+        self.waiting = Gauge(
+            "tts_receiver_intake_waiting", "Writes passed to the store and not yet committed.", registry=registry
+        )
+
+    def _add_jobs(self, registry: CollectorRegistry) -> None:
+        """Requests about jobs, and the jobs themselves."""
+        self.submits = Counter(
+            "tts_receiver_submits",
+            "Submit requests by source and outcome (submitted, or the reason of the error).",
             ["source", "outcome"],
             registry=registry,
         )
-        self.submits = Counter(
-            "tts_receiver_submits",
-            "Submit requests by source and outcome (submitted, or the reason of the trouble).",
+        self.polls = Counter(
+            "tts_receiver_polls",
+            "Polls by source and outcome (running, ended, or the reason of the error).",
             ["source", "outcome"],
             registry=registry,
         )
         self.recovered = Counter(
             "tts_receiver_events_recovered",
-            "Events that polling reported first, at sources whose provider sends webhooks.",
+            "Events that polling reported first, for sources that receive webhooks.",
             ["source"],
             registry=registry,
         )
@@ -76,37 +93,26 @@ class Metrics:
             ["source", "state"],
             registry=registry,
         )
-        self.quarantined = Gauge(
-            "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
-        )
         self.silent = Gauge(
             "tts_receiver_source_silent_seconds",
-            "How long nothing has been heard of a source that has open jobs; 0 if it has none.",
+            "Time since the last delivery or job response from a source with open jobs; 0 if it has none.",
             ["source"],
             registry=registry,
         )
+
+    def _add_runs(self, registry: CollectorRegistry) -> None:
+        """Runs, their attempts, and handlers that block."""
         self.runs = Counter(
             "tts_receiver_runs", "Ended attempts by handler and outcome.", ["handler", "outcome"], registry=registry
         )
-        self.handler_seconds = Histogram(
-            "tts_receiver_handler_seconds", "How long attempts took.", ["handler"], buckets=_SLOW, registry=registry
-        )
         self.start_seconds = LocalHistogram(
             "tts_receiver_start_seconds",
-            "From a run being due to its handler starting.",
+            "Time from a run being due until its handler starts.",
             buckets=_FAST,
             registry=registry,
         )
-        self.blocked = Counter(
-            "tts_receiver_handler_blocked",
-            "Times a handler kept the handlers' event loop from running.",
-            ["handler"],
-            registry=registry,
-        )
-        self.abandoned = Gauge(
-            "tts_receiver_abandoned_threads",
-            "Threads of plain handlers that were timed out and have not returned.",
-            registry=registry,
+        self.handler_seconds = Histogram(
+            "tts_receiver_handler_seconds", "Duration of attempts.", ["handler"], buckets=_SLOW, registry=registry
         )
         self.depth = Gauge(
             "tts_receiver_runs_open", "Runs by handler and state (pending, running, dead).", ["handler", "state"],
@@ -115,11 +121,39 @@ class Metrics:
         self.oldest_due = Gauge(
             "tts_receiver_oldest_due_seconds", "Age of the oldest due run that has not started.", registry=registry
         )
+        self.blocked = Counter(
+            "tts_receiver_handler_blocked",
+            "Times that a handler blocked the handlers' event loop.",
+            ["handler"],
+            registry=registry,
+        )
+        self.abandoned = Gauge(
+            "tts_receiver_abandoned_threads",
+            "Threads of plain handlers that timed out and have not returned.",
+            registry=registry,
+        )
+
+    def _add_audio(self, registry: CollectorRegistry) -> None:
+        """Fetched audio, and its storage."""
+        self.audio_bytes = Counter(
+            "tts_receiver_audio_bytes", "Bytes of audio fetched and stored.", ["source"], registry=registry
+        )
+        self.audio_seconds = Histogram(
+            "tts_receiver_audio_seconds",
+            "Duration of fetches, per file.",
+            ["source", "outcome"],
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.audio_paused = Gauge(
+            "tts_receiver_audio_paused", "1 while the audio storage cannot be used and fetching is paused.",
+            registry=registry,
+        )  # fmt: skip
+
+    def _add_process(self, registry: CollectorRegistry) -> None:
+        """This process: its clock and its log."""
         self.clock_steps = Counter(
             "tts_receiver_clock_steps", "Times the machine's clock was set while this process ran.", registry=registry
-        )
-        self.waiting = Gauge(
-            "tts_receiver_intake_waiting", "Writes handed to the store and not yet committed.", registry=registry
         )
         self.log_lines_dropped = Counter(
             "tts_receiver_log_lines_dropped",
@@ -127,37 +161,22 @@ class Metrics:
             ["cause"],
             registry=registry,
         )
-        self.audio_bytes = Counter(
-            "tts_receiver_audio_bytes", "Bytes of audio fetched and stored.", ["source"], registry=registry
-        )
-        self.audio_seconds = Histogram(
-            "tts_receiver_audio_seconds",
-            "How long fetches took.",
-            ["source", "outcome"],
-            buckets=_SLOW,
-            registry=registry,
-        )
 
-        self.audio_paused = Gauge(
-            "tts_receiver_audio_paused", "1 while the audio storage cannot be used and runs wait for it.",
-            registry=registry,
-        )  # fmt: skip
-
-    def show_depth(self, depth: QueueDepth, now: float) -> None:
+    def set_depth(self, depth: QueueDepth, now: float) -> None:
         """Set the gauges that come from the store."""
         self.depth.clear()
         for (handler, state), count in depth.by_handler.items():
             self.depth.labels(handler, state).set(count)
         self.oldest_due.set(0 if depth.oldest_due_at is None else max(0.0, now - depth.oldest_due_at))
 
-    def show_quarantined(self, counts: Mapping[str, int]) -> None:
+    def set_quarantined(self, counts: Mapping[str, int]) -> None:
         """Set the gauge of events in quarantine by source."""
         self.quarantined.clear()
         for source, count in counts.items():
             self.quarantined.labels(source).set(count)
 
-    def show_jobs(self, counts: Mapping[tuple[str, str], int], silent: Mapping[str, float]) -> None:
-        """Set the gauges of jobs: how many by source and state, and how long each source is silent, in seconds."""
+    def set_jobs(self, counts: Mapping[tuple[str, str], int], silent: Mapping[str, float]) -> None:
+        """Set the gauges of jobs: the number by source and state, and for how many seconds each source is silent."""
         self.jobs.clear()
         for (source, state), count in counts.items():
             self.jobs.labels(source, state).set(count)
@@ -165,12 +184,12 @@ class Metrics:
         for source, seconds in silent.items():
             self.silent.labels(source).set(seconds)
 
-    def show_dropped_lines(self, counts: Mapping[str, int]) -> None:
-        """Set the counter of dropped log lines, which this process's log keeps itself."""
+    def set_dropped_lines(self, counts: Mapping[str, int]) -> None:
+        """Set the counter of dropped log lines to the counts of this process's log."""
         self.log_lines_dropped.clear()
         for cause, count in counts.items():
             self.log_lines_dropped.labels(cause).inc(count)
 
     def render(self) -> bytes:
-        """The text that Prometheus reads."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

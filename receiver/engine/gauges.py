@@ -47,8 +47,8 @@ class StoreGauges:
         now = self._clock.now()
         found = await self._database.read_list(gauges.read, self._sources, now)
         metrics = self._metrics
-        metrics.show_depth(found.runs, now)
-        metrics.show_jobs(found.jobs, found.silent)
-        metrics.show_quarantined(found.quarantined)
-        metrics.show_dropped_lines(logs.dropped_lines())
+        metrics.set_depth(found.runs, now)
+        metrics.set_jobs(found.jobs, found.silent)
+        metrics.set_quarantined(found.quarantined)
+        metrics.set_dropped_lines(logs.dropped_lines())
         metrics.waiting.set(self._database.waiting)

@@ -18,7 +18,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_open_runs_are_shown_by_handler_and_state_with_the_age_of_the_oldest() -> None:
     metrics = Metrics()
-    metrics.show_depth(QueueDepth({("log", "pending"): 3, ("log", "dead"): 1}, 90.0), 100.0)
+    metrics.set_depth(QueueDepth({("log", "pending"): 3, ("log", "dead"): 1}, 90.0), 100.0)
     assert sample(metrics, "tts_receiver_runs_open", handler="log", state="pending") == 3
     assert sample(metrics, "tts_receiver_runs_open", handler="log", state="dead") == 1
     assert sample(metrics, "tts_receiver_oldest_due_seconds") == 10
@@ -26,15 +26,15 @@ def test_open_runs_are_shown_by_handler_and_state_with_the_age_of_the_oldest() -
 
 def test_what_is_no_longer_open_is_no_longer_shown() -> None:
     metrics = Metrics()
-    metrics.show_depth(QueueDepth({("log", "pending"): 3}, 90.0), 100.0)
-    metrics.show_depth(QueueDepth({}, None), 200.0)
+    metrics.set_depth(QueueDepth({("log", "pending"): 3}, 90.0), 100.0)
+    metrics.set_depth(QueueDepth({}, None), 200.0)
     assert sample(metrics, "tts_receiver_runs_open", handler="log", state="pending") is None
     assert sample(metrics, "tts_receiver_oldest_due_seconds") == 0
 
 
 def test_a_clock_that_steps_back_shows_no_negative_age() -> None:
     metrics = Metrics()
-    metrics.show_depth(QueueDepth({}, 100.0), 90.0)
+    metrics.set_depth(QueueDepth({}, 100.0), 90.0)
     assert sample(metrics, "tts_receiver_oldest_due_seconds") == 0
 
 
