@@ -1,8 +1,8 @@
 """Simulated text-to-speech providers: real HTTP servers on loopback, for tests and for trying out.
 
-Written from the providers' documentation alone; it imports nothing of the receiver, so that
-the receiver's view of a provider is tested against an independent one. Each of aitts, audixa,
-finevoice and miragic is a module; `Simulator` runs all four.
+Written from the providers' documentation alone. It imports nothing of the receiver but `receiver.clock`, so that the
+receiver's view of a provider is tested against an independent one. Each of aitts, audixa, finevoice and miragic is a
+module; `Simulator` runs all four.
 """
 
 from .faults import NAMES as FAULT_NAMES

@@ -1,16 +1,18 @@
-"""How a test waits for the simulator: every recorded change wakes all waiters. No polling."""
+"""Waiting inside the simulator: for the next recorded change, and for a time that ends when the simulator closes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from receiver.clock import Clock
+
 
 class Changes:
-    """A signal that many can wait for and that is raised repeatedly.
+    """A condition that many tasks can wait for, repeatedly.
 
-    ``notify`` is a plain function, so that a change made from synchronous code (``jobs.complete``)
-    wakes the waiters as well as one made while answering a request. All within one event loop.
+    `notify` is a plain function, so that a change made by synchronous code (`jobs.complete`) wakes the waiters like
+    one made while a request is handled. Everything runs in one event loop.
     """
 
     def __init__(self) -> None:
@@ -21,20 +23,22 @@ class Changes:
         current, self._next = self._next, asyncio.Event()
         current.set()
 
-    async def wait_until(self, predicate: Callable[[], object], timeout: float) -> None:  # noqa: ASYNC109
-        """Return as soon as `predicate()` is true; checked now and after every change.
+    @property
+    def next(self) -> asyncio.Event:
+        """The event that the next change sets."""
+        return self._next
 
-        Raises TimeoutError after `timeout` seconds.
-        """
-        async with asyncio.timeout(timeout):
-            while not predicate():
-                await self._next.wait()
+    async def wait_until(self, predicate: Callable[[], object]) -> None:
+        """Return as soon as `predicate()` is true; checked now and after every change."""
+        while not predicate():
+            await self._next.wait()
 
 
 class Closing:
-    """Pauses that end when the simulator does, so that a slow answer never delays the shutdown."""
+    """Pauses that end when the simulator closes, so that a slow response never delays the shutdown."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._closed = asyncio.Event()
 
     def close(self) -> None:
@@ -47,9 +51,5 @@ class Closing:
         return self._closed.is_set()
 
     async def pause(self, seconds: float) -> None:
-        """Wait `seconds`, less if the simulator closes."""
-        try:
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self._closed.wait()
-        except TimeoutError:
-            return
+        """Wait `seconds`, or until the simulator closes."""
+        await self._clock.wait(self._closed, max(seconds, 0.0))

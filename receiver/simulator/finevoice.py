@@ -17,10 +17,6 @@ from .polled import PolledApi, Refusal, bearer
 from .replies import no_reply
 from .statuses import UNKNOWN_NUMBER
 
-SYNC_SECONDS = 3600.0
-"""How long a submit without `useAsync` waits at most; then the connection ends without an answer."""
-
-
 TRANSCRIPT = "speech_to_text"
 """The kind of task that ends without audio. The field of its text is not documented, so none is sent."""
 
@@ -58,10 +54,7 @@ class Finevoice(PolledApi):
         submission = Submission(text=self._text(body, "text"), voice_id=voice, output_format="mp3")
         job = self._create(submission, request)
         if body.get("useAsync") is not True or shared.settings.finevoice_fast:
-            try:
-                await shared.changes.wait_until(lambda: job.ended or shared.closing.closed, SYNC_SECONDS)
-            except TimeoutError:
-                return no_reply
+            await shared.changes.wait_until(lambda: job.ended or shared.closing.closed)
             if not job.ended:
                 return no_reply
         return await self._submitted(job, JSONResponse(self._task_body(job, at="finevoice.submit")))

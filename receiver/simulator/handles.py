@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 
@@ -124,11 +125,12 @@ class Handles:
         return self._shared.injector.injected
 
     async def wait_until(self, predicate: Callable[[], object], timeout: float = 60.0) -> None:  # noqa: ASYNC109
-        """Return once `predicate()` is true; looked at whenever something was recorded here.
+        """Return as soon as `predicate()` is true; checked now and whenever something is recorded here.
 
-        Raises TimeoutError after `timeout` seconds.
+        Raises TimeoutError after `timeout` seconds by the machine's clock: it guards a test, and simulates nothing.
         """
-        await self._shared.changes.wait_until(predicate, timeout)
+        async with asyncio.timeout(timeout):
+            await self._shared.changes.wait_until(predicate)
 
     # What shall happen
 

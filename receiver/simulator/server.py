@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,8 @@ from typing import Any, Self, Unpack
 import httpx
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
+
+from receiver.clock import Clock, SystemClock
 
 from .account import AccountApi
 from .aitts import Aitts
@@ -54,7 +55,7 @@ class Simulator(Handles):
     - webhook_url: the account's; can be set later as well.
     - rate_limit, rate_window: requests in so many seconds.
     - credits: characters that can be paid for; None: no end.
-    - now: unix seconds, for signatures and expiry.
+    - clock: for signatures and expiry, and for every wait: the life of a job, retries, slow responses.
     - port, storage_port: 0 lets the system choose.
 
     Everything runs in the event loop that enters it.
@@ -73,7 +74,7 @@ class Simulator(Handles):
         rate_limit: int = ENTERPRISE,
         rate_window: float = WINDOW_SECONDS,
         credits: int | None = None,
-        now: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         storage_port: int = 0,
@@ -89,7 +90,7 @@ class Simulator(Handles):
                 webhook_url=webhook_url,
                 credits=credits,
             ),
-            now=now,
+            clock=clock or SystemClock(),
             limit=RateLimit(rate_limit, rate_window),
             other_keys={name: f"{name}_simulated_{seed}" for name in PROVIDERS if name != AITTS} | dict(api_keys or {}),
         )

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from receiver.clock import SystemClock
+
 from .replies import CLOSE
 
 BACKLOG = 2048
@@ -73,10 +75,10 @@ class LoopServer(Server):
 
     async def main_loop(self) -> None:
         """Keep the `Date` header right until it is time to stop."""
+        clock = SystemClock()  # uvicorn's `Date` goes by it, too
         while not self._stop.is_set():
             await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
+            await clock.wait(self._stop, TICK_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener, then every connection, then wait for what was running."""

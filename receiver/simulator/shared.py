@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from receiver.clock import Clock
 
 from .changes import Changes, Closing
 from .faults import FaultInjector
@@ -66,10 +67,9 @@ class SharedState:
     settings: Settings
     injector: FaultInjector
     account: Account
-    now: Callable[[], float] = time.time
+    clock: Clock
     voices: Sequence[Voice] = VOICES
     changes: Changes = field(default_factory=Changes)
-    closing: Closing = field(default_factory=Closing)
     limit: RateLimit = field(default_factory=lambda: RateLimit(ENTERPRISE, WINDOW_SECONDS))
     requests: Counter[str] = field(default_factory=Counter)
     job_requests: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -79,9 +79,11 @@ class SharedState:
     storage_url: str = ""
     other_keys: dict[str, str] = field(default_factory=dict)
     """The API keys at the providers beside aitts."""
+    closing: Closing = field(init=False)
     jobs: JobBook = field(init=False)
 
     def __post_init__(self) -> None:
+        self.closing = Closing(self.clock)
         self.jobs = JobBook(self.settings.seed, Library(), self.changes.notify)
         self.injector.on_injected = self.changes.notify
 
@@ -94,6 +96,10 @@ class SharedState:
     def base_urls(self) -> dict[str, str]:
         """The base URL of each provider."""
         return {provider: f"{self.base_url}/{provider}" for provider in PROVIDERS}
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.clock.now()
 
     def close(self) -> None:
         """End every pause and wake all waiters."""

@@ -188,13 +188,10 @@ class WebhookSender:
 
     async def _wait_for_later_deliveries(self, others: int) -> None:
         shared = self._shared
-        already = len(shared.deliveries)
-        try:
-            await shared.changes.wait_until(
-                lambda: len(shared.deliveries) >= already + others, shared.settings.reorder_seconds
-            )
-        except TimeoutError:
-            return  # no later delivery came
+        expected = len(shared.deliveries) + others
+        deadline = shared.clock.monotonic() + shared.settings.reorder_seconds
+        while len(shared.deliveries) < expected and (seconds := deadline - shared.clock.monotonic()) > 0:
+            await shared.clock.wait(shared.changes.next, seconds)
 
     def _content(self, outgoing: Outgoing) -> tuple[bytes | AsyncIterator[bytes], int]:
         """The body as it goes over the wire, and the length that its header states."""

@@ -66,7 +66,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
     signal = Signal()
     clock = ManualClock(signal)
     async with (
-        Simulator(job_seconds=None, now=clock.now) as sim,
+        Simulator(job_seconds=None, clock=clock) as sim,
         engine(folder / "receiver.db", listen, signal=signal, clock=clock) as up,
     ):
         storage = open_storage(str(folder / "audio"), Path("/"))

@@ -14,11 +14,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.clock import SystemClock
 from receiver.simulator import Simulator
 from receiver.simulator.serving import LoopServer
 from tests.patience import PATIENCE
 
 QUICK = (0.01,) * 7
+
+
+class SettableClock(SystemClock):
+    """`time` is what the test sets; waits take the machine's time."""
+
+    def __init__(self, time: float = 1_000_000.0) -> None:
+        self.time = time
+
+    def now(self) -> float:
+        return self.time
 
 
 @dataclass

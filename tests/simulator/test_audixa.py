@@ -11,27 +11,22 @@ import pytest
 from receiver.simulator import Simulator
 from tests.patience import PATIENCE
 
+from .conftest import SettableClock
+
 pytestmark = pytest.mark.anyio
 V2 = {"text": "Hello", "voice": "emma", "model": "base", "speed": 1.0}
 V3 = {"text": "Hello", "voice_id": "emma", "model": "advanced", "speed": 1.0, "audio_format": "mp3"}
 DAY = 86_400.0
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def sim(clock: Clock) -> AsyncIterator[Simulator]:
-    async with Simulator(job_seconds=None, audixa_poll_seconds=None, now=clock) as sim:
+async def sim(clock: SettableClock) -> AsyncIterator[Simulator]:
+    async with Simulator(job_seconds=None, audixa_poll_seconds=None, clock=clock) as sim:
         yield sim
     assert sim.leaks == []
 
@@ -95,8 +90,8 @@ async def test_a_failure_is_detail_in_v2_and_error_message_in_v3(sim: Simulator,
     assert (told["status"], told["error_message"]) == ("FAILED", "The voice is hoarse.")
 
 
-async def test_v2_may_call_the_address_url(clock: Clock) -> None:
-    async with Simulator(job_seconds=None, audixa_v2_url="url", now=clock) as sim, client(sim) as api:
+async def test_v2_may_call_the_address_url(clock: SettableClock) -> None:
+    async with Simulator(job_seconds=None, audixa_v2_url="url", clock=clock) as sim, client(sim) as api:
         job_id = await sim.submit("Hello", provider="audixa")
         sim.finish(job_id)
         assert set(await v2(api, job_id)) == {"status", "url"}
@@ -132,23 +127,23 @@ async def test_a_bad_field_is_refused(api: httpx.AsyncClient, path: str, body: o
 
 
 async def test_an_id_is_unknown_24_hours_after_its_creation(
-    sim: Simulator, api: httpx.AsyncClient, clock: Clock
+    sim: Simulator, api: httpx.AsyncClient, clock: SettableClock
 ) -> None:
     job_id = await sim.submit("Hello", provider="audixa")
     sim.finish(job_id)
-    clock.now += DAY - 1
+    clock.time += DAY - 1
     assert (await v3(api, job_id))["status"] == "COMPLETED"
-    clock.now += 1
+    clock.time += 1
     for path in ("/v2/status", "/v3/tts"):
         assert (await api.get(path, params={"generation_id": job_id})).status_code == 404
     [row] = (await api.get("/v3/history")).json()["history"]
     assert row == {"generation_id": job_id, "status": "EXPIRED"}
 
 
-async def test_v3_may_say_expired_instead_of_404(clock: Clock) -> None:
-    async with Simulator(job_seconds=None, audixa_expired="EXPIRED", now=clock) as sim, client(sim) as api:
+async def test_v3_may_say_expired_instead_of_404(clock: SettableClock) -> None:
+    async with Simulator(job_seconds=None, audixa_expired="EXPIRED", clock=clock) as sim, client(sim) as api:
         job_id = await sim.submit("Hello", provider="audixa")
-        clock.now += DAY
+        clock.time += DAY
         assert (await v3(api, job_id))["status"] == "EXPIRED"
 
 
@@ -170,18 +165,18 @@ async def test_history_goes_back_from_the_newest_in_pages(sim: Simulator, api: h
         assert (await api.get("/v3/history", params=bad)).status_code == 422
 
 
-async def test_a_second_poll_within_a_second_is_429_unless_that_is_off(clock: Clock) -> None:
-    async with Simulator(job_seconds=None, now=clock) as sim, client(sim) as api:
+async def test_a_second_poll_within_a_second_is_429_unless_that_is_off(clock: SettableClock) -> None:
+    async with Simulator(job_seconds=None, clock=clock) as sim, client(sim) as api:
         job_id = await sim.submit("Hello", provider="audixa")
         query = {"generation_id": job_id}
         assert (await api.get("/v2/status", params=query)).status_code == 200
-        clock.now += 0.5
+        clock.time += 0.5
         refused = await api.get("/v3/history")
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
         assert set(refused.json()) == {"detail"}
         assert (await api.get("/v2/voices")).status_code == 200
         assert (await api.post("/v2/tts", json=V2)).status_code == 201
-        clock.now += 0.5
+        clock.time += 0.5
         assert (await api.get("/v2/status", params=query)).status_code == 200
         assert sim.requests["audixa.status"] == 2
         assert sim.requests["audixa.history"] == 1

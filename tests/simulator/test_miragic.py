@@ -14,16 +14,11 @@ from receiver.simulator import Simulator
 from receiver.simulator.forms import FormError, read_form
 from tests.patience import PATIENCE
 
+from .conftest import SettableClock
+
 pytestmark = pytest.mark.anyio
 BASE = "/api/v1/text-to-speech"
 GOOD = {"text": (None, "Hellö"), "voice": (None, "coral")}
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -73,13 +68,13 @@ async def test_a_completed_job_names_its_audio(sim: Simulator, api: httpx.AsyncC
 
 
 async def test_progress_rises_with_time_and_never_reaches_100() -> None:
-    clock = Clock()
-    async with Simulator(job_seconds=3600, now=clock) as sim, client(sim) as api:
+    clock = SettableClock()
+    async with Simulator(job_seconds=3600, clock=clock) as sim, client(sim) as api:
         job_id = await sim.submit("Hello", provider="miragic")
         seen = []
         for _ in range(4):
             seen.append((await status(api, job_id))["progress"])
-            clock.now += 1500
+            clock.time += 1500
         assert seen == sorted(seen)
         assert (seen[0], seen[-1]) == (0, 99)
 
@@ -148,11 +143,11 @@ async def test_a_submit_can_be_refused_in_a_body_that_says_so(sim: Simulator, ap
 
 
 async def test_a_job_can_be_unknown_for_a_while() -> None:
-    clock = Clock()
-    async with Simulator(job_seconds=None, now=clock) as sim, client(sim) as api:
+    clock = SettableClock()
+    async with Simulator(job_seconds=None, clock=clock) as sim, client(sim) as api:
         sim.force("late_job", value=30)
         job_id = (await api.post(f"{BASE}/generate", files=GOOD)).json()["data"]["jobId"]
-        clock.now += 29
+        clock.time += 29
         assert (await api.get(f"{BASE}/jobs/{job_id}")).status_code == 404
-        clock.now += 1
+        clock.time += 1
         assert (await status(api, job_id))["status"] == "PENDING"

@@ -13,6 +13,8 @@ import pytest
 
 from receiver.simulator import Simulator
 
+from .conftest import SettableClock
+
 pytestmark = pytest.mark.anyio
 ClientOf = Callable[[Simulator], AbstractAsyncContextManager[httpx.AsyncClient]]
 TTS = "/api/v1/tts"
@@ -156,9 +158,9 @@ async def test_the_answer_to_a_submit_can_be_late_when_its_job_is_made(sim: Simu
 async def test_every_answer_tells_the_rate_limit_and_one_too_many_is_429(
     client_of: ClientOf,
 ) -> None:
-    now = 1000.0
+    clock = SettableClock(1000.0)
     async with (
-        Simulator(rate_limit=2, rate_window=900.0, now=lambda: now) as sim,
+        Simulator(rate_limit=2, rate_window=900.0, clock=clock) as sim,
         client_of(sim) as api,
     ):
         left = [(await api.get("/api/v1/voices")).headers for _ in range(2)]
@@ -166,11 +168,11 @@ async def test_every_answer_tells_the_rate_limit_and_one_too_many_is_429(
         assert [h["X-RateLimit-Limit"] for h in left] == ["2", "2"]
         assert left[0]["X-RateLimit-Reset"] == "1900"
         assert left[0]["X-RateLimit-Bucket"]
-        now = 1890.0
+        clock.time = 1890.0
         refused = await api.get("/api/v1/voices")
         assert refused.status_code == 429
         assert refused.headers["Retry-After"] == "10"
-        now = 1900.0
+        clock.time = 1900.0
         assert (await api.get("/api/v1/voices")).status_code == 200
 
 

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from receiver.simulator import DEFAULT_RETRIES, Simulator
+from tests.clocks import CallbackClock, SetClock
 
 from .conftest import QUICK, Inbox
 
@@ -86,7 +87,7 @@ async def test_a_retry_is_signed_anew_or_not_as_set(inbox: Inbox, *, resign: boo
         retry_schedule=QUICK,
         webhook_url=inbox.url,
         resign_retries=resign,
-        now=lambda: float(next(ticks)),
+        clock=CallbackClock(now=lambda: float(next(ticks))),
     ) as sim:
         await sim.submit("Hello")
         await sim.wait_until(lambda: len(sim.deliveries) == 2)
@@ -107,6 +108,16 @@ async def test_the_eighth_refusal_is_the_last(sim: Simulator, inbox: Inbox) -> N
 def test_the_usual_schedule_is_8_attempts_over_about_38_hours() -> None:
     assert len(DEFAULT_RETRIES) + 1 == 8
     assert 37 < sum(DEFAULT_RETRIES) / 3600 < 39
+
+
+async def test_every_wait_is_by_the_given_clock(inbox: Inbox) -> None:
+    inbox.answers = [500] * 7
+    clock = SetClock(1_000_000.0)
+    async with Simulator(job_seconds=3600.0, webhook_url=inbox.url, clock=clock) as sim:
+        job = sim.jobs[await sim.submit("Hello")]
+        await sim.wait_until(lambda: len(sim.deliveries) == 8)
+        assert clock.waited == [3600.0 * sim.jobs.jitter(job), *DEFAULT_RETRIES]
+        assert {delivery.at for delivery in sim.deliveries} == {job.ended_at} == {1_000_000.0}
 
 
 async def test_an_unreachable_receiver_is_recorded_as_an_error(sim: Simulator) -> None:
