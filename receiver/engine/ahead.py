@@ -1,6 +1,6 @@
 """Runs that are claimed ahead of need, for handlers with few slots: what one gets through in half a second.
 
-What is claimed here no other process starts. So what does not start soon is given back. Times are passed in
+What is claimed here no other process starts. So claims that do not start soon are released. Times are passed in
 (docs/adr/0057).
 """
 
@@ -39,7 +39,7 @@ class ClaimsAhead:
 
     Attributes:
         claims: by handler, in the order in which they start.
-        given_back: to be given back in the next turn.
+        to_release: to be released in the next turn.
 
     Args:
         slots: whose shares bound what is claimed ahead.
@@ -47,7 +47,7 @@ class ClaimsAhead:
 
     def __init__(self, slots: Slots) -> None:
         self.claims: dict[str, list[Claim]] = {}
-        self.given_back: list[Claim] = []
+        self.to_release: list[Claim] = []
         self._limits = slots.limits
         self._end_rates: dict[str, _EndRate] = {}
 
@@ -73,19 +73,19 @@ class ClaimsAhead:
                 wanted[handler] = min(quick, MAX_TIMES * limit)
         return wanted
 
-    def give_surplus_back(self, at: float) -> None:
-        """Give back what a handler that has become slower will not start soon: the last due of it."""
+    def release_surplus(self, at: float) -> None:
+        """Release what a handler that has become slower will not start soon: the claims that are due last."""
         if not self.claims:
             return
         wanted = self.wanted(at)
         for handler, claims in list(self.claims.items()):
             keep = wanted.get(handler, 0)
             if len(claims) > 2 * keep:
-                self.given_back += claims[keep:]
+                self.to_release += claims[keep:]
                 self.claims[handler] = claims[:keep]
         self.claims = {handler: claims for handler, claims in self.claims.items() if claims}
 
-    def give_all_back(self) -> None:
-        """Give back all."""
-        self.given_back += [claim for claims in self.claims.values() for claim in claims]
+    def release_all(self) -> None:
+        """Release all."""
+        self.to_release += [claim for claims in self.claims.values() for claim in claims]
         self.claims = {}

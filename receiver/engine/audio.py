@@ -279,7 +279,7 @@ class AudioService:
         finally:
             audio.downloads -= 1
             if audio.downloads == 0:
-                self._slots.give_back(event.source)
+                self._slots.release(event.source)
 
     async def _fetched(
         self, event: JobCompleted, source: AudioSource, files: Files, audio: _EventAudio, n: int

@@ -34,7 +34,7 @@ class DownloadSlots:
         self._changed: dict[str, float] = {}
 
     def take(self, source: str, age: float, chance: float) -> None:
-        """Take a slot, which `give_back` returns.
+        """Take a slot, which `release` returns.
 
         Args:
             age, chance: as for `retry_delay`.
@@ -52,7 +52,7 @@ class DownloadSlots:
         self._running[source] += 1
         self._changed[source] = self._clock.monotonic()
 
-    def give_back(self, source: str) -> None:
+    def release(self, source: str) -> None:
         """Return a slot."""
         self._running[source] -= 1
         self._changed[source] = self._clock.monotonic()

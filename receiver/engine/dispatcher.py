@@ -176,19 +176,19 @@ class Dispatcher:
     def _is_over(self) -> bool:
         if not self._claims_ended.is_set() or self._held:
             return False
-        return not self._ahead.given_back or self._hurry.is_set()
+        return not self._ahead.to_release or self._hurry.is_set()
 
     async def _take_turn(self) -> float:
         """Write what has ended, start and claim what is due and fits; seconds until it is worth looking again."""
         blocked = self._watch.blocked is not None  # another process may have what would only be held up here
         stopping = self._stop.is_set()
         if blocked or stopping:
-            self._ahead.give_all_back()
+            self._ahead.release_all()
         else:
-            self._ahead.give_surplus_back(self._clock.monotonic())
+            self._ahead.release_surplus(self._clock.monotonic())
         order = None if blocked or stopping else self._order()
         results, self._results = self._results, []
-        turn = Turn(self._owner, [result.row for result in results], self._ahead.given_back, order)
+        turn = Turn(self._owner, [result.row for result in results], self._ahead.to_release, order)
         seconds = (
             BLOCKED_POLL_INTERVAL_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else POLL_INTERVAL_SECONDS
         )
@@ -221,8 +221,8 @@ class Dispatcher:
                 raise
             self._give_up(results[0].row.claim)
         else:
-            if turn.back:
-                self._ahead.given_back = []
+            if turn.releases:
+                self._ahead.to_release = []
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
             self._report(results, written.held)
             return seconds

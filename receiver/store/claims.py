@@ -208,8 +208,8 @@ def _facts_statement(rows: int) -> str:
     return f"SELECT {columns} FROM events WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608 - placeholders only
 
 
-def give_back(connection: Connection, claims: Collection[Claim], owner: str) -> None:
-    """End claims that have not started: the runs are due again as before. What is not ours any more is left alone."""
+def release(connection: Connection, claims: Collection[Claim], owner: str) -> None:
+    """End claims that have not started: their runs are due again as before. Claims that were lost are ignored."""
     _change(connection, _PENDING_AGAIN, (), [found.key for found in claims], owner)
 
 

@@ -1,4 +1,4 @@
-"""One turn of the dispatcher in one transaction: results, what is given back, what starts, what is claimed ahead."""
+"""One turn of the dispatcher, in one transaction: results, releases, starts and claims."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from receiver.store import waiting_runs
-from receiver.store.claims import Claim, Claimed, ClaimOrder, claim, give_back
+from receiver.store.claims import Claim, Claimed, ClaimOrder, claim, release
 from receiver.store.runs import RunResult
 
 
@@ -18,24 +18,24 @@ class Turn:
 
     Attributes:
         results: how attempts ended.
-        back: claims of `owner` that have not started and are given back.
+        releases: claims of `owner` to release: their runs have not started.
         order: what to claim and to start, if anything.
     """
 
     owner: str
     results: Sequence[RunResult] = ()
-    back: Sequence[Claim] = ()
+    releases: Sequence[Claim] = ()
     order: ClaimOrder | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.results or self.back or self.order)
+        return bool(self.results or self.releases or self.order)
 
     def parts(self) -> Iterator[Turn]:
         """The same in as many transactions as possible, so that one part that cannot be written breaks no other."""
         for result in self.results:
             yield Turn(self.owner, results=[result])
-        if self.back:
-            yield Turn(self.owner, back=self.back)
+        if self.releases:
+            yield Turn(self.owner, releases=self.releases)
         if self.order is not None:
             yield Turn(self.owner, order=self.order)
 
@@ -56,6 +56,6 @@ class Written:
 def write(connection: Connection, turn: Turn) -> Written:
     """Write a turn."""
     held = waiting_runs.finish(connection, turn.results) if turn.results else []
-    if turn.back:
-        give_back(connection, turn.back, turn.owner)
+    if turn.releases:
+        release(connection, turn.releases, turn.owner)
     return Written(held, None if turn.order is None else claim(connection, turn.order))

@@ -38,7 +38,7 @@ def test_a_lone_source_may_have_all(limit: int, all_of_them: int) -> None:
 def test_what_is_given_back_can_be_taken_again() -> None:
     slots = DownloadSlots(2, ["a", "b"], SetClock())
     slots.take("a", 1.0, 0.5)
-    slots.give_back("a")
+    slots.release("a")
     slots.take("a", 1.0, 0.5)
     with pytest.raises(AudioPostponed, match="The source a has 1 downloads in progress") as caught:
         slots.take("a", 7.0, 0.5)
@@ -52,7 +52,7 @@ def test_the_wait_is_as_long_as_no_download_has_begun_or_ended(stalled: float, a
     for _ in range(2):
         slots.take("a", age, 0.5)
     clock.time = 100.0
-    slots.give_back("a")
+    slots.release("a")
     slots.take("a", age, 0.5)
     clock.time += stalled
     with pytest.raises(AudioPostponed) as caught:

@@ -99,7 +99,7 @@ def test_what_was_cancelled_or_taken_meanwhile_does_not_start(database: Database
 
 def test_what_is_given_back_is_due_as_before_and_costs_nothing(database: Database, ten: None) -> None:
     ahead = claim(database).ahead["save_audio"]
-    database.transact(turns.write, Turn("me", back=ahead))
+    database.transact(turns.write, Turn("me", releases=ahead))
     columns = "state, attempt, forgiven, lease_owner, lease_until, crashes"
     assert rows(database, columns)[2:5] == [("pending", 1, 1, None, None, 0)] * 3
     again = database.transact(claim_due, Slots(9, {"save_audio": None}).free({}), "other", NOW, NOW + 30)
@@ -109,7 +109,7 @@ def test_what_is_given_back_is_due_as_before_and_costs_nothing(database: Databas
 
 def test_what_another_process_holds_is_not_given_back(database: Database, ten: None) -> None:
     ahead = claim(database).ahead["save_audio"]
-    database.transact(claims.give_back, ahead, "other")
+    database.transact(claims.release, ahead, "other")
     assert [state for _, state, _ in rows(database)][2:5] == ["running"] * 3
 
 
@@ -150,6 +150,6 @@ def test_a_turn_comes_apart_into_what_can_be_written_alone(database: Database, t
     ahead = found.ahead["save_audio"]
     turn = Turn("me", ended, ahead, order())
     assert list(turn.parts()) == [
-        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", back=ahead), Turn("me", order=turn.order),
+        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", releases=ahead), Turn("me", order=turn.order),
     ]  # fmt: skip
     assert not Turn("me")

@@ -100,7 +100,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         claims.claim: [(ORDER,), (ClaimOrder(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),)],
         claims.expired: [(NOW + 60,)],
         claims.extend: [([CLAIM.key], "me", NOW + 30)],
-        claims.give_back: [([CLAIM], "me")],
+        claims.release: [([CLAIM], "me")],
         claims.has_expired: [(NOW,)],
         claims.next_due: [(["save_audio", "notes"],)],
         claims.release_expired: [(NOW + 60,)],

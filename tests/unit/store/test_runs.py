@@ -125,8 +125,8 @@ def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: D
     later = NOW + LEASE + 1
     [(crashed, owner)] = database.query(claims.expired, later)
     assert (crashed.event_id, crashed.attempt, owner) == (stored, 1, "slow")
-    given_back = RunResult(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
-    assert finish(database, given_back) == [True]
+    released = RunResult(crashed, owner, "crashed", RunState.PENDING, later, due_at=later, crashes=1)
+    assert finish(database, released) == [True]
     [quick] = claim(database, "quick", later)
     assert (quick.attempt, quick.counted) == (2, 2)
     assert finish(database, end(slow, owner="slow", result="old")) == [False]
