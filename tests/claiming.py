@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from receiver.model.slots import FreeSlots
 from receiver.store import claims
-from receiver.store.claims import Claim, ClaimOrder
+from receiver.store.claims import Claim, ClaimRequest
 from receiver.store.leases import Lease
 
 
 def claim_due(connection: Connection, free: FreeSlots, owner: str, now: float, lease_until: float) -> list[Claim]:
     """Claim and start the due runs for which there are slots."""
-    return claims.claim(connection, ClaimOrder(free, Lease(owner, lease_until), now)).started
+    return claims.claim(connection, ClaimRequest(free, Lease(owner, lease_until), now)).started

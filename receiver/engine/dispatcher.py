@@ -26,7 +26,7 @@ from receiver.metrics import Metrics
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store import claims, turns
-from receiver.store.claims import Claim, Claimed, ClaimOrder, RunKey
+from receiver.store.claims import Claim, Claimed, ClaimRequest, RunKey
 from receiver.store.database import Database
 from receiver.store.leases import Lease
 from receiver.store.turns import Turn
@@ -186,22 +186,22 @@ class Dispatcher:
             self._ahead.release_all()
         else:
             self._ahead.release_surplus(self._clock.monotonic())
-        order = None if blocked or stopping else self._order()
+        request = None if blocked or stopping else self._claim_request()
         results, self._results = self._results, []
-        turn = Turn(self._owner, [result.row for result in results], self._ahead.to_release, order)
+        turn = Turn(self._owner, [result.row for result in results], self._ahead.to_release, request)
         seconds = (
             BLOCKED_POLL_INTERVAL_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else POLL_INTERVAL_SECONDS
         )
         return min(seconds, await self._write(turn, results)) if turn else seconds
 
-    def _order(self) -> ClaimOrder | None:
+    def _claim_request(self) -> ClaimRequest | None:
         """What to claim and start now; None if no run could start."""
         free = self._slots.free(self._executions.running, self._turn)
         if not free.startable():
             return None
         now = self._clock.now()
         lease = Lease(self._owner, now + self._bounds.lease_seconds)
-        return ClaimOrder(free, lease, now, self._ahead.claims, self._ahead.wanted(self._clock.monotonic()))
+        return ClaimRequest(free, lease, now, self._ahead.claims, self._ahead.wanted(self._clock.monotonic()))
 
     async def _write(self, turn: Turn, results: list[AttemptResult]) -> float:
         """Write a turn with these results; seconds until it is worth looking again.
@@ -229,7 +229,7 @@ class Dispatcher:
         return POLL_INTERVAL_SECONDS
 
     def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
-        if turn.order is not None:
+        if turn.request is not None:
             log.error("dispatch.store_unavailable", detail=str(error))
         for result in results:
             claim = result.row.claim

@@ -1,8 +1,8 @@
-"""Claims in SQL: who may work on which run until when, and which of them have started.
+"""Claims of runs: which process may execute which run until when, and which runs have started.
 
-A claim raises the attempt number, which is the fencing token. Some runs are claimed ahead of need: those have a lease
-and no `started_at`. The handler of a run starts only after the commit that sets it, so a run without it has done
-nothing yet: whatever ends its claim costs it no attempt, and it is under no suspicion after a crash (docs/adr/0057).
+A claim increments the attempt number, which is the fencing token. Some runs are claimed ahead of need: they have a
+lease and no `started_at`. A handler starts only after the commit that sets `started_at`. A run without it has done
+nothing yet: the end of its claim costs no attempt, and a crash does not make it a suspect (docs/adr/0057).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from receiver.store.leases import Lease
 from receiver.store.suspects import claim_suspect, next_suspect_due
 
 RunKey = tuple[str, str, int]
-"""Event, handler, attempt: names one attempt."""
+"""Event id, handler, attempt: identifies one attempt."""
 
 MAX_ROWS = 256
-"""Runs that one statement names at the most."""
+"""Runs in one statement at the most."""
 
 _DUE = f"handler = ? AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
 _CLAIM = f"""
@@ -41,7 +41,7 @@ _NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # n
 _PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
 _RUNNING = "runs INDEXED BY ix_runs_unfinished"
 _EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < ?"
-"""With the condition of the index, word for word: otherwise SQLite does not use it."""
+"""Contains the condition of the index, word for word: otherwise SQLite does not use the index."""
 _RELEASE_EXPIRED = f"""
     UPDATE {_RUNNING} SET {_PENDING_AGAIN} WHERE {_EXPIRED_LEASE} AND started_at IS NULL
     RETURNING event_id
@@ -52,18 +52,18 @@ _EXPIRED = f"""
     WHERE {_EXPIRED_LEASE} AND started_at IS NOT NULL
 """  # noqa: S608 - constants only
 _EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw")
-"""The arguments of `model.event.build_event`."""
+"""The parameters of `model.event.build_event`."""
 
 
 class Claim(NamedTuple):
-    """A run that we hold until its lease ends. A tuple, since each run makes several.
+    """A run that a process holds until its lease expires. A tuple, because each run creates several.
 
     Attributes:
         attempt: the fencing token.
-        counted: which attempt this is among those that count, from 1.
-        started: unix seconds; 0 while its handler may not start.
-        event: the event's row as keyword arguments of `model.event.build_event`; empty while it has not started.
-        crashes: crashes in a row that the run was at work in before.
+        counted: the number of this attempt among those that count, from 1.
+        started: unix seconds; 0 before its handler may start.
+        event: the event's row as keyword arguments of `model.event.build_event`; empty before the run starts.
+        crashes: consecutive crashes, before this attempt, in which the run was running.
     """
 
     event_id: str
@@ -77,19 +77,19 @@ class Claim(NamedTuple):
 
     @property
     def key(self) -> RunKey:
-        """Names the attempt."""
+        """Identifies the attempt."""
         return self.event_id, self.handler, self.attempt
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimOrder:
+class ClaimRequest:
     """What to claim and to start.
 
     Attributes:
         free: the slots in which runs may start.
         now: unix seconds.
-        ahead: by handler what is claimed and has not started, in the order in which it starts.
-        wanted: by handler how many to have claimed ahead after this; 0 where it has none.
+        ahead: by handler, the claims that have not started, in the order in which they start.
+        wanted: by handler, how many claims to hold ahead; 0 for a handler that is not in it.
     """
 
     free: FreeSlots
@@ -101,13 +101,13 @@ class ClaimOrder:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim found.
+    """The outcome of a claim.
 
     Attributes:
-        started: to be executed now, with their events.
-        ahead: by handler what is claimed and has not started, in the order in which it starts.
-        lost: claimed ahead, and not ours any more: cancelled, or claimed by another process.
-        due_at: when the next run may be claimed that could start at once, unix seconds; None if there is none.
+        started: the claims to execute now, with their events.
+        ahead: by handler, the claims that have not started, in the order in which they start.
+        lost: claims that were held ahead and are lost: the run was cancelled, or claimed by another process.
+        due_at: when the next run is due that could start at once, unix seconds; None if there is none.
     """
 
     started: list[Claim]
@@ -116,25 +116,26 @@ class Claimed:
     due_at: float | None
 
 
-def claim(connection: Connection, order: ClaimOrder) -> Claimed:
-    """Start as many due runs as there are slots, those first that are claimed already; claim more ahead.
+def claim(connection: Connection, request: ClaimRequest) -> Claimed:
+    """Start as many due runs as there are slots, first those that are claimed already; then claim more ahead.
 
-    Of each handler the longest due are claimed first; of suspects one, if none is at work.
+    Of each handler, the runs that have been due longest are claimed first. Of all suspects, one is claimed, if none
+    is running.
     """
-    left = order.free.copy()  # if the shared transaction fails, this is called again
+    left = request.free.copy()  # a shared transaction that fails is repeated with the same request
     starting = _claimed(
-        claim_suspect(connection, left.startable(), order.lease.owner, order.now, order.lease.until), order.now
+        claim_suspect(connection, left.startable(), request.lease.owner, request.now, request.lease.until), request.now
     )
     for suspect in starting:
         left.take(suspect.handler, 1)
-    pools = {handler: deque(order.ahead.get(handler, ())) for handler in {*left.handlers, *order.ahead}}
+    pools = {handler: deque(request.ahead.get(handler, ())) for handler in {*left.handlers, *request.ahead}}
     exhausted: set[str] = set()
 
     def fill(handler: str, size: int) -> None:
-        pool, wanted = pools[handler], order.wanted.get(handler, 0)
+        pool, wanted = pools[handler], request.wanted.get(handler, 0)
         missing = size + wanted - len(pool)
         if missing > 0 and handler not in exhausted:
-            found = _claim_due(connection, order, handler, missing, started=order.now if wanted == 0 else None)
+            found = _claim_due(connection, request, handler, missing, started=request.now if wanted == 0 else None)
             pool.extend(found)
             if len(found) < missing:
                 exhausted.add(handler)
@@ -146,10 +147,10 @@ def claim(connection: Connection, order: ClaimOrder) -> Claimed:
         taken = [pool.popleft() for _ in range(min(available, len(pool)))]
         left.take(handler, len(taken))
         starting += taken
-    for handler, wanted in order.wanted.items():
+    for handler, wanted in request.wanted.items():
         if len(pools[handler]) < wanted / 2:
             fill(handler, 0)
-    started, lost = _start(connection, starting, order)
+    started, lost = _start(connection, starting, request)
     return Claimed(
         started,
         {handler: list(pool) for handler, pool in pools.items() if pool},
@@ -159,10 +160,10 @@ def claim(connection: Connection, order: ClaimOrder) -> Claimed:
 
 
 def _claim_due(
-    connection: Connection, order: ClaimOrder, handler: str, most: int, *, started: float | None
+    connection: Connection, request: ClaimRequest, handler: str, most: int, *, started: float | None
 ) -> list[Claim]:
-    owner, until = order.lease
-    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, order.now, most))
+    owner, until = request.lease
+    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, request.now, most))
     return sorted(_claimed(rows, started or 0.0), key=lambda found: found.due_at)
 
 
@@ -173,20 +174,20 @@ def _claimed(rows: Iterable[Any], started: float) -> list[Claim]:
     ]
 
 
-def _start(connection: Connection, starting: list[Claim], order: ClaimOrder) -> tuple[list[Claim], list[Claim]]:
-    """Mark those that are not yet as started; (those that are ours, with their events; those that are not)."""
+def _start(connection: Connection, starting: list[Claim], request: ClaimRequest) -> tuple[list[Claim], list[Claim]]:
+    """Mark the claims as started: those that are still held, with their events, and those that were lost."""
     if not starting:
         return [], []
     marking = {found.key for found in starting if not found.started}
     change = "started_at = ?"
-    ours = _change(connection, change, (order.now,), marking, order.lease.owner) if marking else set()
+    ours = _change(connection, change, (request.now,), marking, request.lease.owner) if marking else set()
     lost = [found for found in starting if found.key in marking and found.key not in ours]
     if lost:
         starting = [found for found in starting if found.key not in marking or found.key in ours]
     facts = _event_facts(connection, {found.event_id for found in starting})
     return [
         Claim(
-            found.event_id, found.handler, found.attempt, found.counted, found.due_at, order.now,
+            found.event_id, found.handler, found.attempt, found.counted, found.due_at, request.now,
             facts[found.event_id], found.crashes,
         )
         for found in starting
@@ -217,7 +218,7 @@ def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_u
     """Extend leases.
 
     Returns:
-        Those that were lost: cancelled, or claimed by somebody else after the lease ended.
+        The runs that were lost: cancelled, or claimed by another process after the lease expired.
     """
     ours = _change(connection, "lease_until = ?", (lease_until,), held, owner)
     return [key for key in held if key not in ours]
@@ -226,7 +227,7 @@ def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_u
 def _change(
     connection: Connection, change: str, values: tuple[Any, ...], keys: Collection[RunKey], owner: str
 ) -> set[RunKey]:
-    """Change those of these runs that are still held by that attempt and owner; which."""
+    """Change the runs that are still held by this attempt and owner; return their keys."""
     ours: set[RunKey] = set()
     left = list(keys)
     while left:
@@ -238,7 +239,7 @@ def _change(
 
 @lru_cache(maxsize=1024)
 def _change_statement(change: str, rows: int) -> str:
-    """One statement for all: a statement a run would be most of the dispatcher's work."""
+    """One statement for all runs: one for each would be most of the dispatcher's work."""
     return f"""
         WITH mine (event_id, handler, attempt) AS (VALUES {", ".join(["(?, ?, ?)"] * rows)})
         UPDATE runs SET {change} FROM mine
@@ -249,19 +250,19 @@ def _change_statement(change: str, rows: int) -> str:
 
 
 def has_expired(connection: Connection, now: float) -> bool:
-    """Whether any lease has ended."""
+    """Whether any lease has expired."""
     return bool(run_statement(connection, _ANY_EXPIRED, (now,)))
 
 
 def release_expired(connection: Connection, now: float) -> int:
-    """Make runs due again whose lease has ended before they started; how many."""
+    """Make the runs due again whose lease expired before they started; return how many."""
     return len(run_statement(connection, _RELEASE_EXPIRED, (now,)))
 
 
 def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
-    """Runs whose lease has ended without a result after they started, with the owner that let it end.
+    """Runs that started and whose lease expired without a result, each with the owner of the lease.
 
-    Their process died, or could not reach the store for longer than a lease.
+    The owner's process died, or could not write to the store for longer than a lease.
     """
     return [
         (Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, {}, crashes), owner)
@@ -272,7 +273,7 @@ def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
 
 
 def next_due(connection: Connection, handlers: Sequence[str]) -> float | None:
-    """When the next run of these handlers may be claimed, unix seconds; None if none is pending."""
+    """When the next pending run of these handlers is due, unix seconds; None if none is pending."""
     earliest = [next_suspect_due(connection, handlers)]
     for handler in handlers:
         earliest += [due_at for (due_at,) in run_statement(connection, _NEXT_DUE, (handler,))]

@@ -1,4 +1,4 @@
-"""Who holds what, and the end of all that a dead process holds: its runs and its jobs."""
+"""Leases of runs and jobs, and the end of all leases of a dead process."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from receiver.store.states import RunState
 FREE: dict[str, Any] = {"lease_until": None, "lease_owner": None}
 """The lease columns of a job that no process holds."""
 
-
 IS_RUNNING = and_(runs.c.state == RunState.RUNNING, runs.c.state != RunState.SUCCEEDED)
-"""A run that a process holds. The second half says that the index of what has not succeeded has it."""
+"""A run that a process holds. The second half lets SQLite use the index of runs that have not succeeded."""
 
 
 class Lease(NamedTuple):
-    """Who claims, and until when (unix seconds) no other process may."""
+    """The process that claims, and until when (unix seconds) no other process may."""
 
     owner: str
     until: float
 
 
 class Held(NamedTuple):
-    """How many leases an owner had."""
+    """How many leases of an owner were ended."""
 
     runs: int
     jobs: int
 
 
 def end_leases(connection: Connection, owner: str) -> Held:
-    """End every lease of an owner that works on none of it.
+    """End every lease of an owner that has died.
 
-    Its jobs can be claimed when they are due. Its runs are expired from now on (`store.claims`).
+    Its jobs can be claimed when they are due. The leases of its runs have expired from now on (`store.claims`).
     """
     of_runs = update(runs).where(IS_RUNNING, runs.c.lease_owner == owner)
     of_jobs = update(jobs).where(jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner)

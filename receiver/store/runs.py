@@ -1,7 +1,7 @@
-"""The runs' results in SQL: written only by who holds the run; and what an operator does to runs: replay, cancel.
+"""Results of runs, and the operations replay and cancel.
 
-A claim raises the attempt number, which is the fencing token: every later write names (event, handler, attempt, owner)
-and touches nothing if somebody else has claimed the run since.
+The attempt number is the fencing token: a result is written with (event, handler, attempt, owner), and has no effect if
+another process has claimed the run since.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from receiver.store.states import RunState
 
 
 class RunResult(NamedTuple):
-    """How an attempt ended.
+    """The result of an attempt.
 
     Attributes:
         outcome: for the attempts table: succeeded, failed, timeout, rejected, retry_later, crashed, released; or
-            postponed, which has no row there.
+            postponed, which gets no row there.
         state: the run's new state; PENDING for another try.
-        due_at: when to try again, unix seconds; only for PENDING.
+        due_at: when to retry, unix seconds; only for PENDING.
         forgiven: 1 if this attempt does not count.
         result: what the handler returned, as JSON values.
-        error: one line for a person, without secrets.
+        error: one line for an operator, without secrets.
         waits_for: what the run waits for besides its time, for `waiting_runs.finish`.
-        crashes: crashes in a row that the run was at work in; 0 after any end but a crash, as it is not a suspect then.
+        crashes: consecutive crashes in which the run was running; 0 after any other end, which clears the suspicion.
     """
 
     claim: Claim
@@ -47,17 +47,17 @@ class RunResult(NamedTuple):
 
 
 def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
-    """Write results; False for each that came from an attempt which no longer holds its run."""
+    """Write results; False for each whose attempt no longer holds its run."""
     held = [False] * len(results)
     left = list(range(len(results)))
     while left:
-        # Two results of one attempt (its own, and that it crashed) must not meet in one statement.
+        # Two results of one attempt (its own, and "crashed") must not be in one statement.
         turn = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
         for key in _finish_each_once(connection, [results[index] for index in turn.values()]):
             held[turn[key]] = True
         written = set(turn.values())
         left = [index for index in left if index not in written]
-    # A postponed attempt has done no work, and there may be many of them.
+    # Postponed attempts have done no work and may be many, so they get no row.
     done = [item for item, ours in zip(results, held, strict=True) if ours and item.outcome != "postponed"]
     for start in range(0, len(done), MAX_ROWS):
         _insert_attempts(connection, done[start : start + MAX_ROWS])
@@ -65,7 +65,7 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
 
 
 def _finish_each_once(connection: Connection, results: list[RunResult]) -> list[RunKey]:
-    """Write these results, no two of one attempt; the (event, handler, attempt) of those that held their run."""
+    """Write results, no two of one attempt; return the keys of those that held their run."""
     values: list[Any] = []
     for item in results:
         values += (
@@ -86,7 +86,7 @@ def _finish_each_once(connection: Connection, results: list[RunResult]) -> list[
 
 @lru_cache(maxsize=512)
 def _finish_statement(rows: int) -> str:
-    """Every result in one statement: a statement a run would be most of the dispatcher's work."""
+    """One statement for all results: one for each would be most of the dispatcher's work."""
     row = f"({', '.join('?' * 12)})"
     return f"""
         WITH done (
@@ -123,16 +123,16 @@ def _attempts_statement(rows: int) -> str:
     )
 
 
-# what an operator does
+# operations
 
 
 def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
-    """Make these runs, (event id, handler), due again, with their attempts given back; missing runs are made.
+    """Make these runs, (event id, handler), due again with all their attempts; create those that do not exist.
 
-    A run that is open already is left as it is, and an event that is not there any more has none.
+    Open runs are not changed. Runs of events that do not exist are ignored.
 
     Returns:
-        The runs that were made or made due again, in the order of `keys`.
+        The runs that were created or made due again, in the order of `keys`.
     """
     changed: set[tuple[str, str]] = set()
     for start in range(0, len(keys), MAX_ROWS):
@@ -144,9 +144,9 @@ def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
 
 
 def cancel(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
-    """Cancel those of these runs, (event id, handler), that are open; which were.
+    """Cancel the open ones of these runs, (event id, handler); return those that were cancelled.
 
-    An attempt on its way loses its lease: its result is discarded.
+    A running attempt loses its lease: its result is discarded.
     """
     cancelled: list[tuple[str, str]] = []
     for start in range(0, len(keys), MAX_ROWS):

@@ -1,6 +1,6 @@
-"""Suspects: runs that were at work in two crashes in a row. Of all in the store, one runs at a time.
+"""Suspects: runs that were running in two consecutive crashes. Of all suspects in the store, one runs at a time.
 
-Their index holds nothing else, so that the claim of a store without suspects costs one look into an empty index.
+They have a partial index of their own, so that a claim without suspects costs one search of an empty index.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.store.engines import run_statement
 
 _OPEN_SUSPECTS = f"crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
-"""The condition of the index `ix_runs_suspects`, word for word: otherwise SQLite does not use it."""
+"""The condition of the index `ix_runs_suspects`, word for word: otherwise SQLite does not use the index."""
 _SUSPECTS = f"runs INDEXED BY ix_runs_suspects WHERE {_OPEN_SUSPECTS}"
 _NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # noqa: S608 - constants only
 
@@ -23,7 +23,7 @@ _NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # 
 def claim_suspect(
     connection: Connection, handlers: Sequence[str], owner: str, now: float, lease_until: float
 ) -> list[Any]:
-    """Claim the longest due suspect of these handlers, unless one is at work anywhere.
+    """Claim the suspect of these handlers that has been due longest, unless a suspect is running in any process.
 
     Returns:
         No row or one: event_id, handler, attempt, forgiven, due_at, crashes.
@@ -48,7 +48,7 @@ def _claim_statement(handlers: int) -> str:
 
 
 def next_suspect_due(connection: Connection, handlers: Sequence[str]) -> float | None:
-    """When the next suspect of these handlers may start, unix seconds; None while one is at work, or without any."""
+    """When the next suspect of these handlers may start, unix seconds; None if one is running, or there is none."""
     if not handlers:
         return None
     [(found,)] = run_statement(connection, _next_statement(len(handlers)), handlers)

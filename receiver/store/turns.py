@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from receiver.store import waiting_runs
-from receiver.store.claims import Claim, Claimed, ClaimOrder, claim, release
+from receiver.store.claims import Claim, Claimed, ClaimRequest, claim, release
 from receiver.store.runs import RunResult
 
 
@@ -19,25 +19,25 @@ class Turn:
     Attributes:
         results: how attempts ended.
         releases: claims of `owner` to release: their runs have not started.
-        order: what to claim and to start, if anything.
+        request: what to claim and to start; None for nothing.
     """
 
     owner: str
     results: Sequence[RunResult] = ()
     releases: Sequence[Claim] = ()
-    order: ClaimOrder | None = None
+    request: ClaimRequest | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.results or self.releases or self.order)
+        return bool(self.results or self.releases or self.request)
 
     def parts(self) -> Iterator[Turn]:
-        """The same in as many transactions as possible, so that one part that cannot be written breaks no other."""
+        """The same in as many turns as possible, so that a part that cannot be written does not fail the others."""
         for result in self.results:
             yield Turn(self.owner, results=[result])
         if self.releases:
             yield Turn(self.owner, releases=self.releases)
-        if self.order is not None:
-            yield Turn(self.owner, order=self.order)
+        if self.request is not None:
+            yield Turn(self.owner, request=self.request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Written:
 
     Attributes:
         held: for each result whether its attempt still held the run; if not, it was not written.
-        claimed: None without an order.
+        claimed: None without a request.
     """
 
     held: list[bool]
@@ -58,4 +58,4 @@ def write(connection: Connection, turn: Turn) -> Written:
     held = waiting_runs.finish(connection, turn.results) if turn.results else []
     if turn.releases:
         release(connection, turn.releases, turn.owner)
-    return Written(held, None if turn.order is None else claim(connection, turn.order))
+    return Written(held, None if turn.request is None else claim(connection, turn.request))

@@ -10,7 +10,7 @@ import pytest
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
 from receiver.store import claims, leases, runs, turns
-from receiver.store.claims import Claim, Claimed, ClaimOrder
+from receiver.store.claims import Claim, Claimed, ClaimRequest
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.leases import Lease
@@ -33,13 +33,13 @@ def ten(database: Database, accept: Accept, delivery: Make) -> None:
     accept(*(delivery(f"job_{n}", received_at=NOW - 20 + n) for n in range(10)))
 
 
-def order(running: int = 0, *ahead: Claim, wanted: int = 3) -> ClaimOrder:
+def request(running: int = 0, *ahead: Claim, wanted: int = 3) -> ClaimRequest:
     free = SLOTS.free({"save_audio": running})
-    return ClaimOrder(free, LEASE, NOW, {"save_audio": ahead}, {"save_audio": wanted} if wanted else {})
+    return ClaimRequest(free, LEASE, NOW, {"save_audio": ahead}, {"save_audio": wanted} if wanted else {})
 
 
 def claim(database: Database, *args: Any, **options: Any) -> Claimed:
-    return database.transact(claims.claim, order(*args, **options))
+    return database.transact(claims.claim, request(*args, **options))
 
 
 def rows(database: Database, columns: str = "job_id, state, started_at") -> list[tuple[Any, ...]]:
@@ -138,7 +138,7 @@ def test_a_suspect_is_never_claimed_ahead(database: Database, ten: None) -> None
 def test_a_turn_writes_results_and_starts_the_next_in_one_transaction(database: Database, ten: None) -> None:
     found = claim(database)
     ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
-    written = database.transact(turns.write, Turn("me", ended, order=order(0, *found.ahead["save_audio"])))
+    written = database.transact(turns.write, Turn("me", ended, request=request(0, *found.ahead["save_audio"])))
     assert written.held == [True, True]
     assert written.claimed is not None
     assert due(written.claimed.started) == [2, 3]
@@ -148,8 +148,8 @@ def test_a_turn_comes_apart_into_what_can_be_written_alone(database: Database, t
     found = claim(database)
     ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
     ahead = found.ahead["save_audio"]
-    turn = Turn("me", ended, ahead, order())
+    turn = Turn("me", ended, ahead, request())
     assert list(turn.parts()) == [
-        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", releases=ahead), Turn("me", order=turn.order),
+        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", releases=ahead), Turn("me", request=turn.request),
     ]  # fmt: skip
     assert not Turn("me")

@@ -41,7 +41,7 @@ from receiver.store import (
     waiting_runs,
 )
 from receiver.store.artifacts import ArtifactRow
-from receiver.store.claims import Claim, ClaimOrder
+from receiver.store.claims import Claim, ClaimRequest
 from receiver.store.clocks import LongestWaits
 from receiver.store.completion import TerminalEvent
 from receiver.store.database import Database
@@ -64,7 +64,7 @@ EVENT = f"evt_{1:032x}"
 LEASE = Lease("me", NOW + 60)
 FREE = Slots(4, {"save_audio": None, "notes": None})
 CLAIM = Claim(EVENT, "save_audio", 1, 1, NOW, NOW, {})
-ORDER = ClaimOrder(FREE.free({}), LEASE, NOW)
+REQUEST = ClaimRequest(FREE.free({}), LEASE, NOW)
 FINISH = RunResult(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
 JOB = JobClaim(
     id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
@@ -97,7 +97,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.put_all: [([ARTIFACT],)],
-        claims.claim: [(ORDER,), (ClaimOrder(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),)],
+        claims.claim: [(REQUEST,), (ClaimRequest(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),)],
         claims.expired: [(NOW + 60,)],
         claims.extend: [([CLAIM.key], "me", NOW + 30)],
         claims.release: [([CLAIM], "me")],
@@ -177,7 +177,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         suspects.claim_suspect: [(["save_audio"], "me", NOW, NOW + 30)],
         suspects.next_suspect_due: [(["save_audio"],)],
-        turns.write: [(Turn("me", [FINISH], [CLAIM], ORDER),)],
+        turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
         views.end_of_events: [()],
         views.event_ids: [(which, 10) for which in _with_states(EVENT_STATES)],
         views.find_event: [("evt_1",)],
@@ -240,7 +240,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
 
     def fill(connection: Connection) -> None:
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
-        claims.claim(connection, ORDER)
+        claims.claim(connection, REQUEST)
 
     database.transact(fill)
     return database
