@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -17,39 +17,46 @@ from receiver.store.database import Database
 from receiver.store.processes import anyone_lives
 
 
+class BulkProgress(Protocol):
+    """What a change of many rows has committed so far."""
+
+    def summary(self) -> str:
+        """The counts, without a full stop."""
+
+    def resume_hint(self) -> str:
+        """How to continue after a stop, as a sentence."""
+
+
 class StatusLine:
     """A status line on a terminal; elsewhere nothing."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, text: str) -> None:
         from rich.console import Console
 
         console = Console(stderr=True, highlight=False)
-        self._status = console.status(words) if console.is_terminal and sys.stderr.isatty() else None
+        self._status = console.status(text) if console.is_terminal and sys.stderr.isatty() else None
 
     @property
     def shown(self) -> AbstractContextManager[Any]:
-        """While it is shown."""
+        """A context in which the line is shown."""
         return nullcontext() if self._status is None else self._status
 
-    def update(self, words: str) -> None:
+    def update(self, text: str) -> None:
         """Show this text, and how to stop."""
         if self._status is not None:
-            self._status.update(f"{words}; Ctrl-C stops")
+            self._status.update(f"{text}; Ctrl-C stops")
 
 
 def run_in_batches(
     database: Database,
     work: Callable[[PacedWriter], Awaitable[None]],
-    summary: Callable[[], str],
-    resume_hint: Callable[[], str],
+    progress: BulkProgress,
     status: AbstractContextManager[Any],
 ) -> None:
     """Do the work. If it is stopped or fails, finish the current batch, and print what was done.
 
     Args:
-        summary: what is committed so far, without a full stop.
-        resume_hint: how to continue after a stop, as a sentence.
-        status: what is shown meanwhile.
+        status: a context to work in, such as `StatusLine.shown`.
 
     Raises:
         KeyboardInterrupt: it was stopped.
@@ -57,7 +64,7 @@ def run_in_batches(
     """
 
     def pauses() -> float:
-        """As long as a receiver's if one may be running; else short, so that one that starts does not wait."""
+        """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
         return PAUSES if anyone_lives(database.path) else 1.0
 
     async def run() -> None:
@@ -68,19 +75,19 @@ def run_in_batches(
         with status, _store_log_on_stderr():
             asyncio.run(run())
     except KeyboardInterrupt:
-        echo_error(f"Stopped. {summary()}. {resume_hint()}")
+        echo_error(f"Stopped. {progress.summary()}. {progress.resume_hint()}")
         raise
     except Exception:
-        echo_error(f"Not finished. {summary()}. {resume_hint()}")
+        echo_error(f"Not finished. {progress.summary()}. {progress.resume_hint()}")
         raise
 
 
 @contextmanager
 def _store_log_on_stderr() -> Iterator[None]:
-    """Log lines on standard error, without the one that repeats why the command fails."""
+    """Write log lines to standard error, except the one that repeats the command's own error."""
     before = structlog.get_config()
     structlog.configure(
-        processors=[_without_cause, *before["processors"]], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        processors=[_drop_repeated, *before["processors"]], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
     )
     try:
         yield
@@ -88,7 +95,7 @@ def _store_log_on_stderr() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _without_cause(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _drop_repeated(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     if line.get("event") == "store.unavailable":
         raise structlog.DropEvent
     return line

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,10 +26,9 @@ from receiver.cli.options import (
     check_event_id,
     event_filter,
 )
-from receiver.cli.output import cell, confirm, console, format_time, print_table, with_iso_times
+from receiver.cli.output import confirm, format_time, print_table, with_iso_times
 from receiver.cli.text_output import echo, echo_error, print_json
-from receiver.errors import NotFound, ReceiverError
-from receiver.model.crashes import state_with_suspicion
+from receiver.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -60,10 +60,10 @@ def list_(
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
-    which = event_filter(source, type_, state, job, since, until)
+    filter = event_filter(source, type_, state, job, since, until)
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
-        rows = database.query_list(views.list_events, which, limit)
+        rows = database.query_list(views.list_events, filter, limit)
     if json:
         print_json([with_iso_times(row, "received_at") for row in rows])
         return
@@ -87,94 +87,19 @@ def show(
     json: Json = False,
 ) -> None:
     """Show everything about one event."""
+    from receiver.cli.event_details import event_to_dict, print_event, signature_note
     from receiver.cli.session import find_event_id, open_session
-    from receiver.engine.replay import reverify
-    from receiver.model.json_body import document_of
     from receiver.store import views
 
     with open_session(config) as (settings, database):
         found = database.query(views.get_event, find_event_id(database, event))
         if found is None:  # pruned since it was looked up
             raise NotFound(f"There is no event {event}.")
-        try:
-            found["signature"] = (
-                "holds" if reverify(settings, found) else "cannot be told (key retired, or not a webhook)"
-            )
-        except ReceiverError as error:
-            found["signature"] = str(error)
-    times = {
-        "runs": ("due_at", "lease_until", "started_at", "finished_at"),
-        "attempts": ("started", "ended"),
-        "artifacts": ("fetched_at",),
-    }
+        found["signature"] = signature_note(settings, found)
     if json:
-        found["document"] = document_of(found["body"])
-        for name, fields in times.items():
-            found[name] = [with_iso_times(row, *fields) for row in found[name]]
-        print_json(with_iso_times(found, "received_at"))
-        return
-    out = console()
-    for name in (
-        "id",
-        "source",
-        "type",
-        "job_id",
-        "state",
-        "origin",
-        "key_id",
-        "skew",
-        "duplicates",
-        "conflict",
-        "signature",
-    ):
-        out.print(f"[bold]{name:<11}[/] {cell(found[name])}")
-    out.print(f"[bold]{'received':<11}[/] {format_time(found['received_at'])}")
-    out.print(f"[bold]{'body':<11}[/] {cell(found['body'].decode('utf-8', 'backslashreplace'))}")
-    print_table(
-        "runs",
-        ["handler", "state", "attempts", "due", "started", "finished", "result", "error"],
-        [
-            (
-                row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempt"] - row["forgiven"],
-                format_time(row["due_at"]), format_time(row["started_at"]), format_time(row["finished_at"]),
-                row["result"], row["error"],
-            )
-            for row in found["runs"]
-        ],
-    )  # fmt: skip
-    if found["attempts"]:
-        print_table(
-            "attempts",
-            ["handler", "number", "started", "seconds", "outcome", "error"],
-            [
-                (
-                    row["handler"],
-                    row["number"],
-                    format_time(row["started"]),
-                    f"{row['ended'] - row['started']:.3f}",
-                    row["outcome"],
-                    row["error"],
-                )
-                for row in found["attempts"]
-            ],
-        )
-    if found["artifacts"]:
-        print_table(
-            "audio",
-            ["address", "bytes", "sha256", "format", "duration s", "rate Hz", "channels"],
-            [
-                (
-                    row["address"],
-                    row["bytes"],
-                    row["sha256"],
-                    row["format"],
-                    row["duration"],
-                    row["sample_rate"],
-                    row["channels"],
-                )
-                for row in found["artifacts"]
-            ],
-        )
+        print_json(event_to_dict(found))
+    else:
+        print_event(found)
 
 
 @app.command()
@@ -194,8 +119,8 @@ def replay(
     """Run the handlers of events again: the named events, or all that match the filters, oldest first."""
     from receiver.engine.replay import replay_events
 
-    which = event_filter(source, type_, state, job, since, until)
-    which = replace(which, newer_than=check_event_id(after, "--after"))
+    filter = event_filter(source, type_, state, job, since, until)
+    filter = replace(filter, newer_than=check_event_id(after, "--after"))
     only = handler or []
 
     def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
@@ -206,7 +131,7 @@ def replay(
             f"To continue, name the events after {last}." if events else f"To continue, repeat it with --after {last}."
         )
 
-    _change_each(config, events, which, only, yes, _BulkAction("replay", "replayed", change, resume_hint))
+    _change_each(config, events, filter, only, yes, _BulkAction("replay", "replayed", change, resume_hint))
 
 
 @app.command()
@@ -223,9 +148,9 @@ def release(
     """Take events out of quarantine and dispatch them: the named ones, or all that match the filters."""
     from receiver.engine.replay import release_events
 
-    which = event_filter(source, type_, None, job, since, until)
-    if which != event_filter(None, None, None, None, None, None):
-        which = replace(which, state="quarantined")
+    filter = event_filter(source, type_, None, job, since, until)
+    if filter != event_filter(None, None, None, None, None, None):
+        filter = replace(filter, state="quarantined")
 
     def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
         return release_events(connection, settings, registry, ids, time.time())
@@ -233,7 +158,7 @@ def release(
     def resume_hint(last: str) -> str:
         return f"To continue, name the events after {last}." if events else "The same command continues with the rest."
 
-    _change_each(config, events, which, [], yes, _BulkAction("release", "released", change, resume_hint))
+    _change_each(config, events, filter, [], yes, _BulkAction("release", "released", change, resume_hint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,76 +166,97 @@ class _BulkAction:
     """A change of many events.
 
     Attributes:
-        word, past: for the messages.
+        verb, past: for the messages, such as `replay` and `replayed`.
         change: changes some of them in one transaction.
         resume_hint: how to continue after a stop, given the last event that was changed.
     """
 
-    word: str
+    verb: str
     past: str
     change: Callable[[Connection, Settings, Registry, Sequence[str]], list[Outcome]]
     resume_hint: Callable[[str], str]
 
 
+class _Progress:
+    """Prints a line for each event once it is committed, and counts."""
+
+    def __init__(self, action: _BulkAction) -> None:
+        self._action = action
+        self._last = ""
+        self.succeeded = self.failed = self.due = 0
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        self._last = outcomes[-1].event_id
+        for event_id, handlers, error in outcomes:
+            if error is not None:
+                self.failed += 1
+                echo_error(f"✗ {error}")
+            else:
+                self.succeeded += 1
+                self.due += len(handlers)
+                names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are still open)"
+                echo(f"{event_id}: {names}")
+
+    def summary(self) -> str:
+        """See `BulkProgress.summary`."""
+        refused = f", refused: {self.failed:,}" if self.failed else ""
+        return f"Events {self._action.past}: {self.succeeded:,}{refused}, runs due: {self.due:,}"
+
+    def resume_hint(self) -> str:
+        """See `BulkProgress.resume_hint`."""
+        return self._action.resume_hint(self._last) if self._last else "Repeat the command."
+
+
 def _change_each(
-    config: Any, named: list[str] | None, which: Filter, only: list[str], yes: bool, verb: _BulkAction
+    config: Path | None, named: list[str] | None, filter: Filter, only: list[str], yes: bool, action: _BulkAction
 ) -> None:
-    """Change each event, and print a line for each after its commit."""
+    """Change each event.
+
+    Args:
+        named: ids, or unique prefixes; else all events that match the filter.
+        only: handlers' names; empty for all.
+    """
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.session import check_names, find_event_id, open_session
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
-    from receiver.store.event_pages import Filter
 
-    if named and which != Filter():
-        raise typer.BadParameter("Name events or filter them, not both.")
-    if not named and which == Filter():
-        raise typer.BadParameter(f"Name events, or filter them; `events {verb.word} --since 365d` selects all of them.")
+    _check_selection(named, filter, action.verb)
     with open_session(config) as (settings, database):
         registry = load_registry(settings)
         check_handlers(only, registry.active)
         ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
         if not named:
-            check_names(settings, database, which.source, which.type)
-            which = matching.up_to_now(database, which)
-            number = matching.count(matching.event_ids(database, which))
+            check_names(settings, database, filter.source, filter.type)
+            filter = matching.up_to_now(database, filter)
+            number = matching.count(matching.event_ids(database, filter))
             echo(f"Matching events: {matching.format_count(number)}.")
             if not number:
                 return
-            confirm(f"{verb.word.capitalize()} {matching.format_count(number)} events?", yes)
-        last, succeeded, failed, due = "", 0, 0, 0
+            confirm(f"{action.verb.capitalize()} {matching.format_count(number)} events?", yes)
+        progress = _Progress(action)
 
         def change(connection: Connection, some: Sequence[str]) -> list[Outcome]:
-            return verb.change(connection, settings, registry, some)
-
-        def note(outcomes: list[Outcome]) -> None:
-            nonlocal last, succeeded, failed, due
-            last = outcomes[-1].event_id
-            failed += sum(outcome.error is not None for outcome in outcomes)
-            succeeded += sum(outcome.error is None for outcome in outcomes)
-            due += sum(len(outcome.handlers) for outcome in outcomes)
-            for event_id, handlers, error in outcomes:
-                if error is not None:
-                    echo_error(f"✗ {error}")
-                else:
-                    names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are still open)"
-                    echo(f"{event_id}: {names}")
+            return action.change(connection, settings, registry, some)
 
         async def work(paced: PacedWriter) -> None:
-            await paced.write(change, ids, note)
+            await paced.write(change, ids, progress.add)
             if not named:
-                async for page in matching.pages_of_events(paced, which):
-                    await paced.write(change, page, note)
+                async for page in matching.pages_of_events(paced, filter):
+                    await paced.write(change, page, progress.add)
 
-        def done() -> str:
-            refused = f", refused: {failed:,}" if failed else ""
-            return f"Events {verb.past}: {succeeded:,}{refused}, runs due: {due:,}"
-
-        def resume_hint() -> str:
-            return verb.resume_hint(last) if last else "Repeat the command."
-
-        run_in_batches(database, work, done, resume_hint, nullcontext())  # the lines show the progress
-        echo(f"Runs due: {due}; a running receiver starts them within a second.")
-        if failed:
+        run_in_batches(database, work, progress, nullcontext())  # the lines show the progress
+        echo(f"Runs due: {progress.due}; a running receiver starts them within a second.")
+        if progress.failed:
             raise typer.Exit(1)
+
+
+def _check_selection(named: list[str] | None, filter: Filter, verb: str) -> None:
+    """Require that events are either named or filtered, so that no command changes all of them by accident."""
+    from receiver.store.event_pages import Filter
+
+    if named and filter != Filter():
+        raise typer.BadParameter("Name events or filter them, not both.")
+    if not named and filter == Filter():
+        raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` selects all of them.")

@@ -1,4 +1,4 @@
-"""All events or runs that fit a filter, counted up to a bound and then read page by page while they are changed."""
+"""All events or runs that match a filter: counted up to a bound, then read page by page while they are changed."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ from receiver.store.states import RunState
 
 PAGE = 500
 MAX_COUNTED = 10_000
-"""How far what fits is counted."""
+"""Matches are counted up to this number."""
 
 
-def up_to_now(database: Database, which: Filter) -> Filter:
-    """The filter without what comes from now on: what is changed must not grow while it is read."""
-    return replace(which, older_than=database.query_list(views.end_of_events))
+def up_to_now(database: Database, filter: Filter) -> Filter:
+    """The filter without events that are received from now on, so that the change comes to an end."""
+    return replace(filter, older_than=database.query_list(views.end_of_events))
 
 
-def event_ids(database: Database, which: Filter) -> Iterator[str]:
-    """Ids of all events that fit, the oldest first.
+def event_ids(database: Database, filter: Filter) -> Iterator[str]:
+    """Ids of all events that match, the oldest first.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := database.query_list(views.event_ids, which, PAGE):
+    while page := database.query_list(views.event_ids, filter, PAGE):
         yield from page
-        which = replace(which, newer_than=page[-1])
+        filter = replace(filter, newer_than=page[-1])
 
 
-def runs(database: Database, which: Filter, states: Sequence[RunState]) -> Iterator[tuple[str, str]]:
-    """(event id, handler) of all runs in these states that fit, those of the oldest event first.
+def runs(database: Database, filter: Filter, states: Sequence[RunState]) -> Iterator[tuple[str, str]]:
+    """(event id, handler) of all matching runs in these states, those of the oldest event first.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := database.query_list(views.runs_of_page, which, states, PAGE):
+    while page := database.query_list(views.runs_of_page, filter, states, PAGE):
         yield from page
-        which = replace(which, newer_than=page[-1][0])
+        filter = replace(filter, newer_than=page[-1][0])
 
 
-async def pages_of_events(paced: PacedWriter, which: Filter) -> AsyncIterator[list[str]]:
-    """`event_ids`, a page at a time and with pauses.
+async def pages_of_events(paced: PacedWriter, filter: Filter) -> AsyncIterator[list[str]]:
+    """`event_ids`, a page at a time, with pauses.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await paced.read(views.event_ids, which, PAGE):
+    while page := await paced.read(views.event_ids, filter, PAGE):
         yield page
-        which = replace(which, newer_than=page[-1])
+        filter = replace(filter, newer_than=page[-1])
 
 
 async def pages_of_runs(
-    paced: PacedWriter, which: Filter, states: Sequence[RunState]
+    paced: PacedWriter, filter: Filter, states: Sequence[RunState]
 ) -> AsyncIterator[list[list[tuple[str, str]]]]:
-    """`runs`, a page at a time and with pauses; those of one event together.
+    """`runs`, a page at a time, with pauses; the runs of one event are together.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await paced.read(views.runs_of_page, which, states, PAGE):
-        yield [list(of_event) for _, of_event in groupby(page, key=itemgetter(0))]
-        which = replace(which, newer_than=page[-1][0])
+    while page := await paced.read(views.runs_of_page, filter, states, PAGE):
+        yield [list(keys) for _, keys in groupby(page, key=itemgetter(0))]
+        filter = replace(filter, newer_than=page[-1][0])
 
 
-def count(found: Iterator[object]) -> int:
-    """How many there are, up to one more than `MAX_COUNTED`."""
-    return sum(1 for _, _ in zip(range(MAX_COUNTED + 1), found, strict=False))
+def count(matches: Iterator[object]) -> int:
+    """The number of matches, up to one more than `MAX_COUNTED`."""
+    return sum(1 for _, _ in zip(range(MAX_COUNTED + 1), matches, strict=False))
 
 
 def format_count(number: int) -> str:
-    """The number, or that there are more than were counted."""
+    """The number as text, such as `10,000+` if there are more than were counted."""
     return str(number) if number <= MAX_COUNTED else f"{MAX_COUNTED:,}+"

@@ -40,18 +40,18 @@ def prune(
     from receiver.store.quarantine import QUARANTINE
 
     with open_session(config) as (settings, database):
-        kept = settings.store.retention_days if days is None else days
-        aside = settings.store.quarantine_days if days is None else days
-        before, aside_before = (time.time() - age * DAY_SECONDS for age in (kept, aside))
+        retention_days = settings.store.retention_days if days is None else days
+        quarantine_days = settings.store.quarantine_days if days is None else days
+        before, quarantine_before = (time.time() - age * DAY_SECONDS for age in (retention_days, quarantine_days))
         finished = count(_ids(database, EVENTS, before))
-        quarantined = count(_ids(database, QUARANTINE, aside_before))
-        echo(f"Finished events older than {kept:g} days: {format_count(finished)}.")
+        quarantined = count(_ids(database, QUARANTINE, quarantine_before))
+        echo(f"Finished events older than {retention_days:g} days: {format_count(finished)}.")
         if quarantined:
-            echo(f"Events in quarantine older than {aside:g} days: {format_count(quarantined)}.")
-        # Counted only without events: the jobs that those ended go with them, and are not looked through before.
+            echo(f"Events in quarantine older than {quarantine_days:g} days: {format_count(quarantined)}.")
+        # Counted only if there is no event to delete: a job is deleted with its event.
         jobs = 0 if finished + quarantined else count(_ids(database, JOBS, before))
         if jobs:
-            echo(f"Ended jobs older than {kept:g} days, without an event: {format_count(jobs)}.")
+            echo(f"Ended jobs older than {retention_days:g} days, without an event: {format_count(jobs)}.")
         if not finished + quarantined + jobs:
             return
         newest = database.query(newest_received_at)
@@ -64,11 +64,11 @@ def prune(
             f"Delete {format_count(jobs)} jobs?" if jobs else f"Delete {format_count(finished + quarantined)} events?",
             yes,
         )
-        _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, aside_before)])
+        _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, quarantine_before)])
 
 
 def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
-    """Of all that would be deleted, read page by page."""
+    """The ids of all rows that would be deleted, read page by page."""
     from receiver.engine.pruning import PAGE, too_slow
 
     after = None
@@ -82,34 +82,44 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
             return
 
 
-def _delete(database: Database, what: list[tuple[Prunable, float]]) -> None:
-    """Delete it, and say how much was deleted, also if it is stopped or fails."""
-    from receiver.cli.bulk_changes import StatusLine, run_in_batches
+def _delete(database: Database, rows: list[tuple[Prunable, float]]) -> None:
+    """Delete the rows, and print how many were deleted, also after a stop or an error."""
+    from receiver.cli.bulk_changes import run_in_batches
     from receiver.engine.pruning import Pruner
-    from receiver.store.prune import EVENTS, JOBS
-    from receiver.store.quarantine import QUARANTINE
 
-    status = StatusLine("Deleting")
-    deleted: Mapping[str, int] = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE)}
-
-    def note(so_far: Mapping[str, int]) -> None:
-        nonlocal deleted
-        deleted = so_far
-        status.update(_shown(deleted))
+    progress = _Progress()
 
     async def work(paced: PacedWriter) -> None:
-        pruner = Pruner(paced, note)
-        for rows, before in what:
-            await pruner.prune(rows, before)
+        pruner = Pruner(paced, progress.update)
+        for kind, before in rows:
+            await pruner.prune(kind, before)
 
-    run_in_batches(database, work, lambda: _shown(deleted), lambda: "The next `prune` continues.", status.shown)
-    echo(f"{_shown(deleted)}.")
+    run_in_batches(database, work, progress, progress.status.shown)
+    echo(f"{progress.summary()}.")
 
 
-def _shown(deleted: Mapping[str, int]) -> str:
-    """How much was deleted; jobs only if some were."""
-    from receiver.store.prune import EVENTS, JOBS
-    from receiver.store.quarantine import QUARANTINE
+class _Progress:
+    """Shows how much was deleted."""
 
-    jobs = f", jobs: {deleted[JOBS.kind]:,}" if deleted[JOBS.kind] else ""
-    return f"Events deleted: {deleted[EVENTS.kind] + deleted[QUARANTINE.kind]:,}{jobs}"
+    def __init__(self) -> None:
+        from receiver.cli.bulk_changes import StatusLine
+
+        self._deleted: Mapping[str, int] = {}
+        self.status = StatusLine("Deleting")
+
+    def update(self, deleted: Mapping[str, int]) -> None:
+        self._deleted = deleted
+        self.status.update(self.summary())
+
+    def summary(self) -> str:
+        """See `BulkProgress.summary`. Jobs are listed only if some were deleted."""
+        from receiver.store.prune import EVENTS, JOBS
+        from receiver.store.quarantine import QUARANTINE
+
+        events = sum(self._deleted.get(kind.kind, 0) for kind in (EVENTS, QUARANTINE))
+        jobs = self._deleted.get(JOBS.kind, 0)
+        return f"Events deleted: {events:,}" + (f", jobs: {jobs:,}" if jobs else "")
+
+    def resume_hint(self) -> str:
+        """See `BulkProgress.resume_hint`."""
+        return "The next `prune` continues."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -47,8 +48,8 @@ def _filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, handler: str | None,
     since: str | None, until: str | None,
 ) -> Filter:  # fmt: skip
-    which = event_filter(source, type_, None, job, since, until)
-    return replace(which, state=check_choice(state, STATES, "--state"), handler=handler)
+    filter = event_filter(source, type_, None, job, since, until)
+    return replace(filter, state=check_choice(state, STATES, "--state"), handler=handler)
 
 
 @app.command("list")
@@ -68,10 +69,10 @@ def list_(
     from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store import views
 
-    which = _filter(source, type_, state, job, handler, since, until)
+    filter = _filter(source, type_, state, job, handler, since, until)
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
-        rows = database.query_list(views.list_runs, which, limit)
+        rows = database.query_list(views.list_runs, filter, limit)
         if not rows:
             check_handler(settings, handler)
     if json:
@@ -108,14 +109,14 @@ def replay(
     """Make finished runs due again, with all their attempts: those of one event, or all that match the filters."""
     from receiver.store import runs
 
-    which = _filter(source, type_, state, job, handler, since, until)
-    which = replace(which, newer_than=check_event_id(after, "--after"))
+    filter = _filter(source, type_, state, job, handler, since, until)
+    filter = replace(filter, newer_than=check_event_id(after, "--after"))
     closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
 
     def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
-    done = _change_each(config, event, which, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
+    done = _change_each(config, event, filter, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
     echo(f"Runs due: {done}; a running receiver starts them within a second.")
 
 
@@ -135,14 +136,14 @@ def cancel(
     """Cancel open runs: those of one event, or all that match. A running handler is stopped within a lease."""
     from receiver.store import runs
 
-    which = _filter(source, type_, state, job, handler, since, until)
+    filter = _filter(source, type_, state, job, handler, since, until)
 
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."
 
     states = (RunState.PENDING, RunState.RUNNING)
     done = _change_each(
-        config, event, which, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, resume_hint)
+        config, event, filter, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, resume_hint)
     )
     echo(f"Runs cancelled: {done}.")
 
@@ -152,63 +153,76 @@ class _BulkAction:
     """A change of many runs.
 
     Attributes:
-        word, done: for the messages.
-        states: those of the runs that it is done with.
-        change: does it with some of them, (event id, handler), at a time; those that it was done with.
+        verb, past: for the messages, such as `Cancel` and `Runs cancelled`.
+        states: of the runs that it can change.
+        change: changes some runs, (event id, handler), in one transaction; returns those that it changed.
         resume_hint: how to continue after a stop, given the last event that was changed.
     """
 
-    word: str
-    done: str
+    verb: str
+    past: str
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
     resume_hint: Callable[[str], str]
 
 
-def _change_each(config: Any, event: str | None, which: Filter, yes: bool, verb: _BulkAction) -> int:
+class _Progress:
+    """Counts what is committed, and shows it."""
+
+    def __init__(self, action: _BulkAction) -> None:
+        from receiver.cli.bulk_changes import StatusLine
+
+        self._action = action
+        self._last = ""
+        self.changed = 0
+        self.status = StatusLine(action.verb)
+
+    def add(self, committed: tuple[str, int]) -> None:
+        self._last, changed = committed
+        self.changed += changed
+        self.status.update(self.summary())
+
+    def summary(self) -> str:
+        """See `BulkProgress.summary`."""
+        return f"{self._action.past}: {self.changed:,}"
+
+    def resume_hint(self) -> str:
+        """See `BulkProgress.resume_hint`."""
+        return self._action.resume_hint(self._last) if self._last else "Repeat the command."
+
+
+def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bool, action: _BulkAction) -> int:
     """Change each run; return how many were changed."""
     from receiver.cli import matching
-    from receiver.cli.bulk_changes import StatusLine, run_in_batches
+    from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.session import check_handler, check_names, find_event_id, open_session
     from receiver.store.event_pages import Filter
 
-    if event is None and which == Filter():
+    if event is None and filter == Filter():
         raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
     with open_session(config) as (settings, database):
-        check_names(settings, database, which.source, which.type)
+        check_names(settings, database, filter.source, filter.type)
         if event is not None:
-            which = replace(which, event_id=find_event_id(database, event))
-        wanted = tuple(state for state in verb.states if which.state in (None, state))
-        which = matching.up_to_now(database, which)
-        number = matching.count(matching.runs(database, which, wanted)) if wanted else 0
+            filter = replace(filter, event_id=find_event_id(database, event))
+        states = tuple(state for state in action.states if filter.state in (None, state))
+        filter = matching.up_to_now(database, filter)
+        number = matching.count(matching.runs(database, filter, states)) if states else 0
         if not number:
-            check_handler(settings, which.handler)
+            check_handler(settings, filter.handler)
         echo(f"Matching runs: {matching.format_count(number)}.")
         if not number:
             return 0
         if event is None:
-            confirm(f"{verb.word} {matching.format_count(number)} runs?", yes)
-        last, changed = "", 0
-        status = StatusLine(verb.word)
+            confirm(f"{action.verb} {matching.format_count(number)} runs?", yes)
+        progress = _Progress(action)
 
-        def change(connection: Connection, of_events: Sequence[list[tuple[str, str]]]) -> tuple[str, int]:
-            keys = [key for of_event in of_events for key in of_event]
-            return keys[-1][0], len(verb.change(connection, keys, time.time()))
-
-        def note(committed: tuple[str, int]) -> None:
-            nonlocal last, changed
-            last, changed = committed[0], changed + committed[1]
-            status.update(done())
+        def change(connection: Connection, by_event: Sequence[list[tuple[str, str]]]) -> tuple[str, int]:
+            keys = [key for keys_of_event in by_event for key in keys_of_event]
+            return keys[-1][0], len(action.change(connection, keys, time.time()))
 
         async def work(paced: PacedWriter) -> None:
-            async for page in matching.pages_of_runs(paced, which, wanted):
-                await paced.write(change, page, note)
+            async for page in matching.pages_of_runs(paced, filter, states):
+                await paced.write(change, page, progress.add)
 
-        def done() -> str:
-            return f"{verb.done}: {changed:,}"
-
-        def resume_hint() -> str:
-            return verb.resume_hint(last) if last else "Repeat the command."
-
-        run_in_batches(database, work, done, resume_hint, status.shown)
-        return changed
+        run_in_batches(database, work, progress, progress.status.shown)
+        return progress.changed

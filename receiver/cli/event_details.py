@@ -1,0 +1,84 @@
+"""Everything about one event, for `events show`: as text with tables, or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
+from receiver.engine.replay import reverify
+from receiver.errors import ReceiverError
+from receiver.model.crashes import state_with_suspicion
+from receiver.model.json_body import document_of
+from receiver.settings import Settings
+
+_FIELDS = (
+    "id", "source", "type", "job_id", "state", "origin", "key_id", "skew", "duplicates", "conflict", "signature",
+)  # fmt: skip
+_TIMES = {
+    "runs": ("due_at", "lease_until", "started_at", "finished_at"),
+    "attempts": ("started", "ended"),
+    "artifacts": ("fetched_at",),
+}
+"""The times in the rows of each list, in unix seconds."""
+
+
+def signature_note(settings: Settings, event: dict[str, Any]) -> str:
+    """Whether the stored signature is still valid for the stored body."""
+    try:
+        return "holds" if reverify(settings, event) else "cannot be told (key retired, or not a webhook)"
+    except ReceiverError as error:
+        return str(error)
+
+
+def event_to_dict(event: dict[str, Any]) -> dict[str, Any]:
+    """The event for JSON.
+
+    Args:
+        event: a row of `views.get_event`, with `signature`.
+    """
+    lists = {name: [with_iso_times(row, *times) for row in event[name]] for name, times in _TIMES.items()}
+    return with_iso_times(event | {"document": document_of(event["body"])} | lists, "received_at")
+
+
+def print_event(event: dict[str, Any]) -> None:
+    """Print the event's fields, and tables of its runs, their attempts and its audio.
+
+    Args:
+        event: a row of `views.get_event`, with `signature`.
+    """
+    out = console()
+    for name in _FIELDS:
+        out.print(f"[bold]{name:<11}[/] {cell(event[name])}")
+    out.print(f"[bold]{'received':<11}[/] {format_time(event['received_at'])}")
+    out.print(f"[bold]{'body':<11}[/] {cell(event['body'].decode('utf-8', 'backslashreplace'))}")
+    print_table(
+        "runs",
+        ["handler", "state", "attempts", "due", "started", "finished", "result", "error"],
+        [
+            (
+                row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempt"] - row["forgiven"],
+                format_time(row["due_at"]), format_time(row["started_at"]), format_time(row["finished_at"]),
+                row["result"], row["error"],
+            )
+            for row in event["runs"]
+        ],
+    )  # fmt: skip
+    if event["attempts"]:
+        print_table(
+            "attempts",
+            ["handler", "number", "started", "seconds", "outcome", "error"],
+            [
+                (
+                    row["handler"], row["number"], format_time(row["started"]), f"{row['ended'] - row['started']:.3f}",
+                    row["outcome"], row["error"],
+                )
+                for row in event["attempts"]
+            ],
+        )  # fmt: skip
+    if event["artifacts"]:
+        columns = ("address", "bytes", "sha256", "format", "duration", "sample_rate", "channels")
+        print_table(
+            "audio",
+            ["address", "bytes", "sha256", "format", "duration s", "rate Hz", "channels"],
+            [[row[column] for column in columns] for row in event["artifacts"]],
+        )
