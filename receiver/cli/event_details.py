@@ -25,7 +25,7 @@ _TIMES = {
 def signature_note(settings: Settings, event: dict[str, Any]) -> str:
     """Whether the stored signature is still valid for the stored body."""
     try:
-        return "holds" if reverify(settings, event) else "cannot be told (key retired, or not a webhook)"
+        return "valid" if reverify(settings, event) else "cannot be checked (key retired, or not a webhook)"
     except ReceiverError as error:
         return str(error)
 

@@ -229,13 +229,13 @@ def verify(
     try:
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
-        echo(f"✗ It does not hold ({error.reason}): {error}")
+        echo(f"✗ The signature is invalid ({error.reason}): {error}")
         hint = explain(scheme, headers, body, keys, now) or _explain_other_source(settings, source, headers, body, now)
         if hint:
             echo(f"  {hint}")
         echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
-    echo(f"✓ It holds: made with {verified.key_id} over {len(body)} bytes of body.")
+    echo(f"✓ The signature is valid: made with {verified.key_id} over {len(body)} bytes of body.")
     if verified.skew is None:
         return
     echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")

@@ -1,6 +1,6 @@
-"""Why does a signature not hold? Tries the mistakes that people make, for `tts-receiver verify`.
+"""Explains why a signature is invalid, for `tts-receiver verify`: tries the usual mistakes one by one.
 
-Never used by the intake: it only explains, it accepts nothing.
+The intake never uses it: it accepts nothing.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ _SECRETS: tuple[tuple[str, Callable[[str], bytes]], ...] = (
 
 
 def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], now: float) -> str | None:
-    """The change that makes the signature hold, in a sentence or two; None if no known change does."""
+    """The change that makes the signature valid, in a sentence or two; None if no known change does."""
     unbounded = [replace(key, not_before=None, not_after=None) for key in keys]
 
-    def holds(headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
+    def valid_with(headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
         try:
             return scheme.verify(headers, body, keys, now).key_id
         except SignatureError:
             return None
 
-    if (key_id := holds(headers, body, unbounded)) is not None:
+    if (key_id := valid_with(headers, body, unbounded)) is not None:
         return f"The secret {key_id} makes it, but is outside its validity (not_before, not_after)."
     for what, changed in _other_headers(scheme, headers):
-        if holds(changed, body, unbounded) is not None:
-            return f"It holds {what}."
+        if valid_with(changed, body, unbounded) is not None:
+            return f"It is valid {what}."
     for earlier in earlier_bodies(body):
-        if holds(headers, earlier.body, unbounded) is not None:
-            return f"It holds over {earlier.what}. {earlier.advice}"
+        if valid_with(headers, earlier.body, unbounded) is not None:
+            return f"It is valid for {earlier.what}. {earlier.advice}"
     for what, secrets in _other_secrets(unbounded):
-        if holds(headers, body, secrets) is not None:
-            return f"It holds with the secret {what}: the sender must use the secret as the text it is."
+        if valid_with(headers, body, secrets) is not None:
+            return f"It is valid with the secret {what}: the sender must use the secret's text unchanged."
     return _other_text(scheme, headers, body, unbounded)
 
 
 def _other_headers(scheme: Scheme, headers: Headers) -> Iterator[tuple[str, Headers]]:
-    """How the headers may have been meant."""
+    """Headers that the sender may have meant."""
     mine = [(name, value) for name, value in headers if name.decode("latin-1") in scheme.headers]
     yield (
         "without the white space and the quotes in the header",
@@ -106,8 +106,8 @@ def _other_text(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Ke
         return any(key.mac(*text).hex().encode() in signatures for key in keys if not key.public)
 
     if times and signs(body):
-        return "It holds over the body alone: the sender must sign t, a dot and the body."
+        return "It is valid for the body alone: the sender must sign t, a dot and the body."
     if any(_MILLISECONDS.search(value) for value in values):
         seconds = "The time in the header is in milliseconds: the sender must send and sign unix seconds."
-        return f"It holds otherwise. {seconds}" if any(signs(time, b".", body) for time in times) else seconds
+        return f"{seconds} Otherwise it is valid." if any(signs(time, b".", body) for time in times) else seconds
     return None

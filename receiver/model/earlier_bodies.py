@@ -31,7 +31,7 @@ class Earlier(NamedTuple):
 
     Attributes:
         body: its bytes.
-        what: how they differ from those given; completes "It holds over …".
+        what: how they differ from those given; completes "It is valid for …".
         advice: what to do; a sentence.
     """
 

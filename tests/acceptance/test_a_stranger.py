@@ -276,7 +276,7 @@ def test_sign_makes_what_verify_and_the_receiver_accept(site: Site) -> None:
     assert answer is not None
     assert answer[0] == 202
     assert verified.returncode == 0
-    assert "✓ It holds: made with key-" in verified.stdout
+    assert "✓ The signature is valid: made with key-" in verified.stdout
 
 
 def test_verify_says_why(site: Site) -> None:
@@ -289,7 +289,12 @@ def test_verify_says_why(site: Site) -> None:
         (good, b"", 1, ["(mismatch)", "over 0 bytes of body"]),
         ("X-TTS-Signature: garbage", body, 1, ["(malformed_header)"]),
         ("X-Something: else", body, 1, ["(missing_header)", "x-tts-signature"]),
-        (f"X-TTS-Signature: {signature(body, now - 7200)}", body, 3, ["✓ It holds", "too old", "quarantine"]),
+        (
+            f"X-TTS-Signature: {signature(body, now - 7200)}",
+            body,
+            3,
+            ["✓ The signature is valid", "too old", "quarantine"],
+        ),
         ("no colon", body, 2, ["is not 'Name: value'"]),
     ]
 
@@ -354,7 +359,7 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
     assert listed["duplicates"] == 1
 
     shown = json.loads(whole.stdout)
-    assert shown["signature"] == "holds"
+    assert shown["signature"] == "valid"
     assert json.loads(shown["body"])["data"]["job_id"] == job.id
     assert {run["handler"]: run["state"] for run in shown["runs"]} == {"log": "succeeded", "save_audio": "succeeded"}
     assert shown["artifacts"][0]["sha256"] == sha256_at_the_origin(job)

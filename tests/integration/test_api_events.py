@@ -149,7 +149,7 @@ async def test_an_event_is_shown_with_its_runs_attempts_and_audio(settings: Sett
         id = await deliver(asked.up, completed("job_1", metadata={"episode": 7}))
         digest = await asked.give_audio(id, b"RIFF....WAVE")
         told = await until_done(asked, id)
-        assert (told["state"], told["job_id"], told["signature"]) == ("dead", "job_1", "holds")
+        assert (told["state"], told["job_id"], told["signature"]) == ("dead", "job_1", "valid")
         assert told["payload"]["metadata"] == {"episode": 7}
         assert told["document"] == json.loads(told["body"])
         assert told["document"] == json.loads(completed("job_1", metadata={"episode": 7}))
@@ -189,7 +189,7 @@ async def test_a_row_that_was_changed_is_shown_as_such_and_not_replayed(settings
         id = await deliver(asked.up, completed("job_1"))
         await until_done(asked, id)
         execute(asked.up.receiver.database.path, "UPDATE events SET body = ?", b'{"event":"job.completed"}')
-        assert (await asked.json(f"/v1/events/{id}"))["signature"] == "does not hold"
+        assert (await asked.json(f"/v1/events/{id}"))["signature"] == "invalid"
         assert problem(await asked.post(f"/v1/events/{id}/replay")) == (409, "not_replayable")
 
 

@@ -123,9 +123,9 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
     provider = source.provider if source is not None else None
     unsigned = provider.kept_headers if isinstance(provider, WebhookProvider) else ()
     try:
-        signature = "holds" if reverify(context.settings, row) else "cannot be told"
+        signature = "valid" if reverify(context.settings, row) else "cannot be checked"
     except NotReplayable:
-        signature = "does not hold"
+        signature = "invalid"
     summary = {name: row[name] for name in ("id", "source", "type", "job_id", "origin", "state", "duplicates")}
     return EventDetail(
         **summary,

@@ -106,7 +106,7 @@ class EventDetail(Event):
 
     key_id: Annotated[str | None, Field(description="The signing secret that it was signed with, by its id.")]
     skew: Annotated[float | None, Field(description="Seconds from the signed time to our clock.")]
-    signature: Annotated[str, Field(description="Whether the stored signature holds over the stored body.")]
+    signature: Annotated[str, Field(description="Of the stored body: `valid`, `invalid` or `cannot be checked`.")]
     payload: Annotated[dict[str, JsonValue], Field(description="The event's own data; queries of addresses are cut.")]
     headers: list[HeaderLine]
     body: Annotated[

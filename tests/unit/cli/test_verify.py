@@ -42,7 +42,7 @@ def verify(config: Path, body: bytes, *headers: str, source: str = "aitts") -> t
 def test_a_signature_that_holds_now_is_exit_0(config: Path) -> None:
     code, said = verify(config, BODY, header())
     assert code == 0
-    assert said.startswith("✓ It holds: made with key-")
+    assert said.startswith("✓ The signature is valid: made with key-")
 
 
 @pytest.mark.parametrize(("ago", "words"), [(7200, "✗ It is too old"), (-7200, "✗ It is too new (compare the clocks)")])
@@ -53,7 +53,7 @@ def test_a_signature_outside_the_tolerance_holds_but_is_not_exit_0(
     secret = SECRET if source == "aitts" else OTHER
     code, said = verify(config, BODY, header(ago=ago, secret=secret), source=source)
     assert code == 3
-    assert "✓ It holds" in said
+    assert "✓ The signature is valid" in said
     assert f"{words}: the tolerance is 300 s. A delivery with it would be {done} now." in said
 
 
@@ -70,8 +70,8 @@ def test_a_signature_outside_the_tolerance_holds_but_is_not_exit_0(
 def test_a_body_that_was_changed_is_recognised(config: Path, body: bytes, words: str) -> None:
     code, said = verify(config, body, header())
     assert code == 1
-    assert "✗ It does not hold (mismatch)" in said
-    assert f"It holds over the body {words}" in said or f"It holds over {words}" in said
+    assert "✗ The signature is invalid (mismatch)" in said
+    assert f"It is valid for the body {words}" in said or f"It is valid for {words}" in said
 
 
 def test_a_delivery_for_another_source_is_recognised(config: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_wrong_secret_is_not_explained_away(config: Path) -> None:
     assert code == 1
     assert f", over {len(BODY)} bytes of body." in said.partition("  Tried: key-")[2]
     assert "another secret, or a changed body" in said
-    assert "It holds" not in said
+    assert "It is valid" not in said
 
 
 def test_white_space_in_a_pasted_header_and_hex_in_upper_case_do_not_matter(config: Path) -> None:
