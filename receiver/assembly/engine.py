@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.assembly.resources import open_audio, open_database, spool_folder
-from receiver.assembly.sources import audio_sources, longest_waits, why_not_askable
+from receiver.assembly.sources import audio_sources, time_bounds, why_not_askable
 from receiver.clock import SteadyClock
 from receiver.engine.audio import AudioService
 from receiver.engine.audio_source import AudioUrlRefresher
@@ -71,7 +71,7 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
         registry=registry,
         clock=clock,
         trust=trust,
-        clock_watch=ClockWatch(database, clock, trust, longest_waits(settings), metrics),
+        clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
         metrics=metrics,
         redact=Redactor(settings.secrets()),
         owner=new_owner(),

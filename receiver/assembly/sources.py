@@ -8,7 +8,7 @@ from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.throttle import max_ahead_seconds
 from receiver.providers.protocols import PollingProvider
 from receiver.settings import Settings, nearest
-from receiver.store.clocks import LongestWaits
+from receiver.store.clocks import TimeBounds
 
 
 def job_sources(settings: Settings) -> dict[str, JobSource]:
@@ -56,12 +56,14 @@ def audio_sources(settings: Settings) -> dict[str, AudioSource]:
     }
 
 
-def longest_waits(settings: Settings) -> LongestWaits:
-    """What bounds the times in the store."""
+def time_bounds(settings: Settings) -> TimeBounds:
+    """How far ahead times in the store may lie."""
     sources = job_sources(settings).values()
-    return LongestWaits(
+    return TimeBounds(
         run_lease=settings.dispatch.lease_seconds,
         job_lease=LEASE_SECONDS,
         deadlines={source.name: source.schedule.deadline_seconds for source in sources},
-        turns={name: max_ahead_seconds(source.poll.requests_per_second) for name, source in settings.sources.items()},
+        request_times={
+            name: max_ahead_seconds(source.poll.requests_per_second) for name, source in settings.sources.items()
+        },
     )

@@ -16,7 +16,7 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.store import clocks
-from receiver.store.clocks import LongestWaits
+from receiver.store.clocks import TimeBounds
 from receiver.store.database import Database
 
 log = structlog.get_logger("receiver.clock")
@@ -26,14 +26,14 @@ STEP_SECONDS = 1.0
 """The smallest step for which stored times are corrected; a smaller one has no visible effect."""
 
 
-async def put_right(database: Database, waits: LongestWaits, now: float) -> Mapping[str, int]:
+async def put_right(database: Database, bounds: TimeBounds, now: float) -> Mapping[str, int]:
     """Move every stored time back that lies further ahead of `now` (unix seconds) than it could; how many by kind.
 
     Raises:
         StoreUnavailable: the store did not commit; what was moved until then stays so.
     """
     moved: dict[str, int] = {}
-    for kind, step in clocks.steps(waits, now):
+    for kind, step in clocks.steps(bounds, now):
         after = None
         while True:
             rows, after = await database.write(step, after)
@@ -48,7 +48,7 @@ class ClockWatch:
     """Keeps the process's clock and the store's times in order until stopped.
 
     Args:
-        waits: what bounds the stored times.
+        bounds: how far ahead stored times may lie.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class ClockWatch:
         database: Database,
         clock: SteadyClock,
         trust: ClockTrust,
-        waits: LongestWaits,
+        bounds: TimeBounds,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._clock = clock
         self._trust = trust
-        self._waits = waits
+        self._bounds = bounds
         self._metrics = metrics
         self._stepped = False
         self._untidy = True
@@ -108,8 +108,8 @@ class ClockWatch:
         now = self._clock.now()
         try:
             if self._stepped:
-                await self._database.write(clocks.renew_leases, self._waits, now)
-            moved = await put_right(self._database, self._waits, now)
+                await self._database.write(clocks.renew_leases, self._bounds, now)
+            moved = await put_right(self._database, self._bounds, now)
         except StoreUnavailable as error:
             log.error("clock.not_put_right", detail=str(error))
             return

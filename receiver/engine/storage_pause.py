@@ -199,12 +199,12 @@ class StoragePause:
             await self._clock.wait(self._changed, BATCH_SECONDS)
         return False
 
-    async def _release(self, most: int) -> int:
+    async def _release(self, limit: int) -> int:
         try:
-            return await self._database.write(waiting_runs.release, most, self._clock.now())
+            return await self._database.write(waiting_runs.release, limit, self._clock.now())
         except StoreUnavailable as error:
             log.error("audio.runs_not_released", detail=str(error))
-            return most
+            return limit
 
     async def _probe_storage(self) -> str | None:
         async def in_thread() -> str | None:

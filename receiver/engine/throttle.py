@@ -85,7 +85,7 @@ class Throttle:
 
     def free(self, state: ThrottleState, now: float) -> int:
         """How many requests could be made within `AHEAD_SECONDS` of `now`, unix seconds."""
-        return state.free_slots(now, self.interval_seconds, AHEAD_SECONDS)
+        return state.free_times(now, self.interval_seconds, AHEAD_SECONDS)
 
     def reserve(self, connection: Connection, count: int, now: float) -> list[float]:
         """Reserve the next `count` times, as `throttle_state.reserve_times`."""

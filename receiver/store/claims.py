@@ -160,10 +160,10 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
 
 
 def _claim_due(
-    connection: Connection, request: ClaimRequest, handler: str, most: int, *, started: float | None
+    connection: Connection, request: ClaimRequest, handler: str, limit: int, *, started: float | None
 ) -> list[Claim]:
     owner, until = request.lease
-    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, request.now, most))
+    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, request.now, limit))
     return sorted(_claimed(rows, started or 0.0), key=lambda found: found.due_at)
 
 

@@ -1,8 +1,8 @@
 """Corrects stored times that were set by a clock that was ahead.
 
-No stored time may lie further ahead of now than the longest wait that could have set it. One that does was set by
-another clock: it is moved to now plus that wait. Every function can be called at any time and by any process: what is
-in order stays as it is. Unix seconds throughout; each statement finds its rows by an index of what is open.
+No stored time may lie further ahead of now than the longest wait that could have set it. A time that does was set by
+another clock, and is moved to now plus that wait. Every function can be called at any time and by any process: correct
+times stay as they are. Unix seconds throughout; each statement finds its rows by an index of open rows.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from receiver.store.schema import events, jobs, runs, signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
 
 SLACK_SECONDS = 1.0
-"""How far off a time may be before it is moved: two processes do not see a step at the same moment."""
+"""How far beyond its bound a time may lie before it is moved: two processes do not see a step at the same moment."""
 BATCH = 2000
-"""Rows looked at in one transaction, so that the intake never waits long for the writer."""
+"""Rows that one transaction reads, so that the intake never waits long for the writer."""
 
 
 @dataclass(frozen=True, slots=True)
-class LongestWaits:
-    """What bounds the times whose wait is not beside them, in seconds.
+class TimeBounds:
+    """How far ahead times may lie whose wait is not stored with them, in seconds.
 
     Attributes:
-        run_lease: how long a run is held unless its lease is extended.
-        job_lease: the same for a job.
+        run_lease: the length of a run's lease.
+        job_lease: the length of a job's lease.
         deadlines: by source, how long a job may take in all.
-        turns: by source, how far ahead its next request may be.
+        request_times: by source, how far ahead a request time may be reserved.
     """
 
     run_lease: float
     job_lease: float
     deadlines: Mapping[str, float]
-    turns: Mapping[str, float]
+    request_times: Mapping[str, float]
 
 
 class Moved(NamedTuple):
-    """What a step did.
+    """The outcome of a step.
 
     Attributes:
-        rows: how many it moved.
+        rows: how many rows it moved.
         after: where the next step begins; None after the last one.
     """
 
@@ -55,45 +55,44 @@ class Moved(NamedTuple):
 
 
 Step = Callable[[Connection, Any | None], Moved]
-"""Moves rows, in one transaction, from `after` on; None is the beginning. It looks at about `BATCH` rows, and no later
-step looks at them again."""
+"""Moves rows, in one transaction, from `after` on; None is the beginning. It reads about `BATCH` rows, and no later
+step reads them again."""
 
 
-def steps(waits: LongestWaits, now: float) -> Iterator[tuple[str, Step]]:
-    """Everything that moves times back, with a word for what is moved. Leases first: they free what is held."""
-    yield "leases", lambda connection, after: _leases(connection, waits, now)
+def steps(bounds: TimeBounds, now: float) -> Iterator[tuple[str, Step]]:
+    """Every step that moves times back, with a word for its rows. Leases are first: they free runs and jobs."""
+    yield "leases", lambda connection, after: _leases(connection, bounds, now)
     yield "runs", lambda connection, after: _runs(connection, now, after)
-    yield "jobs", lambda connection, after: _jobs(connection, waits, now, after)
-    yield "sources", lambda connection, after: _sources(connection, waits, now)
+    yield "jobs", lambda connection, after: _jobs(connection, bounds, now, after)
+    yield "sources", lambda connection, after: _sources(connection, bounds, now)
     yield "keys", lambda connection, after: _keys(connection, now)
     yield "events", lambda connection, after: _events(connection, now, after)
 
 
-def renew_leases(connection: Connection, waits: LongestWaits, now: float) -> None:
-    """Let every lease end a whole lease from now, at the earliest.
+def renew_leases(connection: Connection, bounds: TimeBounds, now: float) -> None:
+    """Extend every lease to a full lease from now.
 
-    For a clock that was set forward: by it all leases have expired, those of living processes too. One
-    whose process is dead ends a lease later than it would have, unless it was ended for that (`store.leases`).
+    For a clock that was set forward: by that clock all leases have expired, also those of living processes. The leases
+    of a dead process then expire up to a lease later, unless they were already ended (`store.leases`).
     """
     for table, seconds, held in (
-        (runs, waits.run_lease, IS_RUNNING),
-        (jobs, waits.job_lease, jobs.c.lease_until.is_not(None)),
+        (runs, bounds.run_lease, IS_RUNNING),
+        (jobs, bounds.job_lease, jobs.c.lease_until.is_not(None)),
     ):
         until = now + seconds
         statement = update(table).where(held, table.c.lease_until > 0, table.c.lease_until < until)
         connection.execute(statement.values(lease_until=until))
 
 
-def _leases(connection: Connection, waits: LongestWaits, now: float) -> Moved:
+def _leases(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
     held = [IS_RUNNING]
-    moved = _move(connection, runs, held, {runs.c.lease_until: now + waits.run_lease})
+    moved = _move(connection, runs, held, {runs.c.lease_until: now + bounds.run_lease})
     held = [jobs.c.lease_until.is_not(None)]
-    return Moved(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + waits.job_lease}))
+    return Moved(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + bounds.job_lease}))
 
 
 def _runs(connection: Connection, now: float, after: tuple[str, float, str] | None) -> Moved:
-    """Pending runs of one handler after the other, those furthest ahead first: in the order of the index of what is
-    pending."""
+    """Pending runs, one handler after the other, those furthest ahead first: in the order of their index."""
     pending = runs.c.state == "pending"
     handler, due_at, event_id = after or ("", 0.0, "")
     if not event_id:
@@ -116,7 +115,7 @@ def _runs(connection: Connection, now: float, after: tuple[str, float, str] | No
     return Moved(len(late), (handler, 0.0, "") if last is None else (handler, last.due_at, last.event_id))
 
 
-def _jobs(connection: Connection, waits: LongestWaits, now: float, after: tuple[str, str, str] | None) -> Moved:
+def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[str, str, str] | None) -> Moved:
     """Open jobs of one source and state after the other, by their ids."""
     source, state, id_ = after or ("", "", "")
     if not state:
@@ -131,15 +130,15 @@ def _jobs(connection: Connection, waits: LongestWaits, now: float, after: tuple[
         which.append(jobs.c.id <= looked_at[-1])
         ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
         moved = _move(connection, jobs, which, ahead)
-        if source in waits.deadlines:
-            moved += _move(connection, jobs, which, {jobs.c.deadline_at: now + waits.deadlines[source]})
+        if source in bounds.deadlines:
+            moved += _move(connection, jobs, which, {jobs.c.deadline_at: now + bounds.deadlines[source]})
     if len(looked_at) == BATCH:
         return Moved(moved, (source, state, looked_at[-1]))
     following = OPEN_JOBS.index(state) + 1
     return Moved(moved, (source, OPEN_JOBS[following] if following < len(OPEN_JOBS) else "", ""))
 
 
-def _sources(connection: Connection, waits: LongestWaits, now: float) -> Moved:
+def _sources(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
     c = source_state.c
     ahead = {
         c.pause_until: now + c.pause_seconds,
@@ -147,7 +146,7 @@ def _sources(connection: Connection, waits: LongestWaits, now: float) -> Moved:
         c.heard_at: now,
     }
     moved = _move(connection, source_state, [], ahead)
-    for source, seconds in waits.turns.items():
+    for source, seconds in bounds.request_times.items():
         moved += _move(connection, source_state, [c.source == source], {c.next_request_at: now + seconds})
     return Moved(moved)
 
@@ -158,7 +157,7 @@ def _keys(connection: Connection, now: float) -> Moved:
 
 
 def _events(connection: Connection, now: float, after: str | None) -> Moved:
-    """When events were received, the newest first. Their ids keep the time that they were made with."""
+    """When events were received, the newest first. Their ids keep the time at which they were created."""
     before = [] if after is None else [events.c.id < after]
     newest = select(events.c.id).where(events.c.id >= first_id_at(now), *before).order_by(events.c.id.desc())
     looked_at = connection.execute(newest.limit(BATCH)).scalars().all()
@@ -169,7 +168,7 @@ def _events(connection: Connection, now: float, after: str | None) -> Moved:
 
 
 def _move(connection: Connection, table: Table, which: list[ColumnElement[bool]], ahead: Mapping[Any, Any]) -> int:
-    """Move each column that lies further ahead than its bound to that bound; how many rows. NULL stays."""
+    """Move each column that lies beyond its bound to that bound; return how many rows. NULL stays."""
     late = or_(*(column > bound + SLACK_SECONDS for column, bound in ahead.items()))
     values = {column.name: case((column > bound, bound), else_=column) for column, bound in ahead.items()}
     return connection.execute(update(table).where(and_(late, *which)).values(values)).rowcount

@@ -1,4 +1,4 @@
-"""The different values of an indexed column, one look-up each, however many rows have them."""
+"""The distinct values of an indexed column: one search for each value, however many rows have it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 
-def distinct(connection: Connection, column: ColumnElement[str], *where: Any, most: int) -> list[str]:
-    """The values of `column` in ascending order, the empty text apart; `most + 1` of them where there are more.
+def distinct(connection: Connection, column: ColumnElement[str], *where: Any, max_values: int) -> list[str]:
+    """The values of `column` in ascending order, without the empty text. If there are more than `max_values`, one more.
 
     Args:
-        where: must leave `column` the next one in an index, so that each value is found by a search.
+        where: conditions on the columns before `column` in an index, so that a search finds each value.
     """
     found: list[str] = []
     last = ""
-    while len(found) <= most:
+    while len(found) <= max_values:
         following = connection.execute(select(func.min(column)).where(*where, column > last)).scalar()
         if following is None:
             break

@@ -111,11 +111,11 @@ class _SearchPlan:
         by = id_.desc() if order is Order.NEWEST_FIRST else id_.asc()
         return list(connection.execute(merged.order_by(by).limit(limit)).scalars())
 
-    def candidates(self, connection: Connection, most: int) -> int:
-        """How many results the searches have, counted up to `most`."""
+    def candidates(self, connection: Connection, limit: int) -> int:
+        """How many results the searches have, counted up to `limit`."""
         if not self.searches:
             return 0
-        found = union_all(*self.searches).limit(most).subquery()
+        found = union_all(*self.searches).limit(limit).subquery()
         return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
 
 
@@ -168,9 +168,9 @@ def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
     by_run, by_kind = _by_run(connection, criteria), _by_kind(connection, criteria)
     if by_run is None or by_kind is None:
         return by_run or by_kind or _one_by_one(criteria)
-    for most in COUNTED:
-        of_run, of_kind = by_run.candidates(connection, most), by_kind.candidates(connection, most)
-        if of_run < most or of_kind < most:
+    for limit in COUNTED:
+        of_run, of_kind = by_run.candidates(connection, limit), by_kind.candidates(connection, limit)
+        if of_run < limit or of_kind < limit:
             return by_run if of_run <= of_kind else by_kind
     return by_kind  # of very many, the newest are likely to have such a run
 
@@ -185,7 +185,7 @@ def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
     if which.source is not None:
         sources = [which.source]
     else:
-        sources = distinct(connection, events.c.source, _QUARANTINED, most=MAX_SEARCHES)
+        sources = distinct(connection, events.c.source, _QUARANTINED, max_values=MAX_SEARCHES)
         if len(sources) > MAX_SEARCHES:
             return _one_by_one(criteria)
     searches = [
@@ -202,10 +202,10 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     if which.source is not None and which.type is not None:
         kinds = [(which.source, which.type)]
     elif which.source is not None:
-        types = distinct(connection, events.c.type, events.c.source == which.source, most=MAX_SEARCHES)
+        types = distinct(connection, events.c.type, events.c.source == which.source, max_values=MAX_SEARCHES)
         kinds = [(which.source, type_) for type_ in types]
     elif which.type is not None:
-        kinds = [(source, which.type) for source in distinct(connection, events.c.source, most=MAX_SEARCHES)]
+        kinds = [(source, which.type) for source in distinct(connection, events.c.source, max_values=MAX_SEARCHES)]
     else:
         return None
     if len(kinds) > MAX_SEARCHES:
@@ -233,7 +233,7 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
         if run.handler is not None:
             handlers = [run.handler]
         else:
-            handlers = distinct(connection, runs.c.handler, *same, most=MAX_SEARCHES)
+            handlers = distinct(connection, runs.c.handler, *same, max_values=MAX_SEARCHES)
         searches += [
             select(runs.c.event_id.label("id")).where(
                 *same, runs.c.handler == handler, *_range(runs.c.event_id, criteria.which)

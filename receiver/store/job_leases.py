@@ -64,7 +64,7 @@ class JobClaim:
 def claim(
     connection: Connection,
     source: str,
-    most: int,
+    limit: int,
     now: float,
     lease: Lease,
     states: Sequence[JobState] = OPEN_JOBS,
@@ -72,12 +72,12 @@ def claim(
     """Claim a source's due jobs: those to be submitted first, then those to be polled, the longest due first."""
     found: list[Any] = []
     for state in states:
-        if len(found) < most:
+        if len(found) < limit:
             free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
             due = select(jobs).where(
                 jobs.c.source == source, IS_OPEN, jobs.c.state == str(state), jobs.c.due_at <= now, free
             )  # fmt: skip
-            due = due.order_by(jobs.c.due_at).limit(most - len(found)).with_for_update(skip_locked=True)
+            due = due.order_by(jobs.c.due_at).limit(limit - len(found)).with_for_update(skip_locked=True)
             found += connection.execute(due).all()
     return _claimed(connection, found, lease)
 

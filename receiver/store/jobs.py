@@ -246,7 +246,7 @@ def _kinds(connection: Connection, which: JobFilter) -> list[tuple[Any, ...]]:
     if which.source is not None:
         sources = [which.source]
     else:
-        sources = distinct(connection, jobs.c.source, most=MAX_SOURCES)
+        sources = distinct(connection, jobs.c.source, max_values=MAX_SOURCES)
         if len(sources) > MAX_SOURCES:
             return [(jobs.c.state.in_(states),)]
     return [(jobs.c.source == source, jobs.c.state == str(state)) for source in sources for state in states]

@@ -1,4 +1,4 @@
-"""Names that the store knows, for filters. Looked up in small tables and by indexes: nothing here reads history."""
+"""The sources and types in the store, for filters. Small tables and indexes answer: no query reads history."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from receiver.store.job_leases import IS_OPEN
 from receiver.store.schema import events, jobs, signing_keys, source_state
 
 MAX_SOURCES = 1000
-"""How many sources are searched for a type."""
+"""How many sources are searched for a type, at the most."""
 
 
 def sources(connection: Connection) -> list[str]:
-    """Sources that a verified delivery came from or that were asked about a job, former ones among them."""
+    """Sources with a verified delivery or a request about a job, including sources that are no longer configured."""
     return list(connection.execute(union(select(signing_keys.c.source), select(source_state.c.source))).scalars())
 
 
@@ -23,8 +23,8 @@ def has_open_jobs(connection: Connection, source: str) -> bool:
 
 
 def is_type(connection: Connection, type_: str) -> bool:
-    """Whether an event is of this type."""
-    for source in distinct(connection, events.c.source, most=MAX_SOURCES):
+    """Whether there is an event of this type."""
+    for source in distinct(connection, events.c.source, max_values=MAX_SOURCES):
         if connection.execute(select(exists().where(events.c.source == source, events.c.type == type_))).scalar():
             return True
     return False

@@ -1,7 +1,7 @@
-"""Delete what is finished and old. Audio files are never touched: they are the user's.
+"""Delete finished rows older than the retention period. Audio files stay: they belong to the user.
 
-Readers look for it, a page at a time from where the last page ended; the writer deletes it by id, in small
-transactions. Each deletion checks again: an event may have been replayed since it was found.
+Readers find the rows, one page after the other; the writer deletes them by id, in small transactions. Each deletion
+checks the conditions again, because an event may have been replayed since it was found.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from receiver.store.states import OPEN_STATES, EventStatus, JobState, RunState
 
 
 class Page(NamedTuple):
-    """Rows that were looked at.
+    """The result of reading a page of rows.
 
     Attributes:
-        ids: of those that may be deleted.
+        ids: the rows that may be deleted.
         after: where the next page begins; None after the last one.
     """
 
@@ -31,13 +31,13 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """Rows of one kind that are deleted once they are old.
+    """A kind of rows that are deleted once they are old.
 
     Attributes:
-        kind: a word for them.
-        find: `(connection, before, after, most)` looks at up to `most` rows older than `before` (unix seconds), from
+        kind: its name.
+        find: `(connection, before, after, limit)` reads up to `limit` rows older than `before` (unix seconds), from
             `after` on; None is the beginning.
-        delete: `(connection, before, ids)` deletes those that still may be; how many.
+        delete: `(connection, before, ids)` deletes the rows that may still be deleted; returns how many.
     """
 
     kind: str
@@ -52,49 +52,49 @@ def newest_received_at(connection: Connection) -> float | None:
     return at
 
 
-def find_events(connection: Connection, before: float, after: str | None, most: int) -> Page:
+def find_events(connection: Connection, before: float, after: str | None, limit: int) -> Page:
     """Finished events, the oldest first, as `Prunable.find`.
 
-    Open events are none, nor are those with dead letters newer than `before`, nor those in quarantine.
+    Not open events, nor events with dead letters newer than `before`, nor events in quarantine.
     """
-    old = select(events.c.id, _is_over(before).label("goes"))
+    old = select(events.c.id, _is_finished(before).label("prunable"))
     old = old.where(events.c.id > (after or ""), events.c.id < first_id_at(before))  # ids sort by time
-    rows = connection.execute(old.order_by(events.c.id).limit(most)).all()
-    return Page([row.id for row in rows if row.goes], rows[-1].id if len(rows) == most else None)
+    rows = connection.execute(old.order_by(events.c.id).limit(limit)).all()
+    return Page([row.id for row in rows if row.prunable], rows[-1].id if len(rows) == limit else None)
 
 
 def delete_events(connection: Connection, before: float, ids: Sequence[str]) -> int:
-    """Delete those of these events that are over, with their runs, attempts and artifact rows; how many."""
-    return connection.execute(delete(events).where(events.c.id.in_(ids), _is_over(before))).rowcount
+    """Delete the finished ones of these events, with their runs, attempts and artifact rows; return how many."""
+    return connection.execute(delete(events).where(events.c.id.in_(ids), _is_finished(before))).rowcount
 
 
-def find_jobs(connection: Connection, before: float, after: tuple[float, str] | None, most: int) -> Page:
+def find_jobs(connection: Connection, before: float, after: tuple[float, str] | None, limit: int) -> Page:
     """Ended jobs, the first ended first, as `Prunable.find`.
 
-    One whose event is still here stays; so does one of which nobody knows what became of it: an operator has to look.
+    A job whose event is still stored stays. So does an `unknown` job: an operator has to decide about it.
     """
     at = (jobs.c.ended_at, jobs.c.id)
-    old = select(jobs.c.id, jobs.c.ended_at, _is_forgotten().label("goes")).where(jobs.c.ended_at < before)
+    old = select(jobs.c.id, jobs.c.ended_at, _has_no_event().label("prunable")).where(jobs.c.ended_at < before)
     if after is not None:
         old = old.where(tuple_(*at) > tuple_(*(literal(value) for value in after)))
-    rows = connection.execute(old.order_by(*at).limit(most)).all()
-    last = rows[-1] if len(rows) == most else None
-    return Page([row.id for row in rows if row.goes], None if last is None else (last.ended_at, last.id))
+    rows = connection.execute(old.order_by(*at).limit(limit)).all()
+    last = rows[-1] if len(rows) == limit else None
+    return Page([row.id for row in rows if row.prunable], None if last is None else (last.ended_at, last.id))
 
 
 def delete_jobs(connection: Connection, before: float, ids: Sequence[str]) -> int:
-    """Delete those of these jobs that still ended before `before` and have no event; how many."""
-    which = (jobs.c.id.in_(ids), jobs.c.ended_at < before, _is_forgotten())
-    return connection.execute(delete(jobs).where(*which)).rowcount
+    """Delete the jobs among these that ended before `before` and have no event; return how many."""
+    conditions = (jobs.c.id.in_(ids), jobs.c.ended_at < before, _has_no_event())
+    return connection.execute(delete(jobs).where(*conditions)).rowcount
 
 
-def _is_over(before: float) -> ColumnElement[bool]:
+def _is_finished(before: float) -> ColumnElement[bool]:
     recently_dead = and_(runs.c.state == RunState.DEAD, runs.c.finished_at >= before)
     stays = exists().where(runs.c.event_id == events.c.id, or_(runs.c.state.in_(OPEN_STATES), recently_dead))
     return and_(events.c.status == EventStatus.ACCEPTED, events.c.received_at < before, ~stays)
 
 
-def _is_forgotten() -> ColumnElement[bool]:
+def _has_no_event() -> ColumnElement[bool]:
     return and_(jobs.c.state != JobState.UNKNOWN, ~exists().where(events.c.id == jobs.c.event_id))
 
 

@@ -1,8 +1,7 @@
-"""Limits for the quarantine: it holds authentic deliveries that are too old or too new. Anyone who recorded them can
-send them again.
+"""The limit of the quarantine, which holds authentic deliveries with a timestamp that is too old or too new.
 
-Separate from the inbox, which has no limit: only deliveries from outside have one. The queries here use an
-index of the quarantined events alone.
+It needs a limit because anyone who recorded such deliveries can send them again. Separate from the inbox, which has no
+limit: polls use it too. The queries here use an index of quarantined events only.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from receiver.store.prune import Page, Prunable
 from receiver.store.schema import events
 from receiver.store.states import EventStatus
 
-# Literals: SQLite uses a partial index only where it can see that the condition is the index's own.
+# Literals, because SQLite uses a partial index only if the statement contains its condition.
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM events WHERE status = 'quarantined' AND source = ? LIMIT ?)"
 _COUNTS = "SELECT source, count(*) FROM events WHERE status = 'quarantined' GROUP BY source"
 _OLD = (
@@ -31,7 +30,7 @@ FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
 
 
 def bounded(max_events: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
-    """`accept` with this limit: one function object, so that the store's writer batches its calls."""
+    """`accept` with this limit, as one function object, so that the store's writer batches its calls."""
 
     def accept_bounded(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
         return accept(connection, deliveries, max_events)
@@ -40,12 +39,12 @@ def bounded(max_events: int) -> Callable[[Connection, list[Delivery]], list[Rece
 
 
 def accept(connection: Connection, deliveries: list[Delivery], max_events: int) -> list[Receipt]:
-    """`inbox.accept`, but for a delivery that would be one more event in its source's quarantine than `max_events`.
+    """`inbox.accept`, which refuses deliveries that would exceed `max_events` in their source's quarantine.
 
-    A copy of a stored event is counted as usual, and a fresh delivery needs no check.
+    A duplicate of a stored event is counted as usual, and a fresh delivery needs no check.
 
     Returns:
-        One receipt a delivery, in order; a refused one has `refused`, and nothing of it is kept.
+        One receipt for each delivery, in order; that of a refused one has `refused`, and nothing of it is stored.
     """
     if not any(delivery.quarantined for delivery in deliveries):
         return inbox.accept(connection, deliveries)
@@ -60,10 +59,10 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.exec_driver_sql(_COUNTS)}
 
 
-def find_old(connection: Connection, before: float, after: tuple[str, float, str] | None, most: int) -> Page:
-    """Events in quarantine received before `before` (unix seconds), as `Prunable.find`; a page is of one source."""
+def find_old(connection: Connection, before: float, after: tuple[str, float, str] | None, limit: int) -> Page:
+    """Events in quarantine received before `before` (unix seconds), as `Prunable.find`; a page has one source."""
     source, at, id = after or ("", 0.0, "")
-    while not (rows := connection.exec_driver_sql(_OLD, (source, before, at, id, most)).all()):
+    while not (rows := connection.exec_driver_sql(_OLD, (source, before, at, id, limit)).all()):
         following: str | None = connection.exec_driver_sql(_NEXT_SOURCE, (source,)).scalar()
         if following is None:
             return Page([], None)
@@ -72,13 +71,13 @@ def find_old(connection: Connection, before: float, after: tuple[str, float, str
 
 
 def delete_old(connection: Connection, before: float, ids: Sequence[str]) -> int:
-    """Delete those of these events that are still in quarantine; how many. They have no runs and ended no job."""
+    """Delete the events among these that are still in quarantine; return how many. They have no runs."""
     old = and_(events.c.status == EventStatus.QUARANTINED, events.c.received_at < before)
     return connection.execute(delete(events).where(events.c.id.in_(ids), old)).rowcount
 
 
 def _refused(connection: Connection, deliveries: list[Delivery], max_events: int) -> set[str]:
-    """The event ids of the deliveries that no longer fit in the quarantine."""
+    """The event ids of the deliveries that exceed the limit."""
     stale = [inbox.identity_of(delivery) for delivery in deliveries if delivery.quarantined]
     known = inbox.stored(connection, stale)
     available: dict[str, int] = {}

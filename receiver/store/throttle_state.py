@@ -1,7 +1,4 @@
-"""A source's pace: until when nobody asks it anything, and when the next request may be made.
-
-In the store, so that all processes keep it together.
-"""
+"""The throttle state of a source: its pauses, and when the next request may be made. All processes share it."""
 
 from __future__ import annotations
 
@@ -13,18 +10,18 @@ from sqlalchemy.dialects import sqlite
 
 from receiver.store.schema import source_state
 
-_NOT_DIGITS = 1e-6
-"""What floating point may be off by when turns are counted."""
+_ROUNDING_ERROR = 1e-6
+"""The largest rounding error when request times are counted."""
 
 
 class ThrottleState(NamedTuple):
-    """One source's pace. Unix seconds; 0 means: at any time.
+    """The throttle state of one source. Unix seconds; 0 means at any time.
 
     Attributes:
-        pause_until: nobody asks anything before this.
-        why: the slug of what paused it.
-        poll_pause_until: nobody polls before this; what is left of the rate limit is for other requests.
-        next_request_at: the first turn that is not taken.
+        pause_until: no request is made before this.
+        why: the reason slug of the pause.
+        poll_pause_until: no poll is made before this; the rest of the rate limit is for other requests.
+        next_request_at: the first request time that is not reserved.
     """
 
     pause_until: float = 0.0
@@ -32,13 +29,13 @@ class ThrottleState(NamedTuple):
     poll_pause_until: float = 0.0
     next_request_at: float = 0.0
 
-    def free_slots(self, now: float, gap: float, ahead: float) -> int:
-        """How many requests could have a turn that is at most `ahead` seconds away, `gap` seconds apart."""
-        return max(0, 1 + math.floor((now + ahead - max(now, self.next_request_at)) / gap + _NOT_DIGITS))
+    def free_times(self, now: float, interval: float, ahead: float) -> int:
+        """How many request times, `interval` seconds apart, are free within `ahead` seconds of `now`."""
+        return max(0, 1 + math.floor((now + ahead - max(now, self.next_request_at)) / interval + _ROUNDING_ERROR))
 
 
 def get(connection: Connection, source: str) -> ThrottleState:
-    """The source's pace."""
+    """The source's throttle state."""
     c = source_state.c
     columns = (c.pause_until, c.reason, c.poll_pause_until, c.next_request_at)
     row = connection.execute(select(*columns).where(c.source == source)).first()
@@ -46,7 +43,7 @@ def get(connection: Connection, source: str) -> ThrottleState:
 
 
 def pauses(connection: Connection, now: float) -> dict[str, ThrottleState]:
-    """The paused sources."""
+    """The throttle states of paused sources, by source."""
     c = source_state.c
     paused = (c.pause_until > now) | (c.poll_pause_until > now)
     rows = connection.execute(
@@ -56,32 +53,32 @@ def pauses(connection: Connection, now: float) -> dict[str, ThrottleState]:
 
 
 def pause(connection: Connection, source: str, until: float, reason: str, now: float) -> None:
-    """Let nobody ask the source anything before `until`, unix seconds as `now`; a longer pause stays."""
+    """Pause the source until `until`, unix seconds as `now`; a longer pause stays."""
     if until > get(connection, source).pause_until:
         _write(connection, source, {"pause_until": until, "pause_seconds": until - now, "reason": reason})
 
 
 def pause_polls(connection: Connection, source: str, until: float, now: float) -> None:
-    """Let nobody poll the source before `until`, unix seconds as `now`."""
+    """Pause polls of the source until `until`, unix seconds as `now`."""
     _write(connection, source, {"poll_pause_until": until, "poll_pause_seconds": until - now})
 
 
 def resume(connection: Connection, source: str) -> None:
-    """Lift a source's pauses. For an operator who has mended what was wrong."""
+    """End a source's pauses, for an operator who has fixed their cause."""
     _write(connection, source, {"pause_until": 0.0, "reason": "", "poll_pause_until": 0.0})
 
 
-def reserve_times(connection: Connection, source: str, count: int, now: float, gap: float) -> list[float]:
-    """Reserve the next `count` turns, `gap` seconds apart: when each request may be made, unix seconds."""
+def reserve_times(connection: Connection, source: str, count: int, now: float, interval: float) -> list[float]:
+    """Reserve the next `count` request times, `interval` seconds apart; return them, unix seconds."""
     if count <= 0:
         return []
     first = max(now, get(connection, source).next_request_at)
-    _write(connection, source, {"next_request_at": first + count * gap})
-    return [first + index * gap for index in range(count)]
+    _write(connection, source, {"next_request_at": first + count * interval})
+    return [first + index * interval for index in range(count)]
 
 
 def record_response(connection: Connection, source: str, now: float) -> None:
-    """The source has answered about a job."""
+    """Record that the source has responded about a job."""
     _write(connection, source, {"heard_at": now})
 
 

@@ -166,6 +166,6 @@ def orphaned(connection: Connection, handlers: Collection[str]) -> dict[str, int
     count = select(func.count()).select_from(runs)
     return {
         handler: connection.execute(count.where(*pending, runs.c.handler == handler)).scalar_one()
-        for handler in distinct(connection, runs.c.handler, *pending, most=MAX_SEARCHES)
+        for handler in distinct(connection, runs.c.handler, *pending, max_values=MAX_SEARCHES)
         if handler not in handlers
     }

@@ -502,15 +502,15 @@ async def test_a_secret_outside_its_validity_does_not_hold(tmp_path: Path, lines
 # the store in trouble
 
 
-def _pages(connection: Connection, most: int) -> None:
-    connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+def _pages(connection: Connection, limit: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
 
 
-async def limit_pages(database: Database, most: int) -> None:
+async def limit_pages(database: Database, limit: int) -> None:
     """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
-    await database.write(_pages, most)
+    await database.write(_pages, limit)
     for _ in range(2):
-        await asyncio.to_thread(database.transact, _pages, most)
+        await asyncio.to_thread(database.transact, _pages, limit)
 
 
 def write_lock(path: Path) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ from receiver.model.ids import event_id
 from receiver.model.retry_after import AGREES_SECONDS
 from receiver.settings import Store
 from receiver.store import inbox
-from receiver.store.clocks import LongestWaits
+from receiver.store.clocks import TimeBounds
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, ManualClock, Signal, execute, fresh_store, query
 from tests.integration.intake_support import Lines, logged
@@ -27,7 +27,7 @@ from tests.integration.intake_support import Lines, logged
 pytestmark = pytest.mark.anyio
 
 HOUR, DAY = 3600.0, 86_400.0
-WAITS = LongestWaits(run_lease=30.0, job_lease=60.0, deadlines={}, turns={})
+WAITS = TimeBounds(run_lease=30.0, job_lease=60.0, deadlines={}, request_times={})
 
 
 class Machine(SteadyClock):

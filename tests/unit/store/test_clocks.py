@@ -14,7 +14,7 @@ from receiver.model.ids import event_id
 from receiver.model.slots import Slots
 from receiver.store import claims, clocks, gauges, inbox, job_leases, jobs, runs, throttle_state
 from receiver.store.claims import Claim
-from receiver.store.clocks import SLACK_SECONDS, LongestWaits
+from receiver.store.clocks import SLACK_SECONDS, TimeBounds
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.leases import Lease, end_leases
@@ -32,7 +32,7 @@ NOW = 1_700_000_000.0
 HOUR = 3600.0
 AHEAD = NOW + HOUR
 """The clock's time before it was set back to NOW."""
-WAITS = LongestWaits(run_lease=30.0, job_lease=60.0, deadlines={"aitts": 600.0}, turns={"aitts": 2.0})
+WAITS = TimeBounds(run_lease=30.0, job_lease=60.0, deadlines={"aitts": 600.0}, request_times={"aitts": 2.0})
 FREE = Slots(4, {"save_audio": None, "notes": None})
 
 Accept = Callable[..., list[Receipt]]

@@ -39,15 +39,15 @@ def locked(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _pages(connection: Connection, most: int) -> None:
-    connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+def _pages(connection: Connection, limit: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
 
 
-async def limit_pages(database: Database, most: int) -> None:
+async def limit_pages(database: Database, limit: int) -> None:
     """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
-    await database.write(_pages, most)
+    await database.write(_pages, limit)
     for _ in range(2):
-        await asyncio.to_thread(database.transact, _pages, most)
+        await asyncio.to_thread(database.transact, _pages, limit)
 
 
 async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:

@@ -36,8 +36,8 @@ def intend(database: Database, number: int = 1, key: str | None = None, **values
     return database.transact(jobs.enqueue, NewJob(id=own(number), submit_key=f"key-{number}", client_key=key, **new))
 
 
-def claim(database: Database, now: float = NOW, most: int = 10, source: str = "aitts") -> list[JobClaim]:
-    return database.transact(job_leases.claim, source, most, now, Lease("me", now + LEASE))
+def claim(database: Database, now: float = NOW, limit: int = 10, source: str = "aitts") -> list[JobClaim]:
+    return database.transact(job_leases.claim, source, limit, now, Lease("me", now + LEASE))
 
 
 def ids(claims: list[JobClaim]) -> list[str]:
@@ -123,7 +123,7 @@ def test_only_what_is_due_is_claimed_and_the_longest_due_first(database: Databas
     watch(database, "later", at=NOW - 5)
     watch(database, "now")
     watch(database, "not yet", at=NOW + 0.1)
-    assert ids(claim(database, most=2)) == ["late", "later"]
+    assert ids(claim(database, limit=2)) == ["late", "later"]
     assert ids(claim(database)) == ["now"]
     assert ids(claim(database, NOW + 1)) == ["not yet"]
 
@@ -424,7 +424,7 @@ def test_one_client_key_is_one_job_and_no_other_request(database: Database) -> N
 def test_what_is_to_be_submitted_is_claimed_before_what_is_to_be_polled(database: Database) -> None:
     watch(database, "a", at=NOW - 99)
     intend(database)
-    assert [(held.id, held.state) for held in claim(database, most=1)] == [(own(1), JobState.SUBMITTING)]
+    assert [(held.id, held.state) for held in claim(database, limit=1)] == [(own(1), JobState.SUBMITTING)]
     assert ids(claim(database)) == ["a"]
 
 
@@ -517,7 +517,7 @@ def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> No
 def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -> None:
     intend(database, 1)
     intend(database, 2)
-    [held] = claim(database, most=1)
+    [held] = claim(database, limit=1)
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert database.transact(jobs.cancel, own(2), NOW) is True
     database.transact(job_leases.begin_submit, held)
@@ -580,11 +580,11 @@ def test_a_pace_is_kept_by_turns_that_everybody_takes_from_one_row(database: Dat
 
 
 @pytest.mark.parametrize(
-    ("taken_until", "gap", "ahead", "turns"),
+    ("taken_until", "interval", "ahead", "free"),
     [(0.0, 0.5, 1.0, 3), (1.0, 0.5, 1.0, 1), (1.5, 0.5, 1.0, 0), (99.0, 100.0, 1.0, 0), (0.0, 100.0, 1.0, 1)],
 )
-def test_turns_are_free_as_far_ahead_as_is_asked(taken_until: float, gap: float, ahead: float, turns: int) -> None:
-    assert throttle_state.ThrottleState(next_request_at=NOW + taken_until).free_slots(NOW, gap, ahead) == turns
+def test_times_are_free_as_far_ahead_as_is_asked(taken_until: float, interval: float, ahead: float, free: int) -> None:
+    assert throttle_state.ThrottleState(next_request_at=NOW + taken_until).free_times(NOW, interval, ahead) == free
 
 
 def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Database) -> None:

@@ -22,8 +22,8 @@ MOST = 3
 Make = Callable[..., Delivery]
 
 
-def accept(database: Database, *deliveries: Delivery, most: int = MOST) -> list[Receipt]:
-    return database.transact(quarantine.accept, list(deliveries), most)
+def accept(database: Database, *deliveries: Delivery, limit: int = MOST) -> list[Receipt]:
+    return database.transact(quarantine.accept, list(deliveries), limit)
 
 
 def prune(database: Database, before: float) -> int:
@@ -112,7 +112,7 @@ def test_the_old_ones_of_every_source_are_found_in_pages_of_any_size(database: D
         accept(
             database,
             *(delivery(f"{n}", source=source, quarantined=True, received_at=NOW - age) for n, age in enumerate(ages)),
-            most=9,
+            limit=9,
         )
     assert prune(database, NOW) == 6
     assert database.query(counts) == {"a": 1, "b": 1}

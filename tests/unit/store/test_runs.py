@@ -24,8 +24,8 @@ Accept = Callable[..., list[Receipt]]
 Make = Callable[..., Delivery]
 
 
-def claim(database: Database, owner: str = "me", now: float = NOW, most: int = 10, **free: int) -> list[Claim]:
-    slots = Slots(most, free or {"save_audio": 10}).free({})
+def claim(database: Database, owner: str = "me", now: float = NOW, limit: int = 10, **free: int) -> list[Claim]:
+    slots = Slots(limit, free or {"save_audio": 10}).free({})
     return database.transact(claim_due, slots, owner, now, now + LEASE)
 
 
@@ -71,7 +71,7 @@ def test_the_longest_due_is_claimed_first_and_bounds_are_kept(
     accept(*(delivery(f"job_{n}", received_at=NOW - n, handlers=("a", "b")) for n in range(5)))
     assert [held.event["job_id"] for held in claim(database, a=1)] == ["job_4"]
     assert sorted(held.event["job_id"] for held in claim(database, a=2)) == ["job_2", "job_3"]
-    assert [held.handler for held in claim(database, most=3, a=1, b=9)].count("b") == 2
+    assert [held.handler for held in claim(database, limit=3, a=1, b=9)].count("b") == 2
     taken = Slots(9, {"a": 2}).free({"a": 2})
     assert database.transact(claim_due, taken, "me", NOW, NOW + LEASE) == []
     assert claim(database, c=5) == []
