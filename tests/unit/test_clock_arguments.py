@@ -19,9 +19,6 @@ EXCEPTIONS = {
     "receiver/outbound/containers/reader.py: Reader.__init__(clock)",
     "receiver/outbound/decompression.py: decompress(clock)",
     "receiver/outbound/guarded_transport.py: ConnectionPool.__init__(monotonic)",
-    # The simulator imports nothing of ours, so it has no `Clock`.
-    "receiver/simulator/server.py: Simulator.__init__(now)",
-    "receiver/simulator/shared.py: SharedState.now",
 }
 
 
