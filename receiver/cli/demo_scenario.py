@@ -134,7 +134,7 @@ def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
         return
     artifact = event["artifacts"][0]
     on_disk = hashlib.sha256(Path(artifact["address"]).read_bytes()).hexdigest()
-    at_origin = hashlib.sha256(b"".join(job.audio.pieces(0, job.audio.size))).hexdigest()
+    at_origin = hashlib.sha256(b"".join(job.audio.chunks(0, job.audio.size))).hexdigest()
     if not on_disk == artifact["sha256"] == at_origin:
         yield f"{job.id}: the file on disk is not what the provider has"
 

@@ -1,4 +1,4 @@
-"""Simulated text-to-speech providers: real HTTP servers on loopback, for tests and for trying out.
+"""Simulated text-to-speech providers: real HTTP servers on loopback, for tests and development.
 
 Written from the providers' documentation alone. It imports nothing of the receiver but `receiver.clock`, so that the
 receiver's view of a provider is tested against an independent one. Each of aitts, audixa, finevoice and miragic is a
@@ -8,11 +8,10 @@ module; `Simulator` runs all four.
 from .faults import NAMES as FAULT_NAMES
 from .faults import Faults
 from .generated import GeneratedWav
-from .jobs import PROVIDERS, Job, JobBook, JobState
+from .jobs import PROVIDERS, Job, JobState, JobStore
 from .library import Audio, Clip, Library
 from .server import Simulator
 from .settings import DEFAULT_RETRIES, Settings
-from .shared import Account, Delivery
 from .signing import (
     completed_body,
     delivery_headers,
@@ -21,6 +20,7 @@ from .signing import (
     sign,
     test_body,
 )
+from .state import Account, Delivery
 from .voices import VOICES, Voice
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
     "Faults",
     "GeneratedWav",
     "Job",
-    "JobBook",
     "JobState",
+    "JobStore",
     "Library",
     "Settings",
     "Simulator",

@@ -1,4 +1,4 @@
-"""The account's webhook: registering it and testing it, under /api/user/enterprise/webhook."""
+"""The account API of `aitts`: register and test the webhook, under /api/user/enterprise/webhook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from .addresses import check_webhook_url
 from .envelope import ApiError, invalid, success, unauthorized
 from .jobs import AITTS
-from .shared import SharedState
+from .state import SimulatorState
 from .submissions import read_object
 from .webhooks import WebhookSender
 
@@ -22,62 +22,61 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class AccountApi:
-    """Register and test. Provider's documentation: authorised by an ID token, not the API key."""
+    """The endpoints. Provider's documentation: authorised by an ID token, not the API key."""
 
-    def __init__(self, shared: SharedState, sender: WebhookSender) -> None:
-        self._shared = shared
+    def __init__(self, state: SimulatorState, sender: WebhookSender) -> None:
+        self._state = state
         self._sender = sender
 
     def routes(self) -> list[Route]:
         """The routes, on the API's origin."""
         return [
-            Route(PATH, self._guarded("register", self._register), methods=["PUT"]),
-            Route(f"{PATH}/test", self._guarded("test", self._test), methods=["POST"]),
+            Route(PATH, self._wrap("register", self._register), methods=["PUT"]),
+            Route(f"{PATH}/test", self._wrap("test", self._test), methods=["POST"]),
         ]
 
-    def _guarded(self, name: str, endpoint: Endpoint) -> Endpoint:
-        async def guarded(request: Request) -> Response:
-            shared = self._shared
-            shared.count(name, provider=AITTS)
-            given = request.headers.get("authorization", "").encode()
+    def _wrap(self, name: str, endpoint: Endpoint) -> Endpoint:
+        async def wrapped(request: Request) -> Response:
+            state = self._state
+            state.count_request(name, provider=AITTS)
+            authorization = request.headers.get("authorization", "").encode()
             try:
-                if not hmac.compare_digest(given, f"Bearer {shared.account.id_token}".encode()):
+                if not hmac.compare_digest(authorization, f"Bearer {state.account.id_token}".encode()):
                     raise unauthorized()
-                answer = await endpoint(request)
+                response = await endpoint(request)
             except ApiError as error:
-                answer = error.response()
-            answer.headers.update(shared.limit.headers(shared.now()))
-            return answer
+                response = error.response()
+            response.headers.update(state.limit.headers(state.now()))
+            return response
 
-        return guarded
+        return wrapped
 
     async def _register(self, request: Request) -> Response:
-        """Provider's documentation: the answer holds the signing secret once.
+        """Provider's documentation: the response contains the signing secret once.
 
-        `"regenerateSecret": true` makes a new one. The name of the field that holds it is not
-        documented: `secret` here.
+        `"regenerateSecret": true` creates a new one. The name of its field is not documented: `secret` here.
         """
-        account = self._shared.account
+        account = self._state.account
         body = read_object(await request.body())
-        allow = self._shared.settings.allow_loopback_webhooks
-        url = check_webhook_url(body.get("url"), allow_loopback=allow)
+        allow_loopback = self._state.settings.allow_loopback_webhooks
+        url = check_webhook_url(body.get("url"), allow_loopback=allow_loopback)
         account.webhook_url = url
         if body.get("regenerateSecret") is True:
-            account.signing_secret = self._shared.new_secret()
+            account.signing_secret = self._state.new_secret()
             account.secret_shown = False
         data = {"url": url}
         if not account.secret_shown:
             data["secret"] = account.signing_secret
             account.secret_shown = True
-        self._shared.changes.notify()
+        self._state.changes.notify()
         return success(data)
 
     async def _test(self, request: Request) -> Response:
-        """Provider's documentation: 200 with `test_id` on a 2xx, 422 if not or timed out."""
+        """Provider's documentation: 200 with `test_id` if the receiver answered 2xx, 422 if it did not or timed out."""
         _ = request
-        url = self._shared.account.webhook_url
+        url = self._state.account.webhook_url
         if url is None:
-            message = "There is no webhook to test."
+            message = "No webhook is registered."
             raise invalid(message)
         delivery = await self._sender.test(url)
         if not delivery.accepted:

@@ -1,4 +1,4 @@
-"""Which webhook addresses the provider takes: public HTTPS ones."""
+"""The webhook addresses that the provider accepts: public HTTPS ones."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 from .envelope import invalid
 
-REFUSED_ENDINGS = (".local", ".internal", ".localhost")
+REFUSED_SUFFIXES = (".local", ".internal", ".localhost")
 
 
 def check_webhook_url(url: object, *, allow_loopback: bool) -> str:
-    """The address, if the provider would call it.
+    """Return the address if the provider accepts it.
 
-    Provider's documentation: it must be public HTTPS; localhost, private IPs, `.local` and
-    `.internal` are refused. `allow_loopback` also lets plain HTTP to this machine through, because
-    a simulator's receiver lives there. Raises ApiError 400 VALIDATION_ERROR.
+    Provider's documentation: it must be public HTTPS; localhost, private IPs, `.local` and `.internal` are refused.
+    `allow_loopback` also accepts plain HTTP to this machine, where the receiver of a simulator usually runs. Raises
+    ApiError 400 VALIDATION_ERROR.
     """
     if not isinstance(url, str):
         message = "url must be a string"
@@ -31,7 +31,7 @@ def check_webhook_url(url: object, *, allow_loopback: bool) -> str:
     if parts.scheme != "https" or not host:
         message = "url must be a public HTTPS address"
         raise invalid(message)
-    if host == "localhost" or host.endswith(REFUSED_ENDINGS) or _is_private(host):
+    if host == "localhost" or host.endswith(REFUSED_SUFFIXES) or _is_private(host):
         message = f"url must be public: {host} is not"
         raise invalid(message)
     return url

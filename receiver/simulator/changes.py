@@ -34,22 +34,22 @@ class Changes:
             await self._next.wait()
 
 
-class Closing:
+class Shutdown:
     """Pauses that end when the simulator closes, so that a slow response never delays the shutdown."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._closed = asyncio.Event()
+        self._signing_time = clock
+        self._started = asyncio.Event()
 
-    def close(self) -> None:
-        """End every pause, now and in future."""
-        self._closed.set()
+    def start(self) -> None:
+        """End every pause at once, also those that begin later."""
+        self._started.set()
 
     @property
-    def closed(self) -> bool:
+    def started(self) -> bool:
         """Whether the simulator is shutting down."""
-        return self._closed.is_set()
+        return self._started.is_set()
 
     async def pause(self, seconds: float) -> None:
         """Wait `seconds`, or until the simulator closes."""
-        await self._clock.wait(self._closed, max(seconds, 0.0))
+        await self._signing_time.wait(self._started, max(seconds, 0.0))

@@ -19,10 +19,10 @@ FINEVOICE_VOICE = "james"
 def submit_request(
     provider: str, text: str, fields: Mapping[str, Any], *, base_url: str, api_key: str, idempotency_key: str | None
 ) -> httpx.Request:
-    """The request that submits `text`; `fields` go into its body.
+    """Return the request that submits `text`, with `fields` in its body.
 
-    For audixa the field `version` (`v2` by default, or `v3`) chooses the API. Raises ValueError for
-    a provider that is not simulated.
+    For audixa the field `version` (`v2` by default, or `v3`) selects the API. Raises ValueError for a provider that is
+    not simulated.
     """
     if provider == "aitts":
         headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -31,8 +31,8 @@ def submit_request(
     if provider == "audixa":
         body = dict(fields)
         version = body.pop("version", "v2")
-        named = "voice" if version == "v2" else "voice_id"
-        body = {"text": text, named: AUDIXA_VOICES[0]["voice_id"], **body}
+        voice_field = "voice" if version == "v2" else "voice_id"
+        body = {"text": text, voice_field: AUDIXA_VOICES[0]["voice_id"], **body}
         return httpx.Request("POST", f"{base_url}/{version}/tts", json=body, headers={"x-api-key": api_key})
     if provider == "finevoice":
         body = {"text": text, "voice": FINEVOICE_VOICE, "useAsync": True, **fields}
@@ -43,15 +43,15 @@ def submit_request(
         parts = {name: (None, str(value)) for name, value in form.items()}
         url = f"{base_url}/api/v1/text-to-speech/generate"
         return httpx.Request("POST", url, files=parts, headers={"X-API-Key": api_key})
-    message = f"no provider {provider!r}; there are {', '.join(PROVIDERS)}"
+    message = f"no provider {provider!r}; the providers: {', '.join(PROVIDERS)}"
     raise ValueError(message)
 
 
 def submitted_id(provider: str, body: bytes) -> str:
-    """The new job's id in the answer to a submit."""
-    answer = json.loads(body)
+    """Return the new job's id from the response to a submit."""
+    response = json.loads(body)
     if provider == "aitts":
-        return str(answer["data"]["job_id"])
+        return str(response["data"]["job_id"])
     if provider == "audixa":
-        return str(answer["generation_id"])
-    return str(answer["taskId"] if provider == "finevoice" else answer["data"]["jobId"])
+        return str(response["generation_id"])
+    return str(response["taskId"] if provider == "finevoice" else response["data"]["jobId"])

@@ -1,4 +1,4 @@
-"""The provider's envelope: `{"success": …}` answers and the errors it documents."""
+"""The envelope of responses of `aitts`: `{"success": …}`, and its documented errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 
 class ApiError(Exception):
-    """An error answer. Provider's documentation: `{"success":false,"error":{"code","message"}}`."""
+    """An error response. Provider's documentation: `{"success":false,"error":{"code","message"}}`."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -19,7 +19,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """The answer itself."""
+        """Return the response."""
         error = {"code": self.code, "message": self.message}
         return JSONResponse({"success": False, "error": error}, self.status, self.headers)
 
@@ -40,22 +40,22 @@ def unauthorized() -> ApiError:
 
 
 def not_found(message: str) -> ApiError:
-    """404. The provider's documentation names no code for it; NOT_FOUND is ours."""
+    """404. The documentation names no code for it: `NOT_FOUND` here."""
     return ApiError(404, "NOT_FOUND", message)
 
 
-def too_many(retry_after: int) -> ApiError:
+def rate_limited(retry_after: int) -> ApiError:
     """429 RATE_LIMIT_EXCEEDED with `Retry-After` in seconds."""
     headers = {"Retry-After": str(retry_after)}
     return ApiError(429, "RATE_LIMIT_EXCEEDED", "Too many requests.", headers)
 
 
-def no_credits(status: int) -> ApiError:
+def insufficient_credits(status: int) -> ApiError:
     """INSUFFICIENT_CREDITS. Provider's documentation: 402."""
     return ApiError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
 
-def broken() -> ApiError:
+def generation_failed() -> ApiError:
     """500 GENERATION_FAILED."""
     return ApiError(500, "GENERATION_FAILED", "The audio could not be generated.")
 

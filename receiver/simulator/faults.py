@@ -1,7 +1,7 @@
 """The faults that can be injected, their rates, and the injector that decides when one happens.
 
 A fault happens by chance (a rate in `Faults`, decided by a seeded random stream) or because a test asked for
-it (`FaultInjector.force`). Every fault that happened is counted in `FaultInjector.injected`.
+it (`FaultInjector.force`). `FaultInjector.injected` counts the faults that happened.
 """
 
 from __future__ import annotations
@@ -17,82 +17,82 @@ FORCED_ONLY = frozenset({"redirect_to"})
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often each thing goes wrong: rates from 0 (never) to 1 (always); `clock_skew` is seconds.
+    """How often each fault happens: rates from 0 (never) to 1 (always); `clock_skew` is in seconds.
 
-    Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged,
-    lost_webhook. The audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone.
-    Storage: the other audio faults. Any request to an API: the errors. Submit: refused_submit,
-    late_job, slow_submit, lost_answer. Status of any provider (and audixa's history): slow_status,
-    lost_status, garbage_json, odd_case, unknown_status; of those that are only polled also expired_id.
+    Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged, lost_webhook. The
+    audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone. Storage: the other audio faults. Any
+    request to an API: error_429, error_500, error_503. Submit: refused_submit, late_job, slow_submit, lost_answer.
+    Status of every provider, and audixa's history: slow_status, lost_status, garbage_json, odd_case, unknown_status;
+    status of audixa, finevoice and miragic: expired_id.
     """
 
     duplicate: float = 0.0
     """The same delivery is sent a second time at the same moment."""
     reorder: float = 0.0
-    """The delivery waits until a later one has passed it (value: how many; default 1)."""
+    """The delivery waits until a later one has been sent (value: how many later ones; default 1)."""
     clock_skew: float = 0.0
     """Seconds added to the signature's `t` (negative: the provider's clock is behind)."""
     slow_body: float = 0.0
-    """The webhook's body is sent in small pieces (value: seconds for the whole body)."""
+    """The webhook's body is sent in small chunks (value: seconds for the whole body)."""
     truncated_webhook: float = 0.0
-    """The body is cut short, its Content-Length with it; the signature is of the whole."""
+    """The body is cut short and its Content-Length matches; the signature is of the whole body."""
     dropped_webhook: float = 0.0
     """The connection breaks in the middle of the webhook's body."""
     forged: float = 0.0
-    """Before the true delivery comes one signed with another secret."""
+    """A delivery that is signed with another secret is sent before the real one."""
     lost_webhook: float = 0.0
     """The delivery is never sent, nor any retry of it."""
     expired_url: float = 0.0
-    """The first address of a job's audio that is given (by the audio endpoint of aitts, in a status
-    answer of the others) has expired; the next is good."""
+    """The first address of a job's audio (from the audio endpoint of aitts, in a status response of the others) has
+    expired; later ones are valid."""
     redirect_loop: float = 0.0
-    """The audio endpoint redirects to two addresses that redirect to each other forever."""
+    """The audio endpoint redirects to one of two addresses that redirect to each other."""
     redirect_private: float = 0.0
-    """The audio endpoint redirects into a private network or to a cloud's metadata address."""
+    """The audio endpoint redirects to an address in a private network or to a cloud's metadata address."""
     audio_gone: float = 0.0
-    """The audio endpoint answers 404 (value: another status, such as 410): the audio is not retained (any more). Of
-    miragic only where it has the audio itself, and always 404."""
+    """The audio endpoint returns 404 (value: another status, such as 410): the audio is no longer retained. For
+    miragic only if its own origin serves the audio, and always 404."""
     object_gone: float = 0.0
-    """Storage answers 404 NoSuchKey (value: another status, such as 410)."""
+    """Storage returns 404 NoSuchKey (value: another status, such as 410)."""
     truncated_audio: float = 0.0
-    """Storage closes before Content-Length (value: bytes sent). Never for a Range request."""
+    """Storage closes the connection before all bytes are sent (value: bytes sent). Never for a Range request."""
     slow_audio: float = 0.0
-    """Storage sends the audio in small pieces (value: seconds for the whole)."""
+    """Storage sends the audio in small chunks (value: seconds for all of them)."""
     html_audio: float = 0.0
-    """Storage answers 200 with an HTML page instead of audio."""
+    """Storage returns 200 with an HTML page instead of audio."""
     wrong_checksum: float = 0.0
-    """Storage states checksums that are not those of the bytes it sends."""
+    """Storage sends checksums that do not match the audio."""
     no_content_length: float = 0.0
-    """Storage sends the audio chunked, without a length."""
+    """Storage sends the audio without a Content-Length."""
     storage_503: float = 0.0
-    """Storage answers 503 SlowDown."""
+    """Storage returns 503 SlowDown."""
     error_429: float = 0.0
-    """429, in each provider's words (value: seconds for Retry-After)."""
+    """429, as the provider sends it (value: seconds for Retry-After)."""
     error_500: float = 0.0
-    """500, in each provider's words."""
+    """500, as the provider sends it."""
     error_503: float = 0.0
-    """503, in each provider's words (value: seconds for Retry-After)."""
+    """503, as the provider sends it (value: seconds for Retry-After)."""
     refused_submit: float = 0.0
-    """The submit is refused for lack of credits, in each provider's words (value: the HTTP status;
-    402, but for miragic 200)."""
+    """The submit is refused for lack of credits, as the provider does it (value: the HTTP status; default 402, for
+    miragic 200)."""
     late_job: float = 0.0
-    """The job is made, and its status is answered 404 for a while (value: seconds; default 5)."""
+    """The job is created, and its status is 404 at first (value: for how many seconds; default 5)."""
     slow_submit: float = 0.0
-    """The job is made, and the answer to the submit takes its time (value: seconds; default 1)."""
+    """The job is created, and the response to the submit is late (value: seconds; default 1)."""
     lost_answer: float = 0.0
-    """The job is made, and the connection breaks before the answer to the submit."""
+    """The job is created, and the connection breaks before the response to the submit."""
     slow_status: float = 0.0
-    """The answer to a status request takes its time (value: seconds; default 1)."""
+    """The response to a status request is late (value: seconds; default 1)."""
     lost_status: float = 0.0
-    """The connection breaks before the answer to a status request."""
+    """The connection breaks before the response to a status request."""
     garbage_json: float = 0.0
-    """A status request is answered 200 with what is no JSON (value: the body)."""
+    """A status request gets 200 and a body that is not JSON (value: the body)."""
     odd_case: float = 0.0
-    """A status word comes in the other letter case. Never for finevoice, whose status is a number."""
+    """The case of the status word is swapped. Never for finevoice, whose status is a number."""
     unknown_status: float = 0.0
-    """The status is one that nobody documented (value: the word; for finevoice the number)."""
+    """The status is an undocumented one (value: the word; for finevoice the number)."""
     expired_id: float = 0.0
-    """A job's id is answered 404, as if it had expired. Not for aitts, whose ids do not."""
+    """A status request gets 404, as if the job's id had expired. Never for aitts, whose ids do not expire."""
 
     def __post_init__(self) -> None:
         for name in RATES:
@@ -107,7 +107,7 @@ NAMES = RATES | FORCED_ONLY
 
 
 @dataclass(slots=True)
-class Forced:
+class ForcedFault:
     """A fault that will happen `times` more times."""
 
     times: int
@@ -118,7 +118,7 @@ class Forced:
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """A fault that happens now, with the value that came with it."""
+    """A fault that happens now, with the value that `force` gave."""
 
     value: float | str | None = None
 
@@ -133,13 +133,13 @@ class InjectedFault:
 
 @dataclass
 class FaultInjector:
-    """Decides which faults happen. Each has its own random stream, so that one rate does not change another fault."""
+    """Decides which faults happen. Each fault has its own random numbers, so a rate does not affect other faults."""
 
     seed: int
     faults: Faults
     on_injected: Callable[[], None] = lambda: None
     injected: Counter[str] = field(default_factory=Counter)
-    _forced: dict[str, list[Forced]] = field(default_factory=dict)
+    _forced: dict[str, list[ForcedFault]] = field(default_factory=dict)
     _streams: dict[str, random.Random] = field(default_factory=dict)
 
     def force(
@@ -151,18 +151,18 @@ class FaultInjector:
         at: str | None = None,
         job_id: str | None = None,
     ) -> None:
-        """Make `name` happen the next `times` times it could (at `at`, for `job_id`, if given).
+        """Make `name` happen at the next `times` opportunities (at `at`, for `job_id`, if given).
 
-        `at` is a provider (`audixa`), an endpoint of any provider (`status`) or both
-        (`audixa.status`). Raises ValueError for a fault that does not exist.
+        `at` is a provider (`audixa`), an endpoint of any provider (`status`) or both (`audixa.status`). Raises
+        ValueError for a fault that does not exist.
         """
         if name not in NAMES:
-            message = f"no fault {name!r}; there are {', '.join(sorted(NAMES))}"
+            message = f"no fault {name!r}; the faults: {', '.join(sorted(NAMES))}"
             raise ValueError(message)
-        self._forced.setdefault(name, []).append(Forced(times, value, at, job_id))
+        self._forced.setdefault(name, []).append(ForcedFault(times, value, at, job_id))
 
     def draw(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> InjectedFault | None:
-        """Whether `name` happens now. With `chance` off only what was forced can happen."""
+        """Return the fault if it happens now, else None. Without `chance` only a forced fault can happen."""
         fault = self._take_forced(name, at, job_id)
         if fault is None and chance and name in RATES:
             rate = getattr(self.faults, name)
@@ -174,13 +174,13 @@ class FaultInjector:
         return fault
 
     def clear(self) -> None:
-        """Drop the forced faults that have not happened yet."""
+        """Discard the forced faults that have not happened yet."""
         self._forced.clear()
 
     def _take_forced(self, name: str, at: str, job_id: str) -> InjectedFault | None:
         for forced in self._forced.get(name, ()):
-            here = forced.at in (None, at, *at.split(".")) and forced.job_id in (None, job_id)
-            if here and forced.times > 0:
+            matches = forced.at in (None, at, *at.split(".")) and forced.job_id in (None, job_id)
+            if matches and forced.times > 0:
                 forced.times -= 1
                 return InjectedFault(forced.value)
         return None

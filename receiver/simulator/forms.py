@@ -7,11 +7,11 @@ from email.message import Message
 
 
 class FormError(Exception):
-    """The body is no multipart form."""
+    """The body is not a multipart form."""
 
 
 def read_form(content_type: str, body: bytes) -> dict[str, str]:
-    """The fields of the form by name; of a name that comes twice, the last. Raises FormError."""
+    """Return the fields of the form by name; of fields with the same name, the last one. Raises FormError."""
     if not content_type.lower().startswith("multipart/form-data"):
         message = "the body must be multipart/form-data"
         raise FormError(message)

@@ -1,4 +1,4 @@
-"""A WAV of any size that is computed while it is sent: for benchmarks that must not hold it."""
+"""A WAV of any size that is computed while it is sent, for benchmarks that must not hold it in memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from functools import lru_cache
 HEADER = 44
 BLOCK = 64 * 1024
 SAMPLE_RATE = 24_000
-PIECE_BLOCKS = 4
+CHUNK_BLOCKS = 4
 
 
 class GeneratedWav:
     """A mono 16-bit WAV of exactly `size` bytes, header included: a tone, the same every time.
 
-    Each block of 64 KiB begins with its own number, so that no two blocks are equal and a download
-    resumed at the wrong place is seen. `size` is even, at least 44 and below 4 GiB (WAV's limit).
+    Each block of 64 KiB begins with its own number, so that no two blocks are equal and a test detects a download that
+    resumes at the wrong place. `size` is even, at least 44 and below 4 GiB (WAV's limit).
     """
 
     suffix = ".wav"
@@ -26,7 +26,7 @@ class GeneratedWav:
 
     def __init__(self, *, bytes: int, sample_rate: int = SAMPLE_RATE) -> None:
         if bytes < HEADER or bytes % 2 or bytes >= 2**32:
-            message = f"a WAV of {bytes} bytes cannot be: even, from 44 up to 4 GiB"
+            message = f"bytes must be an even number from 44 to below 4 GiB, not {bytes}"
             raise ValueError(message)
         self.size = bytes
         self.sample_rate = sample_rate
@@ -40,27 +40,27 @@ class GeneratedWav:
         return f'"{hashlib.sha256(name).hexdigest()[:32]}"'
 
     def checksums(self) -> dict[str, str]:
-        """None: they would cost a pass over everything."""
+        """Return none: computing them would read the whole file."""
         return {}
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to, not including, `stop`, in pieces of at most 256 KiB."""
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `stop`, in chunks of at most 256 KiB."""
         if start < HEADER:
             yield self._header[start : min(stop, HEADER)]
         at, end = max(start - HEADER, 0), stop - HEADER
         while at < end:
             block = at // BLOCK
-            piece = b"".join(self._block(block + n) for n in range(PIECE_BLOCKS))
+            chunk = b"".join(self._block(block + n) for n in range(CHUNK_BLOCKS))
             offset = at - block * BLOCK
-            piece = piece[offset : offset + end - at]
-            yield piece
-            at += len(piece)
+            chunk = chunk[offset : offset + end - at]
+            yield chunk
+            at += len(chunk)
 
     def sha256(self) -> str:
-        """The SHA-256 of the whole, in hex; computed piece by piece."""
+        """Return the SHA-256 of all bytes, in hex; computed chunk by chunk."""
         digest = hashlib.sha256()
-        for piece in self.pieces(0, self.size):
-            digest.update(piece)
+        for chunk in self.chunks(0, self.size):
+            digest.update(chunk)
         return digest.hexdigest()
 
     def _block(self, number: int) -> bytes:

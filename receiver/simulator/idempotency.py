@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same key and body get the same answer, and the work is done once."""
+"""`Idempotency-Key`: the same key and body get the same response, and the job is created once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .envelope import ApiError, invalid
 @dataclass(slots=True)
 class _Entry:
     body: str
-    answer: Mapping[str, Any] | None = None
+    response: Mapping[str, Any] | None = None
 
 
 class IdempotencyStore:
-    """Keys seen, each with its body and, once there is one, its answer."""
+    """The used keys, each with its body and, once known, its response."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def begin(self, key: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Start the work for `key`: None to go on, or the answer that was given before.
+        """Begin a request with `key`; return the earlier response, or None if this is the key's first request.
 
-        Provider's documentation: the key is a UUID v4; 409 REQUEST_IN_PROGRESS while the first is
-        running, 409 IDEMPOTENCY_KEY_REUSE for another body. Raises ApiError.
+        Provider's documentation: the key is a UUID v4; 409 REQUEST_IN_PROGRESS while the first request is running, 409
+        IDEMPOTENCY_KEY_REUSE for another body. Raises ApiError.
         """
         _check_uuid4(key)
         canonical = json.dumps(body, sort_keys=True)
@@ -38,19 +38,19 @@ class IdempotencyStore:
         if entry.body != canonical:
             message = "This Idempotency-Key was used with another body."
             raise ApiError(409, "IDEMPOTENCY_KEY_REUSE", message)
-        if entry.answer is None:
+        if entry.response is None:
             message = "The first request with this Idempotency-Key is still running."
             raise ApiError(409, "REQUEST_IN_PROGRESS", message)
-        return entry.answer
+        return entry.response
 
-    def finish(self, key: str, answer: Mapping[str, Any]) -> None:
-        """Keep the answer for `key`."""
-        self._entries[key].answer = answer
+    def finish(self, key: str, response: Mapping[str, Any]) -> None:
+        """Store the response for `key`."""
+        self._entries[key].response = response
 
     def abandon(self, key: str) -> None:
-        """The work failed: the key is free again."""
+        """Release `key` if it has no response: the request failed."""
         entry = self._entries.get(key)
-        if entry is not None and entry.answer is None:
+        if entry is not None and entry.response is None:
             del self._entries[key]
 
 

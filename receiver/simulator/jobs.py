@@ -1,4 +1,4 @@
-"""The jobs of all providers: pure state, no I/O. Ids and order come from the seed alone."""
+"""The jobs of all providers, in memory: no I/O. Ids depend on the seed alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from .library import Audio, Library
 
-FAIL_MARK = "[fail]"
+FAILURE_MARKER = "[fail]"
 AITTS = "aitts"
 PROVIDERS = (AITTS, "audixa", "finevoice", "miragic")
 
@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a submit asked for, already validated."""
+    """The validated fields of a submit."""
 
     text: str
     voice_id: str
@@ -50,50 +50,50 @@ class Job:
     created_at: float
     provider: str = AITTS
     kind: str = "speech"
-    """What finevoice calls the task: speech, separation, podcast, …"""
-    more_audio: tuple[Audio, ...] = ()
-    """Outputs beside `audio`, for the tasks that have several."""
-    mount: str = ""
-    """The path under which the customer reached the API, such as `/aitts`."""
+    """The kind of task at finevoice: speech, separation, podcast, …"""
+    additional_audio: tuple[Audio, ...] = ()
+    """Further outputs of a task that has several."""
+    root_path: str = ""
+    """The path under which the client reached the API, such as `/aitts`."""
     state: JobState = JobState.PENDING
     error: dict[str, str] | str | None = None
     ended_at: float | None = None
-    known_from: float = 0.0
-    """When its id becomes known, unix seconds: before that, it is answered 404."""
-    audio_fetches: int = 0
-    """How often an address of its audio was given."""
+    visible_from: float = 0.0
+    """From when on its id is known, unix seconds; earlier requests get 404."""
+    audio_urls_issued: int = 0
+    """How many addresses of its audio have been issued."""
 
     @property
     def chars_charged(self) -> int:
-        """Characters paid for: those of the text."""
+        """Characters charged: the length of the text."""
         return len(self.submission.text)
 
     @property
     def ended(self) -> bool:
-        """Whether it is completed or failed."""
+        """Whether it has completed or failed."""
         return self.state in (JobState.COMPLETED, JobState.FAILED)
 
     @property
     def object_name(self) -> str:
-        """The name of its audio on the storage origin."""
+        """The name of its audio at the storage origin."""
         return f"{self.id}{self.audio.suffix}"
 
     @property
     def objects(self) -> dict[str, Audio]:
-        """All its outputs by their names on the storage origin."""
-        more = {f"{self.id}.{n}{audio.suffix}": audio for n, audio in enumerate(self.more_audio, start=2)}
-        return {self.object_name: self.audio} | more
+        """All its outputs by their names at the storage origin."""
+        additional = {f"{self.id}.{n}{audio.suffix}": audio for n, audio in enumerate(self.additional_audio, start=2)}
+        return {self.object_name: self.audio} | additional
 
     @property
     def error_message(self) -> str:
-        """Why it failed, in words."""
+        """The message of its error; empty if it has not failed."""
         if isinstance(self.error, dict):
             return self.error.get("message", "")
         return self.error or ""
 
 
-class JobBook:
-    """All jobs, in the order of their submission."""
+class JobStore:
+    """All jobs, in the order in which they were submitted."""
 
     def __init__(self, seed: int, library: Library, on_change: Callable[[], None] = lambda: None) -> None:
         self._seed = seed
@@ -114,11 +114,11 @@ class JobBook:
         return self._jobs[job_id]
 
     def get(self, job_id: str) -> Job | None:
-        """The job, or None."""
+        """Return the job, or None if there is none with this id."""
         return self._jobs.get(job_id)
 
     def of(self, provider: str) -> list[Job]:
-        """The jobs of one provider, in the order of their submission."""
+        """Return the jobs of one provider, in the order in which they were submitted."""
         return [job for job in self if job.provider == provider]
 
     def create(
@@ -129,9 +129,9 @@ class JobBook:
         provider: str = AITTS,
         kind: str = "speech",
         outputs: int = 1,
-        mount: str = "",
+        root_path: str = "",
     ) -> Job:
-        """A new pending job at `now` (unix seconds), with the next of the shipped recordings."""
+        """Create a pending job at `now` (unix seconds); its audio is the next recording of the library."""
         number = len(self._jobs)
         rng = random.Random(f"{self._seed}:job:{number}")
         job = Job(
@@ -142,19 +142,19 @@ class JobBook:
             created_at=now,
             provider=provider,
             kind=kind,
-            more_audio=tuple(self._library.pick(submission.output_format, number + n) for n in range(1, outputs)),
-            mount=mount,
+            additional_audio=tuple(self._library.pick(submission.output_format, number + n) for n in range(1, outputs)),
+            root_path=root_path,
         )
         self._jobs[job.id] = job
         self._on_change()
         return job
 
     def jitter(self, job: Job) -> float:
-        """The factor from 0.75 to 1.25 on this job's duration."""
+        """Return the factor, 0.75 to 1.25, of this job's duration."""
         return 0.75 + 0.5 * random.Random(f"{self._seed}:jitter:{job.number}").random()
 
     def process(self, job_id: str) -> Job:
-        """Pending to processing."""
+        """Start a pending job."""
         job = self._jobs[job_id]
         if job.state is JobState.PENDING:
             job.state = JobState.PROCESSING
@@ -162,21 +162,21 @@ class JobBook:
         return job
 
     def complete(self, job_id: str, now: float) -> Job:
-        """Complete the job. Does not announce it: `Simulator.finish` does."""
+        """Complete the job without a webhook; `Simulator.finish` also sends that."""
         return self._end(job_id, JobState.COMPLETED, now, None)
 
     def fail(self, job_id: str, now: float, error: dict[str, str] | str | None = None) -> Job:
-        """Fail the job with `error`; provider's documentation: GENERATION_FAILED."""
-        usual = {"code": "GENERATION_FAILED", "message": "The audio could not be generated."}
-        return self._end(job_id, JobState.FAILED, now, usual if error is None else error)
+        """Fail the job with `error`; the default is the documented `GENERATION_FAILED`."""
+        default = {"code": "GENERATION_FAILED", "message": "The audio could not be generated."}
+        return self._end(job_id, JobState.FAILED, now, default if error is None else error)
 
     def set_audio(self, job_id: str, audio: Audio) -> None:
-        """Give the job other audio, for instance a `GeneratedWav`."""
+        """Replace the job's audio, for instance by a `GeneratedWav`."""
         self._jobs[job_id].audio = audio
         self._on_change()
 
     def by_object(self, name: str) -> Job | None:
-        """The completed job one of whose outputs has this name on the storage origin."""
+        """Return the completed job that has an output of this name, or None."""
         job = self._jobs.get(name.partition(".")[0])
         found = job is not None and job.state is JobState.COMPLETED and name in job.objects
         return job if found else None

@@ -1,4 +1,4 @@
-"""The audio that jobs get: short recordings of our own that are shipped beside this file."""
+"""The audio of jobs: short recordings of our own, installed beside this file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Protocol
 from .checksums import crc32c
 
 AUDIO_FOLDER = Path(__file__).parent / "audio"
-PIECE = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 SUFFIXES = {"wav": ".wav", "mp3": ".mp3", "ogg_opus": ".ogg"}
 CONTENT_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
 
 
 class Audio(Protocol):
-    """What storage can serve."""
+    """Audio that the storage can serve."""
 
     @property
     def size(self) -> int:
@@ -27,7 +27,7 @@ class Audio(Protocol):
 
     @property
     def suffix(self) -> str:
-        """The ending of its name, with the dot."""
+        """The file name extension, with the dot."""
 
     @property
     def content_type(self) -> str:
@@ -38,10 +38,10 @@ class Audio(Protocol):
         """A strong entity tag, with its quotes."""
 
     def checksums(self) -> dict[str, str]:
-        """Base64 `md5` and `crc32c` of all bytes, as far as they are cheap to know."""
+        """Return base64 `md5` and `crc32c` of all bytes, if they are cheap to compute."""
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to, not including, `stop`, in pieces."""
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `stop`, in chunks."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Clip:
 
     @property
     def suffix(self) -> str:
-        """The ending of its name, with the dot."""
+        """The file name extension, with the dot."""
         return Path(self.name).suffix
 
     @property
@@ -80,20 +80,20 @@ class Clip:
         return f'"{self._md5.hex()}"'
 
     def checksums(self) -> dict[str, str]:
-        """Base64 `md5` and `crc32c` of all bytes."""
+        """Return base64 `md5` and `crc32c` of all bytes."""
         return {
             "crc32c": base64.b64encode(self._crc32c).decode(),
             "md5": base64.b64encode(self._md5).decode(),
         }
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to, not including, `stop`, in pieces."""
-        for at in range(start, stop, PIECE):
-            yield self.data[at : min(at + PIECE, stop)]
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to, not including, `stop`, in chunks."""
+        for at in range(start, stop, CHUNK_BYTES):
+            yield self.data[at : min(at + CHUNK_BYTES, stop)]
 
 
 class Library:
-    """The shipped recordings by output format."""
+    """The recordings by output format."""
 
     def __init__(self, folder: Path = AUDIO_FOLDER) -> None:
         self._clips = {
@@ -102,10 +102,10 @@ class Library:
         }
 
     def clips(self, output_format: str) -> tuple[Clip, ...]:
-        """All recordings of `wav`, `mp3` or `ogg_opus`."""
+        """Return all recordings in `wav`, `mp3` or `ogg_opus`."""
         return self._clips[output_format]
 
     def pick(self, output_format: str, number: int) -> Clip:
-        """The recording for the `number`-th job: consecutive jobs get different ones."""
+        """Return the recording for job `number`; consecutive jobs get different ones."""
         clips = self._clips[output_format]
         return clips[number % len(clips)]

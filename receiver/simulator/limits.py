@@ -1,11 +1,11 @@
-"""Rate limits: aitts's so many requests in a window, and the guard against polling too fast."""
+"""Rate limits: the request window of aitts, and the shortest interval between two polls of audixa."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
-ENTERPRISE = 1000
+ENTERPRISE_LIMIT = 1000
 WINDOW_SECONDS = 900.0
 
 
@@ -13,12 +13,12 @@ WINDOW_SECONDS = 900.0
 class RateLimit:
     """A fixed window that begins with its first request.
 
-    Provider's documentation: 15-minute window per account; 10 pay-as-you-go, 100 Pro, 1,000
-    Enterprise; headers X-RateLimit-Limit, -Remaining, -Reset, -Bucket on every answer. The form of
-    Reset and Bucket is not documented: unix seconds and a plain word here.
+    Provider's documentation: a 15-minute window per account; 10 requests pay-as-you-go, 100 Pro, 1,000 Enterprise;
+    headers X-RateLimit-Limit, -Remaining, -Reset, -Bucket on every response. The form of Reset and Bucket is not
+    documented: unix seconds and a plain word here.
     """
 
-    limit: int = ENTERPRISE
+    limit: int = ENTERPRISE_LIMIT
     window: float = WINDOW_SECONDS
     bucket: str = "account"
     _used: int = field(default=0, init=False)
@@ -37,7 +37,7 @@ class RateLimit:
         return max(1, math.ceil(self._end(now) - now))
 
     def headers(self, now: float) -> dict[str, str]:
-        """The four headers as they stand at `now`."""
+        """Return the four headers at `now` (unix seconds)."""
         self._roll_over(now)
         return {
             "X-RateLimit-Limit": str(self.limit),
@@ -55,18 +55,18 @@ class RateLimit:
 
 
 TOLERANCE_SECONDS = 0.05
-"""What a client that polls by the clock may come early: its timer and ours are not one."""
+"""How early a poll is accepted, seconds: the client's timer and ours differ slightly."""
 
 
 @dataclass
-class PollGuard:
-    """Refuses a poll that follows the last accepted one too soon."""
+class PollLimiter:
+    """Decides whether a poll follows the last accepted one too soon."""
 
     _last: float | None = field(default=None, init=False)
 
-    def seconds_too_soon(self, now: float, gap: float) -> float:
-        """How much earlier than `gap` seconds after the last one this poll is; 0 accepts it."""
-        if self._last is not None and 0 <= now - self._last < gap - TOLERANCE_SECONDS:
-            return self._last + gap - now
+    def seconds_early(self, now: float, interval: float) -> float:
+        """Return how much sooner than `interval` seconds after the last poll this one is; 0 accepts it."""
+        if self._last is not None and 0 <= now - self._last < interval - TOLERANCE_SECONDS:
+            return self._last + interval - now
         self._last = now
         return 0.0

@@ -1,6 +1,6 @@
-"""What audixa, finevoice and miragic have in common: no webhooks, one key, status by polling.
+"""What the APIs of audixa, finevoice and miragic have in common: one key, status by polling, no webhooks.
 
-Each of them adds its routes, its way to show a key and its own words for an error.
+Each of them adds its routes, where its key is sent, and the form of its errors.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from starlette.types import ASGIApp
 
 from .envelope import ApiError
 from .jobs import Job, Submission
-from .replies import no_reply
-from .shared import SharedState
-from .statuses import apply_response_faults, delay_response, hide_new_job
+from .response_faults import apply_response_faults, delay_response, hide_new_job
+from .responses import drop_connection
+from .state import SimulatorState
 from .submissions import read_object
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
-class Refusal(Exception):
-    """An error answer, before a provider puts it into its own words."""
+class PolledApiError(Exception):
+    """An error response, before it gets the form of a provider."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds, where it makes sense."""
+        """`Retry-After` in whole seconds, if there is one."""
         return {} if self.retry_after is None else {"Retry-After": str(math.ceil(self.retry_after))}
 
 
@@ -47,12 +47,12 @@ class PolledApi(ABC):
 
     provider: ClassVar[str]
     invalid_status: ClassVar[int]
-    """The HTTP status of an answer to a bad field."""
-    no_credits_status: ClassVar[int] = 402
-    """The HTTP status of an answer to a submit that cannot be paid for. Not documented."""
+    """The HTTP status for an invalid field."""
+    insufficient_credits_status: ClassVar[int] = 402
+    """The HTTP status for a submit that exceeds the credits. Not documented."""
 
-    def __init__(self, shared: SharedState, on_submit: Callable[[Job], None]) -> None:
-        self._shared = shared
+    def __init__(self, state: SimulatorState, on_submit: Callable[[Job], None]) -> None:
+        self._state = state
         self._on_submit = on_submit
 
     @abstractmethod
@@ -60,99 +60,99 @@ class PolledApi(ABC):
         """The routes under the provider's base URL."""
 
     @abstractmethod
-    def _given_key(self, request: Request) -> str:
-        """The API key that the request shows."""
+    def _api_key_of(self, request: Request) -> str:
+        """Return the API key of the request; empty if there is none."""
 
     @abstractmethod
-    def _refused(self, refusal: Refusal) -> Response:
-        """The provider's error answer."""
+    def _error_response(self, error: PolledApiError) -> Response:
+        """Return the error in the provider's form."""
 
     def _job_id(self, request: Request) -> str:
         return str(request.path_params.get("job_id", ""))
 
-    def _guarded(self, name: str, endpoint: Endpoint) -> Endpoint:
-        """`endpoint` behind faults and authentication."""
+    def _wrap(self, name: str, endpoint: Endpoint) -> Endpoint:
+        """Add injected errors and authentication to an endpoint."""
 
-        async def guarded(request: Request) -> ASGIApp:
-            shared, job_id, at = self._shared, self._job_id(request), f"{self.provider}.{name}"
-            shared.count(name, job_id, provider=self.provider)
-            answer: ASGIApp
+        async def wrapped(request: Request) -> ASGIApp:
+            state, job_id, at = self._state, self._job_id(request), f"{self.provider}.{name}"
+            state.count_request(name, job_id, provider=self.provider)
+            response: ASGIApp
             try:
-                self._fault(at, job_id)
-                if name not in shared.settings.public_endpoints:
+                self._inject_error(at, job_id)
+                if name not in state.settings.public_endpoints:
                     self._authenticate(request)
-                answer = await endpoint(request)
-            except Refusal as refusal:
-                answer = self._refused(refusal)
+                response = await endpoint(request)
+            except PolledApiError as error:
+                response = self._error_response(error)
             except ClientDisconnect:
-                answer = no_reply
+                response = drop_connection
             if name in ("status", "history"):
-                return await apply_response_faults(shared, answer, at=at, job_id=job_id)
-            return answer
+                return await apply_response_faults(state, response, at=at, job_id=job_id)
+            return response
 
-        return guarded
+        return wrapped
 
     def _authenticate(self, request: Request) -> None:
-        given, right = self._given_key(request), self._shared.api_keys[self.provider]
-        if not hmac.compare_digest(given.encode(), right.encode()):
-            raise Refusal(401, "UNAUTHORIZED", "Missing or invalid API key.")
+        given, expected = self._api_key_of(request), self._state.api_keys[self.provider]
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise PolledApiError(401, "UNAUTHORIZED", "Missing or invalid API key.")
 
-    def _fault(self, at: str, job_id: str) -> None:
-        injector = self._shared.injector
+    def _inject_error(self, at: str, job_id: str) -> None:
+        injector = self._state.injector
         if fault := injector.draw("error_503", at=at, job_id=job_id):
-            raise Refusal(503, "UNAVAILABLE", "The service is not available.", retry_after=fault.number(1))
+            raise PolledApiError(503, "UNAVAILABLE", "The service is not available.", retry_after=fault.number(1))
         if injector.draw("error_500", at=at, job_id=job_id):
-            raise Refusal(500, "INTERNAL_ERROR", "Something went wrong.")
+            raise PolledApiError(500, "INTERNAL_ERROR", "Something went wrong.")
         if fault := injector.draw("error_429", at=at, job_id=job_id):
-            raise Refusal(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=fault.number(1))
+            raise PolledApiError(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=fault.number(1))
         if at.endswith(".submit") and (fault := injector.draw("refused_submit", at=at)):
-            status = int(fault.number(self.no_credits_status))
-            raise Refusal(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
+            status = int(fault.number(self.insufficient_credits_status))
+            raise PolledApiError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
-    def _find(self, job_id: str) -> Job:
-        """The provider's own job, for its status. Raises Refusal 404."""
-        job = self._shared.jobs.get(job_id)
-        expired = self._shared.injector.draw("expired_id", at=f"{self.provider}.status", job_id=job_id)
-        if job is None or job.provider != self.provider or expired or self._shared.now() < job.known_from:
+    def _get_job(self, job_id: str) -> Job:
+        """Return a job of this provider, for its status. Raises PolledApiError 404."""
+        job = self._state.jobs.get(job_id)
+        expired = self._state.injector.draw("expired_id", at=f"{self.provider}.status", job_id=job_id)
+        if job is None or job.provider != self.provider or expired or self._state.now() < job.visible_from:
             raise no_such_job()
         return job
 
-    async def _object(self, request: Request) -> dict[str, Any]:
+    async def _json_object(self, request: Request) -> dict[str, Any]:
         try:
             return read_object(await request.body())
         except ApiError as error:
             raise self._invalid(error.message) from error
 
-    def _text(self, fields: Mapping[str, Any], *names: str) -> str:
-        """The first of `names` among `fields`, which must be text and not blank."""
+    def _required_text(self, fields: Mapping[str, Any], *names: str) -> str:
+        """Return the first of `names` in `fields`; it must be text and not blank. Raises PolledApiError."""
         value = next((fields[name] for name in names if name in fields), None)
         if not isinstance(value, str) or not value.strip():
             raise self._invalid(f"{names[0]} is required")
         return value
 
-    def _invalid(self, message: str) -> Refusal:
-        return Refusal(self.invalid_status, "VALIDATION_ERROR", message)
+    def _invalid(self, message: str) -> PolledApiError:
+        return PolledApiError(self.invalid_status, "VALIDATION_ERROR", message)
 
-    def _create(self, submission: Submission, request: Request) -> Job:
-        mount = request.scope.get("root_path", "")
-        job = self._shared.jobs.create(submission, self._shared.now(), provider=self.provider, mount=mount)
-        hide_new_job(self._shared, job, at=f"{self.provider}.submit")
+    def _create_job(self, submission: Submission, request: Request) -> Job:
+        root_path = request.scope.get("root_path", "")
+        job = self._state.jobs.create(submission, self._state.now(), provider=self.provider, root_path=root_path)
+        hide_new_job(self._state, job, at=f"{self.provider}.submit")
         self._on_submit(job)
         return job
 
-    async def _submitted(self, job: Job, answer: Response) -> ASGIApp:
-        await delay_response(self._shared, at=f"{self.provider}.submit", job_id=job.id)
-        if self._shared.injector.draw("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
-            return no_reply
-        return answer
+    async def _submit_response(self, job: Job, response: Response) -> ASGIApp:
+        await delay_response(self._state, at=f"{self.provider}.submit", job_id=job.id)
+        if self._state.injector.draw("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
+            return drop_connection
+        return response
 
 
-def no_such_job() -> Refusal:
-    """404: there is none, it is another provider's, or its id has expired."""
-    return Refusal(404, "NOT_FOUND", "There is no such job.")
+def no_such_job() -> PolledApiError:
+    """404: there is no such job at this provider, or its id has expired."""
+    return PolledApiError(404, "NOT_FOUND", "There is no such job.")
 
 
 def bearer(request: Request) -> str:
-    """The key of `Authorization: Bearer <key>`; empty if there is none."""
+    """Return the key of `Authorization: Bearer <key>`; empty if there is none."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""

@@ -1,4 +1,4 @@
-"""`Range` and `If-Range` as RFC 9110 has them, for one range of bytes."""
+"""`Range` and `If-Range` of RFC 9110, for a single range of bytes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 class UnsatisfiableError(Exception):
-    """The range lies outside the bytes: 416."""
+    """The range begins after the last byte: 416."""
 
 
-def wanted_range(range_header: str | None, if_range: str | None, *, etag: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) of the bytes asked for, `stop` not included; None for all of them (200).
+def requested_range(range_header: str | None, if_range: str | None, *, etag: str, size: int) -> tuple[int, int] | None:
+    """Return (start, stop) of the requested bytes, `stop` not included; None for all of them (200).
 
-    A header that is malformed, names several ranges or another unit is ignored, and so is one whose
-    `If-Range` is not exactly the strong `etag`. Raises UnsatisfiableError.
+    A header that is malformed or names several ranges or another unit is ignored, as is one whose `If-Range` is not
+    exactly the strong `etag`. Raises UnsatisfiableError.
     """
     match = _ONE_RANGE.fullmatch((range_header or "").replace(" ", ""))
     if match is None or (if_range is not None and if_range.strip() != etag):

@@ -1,6 +1,6 @@
-"""The simulated providers as one object: it starts both origins and plays the life of each job.
+"""The simulated providers as one object: it starts both servers and runs each job through its states.
 
-What a test looks at and turns is in `handles.py`.
+What a test reads and sets is in `controls.py`.
 """
 
 from __future__ import annotations
@@ -24,39 +24,38 @@ from .account import AccountApi
 from .aitts import Aitts
 from .audixa import Audixa
 from .client_requests import submit_request, submitted_id
+from .controls import Controls
 from .faults import FaultInjector, Faults
 from .finevoice import Finevoice
-from .handles import Handles
-from .jobs import AITTS, FAIL_MARK, PROVIDERS, Job, Submission
-from .limits import ENTERPRISE, WINDOW_SECONDS, RateLimit
+from .jobs import AITTS, FAILURE_MARKER, PROVIDERS, Job, Submission
+from .limits import ENTERPRISE_LIMIT, WINDOW_SECONDS, RateLimit
 from .miragic import Miragic
 from .polled import PolledApi
 from .serving import LoopServer
 from .settings import SettingFields, Settings
-from .shared import Account, SharedState
 from .signing import COMPLETED, FAILED
+from .state import Account, SimulatorState
 from .storage import Storage
 from .webhooks import WebhookSender
 
 POLLED: tuple[type[PolledApi], ...] = (Audixa, Finevoice, Miragic)
 QUEUE_SHARE = 0.25
-"""The part of a job's time that it waits in the queue, at the providers that are polled."""
+"""The share of a job's duration that it is pending, at the providers that are polled."""
 
 
-class Simulator(Handles):
+class Simulator(Controls):
     """Four providers on this machine: `async with Simulator(seed=7) as sim: await sim.submit("Hello")`.
 
-    Each has its own base URL (`sim.base_urls["audixa"]`) and key (`sim.api_keys["audixa"]`); aitts
-    is also at `sim.base_url` itself. Every field of `Settings` can be given by name
-    (`job_seconds=`, …). Beside them:
+    Each has its own base URL (`sim.base_urls["audixa"]`) and key (`sim.api_keys["audixa"]`); aitts is also at
+    `sim.base_url` itself. Arguments are the fields of `Settings` by name (`job_seconds=`, …), and:
 
     - api_key, id_token, signing_secret: of aitts; api_keys: of the others, by provider.
-    - faults: what goes wrong by chance; `sim.faults = replace(sim.faults, duplicate=1.0)` later.
-    - webhook_url: the account's; can be set later as well.
-    - rate_limit, rate_window: requests in so many seconds.
-    - credits: characters that can be paid for; None: no end.
+    - faults: the rates of random faults; later `sim.faults = replace(sim.faults, duplicate=1.0)`.
+    - webhook_url: the account's webhook address; can be set later, too.
+    - rate_limit, rate_window: how many requests to aitts in how many seconds.
+    - credits: characters that aitts accepts before its credits are used up; None: unlimited.
     - clock: for signatures and expiry, and for every wait: the life of a job, retries, slow responses.
-    - port, storage_port: 0 lets the system choose.
+    - port, storage_port: 0 selects a free one.
 
     Everything runs in the event loop that enters it.
     """
@@ -71,7 +70,7 @@ class Simulator(Handles):
         id_token: str | None = None,
         signing_secret: str | None = None,
         webhook_url: str | None = None,
-        rate_limit: int = ENTERPRISE,
+        rate_limit: int = ENTERPRISE_LIMIT,
         rate_window: float = WINDOW_SECONDS,
         credits: int | None = None,
         clock: Clock | None = None,
@@ -80,7 +79,7 @@ class Simulator(Handles):
         storage_port: int = 0,
         **settings: Unpack[SettingFields],
     ) -> None:
-        shared = SharedState(
+        state = SimulatorState(
             settings=Settings(seed=seed, **settings),
             injector=FaultInjector(seed, faults or Faults()),
             account=Account(
@@ -94,8 +93,8 @@ class Simulator(Handles):
             limit=RateLimit(rate_limit, rate_window),
             other_keys={name: f"{name}_simulated_{seed}" for name in PROVIDERS if name != AITTS} | dict(api_keys or {}),
         )
-        shared.account.signing_secret = signing_secret or shared.new_secret()
-        super().__init__(shared)
+        state.account.signing_secret = signing_secret or state.new_secret()
+        super().__init__(state)
         self._listen = (host, port, storage_port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
@@ -104,24 +103,24 @@ class Simulator(Handles):
         """Start both servers."""
         host, port, storage_port = self._listen
         async with AsyncExitStack() as stack:
-            hooks = await stack.enter_async_context(self._new_client(connections=64))
+            webhook_client = await stack.enter_async_context(self._new_client(connections=64))
             self._client = await stack.enter_async_context(self._new_client(connections=16))
-            self._sender = WebhookSender(self._shared, hooks, self._spawn)
+            self._sender = WebhookSender(self._state, webhook_client, self._spawn)
             api = LoopServer(Starlette(routes=self._routes()), host, port)
-            self._shared.base_url = (await stack.enter_async_context(api)).url
-            storage = LoopServer(Storage(self._shared).app(), host, storage_port)
-            self._shared.storage_url = (await stack.enter_async_context(storage)).url
+            self._state.base_url = (await stack.enter_async_context(api)).url
+            storage = LoopServer(Storage(self._state).app(), host, storage_port)
+            self._state.storage_url = (await stack.enter_async_context(storage)).url
             stack.push_async_callback(self._cancel_tasks)
-            stack.callback(self._shared.close)
+            stack.callback(self._state.close)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Stop everything: pauses end, tasks are cancelled, servers close."""
+        """Stop everything: end pauses, cancel tasks, close the servers."""
         await self._stack.aclose()
 
     def hold_submits(self) -> AbstractContextManager[None]:
-        """`with sim.hold_submits():` submits are begun and not ended until the block is left."""
+        """`with sim.hold_submits():` inside the block, submits to aitts are received and not answered."""
         return self._api.hold_submits()
 
     async def submit(
@@ -132,38 +131,38 @@ class Simulator(Handles):
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> str:
-        """Submit a job over HTTP, as a customer does; returns its id.
+        """Submit a job over HTTP, as a client does; return its id.
 
-        `fields` go into the body; for audixa, `version="v3"` chooses the API. The key is for aitts
-        alone. Raises httpx.HTTPStatusError for any answer but 2xx.
+        `fields` go into the body; for audixa, `version="v3"` selects the API. The idempotency key is for aitts only.
+        Raises httpx.HTTPStatusError if the response is not 2xx.
         """
-        # aitts without its prefix, so that the addresses it gives are those under `base_url`
+        # aitts without its prefix, so that the addresses in its responses are those below `base_url`
         base_url = self.base_url if provider == AITTS else self.base_urls.get(provider, "")
         api_key = self.api_keys.get(provider, "")
         request = submit_request(
             provider, text, fields, base_url=base_url, api_key=api_key, idempotency_key=idempotency_key
         )
-        answer = await self._client.send(request)
-        answer.raise_for_status()
-        return submitted_id(provider, answer.content)
+        response = await self._client.send(request)
+        response.raise_for_status()
+        return submitted_id(provider, response.content)
 
     def create_task(self, kind: str, *, text: str = "", outputs: int = 1) -> str:
-        """A task of another kind at finevoice (`separation`, `podcast`, …) with so many outputs; its id.
+        """Create a task of another kind (`separation`, `podcast`, …) at finevoice; return its id.
 
-        One of the kind `speech_to_text` ends without audio.
+        A task of the kind `speech_to_text` ends without audio.
         """
         submission = Submission(text=text, voice_id="", output_format="mp3")
-        job = self.jobs.create(submission, self._shared.now(), provider="finevoice", kind=kind, outputs=outputs)
-        self._begin(job)
+        job = self.jobs.create(submission, self._state.now(), provider="finevoice", kind=kind, outputs=outputs)
+        self._start_job(job)
         return job.id
 
     def finish(self, job_id: str) -> Job:
-        """End a job well now, and announce it if its provider does."""
-        return self._announced(self.jobs.complete(job_id, self._shared.now()))
+        """Complete a job now, and send its webhook if its provider has webhooks."""
+        return self._send_webhook(self.jobs.complete(job_id, self._state.now()))
 
     def fail(self, job_id: str, error: dict[str, str] | str | None = None) -> Job:
-        """End a job badly now, and announce it if its provider does. `error` may be a string (seen in the wild)."""
-        return self._announced(self.jobs.fail(job_id, self._shared.now(), error))
+        """Fail a job now, and send its webhook if its provider has webhooks. `error` may be a string."""
+        return self._send_webhook(self.jobs.fail(job_id, self._state.now(), error))
 
     async def deliver(
         self,
@@ -175,23 +174,23 @@ class Simulator(Handles):
         t: int | None = None,
         body: bytes | None = None,
     ) -> int | None:
-        """Send one extra delivery now, without retries; the answer's status, None for no answer.
+        """Send one extra delivery now, without retries; return the response's status, or None if there is none.
 
-        By default the event is the one that the job's state calls for, sent where the job's webhook
-        goes, signed with the account's secret at this moment. Raises ValueError without an address.
+        By default the event is that of the job's state, the address that of its webhook, the secret the account's, and
+        the time now. Raises ValueError if there is no address.
         """
         job = self.jobs[job_id]
-        where = url or job.submission.webhook_url or self.webhook_url
-        if where is None:
-            message = "there is no webhook address: set webhook_url or give url"
+        address = url or job.submission.webhook_url or self.webhook_url
+        if address is None:
+            message = "there is no webhook address: set webhook_url, or pass url"
             raise ValueError(message)
-        usual = FAILED if job.error is not None else COMPLETED
-        out = self._sender.outgoing(job, event or usual, url=where, secret=secret, t=t, kind="extra")
-        sent = await self._sender.send(out if body is None else replace(out, body=body))
-        return sent.status
+        default = FAILED if job.error is not None else COMPLETED
+        request = self._sender.build(job, event or default, url=address, secret=secret, t=t, kind="extra")
+        delivery = await self._sender.send(request if body is None else replace(request, body=body))
+        return delivery.status
 
     def _new_client(self, connections: int) -> httpx.AsyncClient:
-        # bounded: the client's pool looks at each of its connections for every request
+        # bounded: for every request the client's pool iterates over all its connections
         return httpx.AsyncClient(
             trust_env=False,
             verify=_tls(),
@@ -200,36 +199,36 @@ class Simulator(Handles):
         )
 
     def _routes(self) -> list[BaseRoute]:
-        self._api = Aitts(self._shared, self._begin)
-        aitts = [*self._api.routes(), *AccountApi(self._shared, self._sender).routes()]
-        polled = [api(self._shared, self._begin) for api in POLLED]
+        self._api = Aitts(self._state, self._start_job)
+        aitts = [*self._api.routes(), *AccountApi(self._state, self._sender).routes()]
+        polled = [api(self._state, self._start_job) for api in POLLED]
         mounts = [Mount(f"/{api.provider}", routes=api.routes()) for api in polled]
         return [Mount(f"/{AITTS}", routes=aitts), *mounts, *aitts]
 
-    def _announced(self, job: Job) -> Job:
+    def _send_webhook(self, job: Job) -> Job:
         if job.provider == AITTS:
-            self._sender.announce(job)
+            self._sender.enqueue(job)
         return job
 
-    def _begin(self, job: Job) -> None:
-        self._spawn(self._run(job))
+    def _start_job(self, job: Job) -> None:
+        self._spawn(self._run_job(job))
 
-    async def _run(self, job: Job) -> None:
-        """The life of a job after its submit. Without a time it waits: at aitts at work, else in the queue."""
+    async def _run_job(self, job: Job) -> None:
+        """Run a job through its states. Without `job_seconds` it stays processing at aitts, and pending elsewhere."""
         seconds = self.settings.job_seconds
-        whole = 0.0 if seconds is None else seconds * self.jobs.jitter(job)
-        queued = 0.0 if job.provider == AITTS else whole * QUEUE_SHARE
+        duration = 0.0 if seconds is None else seconds * self.jobs.jitter(job)
+        queued = 0.0 if job.provider == AITTS else duration * QUEUE_SHARE
         if seconds is None and job.provider != AITTS:
             return
         if queued:
-            await self._shared.closing.pause(queued)
+            await self._state.shutdown.pause(queued)
         self.jobs.process(job.id)
         if seconds is None:
             return
-        await self._shared.closing.pause(whole - queued)
-        if self._shared.closing.closed or job.ended:
+        await self._state.shutdown.pause(duration - queued)
+        if self._state.shutdown.started or job.ended:
             return
-        if FAIL_MARK in job.submission.text:
+        if FAILURE_MARKER in job.submission.text:
             self.fail(job.id)
         else:
             self.finish(job.id)
@@ -250,5 +249,5 @@ class Simulator(Handles):
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    # reading the authorities' certificates takes longer than all else that a start does
+    # cached: loading the authorities' certificates takes longer than the rest of a start
     return httpx.create_ssl_context()

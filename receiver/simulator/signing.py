@@ -1,7 +1,7 @@
-"""The provider's webhooks as pure functions: bodies, signature, headers.
+"""The webhooks of `aitts` as pure functions: bodies, signature, headers.
 
-Written from the provider's documentation and with the standard library alone, so that the
-receiver's own verification is checked against something that it does not share code with.
+Written from the provider's documentation with the standard library alone: the receiver's own verification is tested
+against code that it does not share.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ TEST = "test"
 
 
 def sign(secret: str, body: bytes, t: int) -> str:
-    """The value of `X-TTS-Signature` for `body` sent at `t` (unix seconds).
+    """Return the value of `X-TTS-Signature` for `body` sent at `t` (unix seconds).
 
-    Provider's documentation: `t=<t>,v1=<hex>` where hex is HMAC-SHA256 of `<t>.<raw body>`, keyed
-    with the secret's text as it is (UTF-8), also where it looks like hex or starts with `whsec_`.
+    Provider's documentation: `t=<t>,v1=<hex>` where hex is HMAC-SHA256 of `<t>.<raw body>`. The key is the secret's
+    text as it is (UTF-8), even if it looks like hex or starts with `whsec_`.
     """
     mac = hmac.new(secret.encode(), b"%d." % t + body, hashlib.sha256)
     return f"t={t},v1={mac.hexdigest()}"
 
 
 def delivery_headers(secret: str, body: bytes, t: int, *, event: str, delivery_id: str) -> dict[str, str]:
-    """The headers of a delivery. Provider's documentation: the three `X-TTS-…`."""
+    """Return the headers of a delivery. Provider's documentation: the three `X-TTS-…`."""
     return {
         "Content-Type": "application/json",
         "X-TTS-Signature": sign(secret, body, t),
@@ -39,7 +39,7 @@ def delivery_headers(secret: str, body: bytes, t: int, *, event: str, delivery_i
 
 
 def iso(t: float) -> str:
-    """Unix seconds as ISO 8601 in UTC with milliseconds, `2026-01-02T03:04:05.678Z`."""
+    """Return unix seconds as ISO 8601 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`."""
     at = datetime.fromtimestamp(t, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -54,10 +54,10 @@ def completed_body(
     chars_charged: int,
     metadata: object = None,
 ) -> bytes:
-    """The body of `job.completed`. Provider's documentation, "webhook payload".
+    """Return the body of `job.completed`. Provider's documentation, "webhook payload".
 
-    Times are unix seconds. `audio_endpoint=None` makes the older body that does not name it.
-    `metadata` is what the submit held; None leaves it out.
+    Times are unix seconds. `audio_endpoint=None` returns the older body without that field. `metadata` is that of the
+    submit; None leaves it out.
     """
     data: dict[str, Any] = {
         "job_id": job_id,
@@ -78,19 +78,19 @@ def failed_body(
     error: Mapping[str, str] | str,
     metadata: object = None,
 ) -> bytes:
-    """The body of `job.failed`. Provider's documentation: `data.error` holds code and message."""
+    """Return the body of `job.failed`. Provider's documentation: `data.error` has `code` and `message`."""
     data = {"job_id": job_id, "status": "failed", "error": error, "metadata": metadata}
     return _body(FAILED, created_at, data)
 
 
 def flat_body(event: str, *, job_id: str, audio_endpoint: str | None) -> bytes:
-    """The form without `data` that is also in public use."""
-    named = {"event": event, "job_id": job_id, "audio_endpoint": audio_endpoint}
-    return _dump({key: value for key, value in named.items() if value is not None})
+    """Return the body without `data` that is also in public use."""
+    fields = {"event": event, "job_id": job_id, "audio_endpoint": audio_endpoint}
+    return _dump({key: value for key, value in fields.items() if value is not None})
 
 
 def test_body(*, created_at: float) -> bytes:
-    """The body of the test event: not documented, so this is our least guess."""
+    """Return the body of the test event. It is not documented: only `event` and `created_at` here."""
     return _dump({"event": TEST, "created_at": iso(created_at)})
 
 

@@ -1,7 +1,7 @@
-"""The storage origin: signed, expiring addresses of audio, on another port than the API.
+"""The storage origin: signed, expiring addresses of audio, on another port than the APIs.
 
-It stands for the object store that the provider redirects to. Credentials have no business here:
-a request that carries any is refused and written down in `SharedState.leaks`.
+It simulates the object store to which the provider redirects. A client must not send credentials here: a request that
+has any is refused and recorded in `SimulatorState.leaks`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from starlette.types import ASGIApp
 
 from .jobs import Job
 from .library import Audio
-from .ranges import UnsatisfiableError, wanted_range
-from .replies import StreamReply
-from .shared import SharedState
+from .ranges import UnsatisfiableError, requested_range
+from .responses import StreamResponse
+from .state import SimulatorState
 
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "cookie")
-SLOW_PIECES = 20
+SLOW_CHUNKS = 20
 SLOW_SECONDS = 1.0
 ERROR_PAGE = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\n"
 
@@ -31,8 +31,8 @@ ERROR_PAGE = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\
 class Storage:
     """Serves `GET /audio/{name}?expires=&signature=`."""
 
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
     def app(self) -> ASGIApp:
         """The ASGI application of this origin."""
@@ -45,36 +45,36 @@ class Storage:
         )
 
     async def _audio(self, request: Request) -> ASGIApp:
-        shared, name = self._shared, request.path_params["name"]
+        state, name = self._state, request.path_params["name"]
         job_id = name.partition(".")[0]
-        shared.count("storage", job_id)
-        refusal = self._leaking(request) or self._unsigned(request, name)
+        state.count_request("storage", job_id)
+        refusal = self._refuse_leak(request) or self._refuse_signature(request, name)
         if refusal is not None:
             return refusal
-        if shared.injector.draw("storage_503", at="storage", job_id=job_id):
+        if state.injector.draw("storage_503", at="storage", job_id=job_id):
             return xml_error(503, "SlowDown", "Please reduce your request rate.")
-        job = shared.jobs.by_object(name)
-        gone = shared.injector.draw("object_gone", at="storage", job_id=job_id)
+        job = state.jobs.by_object(name)
+        gone = state.injector.draw("object_gone", at="storage", job_id=job_id)
         if job is None or gone:
             status = int(gone.number(404)) if gone else 404
             return xml_error(status, "NoSuchKey", "The specified key does not exist.")
-        if shared.injector.draw("html_audio", at="storage", job_id=job_id):
+        if state.injector.draw("html_audio", at="storage", job_id=job_id):
             return Response(ERROR_PAGE, media_type="text/html")
         return self._bytes(request, job, job.objects[name])
 
     def _bytes(self, request: Request, job: Job, audio: Audio) -> ASGIApp:
-        injector = self._shared.injector
+        injector = self._state.injector
         try:
-            part = wanted_range(
+            part = requested_range(
                 request.headers.get("range"),
                 request.headers.get("if-range"),
                 etag=audio.etag,
                 size=audio.size,
             )
         except UnsatisfiableError:
-            answer = xml_error(416, "InvalidRange", "The requested range is not satisfiable.")
-            answer.headers["Content-Range"] = f"bytes */{audio.size}"
-            return answer
+            response = xml_error(416, "InvalidRange", "The requested range is not satisfiable.")
+            response.headers["Content-Range"] = f"bytes */{audio.size}"
+            return response
         start, stop = part or (0, audio.size)
         wrong = injector.draw("wrong_checksum", at="storage", job_id=job.id) is not None
         headers = _headers(audio, wrong_checksum=wrong)
@@ -88,70 +88,70 @@ class Storage:
         if cut:
             stop = min(int(cut.number(audio.size // 2)), stop)
         slow = injector.draw("slow_audio", at="storage", job_id=job.id)
-        reply = StreamReply(
+        stream = StreamResponse(
             status=206 if part else 200,
             headers=headers,
-            pieces=audio.pieces(start, stop),
-            closing=self._shared.closing,
+            chunks=audio.chunks(start, stop),
+            shutdown=self._state.shutdown,
             cut=cut is not None,
         )
         if slow:
-            step = max((stop - start) // SLOW_PIECES, 1)
+            step = max((stop - start) // SLOW_CHUNKS, 1)
             bounds = range(start, stop, step)
-            reply.pieces = (b"".join(audio.pieces(at, min(at + step, stop))) for at in bounds)
-            reply.gap = slow.number(SLOW_SECONDS) / max(len(bounds), 1)
-        return reply
+            stream.chunks = (b"".join(audio.chunks(at, min(at + step, stop))) for at in bounds)
+            stream.pause_seconds = slow.number(SLOW_SECONDS) / max(len(bounds), 1)
+        return stream
 
     async def _loop(self, request: Request) -> Response:
-        """Two addresses that redirect to each other."""
-        self._shared.count("loop")
-        refusal = self._leaking(request)
+        """Redirect each of two addresses to the other."""
+        self._state.count_request("loop")
+        refusal = self._refuse_leak(request)
         other = 2 if request.path_params["step"] == 1 else 1
-        return refusal or RedirectResponse(f"{self._shared.storage_url}/loop/{other}", 307)
+        return refusal or RedirectResponse(f"{self._state.storage_url}/loop/{other}", 307)
 
     async def _nothing(self, request: Request) -> Response:
-        """Any other address."""
-        self._shared.count("storage")
-        return self._leaking(request) or xml_error(404, "NoSuchKey", "There is nothing here.")
+        """Respond to any other address with 404."""
+        self._state.count_request("storage")
+        return self._refuse_leak(request) or xml_error(404, "NoSuchKey", "There is nothing here.")
 
-    def _leaking(self, request: Request) -> Response | None:
-        account = self._shared.account
+    def _refuse_leak(self, request: Request) -> Response | None:
+        account = self._state.account
         found = [name for name in CREDENTIAL_HEADERS if name in request.headers]
-        secrets = (*self._shared.api_keys.values(), account.id_token, account.signing_secret)
+        secrets = (*self._state.api_keys.values(), account.id_token, account.signing_secret)
         if any(secret in str(request.url) for secret in secrets):
-            found.append("a secret in its address")
+            found.append("a secret in the URL")
         if not found:
             return None
-        self._shared.leaks.append(f"{request.method} {request.url.path} carried {', '.join(found)}")
-        self._shared.changes.notify()
+        self._state.leaks.append(f"{request.method} {request.url.path} carried {', '.join(found)}")
+        self._state.changes.notify()
         message = "Credentials other than the signature are not allowed."
         return xml_error(400, "InvalidArgument", message)
 
-    def _unsigned(self, request: Request, name: str) -> Response | None:
+    def _refuse_signature(self, request: Request, name: str) -> Response | None:
         query = request.query_params
         expires, signature = query.get("expires", ""), query.get("signature", "")
-        right = expires.lstrip("-").isdecimal() and hmac.compare_digest(
-            self._shared.storage_signature(name, int(expires)).encode(), signature.encode()
+        valid = expires.lstrip("-").isdecimal() and hmac.compare_digest(
+            self._state.storage_signature(name, int(expires)).encode(), signature.encode()
         )
-        if not right:
+        if not valid:
             return xml_error(403, "SignatureDoesNotMatch", "The signature is not valid.")
-        if int(expires) <= self._shared.now():
+        if int(expires) <= self._state.now():
             return xml_error(403, "AccessDenied", "Request has expired")
         return None
 
 
 def xml_error(status: int, code: str, message: str) -> Response:
-    """An error as object stores send it."""
+    """Return an error in the XML form of object stores."""
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     body = f"{head}<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     return Response(body, status, media_type="application/xml")
 
 
 def _headers(audio: Audio, *, wrong_checksum: bool) -> dict[str, str]:
-    sums = audio.checksums()
+    checksums = audio.checksums()
     if wrong_checksum:
         wrong = hashlib.md5(b"other bytes", usedforsecurity=False).digest()
-        sums = {
+        checksums = {
             "crc32c": base64.b64encode(wrong[:4]).decode(),
             "md5": base64.b64encode(wrong).decode(),
         }
@@ -161,7 +161,7 @@ def _headers(audio: Audio, *, wrong_checksum: bool) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=0",
     }
-    if sums:
-        headers["x-goog-hash"] = ",".join(f"{name}={value}" for name, value in sums.items())
-        headers["Content-MD5"] = sums["md5"]
+    if checksums:
+        headers["x-goog-hash"] = ",".join(f"{name}={value}" for name, value in checksums.items())
+        headers["Content-MD5"] = checksums["md5"]
     return headers

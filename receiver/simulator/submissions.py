@@ -1,4 +1,4 @@
-"""Reads and validates the body of a submit as the provider documents it."""
+"""Reads and validates the body of a submit, as `aitts` documents it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = ("wav", "mp3", "ogg_opus")
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises ApiError 400 VALIDATION_ERROR."""
+    """Return the JSON object in `raw`. Raises ApiError 400 VALIDATION_ERROR."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -31,11 +31,10 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 
 def read_submission(body: Mapping[str, Any], voices: Sequence[Voice], *, allow_loopback: bool) -> Submission:
-    """The submission in `body`; fields that the documentation does not name are ignored.
+    """Return the submission in `body`; undocumented fields are ignored.
 
-    Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates
-    above; `voice` is the older name of `voice_id`. Raises ApiError: VALIDATION_ERROR or
-    INVALID_VOICE.
+    Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates above; `voice` is
+    the older name of `voice_id`. Raises ApiError: VALIDATION_ERROR or INVALID_VOICE.
     """
     text = body.get("text")
     if not isinstance(text, str) or not text.strip():

@@ -1,4 +1,4 @@
-"""The voices on offer. The names are ours; only the filters are documented."""
+"""The voices that aitts and audixa list."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ FILTERS = ("language", "provider", "model_type", "gender")
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One voice: the four things that can be filtered by, and what else the documentation says of a voice.
+    """A voice of aitts: the four fields that can be filtered by, and the others that its documentation names.
 
-    What is None is left out: which fields each voice has is not documented.
+    Fields that are None are left out: which fields each voice has is not documented.
     """
 
     voice_id: str
@@ -32,12 +32,13 @@ VOICES = (
     Voice("de-DE-Neural2-B", "de-DE", "google", "neural", "male"),
     Voice("alloy", "en-US", "openai", "neural", "female", "premium", False, False),
 )
+"""Voices of aitts. The ids are made up; only the filters are documented."""
 
 
 def filter_voices(voices: Sequence[Voice], wanted: Mapping[str, str]) -> list[dict[str, object]]:
-    """The voices that match every filter in `wanted`, letter case aside.
+    """Return the voices that match every filter in `wanted`, without regard to case.
 
-    Provider's documentation: `?language=&provider=&model_type=&gender=`. An empty filter is none.
+    Provider's documentation: `?language=&provider=&model_type=&gender=`. An empty filter is ignored.
     """
     rows = [{name: value for name, value in asdict(voice).items() if value is not None} for voice in voices]
     for name in FILTERS:
@@ -54,5 +55,5 @@ AUDIXA_VOICES = (
     {"voice_id": "bf_clara", "name": "Clara", "model": "advanced", "gender": "Female", "accent": "British",
      "free": False, "is_custom": False, "description": "Bright and quick."},
 )  # fmt: skip
-"""Voices of audixa. The fields are those that its official SDK documents; `emma` and `am_ethan` are
-the names its documentation uses in examples. A submit takes any name: customers have voices of their own."""
+"""Voices of audixa. The fields are those that its official SDK documents; `emma` and `am_ethan` are names from the
+examples of its documentation. A submit accepts any name: accounts have voices of their own."""

@@ -411,8 +411,8 @@ class Provider:
 def sha256_at_the_origin(job: Job) -> str:
     """The SHA-256 of what the provider's storage serves for the job."""
     digest = hashlib.sha256()
-    for piece in job.audio.pieces(0, job.audio.size):
-        digest.update(piece)
+    for chunk in job.audio.chunks(0, job.audio.size):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

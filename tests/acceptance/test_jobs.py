@@ -129,7 +129,7 @@ def test_after_a_sigkill_during_polls_every_job_is_settled_with_one_event(
     server.kill()
     left = sum(row["state"] == "watching" for row in job_rows(site).values())
     assert left > 0
-    provider.sim._shared.injector.clear()
+    provider.sim.clear_forced()
     second = site.start()
     until("all are settled", lambda: all(row["state"] in ("completed", "failed") for row in job_rows(site).values()))
     until(

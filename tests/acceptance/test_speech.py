@@ -177,7 +177,7 @@ def test_the_bytes_go_to_standard_output_and_nothing_else_does(site: Site, provi
         check=True,
     )
     job = the_job(provider, "From standard input.")
-    assert done.stdout == b"".join(job.audio.pieces(0, job.audio.size))
+    assert done.stdout == b"".join(job.audio.chunks(0, job.audio.size))
     plain = site.command(*words(SOURCE, "Where is it?"))
     assert Path(plain.stdout.strip()) in site.final_files()
 

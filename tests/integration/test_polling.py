@@ -98,7 +98,7 @@ def states(settings: Settings) -> list[str]:
 
 
 def sha256_at_the_origin(job: Job) -> str:
-    return hashlib.sha256(b"".join(job.audio.pieces(0, job.audio.size))).hexdigest()
+    return hashlib.sha256(b"".join(job.audio.chunks(0, job.audio.size))).hexdigest()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -255,7 +255,7 @@ async def test_audio_at_the_apis_own_origin_that_wants_the_key_is_asked_again_wi
 async def test_where_one_documented_address_has_no_audio_the_next_is_tried(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines, other: str
 ) -> None:
-    sim.settings = replace(sim.settings, miragic_audio="open", miragic_more_at=(other,))
+    sim.settings = replace(sim.settings, miragic_audio="open", miragic_more_paths=(other,))
     sim.force("audio_gone", 100, at="miragic.audio")
     job = sim.finish(await sim.submit("Hello", provider="miragic"))
     watch(settings, job)

@@ -534,7 +534,7 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
     async with receiver.public.router.lifespan_context(receiver.public):
         await signal.until(lambda: lines.of("run.succeeded"))
     rows = query(database.path, "SELECT * FROM artifacts ORDER BY n")
-    at_the_origin = [sha256(b"".join(audio.pieces(0, audio.size))) for audio in job.objects.values()]
+    at_the_origin = [sha256(b"".join(audio.chunks(0, audio.size))) for audio in job.objects.values()]
     assert [(row["n"], row["sha256"]) for row in rows] == list(enumerate(at_the_origin))
     assert [sha256(Path(row["address"]).read_bytes()) for row in rows] == at_the_origin
     [run] = query(database.path, "SELECT * FROM runs")

@@ -177,16 +177,16 @@ async def test_a_generated_wav_is_served_piece_by_piece(
 
 
 def test_a_generated_wav_has_a_header_that_wave_reads() -> None:
-    data = b"".join(GeneratedWav(bytes=100_044).pieces(0, 100_044))
+    data = b"".join(GeneratedWav(bytes=100_044).chunks(0, 100_044))
     with wave.open(io.BytesIO(data)) as read:
         assert (read.getnframes(), read.getframerate(), read.getnchannels()) == (50_000, 24_000, 1)
 
 
 def test_a_generated_wav_gives_the_same_bytes_however_it_is_cut() -> None:
     wav = GeneratedWav(bytes=400_000)
-    whole = b"".join(wav.pieces(0, 400_000))
+    whole = b"".join(wav.chunks(0, 400_000))
     for start, stop in [(0, 10), (40, 50), (44, 65_580), (65_579, 262_189), (399_999, 400_000)]:
-        assert b"".join(wav.pieces(start, stop)) == whole[start:stop]
+        assert b"".join(wav.chunks(start, stop)) == whole[start:stop]
 
 
 async def test_addresses_may_be_relative() -> None:

@@ -86,7 +86,7 @@ async def test_progress_is_not_always_given() -> None:
 
 @pytest.mark.parametrize("path", ["metadata.apiResponse.audio_link", "audio_link", "download_signed_url"])
 async def test_the_address_may_be_elsewhere(path: str) -> None:
-    async with Simulator(job_seconds=None, miragic_audio_at=path) as sim, client(sim) as api:
+    async with Simulator(job_seconds=None, miragic_audio_path=path) as sim, client(sim) as api:
         job_id = await sim.submit("Hello", provider="miragic")
         sim.finish(job_id)
         found = await status(api, job_id)

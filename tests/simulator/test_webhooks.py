@@ -62,7 +62,7 @@ async def test_the_address_in_a_submit_overrides_the_account_s(inbox: Inbox) -> 
 
 
 async def test_an_older_body_does_not_name_the_audio_endpoint(sim: Simulator, inbox: Inbox) -> None:
-    sim.settings = replace(sim.settings, name_audio_endpoint=False)
+    sim.settings = replace(sim.settings, include_audio_endpoint=False)
     await sim.submit("Hello")
     await sim.wait_until(lambda: sim.deliveries)
     assert "audio_endpoint" not in json.loads(inbox.bodies[0])["data"]
@@ -86,7 +86,7 @@ async def test_a_retry_is_signed_anew_or_not_as_set(inbox: Inbox, *, resign: boo
         job_seconds=0.0,
         retry_schedule=QUICK,
         webhook_url=inbox.url,
-        resign_retries=resign,
+        new_signature_per_retry=resign,
         clock=CallbackClock(now=lambda: float(next(ticks))),
     ) as sim:
         await sim.submit("Hello")
