@@ -115,7 +115,7 @@ async def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
         assert (await client.answer()).document["path"] == "/slow"
         for number in range(count):
             assert (await client.answer()).document["path"] == f"/{number}"
-        assert (listener.table.unfinished, listener.table.held) == (0, 0)
+        assert (listener.table.partial_bytes, listener.table.pipelined_bytes) == (0, 0)
 
 
 async def test_a_reader_of_no_answers_is_not_read_from() -> None:
@@ -130,7 +130,7 @@ async def test_a_reader_of_no_answers_is_not_read_from() -> None:
         other = await listener.open()
         for _ in range(20):
             assert (await other.ask(request("GET", "/meanwhile"))).status == 200
-        assert listener.table.held <= 300_000
+        assert listener.table.pipelined_bytes <= 300_000
         assert not all(task.done() for task in sending)
         assert ("GET", "/flood", b"") not in listener.application.seen
         client.close()
@@ -301,7 +301,7 @@ async def test_whatever_is_asked_and_however_it_is_cut_each_request_gets_its_own
             await asyncio.sleep(0)  # each piece on its own, as far as the kernel lets it
         assert await reading == [path for path, _ in asked]
         assert [(path, body) for _, path, body in listener.application.seen] == asked
-        assert (listener.table.unfinished, listener.table.held) == (0, 0)
+        assert (listener.table.partial_bytes, listener.table.pipelined_bytes) == (0, 0)
 
 
 async def _answers(client: Client, count: int) -> list[str]:

@@ -78,7 +78,7 @@ async def test_what_has_no_end_is_cut_off_early(start: bytes, piece: bytes, stat
         answer = await reading
         assert (answer.status, answer.document) == (status, {"error": word})
         assert listener.cut(word) == 1
-        assert (listener.table.unfinished, listener.table.held) == (0, 0)
+        assert (listener.table.partial_bytes, listener.table.pipelined_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_above_the_bound_who_reads_no_answers_makes_room() -> None:
             wanted = request("GET", "/answered", headers=f"X-Echo: {'e' * 50_000}\r\n")
             sending = asyncio.create_task(loop.sock_sendall(deaf, wanted * 400))
             async with asyncio.timeout(PATIENCE):
-                while not listener.table.unread:
+                while not listener.table.stalled:
                     await asyncio.sleep(0.01)
             good = await listener.open()
             assert (await good.ask(request("POST", "/delivery", b"signed"))).status == 200
@@ -230,7 +230,7 @@ async def test_above_the_bound_who_reads_no_answers_makes_room() -> None:
             await asyncio.gather(sending, return_exceptions=True)
         assert (await half.ask(b"y")).status == 200
         assert listener.cut("connection_limit") == 1
-        assert not listener.table.unread
+        assert not listener.table.stalled
 
 
 async def test_above_the_bound_the_oldest_without_a_head_makes_room() -> None:
@@ -273,7 +273,7 @@ async def test_idle_connections_and_half_bodies_make_room_in_their_turn() -> Non
 
 
 async def test_unfinished_heads_are_bounded_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.web.http.connections.MAX_UNFINISHED_BYTES", 300_000)
+    monkeypatch.setattr("receiver.web.http.connections.MAX_PARTIAL_BYTES", 300_000)
     async with listening_raw() as listener:
         small = await listener.open()
         await small.send(b"GET /small HTTP/1.1\r\nHost: t\r\n")
@@ -283,7 +283,7 @@ async def test_unfinished_heads_are_bounded_all_together(monkeypatch: pytest.Mon
         async with asyncio.timeout(PATIENCE):
             while listener.cut("memory_limit") < 12:
                 await asyncio.sleep(0.01)
-        assert listener.table.unfinished <= 300_000
+        assert listener.table.partial_bytes <= 300_000
         assert (await small.ask(b"\r\n")).status == 200
 
 
@@ -326,7 +326,7 @@ async def test_requests_sent_ahead_wait_for_others() -> None:
         for client in ahead:
             for _ in range(39 if client is ahead[0] else 40):
                 assert (await client.answer()).document["path"] == "/ahead"
-        assert listener.table.held == 0
+        assert listener.table.pipelined_bytes == 0
 
 
 async def test_the_same_cause_is_logged_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:

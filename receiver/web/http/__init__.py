@@ -1,1 +1,1 @@
-"""HTTP/1.1 for both listeners of `serve`: limited before anything of a request is trusted (docs/adr/0022)."""
+"""HTTP/1.1 for both listeners of `serve`: with limits that apply before a request is trusted (docs/adr/0022)."""

@@ -10,9 +10,9 @@ import structlog
 log = structlog.get_logger("receiver.listener")
 
 RESERVED = 256
-"""Kept for the store, audio files, and connections to providers and storages."""
+"""Reserved for the store, audio files, and connections to providers and storages."""
 OPEN_AT_START = 48
-"""What is open before anybody connects, and a few more: the store, logs, event loops."""
+"""Open before the first connection, with a margin: the store, logs, event loops."""
 PRIVATE_CONNECTIONS = 128
 """Connections of the private listener."""
 

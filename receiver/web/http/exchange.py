@@ -25,65 +25,69 @@ _FAILED = b'{"error":"internal"}'
 
 
 class WholeRequest(Protocol):
-    """A shorter way than `receive` and `send`: no message and no coroutine for each step."""
+    """A shortcut past `receive` and `send`: no message and no coroutine for each step."""
 
     def take_body(self) -> bytes | None:
         """The whole body, once; None if the sender is gone."""
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
-        """Write the whole response, unless that needs more than one step: then False, and `send` has to do it.
+        """Write the whole response, unless that needs more than one step: then return False, and use `send`.
 
         Args:
-            lines: header lines of the application, each with its line break, but for `Content-Length`.
+            lines: header lines of the application, each with its line break, except `Content-Length`.
         """
 
 
-class Wire(Protocol):
-    """The part of a connection that an exchange uses."""
+class ExchangeConnection(Protocol):
+    """The part of a connection that an exchange uses.
+
+    Attributes:
+        stalled: whether the sender does not read what was written.
+    """
 
     transport: asyncio.Transport
-
-    @property
-    def stalled(self) -> bool:
-        """Whether the sender does not read what was written."""
+    stalled: bool
 
     async def writable(self) -> None:
         """Wait until the sender has read enough of what was written."""
 
     def resume_reading(self) -> None:
-        """The application has taken the body's buffered bytes."""
+        """Continue reading: the application has taken the buffered bytes of the body."""
 
     def exchange_ended(self, exchange: Exchange) -> None:
-        """The whole response has been handed to the transport."""
+        """The whole response has been passed to the transport."""
 
     def abort(self) -> None:
-        """The response cannot be completed as announced."""
+        """End the connection: the response cannot be completed as announced."""
 
 
 class Exchange:
     """One request and its response.
 
-    The response's head is written together with the first piece of its body wherever its length is known: one system
+    The response's head is written together with the first part of its body wherever its length is known: one system
     call for a whole answer.
+
+    Attributes:
+        buffered: bytes of the body that the application has not taken.
 
     Args:
         addresses: host and port of our side and of the sender's, where the sockets have them.
         state: the ASGI scope's `state`.
-        date: header lines that every response has, as ASGI pairs.
+        default_headers: header lines that every response has, as ASGI pairs.
     """
 
     __slots__ = (
-        "_changed", "_chunked", "_date", "_end_told", "_expects_continue", "_head", "_left", "_pieces", "_wire",
-        "ahead", "complete", "disconnected", "keep_alive", "received", "scope", "started",
+        "_changed", "_chunked", "_connection", "_default_headers", "_end_sent", "_expects_continue", "_head", "_pieces",
+        "_remaining", "buffered", "complete", "disconnected", "keep_alive", "received", "scope", "started",
     )  # fmt: skip
 
     def __init__(
         self,
-        wire: Wire,
+        connection: ExchangeConnection,
         head: Head,
         addresses: tuple[tuple[str, int] | None, tuple[str, int] | None],
         state: dict[str, Any],
-        date: Iterable[tuple[bytes, bytes]],
+        default_headers: Iterable[tuple[bytes, bytes]],
     ) -> None:
         self.scope: Scope = {
             "type": "http",
@@ -105,28 +109,28 @@ class Exchange:
         self.started = False
         self.complete = False
         self.disconnected = False
-        self._wire = wire
-        self._date = date
+        self._connection = connection
+        self._default_headers = default_headers
         self._expects_continue = head.expects_continue
         self._pieces: list[bytes] = []
-        self.ahead = 0
-        self._end_told = False
+        self.buffered = 0
+        self._end_sent = False
         self._changed: asyncio.Event | None = None
         self._head = b""
         self._chunked = False
-        self._left: int | None = 0
+        self._remaining: int | None = 0
 
     # called by the connection
 
-    def body(self, piece: bytes) -> None:
-        """A piece of the request's body came."""
+    def add_body(self, piece: bytes) -> None:
+        """Add bytes of the request's body."""
         self._pieces.append(piece)
-        self.ahead += len(piece)
+        self.buffered += len(piece)
         if self._changed is not None:
             self._changed.set()
 
     def end_of_body(self) -> None:
-        """The request is whole."""
+        """The request is complete."""
         self.received = True
         if self._changed is not None:
             self._changed.set()
@@ -141,7 +145,7 @@ class Exchange:
     # called by the application
 
     async def run(self, app: ASGIApp) -> None:
-        """Let the application answer; whatever it does, the sender gets an answer or the connection ends."""
+        """Call the application; whatever it does, the sender gets an answer or the connection ends."""
         if self.received:
             self.scope["extensions"] = {WHOLE_REQUEST: self}
         try:
@@ -149,14 +153,16 @@ class Exchange:
         except Exception:
             log.exception("request.failed", method=self.scope["method"], path=cut(self.scope["path"], 200))
         except BaseException:
-            self._wire.abort()
+            self._connection.abort()
             raise
         finally:
-            self.scope.pop("extensions", None)  # what refers to itself would keep the body until the collector comes
+            self.scope.pop(
+                "extensions", None
+            )  # a reference cycle would keep the body in memory until the collector runs
         if self.complete or self.disconnected:
             return
         if self.started:
-            self._wire.abort()
+            self._connection.abort()
             return
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_FAILED))]
         headers.append((b"connection", b"close"))
@@ -164,33 +170,39 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": _FAILED})
 
     def take_body(self) -> bytes | None:
-        """As `WholeRequest` has it."""
+        """See `WholeRequest`."""
         if self.disconnected:
             return None
         pieces, self._pieces = self._pieces, []
-        self.ahead = 0
-        self._end_told = True
+        self.buffered = 0
+        self._end_sent = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
-        """As `WholeRequest` has it."""
-        wire = self._wire
-        if self.started or self.disconnected or not self.keep_alive or wire.stalled or self.scope["method"] == "HEAD":
+        """See `WholeRequest`."""
+        connection = self._connection
+        if (
+            self.started
+            or self.disconnected
+            or not self.keep_alive
+            or connection.stalled
+            or self.scope["method"] == "HEAD"
+        ):
             return False
         self.started = self.complete = True
-        date = b"".join([b"%b: %b\r\n" % line for line in self._date])
+        defaults = b"".join([b"%b: %b\r\n" % line for line in self._default_headers])
         head = b"%b%b%bcontent-length: %d\r\n\r\n%b"
-        wire.transport.write(head % (STATUS_LINES[status], date, lines, len(body), body))
-        wire.exchange_ended(self)
+        connection.transport.write(head % (STATUS_LINES[status], defaults, lines, len(body), body))
+        connection.exchange_ended(self)
         return True
 
     async def receive(self) -> Message:
-        """The next piece of the body; after its end, the disconnect."""
+        """The next part of the body; after its end, the disconnect."""
         if self._expects_continue and not self.started and not self.disconnected:
             self._expects_continue = False
-            self._wire.transport.write(CONTINUE)
+            self._connection.transport.write(CONTINUE)
         while not (self.disconnected or self.complete):
-            if self._pieces or (self.received and not self._end_told):
+            if self._pieces or (self.received and not self._end_sent):
                 return self._body_message()
             if self._changed is None:
                 self._changed = asyncio.Event()
@@ -202,56 +214,56 @@ class Exchange:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
-        self.ahead = 0
-        self._end_told = self.received
+        self.buffered = 0
+        self._end_sent = self.received
         if not self.received:
-            self._wire.resume_reading()
+            self._connection.resume_reading()
         return {"type": "http.request", "body": body, "more_body": not self.received}
 
     async def send(self, message: Message) -> None:
-        """Write the response's start, or a piece of its body.
+        """Write the response's start, or a part of its body.
 
         Raises:
             RuntimeError: the application breaks ASGI's rules.
         """
-        if self._wire.stalled:
-            await self._wire.writable()
+        if self._connection.stalled:
+            await self._connection.writable()
         if self.disconnected:
             return
         kind = message["type"]
         if not self.started:
             if kind != "http.response.start":
-                raise RuntimeError(f"{kind} came before the response's start.")
+                raise RuntimeError(f"The application sent {kind} before the response's start.")
             self._start(message["status"], message.get("headers", ()))
         elif self.complete or kind != "http.response.body":
-            raise RuntimeError(f"{kind} came after the response's start or end.")
+            raise RuntimeError(f"The application sent {kind} after the response's start or end.")
         else:
             self._write(message.get("body", b""), last=not message.get("more_body", False))
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         closes = not self.keep_alive or not self.received
-        self._left = None
+        self._remaining = None
         count = 2  # the status line, and the empty one
-        for name, value in (*self._date, *headers):
+        for name, value in (*self._default_headers, *headers):
             lowered = name.lower()
             if lowered in _FRAMING:
                 if lowered == b"content-length":
-                    self._left = int(value)
+                    self._remaining = int(value)
                 else:
                     closes = closes or (lowered == b"connection" and b"close" in value.lower())
-                    continue  # how the body is framed is decided here
+                    continue  # this class decides how the body is framed
             parts += (name, b": ", value, b"\r\n")
             count += 1
         if self.scope["method"] == "HEAD" or status in (204, 304):
-            self._left = 0
-        elif self._left is None:
+            self._remaining = 0
+        elif self._remaining is None:
             if self.scope["http_version"] == "1.1":
                 self._chunked = True
                 parts.append(b"transfer-encoding: chunked\r\n")
                 count += 1
             else:
-                closes = True  # its end is the connection's
+                closes = True  # the connection's end marks the body's
         if closes:
             self.keep_alive = False
             parts.append(b"connection: close\r\n")
@@ -259,10 +271,10 @@ class Exchange:
         parts.append(b"\r\n")
         head = b"".join(parts)
         if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
-            raise RuntimeError("A response header has a line break in it.")
+            raise RuntimeError("A response header contains a line break or a null byte.")
         self.started = True
-        if self._left is None:
-            self._wire.transport.write(head)
+        if self._remaining is None:
+            self._connection.transport.write(head)
         else:
             self._head = head
 
@@ -271,16 +283,16 @@ class Exchange:
             body = b""
         if self._chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
-        elif self._left is not None:
-            self._left -= len(body)
-            if self._left < 0 or (last and self._left > 0):
+        elif self._remaining is not None:
+            self._remaining -= len(body)
+            if self._remaining < 0 or (last and self._remaining > 0):
                 raise RuntimeError("The response's body is not as long as its Content-Length says.")
         data = self._head + body if self._head else body
         self._head = b""
         if data:
-            self._wire.transport.write(data)
+            self._connection.transport.write(data)
         if last:
             self.complete = True
             if self._changed is not None:
                 self._changed.set()
-            self._wire.exchange_ended(self)
+            self._connection.exchange_ended(self)

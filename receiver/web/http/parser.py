@@ -1,8 +1,8 @@
 """Parsing with httptools: one request at a time, cut exactly where it ends.
 
-No I/O. httptools (llhttp in its strict mode) gets a head whole, and a body up to where the request ends: its length
-says so, or the sizes of its chunks; so the parser never sees a byte of the request after it. Every byte is looked at a
-bounded number of times, whatever it is.
+No I/O. httptools (llhttp in its strict mode) gets a complete head, and a body up to the end of the request, which
+follows from its length or from the sizes of its chunks; so the parser never sees a byte of the next request. Every byte
+is read a bounded number of times, whatever it is.
 
 Facts of the wire: RFC 9112 (HTTP/1.1): 3.2 the target and the Host header, 6.1 Transfer-Encoding, 7.1 chunks;
 RFC 9110: 7.8 a server may ignore Upgrade, 10.1.1 Expect.
@@ -27,8 +27,8 @@ class RequestRefused(Exception):
     """The request cannot be read.
 
     Attributes:
-        status: what to answer.
-        reason: the answer's word, and the metric's label.
+        status: the HTTP status of the answer.
+        reason: the slug in the answer, and the metric's label.
     """
 
     def __init__(self, status: int, *, reason: str) -> None:
@@ -50,11 +50,11 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
-class _Chunks:
+class _ChunkedBody:
     """The end of a chunked body, derived from the sizes of its chunks. The parser checks everything else."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self._remaining = 0
         self._line = b""
         self._trailer: bytes | None = None
         self._framing = 0
@@ -64,13 +64,13 @@ class _Chunks:
         """How many of the following bytes belong to the body and its trailer.
 
         Raises:
-            RequestRefused: a chunk has no size, or sizes, extensions and trailer take more room than they may.
+            RequestRefused: a chunk has no size, or sizes, extensions and trailer are longer than allowed.
         """
         at = 0
         while at < len(data) and self._trailer is None:
-            if self._left:
-                step = min(self._left, len(data) - at)
-                self._left -= step
+            if self._remaining:
+                step = min(self._remaining, len(data) - at)
+                self._remaining -= step
                 self._content += step
                 at += step
                 continue
@@ -96,7 +96,7 @@ class _Chunks:
         size = int(digits[0], 16)
         self._line = b""
         if size:
-            self._left = size + 2  # with the line break after it
+            self._remaining = size + 2  # with the line break after it
         else:
             self._trailer = b"\r\n"
 
@@ -110,7 +110,7 @@ class RequestParser:
     """Reads the requests of one connection, one after the other.
 
     Attributes:
-        whole: the request whose head was read last has been read to its end.
+        whole: whether the request whose head was read last has been read to its end.
     """
 
     def __init__(self) -> None:
@@ -121,22 +121,22 @@ class RequestParser:
         self._in_head = False
         self._keep_alive = False
         self._pieces: list[bytes] = []
-        self._left = 0
-        self._chunks: _Chunks | None = None
+        self._remaining = 0
+        self._chunks: _ChunkedBody | None = None
 
     def read_head(self, head: bytes) -> Head | None:
-        """Read what ends with an empty line: a head, or nothing but empty lines (None).
+        """Read bytes that end with an empty line: a head, or only empty lines (None).
 
         Raises:
-            RequestRefused: it is no head of a request that is answered here.
+            RequestRefused: it is not the head of a request that this server answers.
         """
         self._in_head = True
         try:
             try:
                 self._feed_head(head)
             except httptools.HttpParserUpgrade:
-                # The parser takes the body for the other protocol, whatever its length says. So another one reads the
-                # head again without the header; this one reads nothing more if the connection is not kept.
+                # The parser takes the body for the other protocol, whatever the length in the head. So another parser
+                # reads the head again without the header.
                 self._parser = httptools.HttpRequestParser(self)
                 self._feed_head(_UPGRADE.sub(b"", head))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -190,27 +190,27 @@ class RequestParser:
         """Note how the body's end is found: by its length, or by its chunks."""
         self._chunks = None
         if b"transfer-encoding" not in names:
-            self._left = int(self._headers[names.index(b"content-length")][1])
+            self._remaining = int(self._headers[names.index(b"content-length")][1])
             return
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
         if codings != [b"chunked"] or version != "1.1":
             raise RequestRefused(501, reason="transfer_encoding")
-        self._chunks = _Chunks()
+        self._chunks = _ChunkedBody()
 
     def read_body(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Read bytes of the body, without their framing, up to the request's end at most.
 
         Returns:
-            The body's pieces, and what was not read. If `whole` is not set then, more is to be read of both.
+            The body's pieces, and the bytes after the request's end; the body goes on unless `whole` is set now.
 
         Raises:
-            RequestRefused: it is no proper body, or its framing takes more room than it may.
+            RequestRefused: it is not a valid body, or its framing is longer than allowed.
         """
         if self._chunks is not None:
             until = self._chunks.cut(data)
         else:
-            until = min(len(data), self._left)
-            self._left -= until
+            until = min(len(data), self._remaining)
+            self._remaining -= until
         self._pieces = []
         try:
             self._parser.feed_data(data[:until])
@@ -218,29 +218,29 @@ class RequestParser:
             raise RequestRefused(400, reason="malformed_request") from None
         pieces, self._pieces = self._pieces, []
         if self.whole and self._chunks is not None:
-            # A trailer's `Connection: close` would be the parser's reason to refuse the next request.
+            # After a trailer with `Connection: close` this parser would refuse the next request.
             self._parser = httptools.HttpRequestParser(self)
         return pieces, data[until:]
 
     def close(self) -> None:
-        """Nothing more is read. httptools' parser and this object refer to each other until then."""
+        """Read nothing more. Breaks the reference cycle between httptools' parser and this object."""
         del self._parser
 
-    # what httptools calls
+    # called by httptools
 
     def on_url(self, part: bytes) -> None:
         """A part of the request's target."""
         if not self._in_head:
-            raise RuntimeError("The parser sees a request where it was given the end of the one before.")
+            raise RuntimeError("The parser found another request within the body of the current one.")
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header line; a trailer's lines are not headers and are dropped."""
+        """A header line; the lines of a trailer are dropped."""
         if self._in_head:
             self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is whole. Only now does httptools know whether the sender keeps the connection."""
+        """The head is complete. Only now does httptools know whether the sender keeps the connection open."""
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, piece: bytes) -> None:
@@ -248,7 +248,7 @@ class RequestParser:
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is complete."""
         self.whole = True
 
 
@@ -257,8 +257,8 @@ def _authority(target: bytes) -> bytes:
     return re.split(rb"[/?#]", target.partition(b"://")[2], maxsplit=1)[0].lower()
 
 
-def too_long(head: bytes | bytearray) -> RequestRefused:
-    """Which of the two is too long: the target is, if the first line does not end in time."""
+def head_too_long(head: bytes | bytearray) -> RequestRefused:
+    """The error for a head that is too long: of its target, if the first line does not end within that limit."""
     if head.find(b"\n", 0, MAX_TARGET_BYTES) < 0:
         return RequestRefused(414, reason="target_too_long")
     return RequestRefused(431, reason="head_too_long")

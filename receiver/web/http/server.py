@@ -1,4 +1,4 @@
-"""uvicorn's server with our connections: it accepts, and ends in order."""
+"""uvicorn's server with our connections: how it starts and stops."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from receiver.web.http.limits import LINGER_SECONDS
 
 SHUTDOWN_SECONDS = 10
 """How long current requests may still take after a listener has closed."""
-
-
 POLL_SECONDS = 0.01
-"""How often connections are looked at while a listener stops."""
+"""How often connections are checked while a listener stops."""
 
 
 class ListenerServer(uvicorn.Server):
     """A uvicorn server that leaves signals to its caller, which stops two servers and waits for handlers.
 
-    It ends so that clients which keep connections lose no request (docs/adr/0048): `drain`, then `should_exit`.
+    To stop it without losing requests of clients that keep connections open (docs/adr/0048): `drain`, then
+    `should_exit`.
 
     Attributes:
         listening: set once connections are accepted.
@@ -48,10 +47,10 @@ class ListenerServer(uvicorn.Server):
         self._table.drain(asyncio.get_running_loop().time())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer what was sent, close the rest.
+        """Stop accepting, answer what was sent, close the rest.
 
-        The sockets are closed and not shut down: with another process that has them open, such as systemd,
-        connections wait there for the next process.
+        The sockets are closed and not shut down: if another process has them open, such as systemd, connections wait
+        there for the next process.
         """
         await self._wait_while(lambda: bool(self._table.idle), self._table.linger_until)
         for server in self.servers:
@@ -67,7 +66,7 @@ class ListenerServer(uvicorn.Server):
         return self._table.awaits_requests
 
     async def _wait_while(self, condition: Callable[[], bool], until: float) -> None:
-        """Wait while the condition holds, up to a time of the loop, or to the second signal."""
+        """Wait while the condition holds, until a time of the loop or until the second signal."""
         loop = asyncio.get_running_loop()
         while loop.time() < until and not self.force_exit:
             await asyncio.sleep(POLL_SECONDS)  # first: a connection that was just accepted is not in the table yet
@@ -76,7 +75,7 @@ class ListenerServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Touch no signal."""
+        """Install no signal handlers."""
         yield
 
 
