@@ -1,1 +1,1 @@
-"""All SQL, nothing but SQL: plain functions of a Connection, so that they compose in one transaction."""
+"""The store: all SQL is in plain functions of a Connection, so that several can share a transaction."""

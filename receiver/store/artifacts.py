@@ -1,4 +1,4 @@
-"""Rows of fetched audio: one for each file of an event's job."""
+"""Rows of fetched audio files: one for each file of an event's job."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from receiver.store.schema import artifacts
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRow:
-    """What is known of one fetched file. `duration` in seconds, `sample_rate` in Hz; None where the file does not say.
+    """One fetched file. `duration` in seconds, `sample_rate` in Hz; None if the file does not contain it.
 
-    `n` is which of the job's files, from 0; `address` the file's path or the object's address; `format` a short word
-    such as `wav`, `mp3`, `ogg`.
+    `n` is the file's number within the job, from 0; `address` is its path, or the address of the object; `format` is a
+    short name such as `wav`, `mp3`, `ogg`.
     """
 
     event_id: str
@@ -34,13 +34,13 @@ class ArtifactRow:
 
 
 def get(connection: Connection, event_id: str, n: int = 0) -> ArtifactRow | None:
-    """The event's n-th artifact, if it was fetched."""
+    """The event's n-th artifact; None if it was not fetched."""
     row = connection.execute(select(artifacts).where(artifacts.c.event_id == event_id, artifacts.c.n == n)).first()
     return None if row is None else ArtifactRow(**row._mapping)
 
 
 def put_all(connection: Connection, rows: Sequence[ArtifactRow]) -> list[None]:
-    """Write the rows, all in one step; a later fetch of the same file replaces its row."""
+    """Write the rows in one statement; a later fetch of the same file replaces its row."""
     values = [value for row in rows for value in astuple(row)]
     connection.exec_driver_sql(_statement(len(rows)), tuple(values))
     return [None] * len(rows)

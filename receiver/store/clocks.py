@@ -123,15 +123,17 @@ def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[s
         if found is None:
             return Moved(0)
         source, state = found, OPEN_JOBS[0]
-    which = [jobs.c.source == source, jobs.c.state == str(state), jobs.c.id > id_]
-    looked_at = connection.execute(select(jobs.c.id).where(*which).order_by(jobs.c.id).limit(BATCH)).scalars().all()
+    conditions = [jobs.c.source == source, jobs.c.state == str(state), jobs.c.id > id_]
+    looked_at = (
+        connection.execute(select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(BATCH)).scalars().all()
+    )
     moved = 0
     if looked_at:
-        which.append(jobs.c.id <= looked_at[-1])
+        conditions.append(jobs.c.id <= looked_at[-1])
         ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
-        moved = _move(connection, jobs, which, ahead)
+        moved = _move(connection, jobs, conditions, ahead)
         if source in bounds.deadlines:
-            moved += _move(connection, jobs, which, {jobs.c.deadline_at: now + bounds.deadlines[source]})
+            moved += _move(connection, jobs, conditions, {jobs.c.deadline_at: now + bounds.deadlines[source]})
     if len(looked_at) == BATCH:
         return Moved(moved, (source, state, looked_at[-1]))
     following = OPEN_JOBS.index(state) + 1
@@ -167,8 +169,8 @@ def _events(connection: Connection, now: float, after: str | None) -> Moved:
     return Moved(moved, looked_at[-1] if len(looked_at) == BATCH else None)
 
 
-def _move(connection: Connection, table: Table, which: list[ColumnElement[bool]], ahead: Mapping[Any, Any]) -> int:
+def _move(connection: Connection, table: Table, conditions: list[ColumnElement[bool]], ahead: Mapping[Any, Any]) -> int:
     """Move each column that lies beyond its bound to that bound; return how many rows. NULL stays."""
     late = or_(*(column > bound + SLACK_SECONDS for column, bound in ahead.items()))
     values = {column.name: case((column > bound, bound), else_=column) for column, bound in ahead.items()}
-    return connection.execute(update(table).where(and_(late, *which)).values(values)).rowcount
+    return connection.execute(update(table).where(and_(late, *conditions)).values(values)).rowcount

@@ -1,6 +1,6 @@
-"""Where events and jobs meet: a job that we know has ended once an event that says so is dispatched.
+"""Completes watched jobs: a job ends when an event that reports its end is dispatched.
 
-Apart from both, because either can be first: the event of a job that nobody watched, or the job that is watched.
+Separate from events and jobs, because either can be stored first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receiver.store.states import EventStatus, JobState
 
 
 class TerminalEvent(NamedTuple):
-    """A dispatched event that says that a job has ended.
+    """A dispatched event that reports the end of a job.
 
     Attributes:
         at: when it was received, unix seconds.
@@ -31,7 +31,7 @@ class TerminalEvent(NamedTuple):
 
 
 class WatchedJob(NamedTuple):
-    """A job that is watched: its own id, and the provider's."""
+    """A watched job: our id, its source, and the provider's id."""
 
     id: str
     source: str
@@ -39,14 +39,14 @@ class WatchedJob(NamedTuple):
 
 
 def final_state(type_: str) -> JobState:
-    """The state of a job that an event of this type word ends."""
+    """The state of a job whose end an event of this type reports."""
     return JobState.COMPLETED if type_ == COMPLETED else JobState.FAILED
 
 
 def find_terminal_event(connection: Connection, source: str, job_id: str) -> TerminalEvent | None:
-    """The first dispatched event that reported the job's end; None if none has yet.
+    """The first dispatched event that reported the job's end; None if there is none.
 
-    One in quarantine does not count: a poll that says the same takes it out.
+    An event in quarantine does not count; a poll that reports the same end releases it.
     """
     statement = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at).where(
         events.c.key == job_id,
@@ -59,7 +59,7 @@ def find_terminal_event(connection: Connection, source: str, job_id: str) -> Ter
 
 
 def complete_jobs(connection: Connection, outcomes: Sequence[TerminalEvent]) -> None:
-    """End the watched jobs whose end these events report."""
+    """Complete the watched jobs whose end these events report."""
     if not outcomes:
         return
     rows = connection.exec_driver_sql(_watched(len(outcomes)), tuple(event.job_id for event in outcomes)).all()
@@ -68,8 +68,8 @@ def complete_jobs(connection: Connection, outcomes: Sequence[TerminalEvent]) -> 
 
 
 def complete_watched(connection: Connection, watched: Iterable[WatchedJob], outcomes: Sequence[TerminalEvent]) -> None:
-    """End those of these jobs whose end the events report."""
-    # Of two in one batch the first counts.
+    """Complete the jobs among these whose end the events report."""
+    # Of two events for one job in a batch, the first counts.
     by_job = {(event.source, event.job_id): event for event in reversed(outcomes)}
     for job in watched:
         event = by_job.get((job.source, job.job_id))
@@ -78,13 +78,13 @@ def complete_watched(connection: Connection, watched: Iterable[WatchedJob], outc
 
 
 def complete_job(connection: Connection, id: str, event: TerminalEvent) -> None:
-    """End the job with this id of ours, as the event says."""
+    """Complete the job with this id (ours) as the event reports."""
     values = completion_values(final_state(event.type), event.at, event.event_id)
     connection.execute(update(jobs).where(jobs.c.id == id).values(**values))
 
 
 def completion_values(state: JobState, ended_at: float, event_id: str) -> dict[str, Any]:
-    """What the row of a job says that has ended; `ended_at` in unix seconds."""
+    """The columns of a job that has ended; `ended_at` in unix seconds."""
     return {
         "state": state,
         "ended_at": ended_at,

@@ -1,8 +1,8 @@
-"""Which events fit a filter, page by page, at the same cost however many events there are.
+"""Pages of the events that match a filter, at the same cost however many events there are.
 
-Apart from the lists that show them because of how they are found: every filter becomes searches of an index that holds
-the fitting events in order, one for each source and type or each state and handler, and SQLite merges them until the
-page is full. What remains of the filter is checked for each event on the way (docs/adr/0054).
+A filter becomes searches of indexes that hold the matching events in order: one search for each source and type, or
+for each state and handler. SQLite merges them until the page is full, and checks the rest of the filter for each event
+(docs/adr/0054). Separate from the lists (`store.views`), which read the columns of the events found here.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from receiver.store.schema import events, runs
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
 MAX_SEARCHES = 100
-"""Searches that are merged into one page. With more, as of a source with very many types, the events are read one by
-one instead, and the listing's time limit may end that."""
-COUNTED = (100, 1000, 10_000)
-"""How far the candidates of two plans are counted, step by step, to take the one that has fewer."""
+"""Searches that are merged into one page, at the most. If a filter needs more, as for a source with very many types,
+events are read one by one instead, until the page is full or the time limit of lists ends it."""
+COUNT_LIMITS = (100, 1000, 10_000)
+"""How far the candidates of two plans are counted, one limit after the other, to choose the plan with fewer."""
 
 _QUARANTINED = text("events.status = 'quarantined'")
 _OF_ANOTHER_KEY = text('events.job_id != events."key"')
 UNFINISHED = text("runs.state != 'succeeded'")
-"""Word for word the condition of its partial index, like the others: SQLite uses them only so."""
+"""Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
 _SUCCEEDED = text("runs.state = 'succeeded'")
 
 
 class Order(Enum):
-    """Which events come first."""
+    """The order of the events in a page."""
 
     NEWEST_FIRST = "newest first"
     OLDEST_FIRST = "oldest first"
@@ -53,15 +53,15 @@ class Order(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events or runs. None means any.
+    """A filter of events or runs. None matches any value.
 
     Attributes:
         state: for events one of `EVENT_STATES`; for runs a run state.
         after: received at or after, unix seconds.
-        before: received before, unix seconds. An event that was received while the clock was ahead counts as received
-            at the time in its id.
-        older_than: an event's id: only those whose id sorts before it.
-        newer_than: an event's id: only those whose id sorts after it.
+        before: received before, unix seconds. For an event that was received while the clock was ahead, the time in
+            its id counts as well.
+        older_than: an event's id; only events whose id sorts before it match.
+        newer_than: an event's id; only events whose id sorts after it match.
     """
 
     source: str | None = None
@@ -78,7 +78,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class RunCondition:
-    """A run that the event has. None means any."""
+    """A condition that one of an event's runs meets. None matches any value."""
 
     states: tuple[RunState, ...] | None = None
     handler: str | None = None
@@ -86,9 +86,9 @@ class RunCondition:
 
 @dataclass(frozen=True, slots=True)
 class _Criteria:
-    """A filter, with what its state means."""
+    """A filter, and the conditions on status and runs that its state stands for."""
 
-    which: Filter
+    filters: Filter
     quarantined: bool | None = None
     with_run: RunCondition | None = None
     without: tuple[RunState, ...] = ()
@@ -96,7 +96,7 @@ class _Criteria:
 
 @dataclass(frozen=True, slots=True)
 class _SearchPlan:
-    """How to find a page: searches whose results are merged, and what is checked of each result."""
+    """How to find a page: searches whose results are merged, and conditions that are checked for each result."""
 
     searches: list[Select[Any]]
     checks: list[Any]
@@ -119,42 +119,42 @@ class _SearchPlan:
         return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
 
 
-def page_of_events(connection: Connection, which: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
-    """The ids of the first events that fit; `which.state` is an event's."""
+def page_of_events(connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
+    """The ids of the first events that match; `filters.state` is one of `EVENT_STATES`."""
     criteria = {
-        None: _Criteria(which),
-        "quarantined": _Criteria(which, quarantined=True),
-        "open": _Criteria(which, with_run=RunCondition(OPEN_STATES)),
-        "dead": _Criteria(which, with_run=RunCondition((RunState.DEAD,)), without=OPEN_STATES),
-        "done": _Criteria(which, quarantined=False, without=(*OPEN_STATES, RunState.DEAD)),
-    }[which.state]
+        None: _Criteria(filters),
+        "quarantined": _Criteria(filters, quarantined=True),
+        "open": _Criteria(filters, with_run=RunCondition(OPEN_STATES)),
+        "dead": _Criteria(filters, with_run=RunCondition((RunState.DEAD,)), without=OPEN_STATES),
+        "done": _Criteria(filters, quarantined=False, without=(*OPEN_STATES, RunState.DEAD)),
+    }[filters.state]
     return _page(connection, criteria, limit, order)
 
 
 def page_with_runs(
-    connection: Connection, which: Filter, run: RunCondition, limit: int, order: Order = Order.NEWEST_FIRST
+    connection: Connection, filters: Filter, run: RunCondition, limit: int, order: Order = Order.NEWEST_FIRST
 ) -> list[str]:
-    """The ids of the first events that fit and have such a run; `which.state` and `which.handler` do not matter."""
-    return _page(connection, _Criteria(which, with_run=run), limit, order)
+    """The ids of the first events that match and have such a run; `filters.state` and `.handler` are ignored."""
+    return _page(connection, _Criteria(filters, with_run=run), limit, order)
 
 
 def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
-    which = criteria.which
-    if which.event_id is not None:
-        one = select(events.c.id).where(events.c.id == which.event_id, *_range(events.c.id, which))
-        if which.job is not None:
-            one = one.where(or_(events.c.key == which.job, events.c.job_id == which.job))
-        return list(connection.execute(one.where(*_checks_of_events(criteria, *_named(which)))).scalars())
-    if which.job is not None:
+    filters = criteria.filters
+    if filters.event_id is not None:
+        one = select(events.c.id).where(events.c.id == filters.event_id, *_range(events.c.id, filters))
+        if filters.job is not None:
+            one = one.where(or_(events.c.key == filters.job, events.c.job_id == filters.job))
+        return list(connection.execute(one.where(*_checks_of_events(criteria, *_named(filters)))).scalars())
+    if filters.job is not None:
         return _page_of_job(connection, criteria, limit, order)
     return _choose_plan(connection, criteria).ids(connection, limit, order)
 
 
 def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
-    """A job's own events are found by their identity and are few: one for each source and type."""
-    job = criteria.which.job
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.which))
-    checks = _checks_of_events(criteria, *_named(criteria.which))
+    """Events of one job. Those whose identity is the job are few: one for each source and type."""
+    job = criteria.filters.job
+    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
+    checks = _checks_of_events(criteria, *_named(criteria.filters))
     own = connection.execute(search.where(events.c.key == job, *checks)).scalars()
     others = _SearchPlan([search.where(events.c.job_id == job, _OF_ANOTHER_KEY)], checks).ids(connection, limit, order)
     pick = heapq.nlargest if order is Order.NEWEST_FIRST else heapq.nsmallest
@@ -162,57 +162,57 @@ def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order:
 
 
 def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
-    """The plan that looks at fewer events, as far as counting a few thousand tells."""
+    """The plan with fewer candidates, counted up to the limits."""
     if criteria.quarantined:
         return _by_quarantine(connection, criteria)
     by_run, by_kind = _by_run(connection, criteria), _by_kind(connection, criteria)
     if by_run is None or by_kind is None:
         return by_run or by_kind or _one_by_one(criteria)
-    for limit in COUNTED:
+    for limit in COUNT_LIMITS:
         of_run, of_kind = by_run.candidates(connection, limit), by_kind.candidates(connection, limit)
         if of_run < limit or of_kind < limit:
             return by_run if of_run <= of_kind else by_kind
-    return by_kind  # of very many, the newest are likely to have such a run
+    return by_kind  # with very many candidates, the newest events are likely to have such a run
 
 
 def _one_by_one(criteria: _Criteria) -> _SearchPlan:
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.which))
-    return _SearchPlan([search], _checks_of_events(criteria, *_named(criteria.which)))
+    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
+    return _SearchPlan([search], _checks_of_events(criteria, *_named(criteria.filters)))
 
 
 def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
-    which = criteria.which
-    if which.source is not None:
-        sources = [which.source]
+    filters = criteria.filters
+    if filters.source is not None:
+        sources = [filters.source]
     else:
         sources = distinct(connection, events.c.source, _QUARANTINED, max_values=MAX_SEARCHES)
         if len(sources) > MAX_SEARCHES:
             return _one_by_one(criteria)
     searches = [
-        select(events.c.id.label("id")).where(_QUARANTINED, events.c.source == source, *_range(events.c.id, which))
+        select(events.c.id.label("id")).where(_QUARANTINED, events.c.source == source, *_range(events.c.id, filters))
         for source in sources
     ]
-    return _SearchPlan(searches, _checks_of_events(criteria, *_named(which)))
+    return _SearchPlan(searches, _checks_of_events(criteria, *_named(filters)))
 
 
 def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
-    """By source and type; None if the filter names neither, or there are too many kinds."""
-    which = criteria.which
+    """Searches by source and type; None if the filter names neither, or if they would be too many."""
+    filters = criteria.filters
     kinds: list[tuple[str, str]]
-    if which.source is not None and which.type is not None:
-        kinds = [(which.source, which.type)]
-    elif which.source is not None:
-        types = distinct(connection, events.c.type, events.c.source == which.source, max_values=MAX_SEARCHES)
-        kinds = [(which.source, type_) for type_ in types]
-    elif which.type is not None:
-        kinds = [(source, which.type) for source in distinct(connection, events.c.source, max_values=MAX_SEARCHES)]
+    if filters.source is not None and filters.type is not None:
+        kinds = [(filters.source, filters.type)]
+    elif filters.source is not None:
+        types = distinct(connection, events.c.type, events.c.source == filters.source, max_values=MAX_SEARCHES)
+        kinds = [(filters.source, type_) for type_ in types]
+    elif filters.type is not None:
+        kinds = [(source, filters.type) for source in distinct(connection, events.c.source, max_values=MAX_SEARCHES)]
     else:
         return None
     if len(kinds) > MAX_SEARCHES:
         return None
     searches = [
         select(events.c.id.label("id")).where(
-            events.c.source == source, events.c.type == type_, *_range(events.c.id, which)
+            events.c.source == source, events.c.type == type_, *_range(events.c.id, filters)
         )
         for source, type_ in kinds
     ]
@@ -220,12 +220,12 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
 
 
 def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
-    """By state and handler; None if the filter names neither, or there are too many handlers."""
+    """Searches by state and handler; None if the filter names neither, or if they would be too many."""
     run = criteria.with_run
     if run is None or (run.states is None and run.handler is None):
         return None
-    if run == RunCondition((RunState.SUCCEEDED,)) and (criteria.which.source or criteria.which.type):
-        return None  # most do
+    if run == RunCondition((RunState.SUCCEEDED,)) and (criteria.filters.source or criteria.filters.type):
+        return None  # most events have such a run
     searches = []
     for state in run.states or tuple(RunState):
         partial = _SUCCEEDED if state is RunState.SUCCEEDED else UNFINISHED
@@ -236,46 +236,46 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
             handlers = distinct(connection, runs.c.handler, *same, max_values=MAX_SEARCHES)
         searches += [
             select(runs.c.event_id.label("id")).where(
-                *same, runs.c.handler == handler, *_range(runs.c.event_id, criteria.which)
+                *same, runs.c.handler == handler, *_range(runs.c.event_id, criteria.filters)
             )
             for handler in handlers
         ]
     return _SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
 
 
-def _range(id_: Any, which: Filter) -> list[Any]:
-    """The ids of the filter's time and place. There is always a beginning: without any, SQLite calls it a scan."""
-    beginnings = [which.newer_than or "", "" if which.after is None else first_id_at(which.after)]
-    conditions = [id_ > max(beginnings)]
-    if which.older_than is not None:
-        conditions.append(id_ < which.older_than)
-    if which.before is not None:
-        conditions.append(id_ < first_id_at(which.before + 0.001))  # ids have whole milliseconds
+def _range(id_: Any, filters: Filter) -> list[Any]:
+    """The range of ids of the filter. It always has a lower bound: without one, SQLite plans a scan."""
+    lower_bounds = [filters.newer_than or "", "" if filters.after is None else first_id_at(filters.after)]
+    conditions = [id_ > max(lower_bounds)]
+    if filters.older_than is not None:
+        conditions.append(id_ < filters.older_than)
+    if filters.before is not None:
+        conditions.append(id_ < first_id_at(filters.before + 0.001))  # ids have whole milliseconds
     return conditions
 
 
-def _received(which: Filter) -> list[Any]:
+def _received(filters: Filter) -> list[Any]:
     conditions = []
-    if which.after is not None:
-        conditions.append(events.c.received_at >= which.after)
-    if which.before is not None:
-        conditions.append(events.c.received_at < which.before)
+    if filters.after is not None:
+        conditions.append(events.c.received_at >= filters.after)
+    if filters.before is not None:
+        conditions.append(events.c.received_at < filters.before)
     return conditions
 
 
-def _named(which: Filter) -> list[Any]:
-    """Source and type, only to be checked: because of the plus SQLite does not search by them."""
+def _named(filters: Filter) -> list[Any]:
+    """Source and type as conditions to check: the plus keeps SQLite from searching by them."""
     conditions = []
-    if which.source is not None:
-        conditions.append(literal_column("+events.source") == which.source)
-    if which.type is not None:
-        conditions.append(literal_column("+events.type") == which.type)
+    if filters.source is not None:
+        conditions.append(literal_column("+events.source") == filters.source)
+    if filters.type is not None:
+        conditions.append(literal_column("+events.type") == filters.type)
     return conditions
 
 
 def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
-    """What a search of events leaves to be checked, beside these conditions."""
-    checks = [*more, *_received(criteria.which)]
+    """The conditions that are checked for each result of a search of events, these included."""
+    checks = [*more, *_received(criteria.filters)]
     if criteria.quarantined is not None:
         status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))
@@ -293,11 +293,11 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
 
 
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:
-    """What a search of runs leaves to be checked."""
+    """The conditions that are checked for each result of a search of runs."""
     checks: list[Any] = []
-    about = _received(criteria.which) + _named(criteria.which)
-    if about:
-        checks.append(exists().where(events.c.id == runs.c.event_id, *about))
+    of_event = _received(criteria.filters) + _named(criteria.filters)
+    if of_event:
+        checks.append(exists().where(events.c.id == runs.c.event_id, *of_event))
     if criteria.without:
         other = runs.alias()
         checks.append(~exists().where(other.c.event_id == runs.c.event_id, other.c.state.in_(criteria.without)))

@@ -1,7 +1,7 @@
-"""Jobs in somebody's hands: claimed like runs, submitted or polled, given back or ended.
+"""Leases of jobs: claim a job to submit or poll it, then write what became of the request.
 
-A claim raises the row's `claim`, which is the fencing token: every later write names it, and touches nothing if
-somebody else has claimed the job since. A row with a lease is in somebody's hands: being submitted, or being polled.
+A claim increments the row's `claim`, which is the fencing token: every later write checks it, and has no effect if
+another process has claimed the job since. A row with a lease is being submitted or polled.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.store.completion import completion_values
-from receiver.store.jobs import Row, complete_if_event_exists, find_one, get_existing, waits_until
+from receiver.store.jobs import Row, complete_if_event_exists, due_columns, find_one, get_existing
 from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
 IS_OPEN = jobs.c.state.in_(bindparam("open", [str(state) for state in OPEN_JOBS], expanding=True, literal_execute=True))
-"""Written out in the statement: SQLite uses the index of open jobs only where its condition stands word for word."""
+"""Written out in the statement: SQLite uses the index of open jobs only if it contains the index's condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A job that nobody else submits or polls until its lease ends.
+    """A job that no other process submits or polls until its lease expires.
 
     Attributes:
-        id: ours.
-        job_id: the provider's; None while it is being submitted.
+        id: our id.
+        job_id: the provider's id; None while the job is being submitted.
         claim: the fencing token.
-        submits: requests begun before this one to submit it that were not refused for sure.
-        polls: polls before this one.
-        misses: polls in a row, before this one, to which the provider said it does not know the job.
+        submits: earlier submit requests, without those that were certainly refused.
+        polls: earlier polls.
+        misses: consecutive polls, before this one, to which the provider responded that it does not know the job.
         created_at: unix seconds; so is `deadline_at`.
-        submitted_at: when the provider gave us its id, unix seconds; None for a job that was not submitted by us.
-        error_code: what went wrong the last time; None if nothing did.
+        submitted_at: when the provider returned its id, unix seconds; None for a job that was submitted elsewhere.
+        error_code: the error of the last request; None if it succeeded.
         request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
         submit_key: the idempotency key to submit it with.
     """
@@ -57,7 +57,7 @@ class JobClaim:
 
     @property
     def allowed_seconds(self) -> float:
-        """How long it may take in all."""
+        """How many seconds the job may take in all."""
         return self.deadline_at - self.created_at
 
 
@@ -69,7 +69,7 @@ def claim(
     lease: Lease,
     states: Sequence[JobState] = OPEN_JOBS,
 ) -> list[JobClaim]:
-    """Claim a source's due jobs: those to be submitted first, then those to be polled, the longest due first."""
+    """Claim a source's due jobs: first those to submit, then those to poll, each in the order in which they are due."""
     found: list[Any] = []
     for state in states:
         if len(found) < limit:
@@ -85,7 +85,7 @@ def claim(
 def claim_named(
     connection: Connection, source: str, job_ids: Sequence[str], now: float, lease: Lease
 ) -> list[JobClaim]:
-    """Claim those of a source's watched jobs that have these ids of the provider's, due or not."""
+    """Claim the source's watched jobs that have these ids of the provider, whether or not they are due."""
     if not job_ids:
         return []
     free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now)
@@ -95,8 +95,8 @@ def claim_named(
 
 def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list[JobClaim]:
     if found:
-        taken = update(jobs).where(jobs.c.id.in_([row.id for row in found]))
-        connection.execute(taken.values(claim=jobs.c.claim + 1, lease_until=lease.until, lease_owner=lease.owner))
+        statement = update(jobs).where(jobs.c.id.in_([row.id for row in found]))
+        connection.execute(statement.values(claim=jobs.c.claim + 1, lease_until=lease.until, lease_owner=lease.owner))
     return [
         JobClaim(
             id=row.id,
@@ -119,7 +119,7 @@ def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list
 
 
 def next_due(connection: Connection, source: str, states: Sequence[JobState] = OPEN_JOBS) -> float | None:
-    """When the source's next job in these states can be claimed, unix seconds, pauses apart; None if there is none."""
+    """When the source's next job in these states can be claimed, unix seconds, regardless of pauses; None for none."""
     times = [
         connection.execute(
             select(func.min(jobs.c.due_at)).where(
@@ -133,12 +133,12 @@ def next_due(connection: Connection, source: str, states: Sequence[JobState] = O
     return min((at for at in times if at is not None), default=None)
 
 
-# what became of a claim
+# results of requests
 
 
 def release(connection: Connection, claimed: JobClaim, at: float, now: float) -> bool:
-    """Nothing was polled: it is due again at `at`, unix seconds. False if somebody else has claimed it since."""
-    return _write(connection, claimed, waits_until(at, now) | FREE)
+    """End a claim without a request; the job is due at `at`, unix seconds. False if another process has claimed it."""
+    return _write(connection, claimed, due_columns(at, now) | FREE)
 
 
 def reschedule(
@@ -152,7 +152,7 @@ def reschedule(
     code: str | None = None,
     error: str | None = None,
 ) -> bool:
-    """It was polled and has not ended: poll again at `at`, unix seconds. False as for `release`."""
+    """Record a poll of a job that has not ended; poll again at `at`, unix seconds. False as for `release`."""
     polled: Row = {
         "polls": jobs.c.polls + 1,
         "misses": misses,
@@ -160,47 +160,47 @@ def reschedule(
         "error_code": code,
         "error": error,
     }
-    return _write(connection, claimed, polled | waits_until(at, now) | FREE)
+    return _write(connection, claimed, polled | due_columns(at, now) | FREE)
 
 
 def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
-    """The request to submit it is about to be made: from its commit on it counts. False as for `release`."""
+    """Record that the submit request is about to be sent: it counts from this commit on. False as for `release`."""
     return _write(connection, claimed, {"submits": jobs.c.submits + 1})
 
 
 def reschedule_submit(
     connection: Connection, claimed: JobClaim, at: float, now: float, code: str, error: str, *, refused: bool
 ) -> bool:
-    """Submit it again at `at`, unix seconds. False as for `release`.
+    """Submit again at `at`, unix seconds. False as for `release`.
 
     Args:
-        refused: the provider did not take it on for sure: that request does not count. Else the same idempotency key
-            makes sure that it is one job.
+        refused: the provider has certainly not accepted the job, so the request does not count. Otherwise the same
+            idempotency key ensures that there is only one job.
     """
     submits = jobs.c.submits - int(refused)
     values: Row = {"submits": submits, "error_code": code, "error": error}
-    return _write(connection, claimed, values | waits_until(at, now) | FREE)
+    return _write(connection, claimed, values | due_columns(at, now) | FREE)
 
 
 def mark_submitted(
     connection: Connection, claimed: JobClaim, job_id: str, now: float, first_at: float, deadline_at: float
 ) -> Row | None:
-    """The provider has taken it on under this id: it is watched from now on. None as False for `release`.
+    """Record that the provider accepted the job under this id, and watch it. None if another process has claimed it.
 
-    A job that is watched under this id already becomes part of this one. One that was submitted for itself stays: two
-    requests then have one job, and the second of them has failed.
+    A job that is already watched under this id is merged into this one. If that job was submitted here as well, two
+    requests have one job of the provider: it stays, and this one fails.
     """
     if not _is_held(connection, claimed):
         return None
     values: Row = {"submitted_at": now, "error_code": None} | FREE
     other = find_one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
-        message = f"The provider gave it the id of another job that was submitted here, {other['id']}: {job_id}."
+        message = f"The provider returned the id of another job that was submitted here, {other['id']}: {job_id}."
         values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
     else:
         if other is not None:
             connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
-        values |= {"state": JobState.WATCHING, "job_id": job_id, **waits_until(first_at, now), "error": None}
+        values |= {"state": JobState.WATCHING, "job_id": job_id, **due_columns(first_at, now), "error": None}
         values["deadline_at"] = deadline_at
     _write(connection, claimed, values)
     if other is None or other["request"] is None:
@@ -211,7 +211,7 @@ def mark_submitted(
 def mark_not_submitted(
     connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str
 ) -> bool:
-    """It was not submitted and will not be (`failed`), or nobody can say (`unknown`). False as for `release`."""
+    """End a job that was not submitted (`failed`), or may have been (`unknown`). False as for `release`."""
     values = {"state": state, "ended_at": now, "error_code": code, "error": error}
     return _write(connection, claimed, values | FREE)
 
@@ -219,33 +219,33 @@ def mark_not_submitted(
 def complete(
     connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int
 ) -> bool:
-    """A watched job has ended, as `event_id` says. False as for `release`.
+    """Complete a watched job whose end `event_id` reports. False as for `release`.
 
     Args:
-        polls: how many of the provider's answers it took this time: 1, or 0 at the deadline.
+        polls: 1 if a poll reported the end, 0 at the deadline.
     """
     values = completion_values(state, now, event_id) | {"polls": jobs.c.polls + polls}
     return _write(connection, claimed, values)
 
 
 def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
-    """Whether the job that we hold was ended by somebody else's event meanwhile."""
+    """Whether another event has completed the claimed job meanwhile."""
     row = find_one(connection, jobs.c.id == claimed.id)
     return row is not None and row["claim"] == claimed.claim and row["state"] in (JobState.COMPLETED, JobState.FAILED)
 
 
 def set_event(connection: Connection, id: str, event_id: str) -> None:
-    """The job has ended as this event says, which was there before."""
+    """Set the event that reported a job's end."""
     connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
 
 
 def _is_held(connection: Connection, claimed: JobClaim) -> bool:
-    return find_one(connection, *_mine(claimed)) is not None
+    return find_one(connection, *_claim_conditions(claimed)) is not None
 
 
-def _mine(claimed: JobClaim) -> tuple[Any, ...]:
+def _claim_conditions(claimed: JobClaim) -> tuple[Any, ...]:
     return jobs.c.id == claimed.id, jobs.c.claim == claimed.claim, jobs.c.state == str(claimed.state)
 
 
 def _write(connection: Connection, claimed: JobClaim, values: Row) -> bool:
-    return bool(connection.execute(update(jobs).where(*_mine(claimed)).values(values)).rowcount == 1)
+    return bool(connection.execute(update(jobs).where(*_claim_conditions(claimed)).values(values)).rowcount == 1)

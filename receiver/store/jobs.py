@@ -1,4 +1,4 @@
-"""Jobs in SQL: enqueued, watched, found, cancelled. Claims and what they write: `store.job_leases`."""
+"""Jobs: enqueue, watch, find, list, cancel. Claims and the results of requests are in `store.job_leases`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job that is to be submitted.
+    """A job to submit.
 
     Attributes:
-        request: the speech, as JSON values.
-        submit_key: the idempotency key that the provider is given.
-        client_key: the one that we were given; None if we were given none.
+        request: the requested speech, as JSON values.
+        submit_key: the idempotency key that is sent to the provider.
+        client_key: the idempotency key of our client's request; None if it had none.
         now: unix seconds; so is `deadline_at`.
     """
 
@@ -52,7 +52,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs; what is None does not matter. `before` is one of our ids: only those made before it."""
+    """A filter of jobs. None matches any value. `before` is one of our ids; only jobs created before it match."""
 
     source: str | None = None
     states: Sequence[str] | None = None
@@ -61,30 +61,30 @@ class JobFilter:
 
 ALL: tuple[Any, ...] = tuple(jobs.c)
 SUMMARY = tuple(column for column in ALL if column is not jobs.c.request)
-"""All but the speech, which may be long."""
+"""All columns but the requested speech, which may be long."""
 PAGE_BYTES = 4 * 1024 * 1024
-"""The speech of the jobs on one page, in all."""
+"""Bytes of requested speech on one page."""
 MAX_SOURCES = 60
 """Sources whose jobs are merged in one list: SQLite merges up to 500 searches. With more, jobs are read one by one."""
 
 
 class ClientKeyReused(ReceiverError):
-    """The idempotency key that we were given was given with another request before."""
+    """A client sent an idempotency key again with another request."""
 
     reason = "idempotency_key_reused"
 
 
-# beginning
+# create
 
 
 def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
-    """Write down that a job is to be submitted.
+    """Store a job to submit.
 
     Returns:
         Its row, and whether it is new: the same client key with the same request is the same job.
 
     Raises:
-        ClientKeyReused: the client key came with another request before.
+        ClientKeyReused: the client key belongs to another request.
     """
     if new.client_key is not None:
         known = find_one(connection, jobs.c.client_key == new.client_key)
@@ -113,18 +113,18 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
 def watch(
     connection: Connection, id: str, source: str, job_id: str, now: float, first_at: float, deadline_at: float
 ) -> tuple[Row, bool]:
-    """Begin to watch a job that was submitted elsewhere; one that is watched no longer is watched again.
+    """Watch a job that was submitted elsewhere; watch a cancelled or expired one again.
 
     Args:
-        id: ours, if the job is new.
-        now: unix seconds; so are the others.
+        id: our id for the job, if it is new.
+        now: unix seconds; so are `first_at` and `deadline_at`.
 
     Returns:
-        Its row, and whether it is watched from now on, and was not before. It may have ended: its event may be here.
+        Its row, and whether this call started to watch it. It may have ended already, if its event is stored.
     """
     known = find_one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
-    values = {"state": JobState.WATCHING, **waits_until(first_at, now), "deadline_at": deadline_at}
+    values = {"state": JobState.WATCHING, **due_columns(first_at, now), "deadline_at": deadline_at}
     if known is None:
         row = {"id": id, "source": source, "job_id": job_id, "created_at": now}
         connection.execute(insert(jobs).values(**row, **values))
@@ -139,9 +139,9 @@ def watch(
 
 
 def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at: float) -> Row | None:
-    """A person has found the provider's job of an `unknown` one: it is watched under this id; None if it is not so.
+    """Give an `unknown` job the provider's id that an operator has found, and watch it; None if that is not possible.
 
-    A job that is watched under this id already becomes part of this one.
+    A job that is already watched under this id is merged into this one.
     """
     row = find_one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
     if row is None:
@@ -151,7 +151,7 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
         return None
     if other is not None:
         connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
-    fresh = {"state": JobState.WATCHING, "job_id": job_id, **waits_until(now, now), "deadline_at": deadline_at}
+    fresh = {"state": JobState.WATCHING, "job_id": job_id, **due_columns(now, now), "deadline_at": deadline_at}
     cleared = {"ended_at": None, "error": None, "error_code": None}
     connection.execute(update(jobs).where(jobs.c.id == id).values(**fresh, **cleared))
     complete_if_event_exists(connection, id, row["source"], job_id)
@@ -159,26 +159,26 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
 
 
 def complete_if_event_exists(connection: Connection, id: str, source: str, job_id: str) -> None:
-    """End a job that is watched from now on, if its event is here already."""
+    """Complete a job if its terminal event is stored already."""
     event = find_terminal_event(connection, source, job_id)
     if event is not None:
         complete_job(connection, id, event)
 
 
-# what a person does
+# operations
 
 
 def poll_now(connection: Connection, id: str, now: float) -> bool:
-    """Make an open job due; False if it is not open."""
+    """Make an open job due now; False if it is not open."""
     statement = update(jobs).where(jobs.c.id == id, jobs.c.state.in_(OPEN_JOBS))
-    return bool(connection.execute(statement.values(waits_until(now, now))).rowcount == 1)
+    return bool(connection.execute(statement.values(due_columns(now, now))).rowcount == 1)
 
 
 def cancel(connection: Connection, id: str, now: float) -> bool:
-    """Watch the job no longer, or do not submit it; False if it is too late for that. It goes on at the provider.
+    """Stop watching a job, or do not submit it; False if it is too late. The provider's job is not cancelled.
 
-    One that may have reached the provider cannot be withdrawn: its outcome must be known first. An `unknown`
-    one can be cancelled by an operator who has checked that there is no job.
+    A job whose submit may have reached the provider cannot be cancelled until the outcome is known. An operator who
+    has checked that the provider has no such job can cancel an `unknown` one.
     """
     waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
     statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state.in_(["watching", "unknown"]), waiting))
@@ -187,12 +187,12 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
 
 
 def get(connection: Connection, id: str) -> Row | None:
-    """The row of a job of ours by our own id."""
+    """The row of a job by our id."""
     return find_one(connection, jobs.c.id == id)
 
 
 def find(connection: Connection, reference: str, source: str | None = None) -> list[Row]:
-    """Jobs by our id or the provider's: several where more than one source has this id."""
+    """Jobs by our id or the provider's: several if more than one source has this id."""
     found = {}
     for named in (jobs.c.id == reference, jobs.c.job_id == reference):
         for row in connection.execute(select(jobs).where(named)):
@@ -201,16 +201,17 @@ def find(connection: Connection, reference: str, source: str | None = None) -> l
     return sorted(found.values(), key=itemgetter("source"))
 
 
-def list_jobs(connection: Connection, which: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
-    """These columns of jobs, the newest first.
+def list_jobs(connection: Connection, filters: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
+    """These columns of the jobs that match, the newest first.
 
-    Jobs by source or state are found by a search for each source and state, whose results SQLite merges
-    (docs/adr/0054).
+    There is a search for each source and state; SQLite merges their results (docs/adr/0054).
     """
-    searches = [select(jobs.c.id.label("id")).where(*kind) for kind in _kinds(connection, which)]
+    searches = [
+        select(jobs.c.id.label("id")).where(*conditions) for conditions in _search_conditions(connection, filters)
+    ]
     if not searches:
         return []
-    before = jobs.c.id > "" if which.before is None else jobs.c.id < which.before
+    before = jobs.c.id > "" if filters.before is None else jobs.c.id < filters.before
     merged: Any = searches[0].where(before)
     if len(searches) > 1:
         merged = union_all(*(search.where(before) for search in searches))
@@ -219,14 +220,14 @@ def list_jobs(connection: Connection, which: JobFilter, limit: int, columns: Seq
     return [dict(row._mapping) for row in rows]
 
 
-def page_of_jobs(connection: Connection, which: JobFilter, limit: int) -> tuple[list[Row], bool]:
-    """Up to `limit` jobs, the newest first, and whether there are more.
+def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tuple[list[Row], bool]:
+    """Up to `limit` jobs that match, the newest first, and whether there are more.
 
-    The page ends early where the speech of its jobs would be more than `PAGE_BYTES` in all: one may have a text as long
-    as a request's body may be. It has one job at least.
+    A page ends early if the speech of its jobs would exceed `PAGE_BYTES`, because the text of one may be as long as a
+    request's body. It has at least one job.
     """
     size = func.length(cast(jobs.c.request, LargeBinary)).label("request_bytes")
-    ids = list_jobs(connection, which, limit + 1, (jobs.c.id, size))
+    ids = list_jobs(connection, filters, limit + 1, (jobs.c.id, size))
     left, taken = PAGE_BYTES, 0
     for row in ids[:limit]:
         left -= row["request_bytes"] or 0
@@ -238,13 +239,13 @@ def page_of_jobs(connection: Connection, which: JobFilter, limit: int) -> tuple[
     return [dict(row._mapping) for row in found], len(ids) > taken
 
 
-def _kinds(connection: Connection, which: JobFilter) -> list[tuple[Any, ...]]:
-    """Conditions, each of which one search fulfils."""
-    if which.source is None and which.states is None:
+def _search_conditions(connection: Connection, filters: JobFilter) -> list[tuple[Any, ...]]:
+    """The conditions of each search."""
+    if filters.source is None and filters.states is None:
         return [()]
-    states = tuple(JobState) if which.states is None else tuple(which.states)
-    if which.source is not None:
-        sources = [which.source]
+    states = tuple(JobState) if filters.states is None else tuple(filters.states)
+    if filters.source is not None:
+        sources = [filters.source]
     else:
         sources = distinct(connection, jobs.c.source, max_values=MAX_SOURCES)
         if len(sources) > MAX_SOURCES:
@@ -252,20 +253,20 @@ def _kinds(connection: Connection, which: JobFilter) -> list[tuple[Any, ...]]:
     return [(jobs.c.source == source, jobs.c.state == str(state)) for source in sources for state in states]
 
 
-def waits_until(at: float, now: float) -> Row:
-    """The columns of a job that is due at `at`; both unix seconds. How long it waits tells its time from another
-    clock's (`store.clocks`)."""
+def due_columns(at: float, now: float) -> Row:
+    """The columns of a job that is due at `at`, unix seconds as `now`. A due time further ahead than `wait_seconds` was
+    set by another clock (`store.clocks`)."""
     return {"due_at": at, "wait_seconds": max(0.0, at - now)}
 
 
 def find_one(connection: Connection, *conditions: Any) -> Row | None:
-    """The row that fits."""
+    """The first row that meets the conditions; None if there is none."""
     row = connection.execute(select(jobs).where(*conditions)).first()
     return None if row is None else dict(row._mapping)
 
 
 def get_existing(connection: Connection, id: str) -> Row:
-    """The row of a job that is surely there."""
+    """The row of a job that must exist."""
     row = find_one(connection, jobs.c.id == id)
     if row is None:
         raise LookupError(id)

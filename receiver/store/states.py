@@ -1,4 +1,4 @@
-"""The states of events, runs and jobs: words that the store, the API and the command line share."""
+"""The states of events, runs and jobs, shared by the store, the API and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class EventStatus(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -23,10 +23,10 @@ class RunState(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands.
+    """The state of a job.
 
-    `submitting`: to be asked for, or being asked for. `unknown`: asked for, and nobody can say whether the provider
-    took it on: an operator decides.
+    `submitting`: to be submitted, or being submitted. `unknown`: submitted, but it is unknown whether the provider
+    accepted it; an operator decides.
     """
 
     SUBMITTING = "submitting"
@@ -39,6 +39,6 @@ class JobState(StrEnum):
 
 
 EVENT_STATES = ("quarantined", "open", "dead", "done")
-"""Where an event stands as a whole: its own status, else the worst of its runs."""
+"""The state of an event as a whole: its own status, else that of its most severe run."""
 OPEN_STATES = (RunState.PENDING, RunState.RUNNING)
 OPEN_JOBS = (JobState.SUBMITTING, JobState.WATCHING)

@@ -1,4 +1,4 @@
-"""Read models for people and programs: lists with filters, and everything about one event. No function here writes."""
+"""Read models for the API and the command line: lists with filters, and the details of one event. Nothing writes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _STATE = case(
 ).label("state")
 
 
-PART = 500
-"""Events that are read in one statement."""
+MAX_IDS = 500
+"""Events that one statement reads, at the most."""
 
 SUMMARY: tuple[Any, ...] = (
     events.c.id, events.c.source, events.c.type, events.c.job_id, events.c.origin, _STATE,
@@ -44,43 +44,43 @@ SUMMARY: tuple[Any, ...] = (
 """The columns of an event in a list."""
 
 
-def list_events(connection: Connection, which: Filter, limit: int) -> list[dict[str, Any]]:
-    """Newest first."""
-    return _summaries(connection, page_of_events(connection, which, limit))
+def list_events(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
+    """Events that match, the newest first."""
+    return _summaries(connection, page_of_events(connection, filters, limit))
 
 
 def _summaries(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for some in _in_parts(ids):
-        rows = connection.execute(select(*SUMMARY).where(events.c.id.in_(some)))
+    for batch in _batches(ids):
+        rows = connection.execute(select(*SUMMARY).where(events.c.id.in_(batch)))
         found += sorted((dict(row._mapping) for row in rows), key=itemgetter("id"), reverse=True)
     return found
 
 
-def _in_parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + PART] for start in range(0, len(ids), PART))
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS))
 
 
-def event_ids(connection: Connection, which: Filter, limit: int) -> list[str]:
-    """Ids of the first events that fit, oldest first. With the last of them as `newer_than` come the next ones."""
-    return page_of_events(connection, which, limit, Order.OLDEST_FIRST)
+def event_ids(connection: Connection, filters: Filter, limit: int) -> list[str]:
+    """The ids of the first events that match, oldest first. Pass the last one as `newer_than` for the next page."""
+    return page_of_events(connection, filters, limit, Order.OLDEST_FIRST)
 
 
 def end_of_events(connection: Connection) -> str:
-    """What the id of every event that is there now sorts before, for `older_than`."""
+    """A text that sorts after the id of every stored event, for `older_than`."""
     newest = connection.execute(select(func.max(events.c.id))).scalar()
     return f"{newest or ''}~"
 
 
 def find_event(connection: Connection, prefix: str) -> list[str]:
-    """Ids that start so; at most two, which is enough to see that a prefix is not unique."""
+    """The ids that start with `prefix`; at most two, which shows whether the prefix is unique."""
     at = events.c.id
     statement = select(at).where(at >= prefix, at < prefix + "\U0010ffff").order_by(at).limit(2)
     return list(connection.execute(statement).scalars())
 
 
 def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
-    """The event's row, with its runs, attempts and artifacts."""
+    """The event's row, with its runs, attempts and artifacts; None if it does not exist."""
     row = connection.execute(select(events, _STATE).where(events.c.id == event_id)).first()
     if row is None:
         return None
@@ -96,43 +96,43 @@ def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
 
 
 def signed_events(connection: Connection, ids: Sequence[str]) -> Iterable[Mapping[str, Any]]:
-    """What these events' signatures are checked by, and their types and statuses; read one by one, in no order."""
+    """The columns by which these events' signatures are verified; read one by one, in no order."""
     c = events.c
     columns = (c.id, c.source, c.type, c.status, c.origin, c.key_id, c.headers, c.body, c.received_at)
     rows: Iterable[Any] = connection.execute(select(*columns).where(c.id.in_(ids))).mappings()
     return rows
 
 
-def list_runs(connection: Connection, which: Filter, limit: int) -> list[dict[str, Any]]:
-    """Newest event first."""
-    run = RunCondition(None if which.state is None else (RunState(which.state),), which.handler)
-    ids = page_with_runs(connection, which, run, limit)
+def list_runs(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
+    """Runs that match, those of the newest event first."""
+    run = RunCondition(None if filters.state is None else (RunState(filters.state),), filters.handler)
+    ids = page_with_runs(connection, filters, run, limit)
     found: list[dict[str, Any]] = []
-    for some in _in_parts(ids):
+    for batch in _batches(ids):
         if len(found) >= limit:
             break
-        rows = _runs_of(connection, some, run)
+        rows = _runs_of(connection, batch, run)
         rows.sort(key=itemgetter("handler"))
         found += sorted(rows, key=itemgetter("event_id"), reverse=True)
     return found[:limit]
 
 
 def runs_of_page(
-    connection: Connection, which: Filter, states: Sequence[RunState], limit: int
+    connection: Connection, filters: Filter, states: Sequence[RunState], limit: int
 ) -> list[tuple[str, str]]:
-    """(event id, handler) of the runs in these states that up to `limit` events have, the oldest event first.
+    """(event id, handler) of the runs in these states of up to `limit` events, the oldest event first.
 
-    All such runs of each event: with the last of the ids as `newer_than` come the next ones.
+    An event's runs are never split between pages. Pass the last event id as `newer_than` for the next page.
     """
-    run = RunCondition(tuple(states), which.handler)
+    run = RunCondition(tuple(states), filters.handler)
     keys: list[tuple[str, str]] = []
-    for some in _in_parts(page_with_runs(connection, which, run, limit, Order.OLDEST_FIRST)):
-        rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*_such(some, run)))
+    for batch in _batches(page_with_runs(connection, filters, run, limit, Order.OLDEST_FIRST)):
+        rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*_run_conditions(batch, run)))
         keys += sorted((row.event_id, row.handler) for row in rows)
     return keys
 
 
-def _such(ids: Sequence[str], run: RunCondition) -> list[Any]:
+def _run_conditions(ids: Sequence[str], run: RunCondition) -> list[Any]:
     conditions: list[Any] = [runs.c.event_id.in_(ids)]
     if run.states is not None:
         conditions.append(runs.c.state.in_(run.states))
@@ -149,19 +149,19 @@ def _runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> l
             runs.c.result, runs.c.error, runs.c.crashes,
         )
         .join(events, events.c.id == runs.c.event_id)
-        .where(*_such(ids, run))
+        .where(*_run_conditions(ids, run))
     )  # fmt: skip
     return [dict(row._mapping) for row in connection.execute(statement)]
 
 
 def key_uses(connection: Connection) -> dict[tuple[str, str], tuple[float, float]]:
-    """(source, key id) to when it was first and last used, unix seconds."""
+    """When each signing key was first and last used, unix seconds, by (source, key id)."""
     rows = connection.execute(select(signing_keys))
     return {(row.source, row.key_id): (row.first_used_at, row.last_used_at) for row in rows}
 
 
 def orphaned(connection: Connection, handlers: Collection[str]) -> dict[str, int]:
-    """Open runs of handlers that are not among these: nobody will ever run them."""
+    """The number of pending runs by handler, for handlers that are not among these: no process will execute them."""
     pending = (UNFINISHED, runs.c.state == str(RunState.PENDING))
     count = select(func.count()).select_from(runs)
     return {

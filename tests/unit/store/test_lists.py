@@ -173,7 +173,7 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
 @pytest.fixture(params=[(100, 1000), ()], ids=["few", "many"])
 def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of finding what is open of a source: by its runs and by its events."""
-    monkeypatch.setattr(event_pages, "COUNTED", request.param)
+    monkeypatch.setattr(event_pages, "COUNT_LIMITS", request.param)
 
 
 @pytest.mark.usefixtures("counted")
