@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
+from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
 from receiver.engine.replay import reverify
 from receiver.errors import ReceiverError
 from receiver.model.crashes import state_with_suspicion
@@ -46,11 +46,9 @@ def print_event(event: dict[str, Any]) -> None:
     Args:
         event: a row of `views.get_event`, with `signature`.
     """
-    out = console()
-    for name in _FIELDS:
-        out.print(f"[bold]{name:<11}[/] {cell(event[name])}")
-    out.print(f"[bold]{'received':<11}[/] {format_time(event['received_at'])}")
-    out.print(f"[bold]{'body':<11}[/] {cell(event['body'].decode('utf-8', 'backslashreplace'))}")
+    fields = {name: event[name] for name in _FIELDS}
+    fields |= {"received": format_time(event["received_at"]), "body": event["body"].decode("utf-8", "backslashreplace")}
+    print_fields(console(), ((name, cell(value)) for name, value in fields.items()))
     print_table(
         "runs",
         ["handler", "state", "attempts", "due", "started", "finished", "result", "error"],

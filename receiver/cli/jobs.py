@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Json, Limit, Source, check_choice
-from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
+from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
 from receiver.cli.text_output import echo, print_json
 from receiver.store.states import JobState
 
@@ -107,9 +107,8 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
     if json:
         print_json(_to_dict(found))
         return
-    out = console()
-    for name, value in found.items():
-        out.print(f"[bold]{name:<12}[/] {cell(format_time(value) if name in _TIMES else value)}")
+    fields = ((name, cell(format_time(value) if name in _TIMES else value)) for name, value in found.items())
+    print_fields(console(), fields)
 
 
 @app.command()

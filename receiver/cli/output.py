@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,8 +22,8 @@ STATE_STYLES = {
 }  # fmt: skip
 
 
-MAX_UNWRAPPED_WIDTH = 40
-"""An unwrapped column with a longer value than this is wrapped."""
+MAX_WORD_WIDTH = 40
+"""A longer word is folded in a table, so that one long value does not decide the layout of all."""
 
 
 def console() -> Console:
@@ -32,27 +33,58 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], unwrapped: Collection[str] = ()
-) -> None:
-    """A table; text from outside is shown as it is, control characters escaped.
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table that breaks no word, or on a terminal too narrow for one, the fields of each row.
 
-    Args:
-        unwrapped: columns of values to copy, which keep their width up to `MAX_UNWRAPPED_WIDTH`.
+    So ids and paths can be copied at any width. Text from outside is shown as it is, control characters escaped.
     """
-    from rich.cells import cell_len
     from rich.table import Table
-    from rich.text import Text
 
+    out = console()
     cells = [[cell(value) for value in row] for row in rows]
+    widths = _column_widths(
+        [[column, *(row[index] for row in cells)] for index, column in enumerate(columns)], out.width
+    )
+    if widths is None:
+        out.print(title, style="italic", markup=False)
+        for row in cells:
+            out.print()
+            print_fields(out, zip(columns, row, strict=True))
+        return
     table = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        longest = max([cell_len(column), *(Text.from_markup(row[index]).cell_len for row in cells)])
-        width = longest if column in unwrapped and longest <= MAX_UNWRAPPED_WIDTH else None
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(column, overflow="fold", width=width)
     for row in cells:
         table.add_row(*row)
-    console().print(table)
+    out.print(table)
+
+
+def _column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """The width of each column of marked-up texts, within `room` cells; None if the longest words do not fit."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    texts = [[Text.from_markup(text).plain for text in column] for column in columns]
+    longest = [max(cell_len(text) for text in column) for column in texts]
+    words = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
+    widths = [min(width, MAX_WORD_WIDTH) for width in words]
+    spare = room - sum(widths) - 3 * len(widths) - 1
+    if spare < 0:
+        return None
+    by_need = sorted(range(len(widths)), key=lambda index: longest[index] - widths[index])
+    for position, index in enumerate(by_need):
+        extra = min(longest[index] - widths[index], spare // (len(by_need) - position))
+        widths[index] += extra
+        spare -= extra
+    return widths
+
+
+def print_fields(out: Console, fields: Iterable[tuple[str, str]]) -> None:
+    """A line for each name and marked-up value. The terminal wraps a long one, so that it can be copied."""
+    shown = list(fields)
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        out.print(f"[bold]{name:<{width}}[/] {value}", soft_wrap=True)
 
 
 def cell(value: Any) -> str:
@@ -61,7 +93,7 @@ def cell(value: Any) -> str:
 
     if value is None:
         return "[dim]–[/]"
-    text = printable(str(value))
+    text = printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value))
     style = STATE_STYLES.get(text)
     return f"[{style}]{escape(text)}[/]" if style else escape(text)
 

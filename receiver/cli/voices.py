@@ -87,7 +87,7 @@ def print_voices(source: str, voices: Sequence[Voice]) -> None:
     table = [_table_row(voice) for voice in voices]
     columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in table)]
     rows = [[row[name] for name in columns] for row in table]
-    print_table(f"Voices of {source}: {len(voices)}", columns, rows, unwrapped=("id",))
+    print_table(f"Voices of {source}: {len(voices)}", columns, rows)
 
 
 def _to_dict(voice: Voice) -> dict[str, Any]:
