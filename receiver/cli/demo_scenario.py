@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 
@@ -56,8 +56,8 @@ JOBS: tuple[tuple[str, str, str | None], ...] = (
 VOICES = {"aitts": VOICE_ROWS[0].voice_id, "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
 WEBHOOK_SECONDS = 4.0
 """How long the lost webhook is waited for; a real source waits for minutes."""
-
-
+WIDTH_OF_ALL_COLUMNS = 160
+"""On a narrower terminal the last table leaves out attempts and hashes."""
 MAX_EVENTS = 1000
 """More than the demo has."""
 
@@ -149,9 +149,13 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
         async with _receiver(config, where / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
             out.print(
-                f"Providers [bold]{cell(', '.join(sim.base_urls.values()))}[/], their storage at {sim.storage_url}"
+                f"Providers [bold]{cell(', '.join(sim.base_urls.values()))}[/], their storage at {sim.storage_url}",
+                soft_wrap=True,
             )
-            out.print(f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {cell(config)}")
+            out.print(
+                f"Receiver  [bold]{address}[/], its API at {private}/docs, configured by {cell(config)}",
+                soft_wrap=True,
+            )
             database = open_database(load(config))
             try:
                 scenario = _Scenario(sim, database)
@@ -182,7 +186,7 @@ def _source(provider: str, sim: Simulator) -> str:
     return (
         f'[sources.{provider}]\nprovider = "{provider}"\nbase_url = "{sim.base_urls[provider]}"\n'
         f'api_key = "{sim.api_keys[provider]}"\n{secret}'
-        "allow_private_addresses = true  # the simulated providers live on loopback\n"
+        "allow_private_addresses = true  # the simulated providers are on loopback\n"
         f"[sources.{provider}.poll]\nrequests_per_second = 20\n{first}"
     )
 
@@ -275,12 +279,13 @@ def _progress(scenario: _Scenario) -> Table:
 
 def _report(scenario: _Scenario, where: Path, out: Console) -> None:
     events = scenario.events()
-    wide = out.width >= 200
+    columns = ("event", "origin", "handler", "attempts", "file", "bytes", "SHA-256", "duration")
+    left_out = {"attempts", "SHA-256"} if out.width < WIDTH_OF_ALL_COLUMNS else set()
     table = Table(title="What happened", title_justify="left")
-    for column in ("event", "heard by", "handler", "attempts", "file", "bytes", "SHA-256", "duration"):
-        table.add_column(
-            column, overflow="fold", justify="right" if column in ("attempts", "bytes", "duration") else "left"
-        )
+    for column in columns:
+        if column not in left_out:
+            justify: JustifyMethod = "right" if column in ("attempts", "bytes", "duration") else "left"
+            table.add_column(column, overflow="fold", justify=justify, no_wrap=column not in ("event", "file"))
     for event in events:
         artifact = event["artifacts"][0] if event["artifacts"] else None
         for run in event["runs"]:
@@ -288,12 +293,13 @@ def _report(scenario: _Scenario, where: Path, out: Console) -> None:
             row: list[Any] = [what, event["origin"], run["handler"], run["attempt"]]
             if artifact and run["handler"] == "save_audio":
                 address = Path(artifact["address"])
-                sha256 = artifact["sha256"] if wide else artifact["sha256"][:12] + "…"
+                sha256 = artifact["sha256"] if out.width >= 200 else artifact["sha256"][:12] + "…"
                 file = address.relative_to(where) if address.is_relative_to(where) else address
                 row += [file, f"{artifact['bytes']:,}", sha256, f"{artifact['duration'] or 0:.2f} s"]
             else:
                 row += [None] * 4
-            table.add_row(*(cell(value) for value in row))
+            shown = zip(columns, row, strict=True)
+            table.add_row(*(cell(value) for column, value in shown if column not in left_out))
     out.print(table)
     kinds = [delivery.kind for delivery in scenario.sim.deliveries]
     answers = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
@@ -301,7 +307,10 @@ def _report(scenario: _Scenario, where: Path, out: Console) -> None:
         f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
         f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
     )
-    out.print(f"Everything is in [bold]{cell(where)}[/]: audio in data/audio, the store data/receiver.db, receiver.log")
+    out.print(
+        f"Everything is in [bold]{cell(where)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",
+        soft_wrap=True,
+    )
 
 
 async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
