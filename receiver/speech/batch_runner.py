@@ -7,7 +7,6 @@ whenever the process is killed, the next one finds the job that was created, and
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -228,8 +227,9 @@ class BatchRunner:
             self._note(row["error_code"] or "pause", reason)
 
     def _note(self, topic: str, text: str) -> None:
-        if time.monotonic() - self._noted.get(topic, float("-inf")) >= NOTE_INTERVAL_SECONDS:
-            self._noted[topic] = time.monotonic()
+        now = self._client.clock.monotonic()
+        if now - self._noted.get(topic, float("-inf")) >= NOTE_INTERVAL_SECONDS:
+            self._noted[topic] = now
             self._progress.note(self._client.redact(text))
 
 

@@ -1,7 +1,7 @@
 """The client: submits speech to one source, follows the jobs and fetches their audio, in a process of its own.
 
-It works on a store that a running receiver may share. Leases and the shared rate limit make that safe: whichever of the
-two is first submits, polls and fetches. Handlers run in the receiver only.
+A running receiver may use the same store. Leases and the shared rate limit make that safe: either process may submit,
+poll or fetch. Handlers run in the receiver only.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from receiver.store.states import OPEN_JOBS, JobState
 from receiver.store.throttle_state import ThrottleState
 
 POLL_INTERVAL_SECONDS = 0.25
-"""How often the store is read for what is awaited: a running receiver may be the one that does it."""
+"""How often the store is read for changes, which a running receiver may make."""
 MAX_FIRST_POLL_SECONDS = 3.0
-"""A first poll that is due later than this waits for a webhook. Somebody waits for the audio, so it is made now."""
+"""A first poll that is due later than this waits for a webhook. Because a user waits for the audio, it is made now."""
 FETCH_RETRIES = RetryPolicy(attempts=8, base_seconds=1.0, factor=2.0, cap_seconds=60.0)
-"""How a failed fetch of audio is retried."""
+"""The retries of a failed fetch of audio."""
 PAUSE_CHECK_SECONDS = 2.0
 """How often the store is read for the source's pause, for all jobs that are followed together."""
 FETCH_IN_PROGRESS = "fetch_in_progress"
@@ -41,8 +41,13 @@ FETCH_IN_PROGRESS = "fetch_in_progress"
 class SpeechClient:
     """Submits speech to one source, follows its jobs and fetches their audio.
 
+    Attributes:
+        source: the source's name.
+        redact: cuts secrets from a text.
+        clock: of everything that the client runs.
+
     Raises:
-        NotAskable: there is no such source, or it cannot be asked.
+        NotAskable: there is no such source, or no request can be sent to it.
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
 
@@ -51,7 +56,7 @@ class SpeechClient:
         self.source = source
         self.redact = parts.redact
         self._job_source = parts.source
-        self._clock = parts.clock
+        self.clock = parts.clock
         self._clock_watch = parts.clock_watch
         self._database = parts.database
         self._membership = parts.membership
@@ -94,20 +99,20 @@ class SpeechClient:
         return await self._database.read(jobs.get, id)
 
     async def stall_reason(self, row: Row) -> str | None:
-        """Why an open job does not proceed now; None if no reason is known. It may have secrets in it.
+        """Why an open job does not proceed now; None if no reason is known. The text may contain secrets.
 
-        The source's pause is looked up every two seconds only: between two looks it is no reason.
+        The source's pause is read every two seconds only; between two reads it is not reported.
         """
         pause = None
-        if self._clock.monotonic() >= self._pause_check_at:
-            self._pause_check_at = self._clock.monotonic() + PAUSE_CHECK_SECONDS
+        if self.clock.monotonic() >= self._pause_check_at:
+            self._pause_check_at = self.clock.monotonic() + PAUSE_CHECK_SECONDS
             pause = await self._pause()
         return stall_reason(row, pause)
 
     async def _pause(self) -> ThrottleState | None:
         """The source's pause; None if it is not paused now."""
-        found = (await self._database.read(throttle_state.pauses, self._clock.now())).get(self.source)
-        return found if found is not None and found.pause_until > self._clock.now() else None
+        found = (await self._database.read(throttle_state.pauses, self.clock.now())).get(self.source)
+        return found if found is not None and found.pause_until > self.clock.now() else None
 
     async def follow(self, id: str) -> AsyncIterator[Row]:
         """Yield the job's row several times a second, the last time when the job has ended.
@@ -123,9 +128,9 @@ class SpeechClient:
             if row["state"] not in OPEN_JOBS:
                 return
             watched = row["state"] == JobState.WATCHING and row["polls"] == 0
-            if watched and not poll_advanced and row["due_at"] > self._clock.now() + MAX_FIRST_POLL_SECONDS:
+            if watched and not poll_advanced and row["due_at"] > self.clock.now() + MAX_FIRST_POLL_SECONDS:
                 poll_advanced = True
-                await self._database.write(jobs.poll_now, id, self._clock.now())
+                await self._database.write(jobs.poll_now, id, self.clock.now())
                 self._loop.wake()
 
     async def event(self, row: Row) -> Event | None:
@@ -159,7 +164,7 @@ class SpeechClient:
                 raise
             except AudioError as error:
                 if error.reason == FETCH_IN_PROGRESS:  # a running receiver is fetching it
-                    await asyncio.sleep(POLL_INTERVAL_SECONDS)
+                    await self._sleep(POLL_INTERVAL_SECONDS)
                     continue
                 wait: float | None
                 if isinstance(error, AudioPostponed):
@@ -171,7 +176,10 @@ class SpeechClient:
                 if wait is None:
                     raise
                 note(f"{error} Trying again in {max(1, round(wait))} s.")
-                await asyncio.sleep(wait)
+                await self._sleep(wait)
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.clock.wait(asyncio.Event(), seconds)
 
     def fetched_bytes(self, row: Row) -> int:
         """Bytes of the job's first file that have been fetched so far."""

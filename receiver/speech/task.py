@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -107,7 +106,7 @@ class _Run:
         self._client = client
         self._task = task
         self._progress = progress
-        self._started = time.monotonic()
+        self._started = client.clock.monotonic()
         self._creating: asyncio.Task[Row] | None = None
         self._row: Row | None = None
         self._noted: str | None = None
@@ -198,8 +197,8 @@ class _Run:
     def _result(self, files: tuple[Artifact, ...], paths: tuple[str, ...], error: str | None) -> SpeechResult:
         message = None if error is None else self._client.redact(error)
         if self._row is None:
-            raise RuntimeError("a job has a row before it has ended")
-        return SpeechResult(self._row, files, paths, time.monotonic() - self._started, message)
+            raise RuntimeError("a result needs the job's row")
+        return SpeechResult(self._row, files, paths, self._client.clock.monotonic() - self._started, message)
 
 
 def _is_extension_of(extension: str, format: str) -> bool:

@@ -51,3 +51,31 @@ def test_a_clock_is_passed_as_a_clock_and_not_as_single_functions() -> None:
         f"{path.relative_to(ROOT)}: {place}" for path in paths for place in callables(ast.parse(path.read_text()), "")
     }
     assert found - EXCEPTIONS == set()
+
+
+MACHINES_CLOCK = {"asyncio.sleep", "time.monotonic", "time.time"}
+
+DIRECT = {
+    "receiver/clock.py",
+    # A public function, whose argument is a time: without one it is now.
+    "receiver/signing.py",
+    # Threads of the store, and waits that a test of real sockets and files passes through.
+    "receiver/engine/readiness.py",
+    "receiver/store/engines.py",
+    "receiver/store/health.py",
+    "receiver/web/api/feed.py",
+    "receiver/web/api/stream.py",
+    "receiver/web/http/server.py",
+}
+
+
+def test_the_machines_clock_is_read_at_the_edge_only() -> None:
+    """Commands and the simulator are the edge: each is a process of its own."""
+    found = set()
+    for path in sorted((ROOT / "receiver").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(("receiver/cli/", "receiver/simulator/")):
+            calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+            if any(ast.unparse(call) in MACHINES_CLOCK for call in calls):
+                found.add(name)
+    assert found - DIRECT == set()
