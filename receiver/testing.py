@@ -8,8 +8,9 @@ def test_it_publishes_the_episode():
     assert outcome.state == "succeeded" and outcome.result == {"episode": 7}
 ```
 
-The handler runs as it does in the receiver: an async one on a loop of its own, a plain one in a thread, options checked
-as those of its `[handlers.NAME]` table, the outcome decided by the same code. Nothing is stored, fetched or waited for.
+The handler runs as in the receiver: an async one on a loop of its own, a plain one in a thread. Its options are checked
+like those of its `[handlers.NAME]` table, and the same code decides the outcome. Nothing is stored or fetched, and no
+retry is waited for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import hashlib
 import io
 import tempfile
 import wave
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,13 +61,13 @@ AudioSource = bytes | Path | Exception
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerOutcome:
-    """How one attempt ended, and what it means for the run.
+    """The outcome of one attempt, and what it means for the run.
 
     Attributes:
         state: `succeeded`; `retry`: another attempt would follow; `dead`: rejected, or the attempts are used up.
         result: what the handler returned, as the JSON values that are stored with the run.
         error: the exception that ended the attempt; a `TimeoutError` if it took too long; None on success.
-        retry_after: seconds until the next attempt at least, as `RetryLater` asked for; None where backoff alone
+        retry_after: the least number of seconds until the next attempt, from `RetryLater`; None if backoff alone
             decides, or there is no next attempt.
         logs: the lines written with `ctx.log`, each a mapping with `level`, `message` and the line's fields.
     """
@@ -88,12 +89,12 @@ def make_event(
     payload: Mapping[str, Any] | None = None,
     body: Mapping[str, Any] | None = None,
 ) -> Event:
-    """An event as a handler is given it. The same arguments make the same event, its id included.
+    """An event as a handler gets it. The same arguments make the same event, with the same id.
 
     Args:
-        type: the event word: `job.completed` makes a `JobCompleted`, `job.failed` a `JobFailed`, `test` a `TestEvent`,
+        type: the event type: `job.completed` makes a `JobCompleted`, `job.failed` a `JobFailed`, `test` a `TestEvent`,
             any other an `OtherEvent`.
-        job_id: the provider's job id; None for an event that names no job.
+        job_id: the provider's job id; None for an event without a job.
         source: the configured source's name.
         received_at: with its time zone.
         payload: the mapped fields, as `event.payload` has them.
@@ -153,25 +154,25 @@ def run_handler(
     attempt: int = 1,
     http: httpx.AsyncBaseTransport | None = None,
 ) -> HandlerOutcome:
-    """Run one attempt of a handler and return how it ended.
+    """Run one attempt of a handler and return its outcome.
 
-    A plain function, also for tests that are async themselves: the handler has a loop and a thread of its own.
+    A plain function, also for async tests: the handler gets a loop and a thread of its own.
 
     Args:
-        handler: what `@handler(on=…)` made.
+        handler: made with `@handler(on=…)`.
         event: from `completed`, `failed` or `make_event`.
-        audio: what `ctx.audio()` gives: an audio file's bytes (`wav()` makes some), or its path; format, duration and
-            digest are told from the file itself. Bytes lie in a folder that is gone afterwards, a path stays as it is.
-            An exception is raised by `ctx.audio()`: `AudioGone("…")`. A list of them is what `ctx.audio_files()` gives,
-            its first what `ctx.audio()` does. Without any, both are refused.
-        options: the keys of the handler's `[handlers.NAME]` table, bounds such as `attempts` included.
-        attempt: which attempt this is, from 1; the last one that fails is `dead`.
-        http: what `ctx.http` talks to, such as `httpx.MockTransport(answer)`; None for the network, as in the
+        audio: the result of `ctx.audio()`: an audio file's bytes (`wav()` makes some) or its path. Format, duration and
+            digest are read from the file. Bytes are written to a folder that is deleted afterwards. An exception, such
+            as `AudioGone("…")`, is raised by `ctx.audio()`. A list is the result of `ctx.audio_files()`, and its first
+            item that of `ctx.audio()`. Without any, both raise.
+        options: the keys of the handler's `[handlers.NAME]` table, including bounds such as `attempts`.
+        attempt: the number of this attempt, from 1; if the last one fails, the run is `dead`.
+        http: the transport of `ctx.http`, such as `httpx.MockTransport(respond)`; None for the network, as in the
             receiver: private addresses are refused unless `options` has `allow_private_addresses`.
 
     Raises:
-        PluginError: the options do not fit, with the message of the receiver's startup.
-        ValueError: the handler does not subscribe to the event, or `audio` is no audio that the receiver knows.
+        PluginError: the options are invalid, with the message of the receiver's startup.
+        ValueError: the handler does not subscribe to the event, or the format of `audio` is not supported.
     """
     if not handler.wants(event.type):
         raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}.")
@@ -179,36 +180,24 @@ def run_handler(
     checked = check_options(handler.name, handler, table.options)
     bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
-    with _audio_files_of(event, audio) as audio_files, _handler_loop() as handlers:
-        clients = HandlerClients([bounded.name] if table.allow_private_addresses else [])
-        test_client = None if http is None else handler_client(http)
-
-        async def first() -> Artifact:
-            return audio_files.first()
-
-        async def files() -> tuple[Artifact, ...]:
-            return audio_files.all()
-
-        log = _log_into(lines).bind(
-            source=event.source, event_id=event.id, job=event.job_id, handler=bounded.name, attempt=attempt
-        )
+    log = _log_into(lines, event, bounded.name, attempt)
+    with (
+        _audio_files_of(event, audio) as audio_files,
+        _handler_loop() as handlers,
+        _http_client(handlers, bounded.name, table, http) as get_client,
+    ):
         context: Context[Any] = Context(
             handler=bounded.name,
             attempt=attempt,
             idempotency_key=f"{event.id}:{bounded.name}",
             options=checked,
             _log=lambda: log,
-            _http=lambda: test_client or clients.get(bounded.name),
-            _audio=first,
-            _audio_files=files,
+            _http=get_client,
+            _audio=audio_files.first,
+            _audio_files=audio_files.all,
             _loop=handlers.loop,
         )
-        try:
-            outcome = _execute(handlers, bounded, event, context)
-        finally:
-            for client in (clients, test_client) if test_client else (clients,):
-                with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
-                    handlers.submit(client.aclose()).result(STOP_SECONDS)
+        outcome = _execute(handlers, bounded, event, context)
     return _decide(outcome, bounded, attempt, tuple(lines))
 
 
@@ -239,15 +228,30 @@ def _handler_loop() -> Iterator[HandlerLoop]:
         handlers.stop(STOP_SECONDS)
 
 
+@contextmanager
+def _http_client(
+    handlers: HandlerLoop, name: str, table: HandlerSettings, transport: httpx.AsyncBaseTransport | None
+) -> Iterator[Callable[[], httpx.AsyncClient]]:
+    """The function behind `ctx.http`: returns a client of the given transport, or one as in the receiver."""
+    clients = HandlerClients([name] if table.allow_private_addresses else [])
+    test_client = None if transport is None else handler_client(transport)
+    try:
+        yield lambda: test_client or clients.get(name)
+    finally:
+        for client in (clients, test_client) if test_client else (clients,):
+            with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
+                handlers.submit(client.aclose()).result(STOP_SECONDS)
+
+
 class _AudioFiles(NamedTuple):
-    """What `ctx.audio()` and `ctx.audio_files()` return."""
+    """The audio of a test, with the functions behind `ctx.audio()` and `ctx.audio_files()`."""
 
     files: Sequence[Artifact | Exception]
 
-    def first(self) -> Artifact:
+    async def first(self) -> Artifact:
         return self._all_of(self.files[:1])[0]
 
-    def all(self) -> tuple[Artifact, ...]:
+    async def all(self) -> tuple[Artifact, ...]:
         return self._all_of(self.files)
 
     def _all_of(self, files: Sequence[Artifact | Exception]) -> tuple[Artifact, ...]:
@@ -259,15 +263,15 @@ class _AudioFiles(NamedTuple):
 
 @contextmanager
 def _audio_files_of(event: Event, audio: AudioSource | Sequence[AudioSource] | None) -> Iterator[_AudioFiles]:
-    """The files, as long as the attempt lasts."""
+    """The files; those made of bytes exist while the context is open."""
     if not isinstance(event, JobCompleted):
         yield _AudioFiles([NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")])
     elif audio is None:
-        yield _AudioFiles([AudioRefused("This test has no audio: give run_handler audio=.", reason="no_audio")])
+        yield _AudioFiles([AudioRefused("This test has no audio: pass audio= to run_handler.", reason="no_audio")])
     else:
         sources = [audio] if isinstance(audio, bytes | Path | Exception) else audio
         if not sources:
-            raise ValueError("audio= is an empty list; a completed job has one file at least.")
+            raise ValueError("audio= is an empty list; a completed job has at least one file.")
         with tempfile.TemporaryDirectory(prefix="tts-receiver-test-") as folder:
             yield _AudioFiles([_file(event, n, file, Path(folder).resolve()) for n, file in enumerate(sources)])
 
@@ -291,7 +295,7 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if kind is None:
         raise ValueError(
-            "audio= is not in an audio format that the receiver knows; wav() makes some, and audio=AudioError(…) fails."
+            "audio= is not in a supported audio format. wav() makes audio; with audio=AudioError(…) ctx.audio() fails."
         )
     row = ArtifactRow(
         event_id=event.id,
@@ -309,16 +313,21 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
     return Artifact.of(row, path, lambda: LocalFolder(real.parent).stream(str(real)))
 
 
-def _log_into(lines: list[Mapping[str, Any]]) -> structlog.typing.FilteringBoundLogger:
+def _log_into(
+    lines: list[Mapping[str, Any]], event: Event, handler: str, attempt: int
+) -> structlog.typing.FilteringBoundLogger:
+    """A logger whose lines are appended to the list, with the fields that the receiver adds."""
+
     def keep(_: WrappedLogger, method: str, line: EventDict) -> EventDict:
         fields = dict(line)
         written = {"level": method, "message": fields.pop("event", "")}
-        if "event_id" in fields:  # the same names as in the log itself
+        if "event_id" in fields:  # named as in the log
             written["event"] = fields.pop("event_id")
         lines.append(written | fields)
         raise structlog.DropEvent
 
-    return cast(
+    logger = cast(
         "structlog.typing.FilteringBoundLogger",
         structlog.wrap_logger(None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger(0)),
     )
+    return logger.bind(source=event.source, event_id=event.id, job=event.job_id, handler=handler, attempt=attempt)

@@ -148,7 +148,7 @@ def test_audio_that_cannot_be_had_is_an_exception_to_give(error: AudioError, sta
 
 def test_a_handler_that_asks_for_audio_which_the_test_did_not_give_is_told_so() -> None:
     outcome = run_handler(publish_episode, EPISODE, options=TO_X)
-    assert (outcome.state, str(outcome.error)) == ("dead", "This test has no audio: give run_handler audio=.")
+    assert (outcome.state, str(outcome.error)) == ("dead", "This test has no audio: pass audio= to run_handler.")
 
 
 async def _from_inside_a_loop() -> None:
@@ -227,7 +227,7 @@ def test_audio_from_a_path_lies_where_it_lies(tmp_path: Path) -> None:
 def test_bytes_that_are_no_audio_are_the_tests_own_mistake(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "audio").write_bytes(data)
     for audio in (data, tmp_path / "audio"):
-        with pytest.raises(ValueError, match="not in an audio format that the receiver knows"):
+        with pytest.raises(ValueError, match="not in a supported audio format"):
             run_handler(describe, completed(), audio=audio)
 
 
