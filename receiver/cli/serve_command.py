@@ -1,4 +1,4 @@
-"""The command `serve`: its options. The listeners are in `serve`, which loads everything that runs."""
+"""The options of the command `serve`. The module `serve` runs it, and imports everything that runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serve(
 
 
 def survive_reload_signals() -> None:
-    """Let signals that ask other programs to reload pass while everything is loaded; `serve` logs them later."""
+    """Ignore signals that make other programs reload, while modules are imported; later `serve` logs them."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda number, frame: None)
