@@ -18,6 +18,8 @@ from receiver.cli.text_output import echo, echo_error
 from receiver.errors import InvalidJson, MalformedDelivery, NotFound, ReceiverError, SignatureError
 
 if TYPE_CHECKING:
+    import httpx
+
     from receiver.model.scheme import Scheme
     from receiver.providers.protocols import WebhookProvider
     from receiver.settings import Settings, Source
@@ -82,49 +84,65 @@ def send(
 
     Exit 0 if the response is 2xx.
     """
-    import httpx
-
     from receiver.settings import load
 
     if data is not None and (event or job or metadata):
         raise typer.BadParameter("the file is the whole body: omit --event, --job and --metadata.", param_hint="--data")
     settings = load(config)
     source_settings, scheme = _source(settings, source)
-    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
-    host = f"[{host}]" if ":" in host else host
-    target = url or f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
+    target = url or _receiver_url(settings, source)
     if data is None:
-        what = _sample_delivery(
+        delivery = _sample_delivery(
             source_settings,
             event or "test",
             job or f"job-{secrets.token_hex(6)}",
             parse_key_values(metadata, "--metadata"),
         )
     else:
-        what = _read_delivery(source_settings, data, settings.server.max_body_bytes)
+        delivery = _read_delivery(source_settings, data, settings.server.max_body_bytes)
     delivery_id = str(uuid.uuid4())
     headers = [
         ("Content-Type", "application/json"),
-        *scheme.sign(_newest_secret(source_settings), what.body, int(time.time()), delivery_id),
-        *(_webhooks(source_settings).delivery_headers(what.event, delivery_id) if what.event is not None else ()),
+        *scheme.sign(_newest_secret(source_settings), delivery.body, int(time.time()), delivery_id),
     ]
+    if delivery.event is not None:
+        headers += _webhooks(source_settings).delivery_headers(delivery.event, delivery_id)
+    response = _post(target, delivery.body, headers)
+    echo(f"{response.status_code} {response.text}")
+    echo_error(f"{delivery.name} to {target}")
+    raise typer.Exit(0 if response.is_success else 1)
+
+
+def _receiver_url(settings: Settings, source: str) -> str:
+    """The source's webhook address at the configured receiver."""
+    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.server.port}{settings.webhook_path(source)}"
+
+
+def _post(url: str, body: bytes, headers: list[tuple[str, str]]) -> httpx.Response:
+    """Send the delivery.
+
+    Raises:
+        SendError: there was no response.
+        typer.BadParameter: the address cannot be used.
+    """
+    import httpx
+
     try:
-        answer = httpx.post(target, content=what.body, headers=headers, timeout=30, trust_env=False)
+        return httpx.post(url, content=body, headers=headers, timeout=30, trust_env=False)
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-        raise typer.BadParameter(f"{target!r} is not an http or https address.", param_hint="--url") from None
+        raise typer.BadParameter(f"{url!r} is not an http or https address.", param_hint="--url") from None
     except httpx.HTTPError as error:
-        raise SendError(f"Nothing was delivered to {target}: {error}. Is the receiver running there?") from None
-    echo(f"{answer.status_code} {answer.text}")
-    echo_error(f"{what.name} to {target}")
-    raise typer.Exit(0 if answer.is_success else 1)
+        raise SendError(f"Nothing was delivered to {url}: {error}. Is the receiver running there?") from None
 
 
 class _Delivery(NamedTuple):
-    """What is sent.
+    """A delivery to send.
 
     Attributes:
-        event: the word for the unsigned event header; None where the body names no event.
-        name: what it is called in the output.
+        event: the event type for the unsigned header; None if the body names none.
+        name: of the delivery in the output.
     """
 
     body: bytes
@@ -133,17 +151,17 @@ class _Delivery(NamedTuple):
 
 
 def _sample_delivery(source_settings: Source, event: str, job: str, metadata: dict[str, str] | None) -> _Delivery:
-    """A delivery as the provider would make it."""
+    """A delivery as the provider would send it."""
     from difflib import get_close_matches
 
     from receiver.model.event import COMPLETED, FAILED, TEST
     from receiver.providers.types import Invalid
 
     known = (COMPLETED, FAILED, TEST)
-    meant = get_close_matches(event, known, n=1, cutoff=0.85)
-    if meant and event not in known:
+    near = get_close_matches(event, known, n=1, cutoff=0.85)
+    if near and event not in known:
         raise typer.BadParameter(
-            f"there is no event {event!r}; did you mean {meant[0]!r}? With --data FILE any event can be sent.",
+            f"there is no event {event!r}; did you mean {near[0]!r}? With --data FILE any event can be sent.",
             param_hint="--event",
         )
     created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -155,7 +173,7 @@ def _sample_delivery(source_settings: Source, event: str, job: str, metadata: di
 
 
 def _read_delivery(source_settings: Source, data: Path, limit: int) -> _Delivery:
-    """The body in a file, even if it is invalid: the response says what is wrong with it."""
+    """The body in a file, even if it is invalid: the receiver's response says what is wrong with it."""
     if str(data) == "-":
         body, name = read_body(sys.stdin.buffer, limit), "standard input"
     else:
@@ -174,7 +192,7 @@ def read_body(file: BinaryIO, limit: int) -> bytes:
     """A whole delivery's body.
 
     Args:
-        limit: bytes that a receiver takes.
+        limit: bytes that a receiver accepts.
 
     Raises:
         typer.BadParameter: it is longer.
@@ -252,7 +270,7 @@ def verify(
 def _explain_other_source(
     settings: Settings, source: str, headers: list[tuple[bytes, bytes]], body: bytes, now: float
 ) -> str | None:
-    """A sentence if another source's secret makes the signature."""
+    """A sentence if the signature was made with another source's secret."""
     for name, other in settings.sources.items():
         if name == source or other.scheme is None or not other.receives_webhooks:
             continue
@@ -261,5 +279,5 @@ def _explain_other_source(
         except SignatureError:
             continue
         path = settings.webhook_path(name)
-        return f"The secret {key_id} of the source {name} makes it: its deliveries belong to {path}."
+        return f"It was made with the secret {key_id} of the source {name}, whose deliveries belong to {path}."
     return None

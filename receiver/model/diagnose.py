@@ -44,7 +44,7 @@ def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], 
             return None
 
     if (key_id := valid_with(headers, body, unbounded)) is not None:
-        return f"The secret {key_id} makes it, but is outside its validity (not_before, not_after)."
+        return f"It was made with the secret {key_id}, which is outside its validity (not_before, not_after)."
     for what, changed in _other_headers(scheme, headers):
         if valid_with(changed, body, unbounded) is not None:
             return f"It is valid {what}."

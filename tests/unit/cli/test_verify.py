@@ -77,7 +77,7 @@ def test_a_body_that_was_changed_is_recognised(config: Path, body: bytes, words:
 def test_a_delivery_for_another_source_is_recognised(config: Path) -> None:
     code, said = verify(config, BODY, header(secret=OTHER))
     assert code == 1
-    assert "of the source second makes it: its deliveries belong to /webhooks/second." in said
+    assert "of the source second, whose deliveries belong to /webhooks/second." in said
 
 
 def test_a_wrong_secret_is_not_explained_away(config: Path) -> None:
