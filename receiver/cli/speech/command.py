@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -99,25 +100,19 @@ def speech(
         model=model,
         metadata=parse_key_values(metadata, "--metadata"),
     )
-    given = [name for name, value in (("TEXT", text), ("--file", file), ("--job", job)) if value is not None]
-    if len(given) != 1:
-        what = f"both {' and '.join(given)}" if given else "nothing"
-        raise typer.BadParameter(f"Give TEXT, --file or --job; you gave {what}.")
     overwrite = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
+    _require_one(TEXT=text, **{"--file": file, "--job": job})
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for a single text; a batch has --output-dir.")
-        check_choice(input_format, _FORMATS, "--input-format")
         from receiver.cli.speech.batch import run_batch
-        from receiver.speech.input_format import FORMAT_BY_EXTENSION
         from receiver.speech.options import BatchOptions, RetryOptions
 
         stream = file == STANDARD_STREAM
         folder = output_dir if output_dir is not None else Path(f"speech-{'stdin' if stream else Path(file).stem}")
-        by_name = FORMAT_BY_EXTENSION.get(Path(file).suffix.lower(), InputFormat.TEXT)
         options = BatchOptions(
             input=sys.stdin.buffer if stream else Path(file),
-            input_format=by_name if input_format is None else InputFormat(input_format),
+            input_format=_input_format(input_format, file),
             folder=folder,
             report=report or folder / "report.jsonl",
             defaults=defaults,
@@ -131,20 +126,37 @@ def speech(
     if output_dir is not None or report is not None or input_format is not None:
         raise typer.BadParameter("--output-dir, --report and --input-format are for a batch: name it with --file.")
     _check_output(output, overwrite, json)
+    task = SpeechTask(output=_destination(output), overwrite=overwrite, timeout=wait)
     if job is not None:
         if no_wait:
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
         with open_session(config) as (_, database):
             row = find_job(database, job, source)
-        task = SpeechTask(job=row["id"], output=_destination(output), overwrite=overwrite, timeout=wait)
-        raise typer.Exit(_run_task(settings, row["source"], task, level, json))
+        raise typer.Exit(_run_task(settings, row["source"], replace(task, job=row["id"]), level, json))
     name = _choose_source(settings, source)
     target = job_source(settings, name)
     request = _request(_text(text or ""), defaults, output, name, target)
     if no_wait:
         raise typer.Exit(_create_job(settings, target, request, json))
-    task = SpeechTask(speech=request, output=_destination(output), overwrite=overwrite, timeout=wait)
-    raise typer.Exit(_run_task(settings, name, task, level, json))
+    raise typer.Exit(_run_task(settings, name, replace(task, speech=request), level, json))
+
+
+def _require_one(**given: str | None) -> None:
+    """Require exactly one of these arguments, by its name."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        what = f"both {' and '.join(names)}" if names else "nothing"
+        raise typer.BadParameter(f"Give TEXT, --file or --job; you gave {what}.")
+
+
+def _input_format(name: str | None, file: str) -> InputFormat:
+    """The format of a batch: the named one, or by the file's extension."""
+    from receiver.speech.input_format import FORMAT_BY_EXTENSION
+
+    check_choice(name, _FORMATS, "--input-format")
+    if name is not None:
+        return InputFormat(name)
+    return FORMAT_BY_EXTENSION.get(Path(file).suffix.lower(), InputFormat.TEXT)
 
 
 def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, json: bool) -> int:
