@@ -114,7 +114,7 @@ def _event(rng: random.Random, at: float, source: str, kind: str) -> _New:
         received_at=at,
         handlers=HANDLERS if draw < 0.3 else HANDLERS[:1],
         quarantined=kind == "quarantined",
-        notes_key=False,
+        records_key_use=False,
     )
     watched = _job(rng, at - 60, source, job) if draw < 0.2 and kind != "quarantined" else None
     return _New(delivery, kind, watched)

@@ -14,7 +14,7 @@ from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
 from receiver.engine.pacing import PAUSES, PacedWriter
 from receiver.store.database import Database
-from receiver.store.processes import anyone_lives
+from receiver.store.processes import any_process_lives
 
 
 class BulkProgress(Protocol):
@@ -65,7 +65,7 @@ def run_in_batches(
 
     def pauses() -> float:
         """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
-        return PAUSES if anyone_lives(database.path) else 1.0
+        return PAUSES if any_process_lives(database.path) else 1.0
 
     async def run() -> None:
         await work(PacedWriter(database, SystemClock(), pauses))

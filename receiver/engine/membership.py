@@ -34,7 +34,7 @@ class Processes(Protocol):
     owner: str
 
     @property
-    def is_seen(self) -> bool:
+    def is_visible(self) -> bool:
         """Whether the others can see that this process lives."""
 
     def join(self) -> None:
@@ -124,7 +124,7 @@ class Membership:
     async def _register(self) -> None:
         """Join, if the others do not see this process: at the start, or because its file was removed."""
         if self._seen:
-            if await self._in_thread(lambda: self._processes.is_seen):
+            if await self._in_thread(lambda: self._processes.is_visible):
                 return
             self._seen = False
             self._warn_unregistered("Its file was removed.")

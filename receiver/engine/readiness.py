@@ -69,25 +69,25 @@ class Readiness:
         if self.state != READY:
             return Report({"receiver": f"is {self.state}"})
         missing = {}
-        if (trouble := await self._store_trouble()) is not None:
-            missing["store"] = trouble
+        if (outage := await self._store_outage()) is not None:
+            missing["store"] = outage
         if self._database.waiting >= self._max_waiting:
             missing["intake"] = "more deliveries wait for the store than server.max_waiting"
         missing |= {word: "has ended" for word, alive in self._alive.items() if not alive()}
         paused = {word: self._redact(cause) for word, why in self._paused.items() if (cause := why()) is not None}
         return Report(missing, paused)
 
-    async def _store_trouble(self) -> str | None:
+    async def _store_outage(self) -> str | None:
         if not self._database.writing:
             return "The store's writer has ended: nothing can be stored. Restart the receiver."
         health = self._database.health
-        if health.trouble() is not None or time.monotonic() - health.committed_at >= PROBE_SECONDS:
-            await self._probed()
-        trouble = health.trouble()
-        return None if trouble is None else self._redact(str(trouble))
+        if health.outage() is not None or time.monotonic() - health.committed_at >= PROBE_SECONDS:
+            await self._wait_for_probe()
+        outage = health.outage()
+        return None if outage is None else self._redact(str(outage))
 
-    async def _probed(self) -> None:
-        """Have a probe written, unless one is on its way or was a moment ago; wait for it, but not for long."""
+    async def _wait_for_probe(self) -> None:
+        """Write a probe, unless one is being written or was a moment ago; wait for it up to the deadline."""
         now = time.monotonic()
         if (self._probe is None or self._probe.done()) and now - self._probed_at >= PROBE_SECONDS:
             self._probe, self._probed_at = self._database.probe(), now

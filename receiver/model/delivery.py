@@ -1,7 +1,6 @@
-"""A delivery on its way in: what the wire gave, and what is handed to the store.
+"""A delivery: what a provider sent, parsed and ready to be stored.
 
-Apart from the events because a delivery is a fact about the wire and an event a fact about a job: several
-deliveries can carry one event.
+Separate from events, because several deliveries can carry one event.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from typing import Any, NamedTuple
 from receiver.model.event import TERMINAL
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Header lines as ASGI gives them: lower-case names, raw values, repeats kept."""
+"""Header lines as in ASGI: lower-case names, raw values, repeated lines kept."""
 
 
 class Parsed(NamedTuple):
-    """What a provider's module read out of a delivery's or an answer's body.
+    """A body of a delivery or response, as parsed by a provider module.
 
     Attributes:
-        type: the event word.
+        type: the event type.
         job_id: the provider's job id, or None.
         payload: normalised fields: `status`, `audio_endpoint`, `audio_url`, `audio_url_expires_at`,
-            `chars_charged`, `metadata`, `error {code, message}` where known; the whole body for other words.
-        notes: oddities for the log, each a slug.
+            `chars_charged`, `metadata`, `error {code, message}` where known; the whole body for other types.
+        notes: slugs of anomalies, for the log.
     """
 
     type: str
@@ -34,18 +33,18 @@ class Parsed(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One verified delivery, ready to be stored: first the event's columns, in the order in which they are inserted.
+    """One verified delivery, ready to be stored: first the event's columns, in the order of the INSERT.
 
     Attributes:
-        event_id: the id the event gets if this delivery turns out to be its first.
-        key: the identity beside source and type, see `identity`.
+        event_id: the id of the event, if this delivery is the first to carry it.
+        key: with source and type, the identity of the event; see `identity`.
         payload: JSON text of the normalised payload.
         body: the raw body, as signed.
-        headers: JSON text of the kept header lines, so that the signature can be checked again.
-        skew: our clock minus the signature's, in seconds; None where the scheme has no time.
+        headers: JSON text of the stored header lines, with which the signature can be verified again.
+        skew: our clock minus the signed time, in seconds; None if the scheme signs no time.
         handlers: names of the handlers that get a run.
-        quarantined: keep it, do not dispatch it.
-        notes_key: whether this use of the key is written down; once in a while is enough.
+        quarantined: store the event, but do not dispatch it.
+        records_key_use: whether to record this use of the key; once in a while is enough.
         received_at: unix seconds.
     """
 
@@ -63,16 +62,16 @@ class Delivery(NamedTuple):
     received_at: float
     handlers: tuple[str, ...]
     quarantined: bool = False
-    notes_key: bool = True
+    records_key_use: bool = True
 
 
 def identity(parsed: Parsed, message_id: str | None, body: bytes) -> str:
-    """The event's key beside (source, type): one identity for push and poll, of signed bytes only.
+    """The event's key, which identifies it with source and type: the same for webhooks and polls, of signed bytes only.
 
-    A terminal event is its job. Any other is its message id, else its body's SHA-256.
+    The job id for a terminal event; for any other the message id, or else the body's SHA-256.
 
     Args:
-        message_id: the id that the signature covers; None where the scheme signs none.
+        message_id: the signed message id; None if the scheme signs none.
     """
     if parsed.type in TERMINAL and parsed.job_id is not None:
         return parsed.job_id

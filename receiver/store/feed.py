@@ -1,9 +1,9 @@
-"""New events in the order of their commits: what a reader who must miss nothing goes by.
+"""New events in the order of their commits, for a reader that must not miss any.
 
-Ids cannot serve: they are made before the commit (docs/adr/0005), so that an event may appear behind one with a later
-id. SQLite has one writer at a time and gives a new row the highest rowid plus one, so that the rowid is the order of
-the commits, and what a reader sees is always all of it up to some row. Two things move rowids: VACUUM renumbers them,
-and when the newest row has been pruned its number is given again. Both are noticed by the id that stands beside.
+Ids do not have this order: they are created before the commit (docs/adr/0005), so that an event may be committed after
+one with a later id. SQLite has one writer at a time and gives a new row the highest rowid plus one. So rowids are in
+the order of the commits, and a reader sees all rows up to the newest. Two things change rowids: VACUUM renumbers them,
+and the number of the newest row is used again after that row was pruned. The event's id in a cursor detects both.
 """
 
 from __future__ import annotations
@@ -17,33 +17,35 @@ from receiver.store.schema import events
 from receiver.store.views import SUMMARY
 
 FIRST_ROWS = 200
+"""How many of the first rows are searched for the place of an event that was pruned."""
 NEAR_IDS = 10_000
+"""How many of the next ids are searched for the place of any other event that does not exist."""
 
 _row: Any = literal_column("events.rowid", BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the order of commits: behind this row. `event_id` is None before the first of all."""
+    """A position in the order of commits: after this row. `event_id` is None before the first row."""
 
     row: int = 0
     event_id: str | None = None
 
 
 def newest(connection: Connection) -> Cursor:
-    """The place behind everything that is there."""
+    """The position after the newest event."""
     found = connection.execute(select(_row, events.c.id).where(_row > 0).order_by(_row.desc()).limit(1)).first()
     return Cursor() if found is None else Cursor(*found)
 
 
 def cursor_of(connection: Connection, event_id: str) -> Cursor:
-    """The place behind this event.
+    """The position after this event.
 
-    Of one that is not there any more, or never was, the place before everything with a later id: nothing newer is left
-    out, and a few may come that are older.
+    If the event does not exist, the position before all events with a later id: no newer event is left out, and a few
+    older ones may follow.
 
-    An event that was pruned was one of the oldest, so that the place is among the first rows. Otherwise it is looked
-    for among the `NEAR_IDS` next ids: commits are not further out of order, unless a clock was ahead.
+    A pruned event was one of the oldest, so that its position is among the first rows. Any other is searched among the
+    `NEAR_IDS` next ids: commits are not further out of order, unless a clock was ahead.
     """
     row = connection.execute(select(_row).where(events.c.id == event_id)).scalar()
     if row is not None:
@@ -68,8 +70,8 @@ def _first_later_row(connection: Connection, event_id: str) -> int | None:
 def events_after(connection: Connection, cursor: Cursor, limit: int) -> list[tuple[Cursor, dict[str, Any]]]:
     """Up to `limit` events that were committed after the cursor, in that order, each with its own cursor."""
     if cursor.event_id is not None:
-        there = connection.execute(select(events.c.id).where(cursor.row == _row)).scalar()
-        if there != cursor.event_id:
+        current_id = connection.execute(select(events.c.id).where(cursor.row == _row)).scalar()
+        if current_id != cursor.event_id:
             cursor = cursor_of(connection, cursor.event_id)
     rows = connection.execute(select(_row.label("row"), *SUMMARY).where(cursor.row < _row).order_by(_row).limit(limit))
     found = []

@@ -1,8 +1,7 @@
-"""What is outstanding, for monitoring: runs, open jobs, the quarantine, and silent sources.
+"""The values of the store's gauges: open runs and jobs, the quarantine, and silent sources.
 
-Every figure is exact, and none is read from what has finished: each statement names an index of what is open, and takes
-all it needs from there. SQL as text, because SQLite uses a partial index only where the statement repeats its condition
-word for word.
+Every value is exact, and no finished row is read: each statement names an index of open rows and reads only that. SQL
+as text, because SQLite uses a partial index only if the statement contains its condition word for word.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _RUNS = """
     SELECT handler, state, count(*) FROM runs INDEXED BY ix_runs_unfinished
     WHERE state != 'succeeded' AND state IN ('pending', 'running', 'dead') GROUP BY state, handler
 """
-# One look for each handler that has pending runs, and one for its earliest: never all that wait.
+# Two searches for each handler with pending runs, however many there are: the handler, and its earliest run.
 _OLDEST_DUE = """
     WITH RECURSIVE waiting(handler) AS (
         SELECT min(handler) FROM runs INDEXED BY ix_runs_due WHERE state = 'pending'
@@ -37,7 +36,7 @@ _OPEN_JOBS = """
     SELECT source, state, count(*) FROM jobs INDEXED BY ix_jobs_due
     WHERE state IN ('submitting', 'watching') GROUP BY source, state
 """
-# The index leads with the source: one look for each source that has jobs.
+# The index begins with the source: two searches for each source that has jobs.
 _UNKNOWN_JOBS = """
     WITH RECURSIVE known(source) AS (
         SELECT min(source) FROM jobs INDEXED BY ix_jobs_kind
@@ -51,7 +50,7 @@ _UNKNOWN_JOBS = """
         FROM known WHERE source IS NOT NULL
     ) WHERE unknown > 0
 """
-# Ids sort by the time that they were made at.
+# Ids sort by the time of their creation.
 _OLDEST_JOB = """
     SELECT created_at FROM jobs INDEXED BY ix_jobs_kind WHERE source = ? AND state = ? ORDER BY id LIMIT 1
 """
@@ -59,7 +58,7 @@ _OLDEST_JOB = """
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How much is open: per handler counts by state, and when the oldest due run became due."""
+    """The number of runs by handler and state, and since when the oldest due run has been due, unix seconds."""
 
     by_handler: Mapping[tuple[str, str], int]
     oldest_due_at: float | None
@@ -67,12 +66,12 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class GaugeValues:
-    """What is outstanding at one moment.
+    """The values of all gauges at one moment.
 
     Attributes:
         runs: open runs and dead letters.
         jobs: open and unknown jobs, by source and state.
-        silent: by source, how long nothing has been received from it, seconds.
+        silent: by source, seconds since anything was received from it.
         quarantined: events in quarantine by source.
     """
 
@@ -83,10 +82,10 @@ class GaugeValues:
 
 
 def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeValues:
-    """All of it.
+    """Read all gauges.
 
     Args:
-        sources: names of those that are polled.
+        sources: the names of the polled sources.
         now: unix seconds.
     """
     return GaugeValues(
@@ -98,14 +97,14 @@ def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeVal
 
 
 def depth(connection: Connection, now: float) -> QueueDepth:
-    """Runs that are pending, running or dead. A run that is due after `now` (unix seconds) is not the oldest due."""
+    """The number of pending, running and dead runs, and the oldest one that is due at `now` (unix seconds)."""
     by_handler = {(handler, state): count for handler, state, count in connection.exec_driver_sql(_RUNS)}
     oldest = connection.exec_driver_sql(_OLDEST_DUE).scalar()
     return QueueDepth(by_handler, oldest if oldest is not None and oldest <= now else None)
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """Jobs that are open, or that an operator has to look at, by source and state."""
+    """The number of open and of unknown jobs, by source and state."""
     return {
         (source, state): count
         for statement in (_OPEN_JOBS, _UNKNOWN_JOBS)
@@ -114,13 +113,13 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -> dict[str, float]:
-    """How long nothing has been received from each of these sources while it has open jobs; 0 where it has none.
+    """Seconds since anything was received from each of these sources, while it has open jobs; 0 if it has none.
 
-    What counts is a delivery, or an answer about a job.
+    A delivery counts, and a response about a job.
     """
     by_key = select(signing_keys.c.source, func.max(signing_keys.c.last_used_at)).group_by(signing_keys.c.source)
-    by_answer = select(source_state.c.source, source_state.c.heard_at)
-    received = [{row[0]: row[1] for row in connection.execute(statement)} for statement in (by_key, by_answer)]
+    by_response = select(source_state.c.source, source_state.c.heard_at)
+    received = [{row[0]: row[1] for row in connection.execute(statement)} for statement in (by_key, by_response)]
     silent = {}
     for source in sources:
         since = _open_since(connection, source)
@@ -130,6 +129,6 @@ def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -
 
 
 def _open_since(connection: Connection, source: str) -> float | None:
-    """When the source's oldest open job was made, unix seconds; None if it has none."""
+    """When the source's oldest open job was created, unix seconds; None if it has none."""
     found = (connection.exec_driver_sql(_OLDEST_JOB, (source, str(state))).scalar() for state in OPEN_JOBS)
     return min((at for at in found if at is not None), default=None)

@@ -1,6 +1,6 @@
-"""The state of the store: the outcome of the last commits, and whether its files are still the ones that were opened.
+"""The health of the store: the outcome of its last commits, and whether its files are still those that were opened.
 
-The writer's thread updates it; readiness reads it.
+The writer thread updates it; readiness reads it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from receiver.store.faults import locked, unreachable
 
 log = structlog.get_logger("receiver.store")
 
-LATE_SECONDS = 0.75
-"""How long another process may hold a write transaction before the store counts as locked."""
-STUCK_SECONDS = 5.0
-"""How long a transaction of ours may take before the disk counts as stuck."""
+LOCK_SECONDS = 0.75
+"""How long a transaction may wait for another process's before the store counts as locked."""
+STALL_SECONDS = 5.0
+"""How long a transaction of this process may take before the disk counts as stalled."""
 FULL_SECONDS = 5.0
-"""For how long a full disk counts as full although something was committed: that may be smaller than a delivery."""
+"""How long a full disk counts as full although a commit succeeds: it may be smaller than a delivery."""
 
 CHECK_SECONDS = 1.0
-"""How often the store's files are checked though their folder has not changed."""
-SETTLED_NANOSECONDS = 3_000_000_000
-"""How old a folder's modification time must be to be told from the next one: some file systems count in two seconds."""
+"""How often the store's files are checked if their folder has not changed."""
+MTIME_SETTLED_NANOSECONDS = 3_000_000_000
+"""How old a folder's modification time must be so that a later change gets another one: some file systems have a
+resolution of two seconds."""
 
 Identity = tuple[int, int] | None
 
 
-class LogRemoved(StoreUnavailable):
-    """The `-wal` was removed; this process still has it open."""
+class WalRemoved(StoreUnavailable):
+    """The `-wal` file was removed while this process has it open."""
 
 
 class StoreHealth:
@@ -41,7 +42,7 @@ class StoreHealth:
     Attributes:
         error: why the last commit failed; None if it succeeded.
         committed_at: when the last commit succeeded, monotonic seconds.
-        malformed: that the file was found damaged; stays until the process ends.
+        malformed: the error of a damaged file; stays until the process ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,16 +55,16 @@ class StoreHealth:
         self._working_since: float | None = None
         self._logged_cause: str | None = None
 
-    def waits(self) -> None:
+    def lock_requested(self) -> None:
         """A transaction waits for the write lock."""
         self._waiting_since = time.monotonic()
 
-    def works(self) -> None:
-        """It has the lock."""
+    def lock_acquired(self) -> None:
+        """The transaction has the write lock."""
         self._waiting_since, self._working_since = None, time.monotonic()
 
-    def rests(self) -> None:
-        """It has ended."""
+    def transaction_ended(self) -> None:
+        """The transaction has ended."""
         self._waiting_since = self._working_since = None
 
     def committed(self) -> None:
@@ -82,43 +83,43 @@ class StoreHealth:
         if self.error is None:
             self._failing_since = self._failed_at
         self.error = error
-        self._tell(error)
+        self._log_once(error)
 
     def damaged(self, error: StoreMalformed) -> None:
         """A commit or a read found the file damaged."""
         self.malformed = self.malformed or error
-        self._tell(error)
+        self._log_once(error)
 
-    def _tell(self, error: StoreUnavailable) -> None:
+    def _log_once(self, error: StoreUnavailable) -> None:
         cause = str(error) if type(error) is StoreUnavailable else error.reason
         if self._logged_cause != cause:
             self._logged_cause = cause
             log.error("store.unavailable", reason=error.reason, detail=str(error))
 
-    def trouble(self) -> StoreUnavailable | None:
-        """Why a delivery would not be stored now; None if it would be."""
+    def outage(self) -> StoreUnavailable | None:
+        """Why a delivery could not be stored now; None if it could."""
         found = self.malformed or self.error
         if found is not None:
             return found
         now, waiting, working = time.monotonic(), self._waiting_since, self._working_since
-        if waiting is not None and now - waiting >= LATE_SECONDS:
+        if waiting is not None and now - waiting >= LOCK_SECONDS:
             return locked(self._path)
-        if working is not None and now - working >= STUCK_SECONDS:
+        if working is not None and now - working >= STALL_SECONDS:
             return StoreUnavailable(
-                f"The store {self._path} has not finished a transaction for more than {STUCK_SECONDS:.0f} s: its disk "
-                "is slow, or does not answer."
+                f"The store {self._path} has not finished a transaction for more than {STALL_SECONDS:.0f} s: its disk "
+                "is slow, or does not respond."
             )
         return None
 
 
 class StoreFiles:
-    """The store's files under their names: what is written into one that was moved or removed is not durable.
+    """Detects that the store's files were moved or removed: data written to such a file is not durable.
 
-    The `-wal` holds what was committed last, and the `-shm` what processes must agree on. SQLite makes both at the
+    The `-wal` file holds the last commits, the `-shm` file the state that processes share. SQLite creates both at the
     first transaction, and removes them when the last connection of all processes is closed.
 
-    Around each commit the folder alone is looked at: its modification time changes with each name in it. Each question
-    to the file system gives up the interpreter's lock, and waits for it again behind a busy event loop.
+    Around each commit only the folder is checked: its modification time changes with each name in it. Each system call
+    releases the interpreter's lock, and waits for it again behind a busy event loop.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,17 +131,17 @@ class StoreFiles:
         self._check_at = float("-inf")
 
     def opened(self) -> None:
-        """The store is about to be used: remember which file it is."""
-        real = os.path.realpath(self._path)  # SQLite has the two beside the file that a link points to
+        """Remember the identity of the store's file, before the store is used."""
+        real = os.path.realpath(self._path)  # SQLite keeps the two beside the file that a link points to
         self._names = [str(self._path), f"{real}-wal", f"{real}-shm"]
         self._known = [_identity(self._names[0]), None, None]
         self._checked = None
 
     def require_unchanged(self) -> None:
-        """Check all files if the folder has changed since they were checked, and each second.
+        """Check all files if the folder has changed since the last check, and at least each second.
 
         Raises:
-            LogRemoved, StoreUnavailable: as `require_all`.
+            WalRemoved, StoreUnavailable: as `require_all`.
         """
         try:
             folder = os.stat(self._folder)  # noqa: PTH116 - as in `_identity`
@@ -153,13 +154,13 @@ class StoreFiles:
             return
         self._checked = None
         self.require_all()
-        # A change right after one that was seen may get the same time. What a link points to is in another folder.
-        settled = time.time_ns() - folder.st_mtime_ns > SETTLED_NANOSECONDS
+        # A change right after the last one may get the same time. The target of a link is in another folder.
+        settled = time.time_ns() - folder.st_mtime_ns > MTIME_SETTLED_NANOSECONDS
         if settled and None not in self._known and not os.path.islink(self._names[0]):  # noqa: PTH114 - as above
             self._checked, self._check_at = seen, now + CHECK_SECONDS
 
     def require_store(self) -> None:
-        """Check that the store's own file is there.
+        """Check the store's main file.
 
         Raises:
             StoreUnavailable: the file is not the one that was opened.
@@ -167,7 +168,7 @@ class StoreFiles:
         if _identity(self._names[0]) != self._known[0]:
             try:
                 self._path.stat()
-            except PermissionError as error:  # it may well be there
+            except PermissionError as error:  # the file may exist
                 raise unreachable(error, self._path) from error
             except OSError:
                 pass
@@ -176,10 +177,10 @@ class StoreFiles:
             )
 
     def require_all(self) -> None:
-        """Check the files beside it too, which are there once a transaction was begun.
+        """Check all files. The two beside the main file exist once a transaction was begun.
 
         Raises:
-            LogRemoved: the `-wal` was removed.
+            WalRemoved: the `-wal` was removed.
             StoreUnavailable: one of the files is not the one that was opened.
         """
         self.require_store()
@@ -188,16 +189,16 @@ class StoreFiles:
             if self._known[index] is None:
                 self._known[index] = found
             elif found != self._known[index]:
-                kind = LogRemoved if index == 1 and found is None else StoreUnavailable
+                kind = WalRemoved if index == 1 and found is None else StoreUnavailable
                 raise kind(
                     f"{self._names[index]} was removed or replaced while the receiver runs: no other process would see "
-                    "what is committed. Restart the receiver."
+                    "new commits. Restart the receiver."
                 )
 
 
 def _identity(name: str) -> Identity:
     try:
-        found = os.stat(name)  # noqa: PTH116 - twice as fast as the path's own
+        found = os.stat(name)  # noqa: PTH116 - twice as fast as Path.stat
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -1,6 +1,6 @@
-"""Taking events in: exactly once, with one run per handler, in one transaction.
+"""Store events: each exactly once, with one run for each handler, in one transaction.
 
-The hot path of the product. Each statement covers the whole batch and is compiled once per batch size.
+This is the hot path. Each statement covers the whole batch, and is compiled once for each batch size.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _EVENT_COLUMNS = (
     "id", "source", "type", "key", "job_id", "origin", "payload", "body", "headers", "key_id", "skew", "received_at",
     "status",
 )  # fmt: skip
-"""But for the last, the first fields of a `Delivery`, in its order."""
+"""All but the last are the first fields of a `Delivery`, in its order."""
 _EVENT_FIELDS = len(_EVENT_COLUMNS) - 1
 _RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
 _MAX_VALUES = 8000 * len(_RUN_COLUMNS)
-"""SQLite takes 32,766 values a statement; a full batch of events stays below it, one with many handlers would not."""
+"""SQLite allows 32,766 values in a statement. A full batch of events has fewer; its runs may have more."""
 
 DUPLICATE_DIFFERS = "duplicate_differs"
 COMPLETED_AND_FAILED = "completed_and_failed"
@@ -38,15 +38,15 @@ Identity = tuple[str, str, str]  # key, source, type: in the order of the constr
 
 
 class Receipt(NamedTuple):
-    """What became of a delivery.
+    """The outcome of storing a delivery.
 
     Attributes:
-        event_id: the event that holds it: a new one, or the one it repeats.
-        duplicate: the event was there before.
-        quarantined: the event is kept and not dispatched.
-        released: a fresh delivery took this event out of quarantine.
-        conflict: why a person should look, or None.
-        refused: nothing of the delivery is kept, because the quarantine is full.
+        event_id: the event that the delivery carries, new or stored before.
+        duplicate: the event was stored before.
+        quarantined: the event is stored and not dispatched.
+        released: this delivery released the event from quarantine.
+        conflict: a reason for an operator to look at the event; None for none.
+        refused: nothing of the delivery is stored, because the quarantine is full.
     """
 
     event_id: str
@@ -58,10 +58,10 @@ class Receipt(NamedTuple):
 
 
 def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
-    """Store deliveries; the first of each identity becomes the event, the others count as duplicates.
+    """Store deliveries: the first of each identity becomes an event, the others are counted as duplicates.
 
     Returns:
-        One receipt a delivery, in order.
+        One receipt for each delivery, in order.
     """
     known, watched = _look_up(connection, deliveries)
     new: dict[Identity, Delivery] = {}
@@ -73,10 +73,10 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     if new:
         _insert_events(connection, new.values())
         _insert_runs(connection, [first for first in new.values() if not first.quarantined])
-        conflicts = _contradicted(connection, new, known)
+        conflicts = _flag_opposites(connection, new, known)
     if watched:
         complete_watched(connection, watched, _terminal_events(new.values()))
-    _note_keys(connection, deliveries)
+    _record_key_uses(connection, deliveries)
     receipts = []
     for delivery in deliveries:
         at = identity_of(delivery)
@@ -92,7 +92,7 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
 
 
 def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
-    """Take an event out of quarantine and give its handlers their runs; False if it was not in quarantine."""
+    """Release an event from quarantine and create its runs; False if it was not in quarantine."""
     statement = (
         update(events)
         .where(events.c.id == event_id, events.c.status == EventStatus.QUARANTINED)
@@ -119,12 +119,12 @@ def _terminal_events(deliveries: Iterable[Delivery]) -> list[TerminalEvent]:
 
 
 def identity_of(delivery: Delivery) -> Identity:
-    """The values that are unique in the database."""
+    """The values that identify the delivery's event in the database."""
     return delivery.key, delivery.source, delivery.type
 
 
 def _insert_events(connection: Connection, deliveries: Collection[Delivery]) -> None:
-    """Insert events that are not there yet: nobody else writes within this transaction."""
+    """Insert events that do not exist: no other process writes during this transaction."""
     values: list[Any] = []
     for item in deliveries:
         values += item[:_EVENT_FIELDS]
@@ -142,30 +142,30 @@ def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
         run_statement(connection, _run_insert(len(part) // len(_RUN_COLUMNS)), part)
 
 
-# One statement for the whole batch: the driver gives up the interpreter's lock once, and not once a row. Its text
-# differs only in the number of rows, so the driver's cache knows the usual sizes.
+# One statement for the whole batch: the driver releases the interpreter's lock once, not once for each row. Its text
+# differs only in the number of rows, so that the driver's cache has the usual sizes.
 #
-# OR FAIL: a row that is refused leaves those before it, and the exception ends the transaction with all of them. SQLite
-# would otherwise copy each page that the statement changes, to undo it alone: to a temporary file above 64 KB.
+# OR FAIL: the rows before a refused one stay, but the exception ends the transaction with all of them. Otherwise SQLite
+# would copy each page that the statement changes, to undo it alone: to a temporary file above 64 KB.
 
 
 @lru_cache(maxsize=1024)
 def _event_insert(rows: int) -> str:
-    return _many_values("events", _EVENT_COLUMNS, rows)
+    return _insert_statement("events", _EVENT_COLUMNS, rows)
 
 
 @lru_cache(maxsize=1024)
 def _run_insert(rows: int) -> str:
-    return _many_values("runs", _RUN_COLUMNS, rows)
+    return _insert_statement("runs", _RUN_COLUMNS, rows)
 
 
-def _many_values(table: str, columns: Sequence[str], rows: int) -> str:
+def _insert_statement(table: str, columns: Sequence[str], rows: int) -> str:
     one = f"({', '.join('?' * len(columns))})"
     return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
 class StoredEvent(NamedTuple):
-    """An event that was stored before. `payload` is its JSON text."""
+    """A stored event. `payload` is its JSON text."""
 
     id: str
     payload: str
@@ -173,17 +173,17 @@ class StoredEvent(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What is stored about the jobs that deliveries are about."""
+    """The stored events and watched jobs with the keys of deliveries."""
 
     events: dict[Identity, StoredEvent]
     jobs: list[WatchedJob]
 
 
 def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
-    """What the store has of these deliveries' keys: one question for all of them, and usually no row.
+    """Read what is stored under the keys of these deliveries: one query for all of them, which usually returns no row.
 
-    Events of the same key and another type are among them: the other end of a job, say. Looked up by key alone: SQLite
-    scans the table for row values.
+    That includes events with the same key and another type, such as the opposite end of a job. The query is by key
+    alone, because SQLite scans the table for row values.
     """
     keys = list(dict.fromkeys(delivery.key for delivery in deliveries))
     found = _Found({}, [])
@@ -206,7 +206,7 @@ def _by_key(keys: int) -> str:
 
 
 def stored(connection: Connection, identities: Iterable[Identity]) -> set[Identity]:
-    """Those of these identities that are stored. Looked up by key, as in `_look_up`."""
+    """The identities among these that are stored. The query is by key, as in `_look_up`."""
     wanted = set(identities)
     rows = connection.execute(_IDENTITIES, {"keys": list({key for key, _, _ in wanted})})
     return wanted & {(row.key, row.source, row.type) for row in rows}
@@ -217,8 +217,8 @@ _IDENTITIES = select(events.c.key, events.c.source, events.c.type).where(
 )
 
 
-def _contradicted(connection: Connection, new: dict[Identity, Delivery], known: Container[Identity]) -> set[str]:
-    """Ids of new events whose job has also ended the other way; they are flagged."""
+def _flag_opposites(connection: Connection, new: dict[Identity, Delivery], known: Container[Identity]) -> set[str]:
+    """Flag the new events whose job also has an event of the opposite end; return their ids."""
     found: set[str] = set()
     for (key, source, type_), first in new.items():
         opposite = OPPOSITE.get(type_)
@@ -228,21 +228,21 @@ def _contradicted(connection: Connection, new: dict[Identity, Delivery], known: 
         if other in known:
             found.add(first.event_id)
         elif other in new:
-            found.add(max(first.event_id, new[other].event_id))  # of two in one batch the later id is the second
+            found.add(max(first.event_id, new[other].event_id))  # if both are in one batch, the later id is the second
     if found:
         connection.execute(update(events).where(events.c.id.in_(found)).values(conflict=COMPLETED_AND_FAILED))
     return found
 
 
 def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery | StoredEvent) -> Receipt:
-    """Raise the event's counter; flag it if this copy says something else; release it if this copy is fresh."""
+    """Count a duplicate; flag the event if the duplicate contradicts it; release it if the duplicate is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
-    [(other,)] = run_statement(connection, _BUMP, (event_id, delivery.origin, delivery.body))
+    [(other,)] = run_statement(connection, _COUNT_DUPLICATE, (event_id, delivery.origin, delivery.body))
     differs = contradicts(json.loads(first.payload), json.loads(delivery.payload))
     differs = differs or (other is not None and bodies_contradict(other, delivery.body))
     if differs:
-        run_statement(connection, _FLAG, (DUPLICATE_DIFFERS, event_id))
+        run_statement(connection, _SET_CONFLICT, (DUPLICATE_DIFFERS, event_id))
     released = quarantined and not delivery.quarantined
     if released:
         released = release(connection, event_id, delivery.handlers, delivery.received_at)
@@ -255,26 +255,31 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
     )
 
 
-_BUMP = """
+_COUNT_DUPLICATE = """
     UPDATE events SET duplicates = duplicates + 1 WHERE id = ?
     RETURNING CASE WHEN origin = ? AND body != ? THEN body END
 """
-"""Returns the event's body if the copy came in the same way with a different one; most copies have the same."""
-_FLAG = "UPDATE events SET conflict = coalesce(conflict, ?) WHERE id = ?"
+"""Returns the event's body if the duplicate has the same origin and a different body; most have the same."""
+_SET_CONFLICT = "UPDATE events SET conflict = coalesce(conflict, ?) WHERE id = ?"
 
-_KEY_USED = sqlite.insert(signing_keys)
-_KEY_USED = _KEY_USED.on_conflict_do_update(
+_RECORD_KEY_USE = sqlite.insert(signing_keys)
+_RECORD_KEY_USE = _RECORD_KEY_USE.on_conflict_do_update(
     index_elements=["source", "key_id"],
     set_={
         "last_used_at": case(
-            (_KEY_USED.excluded.last_used_at > signing_keys.c.last_used_at, _KEY_USED.excluded.last_used_at),
+            (
+                _RECORD_KEY_USE.excluded.last_used_at > signing_keys.c.last_used_at,
+                _RECORD_KEY_USE.excluded.last_used_at,
+            ),
             else_=signing_keys.c.last_used_at,
         )
     },
 )
 
 
-def _note_keys(connection: Connection, deliveries: list[Delivery]) -> None:
-    used = {(item.source, item.key_id): item.received_at for item in deliveries if item.key_id and item.notes_key}
+def _record_key_uses(connection: Connection, deliveries: list[Delivery]) -> None:
+    used = {(item.source, item.key_id): item.received_at for item in deliveries if item.key_id and item.records_key_use}
     for (source, key_id), at in used.items():
-        connection.execute(_KEY_USED, {"source": source, "key_id": key_id, "first_used_at": at, "last_used_at": at})
+        connection.execute(
+            _RECORD_KEY_USE, {"source": source, "key_id": key_id, "first_used_at": at, "last_used_at": at}
+        )

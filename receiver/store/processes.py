@@ -1,8 +1,8 @@
-"""Which of the processes that share a store are dead: each holds a lock on a file of its own for as long as it lives.
+"""Lock files, by which processes that share a store detect dead ones: each process keeps a lock on its own file.
 
-The kernel gives up a lock when its process ends, however it ends, and for no other reason. So a file that is there and
-can be locked is that of a process that ended without giving back what it held. Nothing is known of an owner without a
-file: its leases decide. For SQLite, whose processes are all on one machine; another store needs another way.
+The kernel releases a lock when its process ends, however it ends, and for no other reason. So a file that can be locked
+belongs to a process that died without releasing its leases. If an owner has no file, its leases have to expire. This
+works for SQLite, whose processes are all on one machine (docs/adr/0040).
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ FOLDER_SUFFIX = ".processes"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 MAX_FILES = 1000
-"""Files that are looked at in one go."""
+"""Files that are read from the folder at a time."""
 
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def new_owner() -> str:
-    """A name for this process in leases, unlike that of any process before it, and fit for a file's name."""
+    """A unique name for this process in leases, which is also a valid file name."""
     host = re.sub(r"[^A-Za-z0-9]", "-", socket.gethostname())[:40]
     return f"{host}_{os.getpid()}_{secrets.token_hex(8)}"
 
 
 class ProcessFiles:
-    """The files of the processes that share the SQLite store at `store`, in a folder beside it. Every method blocks.
+    """The lock files of the processes that share the SQLite store at `store`, in a folder beside it. All methods block.
 
     Args:
         owner: as made by `new_owner`.
     """
 
     def __init__(self, store: Path, owner: str) -> None:
-        path = store.resolve()  # processes may open the store by different names
+        path = store.resolve()  # processes may use different paths to the store
         self.owner = owner
         self.folder = path.with_name(path.name + FOLDER_SUFFIX)
         self._own: int | None = None
@@ -52,18 +52,18 @@ class ProcessFiles:
         self._not_removed: dict[str, int] = {}
 
     @property
-    def is_seen(self) -> bool:
-        """Whether the others can see that this process lives: its file is still there."""
+    def is_visible(self) -> bool:
+        """Whether other processes see that this one lives: its file still exists."""
         return self._own is not None and _same_file(self._own, self.folder / self.owner)
 
     def join(self) -> None:
-        """Make this process's file, locked before it can be seen; make it again if it was removed.
+        """Create this process's file, locked before it is visible; create it again if it was removed.
 
         Raises:
-            OSError: it cannot be made, or this file system does not know such locks (`ENOTSUP`).
+            OSError: it cannot be created, or this file system has no such locks (`ENOTSUP`).
         """
         self.folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        hidden = self.folder / f".{self.owner}"  # `find_dead` does not look at it
+        hidden = self.folder / f".{self.owner}"  # `find_dead` ignores it
         handle = os.open(hidden, _FLAGS | os.O_CREAT | os.O_EXCL, FILE_MODE)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,12 +81,12 @@ class ProcessFiles:
             os.close(before)
 
     def find_dead(self) -> list[str]:
-        """Owners whose file is there and not locked, each locked from now on.
+        """The owners of files that no process has locked. Their files are locked from now on.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        if self._own is None:  # it is not known whether locks work
+        if self._own is None:  # it is unknown whether locks work
             return []
         try:
             with os.scandir(self.folder) as entries:
@@ -102,10 +102,10 @@ class ProcessFiles:
         return list(self._dead)
 
     def remove(self, owner: str) -> None:
-        """Remove a dead owner's file, then its lock.
+        """Remove a dead owner's file, then release its lock.
 
         Raises:
-            OSError: it cannot be removed. It is found dead again by others, after this process has ended.
+            OSError: it cannot be removed. Other processes will find it again after this process has ended.
         """
         handle = self._dead.pop(owner)
         try:
@@ -116,10 +116,10 @@ class ProcessFiles:
         os.close(handle)
 
     def leave(self) -> None:
-        """Remove this process's file; give up every lock.
+        """Remove this process's file, and release all locks.
 
         Raises:
-            OSError: it cannot be removed, and will be found dead.
+            OSError: it cannot be removed, and other processes will take this one for dead.
         """
         try:
             if self._own is not None:
@@ -128,7 +128,7 @@ class ProcessFiles:
             self.close()
 
     def close(self) -> None:
-        """Give up every lock and keep the files: others find this process dead."""
+        """Release all locks and keep the files: other processes will take this one for dead."""
         handles = [*self._dead.values(), *self._not_removed.values(), *([] if self._own is None else [self._own])]
         self._own = None
         self._dead.clear()
@@ -137,10 +137,10 @@ class ProcessFiles:
             os.close(handle)
 
 
-def anyone_lives(store: Path) -> bool:
-    """Whether a process lives that shares the SQLite store at `store`, or may: one that cannot be looked at. Blocks.
+def any_process_lives(store: Path) -> bool:
+    """Whether a running process shares the SQLite store at `store`; True if that cannot be determined. Blocks.
 
-    For a process that has not joined them itself.
+    For a process that has not joined.
     """
     path = store.resolve()
     folder = path.with_name(path.name + FOLDER_SUFFIX)
@@ -157,7 +157,7 @@ def anyone_lives(store: Path) -> bool:
 def _is_locked(path: Path) -> bool:
     try:
         with _opened(path) as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two commands do not take each other for one
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two commands do not see each other's
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -166,7 +166,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _require_working(path: Path) -> None:
-    """Check that our lock refuses every other open file, also after one was opened and closed.
+    """Check that our lock excludes another open file, also after one was opened and closed.
 
     Raises:
         OSError: it does not.
@@ -178,10 +178,10 @@ def _require_working(path: Path) -> None:
 
 
 def _locked(path: Path) -> int | None:
-    """The file at `path`, locked; None if it cannot be, or if that proves nothing."""
+    """The file at `path`, locked; None if it cannot be locked, or was replaced."""
     try:
         handle = os.open(path, _FLAGS)
-    except OSError:  # removed just now, or another user's
+    except OSError:  # it was just removed, or belongs to another user
         return None
     try:
         if _lock(handle) and stat.S_ISREG(os.fstat(handle).st_mode) and _same_file(handle, path):
@@ -193,10 +193,10 @@ def _locked(path: Path) -> int | None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock it; False if another process has.
+    """Lock the file; False if another process has locked it.
 
     Raises:
-        OSError: there are no locks here.
+        OSError: this file system has no locks.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,7 +224,7 @@ def _same_file(handle: int, path: Path) -> bool:
 
 
 def _close_in_forks(files: ProcessFiles) -> None:
-    """A forked child has the handles too, and would keep the locks while it outlives its parent."""
+    """Close the handles in forked children, which would keep the locks if they outlived their parent."""
     known = weakref.ref(files)
 
     def close() -> None:

@@ -1,7 +1,7 @@
-"""Threads that read the store: those that runs wait for, and those for lists. Neither waits for the other.
+"""Threads that read the store: two for the engine, and two for lists. Neither kind waits for the other.
 
-Apart from `Database` because of how a list is ended: SQLite is interrupted from outside, which takes effect in the
-middle of a statement, also while that reads page after page from a slow disk, and costs nothing before.
+Separate from `Database` because of the time limit of lists: another thread interrupts SQLite. That works in the middle
+of a statement, also during reads from a slow disk, and costs nothing otherwise.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from receiver.store.engines import sqlite_engine
 T = TypeVar("T")
 
 THREADS = 2
-"""Of each kind. Their connections are a pool's, which has more than so many: none waits for another's."""
+"""Threads of each kind. The connection pool has more connections, so that no thread waits for one."""
 
 LISTING_SECONDS = 5.0
-"""How long a list, a search or a count may take, and how long it waits until it may begin."""
+"""How long a list, a search or a count may take, and how long it may wait for a thread."""
 
-AGAIN_SECONDS = 0.05
-"""An interrupt ends one statement; the function may go on with the next, so it is repeated."""
+INTERRUPT_INTERVAL_SECONDS = 0.05
+"""How often an interrupt is repeated: it ends one statement, and the function may go on with the next."""
 
 
 class Readers:
@@ -40,7 +40,7 @@ class Readers:
         path: the SQLite file.
         busy_seconds: how long a statement waits for another process's transaction.
         name: of the threads.
-        unavailable: makes the error to raise of the driver's.
+        unavailable: converts an error of the driver to the error to raise.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Readers:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self.query, function, *args))
 
     def close(self) -> None:
-        """Wait for what is being read, and close every connection."""
+        """Wait for running queries, and close every connection."""
         self._threads.shutdown()
         self._engine.dispose()
 
 
 class ListReaders(Readers):
-    """Threads that read lists, searches and counts, which are ended when they take too long.
+    """Threads that read lists, searches and counts, with a time limit.
 
     Args:
-        seconds: how long one may take, and how long it waits until it may begin.
+        seconds: how long a query may take, and how long it may wait for a thread.
         path, busy_seconds, name, unavailable: as for `Readers`.
     """
 
@@ -91,29 +91,29 @@ class ListReaders(Readers):
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """See `Database.query_list`."""
-        listing, over = _Listing(), threading.Event()
+        listing, finished = _Listing(), threading.Event()
 
         def watch() -> None:
-            patience = self._seconds
-            while not over.wait(patience):
-                listing.end()
-                patience = AGAIN_SECONDS
+            seconds = self._seconds
+            while not finished.wait(seconds):
+                listing.interrupt()
+                seconds = INTERRUPT_INTERVAL_SECONDS
 
         threading.Thread(target=watch, name="store-limit", daemon=True).start()
         try:
             return self._run(listing, function, *args)
         finally:
-            over.set()
+            finished.set()
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """See `Database.read_list`. If the caller is cancelled, what is being read for it is ended."""
+        """See `Database.read_list`. If the caller is cancelled, its query is interrupted."""
         try:
             async with asyncio.timeout(self._seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise ListingBusy(
                 f"Other lists are being read, and none of them ended within {self._seconds:g} s; "
-                "this one was not begun. Ask again."
+                "this one was not started. Try again."
             ) from None
         loop, listing = asyncio.get_running_loop(), _Listing()
         try:
@@ -121,21 +121,21 @@ class ListReaders(Readers):
         except BaseException:
             self._free.release()
             raise
-        reading.add_done_callback(self._ended)
+        reading.add_done_callback(self._release)
         try:
             done, _ = await asyncio.wait([reading], timeout=self._seconds)
         finally:
-            self._end(listing, reading)
-        if not done:  # whatever its thread does meanwhile: it may be waiting for a disk
-            raise self._too_long()
+            self._interrupt(listing, reading)
+        if not done:  # without its thread, which may be waiting for a disk
+            raise self._timeout()
         return reading.result()
 
     def close(self) -> None:
-        """End what is being read, and close every connection."""
+        """Interrupt running queries, and close every connection."""
         while self._running:
             for listing in tuple(self._running):
-                listing.end()
-            time.sleep(AGAIN_SECONDS)
+                listing.interrupt()
+            time.sleep(INTERRUPT_INTERVAL_SECONDS)
         super().close()
 
     def _run(self, listing: _Listing, function: Callable[..., T], *args: Any) -> T:
@@ -144,40 +144,40 @@ class ListReaders(Readers):
             with self._engine.connect() as connection, listing.reading(connection):
                 return function(connection, *args)
         except exc.DBAPIError as error:
-            if listing.ended:
-                raise self._too_long() from None
+            if listing.interrupted:
+                raise self._timeout() from None
             raise self._unavailable(error) from error
         finally:
             self._running.discard(listing)
 
-    def _ended(self, reading: asyncio.Future[Any]) -> None:
+    def _release(self, reading: asyncio.Future[Any]) -> None:
         self._free.release()
         if not reading.cancelled():
-            reading.exception()  # the caller has it, if it still waits
+            reading.exception()  # retrieved: the caller has it, if it still waits
 
-    def _end(self, listing: _Listing, reading: asyncio.Future[Any]) -> None:
-        """End it if it is being read still, however many statements that takes."""
+    def _interrupt(self, listing: _Listing, reading: asyncio.Future[Any]) -> None:
+        """Interrupt the query until it has ended, however many statements it has."""
         if not reading.done():
-            listing.end()
-            reading.get_loop().call_later(AGAIN_SECONDS, self._end, listing, reading)
+            listing.interrupt()
+            reading.get_loop().call_later(INTERRUPT_INTERVAL_SECONDS, self._interrupt, listing, reading)
 
-    def _too_long(self) -> ListingTimeout:
+    def _timeout(self) -> ListingTimeout:
         return ListingTimeout(
             f"This took more than {self._seconds:g} s and was ended. Narrow it down: by source, type, state or time."
         )
 
 
 class _Listing:
-    """What a thread reads, until somebody ends it from another one."""
+    """A query of one thread, which another thread can interrupt."""
 
     def __init__(self) -> None:
-        self.ended = False
+        self.interrupted = False
         self._lock = threading.Lock()
         self._driver: Any = None
 
     @contextmanager
     def reading(self, connection: Connection) -> Iterator[None]:
-        """While it uses the connection. Afterwards that may be somebody else's, and is not interrupted any more."""
+        """Allow interrupts while the query uses the connection, which may belong to another query afterwards."""
         with self._lock:
             self._driver = connection.connection.driver_connection
         try:
@@ -186,9 +186,9 @@ class _Listing:
             with self._lock:
                 self._driver = None
 
-    def end(self) -> None:
-        """Interrupt the statement that it executes now, if it does."""
+    def interrupt(self) -> None:
+        """Interrupt the statement that is being executed, if any."""
         with self._lock:
-            self.ended = True
+            self.interrupted = True
             if self._driver is not None:
                 self._driver.interrupt()

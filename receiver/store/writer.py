@@ -1,10 +1,9 @@
-"""The store's writer: one thread that commits in groups.
+"""The store's writer: one thread that commits writes in groups.
 
-Writes that arrive while a commit is on its way gather and share the next transaction; nobody waits for a timer. A
-transaction costs one thread hop.
+Writes that arrive during a commit share the next transaction; there is no timer. A transaction costs one thread hop.
 
-Every statement of a write runs in one step where it can: a thread that gives up the interpreter's lock between rows
-waits for it again after each, behind an event loop that is busy.
+A statement covers many rows where it can: after each statement the thread waits for the interpreter's lock again,
+behind a busy event loop.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from sqlalchemy import Connection, Engine, exc
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.engines import checkpoint, wait_for_lock
 from receiver.store.faults import is_outage, unavailable
-from receiver.store.health import LogRemoved, StoreFiles, StoreHealth
+from receiver.store.health import StoreFiles, StoreHealth, WalRemoved
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -33,15 +32,15 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 log = structlog.get_logger("receiver.store")
 
 MAX_ITEMS = 512
-"""Items that share one transaction at the most: bounds how long a commit takes."""
+"""Items in one transaction, at the most. Limits how long a commit takes."""
 
 LOCKED_SECONDS = 1.0
-"""How long a statement waits while the store is known to be locked, so that deliveries behind it are answered soon."""
+"""How long a statement waits while the store is known to be locked, so that waiting deliveries get a response soon."""
 
 
 @dataclass(slots=True)
 class _Write:
-    """One thing to do in the next transaction, and where its outcome goes."""
+    """One item for the next transaction, and the future that gets its outcome."""
 
     function: Callable[[Connection, list[Any]], Sequence[Any]]
     item: Any
@@ -52,13 +51,13 @@ class _Write:
 
 
 class Writer:
-    """The thread that writes to one store, and what waits for it.
+    """The thread that writes to one store, and the queue of writes.
 
     Args:
         path: the SQLite file.
-        engine: makes its connection.
+        engine: creates the connection.
         busy_seconds: how long a statement waits for another process's transaction before the store counts as locked.
-        health: is kept up to date.
+        health: is updated.
     """
 
     def __init__(self, path: Path, engine: Engine, busy_seconds: float, health: StoreHealth) -> None:
@@ -90,7 +89,7 @@ class Writer:
         self._thread.start()
 
     def close(self) -> None:
-        """Commit what is waiting and end the thread."""
+        """Commit all waiting writes and end the thread."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -102,7 +101,7 @@ class Writer:
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.Future[T]:
-        """Hand `item` to `function(connection, items)` with all others that wait for it; see `Database.batch`."""
+        """Pass `item` to `function(connection, items)` with all others that wait for it; see `Database.batch`."""
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Write(function, item, loop, future))
@@ -111,7 +110,7 @@ class Writer:
         return future
 
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
-        """Our error for one of SQLite's; damage is noted while the thread runs."""
+        """Convert an error of SQLite to ours; damage is recorded while the thread runs."""
         found = unavailable(error, self._path)
         if isinstance(found, StoreMalformed) and self._thread is not None:
             self._health.damaged(found)
@@ -127,9 +126,9 @@ class Writer:
             self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
-        """Fail the writes that came after the writer's end."""
+        """Fail the writes that arrived after the writer ended."""
         writes = []
-        with contextlib.suppress(queue.Empty):  # two threads may be here at once
+        with contextlib.suppress(queue.Empty):  # two threads may do this at once
             while True:
                 if (write := self._queue.get_nowait()) is not None:
                     writes.append(write)
@@ -148,31 +147,31 @@ class Writer:
             self._connection = None
 
     def _gather(self, writes: list[_Write]) -> None:
-        """Add what waits, as far as it fits."""
+        """Add waiting writes, up to `MAX_ITEMS`."""
         with contextlib.suppress(queue.Empty):
             while len(writes) < MAX_ITEMS:
                 write = self._queue.get_nowait()
                 if write is None:
-                    self._queue.put(None)  # the last there is: these first
+                    self._queue.put(None)  # commit these first, then end
                     break
                 writes.append(write)
         self._committing = len(writes)
 
     def _commit(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
-        """Commit writes, and those that `join` adds to them once the transaction is begun."""
+        """Commit writes, and those that `join` adds after the transaction has begun."""
         health = self._health
-        health.waits()
+        health.lock_requested()
         try:
             if health.malformed is not None:
                 raise health.malformed
-            # First: beside an open connection no other process that ends removes the `-wal`.
-            connection = self._patient_connection()
+            # First: while a connection is open, another process that ends does not remove the `-wal`.
+            connection = self._connection_for_write()
             self._files.require_unchanged()
             self._transaction(connection, writes, join)
-            self._files.require_unchanged()  # they may have been moved meanwhile
+            self._files.require_unchanged()  # they may have been moved during the transaction
         except StoreUnavailable as error:
-            if isinstance(error, LogRemoved):
-                self._save_log()
+            if isinstance(error, WalRemoved):
+                self._save_removed_wal()
             self._fail(writes, error)
             health.failed(error)
         except exc.DBAPIError as error:
@@ -182,26 +181,26 @@ class Writer:
                 health.failed(found)
             else:
                 self._commit_each(writes, error)
-        except Exception as error:  # noqa: BLE001 - handed to the writer's caller
+        except Exception as error:  # noqa: BLE001 - set in the callers' futures
             self._commit_each(writes, error)
         else:
             health.committed()
         finally:
-            health.rests()
+            health.transaction_ended()
 
     def _commit_each(self, writes: list[_Write], error: Exception) -> None:
-        """One write broke the transaction they shared: give each its own, so that only that one fails."""
+        """Commit each write in its own transaction, after one of them failed the shared one."""
         if len(writes) == 1:
             self._fail(writes, error)
             return
         for write in writes:
-            self._commit([write], _nobody)
+            self._commit([write], _join_nothing)
 
     def _transaction(self, connection: Connection, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
         try:
             with connection.begin():
-                self._health.works()
-                join(writes)  # what came meanwhile
+                self._health.lock_acquired()
+                join(writes)  # those that arrived while this waited for the lock
                 groups: dict[Any, list[_Write]] = {}
                 for write in writes:
                     groups.setdefault(write.function, []).append(write)
@@ -211,15 +210,15 @@ class Writer:
                         write.outcome = outcome
         except BaseException:
             connection.close()
-            self._connection = None  # a fresh one next time, whatever state this one is in
+            self._connection = None  # its state is unknown: use a new one
             raise
 
-    def _patient_connection(self) -> Connection:
-        """The writer's connection, which waits for a lock as long as it should."""
+    def _connection_for_write(self) -> Connection:
+        """The writer's connection, with the time-out for locks that fits the store's health."""
         locked = isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
         if self._connection is None:
-            self._files.require_store()  # to connect would make a new one
+            self._files.require_store()  # connecting would create a new file
             self._connection = self._engine.connect()
             self._lock_seconds = -1.0
         if seconds != self._lock_seconds:
@@ -227,10 +226,10 @@ class Writer:
             self._lock_seconds = seconds
         return self._connection
 
-    def _save_log(self) -> None:
-        """Bring what was acknowledged from a `-wal` without a name into the store: it would end with this process."""
+    def _save_removed_wal(self) -> None:
+        """Copy acknowledged commits from a removed `-wal` into the store: they would be lost with this process."""
         try:
-            checkpoint(self._patient_connection())
+            checkpoint(self._connection_for_write())
         except (exc.DBAPIError, sqlite3.Error) as error:
             log.error("store.log_not_saved", path=str(self._path), detail=str(error))
 
@@ -245,12 +244,12 @@ class Writer:
         for loop, group in by_loop.items():
             try:
                 loop.call_soon_threadsafe(self._resolve, group)
-            except RuntimeError:  # that loop is closed: nobody waits for these any more
+            except RuntimeError:  # that loop is closed, and with it the callers
                 log.warning("store.nobody_waiting", writes=len(group))
 
     def _resolve(self, writes: list[_Write]) -> None:
         for write in writes:
-            if write.future.done():  # its request was cancelled; the write stands
+            if write.future.done():  # the caller was cancelled; the write is committed all the same
                 continue
             if write.error is not None:
                 write.future.set_exception(write.error)
@@ -258,5 +257,5 @@ class Writer:
                 write.future.set_result(write.outcome)
 
 
-def _nobody(writes: list[_Write]) -> None:
-    """Joins a write that has its transaction alone."""
+def _join_nothing(writes: list[_Write]) -> None:
+    """Adds nothing, for a write in a transaction of its own."""

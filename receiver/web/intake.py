@@ -167,7 +167,7 @@ class Intake:
         receipt = await context.accept(delivery)
         if receipt.refused:
             raise QuarantineFull("The source has as many events in quarantine as store.max_quarantined allows.")
-        if delivery.notes_key:
+        if delivery.records_key_use:
             self._noted[verified.key_id] = now  # only now: what was not committed was not written down
         if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
             context.wake()
@@ -221,10 +221,10 @@ class Intake:
             received_at=now,
             handlers=self._context.handlers_for(parsed.type),
             quarantined=quarantined,
-            notes_key=self._notes_key(verified.key_id, now),
+            records_key_use=self._records_key_use(verified.key_id, now),
         )
 
-    def _notes_key(self, key_id: str, now: float) -> bool:
+    def _records_key_use(self, key_id: str, now: float) -> bool:
         """Whether the key's last use is worth writing down again; also where the clock was set back since."""
         return abs(now - self._noted.get(key_id, 0.0)) >= NOTE_KEY_SECONDS
 

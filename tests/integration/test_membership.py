@@ -263,7 +263,7 @@ async def test_a_process_whose_file_was_removed_is_seen_again(store: Path, membe
     await member.membership.join()
     (member.files.folder / "me").unlink()
     await member.look()
-    assert member.files.is_seen
+    assert member.files.is_visible
     assert len(lines.of("process.seen")) == 1
     assert other.find_dead() == []
     member.files.close()  # as when it is killed
@@ -278,10 +278,10 @@ async def test_a_process_that_could_not_be_seen_tries_again(store: Path, member:
     member.files.folder.unlink()
     dead(store, "killed")
     await member.look()
-    assert (member.files.is_seen, holders(store)) == (False, ["killed"] * 2)
+    assert (member.files.is_visible, holders(store)) == (False, ["killed"] * 2)
     member.clock.advance(REJOIN_SECONDS)
     await member.look()
-    assert (member.files.is_seen, holders(store)) == (True, [None] * 2)
+    assert (member.files.is_visible, holders(store)) == (True, [None] * 2)
     assert (len(lines.of("process.not_seen")), len(lines.of("process.seen"))) == (1, 1)
 
 

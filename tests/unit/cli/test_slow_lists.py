@@ -24,7 +24,7 @@ def slow(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of old events that are open, and a time limit that every list of some length exceeds."""
     add_events(store, OPEN, at=OLD)
     monkeypatch.setattr(receiver.assembly.resources, "Database", functools.partial(Database, listing_seconds=1e-6))
-    monkeypatch.setattr(readers, "AGAIN_SECONDS", 0.0)  # whatever statement runs is met
+    monkeypatch.setattr(readers, "INTERRUPT_INTERVAL_SECONDS", 0.0)  # whatever statement runs is met
     return store
 
 

@@ -253,7 +253,7 @@ def test_a_source_is_silent_from_when_the_clock_was_set_back(
 ) -> None:
     watch(database, AHEAD)
     database.transact(throttle_state.record_response, "aitts", AHEAD)
-    accept(delivery("other", received_at=AHEAD, notes_key=True))
+    accept(delivery("other", received_at=AHEAD, records_key_use=True))
     put_right(database)
     assert database.query(gauges.silent_seconds, ["aitts"], NOW + 90) == {"aitts": 90}
 

@@ -128,7 +128,7 @@ async def test_a_damaged_store_takes_nothing_until_the_restart_though_its_file_b
     damaged.write_bytes(template.read_bytes())
     with pytest.raises(StoreMalformed):
         await database.batch(inbox.accept, delivery("second"))
-    assert isinstance(database.health.trouble(), StoreMalformed)
+    assert isinstance(database.health.outage(), StoreMalformed)
     await asyncio.to_thread(database.close)
 
 
@@ -137,7 +137,7 @@ async def test_damage_that_a_read_finds_counts_too(damaged: Path) -> None:
     database.start()
     with pytest.raises(StoreMalformed):
         await database.read(lambda connection: connection.execute(text("SELECT * FROM events")).all())
-    assert isinstance(database.health.trouble(), StoreMalformed)
+    assert isinstance(database.health.outage(), StoreMalformed)
     await asyncio.to_thread(database.close)
 
 
@@ -245,7 +245,7 @@ async def test_processes_that_come_and_go_beside_a_running_one_remove_nothing(
     await database.batch(inbox.accept, delivery("first"))
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, str(database.path)], check=True)
     await database.batch(inbox.accept, delivery("last"))
-    assert database.health.trouble() is None
+    assert database.health.outage() is None
 
 
 async def test_a_probe_meets_a_full_disk_which_counts_for_some_seconds_more(
@@ -264,10 +264,10 @@ async def test_a_probe_meets_a_full_disk_which_counts_for_some_seconds_more(
         assert set(failed) == {StoreFull}
         ballast.unlink()
         await database.batch(inbox.accept, delivery("first"))
-        assert isinstance(database.health.trouble(), StoreFull), "what was committed may be smaller than what comes"
+        assert isinstance(database.health.outage(), StoreFull), "what was committed may be smaller than what comes"
         monkeypatch.setattr(health, "FULL_SECONDS", 0.0)  # they have passed
         await database.batch(inbox.accept, delivery("second"))
-        assert database.health.trouble() is None
+        assert database.health.outage() is None
         await asyncio.to_thread(database.close)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.processes import ProcessFiles, anyone_lives, new_owner
+from receiver.store.processes import ProcessFiles, any_process_lives, new_owner
 from tests.patience import PATIENCE
 
 HOLDER = """
@@ -94,25 +94,25 @@ def test_a_killed_process_is_dead_and_a_living_one_is_not(store: Path, here: Pro
 
 
 def test_whoever_has_not_joined_can_ask_whether_anybody_lives(store: Path) -> None:
-    assert not anyone_lives(store), "there is no folder"
+    assert not any_process_lives(store), "there is no folder"
     process = another(store, "there")
     try:
-        assert anyone_lives(store)
-        assert anyone_lives(store), "to ask changes nothing"
+        assert any_process_lives(store)
+        assert any_process_lives(store), "to ask changes nothing"
     finally:
         kill(process)
-    assert not anyone_lives(store)
+    assert not any_process_lives(store)
     here = ProcessFiles(store, "here")
     here.join()
     assert here.find_dead() == ["there"], "a dead process is still there to be found"
-    assert anyone_lives(store)
+    assert any_process_lives(store)
     here.leave()
-    assert not anyone_lives(store)
+    assert not any_process_lives(store)
 
 
 def test_where_the_folder_cannot_be_read_somebody_may_live(store: Path) -> None:
     store.with_name(f"{store.name}.processes").write_text("no folder")
-    assert anyone_lives(store)
+    assert any_process_lives(store)
 
 
 def test_one_finder_at_a_time_has_a_dead_process(store: Path, here: ProcessFiles) -> None:
@@ -170,13 +170,13 @@ def test_of_an_owner_without_a_file_nothing_is_known(store: Path, here: ProcessF
 
 
 def test_a_process_sees_that_its_own_file_is_gone_and_goes_on(store: Path, here: ProcessFiles) -> None:
-    assert here.is_seen
+    assert here.is_visible
     (here.folder / "here").unlink()
-    assert not here.is_seen
+    assert not here.is_visible
     kill(another(store, "there"))
     assert here.find_dead() == ["there"]
     (here.folder / "here").write_bytes(b"")  # somebody's copy
-    assert not here.is_seen
+    assert not here.is_visible
 
 
 def test_the_folder_can_be_removed(store: Path, here: ProcessFiles) -> None:
@@ -215,7 +215,7 @@ def test_where_the_folder_cannot_be_made_nobody_is_dead(store: Path) -> None:
     files.folder.write_text("a file")
     with pytest.raises(OSError, match="exists"):
         files.join()
-    assert not files.is_seen
+    assert not files.is_visible
     assert files.find_dead() == []
     files.leave()
 
