@@ -127,10 +127,10 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
 
 def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: float) -> dict[str, Any]:
     from receiver.cli.key_notes import key_notes
-    from receiver.providers.protocols import abilities
+    from receiver.providers.protocols import describe_capabilities
 
     source = settings.sources[name]
-    can = abilities(source.provider)
+    can = describe_capabilities(source.provider)
     return {
         "name": name,
         "provider": source.provider_name,

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar, get_args
 
 from hypothesis import HealthCheck, settings
 
-from receiver.contract.strategies import KEY
+from receiver.contract.strategies import API_KEY
 from receiver.model.delivery import Parsed
 from receiver.model.event import COMPLETED, FAILED
 from receiver.providers import types
@@ -28,14 +28,14 @@ from receiver.providers.types import (
     Submitted,
 )
 
-JOB = "job_1"
-anywhere = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
+JOB_ID = "job_1"
+property_settings = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
 """Settings of property tests that several classes inherit."""
 _Result = TypeVar("_Result")
 _Params = ParamSpec("_Params")
 
 
-def account(provider: Provider, base: str | None = None, key: str | None = KEY) -> Account:
+def account(provider: Provider, base: str | None = None, key: str | None = API_KEY) -> Account:
     """Return an account at the provider."""
     return Account(base or provider.base_url, key)
 
@@ -53,12 +53,12 @@ def version_of(provider: Provider, api_version: str | None) -> Provider:
     return provider.versions[api_version]
 
 
-def polled(provider: Provider) -> list[PollingProvider]:
+def polling_versions(provider: Provider) -> list[PollingProvider]:
     """Return the versions that can be polled."""
     return [version for version in versions(provider) if isinstance(version, PollingProvider)]
 
 
-def submitting(provider: Provider) -> list[SubmittingProvider]:
+def submitting_versions(provider: Provider) -> list[SubmittingProvider]:
     """Return the versions to which jobs can be submitted."""
     return [version for version in versions(provider) if isinstance(version, SubmittingProvider)]
 
@@ -74,7 +74,7 @@ def outcome_of(
         return error
 
 
-def built(call: Callable[_Params, Request], *args: _Params.args, **kwargs: _Params.kwargs) -> Request | None:
+def build_or_none(call: Callable[_Params, Request], *args: _Params.args, **kwargs: _Params.kwargs) -> Request | None:
     """Return the request; None if it is refused as `Invalid`."""
     try:
         return call(*args, **kwargs)
@@ -86,7 +86,7 @@ def built(call: Callable[_Params, Request], *args: _Params.args, **kwargs: _Para
 def status_of(provider: Provider, response: Response) -> Status | ProviderError:
     """Return the status or the error that a provider reads from a response about a job."""
     assert isinstance(provider, PollingProvider)
-    status = outcome_of(provider.read_status, account(provider), JOB, response)
+    status = outcome_of(provider.read_status, account(provider), JOB_ID, response)
     if not isinstance(status, ProviderError):
         check_status(status)
     return status
@@ -104,7 +104,7 @@ def submit_outcome(provider: Provider, response: Response) -> Submitted | Provid
 
 def submit_request(provider: SubmittingProvider, speech: Speech, base: str | None = None) -> Request | None:
     """Return the request for a speech; None if it is refused as `Invalid`."""
-    return built(provider.submit_request, account(provider, base), speech, "same-key")
+    return build_or_none(provider.submit_request, account(provider, base), speech, "same-key")
 
 
 def plain_speech(provider: Provider) -> Speech:
@@ -118,12 +118,12 @@ def check_error(error: ProviderError) -> None:
     assert re.fullmatch(r"[a-z_]+", error.reason)
     assert 0 < len(str(error)) < 1000
     assert str(error).isprintable()
-    assert KEY not in f"{error} {error!r} {error.code} {error.args!r}"
+    assert API_KEY not in f"{error} {error!r} {error.code} {error.args!r}"
     assert error.code == "" or usable_word(error.code) == error.code
     assert error.retry_after is None or 0 <= error.retry_after <= 86_400
 
 
-def check_status(status: Status, job_id: str = JOB) -> None:
+def check_status(status: Status, job_id: str = JOB_ID) -> None:
     """Check that a status is one of the two kinds, with valid attributes."""
     assert isinstance(status, get_args(Status))
     if isinstance(status, Ended):
@@ -133,7 +133,7 @@ def check_status(status: Status, job_id: str = JOB) -> None:
         assert status.progress is None or (type(status.progress) is int and 0 <= status.progress <= 100)
 
 
-def check_ended(parsed: Parsed, job_id: str = JOB) -> None:
+def check_ended(parsed: Parsed, job_id: str = JOB_ID) -> None:
     """Check that the end of a job has the content of a delivery about it."""
     assert parsed.type in (COMPLETED, FAILED)
     assert parsed.job_id == job_id
@@ -157,7 +157,7 @@ def check_audio(files: list[list[AudioRequest]], base: str, key: str) -> None:
         assert request.durable or not request.headers
 
 
-def check_origin(request: Request, base: str, secret: str = KEY) -> None:
+def check_origin(request: Request, base: str, secret: str = API_KEY) -> None:
     """Check that a request goes to the account's own origin, with the secret in one header and nowhere else."""
     assert origin_of(request.url) == origin_of(base)
     assert request.url.startswith(base.rstrip("/") + "/")
@@ -189,7 +189,7 @@ def with_status(body: Any, change: Any, field: str = "status") -> Any:
     return {name: change(value) if name == field else with_status(value, change, field) for name, value in body.items()}
 
 
-def same(one: Status | ProviderError, other: Status | ProviderError) -> bool:
+def equivalent(one: Status | ProviderError, other: Status | ProviderError) -> bool:
     """Return whether two outcomes are equal but for the case of a status word."""
     if isinstance(one, Running) and isinstance(other, Running):
         return (one.word.lower(), one.progress) == (other.word.lower(), other.progress)

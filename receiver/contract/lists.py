@@ -14,17 +14,25 @@ from hypothesis import strategies as st
 
 from receiver.contract.checks import (
     account,
-    anywhere,
-    built,
+    build_or_none,
     check_meaning,
     check_origin,
     check_status,
     outcome_of,
+    property_settings,
     version_of,
     versions,
 )
 from receiver.contract.recorded import Recorded, Recordings
-from receiver.contract.strategies import anything, as_bytes, bases, damaged, header_lines, one_field_wrong, statuses
+from receiver.contract.strategies import (
+    base_urls,
+    damaged,
+    encode_json,
+    header_lines,
+    json_values,
+    single_field_variants,
+    statuses,
+)
 from receiver.providers.base import usable_word
 from receiver.providers.protocols import HistoryProvider, Provider, VoicesProvider
 from receiver.providers.types import (
@@ -37,7 +45,7 @@ from receiver.providers.types import (
     VoiceQuery,
 )
 
-_ODD_ROWS: tuple[Any, ...] = (None, True, 0.5, [], {}, {"status": []}, {"id": ["x"]}, "\0", {"voice_id": ""})
+_UNEXPECTED_ROWS: tuple[Any, ...] = (None, True, 0.5, [], {}, {"status": []}, {"id": ["x"]}, "\0", {"voice_id": ""})
 
 
 class ListsContract(Recordings):
@@ -46,19 +54,19 @@ class ListsContract(Recordings):
     # voices
 
     def test_the_list_of_voices_can_be_requested(self, provider: Provider, voice_lists: list[Recorded]) -> None:
-        for version in _with_voices(provider):
+        for version in _voices_versions(provider):
             assert version.voices_request(account(version), VoiceQuery()).method == "GET"
             assert not version.capabilities.known_voices
-        assert bool(voice_lists) == bool(_with_voices(provider))
+        assert bool(voice_lists) == bool(_voices_versions(provider))
 
-    @anywhere
-    @given(base=bases)
+    @property_settings
+    @given(base=base_urls)
     def test_voices_are_requested_at_the_services_own_origin(self, provider: Provider, base: str) -> None:
-        for version in _with_voices(provider):
+        for version in _voices_versions(provider):
             check_origin(version.voices_request(account(version, base), VoiceQuery()), base)
 
     def test_a_filter_is_sent_or_refused(self, provider: Provider) -> None:
-        for version in _with_voices(provider):
+        for version in _voices_versions(provider):
             models = version.capabilities.models
             for query in (
                 VoiceQuery(language="de&x=y"),
@@ -66,11 +74,13 @@ class ListsContract(Recordings):
                 VoiceQuery(provider="a=b"),
                 VoiceQuery(model=next(iter(models), "a model")),
             ):
-                request = built(version.voices_request, account(version), query)
+                request = build_or_none(version.voices_request, account(version), query)
                 value = next(value for value in asdict(query).values() if value is not None)
                 assert request is None or value in dict(parse_qsl(urlsplit(request.url).query)).values()
             if models:
-                assert built(version.voices_request, account(version), VoiceQuery(model="no such model")) is None
+                assert (
+                    build_or_none(version.voices_request, account(version), VoiceQuery(model="no such model")) is None
+                )
 
     def test_every_list_of_voices_means_what_its_document_states(
         self, provider: Provider, voice_lists: list[Recorded]
@@ -81,10 +91,10 @@ class ListsContract(Recordings):
             if isinstance(got, ProviderError):
                 check_meaning(got, document.means)
             else:
-                assert {"voices": [_as_stated(voice) for voice in got]} == document.means, document
+                assert {"voices": [_stated_fields(voice) for voice in got]} == document.means, document
 
-    @anywhere
-    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
+    @property_settings
+    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | json_values.map(encode_json))
     def test_any_response_is_a_list_of_voices_or_an_error(
         self,
         provider: Provider,
@@ -97,25 +107,25 @@ class ListsContract(Recordings):
         if voice_lists:
             recorded, response = data.draw(damaged(voice_lists))
             _voices(version_of(provider, recorded.api_version), response)
-        for version in _with_voices(provider):
+        for version in _voices_versions(provider):
             got = _voices(version, Response(status, headers, body))
             assert isinstance(got, ProviderError if not 200 <= status <= 299 else list | ProviderError)
 
     # history
 
     def test_the_history_can_be_requested(self, provider: Provider, histories: list[Recorded]) -> None:
-        for version in _with_history(provider):
+        for version in _history_versions(provider):
             request = version.history_request(account(version), 0)
             assert request.method == "GET"
             assert request.url != version.history_request(account(version), HISTORY_PAGE).url
-        assert bool(histories) == bool(_with_history(provider))
+        assert bool(histories) == bool(_history_versions(provider))
 
-    @anywhere
-    @given(base=bases, offset=st.integers(0, 10**6))
+    @property_settings
+    @given(base=base_urls, offset=st.integers(0, 10**6))
     def test_the_history_is_requested_at_the_services_own_origin(
         self, provider: Provider, base: str, offset: int
     ) -> None:
-        for version in _with_history(provider):
+        for version in _history_versions(provider):
             check_origin(version.history_request(account(version, base), offset), base)
 
     def test_every_history_means_what_its_document_states(self, provider: Provider, histories: list[Recorded]) -> None:
@@ -132,12 +142,12 @@ class ListsContract(Recordings):
                         "its own row is kept with the end"
                     )
 
-    @anywhere
-    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
+    @property_settings
+    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | json_values.map(encode_json))
     def test_any_response_is_a_history_or_an_error(
         self, provider: Provider, histories: list[Recorded], data: st.DataObject, status: int, headers: Any, body: bytes
     ) -> None:
-        for version in _with_history(provider):
+        for version in _history_versions(provider):
             got = _history(version, Response(status, headers, body))
             assert isinstance(got, ProviderError if not 200 <= status <= 299 else dict | ProviderError)
         if histories:
@@ -151,7 +161,7 @@ class ListsContract(Recordings):
     ) -> None:
         for documents, read in ((voice_lists, _voices), (histories, _history)):
             for document in documents:
-                for response in one_field_wrong(document) if document.text is None else ():
+                for response in single_field_variants(document) if document.text is None else ():
                     read(version_of(provider, document.api_version), response)
 
     def test_an_unreadable_row_affects_no_other_row(
@@ -160,16 +170,16 @@ class ListsContract(Recordings):
         for documents, read in ((voice_lists, _voices), (histories, _history)):
             for document in documents:
                 if "error" not in document.means:
-                    for body in _with_odd_rows(document.body):
+                    for body in _with_unexpected_rows(document.body):
                         got = read(version_of(provider, document.api_version), document.with_body(body))
                         assert got == read(version_of(provider, document.api_version), document.response)
 
 
-def _with_voices(provider: Provider) -> list[VoicesProvider]:
+def _voices_versions(provider: Provider) -> list[VoicesProvider]:
     return [version for version in versions(provider) if isinstance(version, VoicesProvider)]
 
 
-def _with_history(provider: Provider) -> list[HistoryProvider]:
+def _history_versions(provider: Provider) -> list[HistoryProvider]:
     return [version for version in versions(provider) if isinstance(version, HistoryProvider)]
 
 
@@ -198,16 +208,16 @@ def _history(provider: Provider, response: Response) -> dict[str, Status] | Prov
     return got
 
 
-def _as_stated(voice: Voice) -> dict[str, Any]:
+def _stated_fields(voice: Voice) -> dict[str, Any]:
     return {name: value for name, value in asdict(voice).items() if value not in (None, {})}
 
 
-def _with_odd_rows(body: Any) -> Iterator[Any]:
+def _with_unexpected_rows(body: Any) -> Iterator[Any]:
     """The body once for each odd row, which is put before the rows of its list."""
-    for odd in _ODD_ROWS:
+    for unexpected in _UNEXPECTED_ROWS:
         changed = copy.deepcopy(body)
         for rows in _lists(changed):
-            rows.insert(0, odd)
+            rows.insert(0, unexpected)
         yield changed
 
 

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.contract.checks import account, anywhere, check_origin, polled, versions
+from receiver.contract.checks import account, check_origin, polling_versions, property_settings, versions
 from receiver.contract.files import FilesContract
 from receiver.contract.lists import ListsContract
 from receiver.contract.recorded import Recorded
 from receiver.contract.status import StatusContract
-from receiver.contract.strategies import anything, as_bytes, bases, event_words, header_lines, job_ids
+from receiver.contract.strategies import base_urls, encode_json, event_words, header_lines, job_ids, json_values
 from receiver.contract.submit import SubmitContract
 from receiver.contract.webhook import WebhookContract
 from receiver.errors import InvalidJson, MalformedDelivery
@@ -25,7 +25,7 @@ from receiver.model.rate_limit import read_rate_limit
 from receiver.model.retry_after import http_date
 from receiver.model.signature import SCHEMES
 from receiver.providers.base import origin_of
-from receiver.providers.conformance import problems_of
+from receiver.providers.conformance import find_problems
 from receiver.providers.protocols import PollingProvider, Provider, WebhookProvider
 
 
@@ -42,7 +42,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
 
     def test_it_implements_the_protocol_of_each_capability_as_a_whole(self, provider: Provider) -> None:
         for version in versions(provider):
-            assert problems_of(version) == []
+            assert find_problems(version) == []
             assert version.name == provider.name
             assert isinstance(version, WebhookProvider | PollingProvider), "no job's end would ever be known"
 
@@ -68,7 +68,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
         for document in recordings:
             assert document.source, document
 
-    def test_the_accounts_limit_is_read_from_any_answer(self, recordings: list[Recorded]) -> None:
+    def test_the_accounts_limit_is_read_from_any_response(self, recordings: list[Recorded]) -> None:
         for document in recordings:
             if document.rate_limit is not None:
                 now = http_date(document.response.header("date"))
@@ -79,23 +79,23 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
 
     # deliveries
 
-    @anywhere
-    @given(headers=header_lines, body=st.binary() | anything.map(as_bytes))
+    @property_settings
+    @given(headers=header_lines, body=st.binary() | json_values.map(encode_json))
     def test_any_delivery_is_read_or_malformed(self, provider: Provider, headers: Any, body: bytes) -> None:
         parsed = _read(provider, headers, body) if isinstance(provider, WebhookProvider) else None
         if parsed is not None:
             json.dumps(parsed.payload, allow_nan=False)
 
-    @anywhere
+    @property_settings
     @given(data=st.data(), headers=header_lines, word=event_words)
-    def test_nothing_unsigned_says_what_happened(
+    def test_unsigned_headers_name_a_test_at_most(
         self, provider: Provider, documents: list[Recorded], data: st.DataObject, headers: Any, word: bytes
     ) -> None:
         if not isinstance(provider, WebhookProvider):
             return
         unsigned = [*headers, *((name.encode(), word) for name in provider.kept_headers)]
-        deliveries = [as_bytes(document.delivery) for document in documents if document.delivery is not None]
-        for body in (*deliveries, data.draw(anything.map(as_bytes))):
+        deliveries = [encode_json(document.delivery) for document in documents if document.delivery is not None]
+        for body in (*deliveries, data.draw(json_values.map(encode_json))):
             signed, parsed = _read(provider, [], body), _read(provider, unsigned, body)
             if signed is None:
                 assert parsed is None or parsed.type == TEST
@@ -105,31 +105,31 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
 
     # where its requests go
 
-    @anywhere
-    @given(base=bases, job=job_ids)
+    @property_settings
+    @given(base=base_urls, job=job_ids)
     def test_a_request_goes_to_the_accounts_own_origin_with_the_key_in_a_header_alone(
         self, provider: Provider, base: str, job: str
     ) -> None:
-        for version in polled(provider):
+        for version in polling_versions(provider):
             request = version.status_request(account(version, base), job)
             check_origin(request, base)
             keyless = version.status_request(account(version, base, key=None), job)
             assert keyless.url == request.url
             assert len(keyless.headers) == len(request.headers) - 1
 
-    @anywhere
+    @property_settings
     @given(job=job_ids)
     def test_no_job_id_changes_the_shape_of_the_address(self, provider: Provider, job: str) -> None:
-        for version in polled(provider):
+        for version in polling_versions(provider):
             one, other = (urlsplit(version.status_request(account(version), id).url) for id in ("j", job))
             assert one.path.count("/") == other.path.count("/")
             assert (one.query.count("&"), one.query.count("=")) == (other.query.count("&"), other.query.count("="))
             assert other.fragment == ""
 
     def test_two_jobs_have_two_status_addresses(self, provider: Provider) -> None:
-        odd = ["a", "A", "a/b", "a%2Fb", "a b", "a+b", "ü"]
-        for version in polled(provider):
-            assert len({version.status_request(account(version), job).url for job in odd}) == len(odd)
+        jobs = ["a", "A", "a/b", "a%2Fb", "a b", "a+b", "ü"]
+        for version in polling_versions(provider):
+            assert len({version.status_request(account(version), job).url for job in jobs}) == len(jobs)
 
 
 def _read(provider: WebhookProvider, headers: Headers, body: bytes) -> Parsed | None:

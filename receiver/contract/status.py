@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.contract.checks import (
-    anywhere,
     check_meaning,
-    polled,
-    same,
+    equivalent,
+    polling_versions,
+    property_settings,
     status_of,
     version_of,
     with_status,
 )
 from receiver.contract.recorded import Recorded, Recordings
 from receiver.contract.strategies import (
-    anything,
-    as_bytes,
     damaged,
+    encode_json,
     header_lines,
-    one_field_wrong,
+    json_values,
+    single_field_variants,
     statuses,
 )
 from receiver.model.copies import contradicts
@@ -42,7 +42,7 @@ class StatusContract(Recordings):
     """Uses the fixtures `provider` and `documents`."""
 
     def test_the_documents_show_every_outcome_of_a_job(self, provider: Provider, documents: list[Recorded]) -> None:
-        if not polled(provider):
+        if not polling_versions(provider):
             assert not documents
             return
         shown = {next(iter(document.means)) for document in documents}
@@ -63,7 +63,9 @@ class StatusContract(Recordings):
             body = with_status(document.body, lambda word: respell(word) if isinstance(word, str) else word, field)
             if body != document.body:
                 got = status_of(version_of(provider, document.api_version), document.with_body(body))
-                assert same(got, status_of(version_of(provider, document.api_version), document.response)), document
+                assert equivalent(got, status_of(version_of(provider, document.api_version), document.response)), (
+                    document
+                )
 
     def test_an_unknown_status_word_is_still_running(self, provider: Provider, documents: list[Recorded]) -> None:
         for document in documents:
@@ -95,10 +97,10 @@ class StatusContract(Recordings):
     ) -> None:
         for document in documents:
             if document.text is None:
-                for response in one_field_wrong(document):
+                for response in single_field_variants(document):
                     status_of(version_of(provider, document.api_version), response)
 
-    @anywhere
+    @property_settings
     @given(data=st.data())
     def test_a_damaged_response_is_a_status_or_an_error(
         self, provider: Provider, documents: list[Recorded], data: st.DataObject
@@ -107,14 +109,14 @@ class StatusContract(Recordings):
             return
         recorded, response = data.draw(damaged(documents))
         first = status_of(version_of(provider, recorded.api_version), response)
-        assert same(first, status_of(version_of(provider, recorded.api_version), response))
+        assert equivalent(first, status_of(version_of(provider, recorded.api_version), response))
 
-    @anywhere
-    @given(status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
+    @property_settings
+    @given(status=statuses, headers=header_lines, body=st.binary() | json_values.map(encode_json))
     def test_any_response_is_a_status_or_an_error(
         self, provider: Provider, status: int, headers: Any, body: bytes
     ) -> None:
-        for version in polled(provider):
+        for version in polling_versions(provider):
             got = status_of(version, Response(status, headers, body))
             if not 200 <= status <= 299:
                 assert isinstance(got, ProviderError)
@@ -124,12 +126,12 @@ class StatusContract(Recordings):
         [(400, "Invalid"), (401, "Unauthorized"), (402, "OutOfCredits"), (403, "Unauthorized"), (404, "UnknownJob"),
          (422, "Invalid"), (429, "RateLimited"), (500, "Unavailable"), (502, "Unavailable"), (503, "Unavailable")],
     )  # fmt: skip
-    @anywhere
-    @given(body=st.binary() | anything.map(as_bytes), wait=st.integers(0, 86_400))
+    @property_settings
+    @given(body=st.binary() | json_values.map(encode_json), wait=st.integers(0, 86_400))
     def test_an_http_error_is_that_error_whatever_its_body(
         self, provider: Provider, status: int, kind: str, body: bytes, wait: int
     ) -> None:
-        for version in polled(provider):
+        for version in polling_versions(provider):
             got = status_of(version, Response(status, [(b"retry-after", str(wait).encode())], body))
             assert isinstance(got, ProviderError)
             assert type(got) is getattr(types, kind)

@@ -7,16 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.contract.checks import account, anywhere, built, check_meaning, check_origin, outcome_of
+from receiver.contract.checks import account, build_or_none, check_meaning, check_origin, outcome_of, property_settings
 from receiver.contract.recorded import Recorded, Recordings
 from receiver.contract.strategies import (
-    KEY,
-    anything,
-    as_bytes,
-    bases,
+    API_KEY,
+    base_urls,
     damaged,
+    encode_json,
     header_lines,
-    one_field_wrong,
+    json_values,
+    single_field_variants,
     statuses,
 )
 from receiver.providers.base import origin_of, usable_word
@@ -36,8 +36,8 @@ class WebhookContract(Recordings):
     ) -> None:
         assert bool(registrations) == bool(webhook_tests) == isinstance(provider, RegisteringProvider)
 
-    @anywhere
-    @given(base=bases)
+    @property_settings
+    @given(base=base_urls)
     def test_requests_carry_the_id_token_and_not_the_api_key(self, provider: Provider, base: str) -> None:
         if not isinstance(provider, RegisteringProvider):
             return
@@ -47,10 +47,10 @@ class WebhookContract(Recordings):
         ]
         for request in (*requests, provider.test_request(at, ID_TOKEN)):
             check_origin(request, base, ID_TOKEN)
-            assert KEY not in f"{request.url}{dict(request.headers)}{request.body!r}"
+            assert API_KEY not in f"{request.url}{dict(request.headers)}{request.body!r}"
         assert all(_ADDRESS.encode() in (request.body or b"") for request in requests)
 
-    def test_a_new_secret_is_requested_only_where_that_is_said(self, provider: Provider) -> None:
+    def test_a_new_secret_is_requested_only_if_wanted(self, provider: Provider) -> None:
         if isinstance(provider, RegisteringProvider):
             at = account(provider)
             old, new = (provider.register_request(at, ID_TOKEN, _ADDRESS, new_secret=new) for new in (False, True))
@@ -61,10 +61,10 @@ class WebhookContract(Recordings):
             return
         at = account(provider)
         for url in ("", "hooks.example", "http://hooks.example/x", "ftp://hooks.example/", "https://", "https://a b/"):
-            assert built(provider.register_request, at, ID_TOKEN, url, new_secret=False) is None
+            assert build_or_none(provider.register_request, at, ID_TOKEN, url, new_secret=False) is None
         for token in ("", " ", "a b", "a\r\nX-Other: b", "ü"):
-            assert built(provider.register_request, at, token, _ADDRESS, new_secret=False) is None
-            assert built(provider.test_request, at, token) is None
+            assert build_or_none(provider.register_request, at, token, _ADDRESS, new_secret=False) is None
+            assert build_or_none(provider.test_request, at, token) is None
 
     def test_every_response_about_the_webhook_means_what_its_document_states(
         self, provider: Provider, registrations: list[Recorded], webhook_tests: list[Recorded]
@@ -90,11 +90,11 @@ class WebhookContract(Recordings):
     ) -> None:
         for documents, read in ((registrations, _registered), (webhook_tests, _tested)):
             for document in documents:
-                for response in one_field_wrong(document) if document.text is None else ():
+                for response in single_field_variants(document) if document.text is None else ():
                     read(provider, response)
 
-    @anywhere
-    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | anything.map(as_bytes))
+    @property_settings
+    @given(data=st.data(), status=statuses, headers=header_lines, body=st.binary() | json_values.map(encode_json))
     def test_any_response_about_the_webhook_is_read_or_an_error(
         self,
         provider: Provider,

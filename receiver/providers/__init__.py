@@ -11,7 +11,7 @@ from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TEST
 from receiver.providers.audio_urls import AudioUrls, audio_payload
 from receiver.providers.base import AudioRequest, header_word, origin_of, read_json_object, usable_word
-from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, views, web_addresses
+from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.protocols import (
     HistoryProvider,
@@ -147,8 +147,8 @@ __all__ = [
     "status_word",
     "submitted",
     "unreadable_response",
+    "unwrap",
     "usable_word",
-    "views",
     "web_addresses",
     "with_query",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from receiver.providers.aitts_errors import CODES
 from receiver.providers.base import origin_of, usable_word
-from receiver.providers.fields import error_detail, pick, views
+from receiver.providers.fields import error_detail, pick, unwrap
 from receiver.providers.requests import post_empty, put_json
 from receiver.providers.responses import ErrorMapping, RequestContext, error_response, read_object, unreadable_response
 from receiver.providers.types import Account, Invalid, Registered, Request, Response, Unauthorized
@@ -52,7 +52,7 @@ class AccountWebhook:
         """Read the response, which holds the signing secret once; the name of its field is not documented."""
         context = RequestContext(self.name, account, codes=_ACCOUNT_CODES, statuses=_ACCOUNT_STATUSES)
         document = read_object(context, response)
-        objects = views(document)
+        objects = unwrap(document)
         url = pick(objects, "url", "webhook_url", "webhookUrl")
         secret = _secret(objects)
         if document.get("success") is False or (url is None and secret is None and any(error_detail(*objects))):
@@ -74,7 +74,7 @@ class AccountWebhook:
         statuses = _ACCOUNT_STATUSES | {422: _TEST_NOT_DELIVERED}
         context = RequestContext(self.name, account, codes=_ACCOUNT_CODES, statuses=statuses)
         document = read_object(context, response)
-        objects = views(document)
+        objects = unwrap(document)
         test_id = usable_word(pick(objects, "test_id", "testId"))
         if document.get("success") is False or (test_id is None and any(error_detail(*objects))):
             raise error_response(context, response, document)

@@ -67,11 +67,11 @@ def file_urls(payload: Mapping[str, Any], base_url: str) -> list[list[str]]:
     if first:
         others = web_addresses(payload.get("audio_url_alternatives"))[:MAX_ALTERNATIVES]
         files[0] = list(dict.fromkeys([*first, *others]))
-    usable = ([url for text in urls if (url := absolute(text, base_url)) is not None] for urls in files)
+    usable = ([url for text in urls if (url := absolute_url(text, base_url)) is not None] for urls in files)
     return [urls for urls in usable if urls]
 
 
-def absolute(text: str, base_url: str) -> str | None:
+def absolute_url(text: str, base_url: str) -> str | None:
     """Return a URL in its absolute form, with the service's origin before a path; None if it is not usable."""
     try:
         url = urljoin(base_url, text) if text.startswith("/") else text

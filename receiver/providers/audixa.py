@@ -12,7 +12,7 @@ from typing import Any
 
 from receiver.providers.audio_urls import AudioUrls
 from receiver.providers.base import usable_word
-from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, views, web_addresses
+from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import get, key_header, post_json, with_query
 from receiver.providers.responses import RequestContext, read_object, read_rows
@@ -70,7 +70,7 @@ class AudixaV2(AudioUrls):
         """Read `{"generation_id"}`, with a `status` in v3."""
         context = RequestContext(self.name, account)
         document = read_object(context, response)
-        value = pick(views(document), "generation_id")
+        value = pick(unwrap(document), "generation_id")
         return submitted(context, response, document, value, lambda job_id: _read(context, job_id, response, document))
 
     def status_request(self, account: Account, job_id: str) -> Request:
@@ -143,7 +143,7 @@ class Audixa(AudixaV2):
 
 
 def _read(context: RequestContext, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
-    objects = views(document)
+    objects = unwrap(document)
     value = pick(objects, "status")
     match status_word(value):
         case "completed":

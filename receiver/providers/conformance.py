@@ -25,13 +25,13 @@ _ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "retry_window_seconds": ("is not a number", lambda value: isinstance(value, int | float)),
     "versions": (
         "is not a mapping from api_version to provider",
-        lambda value: isinstance(value, Mapping) and bool(value) and not any(map(problems_of, value.values())),
+        lambda value: isinstance(value, Mapping) and bool(value) and not any(map(find_problems, value.values())),
     ),
 }
 """For each attribute that is not a method: the complaint about a wrong value, and whether a value is right."""
 
 
-def problems_of(candidate: object) -> list[str]:
+def find_problems(candidate: object) -> list[str]:
     """Return what keeps an object from being a provider: members that are missing, or of the wrong kind.
 
     The members of a capability's protocol are required as soon as the object has one of them.

@@ -22,7 +22,7 @@ class ErrorDetail(NamedTuple):
     message: str = ""
 
 
-def views(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+def unwrap(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the objects that may hold a field: `data` where the body is nested, then the body itself."""
     nested = document.get("data")
     return (nested, document) if isinstance(nested, dict) else (document,)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.providers.audio_urls import AudioUrls
-from receiver.providers.fields import error_detail, pick, status_word, views, web_addresses
+from receiver.providers.fields import error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import bearer, get, path_segment, post_json
 from receiver.providers.responses import RequestContext, error_response, read_object
@@ -47,7 +47,7 @@ class Finevoice(AudioUrls):
         """
         context = RequestContext(self.name, account)
         document = read_object(context, response)
-        objects = views(document)
+        objects = unwrap(document)
         status = _http_like(pick(objects, "status"))
         if status >= 300:
             raise error_response(context, response, document, status=status)
@@ -69,7 +69,7 @@ class Finevoice(AudioUrls):
         """
         context = RequestContext(self.name, account, job_id)
         document = read_object(context, response)
-        objects = views(document)
+        objects = unwrap(document)
         value = pick(objects, "status")
         status = _http_like(value)
         if status == _DONE:

@@ -21,17 +21,17 @@ from receiver.providers.fields import (
     is_address,
     read_error,
     status_word,
-    views,
+    unwrap,
     web_addresses,
 )
 from receiver.providers.generic_spec import JOB_ID, GenericSpec
-from receiver.providers.json_path import JsonPath, find, first, numbered_to_lists, put
+from receiver.providers.json_path import JsonPath, find, find_first, numbered_to_lists, set_value
 from receiver.providers.outcomes import running
 from receiver.providers.requests import get, path_segment
 from receiver.providers.responses import RequestContext, read_object
 from receiver.providers.types import Account, Capabilities, Ended, Invalid, Request, Response, Status
 
-RETRY_SECONDS = 72 * 3600.0
+RETRY_WINDOW_SECONDS = 72 * 3600.0
 """How long after its first attempt a delivery may come again, seconds: the longest usual time, as it is unknown."""
 
 
@@ -85,26 +85,26 @@ class Generic:
             return COMPLETED
         return None
 
-    def _payload(self, type_: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        payload: dict[str, Any] = {"status": "completed" if type_ == COMPLETED else "failed"}
-        if type_ == COMPLETED:
+    def _payload(self, event_type: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        payload: dict[str, Any] = {"status": "completed" if event_type == COMPLETED else "failed"}
+        if event_type == COMPLETED:
             found = [urls for path in self.spec.audio_url if (urls := web_addresses(find(document, path)))]
             found = [urls for urls in found if is_address(urls[0])] or found
             payload |= audio_payload(found[0] if found else (), chain.from_iterable(found[1:]))
         else:
             payload["error"] = self._error(document)._asdict()
-        metadata = first(document, self.spec.metadata)
+        metadata = find_first(document, self.spec.metadata)
         if metadata is not None:
             payload["metadata"] = metadata
         return payload
 
     def _error(self, document: Mapping[str, Any]) -> ErrorDetail:
         """What went wrong: from the configured paths, else from the usual fields."""
-        code, message = (first(document, paths) for paths in (self.spec.error_code, self.spec.error_message))
+        code, message = (find_first(document, paths) for paths in (self.spec.error_code, self.spec.error_message))
         configured = ErrorDetail(
             _text(code), _text(message) or read_error(message if isinstance(message, dict) else None).message
         )
-        return configured if any(configured) else error_detail(*views(document))
+        return configured if any(configured) else error_detail(*unwrap(document))
 
 
 class GenericPolled(Generic):
@@ -119,11 +119,11 @@ class GenericPolled(Generic):
         """Read the response by the status word alone; one that is in neither list means still running."""
         context = RequestContext(self.name, account, job_id)
         document = read_object(context, response)
-        value = first(document, self.spec.status)
-        type_ = self._outcome(status_word(value))
-        if type_ is not None:
-            return Ended(Parsed(type_, job_id, self._payload(type_, document)))
-        return running(context, response, document, value, progress=first(document, self.spec.progress))
+        value = find_first(document, self.spec.status)
+        event_type = self._outcome(status_word(value))
+        if event_type is not None:
+            return Ended(Parsed(event_type, job_id, self._payload(event_type, document)))
+        return running(context, response, document, value, progress=find_first(document, self.spec.progress))
 
 
 class GenericWebhooks(Generic):
@@ -133,7 +133,7 @@ class GenericWebhooks(Generic):
         super().__init__(spec, base_url)
         self.scheme = scheme
         self.kept_headers: tuple[str, ...] = (spec.event_header.lower(),) if spec.event_header else ()
-        self.retry_window_seconds = RETRY_SECONDS
+        self.retry_window_seconds = RETRY_WINDOW_SECONDS
 
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a delivery by the configured paths.
@@ -149,27 +149,29 @@ class GenericWebhooks(Generic):
         """
         document = read_json_object(body)
         spec = self.spec
-        value = first(document, spec.event)
-        word, status = usable_word(value), status_word(first(document, spec.status))
+        value = find_first(document, spec.event)
+        word, status = usable_word(value), status_word(find_first(document, spec.status))
         header_event = header_word(headers, spec.event_header.lower().encode()) if spec.event_header else None
-        type_ = self._outcome(word and word.lower(), status)
-        if value is None and type_ is None:
+        event_type = self._outcome(word and word.lower(), status)
+        if value is None and event_type is None:
             word = status or (TEST if header_event == TEST else None)
         notes = (
-            ["event_header_mismatch"] if header_event is not None and self._differs(header_event, word, type_) else []
+            ["event_header_mismatch"]
+            if header_event is not None and self._contradicts(header_event, word, event_type)
+            else []
         )
-        if type_ is None and word is None:
+        if event_type is None and word is None:
             raise MalformedDelivery("The signed body has neither an event word nor a status.", reason="no_event")
-        job_id = usable_word(first(document, spec.job_id))
+        job_id = usable_word(find_first(document, spec.job_id))
         if job_id is None and word is not None and self._outcome(word.lower()) is None:
-            type_ = None  # an event of another kind, whose status is not a job's
-        if type_ is None:
+            event_type = None  # an event of another kind, whose status is not a job's
+        if event_type is None:
             if word != TEST:
                 notes.append("unknown_event")
             return Parsed(str(word), job_id, document, tuple(notes))
         if job_id is None:
-            raise MalformedDelivery(f"{type_} without a usable job id.", reason="no_job_id")
-        return Parsed(type_, job_id, self._payload(type_, document), tuple(notes))
+            raise MalformedDelivery(f"{event_type} without a usable job id.", reason="no_job_id")
+        return Parsed(event_type, job_id, self._payload(event_type, document), tuple(notes))
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """The configured event header, unless the signature's headers include it."""
@@ -199,14 +201,14 @@ class GenericWebhooks(Generic):
         body: dict[str, Any] = {}
         for paths, value in values:
             if paths:
-                put(body, paths[0], value)
+                set_value(body, paths[0], value)
         return {name: numbered_to_lists(value) for name, value in body.items()}
 
-    def _differs(self, header_event: str, word: str | None, type_: str | None) -> bool:
+    def _contradicts(self, header_event: str, word: str | None, event_type: str | None) -> bool:
         """Whether the event header contradicts the body."""
         header_type = self._outcome(header_event.lower())
         return (word is not None and header_event != word) or (
-            (word is None or header_type is not None) and header_type != type_
+            (word is None or header_type is not None) and header_type != event_type
         )
 
     def _event_word(self, event: str) -> str:

@@ -45,13 +45,13 @@ def find(document: Any, path: JsonPath) -> Any:
     return value
 
 
-def first(document: Any, paths: Iterable[JsonPath]) -> Any:
+def find_first(document: Any, paths: Iterable[JsonPath]) -> Any:
     """Return the first value at these paths that is neither null nor empty; None if there is none."""
     found = (find(document, path) for path in paths)
     return next((value for value in found if value is not None and value != ""), None)
 
 
-def put(document: dict[str, Any], path: JsonPath, value: Any) -> None:
+def set_value(document: dict[str, Any], path: JsonPath, value: Any) -> None:
     """Put a value at a path, unless another value is in the way. `numbered_to_lists` then makes the lists."""
     *outer, last = path
     inner: Any = document

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.providers.audio_urls import AudioUrls
-from receiver.providers.fields import error_detail, pick, status_word, views, web_addresses
+from receiver.providers.fields import error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import get, key_header, path_segment, post_form
 from receiver.providers.responses import RequestContext, read_object
@@ -45,7 +45,7 @@ class Miragic(AudioUrls):
         """Read `{"success", "data": {"jobId", "status"}, "message"}`."""
         context = RequestContext(self.name, account)
         document = read_object(context, response)
-        value = pick(views(document), "jobId", "id")
+        value = pick(unwrap(document), "jobId", "id")
         return submitted(context, response, document, value, lambda job_id: _read(context, job_id, response, document))
 
     def status_request(self, account: Account, job_id: str) -> Request:
@@ -60,7 +60,7 @@ class Miragic(AudioUrls):
 
 
 def _read(context: RequestContext, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:
-    objects = views(document)
+    objects = unwrap(document)
     value = pick(objects, "status")
     match status_word(value):
         case "completed":

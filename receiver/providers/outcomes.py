@@ -9,7 +9,7 @@ from receiver.model.delivery import Parsed
 from receiver.model.event import COMPLETED, FAILED
 from receiver.providers.audio_urls import audio_payload
 from receiver.providers.base import usable_word
-from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, views
+from receiver.providers.fields import ErrorDetail, error_detail, pick, status_word, unwrap
 from receiver.providers.responses import RequestContext, error_response, unreadable_response
 from receiver.providers.types import Ended, Response, Running, Status, Submitted
 
@@ -33,10 +33,10 @@ def submitted(
     """
     usable_id = usable_word(job_id)
     if usable_id is None:
-        if document.get("success") is False or any(error_detail(*views(document))):
+        if document.get("success") is False or any(error_detail(*unwrap(document))):
             raise error_response(context, response, document)
         raise unreadable_response(context, response, "no job id in it")
-    if document.get("success") is not False and status_word(pick(views(document), "status")) is None:
+    if document.get("success") is not False and status_word(pick(unwrap(document), "status")) is None:
         return Submitted(usable_id, Running("submitted"))
     return Submitted(usable_id, read(usable_id))
 
@@ -59,7 +59,7 @@ def running(
         ProviderError: the response reports an error, or has no readable status.
     """
     readable = status_word(status) is not None
-    if document.get("success") is False or (not readable and any(error_detail(*views(document)))):
+    if document.get("success") is False or (not readable and any(error_detail(*unwrap(document)))):
         raise error_response(context, response, document)
     if not readable:
         raise unreadable_response(context, response, "no status in it")

@@ -203,7 +203,7 @@ PROTOCOLS: Mapping[str, type] = {
 """The protocol of each capability, by the word that documentation and the command line use."""
 
 
-def abilities(provider: Provider) -> dict[str, Any]:
+def describe_capabilities(provider: Provider) -> dict[str, Any]:
     """Return everything that a provider can do: for each word of `PROTOCOLS` whether, then the details' values."""
     can = {word: isinstance(provider, protocol) for word, protocol in PROTOCOLS.items()}
     return can | provider.capabilities.values()

@@ -14,7 +14,7 @@ from receiver.errors import PluginError
 from receiver.model.import_errors import import_failure, install_hint
 from receiver.providers.aitts import Aitts
 from receiver.providers.audixa import Audixa
-from receiver.providers.conformance import problems_of
+from receiver.providers.conformance import find_problems
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.miragic import Miragic
 from receiver.providers.protocols import Provider
@@ -66,7 +66,7 @@ def known_providers() -> Mapping[str, Provider]:
     return _Registry()
 
 
-def taken_names() -> dict[str, str]:
+def name_conflicts() -> dict[str, str]:
     """Return the problem of each installed package whose provider has the name of a built-in one, by that name."""
     return {
         point.name: f"{_describe(point)} takes the name of a built-in provider, which is used instead; uninstall the "
@@ -107,7 +107,7 @@ def _load(point: EntryPoint) -> Provider:
 
 def _problems(candidate: object, name: str) -> list[str]:
     """What keeps the object of the entry point with this name from being used as a provider."""
-    problems = problems_of(candidate)
+    problems = find_problems(candidate)
     own_name = getattr(candidate, "name", name)
     if isinstance(own_name, str) and own_name != name:
         taken = ", which is a built-in provider's" if own_name in RESERVED else ""

@@ -16,7 +16,7 @@ from receiver.errors import InvalidJson
 from receiver.model.redact import Redactor, cut
 from receiver.model.retry_after import http_date, parse_retry_after
 from receiver.providers.base import read_json, read_json_object, usable_word
-from receiver.providers.fields import ErrorDetail, error_detail, pick, views
+from receiver.providers.fields import ErrorDetail, error_detail, pick, unwrap
 from receiver.providers.types import (
     Account,
     Invalid,
@@ -32,7 +32,7 @@ from receiver.providers.types import (
 
 MAX_QUOTE = 300
 """The longest part of a provider's own text in an error message, characters."""
-MAX_READ_CHARACTERS = 4_000
+MAX_SEARCHED_CHARACTERS = 4_000
 """How many characters are searched: the search for ID tokens takes quadratic time at worst."""
 _ID_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]+)+")
 """The form of an ID token: its value is not part of the account, so it is recognized by its form."""
@@ -93,8 +93,8 @@ def read_object(context: RequestContext, response: Response) -> dict[str, Any]:
     except InvalidJson as error:
         if not 200 <= response.status <= 299:
             raise error_response(context, response, {}) from None
-        what = "not JSON" if error.reason == "malformed_json" else "JSON, but not an object"
-        raise unreadable_response(context, response, what) from None
+        problem = "not JSON" if error.reason == "malformed_json" else "JSON, but not an object"
+        raise unreadable_response(context, response, problem) from None
     if not 200 <= response.status <= 299:
         raise error_response(context, response, document)
     return document
@@ -113,8 +113,8 @@ def read_rows(context: RequestContext, response: Response, name: str) -> list[An
     if isinstance(whole, list) and 200 <= response.status <= 299:
         return whole
     document = read_object(context, response)
-    rows = pick(views(document), name, "data")
-    if document.get("success") is False or (not isinstance(rows, list) and any(error_detail(*views(document)))):
+    rows = pick(unwrap(document), name, "data")
+    if document.get("success") is False or (not isinstance(rows, list) and any(error_detail(*unwrap(document)))):
         raise error_response(context, response, document)
     if not isinstance(rows, list):
         raise unreadable_response(context, response, f"no list of {name} in it")
@@ -130,21 +130,21 @@ def error_response(
         status: the HTTP-like status in the body, where it differs from the response's own.
     """
     status = response.status if status is None else status
-    detail = error_detail(*views(document), others=("message",))
-    meaning = context.statuses.get(status) or context.codes.get(detail.code)
-    kind = meaning.error if meaning and status in context.statuses else _STATUSES.get(status)
-    if kind is None and meaning is not None and (status < 500 or issubclass(meaning.error, Unavailable)):
-        kind = meaning.error
+    detail = error_detail(*unwrap(document), others=("message",))
+    mapping = context.statuses.get(status) or context.codes.get(detail.code)
+    kind = mapping.error if mapping and status in context.statuses else _STATUSES.get(status)
+    if kind is None and mapping is not None and (status < 500 or issubclass(mapping.error, Unavailable)):
+        kind = mapping.error
     if kind is None:
         kind = Refused if _is_refusal(status, document) else Unavailable
     if kind is UnknownJob and context.job_id is None:
         kind = Invalid  # the address does not exist; the request was about no job
     wait = retry_after_seconds(response)
-    if wait is None and meaning is not None:
-        wait = meaning.wait
-    advice = (meaning.advice if meaning and meaning.error is kind else "") or _advice(kind, context, status)
-    said = _quoted(context, detail)
-    message = f"{context.service} answers {status}: {advice}" + (f" It says: {said}" if said else "")
+    if wait is None and mapping is not None:
+        wait = mapping.wait
+    advice = (mapping.advice if mapping and mapping.error is kind else "") or _advice(kind, context, status)
+    quoted = _quote_detail(context, detail)
+    message = f"{context.service} answers {status}: {advice}" + (f" It says: {quoted}" if quoted else "")
     code = usable_word(detail.code) or ""
     return kind(message, retry_after=wait, code="" if _redacted(context, code) != code else code)
 
@@ -155,15 +155,15 @@ def _is_refusal(status: int, document: Mapping[str, Any]) -> bool:
     Any 4xx is a refusal, and a 2xx whose body has an `error`. If the response may be about another request, only the
     body's `success: false` is one. After a 5xx or 3xx it is unknown what the service has done.
     """
-    success, error = document.get("success"), pick(views(document), *_ERROR_FIELDS)
+    success, error = document.get("success"), pick(unwrap(document), *_ERROR_FIELDS)
     if 200 <= status <= 299:
         return success is False or (success is not True and error is not None)
     return 400 <= status <= 499 and (success is False or status not in _MAYBE_ACCEPTED)
 
 
-def unreadable_response(context: RequestContext, response: Response, what: str) -> Unavailable:
+def unreadable_response(context: RequestContext, response: Response, problem: str) -> Unavailable:
     """Return the error for a response with a success status that is unreadable."""
-    message = f"{context.service} answers {response.status}, but the body is unreadable ({what}). Is base_url right?"
+    message = f"{context.service} answers {response.status}, but the body is unreadable ({problem}). Is base_url right?"
     return Unavailable(message, reason="provider_unreadable", retry_after=retry_after_seconds(response))
 
 
@@ -194,7 +194,7 @@ def _advice(kind: type[ProviderError], context: RequestContext, status: int) -> 
     return "the request failed."
 
 
-def _quoted(context: RequestContext, detail: ErrorDetail) -> str:
+def _quote_detail(context: RequestContext, detail: ErrorDetail) -> str:
     text = ": ".join(part for part in detail if part)
     text = _redacted(context, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -203,4 +203,4 @@ def _quoted(context: RequestContext, detail: ErrorDetail) -> str:
 
 def _redacted(context: RequestContext, text: str) -> str:
     text = Redactor([context.account.api_key or ""])(text)
-    return _ID_TOKEN.sub("[redacted]", cut(text, MAX_READ_CHARACTERS))
+    return _ID_TOKEN.sub("[redacted]", cut(text, MAX_SEARCHED_CHARACTERS))

@@ -15,7 +15,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
-from receiver.providers.registry import taken_names
+from receiver.providers.registry import name_conflicts
 from receiver.settings.base import nearest
 from receiver.settings.problems import follows, problem_of, without
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
@@ -236,7 +236,7 @@ def _taken_names(sources: Any) -> list[Problem]:
     """Sources whose provider an installed package brings as well: which of the two is meant is not ours to guess."""
     tables = sources if isinstance(sources, dict) else {}
     named = {name: table.get("provider") for name, table in tables.items() if isinstance(table, dict)}
-    taken = taken_names() if named else {}
+    taken = name_conflicts() if named else {}
     return [
         Problem(f"sources.{name}.provider", taken[word])
         for name, word in named.items()

@@ -94,7 +94,7 @@ class RegistersWithTheApiKey(Aitts):
         (EndsOnAnyWord(), "an_unknown_status_word_is_still_running"),
         (FallsOver(), "no_single_wrong_field_of_a_response_breaks_the_reading"),
         (SaysNoToEverything(), "a_service_that_breaks_may_have_accepted_the_job"),
-        (OneOfSeveral(), "a_completed_job_says_where_its_audio_is"),
+        (OneOfSeveral(), "a_completed_job_has_requests_for_its_audio"),
         (DropsTheFilter(), "a_filter_is_sent_or_refused"),
         (RegistersWithTheApiKey(), "requests_carry_the_id_token_and_not_the_api_key"),
     ],

@@ -25,7 +25,7 @@ from receiver.logs.thinning import THINNED
 from receiver.metrics import Metrics
 from receiver.model.signature import SCHEMES
 from receiver.providers import PROVIDERS
-from receiver.providers.protocols import Provider, VersionedProvider, abilities
+from receiver.providers.protocols import Provider, VersionedProvider, describe_capabilities
 from receiver.providers.types import ProviderError
 from receiver.web.intake import STORED
 
@@ -149,7 +149,7 @@ def test_every_capability_is_documented_as_it_is_and_no_other() -> None:
     section = (REFERENCE / "providers.md").read_text().partition("\n## What each can do\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     shown = {row[0].strip("`"): dict(zip(rows[0][1:-1], row[1:-1], strict=True)) for row in rows[2:]}
-    wanted = {head: abilities(provider) for head, provider in columns().items()}
+    wanted = {head: describe_capabilities(provider) for head, provider in columns().items()}
     names = next(iter(wanted.values()))
     assert shown == {name: {head: told(values[name]) for head, values in wanted.items()} for name in names}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.providers.audixa import Audixa, AudixaV3
-from receiver.providers.fields import MAX_ADDRESS, ErrorDetail, error_detail, pick, status_word, views, web_addresses
+from receiver.providers.fields import MAX_ADDRESS, ErrorDetail, error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.miragic import Miragic
 from receiver.providers.requests import bearer, get, key_header, path_segment
@@ -32,7 +32,7 @@ A, B = "https://a.example/1.mp3", "http://b.example/2.mp3"
     ],
 )
 def test_a_field_is_found_in_flat_and_nested_bodies(body: dict[str, Any], found: str | None) -> None:
-    assert pick(views(body), "status") == found
+    assert pick(unwrap(body), "status") == found
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_status_word_is_lower_case_text(value: object, word: str | None) -> No
     ],
 )
 def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], trouble: tuple[str, str]) -> None:
-    assert error_detail(*views(body), others=("message",)) == ErrorDetail(*trouble)
+    assert error_detail(*unwrap(body), others=("message",)) == ErrorDetail(*trouble)
 
 
 def test_only_web_addresses_and_paths_are_taken_each_once() -> None:

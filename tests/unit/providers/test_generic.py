@@ -14,7 +14,7 @@ from receiver.model.delivery import Parsed
 from receiver.model.event import TERMINAL
 from receiver.providers.base import usable_word
 from receiver.providers.generic import GenericPolledWebhooks
-from receiver.providers.json_path import find, first, numbered_to_lists, parse_path, put
+from receiver.providers.json_path import find, find_first, numbered_to_lists, parse_path, set_value
 from receiver.providers.protocols import PROTOCOLS, PollingProvider, WebhookProvider, require_submitting
 from receiver.providers.types import Account, Ended, Invalid, ProviderError, Response, Running
 from receiver.settings import GenericTable
@@ -92,9 +92,9 @@ def test_the_addresses_at_further_places_are_other_ways_to_the_same_file() -> No
     payload = parse(both).payload
     assert payload["audio_url"] == "https://a.example/1"
     assert payload["audio_url_alternatives"] == [f"{BASE}/1"]
-    [[first, second]] = made().audio_requests(BASE, "a-key", "j", payload)
-    assert [first.url, second.url] == ["https://a.example/1", f"{BASE}/1"]
-    assert [bool(first.headers_if_refused), bool(second.headers_if_refused)] == [False, True]
+    [[find_first, second]] = made().audio_requests(BASE, "a-key", "j", payload)
+    assert [find_first.url, second.url] == ["https://a.example/1", f"{BASE}/1"]
+    assert [bool(find_first.headers_if_refused), bool(second.headers_if_refused)] == [False, True]
     unusable = both | {"data": {"files": [{"url": "no address"}]}}
     assert parse(unusable).payload["audio_url"] == f"{BASE}/1"
 
@@ -343,9 +343,9 @@ def test_any_answer_is_a_status_or_an_error(status: int, body: bytes) -> None:
 def test_a_place_is_found_or_is_not_there_and_what_is_put_in_is_found_again(document: Any, place: Any) -> None:
     find(document, place)
     made: dict[str, Any] = {}
-    put(made, place, "here")
+    set_value(made, place, "here")
     whole = {name: numbered_to_lists(value) for name, value in made.items()}
-    assert find(whole, place) == first(whole, [("not-there",), place]) == "here"
+    assert find(whole, place) == find_first(whole, [("not-there",), place]) == "here"
 
 
 @given(text=st.text())

@@ -10,7 +10,7 @@ import pytest
 
 import receiver.providers
 from receiver.providers import PROVIDERS, VersionedProvider
-from receiver.providers.conformance import problems_of
+from receiver.providers.conformance import find_problems
 from receiver.providers.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +37,7 @@ def test_no_class_has_a_method_that_only_refuses(module: Path) -> None:
 
 def test_each_provider_implements_whole_protocols() -> None:
     versions = [of for one in PROVIDERS.values() if isinstance(one, VersionedProvider) for of in one.versions.values()]
-    assert {provider.name: problems_of(provider) for provider in (*PROVIDERS.values(), *versions)} == {
+    assert {provider.name: find_problems(provider) for provider in (*PROVIDERS.values(), *versions)} == {
         name: [] for name in PROVIDERS
     }
     words = {
