@@ -55,16 +55,16 @@ def check_webhook_address(account: Account, url: str) -> None:
     """
     local = _is_loopback(account.base_url) and _is_address(url, "http") and _is_loopback(url)
     if not local and not _is_address(url, "https"):
-        raise Invalid(f"{url!r} is not an absolute https address; a service sends its deliveries to no other.")
+        raise Invalid(f"{url!r} is not an absolute https address; services accept no other.")
 
 
 def _check_text(name: str, value: str) -> None:
     if not value.strip():
-        raise Invalid(f"{name} is empty; there is nothing to {'say' if name == 'text' else 'say it with'}.")
+        raise Invalid(f"{name} is empty.")
     if "\0" in value:
-        raise Invalid(f"{name} has a NUL character in it; take it out.")
+        raise Invalid(f"{name} contains a NUL character; remove it.")
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise Invalid(f"{name} cannot be written as UTF-8: it has half a character (an unpaired surrogate) in it.")
+        raise Invalid(f"{name} cannot be encoded as UTF-8: it contains half a character (an unpaired surrogate).")
 
 
 def _check_sample_rate(service: str, format: str | None, rate: int, capabilities: Capabilities) -> None:
@@ -72,14 +72,12 @@ def _check_sample_rate(service: str, format: str | None, rate: int, capabilities
         if rate <= 0:
             raise Invalid(f"sample_rate {rate} is not a number of hertz above 0, such as 24000.")
         return
-    there_are = capabilities.sample_rates.get(format or "", ())
-    if not there_are:
-        raise Invalid(
-            f"{service} takes no sample_rate {_with(format)}; it does with: {_formats(capabilities.sample_rates)}."
-        )
-    if rate not in there_are:
-        all_of_them = ", ".join(map(str, there_are))
-        raise Invalid(f"{service} has no sample_rate {rate} {_with(format)}; there is: {all_of_them}.")
+    rates = capabilities.sample_rates.get(format or "", ())
+    if not rates:
+        raise _not_with_format(service, "sample_rate", format, capabilities.sample_rates)
+    if rate not in rates:
+        accepted = ", ".join(map(str, rates))
+        raise Invalid(f"{service} does not accept sample_rate {rate} {_format_clause(format)}; it accepts: {accepted}.")
 
 
 def _check_bitrate(service: str, format: str | None, kbps: int, capabilities: Capabilities) -> None:
@@ -89,26 +87,28 @@ def _check_bitrate(service: str, format: str | None, kbps: int, capabilities: Ca
         return
     bounds = capabilities.bitrates.get(format or "")
     if bounds is None:
+        raise _not_with_format(service, "bitrate_kbps", format, capabilities.bitrates)
+    lowest, highest = bounds
+    if not lowest <= kbps <= highest:
         raise Invalid(
-            f"{service} takes no bitrate_kbps {_with(format)}; it does with format {_formats(capabilities.bitrates)}."
+            f"{service} does not accept bitrate_kbps {kbps} {_format_clause(format)}; it accepts {lowest} to {highest}."
         )
-    if not bounds[0] <= kbps <= bounds[1]:
-        raise Invalid(f"{service} has no {kbps} kbps {_with(format)}; there is: {bounds[0]} to {bounds[1]}.")
 
 
 def _check_model(service: str, model: str, capabilities: Capabilities) -> None:
     if usable_word(model) is None:
-        raise Invalid(f"model {model!r} is not a word.")
+        raise Invalid(f"model {model!r} is not a valid name.")
     if capabilities.models and model not in capabilities.models:
-        raise Invalid(f"{service} has no model {model!r}; there is: {', '.join(capabilities.models)}.")
+        raise Invalid(f"{service} has no model {model!r}; its models: {', '.join(capabilities.models)}.")
 
 
-def _with(format: str | None) -> str:
-    return "where no format is named" if format is None else f"with format {format}"
+def _not_with_format(service: str, option: str, format: str | None, by_format: Mapping[str, object]) -> Invalid:
+    formats = ", ".join(name for name in by_format if name) or "none"
+    return Invalid(f"{service} does not accept {option} {_format_clause(format)}; formats that accept it: {formats}.")
 
 
-def _formats(by_format: Mapping[str, object]) -> str:
-    return ", ".join(name for name in by_format if name) or "none"
+def _format_clause(format: str | None) -> str:
+    return "without a format" if format is None else f"with format {format}"
 
 
 def _is_address(url: str, scheme: str) -> bool:

@@ -249,7 +249,7 @@ def test_what_cannot_be_is_refused_before_anything_is_stored_or_sent(site: Site,
     )
     assert "there.wav already exists" in there.stderr
     assert "audixa has no format 'flac'" in format.stderr
-    assert "has no sample_rate 1" in rate.stderr
+    assert "does not accept sample_rate 1" in rate.stderr
     assert "--voice" in voiceless.stderr
     assert "Name a source with --source" in source.stderr
     assert "Give TEXT, --file or --job" in nothing.stderr
