@@ -20,7 +20,7 @@ from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.clock import SystemClock
 from receiver.engine.event_loops import new_loop
 from receiver.errors import ConfigError, Problem
-from receiver.settings import Server, Settings
+from receiver.settings import Settings
 from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.descriptors import share_descriptors
@@ -57,12 +57,12 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     receiver = build_receiver(settings)
     public = inherited.public or _listen(server.host, server.port, "server.port")
     private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
-    _log_inherited(inherited, server)
+    _log_inherited(inherited)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(receiver, settings, notifier, public, private))
 
 
-def _log_inherited(inherited: InheritedSockets, server: Server) -> None:
+def _log_inherited(inherited: InheritedSockets) -> None:
     """Log which settings have no effect because a socket was inherited."""
     settings = {"public": "server.host and server.port", "private": "server.private_host and server.private_port"}
     for name, unused in settings.items():

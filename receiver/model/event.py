@@ -44,8 +44,6 @@ class Event:
             if nothing was received because the receiver gave the job up.
     """
 
-    event_type: ClassVar[str | None] = None
-
     id: str
     source: str
     type: str
@@ -77,8 +75,6 @@ class Event:
 class JobCompleted(Event):
     """A job's audio is ready at the provider. Get it with `await ctx.audio()`."""
 
-    event_type: ClassVar[str | None] = COMPLETED
-
     job_id: str
     chars_charged: int | None = None
 
@@ -92,8 +88,6 @@ class JobFailed(Event):
         message: the provider's words; empty if it gave none.
     """
 
-    event_type: ClassVar[str | None] = FAILED
-
     job_id: str
     code: str = ""
     message: str = ""
@@ -104,7 +98,6 @@ class TestEvent(Event):
     """The provider's test of our webhook address."""
 
     __test__: ClassVar[bool] = False  # its name looks like a test class to pytest
-    event_type: ClassVar[str | None] = TEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,10 +101,6 @@ class Library:
             for output_format, suffix in SUFFIXES.items()
         }
 
-    def clips(self, output_format: str) -> tuple[Clip, ...]:
-        """Return all recordings in `wav`, `mp3` or `ogg_opus`."""
-        return self._clips[output_format]
-
     def pick(self, output_format: str, number: int) -> Clip:
         """Return the recording for job `number`; consecutive jobs get different ones."""
         clips = self._clips[output_format]
