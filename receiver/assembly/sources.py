@@ -7,7 +7,7 @@ from receiver.engine.jobs.service import NotAskable
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.throttle import max_ahead_seconds
 from receiver.providers.protocols import PollingProvider
-from receiver.settings import Settings, nearest
+from receiver.settings import Settings, suggestion
 from receiver.store.clocks import TimeBounds
 
 
@@ -42,7 +42,7 @@ def why_not_askable(settings: Settings, name: str) -> str:
     """Why a source is not among `job_sources`: one sentence that says what to do."""
     source = settings.sources.get(name)
     if source is None:
-        return f"There is no source {name!r}{nearest(name, settings.sources)}"
+        return f"There is no source {name!r}{suggestion(name, settings.sources)}"
     if source.api_key is None:
         return f"The source {name} has no api_key: it cannot be asked for jobs."
     return f"The jobs of {name} cannot be asked about: its provider only sends webhooks."

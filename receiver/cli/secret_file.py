@@ -17,7 +17,7 @@ from secrets import token_hex
 
 from receiver.durable_files import OverwritePolicy, TemporaryFile, temporary_file, write_durably
 from receiver.errors import ReceiverError
-from receiver.model.secret_text import COMMENT, fault_of, holds_secret
+from receiver.model.secret_text import COMMENT, is_secret_line, secret_problem
 
 MODE = 0o600
 RESERVED_BYTES = 4096
@@ -50,9 +50,9 @@ class SecretFile:
             SecretNotSaved: it is not; the message says where it is instead.
         """
         try:
-            if (fault := fault_of(secret)) is not None:
+            if (fault := secret_problem(secret)) is not None:
                 raise SecretNotSaved(f"it {fault}")
-            if not holds_secret(secret):
+            if not is_secret_line(secret):
                 raise SecretNotSaved(f"it begins with {COMMENT}, which starts a comment in that file")
             self._replace([secret, *(old for old in self.lines() if old != secret)])
         except (OSError, ValueError, SecretNotSaved) as error:

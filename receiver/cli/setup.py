@@ -153,11 +153,11 @@ def check(
     from receiver.assembly.resources import open_database
     from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
-    from receiver.settings import salvage
+    from receiver.settings import load_partial
     from receiver.settings.exposure import exposed
     from receiver.settings.private import require_private
 
-    settings, problems = salvage(config)
+    settings, problems = load_partial(config)
     for warning in exposed(config):
         echo_error(f"! {warning}")
     try:
@@ -234,9 +234,9 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
 def _print_slots(concurrency: int, registry: Registry) -> None:
     """How handlers share `dispatch.concurrency`."""
     slots = registry.slots(concurrency)
-    if not slots.kept:
+    if not slots.reserved:
         return
-    shares = ", ".join(f"{name} {kept}–{slots.limits[name]}" for name, kept in slots.kept.items())
+    shares = ", ".join(f"{name} {reserved}–{slots.limits[name]}" for name, reserved in slots.reserved.items())
     echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
     if slots.total > concurrency:
         echo(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")

@@ -71,9 +71,9 @@ def read_faults(given: list[str]) -> Faults:
         name, _, number = text.partition("=")
         name = name.strip().replace("-", "_")
         if name not in known:
-            from receiver.settings import nearest
+            from receiver.settings import suggestion
 
-            raise typer.BadParameter(f"--fault: there is no fault {name!r}{nearest(name, known)}")
+            raise typer.BadParameter(f"--fault: there is no fault {name!r}{suggestion(name, known)}")
         try:
             rates[name] = float(number)
         except ValueError:

@@ -27,7 +27,7 @@ from receiver.contract.strategies import (
     single_field_variants,
     statuses,
 )
-from receiver.model.copies import contradicts
+from receiver.model.duplicates import contradicts
 from receiver.providers import types
 from receiver.providers.protocols import PollingProvider, Provider, WebhookProvider
 from receiver.providers.types import (

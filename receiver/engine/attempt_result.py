@@ -59,13 +59,13 @@ class AttemptRules:
     redact: Redactor
     succeeded: EventLine
 
-    def decide(self, claim: Claim, outcome: Outcome, ended: float, attempts: int, chance: float) -> AttemptResult:
+    def decide(self, claim: Claim, outcome: Outcome, ended: float, attempts: int, draw: float) -> AttemptResult:
         """Decide what an attempt's end means.
 
         Args:
             ended: unix seconds.
             attempts: the handler's.
-            chance: uniform in [0, 1).
+            draw: uniform in [0, 1).
         """
         seconds = {"seconds": round(ended - claim.started, 3)}
         if outcome.word == "succeeded":
@@ -78,7 +78,7 @@ class AttemptRules:
             )  # fmt: skip
             return AttemptResult(row, lambda log: log.warning("run.given_back", **run_fields(claim), **seconds))
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
-        wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, chance)
+        wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, draw)
         fields: dict[str, Any] = {
             **run_fields(claim), "outcome": outcome.word, "error": error, **seconds, **self._trace(outcome),
         }  # fmt: skip

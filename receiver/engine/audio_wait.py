@@ -15,25 +15,25 @@ MIN_WAIT_SECONDS = 1.0
 MAX_WAIT_SECONDS = 60.0
 
 
-def retry_delay(age: float, chance: float) -> float:
+def retry_delay(age: float, draw: float) -> float:
     """Seconds to wait: about as long as it has lasted, so that each wait is about twice the one before.
 
     Args:
         age: seconds since the event was received, or since the source's downloads have stalled.
-        chance: uniform in [0, 1), for jitter of a quarter up or down.
+        draw: uniform in [0, 1), for jitter of a quarter up or down.
     """
-    return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + chance / 2)
+    return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + draw / 2)
 
 
-def not_yet(error: AudioError, age: float, chance: float) -> AudioPostponed | None:
+def not_yet(error: AudioError, age: float, draw: float) -> AudioPostponed | None:
     """The error to raise instead of a final one, if the audio may not be there yet; None where the error stands.
 
     Args:
-        age, chance: as for `retry_delay`.
+        age, draw: as for `retry_delay`.
     """
     if not (error.not_found and isinstance(error, Reject) and -MAX_SKEW_SECONDS <= age < NOT_YET_SECONDS):
         return None
-    after = min(retry_delay(age, chance), max(MIN_WAIT_SECONDS, NOT_YET_SECONDS - age))
+    after = min(retry_delay(age, draw), max(MIN_WAIT_SECONDS, NOT_YET_SECONDS - age))
     postponed = AudioPostponed(
         f"The job completed {max(0.0, age):.0f} s ago, and its audio is not there yet. {error}", after=after
     )

@@ -12,7 +12,7 @@ import asyncio
 import structlog
 
 from receiver.clock import Clock
-from receiver.model.retry_after import AGREES_SECONDS, http_date
+from receiver.model.retry_after import MAX_CLOCK_DIFFERENCE_SECONDS, http_date
 
 log = structlog.get_logger("receiver.clock")
 
@@ -49,7 +49,7 @@ class ClockTrust:
         Args:
             by: the source it comes from, for the log.
         """
-        if not self.confirmed and abs(skew) <= AGREES_SECONDS:
+        if not self.confirmed and abs(skew) <= MAX_CLOCK_DIFFERENCE_SECONDS:
             self.confirmed = True
             self.wake.set()
             log.info("clock.confirmed", by=by, skew=round(skew, 1))

@@ -12,7 +12,7 @@ import structlog
 
 from receiver.engine.plugins import Registry
 from receiver.engine.run_metrics import RunMetrics
-from receiver.model.crashes import AfterCrash, after_crash
+from receiver.model.crashes import CrashDecision, after_crash
 from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from receiver.store.claims import Claim
@@ -63,12 +63,12 @@ class CrashedRuns:
             if await held:
                 self._report(claim, owner, after)
 
-    def _decide(self, claim: Claim) -> AfterCrash:
+    def _decide(self, claim: Claim) -> CrashDecision:
         active = self._registry.active.get(claim.handler)
         policy = self._backoff if active is None else self._backoff.limited_to(active.handler.attempts)
         return after_crash(policy, claim.crashes, claim.counted, self._rng.random())
 
-    def _report(self, claim: Claim, owner: str, after: AfterCrash) -> None:
+    def _report(self, claim: Claim, owner: str, after: CrashDecision) -> None:
         self._metrics.written(claim.handler, "crashed")
         log.warning(
             "run.crashed",
@@ -84,7 +84,7 @@ class CrashedRuns:
         )
 
 
-def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> RunResult:
+def _finish(claim: Claim, owner: str, after: CrashDecision, now: float) -> RunResult:
     return RunResult(
         claim,
         owner,
@@ -99,7 +99,7 @@ def _finish(claim: Claim, owner: str, after: AfterCrash, now: float) -> RunResul
     )
 
 
-def _sentence(after: AfterCrash) -> str:
+def _sentence(after: CrashDecision) -> str:
     if after.wait is None:
         return f"The process ended {after.crashes} times in a row while this ran. The attempts are used up."
     if after.suspect:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from receiver.errors import ReceiverError
 from receiver.model.event import COMPLETED, FAILED, TEST
-from receiver.settings import nearest
+from receiver.settings import suggestion
 from receiver.store import names
 
 OUR_TYPES = (COMPLETED, FAILED, TEST)
@@ -74,7 +74,7 @@ def check_filter(connection: Connection, sources: Collection[str], source: str |
 
 def no_such_source(source: str, known: Collection[str]) -> NoSuchSource:
     """The error for a source that is none of these."""
-    return NoSuchSource(f"There is no source {source!r}{nearest(source, known)}")
+    return NoSuchSource(f"There is no source {source!r}{suggestion(source, known)}")
 
 
 def check_handlers(wanted: Collection[str], active: Collection[str]) -> None:
@@ -85,4 +85,4 @@ def check_handlers(wanted: Collection[str], active: Collection[str]) -> None:
     """
     for name in wanted:
         if name not in active:
-            raise NoSuchHandler(f"No handler {name!r} is active{nearest(name, active)}")
+            raise NoSuchHandler(f"No handler {name!r} is active{suggestion(name, active)}")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from receiver.engine.results import bounded_json
 from receiver.errors import ReceiverError, Reject, RetryLater
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.model.retry import RetryPolicy, wait_seconds
 
 MAX_TEXT = 262_144
@@ -70,16 +70,16 @@ class Outcome:
         """Whether this was one of the handler's attempts."""
         return self.word != "postponed"
 
-    def wait(self, policy: RetryPolicy, attempt: int, chance: float) -> float | None:
+    def wait(self, policy: RetryPolicy, attempt: int, draw: float) -> float | None:
         """Seconds until the next attempt after one that did not succeed; None where there is none.
 
         Args:
             attempt: attempts that count so far, this one included.
-            chance: uniform in [0, 1).
+            draw: uniform in [0, 1).
         """
         if self.word == "rejected":
             return None
-        return wait_seconds(policy, attempt, chance, retry_after=self.after) if self.counts else self.after
+        return wait_seconds(policy, attempt, draw, retry_after=self.after) if self.counts else self.after
 
 
 def _seconds(after: Any) -> float:
@@ -95,7 +95,7 @@ def _text(error: BaseException) -> str:
         text = str.__str__(str(error))  # a subclass of str would be asked for each part of it
     except BaseException:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
         return name
-    text = cut(text, MAX_TEXT)
+    text = truncate(text, MAX_TEXT)
     return _writable(text or name if isinstance(error, ReceiverError) else f"{name}: {text}")
 
 
@@ -108,7 +108,7 @@ def _trace(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - as above; the text of a cause, or a note
         text = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     if len(text) > MAX_TEXT:
-        text = f"{cut(text, MAX_TEXT // 2)}\n{text[-MAX_TEXT // 2 :]}"
+        text = f"{truncate(text, MAX_TEXT // 2)}\n{text[-MAX_TEXT // 2 :]}"
     return _writable(text)
 
 

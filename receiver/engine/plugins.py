@@ -26,7 +26,7 @@ from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.redact import Redactor
 from receiver.model.slots import Slots
 from receiver.paths import setting_path
-from receiver.settings import HandlerSettings, Settings, nearest
+from receiver.settings import HandlerSettings, Settings, suggestion
 
 GROUP = "tts_receiver.handlers"
 OUR_KEYS = tuple(HandlerSettings.model_fields)
@@ -111,7 +111,7 @@ def _find(name: str, table: HandlerSettings, dropped: Mapping[str, tuple[Handler
     else:
         installed = {point.name: point for point in entry_points(group=GROUP)}
         if name not in installed:
-            known = nearest(name, [*installed, *dropped])
+            known = suggestion(name, [*installed, *dropped])
             raise PluginError(f'there is no handler of this name{known} (or say use = "module:name")')
         found, where = _from_entry_point(installed[name]), f"entry point {installed[name].value}"
     # The table's name is the handler's: one function may serve under two names with other options.
@@ -203,7 +203,7 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
     known = _option_names(found.options)
     for key in given:
         if known is not None and key not in known:
-            raise PluginError(f"{key} is not an option of it{nearest(key, [*known, *OUR_KEYS])}")
+            raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *OUR_KEYS])}")
     try:
         return TypeAdapter(found.options).validate_python(given)
     except ValidationError as error:
@@ -218,7 +218,7 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
 
 
 def _bounds_hint(given: dict[str, Any]) -> str:
-    return nearest(next(iter(given)), OUR_KEYS)
+    return suggestion(next(iter(given)), OUR_KEYS)
 
 
 def _option_names(options: type[Any]) -> list[str] | None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from receiver.engine.plugins import Registry
 from receiver.errors import NotFound, ReceiverError, SignatureError
 from receiver.model.event import Origin
-from receiver.settings import Settings, nearest
+from receiver.settings import Settings, suggestion
 from receiver.store import inbox, runs, views
 from receiver.store.states import EventStatus
 
@@ -61,7 +61,7 @@ def replay_events(
         wanted = list(dict.fromkeys(only)) or list(registry.names_for(event["type"]))
         for name in wanted:
             if name not in registry:
-                raise NotReplayable(f"No handler {name!r} is active{nearest(name, registry.active)}")
+                raise NotReplayable(f"No handler {name!r} is active{suggestion(name, registry.active)}")
         return wanted
 
     checked = _check(connection, ids, wanted_of)

@@ -20,7 +20,7 @@ from uuid import UUID
 import pydantic
 import pydantic_core
 
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 
 MAX_RESULT_BYTES = 65_536
 MAX_RESULT_VALUES = 10_000
@@ -86,7 +86,7 @@ class _Reading:
             return self.inside(value, lambda: self.mapping(value, depth))
         if isinstance(value, _CONTAINERS):
             return self.inside(value, lambda: [self.item(item, depth) for item in _items(value)])
-        return self.text(cut(repr(value), MAX_REPR_CHARACTERS))
+        return self.text(truncate(repr(value), MAX_REPR_CHARACTERS))
 
     def count(self, size: int) -> None:
         self.bytes += size
@@ -128,7 +128,7 @@ class _Reading:
         found: dict[str, Any] = {}
         for key, item in _pairs(value):
             written = self.read(key, depth + 1)
-            name = written if isinstance(written, str) else cut(str(key), MAX_REPR_CHARACTERS)
+            name = written if isinstance(written, str) else truncate(str(key), MAX_REPR_CHARACTERS)
             self.count(2)
             found[name] = self.read(item, depth + 1)
         return found

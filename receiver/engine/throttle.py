@@ -23,7 +23,7 @@ from receiver.clock import Clock
 from receiver.engine.rate_limiter import RateLimiter, RequestSlot
 from receiver.errors import UnusableAddress
 from receiver.model.rate_limit import read_rate_limit
-from receiver.model.retry_after import senders_now
+from receiver.model.retry_after import sender_time
 from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
@@ -211,7 +211,7 @@ class Throttle:
     async def _obey(self, response: Response) -> None:
         """Pause the source, or its polls, where the answer says that few requests or none are left."""
         now = self._clock.now()
-        theirs = senders_now(response.header("date"), now)
+        theirs = sender_time(response.header("date"), now)
         limit = read_rate_limit(response.header, theirs)
         if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= theirs:
             return

@@ -15,7 +15,7 @@ SUSPECT_CRASHES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class AfterCrash:
+class CrashDecision:
     """What a crash means for one run.
 
     Attributes:
@@ -39,18 +39,18 @@ def state_with_suspicion(state: str, crashes: int) -> str:
     return f"{state}, suspect" if crashes >= SUSPECT_CRASHES and state in ("pending", "running") else state
 
 
-def after_crash(policy: RetryPolicy, crashes: int, counted: int, chance: float) -> AfterCrash:
+def after_crash(policy: RetryPolicy, crashes: int, counted: int, draw: float) -> CrashDecision:
     """Decide about a run whose process ended while it was at work.
 
     Args:
         crashes: crashes in a row before this one. A suspect ran alone among the suspects: it is blamed.
         counted: attempts that count, the interrupted one included.
-        chance: uniform in [0, 1).
+        draw: uniform in [0, 1).
     """
     if crashes < SUSPECT_CRASHES:
-        return AfterCrash(crashes + 1, counts=False, wait=0.0)
+        return CrashDecision(crashes + 1, counts=False, wait=0.0)
     if counted >= policy.attempts:
-        return AfterCrash(crashes + 1, counts=True, wait=None)
+        return CrashDecision(crashes + 1, counts=True, wait=None)
     # At least half of the bound: the receiver stays up that long between two crashes, and a process that is killed
     # every few seconds for another reason does not use up an innocent run's attempts.
-    return AfterCrash(crashes + 1, counts=True, wait=backoff_seconds(policy, counted, chance / 2))
+    return CrashDecision(crashes + 1, counts=True, wait=backoff_seconds(policy, counted, draw / 2))

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
-from receiver.model.earlier_bodies import earlier_bodies
+from receiver.model.original_bodies import original_bodies
 from receiver.model.scheme import Key, Scheme
 
 MAX_HEADERS = 16
@@ -48,9 +48,9 @@ def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], 
     for what, changed in _other_headers(scheme, headers):
         if valid_with(changed, body, unbounded) is not None:
             return f"It is valid {what}."
-    for earlier in earlier_bodies(body):
-        if valid_with(headers, earlier.body, unbounded) is not None:
-            return f"It is valid for {earlier.what}. {earlier.advice}"
+    for original in original_bodies(body):
+        if valid_with(headers, original.body, unbounded) is not None:
+            return f"It is valid for {original.what}. {original.advice}"
     for what, secrets in _other_secrets(unbounded):
         if valid_with(headers, body, secrets) is not None:
             return f"It is valid with the secret {what}: the sender must use the secret's text unchanged."

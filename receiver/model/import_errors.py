@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 
 MAX_CHARACTERS = 1000
 
@@ -20,7 +20,7 @@ def import_failure(error: BaseException, module: str) -> str:
         text, place = f"{type(error).__name__}: {error.msg}", _at(error.filename, error.lineno)
     else:
         text, place = _described(error), _own_line(error, module.lstrip(".").partition(".")[0])
-    return cut(" ".join(text.split()), MAX_CHARACTERS) + place
+    return truncate(" ".join(text.split()), MAX_CHARACTERS) + place
 
 
 def install_hint(error: BaseException, module: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-FURTHEST_RESET = 7 * 86_400.0
+MAX_RESET_SECONDS = 7 * 86_400.0
 """A reset that is said to be further ahead than this is not believed, in seconds."""
 _UNIX_SECONDS = 1_000_000_000
-_LONGEST_BUCKET = 64
+_MAX_BUCKET_CHARACTERS = 64
 
 
 class RateLimit(NamedTuple):
@@ -56,9 +56,9 @@ def _reset(value: int | None, now: float) -> float | None:
     if value is None:
         return None
     at = float(value) if value >= _UNIX_SECONDS else now + value
-    return at if at <= now + FURTHEST_RESET else None
+    return at if at <= now + MAX_RESET_SECONDS else None
 
 
 def _bucket(value: str | None) -> str | None:
     text = (value or "").strip()
-    return text if 0 < len(text) <= _LONGEST_BUCKET and text.isascii() and text.isprintable() else None
+    return text if 0 < len(text) <= _MAX_BUCKET_CHARACTERS and text.isascii() and text.isprintable() else None

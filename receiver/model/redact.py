@@ -14,19 +14,19 @@ _URL = re.compile(r"://(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][
 """An address after its scheme. Matching the scheme as well would take quadratic time in a text such as
 `a.a.a.a`: each letter could be its beginning."""
 _HEX = re.compile("%[0-9A-F]{2}")
-SHORTEST = 4
+MIN_SECRET_CHARACTERS = 4
 """Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""
-SHORTEST_BEGINNING = 8
+MIN_PREFIX_CHARACTERS = 8
 """Characters of a secret before a cut that are taken for its beginning. Fewer are a prefix such as `whsec_`."""
-CUT = "…"
+ELLIPSIS = "…"
 
 
-def cut(text: str, longest: int) -> str:
+def truncate(text: str, max_characters: int) -> str:
     """At most `longest` characters of a text, the last of them a mark where it goes on.
 
     Without a `Redactor` the cut may go through a secret; by the mark a redactor finds its beginning later.
     """
-    return text if len(text) <= longest else text[: max(0, longest - len(CUT))] + CUT
+    return text if len(text) <= max_characters else text[: max(0, max_characters - len(ELLIPSIS))] + ELLIPSIS
 
 
 class Redactor:
@@ -41,7 +41,7 @@ class Redactor:
         forms: set[str] = set()
         encoded: set[str] = set()
         for secret in secrets:
-            if len(secret) >= SHORTEST:
+            if len(secret) >= MIN_SECRET_CHARACTERS:
                 for form in (secret, repr(secret)[1:-1]):
                     forms |= {form, json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1]}
                 encoded |= _percent_encoded(secret)
@@ -56,16 +56,16 @@ class Redactor:
         if "%" in text:
             for secret in self._encoded:
                 text = text.replace(secret, "[redacted]")
-        if CUT in text:
+        if ELLIPSIS in text:
             for secret in (*self._secrets, *self._encoded):
-                text = _without_beginning(text, secret)
+                text = _without_prefixes(text, secret)
         if "://" in text:
             text = _URL.sub(_without_query, text)
         return text
 
-    def bounded(self, text: str, longest: int) -> str:
+    def bounded(self, text: str, max_characters: int) -> str:
         """At most `longest` characters of the text without secrets. In this order: half a secret would not be found."""
-        return cut(self(text), longest)
+        return truncate(self(text), max_characters)
 
 
 def _percent_encoded(secret: str) -> set[str]:
@@ -75,17 +75,17 @@ def _percent_encoded(secret: str) -> set[str]:
     return upper | {_HEX.sub(lambda match: match[0].lower(), form) for form in upper}
 
 
-def _without_beginning(text: str, secret: str) -> str:
+def _without_prefixes(text: str, secret: str) -> str:
     """The text without the beginnings of the secret that stand before a cut."""
-    head = secret[:SHORTEST_BEGINNING]
-    if len(head) < SHORTEST_BEGINNING or head not in text:
+    head = secret[:MIN_PREFIX_CHARACTERS]
+    if len(head) < MIN_PREFIX_CHARACTERS or head not in text:
         return text
     pieces, done, at = [], 0, text.find(head)
     while at >= 0:
-        end = at + SHORTEST_BEGINNING
+        end = at + MIN_PREFIX_CHARACTERS
         while end < len(text) and secret.startswith(text[at : end + 1]):
             end += 1
-        if text.startswith(CUT, end):
+        if text.startswith(ELLIPSIS, end):
             pieces += [text[done:at], "[redacted]"]
             done = end
         at = text.find(head, end)

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER = 24 * 3600.0
 """Longest wait that is believed, in seconds."""
-AGREES_SECONDS = 300.0
+MAX_CLOCK_DIFFERENCE_SECONDS = 300.0
 """How far apart two clocks may be and agree."""
 
 
@@ -25,14 +25,14 @@ def parse_retry_after(value: str | None, now: float | None) -> float | None:
     return min(max(0.0, when - now), MAX_RETRY_AFTER)
 
 
-def senders_now(date: str | None, now: float) -> float:
+def sender_time(date: str | None, now: float) -> float:
     """The sender's time, for reading other times in an answer with this `Date` header.
 
     `now` (Unix seconds) while the two clocks agree: the header is older than the answer by the way it came. Where they
     do not, one of them is wrong, and what a time of the server's is ahead of its own clock is right all the same.
     """
     at = http_date(date)
-    return now if at is None or abs(now - at) <= AGREES_SECONDS else at
+    return now if at is None or abs(now - at) <= MAX_CLOCK_DIFFERENCE_SECONDS else at
 
 
 def http_date(value: str | None) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-SHORTEST_SIGNING_SECRET = 16
+MIN_SIGNING_SECRET_BYTES = 16
 """Bytes, after decoding where the secret is base64. Standard Webhooks asks for 24 bytes; what is shorter than 16 is a
 placeholder or a word, and can be guessed offline from one delivery."""
 COMMENT = "#"
@@ -20,7 +20,7 @@ _VERSION = re.compile(r"v1a?,(?=wh(sec|pk|sk)_)")
 """How some dashboards show a secret of Standard Webhooks."""
 
 
-def fault_of(text: str) -> str | None:
+def secret_problem(text: str) -> str | None:
     """What is wrong with the text of a key or secret, continuing its name; None if it can be used."""
     if not text.strip(f" \t\r\n{_BOM}"):
         return "is empty"
@@ -49,16 +49,16 @@ def secret_lines(text: str) -> list[str]:
     """
     secrets = []
     for number, line in _lines(text):
-        if not holds_secret(line):
+        if not is_secret_line(line):
             continue
-        fault = fault_of(line)
+        fault = secret_problem(line)
         if fault is not None:
             raise ValueError(f"line {number} {fault}")
         secrets.append(line)
     return secrets
 
 
-def holds_secret(line: str) -> bool:
+def is_secret_line(line: str) -> bool:
     """Whether a line is neither blank nor a comment."""
     return bool(line.strip()) and not line.lstrip().startswith(COMMENT)
 

@@ -15,7 +15,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 import httpx
 
 from receiver.errors import UnusableAddress
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.providers.base import origin_of
 
 MAX_LOCATION = 8192
@@ -33,13 +33,13 @@ def where(url: str) -> str:
     except ValueError:
         return "an unreadable address"
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return cut("".join(char if " " < char <= "~" else "?" for char in shown), 300)
+    return truncate("".join(char if " " < char <= "~" else "?" for char in shown), 300)
 
 
 def shown(text: str, limit: int) -> str:
     """Somebody else's text as it may stand in a message: printable ASCII, short, no query of an address in it."""
     plain = "".join(char if " " <= char <= "~" else " " for char in text)
-    return cut(re.sub(r"\?\S*", "?", " ".join(plain.split())), limit)
+    return truncate(re.sub(r"\?\S*", "?", " ".join(plain.split())), limit)
 
 
 def redirect_target(current: str, locations: Sequence[bytes]) -> str:

@@ -17,7 +17,7 @@ import structlog
 
 from receiver.clock import Clock, SystemClock
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject, StorageFailed
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.addresses import where
 from receiver.outbound.client import Client
@@ -341,4 +341,4 @@ def _described(n: int, failure: Failure) -> str:
     """The address and its error: the error's own words may be about the end of its redirects."""
     at, text = where(failure.request.url), str(failure.error)
     line = text if text.startswith(at) else f"{at}: {text}"
-    return f"({n}) {cut(line, MAX_CHARACTERS)}"
+    return f"({n}) {truncate(line, MAX_CHARACTERS)}"

@@ -15,7 +15,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.errors import AudioError, AudioRefused, Interrupted, OutboundError, UnusableAddress
-from receiver.model.retry_after import parse_retry_after, senders_now
+from receiver.model.retry_after import parse_retry_after, sender_time
 from receiver.outbound.addresses import shown, where
 from receiver.outbound.client import Client, Reply
 from receiver.outbound.decompression import beginning, compression, sniff_through
@@ -138,7 +138,7 @@ async def _failure(answer: Answer, now: float) -> AudioError:
             code = error_code(await reply.read(_ERROR_BODY))
         except Interrupted as error:
             logger.debug("audio.error_body_not_read", where=where(reply.url), error=str(error))
-    retry_after = parse_retry_after(reply.header("retry-after"), senders_now(reply.header("date"), now))
+    retry_after = parse_retry_after(reply.header("retry-after"), sender_time(reply.header("date"), now))
     return failure(reply.status, answer.origin, reply.url, retry_after=retry_after, code=code)
 
 

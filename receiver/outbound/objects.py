@@ -17,7 +17,7 @@ from obstore import exceptions
 from obstore.store import from_url
 
 from receiver.errors import NotFound, StorageFailed
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.outbound.stored import PIECE, Stored, nothing_more
 from receiver.outbound.threads import in_thread, opened
 
@@ -132,4 +132,4 @@ async def _pieces(part: Path) -> AsyncIterator[bytes]:
 def _words(error: Exception) -> str:
     """The first line of the library's message, without the query of an address in it: that may be a signature."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return cut(re.sub(r"\?\S*", "", first).rstrip("."), 300)
+    return truncate(re.sub(r"\?\S*", "", first).rstrip("."), 300)

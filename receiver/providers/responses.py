@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from receiver.errors import InvalidJson
-from receiver.model.redact import Redactor, cut
+from receiver.model.redact import Redactor, truncate
 from receiver.model.retry_after import http_date, parse_retry_after
 from receiver.providers.base import read_json, read_json_object, usable_word
 from receiver.providers.fields import ErrorDetail, error_detail, pick, unwrap
@@ -198,9 +198,9 @@ def _quote_detail(context: RequestContext, detail: ErrorDetail) -> str:
     text = ": ".join(part for part in detail if part)
     text = _redacted(context, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return cut(text, MAX_QUOTE)
+    return truncate(text, MAX_QUOTE)
 
 
 def _redacted(context: RequestContext, text: str) -> str:
     text = Redactor([context.account.api_key or ""])(text)
-    return _ID_TOKEN.sub("[redacted]", cut(text, MAX_SEARCHED_CHARACTERS))
+    return _ID_TOKEN.sub("[redacted]", truncate(text, MAX_SEARCHED_CHARACTERS))

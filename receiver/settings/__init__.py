@@ -8,9 +8,9 @@ over the secrets directory, which wins over the file. Unknown keys are errors th
 from __future__ import annotations
 
 from receiver.settings.api import Api, ApiToken
-from receiver.settings.base import nearest
+from receiver.settings.base import suggestion
 from receiver.settings.generic import GenericTable
-from receiver.settings.loading import load, salvage
+from receiver.settings.loading import load, load_partial
 from receiver.settings.source import WEBHOOK_SECONDS, Poll, SigningSecret, Source
 from receiver.settings.tables import (
     TABLES,
@@ -26,5 +26,5 @@ from receiver.settings.tables import (
 
 __all__ = [
     "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Dispatch", "GenericTable", "HandlerSettings", "Logs",
-    "Plugins", "Poll", "Server", "Settings", "SigningSecret", "Source", "Store", "load", "nearest", "salvage",
+    "Plugins", "Poll", "Server", "Settings", "SigningSecret", "Source", "Store", "load", "load_partial", "suggestion",
 ]  # fmt: skip

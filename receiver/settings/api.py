@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets
 
-LEAST_TOKEN = 20
+MIN_TOKEN_CHARACTERS = 20
 """Shortest bearer token, in characters: 80 bits even of hex digits."""
 
 
@@ -23,8 +23,8 @@ class ApiToken(Table):
     @classmethod
     def _usable(cls, token: SecretStr) -> SecretStr:
         text = token.get_secret_value()
-        if len(text) < LEAST_TOKEN:
-            raise ValueError(f"must have at least {LEAST_TOKEN} characters")
+        if len(text) < MIN_TOKEN_CHARACTERS:
+            raise ValueError(f"must have at least {MIN_TOKEN_CHARACTERS} characters")
         if " " in text:
             raise ValueError("must be without white space: a header has to carry it")
         return token

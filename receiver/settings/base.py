@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from receiver.model.secret_text import fault_of, secret_lines
+from receiver.model.secret_text import secret_lines, secret_problem
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
@@ -34,7 +34,7 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-def nearest(word: str, known: Any) -> str:
+def suggestion(word: str, known: Any) -> str:
     """`; did you mean …?` for a word that is not known, or the list of what there is."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     if close:
@@ -43,7 +43,7 @@ def nearest(word: str, known: Any) -> str:
 
 
 def _usable(value: SecretStr) -> SecretStr:
-    fault = fault_of(value.get_secret_value())
+    fault = secret_problem(value.get_secret_value())
     if fault is not None:
         raise ValueError(fault)
     return value

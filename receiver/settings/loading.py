@@ -16,7 +16,7 @@ from pydantic_settings.exceptions import SettingsError
 from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import name_conflicts
-from receiver.settings.base import nearest
+from receiver.settings.base import suggestion
 from receiver.settings.problems import follows, problem_of, without
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
@@ -38,7 +38,7 @@ def load(config: Path | None = None) -> Settings:
     Raises:
         ConfigError: with every problem at once.
     """
-    settings, problems = salvage(config)
+    settings, problems = load_partial(config)
     if problems:
         raise ConfigError(problems)
     return settings
@@ -63,7 +63,7 @@ def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[st
     return settings, unwritten
 
 
-def salvage(config: Path | None = None) -> tuple[Settings, list[Problem]]:
+def load_partial(config: Path | None = None) -> tuple[Settings, list[Problem]]:
     """Like `load`, but leaves out what is wrong and goes on: the rest can then be checked as well.
 
     Returns:
@@ -92,7 +92,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     named = config is not None or bool(os.environ.get(CONFIG_VARIABLE))
     document = _read_toml(file) if named or _is_there(file) else {}
     problems = [
-        Problem(key, f"is not a table of the configuration{nearest(key, TABLES)}")
+        Problem(key, f"is not a table of the configuration{suggestion(key, TABLES)}")
         for key in document
         if key not in TABLES
     ]
@@ -224,7 +224,7 @@ def _unknown_variables() -> list[Problem]:
     """Variables with our prefix that name no table: a typing error must not pass for a setting."""
     known = [f"{ENV_PREFIX}{table.upper()}__" for table in TABLES]
     return [
-        Problem(variable, f"sets nothing{nearest(variable, known)}")
+        Problem(variable, f"sets nothing{suggestion(variable, known)}")
         for variable in sorted(os.environ)
         if variable.startswith(ENV_PREFIX)
         and variable not in (CONFIG_VARIABLE, SECRETS_VARIABLE)

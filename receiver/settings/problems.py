@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.errors import Problem
 from receiver.settings.api import ApiToken
-from receiver.settings.base import Table, nearest
+from receiver.settings.base import Table, suggestion
 from receiver.settings.generic import GenericTable
 from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
@@ -47,7 +47,7 @@ def problem_of(item: Any) -> Problem:
     if item["type"] == "extra_forbidden":
         if tuple(place[2:]) in _REMOVED and place[0] == "sources":
             return Problem(where, f"is no longer a key: {_REMOVED[tuple(place[2:])]}")
-        return Problem(where, f"is not a known key{nearest(place[-1], _known_keys(place[:-1]))}")
+        return Problem(where, f"is not a known key{suggestion(place[-1], _known_keys(place[:-1]))}")
     if item["type"] == "missing":
         return Problem(where, "is missing")
     if item["type"] in ("tuple_type", "list_type"):

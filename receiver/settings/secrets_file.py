@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Any
 
 from receiver.errors import Problem
-from receiver.model.secret_text import holds_secret, secret_lines
+from receiver.model.secret_text import is_secret_line, secret_lines
 from receiver.paths import setting_path
 from receiver.settings.base import list_of_secrets
 from receiver.settings.small_file import read_small_file
@@ -73,7 +73,7 @@ def read_secrets_file(path: Path) -> list[str]:
         text, mode = read_small_file(path)
     except FileNotFoundError:
         raise Unwritten(f"{path} is not there; `tts-receiver webhook register` writes it") from None
-    if not any(holds_secret(line) for line in text.split("\n")):
+    if not any(is_secret_line(line) for line in text.split("\n")):
         raise Unwritten(f"{path} is empty; it has one secret a line, the newest first")
     if mode & 0o077:
         raise ValueError(

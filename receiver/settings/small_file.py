@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-LONGEST_FILE = 65_536
+MAX_FILE_BYTES = 65_536
 """Bytes. A file of secrets has a few hundred."""
 
 
@@ -20,15 +20,15 @@ def read_small_file(path: Path) -> tuple[str, int]:
     try:
         with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
             about = os.fstat(file.fileno())  # of the file that was opened: the name may point to another by now
-            content = file.read(LONGEST_FILE + 1) if stat.S_ISREG(about.st_mode) else None
+            content = file.read(MAX_FILE_BYTES + 1) if stat.S_ISREG(about.st_mode) else None
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if content is None:
         raise ValueError(f"{path} is not a file")
-    if len(content) > LONGEST_FILE:
-        raise ValueError(f"{path} has more than {LONGEST_FILE} bytes: that is no file of secrets")
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"{path} has more than {MAX_FILE_BYTES} bytes: that is no file of secrets")
     try:
         return content.decode("utf-8-sig"), stat.S_IMODE(about.st_mode)
     except UnicodeDecodeError as error:

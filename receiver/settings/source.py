@@ -11,14 +11,14 @@ from pydantic_settings import NoDecode
 from receiver.errors import PluginError
 from receiver.model.poll_schedule import PollSchedule
 from receiver.model.scheme import Key, Scheme
-from receiver.model.secret_text import SHORTEST_SIGNING_SECRET
+from receiver.model.secret_text import MIN_SIGNING_SECRET_BYTES
 from receiver.model.signature import SCHEMES
 from receiver.providers import known_providers
 from receiver.providers.base import origin_of
 from receiver.providers.protocols import PollingProvider, Provider, VersionedProvider, WebhookProvider
 from receiver.providers.registry import GENERIC
 from receiver.providers.types import Account
-from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, nearest
+from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, suggestion
 from receiver.settings.generic import GenericTable
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
@@ -105,7 +105,7 @@ class Source(Table):
         try:
             return self._versioned(known[self.provider_name])
         except KeyError:
-            there_is = nearest(self.provider_name, [*known, GENERIC])
+            there_is = suggestion(self.provider_name, [*known, GENERIC])
             raise ValueError(f"provider: there is no provider {self.provider_name!r}{there_is}") from None
         except PluginError as error:
             raise ValueError(f"provider: {error}") from None
@@ -234,8 +234,8 @@ class Source(Table):
             text = entry.secret.get_secret_value()
             try:
                 key = scheme.parse_secret(entry.id or hashed_id("key", text), text)
-                if len(key.secret) < SHORTEST_SIGNING_SECRET:
-                    raise ValueError(f"is too short: a signing secret has at least {SHORTEST_SIGNING_SECRET} bytes")
+                if len(key.secret) < MIN_SIGNING_SECRET_BYTES:
+                    raise ValueError(f"is too short: a signing secret has at least {MIN_SIGNING_SECRET_BYTES} bytes")
             except ValueError as error:
                 raise ValueError(f"signing_secrets[{index}]: {error}") from None
             keys.append(Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after)))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from receiver.errors import Problem
-from receiver.model.secret_text import fault_of
+from receiver.model.secret_text import secret_problem
 
 _ONE_LINE = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_ACCESS_KEY",
@@ -34,5 +34,5 @@ def storage_problems(url: str) -> list[Problem]:
     """
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) or url.lower().startswith("file:"):
         return []
-    found = ((name, fault_of(os.environ[name])) for name in _ONE_LINE if name in os.environ)
+    found = ((name, secret_problem(os.environ[name])) for name in _ONE_LINE if name in os.environ)
     return [Problem(name, fault) for name, fault in found if fault is not None]

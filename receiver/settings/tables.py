@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from receiver.errors import NotFound
 from receiver.settings.api import Api
-from receiver.settings.base import Name, Port, Table, nearest
+from receiver.settings.base import Name, Port, Table, suggestion
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.storage_keys import storage_secrets
@@ -168,7 +168,7 @@ class Settings(BaseSettings):
             NotFound: there is none; the message names the nearest.
         """
         if name not in self.sources:
-            raise NotFound(f"There is no source {name!r}{nearest(name, self.sources)}")
+            raise NotFound(f"There is no source {name!r}{suggestion(name, self.sources)}")
         return self.sources[name]
 
     def webhook_path(self, source: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, Vali
 
 from receiver.engine.jobs.commands import request_of
 from receiver.providers.types import Invalid, Speech
-from receiver.settings import nearest
+from receiver.settings import suggestion
 from receiver.speech.files import file_stem, relative_output
 from receiver.speech.input_format import InputFormat
 from receiver.speech.rows import FIELDS, UnusableRow, read_rows
@@ -162,7 +162,7 @@ def digest_of(source: str, speech: Speech) -> str:
 def _fields(row: Mapping[str, Any], *, strict: bool) -> _Fields:
     for name in row:
         if name not in FIELDS:
-            raise UnusableRow(f"there is no field {name[:60]!r}{nearest(name[:60], FIELDS)}")
+            raise UnusableRow(f"there is no field {name[:60]!r}{suggestion(name[:60], FIELDS)}")
     if row.get("text") is None:
         raise UnusableRow("there is no text")
     try:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from receiver.errors import InvalidJson
 from receiver.model.json_body import read_strict_json_object
-from receiver.settings import nearest
+from receiver.settings import suggestion
 from receiver.speech.errors import SpeechError
 from receiver.speech.input_format import InputFormat
 
@@ -101,7 +101,7 @@ def _header(row: list[str]) -> list[str]:
         raise SpeechError("The first row of the CSV file names no column `text`; it must hold the columns' names.")
     for name in names:
         if name not in FIELDS:
-            raise SpeechError(f"There is no column {name[:60]!r}{nearest(name[:60], FIELDS)}")
+            raise SpeechError(f"There is no column {name[:60]!r}{suggestion(name[:60], FIELDS)}")
     if len(set(names)) < len(names) or {"bitrate", "bitrate_kbps"} <= set(names):
         raise SpeechError("Two columns of the CSV file have the same name.")
     return names

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from receiver.model.copies import bodies_contradict, contradicts
 from receiver.model.delivery import Delivery
+from receiver.model.duplicates import bodies_contradict, contradicts
 from receiver.model.event import OPPOSITE, TERMINAL
 from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
 from receiver.store.engines import run_statement

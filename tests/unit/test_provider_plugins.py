@@ -12,7 +12,7 @@ import pytest
 
 from receiver.errors import ConfigError
 from receiver.providers import PROVIDERS, known_providers
-from receiver.settings import Settings, load, salvage
+from receiver.settings import Settings, load, load_partial
 
 WHOLE = """
 from receiver.providers import AudioUrls, Capabilities, Request, completed
@@ -165,7 +165,7 @@ def test_two_packages_with_one_name_are_both_named(shelf: Shelf) -> None:
 def test_the_name_of_a_built_in_provider_cannot_be_taken(shelf: Shelf, taken: str) -> None:
     shelf.install(**{taken: f"{shelf.module('raise RuntimeError')}:Acme"})
     assert taken not in set(known_providers()) - set(PROVIDERS)
-    _, problems = salvage(shelf.config(taken))
+    _, problems = load_partial(shelf.config(taken))
     said = next(problem.what for problem in problems if problem.where == "sources.mine.provider")
     assert f"the entry point {taken} = {shelf.name}:Acme of acme-voices 1.2 takes the name" in said
     assert shelf.name not in sys.modules
@@ -173,7 +173,7 @@ def test_the_name_of_a_built_in_provider_cannot_be_taken(shelf: Shelf, taken: st
 
 def test_a_built_in_provider_wins_over_a_packages_of_the_same_name(shelf: Shelf) -> None:
     shelf.install(aitts=f"{shelf.module(WHOLE)}:Acme")
-    settings, problems = salvage(shelf.config("aitts"))
+    settings, problems = load_partial(shelf.config("aitts"))
     assert settings.sources["mine"].provider is known_providers()["aitts"] is PROVIDERS["aitts"]
     assert len(problems) == 1
     assert shelf.load("audixa").sources["mine"].provider is PROVIDERS["audixa"]

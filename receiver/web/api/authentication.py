@@ -16,7 +16,7 @@ import structlog
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.settings.private import is_loopback
 from receiver.web.api.problems import Refusal
 from receiver.web.root_path import path_within
@@ -63,7 +63,7 @@ class Authenticator:
                     "api.refused",
                     outcome=refusal.reason,
                     method=scope["method"],
-                    path=cut(path, 200),
+                    path=truncate(path, 200),
                     client=self._client(scope),
                 )
                 await refusal.response()(scope, receive, send)
@@ -122,7 +122,7 @@ def require_direct(scope: Scope) -> None:
         name = next((name for name in names if name in FORWARDED or name.startswith(b"x-forwarded-")), None)
         if name is None:
             return
-        sign = f"has the header {cut(name.decode('latin-1'), 60)}"
+        sign = f"has the header {truncate(name.decode('latin-1'), 60)}"
     raise Refusal(
         403,
         f"A proxy has forwarded this request: it {sign}. Without tokens the private listener would be open to "

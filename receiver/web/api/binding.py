@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.web.api.clients import ClientGone, while_waited_for
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import Operation, Reply
@@ -188,7 +188,7 @@ def _wrong(where: str, error: ValidationError) -> list[FieldError]:
 
 def _place(where: str, *parts: object) -> str:
     """A place in a request: `body.handlers.0`. A name from the request is shortened."""
-    return ".".join([where, *(cut(str(part), 100) for part in parts)])
+    return ".".join([where, *(truncate(str(part), 100) for part in parts)])
 
 
 def _body_refused(refusal: BodyRefused) -> ASGIApp:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
-from receiver.model.redact import cut
+from receiver.model.redact import truncate
 from receiver.web.http.parser import Head
 
 log = structlog.get_logger("receiver.listener")
@@ -151,7 +151,7 @@ class Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
-            log.exception("request.failed", method=self.scope["method"], path=cut(self.scope["path"], 200))
+            log.exception("request.failed", method=self.scope["method"], path=truncate(self.scope["path"], 200))
         except BaseException:
             self._connection.abort()
             raise

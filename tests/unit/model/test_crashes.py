@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.crashes import AfterCrash, after_crash
+from receiver.model.crashes import CrashDecision, after_crash
 from receiver.model.retry import RetryPolicy
 
 POLICY = RetryPolicy(attempts=3, base_seconds=5.0, factor=4.0)
@@ -15,15 +15,15 @@ POLICY = RetryPolicy(attempts=3, base_seconds=5.0, factor=4.0)
 @pytest.mark.parametrize(
     ("crashes", "counted", "expected"),
     [
-        (0, 1, AfterCrash(1, counts=False, wait=0.0)),
-        (1, 3, AfterCrash(2, counts=False, wait=0.0)),  # two may be chance, even in its last attempt
-        (2, 1, AfterCrash(3, counts=True, wait=5.0)),
-        (3, 2, AfterCrash(4, counts=True, wait=20.0)),
-        (4, 3, AfterCrash(5, counts=True, wait=None)),
-        (9, 1, AfterCrash(10, counts=True, wait=5.0)),
+        (0, 1, CrashDecision(1, counts=False, wait=0.0)),
+        (1, 3, CrashDecision(2, counts=False, wait=0.0)),  # two may be chance, even in its last attempt
+        (2, 1, CrashDecision(3, counts=True, wait=5.0)),
+        (3, 2, CrashDecision(4, counts=True, wait=20.0)),
+        (4, 3, CrashDecision(5, counts=True, wait=None)),
+        (9, 1, CrashDecision(10, counts=True, wait=5.0)),
     ],
 )
-def test_what_a_crash_means(crashes: int, counted: int, expected: AfterCrash) -> None:
+def test_what_a_crash_means(crashes: int, counted: int, expected: CrashDecision) -> None:
     assert after_crash(POLICY, crashes, counted, 0.0) == expected
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from receiver.model.redact import SHORTEST, SHORTEST_BEGINNING, Redactor, cut
+from receiver.model.redact import MIN_PREFIX_CHARACTERS, MIN_SECRET_CHARACTERS, Redactor, truncate
 from tests.cost import costs_at_most
 
 SECRET = "tts_signing_secret"
@@ -67,7 +67,7 @@ def test_the_longer_of_two_secrets_goes_first() -> None:
 
 
 def test_very_short_secrets_are_not_looked_for() -> None:
-    assert Redactor(["a" * (SHORTEST - 1)])("banaaana") == "banaaana"
+    assert Redactor(["a" * (MIN_SECRET_CHARACTERS - 1)])("banaaana") == "banaaana"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_secret_is_found_as_it_looks_in_an_address_or_a_form(form: Callable[[s
 def test_a_text_is_cut_after_its_secrets_are(longest: int) -> None:
     shown = Redactor([SECRET]).bounded(f"the key {SECRET} and {SECRET} were refused", longest)
     assert len(shown) <= longest
-    assert SECRET[:SHORTEST_BEGINNING] not in shown
-    assert shown == cut("the key [redacted] and [redacted] were refused", longest)
+    assert SECRET[:MIN_PREFIX_CHARACTERS] not in shown
+    assert shown == truncate("the key [redacted] and [redacted] were refused", longest)
 
 
 @pytest.mark.parametrize("spell", [str, json.dumps, lambda text: f'{{"a": {json.dumps(json.dumps(text))}}}', quote])
@@ -92,7 +92,7 @@ def test_a_secret_that_was_cut_before_is_found_by_its_beginning(spell: Callable[
     secret = "tts/signing+secret with 'quotes' of many kinds"
     text = spell(f"key {secret} refused")
     for longest in range(len(text)):
-        before = cut(text, longest)
+        before = truncate(text, longest)
         assert "tts/sign" not in Redactor([secret])(before), before
         assert "tts%2Fsign" not in Redactor([secret])(before).replace("/", "%2F"), before
 
@@ -104,7 +104,7 @@ def test_what_only_looks_like_a_cut_secret_stays() -> None:
     assert redact("a whsec_01234… b whsec_0123456789abcde… c") == "a [redacted]… b [redacted]… c"
 
 
-_SECRETS = st.text(min_size=SHORTEST, max_size=30).filter(
+_SECRETS = st.text(min_size=MIN_SECRET_CHARACTERS, max_size=30).filter(
     lambda s: s == s.strip() and not any(0xD800 <= ord(char) < 0xE000 for char in s)
 )
 

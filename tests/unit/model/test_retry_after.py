@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.retry_after import MAX_RETRY_AFTER, parse_retry_after, senders_now
+from receiver.model.retry_after import MAX_RETRY_AFTER, parse_retry_after, sender_time
 
 NOW = 1_800_000_000.0
 
@@ -51,5 +51,5 @@ def test_a_date_means_the_seconds_until_it(ahead: int) -> None:
 @pytest.mark.parametrize(("theirs", "seen"), [(0, 0), (-300, 0), (300, 0), (-301, -301), (40 * 86_400, 40 * 86_400)])
 def test_a_time_that_a_server_names_is_read_by_its_own_clock_where_that_is_not_ours(theirs: int, seen: int) -> None:
     now = 1_700_000_000
-    assert senders_now(formatdate(now + theirs, usegmt=True), now) == now + seen
-    assert senders_now(None, now) == now
+    assert sender_time(formatdate(now + theirs, usegmt=True), now) == now + seen
+    assert sender_time(None, now) == now

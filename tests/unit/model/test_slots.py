@@ -46,13 +46,13 @@ def test_half_of_the_slots_are_kept_in_equal_parts_and_one_handler_may_borrow_th
     concurrency: int, handlers: int, kept: int, limit: int
 ) -> None:
     slots = Slots(concurrency, dict.fromkeys(map(str, range(handlers))))
-    assert set(slots.kept.values()) == {kept}
+    assert set(slots.reserved.values()) == {kept}
     assert set(slots.limits.values()) == {limit}
 
 
 def test_what_a_narrow_handler_cannot_use_is_common() -> None:
     slots = Slots(16, {"narrow": 1, "wide": None})
-    assert (slots.kept, slots.limits) == ({"narrow": 1, "wide": 4}, {"narrow": 1, "wide": 15})
+    assert (slots.reserved, slots.limits) == ({"narrow": 1, "wide": 4}, {"narrow": 1, "wide": 15})
 
 
 def test_a_backlog_of_each_gets_an_equal_part_at_once() -> None:
@@ -89,10 +89,10 @@ def test_no_bound_is_passed_and_the_slots_are_used_as_far_as_they_may_be(
     assert running.total() <= max(concurrency, len(bounds))
     for name, bound in bounds.items():
         assert running[name] <= min(slots.limits[name], slots.total if bound is None else bound)
-        assert running[name] >= min(slots.kept[name], due.get(name, 0))
+        assert running[name] >= min(slots.reserved[name], due.get(name, 0))
     idle = slots.total - running.total()
     waiting = [name for name in bounds if due.get(name, 0) > running[name] and running[name] < slots.limits[name]]
-    unused = sum(slots.kept[name] - min(slots.kept[name], running[name]) for name in bounds)
+    unused = sum(slots.reserved[name] - min(slots.reserved[name], running[name]) for name in bounds)
     assert not waiting or idle == unused
 
 
@@ -103,5 +103,5 @@ def test_whatever_the_others_hold_a_handler_can_start_all_that_is_kept_for_it(
     slots = Slots(concurrency, bounds)
     name = late.draw(st.sampled_from(sorted(bounds)))
     running = kept_busy(slots, Counter(), {**due, name: 0})
-    assert 1 <= slots.kept[name] <= slots.free(running).available(name)
+    assert 1 <= slots.reserved[name] <= slots.free(running).available(name)
     assert name in slots.free(running).startable()

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.errors import ConfigError, Problem
-from receiver.settings import Settings, Source, load, nearest, salvage
+from receiver.settings import Settings, Source, load, load_partial, suggestion
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
 
 # reading
@@ -117,7 +117,7 @@ def test_a_wait_between_polls_ends_within_a_year(write: Write, key: str) -> None
 
 
 def test_what_is_right_can_be_used_beside_what_is_wrong(write: Write) -> None:
-    settings, found = salvage(write(GOOD + '[sources.bad]\nprovider = "nobody"\n[server]\nport = "x"\n'))
+    settings, found = load_partial(write(GOOD + '[sources.bad]\nprovider = "nobody"\n[server]\nport = "x"\n'))
     assert set(settings.sources) == {"aitts"}
     assert settings.server.port == 8080
     assert {problem.where for problem in found} == {"server.port", "sources.bad.provider"}
@@ -125,7 +125,7 @@ def test_what_is_right_can_be_used_beside_what_is_wrong(write: Write) -> None:
 
 def test_a_key_that_is_wrong_is_not_also_reported_as_missing(write: Write) -> None:
     file = write(f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = "[{SECRET}"\n')
-    _, found = salvage(file)
+    _, found = load_partial(file)
     assert [problem.where for problem in found] == ["sources.aitts.signing_secrets"]
 
 
@@ -139,9 +139,9 @@ def test_a_table_that_is_no_table_is_a_problem(write: Write) -> None:
 
 
 def test_the_nearest_name_or_what_there_is() -> None:
-    assert nearest("serve", ["server", "store"]) == "; did you mean 'server'?"
-    assert nearest("zzz", ["b", "a"]) == "; there is: a, b"
-    assert nearest("zzz", []) == ""
+    assert suggestion("serve", ["server", "store"]) == "; did you mean 'server'?"
+    assert suggestion("zzz", ["b", "a"]) == "; there is: a, b"
+    assert suggestion("zzz", []) == ""
 
 
 @pytest.mark.parametrize(

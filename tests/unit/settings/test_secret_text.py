@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import ConfigError
-from receiver.model.secret_text import fault_of, secret_lines
-from receiver.settings import Settings, load, loading, salvage
+from receiver.model.secret_text import secret_lines, secret_problem
+from receiver.settings import Settings, load, load_partial, loading
 from receiver.settings.exposure import exposed
 from tests.faults import another_user
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
@@ -174,7 +174,7 @@ def test_a_standard_secret_is_as_long_as_the_bytes_that_it_encodes(write: Write)
         return write(f'[sources.other]\nprovider = "generic"\nsigning_secrets = ["{secret}"]\n{table}')
 
     assert "at least 16 bytes" in str(problems(config("whsec_AAAAAAAAAAAAAAAAAAAA")))
-    salvaged, _ = salvage(config("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    salvaged, _ = load_partial(config("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
     assert salvaged.sources["other"].signing_keys()
 
 
@@ -291,7 +291,7 @@ def test_a_configuration_without_secrets_may_be_read_by_everybody(write: Write, 
 
 @given(st.text())
 def test_what_has_no_fault_can_stand_in_a_header(text: str) -> None:
-    if fault_of(text) is None:
+    if secret_problem(text) is None:
         assert text.isascii() and text.isprintable() and text == text.strip() and text  # noqa: PT018
 
 
@@ -302,7 +302,7 @@ def test_a_list_of_secrets_has_only_usable_ones_or_says_which_line_is_not(text: 
     except ValueError as error:
         assert str(error).startswith("line ")  # noqa: PT017
         return
-    assert all(fault_of(secret) is None and not secret.startswith("#") for secret in secrets)
+    assert all(secret_problem(secret) is None and not secret.startswith("#") for secret in secrets)
 
 
 def test_settings_that_are_made_in_code_are_held_to_the_same(tmp_path: Path) -> None:

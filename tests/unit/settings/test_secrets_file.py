@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from receiver.settings import load, salvage
+from receiver.settings import load, load_partial
 from receiver.settings.secrets_file import read_secrets_file
-from receiver.settings.small_file import LONGEST_FILE
+from receiver.settings.small_file import MAX_FILE_BYTES
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
 
 WITH_FILE = '[sources.aitts]\nprovider = "aitts"\nsigning_secrets_file = "secrets/aitts"\n'
@@ -79,7 +79,7 @@ def test_a_file_that_others_can_get_at_is_refused_and_says_what_to_do(write: Wri
         ("", "is empty"),
         (" \n\n\t\n", "is empty"),
         (b"\xff\xfe", "not text in UTF-8"),
-        (b"a" * (LONGEST_FILE + 1), "more than 65536 bytes"),
+        (b"a" * (MAX_FILE_BYTES + 1), "more than 65536 bytes"),
     ],
 )
 def test_a_file_without_usable_secrets_is_refused(
@@ -115,7 +115,7 @@ def test_every_other_problem_of_the_source_is_told_as_well(write: Write) -> None
 
 
 def test_a_source_whose_file_cannot_be_used_does_not_keep_the_others_from_being_read(write: Write) -> None:
-    settings, found = salvage(write(WITH_FILE + GOOD.replace("sources.aitts", "sources.other")))
+    settings, found = load_partial(write(WITH_FILE + GOOD.replace("sources.aitts", "sources.other")))
     assert secrets_of(settings.sources["other"]) == [SECRET]
     assert SECRET not in secrets_of(settings.sources["aitts"])
     assert [problem.where for problem in found] == [KEY]

@@ -26,7 +26,7 @@ PARSED = (
 )
 
 
-class Earlier(NamedTuple):
+class OriginalBody(NamedTuple):
     """A body that may have been sent.
 
     Attributes:
@@ -40,14 +40,14 @@ class Earlier(NamedTuple):
     advice: str
 
 
-def earlier_bodies(body: bytes) -> Iterator[Earlier]:
+def original_bodies(body: bytes) -> Iterator[OriginalBody]:
     """Other bodies that this one may come from, the likeliest first, none twice."""
     seen = {body}
-    for earlier in itertools.chain(_texts(body), _written_anew(body), _encoded(body), _lost()):
-        if earlier.body not in seen:
-            if len(earlier.body) <= MAX_JSON_BYTES:  # larger ones may come twice; they are few
-                seen.add(earlier.body)
-            yield earlier
+    for original in itertools.chain(_texts(body), _reserialized(body), _encoded(body), _empty()):
+        if original.body not in seen:
+            if len(original.body) <= MAX_JSON_BYTES:  # larger ones may come twice; they are few
+                seen.add(original.body)
+            yield original
 
 
 _Change = tuple[str, Callable[[bytes], bytes]]
@@ -70,34 +70,34 @@ _MARKS: tuple[_Change, ...] = (
 )
 
 
-def _texts(body: bytes) -> Iterator[Earlier]:
+def _texts(body: bytes) -> Iterator[OriginalBody]:
     """The body with other line ends, another end, another beginning; one change before several."""
     ways = sorted(itertools.product(_ENDS, _LINES, _MARKS), key=lambda way: sum(bool(what) for what, _ in way))
     for end, lines, mark in ways:
         changed = mark[1](lines[1](end[1](body)))
         what = " and ".join(what for what, _ in (end, lines, mark) if what)
-        yield Earlier(changed, f"the body {what}", AS_TEXT)
+        yield OriginalBody(changed, f"the body {what}", AS_TEXT)
 
 
-def _encoded(body: bytes) -> Iterator[Earlier]:
+def _encoded(body: bytes) -> Iterator[OriginalBody]:
     """Bodies that were wrapped, or decoded with the wrong encoding and encoded again."""
     with contextlib.suppress(binascii.Error):
-        earlier = base64.b64decode(body.strip(), validate=True)
-        yield Earlier(
-            earlier,
+        original = base64.b64decode(body.strip(), validate=True)
+        yield OriginalBody(
+            original,
             "the body decoded from base64",
             "Some code, such as a function behind an API gateway, receives the body in base64: decode it first.",
         )
     for table in ("latin-1", "cp1252"):
         try:
-            earlier = body.decode().encode(table)
+            original = body.decode().encode(table)
         except UnicodeError:
             continue
-        yield Earlier(earlier, f"the body, which was decoded as {table} and encoded as UTF-8 on its way", AS_TEXT)
+        yield OriginalBody(original, f"the body, which was decoded as {table} and encoded as UTF-8 on its way", AS_TEXT)
 
 
-def _lost() -> Iterator[Earlier]:
-    yield Earlier(b"", "an empty body", "The body was lost on the way, or already read by other code.")
+def _empty() -> Iterator[OriginalBody]:
+    yield OriginalBody(b"", "an empty body", "The body was lost on the way, or already read by other code.")
 
 
 # JSON, written anew
@@ -139,21 +139,21 @@ _ORDERS = (("", False), (", its keys sorted", True))
 _LAST = (("", ""), (", with a line break at its end", "\n"))
 
 
-def _written_anew(body: bytes) -> Iterator[Earlier]:
+def _reserialized(body: bytes) -> Iterator[OriginalBody]:
     """The same JSON in the ways in which the usual libraries write it; nothing if it is none."""
     if len(body) > MAX_JSON_BYTES:
         return
     try:
         document = json.loads(body.decode("utf-8-sig"), parse_int=_Number, parse_float=_Number, parse_constant=_Number)
         if isinstance(document, str) and not isinstance(document, _Number):
-            yield Earlier(document.encode(), "the text that the body holds as one JSON string", PARSED)
+            yield OriginalBody(document.encode(), "the text that the body holds as one JSON string", PARSED)
         for (escapes, table), (order, sort), (spaces, comma, colon, indent), (letters, text), (
             last,
             end,
         ) in itertools.product(_ESCAPES, _ORDERS, _SPACES, _LETTERS, _LAST):
             written = _write(document, _Style(comma, colon, indent, _escaping(text, table), sort)) + end
             what = f"the same JSON written {spaces}{order}, {letters}{escapes}{last}"
-            yield Earlier(written.encode(errors="surrogatepass"), what, PARSED)
+            yield OriginalBody(written.encode(errors="surrogatepass"), what, PARSED)
     except (ValueError, RecursionError):  # no JSON, or nested too deeply
         return
 

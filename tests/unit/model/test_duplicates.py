@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.copies import VOLATILE, bodies_contradict, contradicts
+from receiver.model.duplicates import VOLATILE, bodies_contradict, contradicts
 
 _PAYLOADS = st.dictionaries(st.sampled_from("abcd") | st.text(max_size=5), st.integers() | st.text(), max_size=5)
 _VOLATILE = st.dictionaries(st.sampled_from(sorted(VOLATILE)), st.text())
