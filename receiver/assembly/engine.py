@@ -81,6 +81,7 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
             storage,
             spool_folder(settings, storage),
             settings.audio.max_bytes,
+            clock=clock,
             min_rate=settings.audio.min_bytes_per_second,
         ),
         throttles={
@@ -95,7 +96,15 @@ def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None =
     sources = audio_sources(parts.settings)
     renew = AudioUrlRefresher(parts.fetcher, sources, parts.throttles)
     return AudioService(
-        parts.database, parts.fetcher, parts.storage, sources, parts.metrics, renew, downloads=downloads, pause=pause
+        parts.database,
+        parts.fetcher,
+        parts.storage,
+        sources,
+        parts.metrics,
+        renew,
+        downloads,
+        clock=parts.clock,
+        pause=pause,
     )
 
 

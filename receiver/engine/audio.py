@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, RefreshAudioUrls
 from receiver.engine.audio_wait import not_yet
@@ -77,7 +77,7 @@ class AudioService:
 
     Args:
         downloads: events whose files are downloaded at one time.
-        clock: for the age of events.
+        clock: for the age of events, and when a file was fetched.
         rng: for jitter.
         pause: postpones runs while the storage cannot be used; without it each fetch fails on its own.
     """
@@ -91,7 +91,8 @@ class AudioService:
         metrics: Metrics,
         renew: RefreshAudioUrls,
         downloads: int = MAX_DOWNLOADS,
-        clock: Clock | None = None,
+        *,
+        clock: Clock,
         rng: random.Random | None = None,
         pause: StoragePause | None = None,
     ) -> None:
@@ -102,7 +103,7 @@ class AudioService:
         self._sources = sources
         self._metrics = metrics
         self._renew = renew
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._slots = DownloadSlots(downloads, sources, self._clock)
         self._events: dict[str, _EventAudio] = {}

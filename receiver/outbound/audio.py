@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from receiver.clock import Clock, SystemClock
+from receiver.clock import Clock
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject, StorageFailed
 from receiver.model.redact import truncate
 from receiver.os_errors import cause_and_advice
@@ -54,7 +54,6 @@ class FetchedAudio:
         duration: in seconds; None where uncertain.
         sample_rate: in Hz; likewise.
         channels: likewise.
-        seconds: how long the fetch took.
     """
 
     address: str
@@ -66,7 +65,6 @@ class FetchedAudio:
     duration: float | None
     sample_rate: int | None
     channels: int | None
-    seconds: float
 
 
 class AudioFetcher:
@@ -77,8 +75,8 @@ class AudioFetcher:
         spool: the folder of files that are not whole yet; best on the storage's own file system, such as `.spool` in
             a local audio folder, so that a file is moved into place and not copied.
         max_bytes: the largest file that is accepted.
-        min_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
         clock: for ages, rates, durations and waits.
+        min_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
         rng: for jitter.
         connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
     """
@@ -89,8 +87,8 @@ class AudioFetcher:
         spool: Path,
         max_bytes: int,
         *,
+        clock: Clock,
         min_rate: float = 1024.0,
-        clock: Clock | None = None,
         rng: random.Random | None = None,
         connect: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
@@ -98,7 +96,7 @@ class AudioFetcher:
         self._spool = spool
         self._policy = DownloadPolicy(
             max_bytes,
-            clock or SystemClock(),
+            clock,
             rng or random.Random(),  # noqa: S311 - jitter needs no secrecy
             min_rate,
         )
@@ -126,7 +124,6 @@ class AudioFetcher:
             AudioDelayed: not before `after` seconds from now; the download is resumed then.
             AudioError: anything else; worth another try.
         """
-        start = self._policy.clock.now()
         if not requests:
             raise AudioRefused(
                 f"There is no address to fetch the audio of job {job_id!r} from; set the source's api_key.",
@@ -149,7 +146,7 @@ class AudioFetcher:
                     await in_thread(part.close)
         except OSError as error:
             raise self._spool_error(error) from error
-        return _fetched(stored, found, self._policy.clock.now() - start)
+        return _fetched(stored, found)
 
     async def _examined(
         self, part: PartialDownload, plain: PartialDownload, published: Published, source: str
@@ -245,7 +242,7 @@ async def _open(path: Path) -> PartialDownload:
     return opened[0]
 
 
-def _fetched(stored: Stored, found: Examined, seconds: float) -> FetchedAudio:
+def _fetched(stored: Stored, found: Examined) -> FetchedAudio:
     return FetchedAudio(
         address=stored.address,
         path=stored.path,
@@ -256,7 +253,6 @@ def _fetched(stored: Stored, found: Examined, seconds: float) -> FetchedAudio:
         duration=found.facts.duration,
         sample_rate=found.facts.sample_rate,
         channels=found.facts.channels,
-        seconds=max(0.0, seconds),
     )
 
 

@@ -247,6 +247,9 @@ class PartialDownload:
 def sweep(spool: Path, older_than: float, now: float) -> int:
     """Remove parts that no fetch has touched for `older_than` seconds, and notes without a part. Blocks.
 
+    Args:
+        now: unix seconds by the process's clock: just after the machine's clock was set forward, no file looks old.
+
     Returns:
         How many parts were removed.
     """

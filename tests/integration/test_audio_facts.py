@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.clock import SystemClock
 from receiver.outbound import verification
 from receiver.outbound.audio import MAX_CONCURRENT_FACTS, AudioFetcher, FetchedAudio
 from receiver.outbound.formats import Facts, Format, read_facts
@@ -28,7 +29,9 @@ pytestmark = pytest.mark.anyio
 class Bench:
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
-        self.fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20)
+        self.fetcher = AudioFetcher(
+            open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20, clock=SystemClock()
+        )
 
     async def fetch(self, body: bytes, job: str = "j1", source: str = "aitts") -> FetchedAudio:
         self.server.behave = lambda asked: Say(200, body=body)

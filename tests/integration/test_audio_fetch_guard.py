@@ -10,6 +10,7 @@ from pathlib import Path
 import httpcore
 import pytest
 
+from receiver.clock import SystemClock
 from receiver.errors import AudioError, AudioRefused, BlockedAddress
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.client import Client, Timeouts
@@ -63,7 +64,7 @@ class World:
         self.names = {"provider.example": [[PUBLIC]], "storage.example": [[PUBLIC]]}
         self.looked_up: list[str] = []
         self.fetcher = AudioFetcher(
-            open_storage(str(folder), Path("/")), folder / ".spool", 1 << 20, connect=self.client
+            open_storage(str(folder), Path("/")), folder / ".spool", 1 << 20, clock=SystemClock(), connect=self.client
         )
 
     async def resolve(self, host: str, port: int) -> list[str]:

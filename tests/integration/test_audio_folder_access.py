@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.assembly.resources import open_database
+from receiver.clock import SystemClock
 from receiver.errors import AudioError, NotFound
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
@@ -38,7 +39,7 @@ async def server() -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def fetching(folder: Path) -> AsyncIterator[AudioFetcher]:
-    fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 1 << 30)
+    fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 1 << 30, clock=SystemClock())
     yield fetcher
     await fetcher.aclose()
 

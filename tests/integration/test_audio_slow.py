@@ -13,6 +13,7 @@ import pytest
 
 from handlers.save_audio import save_audio
 from receiver.assembly.receiver import build_receiver
+from receiver.clock import SystemClock
 from receiver.errors import AudioDelayed, AudioError, AudioGone
 from receiver.model.delivery import Delivery
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
@@ -159,7 +160,9 @@ async def test_a_head_and_a_short_body_that_never_end_are_not_waited_for(
         return Client(AddressGuard(allow_private), timeouts=Timeouts(read=0.5, head=0.5))
 
     answer = answer.replace(b"Content-Length: 9", b"Content-Length: 9999")
-    fetcher = AudioFetcher(open_storage(str(tmp_path), Path("/")), tmp_path / ".spool", 1 << 20, connect=connect)
+    fetcher = AudioFetcher(
+        open_storage(str(tmp_path), Path("/")), tmp_path / ".spool", 1 << 20, clock=SystemClock(), connect=connect
+    )
     listener = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:

@@ -26,6 +26,7 @@ from receiver import (
     Settings,
 )
 from receiver.assembly.receiver import build_receiver
+from receiver.clock import SystemClock
 from receiver.engine.audio import MAX_CONCURRENT_FILES, MAX_FILES, AudioService
 from receiver.engine.audio_source import AudioSource, AudioUrlRefresher
 from receiver.engine.throttle import MARGIN, Throttle
@@ -106,7 +107,9 @@ class Bench:
         }
         throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self))
         renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
-        self.desk = AudioService(self.database, self.fetcher, self.storage, self.sources, self.metrics, renew)
+        self.desk = AudioService(
+            self.database, self.fetcher, self.storage, self.sources, self.metrics, renew, clock=SystemClock()
+        )
         server.behave = self.answer
 
     async def sleep(self, seconds: float) -> None:
