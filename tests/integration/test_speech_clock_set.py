@@ -55,8 +55,7 @@ async def test_fetched_audio_is_dated_by_the_same_clock_as_its_event(tmp_path: P
         try:
             begun = await client.submit(Speech(text="Hello.", voice="alloy"))
             async with asyncio.timeout(PATIENCE):
-                async for row in client.follow(begun["id"]):
-                    pass
+                row = [row async for row in client.follow(begun["id"])][-1]
                 await client.files(row, print)
         finally:
             await client.stop()
