@@ -24,7 +24,7 @@ from receiver.web.api.authentication import Authenticator
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Feed
 from receiver.web.api.problems import on_fault, on_http_error, on_store_error
-from receiver.web.body import Bodies
+from receiver.web.body import BodyLimits
 from receiver.web.client_address import ClientAddress
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
@@ -47,7 +47,7 @@ def public_app(
         wake=wake,
         waiting=lambda: database.waiting,
         max_waiting=settings.server.max_waiting,
-        bodies=_bodies(settings),
+        body_limits=_bodies(settings),
         metrics=parts.metrics,
         client=ClientAddress(settings.server.trusted_proxies),
         trust=parts.trust,
@@ -106,7 +106,7 @@ def private_app(
         storage=parts.storage,
         redact=parts.redact,
         feed=feed,
-        bodies=_bodies(settings),
+        body_limits=_bodies(settings),
         clock=parts.clock,
         running=lambda: readiness.state == READY,
         wake=wake,
@@ -121,5 +121,5 @@ def private_app(
     return Authenticator(app, tokens, ClientAddress(settings.server.trusted_proxies))
 
 
-def _bodies(settings: Settings) -> Bodies:
-    return Bodies(settings.server.body_seconds, settings.server.max_body_bytes)
+def _bodies(settings: Settings) -> BodyLimits:
+    return BodyLimits(settings.server.body_seconds, settings.server.max_body_bytes)

@@ -1,1 +1,1 @@
-"""What listens: the intake in public, health, metrics and the API in private."""
+"""The listeners: the intake on the public one; health, metrics and the API on the private one."""

@@ -1,8 +1,8 @@
-"""The client's address behind trusted proxies. For the log alone: nothing is allowed or refused by it.
+"""The client's address behind trusted proxies. Only for the log: no request is allowed or refused by it.
 
 `X-Forwarded-For` is a list of addresses, each appended by the proxy that saw it. `Forwarded` (RFC 7239) is the same as
-a list of `for=…;by=…;proto=…`. Entries left of the one that a trusted proxy appended come from its client, and
-may be anything. So the lists are read from the right, for as long as the address found so far is a trusted proxy's.
+a list of `for=…;by=…;proto=…`. Entries to the left of the one that a trusted proxy appended come from its client, and
+may be forged. So the lists are read from the right, as long as the address found so far is a trusted proxy's.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class ClientAddress:
     """Derives the client's address of a request.
 
     Args:
-        trusted: the proxies that are believed. Without any it is always the connection's own address.
+        trusted: the trusted proxies. Without any, it is always the connection's own address.
     """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = tuple(trusted)
 
     def __call__(self, scope: Scope) -> str | None:
-        """The address of the first hop from us that is not a trusted proxy, or of the last one known.
+        """The address of the nearest hop that is not a trusted proxy, or of the last one known.
 
         Returns:
-            None where the connection has no address, such as a Unix socket's.
+            None if the connection has no address, such as a Unix socket's.
         """
         peer = scope.get("client")
         if not peer:
@@ -73,7 +73,7 @@ def _hops(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[Address | None]:
 
 
 def _forwarded(entry: str) -> Address | None:
-    """The `for` of an entry of `Forwarded`; None if there is not exactly one, or it is no address."""
+    """The `for` of an entry of `Forwarded`; None if there is not exactly one, or it is not an address."""
     pairs = [pair.partition("=") for pair in entry.split(";")]
     nodes = [value.strip(" \t") for name, _, value in pairs if name.strip(" \t").lower() == "for"]
     if len(nodes) != 1:
@@ -89,7 +89,7 @@ def _node(text: str) -> Address | None:
 
 
 def _address(text: str) -> Address | None:
-    """The address, as IPv4 also where it is written as IPv6; None if it is none."""
+    """The address, with an IPv4-mapped one as IPv4; None if the text is not an address."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

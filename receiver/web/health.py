@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what do the metrics say."""
+"""Liveness, readiness and metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from receiver.metrics import CONTENT_TYPE, Metrics
 from receiver.web.api.problems import unavailable
 
 NOT_COUNTED = (
-    "The store was not counted within its time limit, so no metric is shown; the counters are kept. Try again."
+    "Counting the store's rows exceeded its time limit, so no metrics are returned; the counters are kept. Try again."
 )
 
 
 def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
-    """`/livez` answers as long as the loop turns; `/readyz` says what is not ready, with 503."""
+    """`/livez` answers as long as the event loop runs; `/readyz` answers 503 with what is not ready."""
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"alive": True})
@@ -36,9 +36,9 @@ def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
 
 
 def metrics_route(metrics: Metrics, refresh: Callable[[], Awaitable[None]]) -> Route:
-    """`/metrics`; `refresh` sets the gauges that come from the store.
+    """`/metrics`; `refresh` reads the gauges from the store.
 
-    If they cannot be read it answers 503: Prometheus then has `up == 0` and no samples, never old ones that look new.
+    If they cannot be read it answers 503: Prometheus then records `up == 0` and no samples, instead of old values.
     """
 
     async def show(request: Request) -> Response:

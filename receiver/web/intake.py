@@ -34,7 +34,7 @@ from receiver.model.ids import event_id
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
-from receiver.web.body import Bodies, BodyRefused, read_body, whole_request
+from receiver.web.body import BodyLimits, BodyRefused, read_body, whole_request
 
 RETRY_AFTER_SECONDS = 10
 NOTE_KEY_SECONDS = 60.0
@@ -82,7 +82,7 @@ class IntakeContext:
     wake: Callable[[], None]
     waiting: Callable[[], int]
     max_waiting: int
-    bodies: Bodies
+    body_limits: BodyLimits
     metrics: Metrics
     client: Callable[[Scope], str | None]
     trust: ClockTrust
@@ -113,7 +113,7 @@ class Intake:
         context = self._context
         headers: Headers = []
         try:
-            body = await read_body(scope, receive, context.bodies)
+            body = await read_body(scope, receive, context.body_limits)
             status, outcome, answer = await self._take(scope, body)
         except BodyRefused as refusal:
             self._log.warning("delivery.refused", outcome=refusal.outcome, client=context.client(scope))

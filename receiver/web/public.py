@@ -1,4 +1,4 @@
-"""The public side's application: deliveries before everything else (docs/adr/0011), and plain words for the rest."""
+"""The public listener's application: deliveries past the router (docs/adr/0011), and short errors for the rest."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class DeliveryWriter:
     """Stores deliveries while the receiver runs.
 
     Attributes:
-        closed: why nothing can be stored, a sentence; None while the receiver runs.
-        loop: where it runs; None until then.
+        closed: why nothing can be stored, in a sentence; None while the receiver runs.
+        loop: the receiver's event loop; None before it runs.
 
     Args:
         accept: stores a batch of deliveries in a transaction; one receipt each.
-        feed: woken after each commit while somebody reads it.
+        feed: woken after each commit while a stream is open.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class DeliveryWriter:
         """Store a delivery; done after its commit.
 
         Raises:
-            StoreUnavailable: the receiver does not run (any more); from the future: it did not commit.
+            StoreUnavailable: the receiver does not run; from the future: the delivery was not committed.
         """
-        if self.closed is not None:  # since its body was read
+        if self.closed is not None:  # it was closed while the body was read
             raise StoreUnavailable(self.closed)
         stored = self._database.batch(self._accept, delivery, self.loop)
         if self._feed.active:
@@ -68,9 +68,9 @@ class DeliveryWriter:
 
 
 class PublicApp(Starlette):
-    """The public side: deliveries go straight to their intake, everything else through Starlette's routes.
+    """The public listener: deliveries go straight to their intake, everything else through Starlette's routes.
 
-    While the receiver does not run every request is answered 503: a delivery taken in could not be committed.
+    While the receiver does not run every request is answered 503: a delivery could not be committed.
 
     Args:
         writer: stores the deliveries of all intakes.
@@ -78,17 +78,17 @@ class PublicApp(Starlette):
 
     def __init__(self, intakes: Mapping[str, Intake], writer: DeliveryWriter, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.router.redirect_slashes = False  # a provider follows no redirect: another path is another path
+        self.router.redirect_slashes = False  # a provider does not follow redirects
         self._closed_logged = False
         self._intakes = intakes
         self._writer = writer
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take deliveries in from now on, on this loop."""
+        """Accept deliveries from now on, on this loop."""
         self._writer.loop, self._writer.closed = loop, None
 
     def close(self, why: str) -> None:
-        """Take nothing in from now on; `why` is a sentence for those who ask."""
+        """Refuse every request from now on; `why` is the sentence in the response."""
         self._writer.closed = why
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +113,7 @@ class PublicApp(Starlette):
 
 
 async def plain_error(request: Request, error: Exception) -> Response:
-    """Answer with the status and a word, and nothing about what is inside."""
+    """Answer with the status and a slug, without details of the implementation."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     words = {404: "not_found", 405: "method_not_allowed"}
     return JSONResponse({"error": words.get(status, "error")}, status, headers)

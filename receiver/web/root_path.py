@@ -1,4 +1,4 @@
-"""The prefix under which a proxy serves a listener, whether it keeps the prefix or strips it."""
+"""The path prefix under which a proxy serves a listener, whether it keeps the prefix or strips it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def under(root_path: str, app: ASGIApp) -> ASGIApp:
-    """The application under the prefix; the application itself where there is none.
+    """The application under the prefix; unchanged without a prefix.
 
-    An ASGI server's own `root_path` is put before every path. Behind a proxy that keeps the prefix, it would be
-    there twice.
+    The server's own `root_path` option would prepend the prefix to every path, and repeat it behind a proxy that keeps
+    it.
     """
     if not root_path:
         return app

@@ -17,7 +17,7 @@ from receiver import Settings
 from receiver.web.api import events, routes
 from receiver.web.api.openapi import document
 from receiver.web.api.page import page
-from receiver.web.api.problems import Refusal
+from receiver.web.api.problems import ProblemError
 from receiver.web.api.routes import ROUTES
 from tests.integration.api_support import BEARER, TOKEN, Api, api, event_number, problem
 from tests.integration.intake_support import configured, logged
@@ -183,7 +183,7 @@ async def test_a_status_that_is_not_declared_does_not_go_out(
 ) -> None:
     with logged() as lines:
         async with api(settings) as asked:
-            answer = await broken(asked, monkeypatch, Refusal(418, "I am a teapot.", reason="error"))
+            answer = await broken(asked, monkeypatch, ProblemError(418, "I am a teapot.", reason="error"))
             assert problem(answer) == (500, "error")
         assert lines.of("api.broken")
 

@@ -190,10 +190,10 @@ async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "MAX_QUEUED", 5)
-    monkeypatch.setattr(feed, "PAGE", 7)
+    monkeypatch.setattr(feed, "PAGE_SIZE", 7)
     async with api(settings) as asked:
         news = asked.up.receiver.feed
-        place = await news.join(None)
+        place = await news.subscribe(None)
         ids = await asked.add(*range(1, 40))
         while not place.behind:
             news.wake()
@@ -204,13 +204,13 @@ async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
         async for row in news.follow(place, lambda: 0.0 if len(found) >= 39 else PATIENCE):
             found.extend([row["id"]] if row is not None else [])
         assert found == ids
-        news.leave(place)
+        news.unsubscribe(place)
 
 
 async def test_many_streams_share_one_reader_and_each_gets_everything(settings: Settings) -> None:
     async with api(settings) as asked:
         news = asked.up.receiver.feed
-        places = [await news.join(None) for _ in range(20)]
+        places = [await news.subscribe(None) for _ in range(20)]
         reader = news._reader
 
         async def all_of(place: feed.Stream) -> list[str]:
@@ -230,7 +230,7 @@ async def test_many_streams_share_one_reader_and_each_gets_everything(settings: 
         assert got == [ids] * 20
         assert news._reader is reader
         for place in places:
-            news.leave(place)
+            news.unsubscribe(place)
 
 
 async def test_joining_while_events_are_committed_loses_none_and_repeats_none(settings: Settings) -> None:
@@ -245,17 +245,17 @@ async def test_joining_while_events_are_committed_loses_none_and_repeats_none(se
                 news.wake()
             return made
 
-        async def join(turns: int) -> list[str]:
+        async def subscribe(turns: int) -> list[str]:
             for _ in range(turns):
                 await asked.up.receiver.database.read(lambda connection: None)
-            place = await news.join(event_number(1000))
+            place = await news.subscribe(event_number(1000))
             found: list[str] = []
             async for row in news.follow(place, lambda: 0.0 if len(found) >= 40 else PATIENCE):
                 found.extend([row["id"]] if row is not None else [])
-            news.leave(place)
+            news.unsubscribe(place)
             return found
 
-        ids, *got = await asyncio.gather(commit(), *(join(turns) for turns in range(0, 40, 4)))
+        ids, *got = await asyncio.gather(commit(), *(subscribe(turns) for turns in range(0, 40, 4)))
         assert got == [ids] * 10
 
 
@@ -296,11 +296,11 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Se
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
                 (place,) = asked.up.receiver.feed._streams
                 before = None
-                while before != place.mark:  # until the connection takes no more
-                    before = place.mark
+                while before != place.cursor:  # until the connection takes no more
+                    before = place.cursor
                     for _ in range(200):
                         await asked.up.receiver.database.read(lambda connection: None)
-                assert 1 < place.mark.row < 29_999
+                assert 1 < place.cursor.row < 29_999
                 asked.up.receiver.drain()
             assert not asked.up.receiver.feed.active
         writer.close()
@@ -350,9 +350,9 @@ async def test_there_are_only_so_many_streams(settings: Settings) -> None:
 async def test_the_reader_ends_with_the_last_stream(settings: Settings) -> None:
     async with api(settings) as asked:
         news = asked.up.receiver.feed
-        place = await news.join(None)
+        place = await news.subscribe(None)
         assert news._reader is not None
-        news.leave(place)
+        news.unsubscribe(place)
         async with asyncio.timeout(PATIENCE):
             await news._reader
         assert not news.active

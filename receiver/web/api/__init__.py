@@ -1,5 +1,5 @@
-"""The private API: an application's own way to submit speech, watch jobs, and get at events and audio.
+"""The private API: an application submits speech, watches jobs, and reads events and audio.
 
-One table of operations (`routes.ROUTES`) makes the routes, the checks of what comes in, and the OpenAPI document.
-Light at the start: the models are built when the first request comes.
+The table of operations (`routes.ROUTES`) gives the routes, the validation of requests, and the OpenAPI document. The
+models are built at the first request, so that the receiver starts fast.
 """

@@ -1,6 +1,6 @@
-"""The private API as an ASGI application; its models are imported and built when the first request comes.
+"""The private API as an ASGI application; its models are imported and built at the first request.
 
-They take some megabytes, which a receiver that nobody asks anything does not need.
+They take some megabytes, which a receiver without API requests does not need.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from receiver.web.api.problems import on_http_error
 
 
 class LazyApi:
-    """Everything of the private listener that is not health or metrics, unknown paths among it."""
+    """Everything of the private listener except health and metrics; also unknown paths."""
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
@@ -33,7 +33,7 @@ class LazyApi:
 
 
 def api(context: ApiContext) -> Starlette:
-    """The API: its operations, its document, its page."""
+    """The API: its operations, its OpenAPI document, its documentation page."""
     from receiver.web.api.binding import routes
     from receiver.web.api.openapi import document
     from receiver.web.api.page import POLICY, page

@@ -1,4 +1,4 @@
-"""The audio of an event: streamed from where it is stored, whole or by ranges."""
+"""The audio of an event, streamed from its storage: the whole file or a range."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from receiver.errors import AudioError, NotFound
 from receiver.store import artifacts, views
 from receiver.store.artifacts import ArtifactRow
 from receiver.web.api.context import ApiContext
-from receiver.web.api.events import EventPath, not_there
-from receiver.web.api.fields import DIGITS, Incoming
-from receiver.web.api.problems import Refusal
+from receiver.web.api.events import EventPath, event_not_found
+from receiver.web.api.fields import DIGITS, RequestModel
+from receiver.web.api.problems import ProblemError
 from receiver.web.api.ranges import Unsatisfiable, read_range
 
 log = structlog.get_logger("receiver.api")
@@ -25,13 +25,13 @@ log = structlog.get_logger("receiver.api")
 MAX_FILES = 1000
 
 
-class AudioQuery(Incoming):
+class AudioQuery(RequestModel):
     """Which of the event's files."""
 
-    n: Annotated[int, Field(ge=0, le=MAX_FILES, description="Which file of the job's, from 0."), DIGITS] = 0
+    n: Annotated[int, Field(ge=0, le=MAX_FILES, description="Which file of the job, from 0."), DIGITS] = 0
 
 
-class AudioHeaders(Incoming):
+class AudioHeaders(RequestModel):
     """Which part of it."""
 
     range: Annotated[str | None, Field(alias="Range", description="`bytes=0-1023`; one range.")] = None
@@ -50,9 +50,9 @@ async def get_audio(
     try:
         requested = None if whole or scope["method"] == "HEAD" else read_range(headers.range, row.bytes)
     except Unsatisfiable:
-        raise Refusal(
+        raise ProblemError(
             416,
-            f"The file has {row.bytes} bytes.",
+            f"The range begins after the end of the file, which has {row.bytes} bytes.",
             reason="bad_range",
             headers={"Content-Range": f"bytes */{row.bytes}"},
         ) from None
@@ -63,15 +63,15 @@ async def get_audio(
     response_headers["Content-Length"] = str(end - start)
     if scope["method"] == "HEAD":
         return Response(None, status, response_headers)
-    return StreamingResponse(await _begun(context, row, start, end), status, response_headers)
+    return StreamingResponse(await _open_stream(context, row, start, end), status, response_headers)
 
 
 async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
     row = await context.database.read_list(artifacts.get, event_id, n)
     if row is None:
         if not await context.database.read_list(views.find_event, event_id):
-            raise not_there(event_id)
-        raise Refusal(404, "The event has no such file, or no handler has fetched it yet.", reason="not_fetched")
+            raise event_not_found(event_id)
+        raise ProblemError(404, "The event has no such file, or no handler has fetched it yet.", reason="not_fetched")
     try:
         there = await context.storage.size(row.address)
     except NotFound:  # the row is from before audio.url was changed
@@ -79,23 +79,25 @@ async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
     except AudioError as error:
         raise _unreadable(error) from None
     if there != row.bytes:
-        raise Refusal(404, "The file is not there any more; a replay fetches it again.", reason="audio_missing")
+        raise ProblemError(
+            404, "The file is no longer in the storage; a replay of the event fetches it again.", reason="audio_missing"
+        )
     return row
 
 
-async def _begun(context: ApiContext, row: ArtifactRow, start: int, end: int) -> AsyncIterator[bytes]:
-    """The file's pieces, the first of them read: what goes wrong until there can still be told."""
-    pieces = context.storage.stream(row.address, start, end)
+async def _open_stream(context: ApiContext, row: ArtifactRow, start: int, end: int) -> AsyncIterator[bytes]:
+    """The file in chunks, the first of them already read, so that an error until then can still be answered."""
+    chunks = context.storage.stream(row.address, start, end)
     try:
-        first = await anext(aiter(pieces))
+        first = await anext(aiter(chunks))
     except (AudioError, NotFound, StopAsyncIteration) as error:
         raise _unreadable(error) from None
 
     async def rest() -> AsyncIterator[bytes]:
         yield first
         try:
-            async for piece in pieces:
-                yield piece
+            async for chunk in chunks:
+                yield chunk
         except (AudioError, NotFound) as error:
             log.error("api.audio_interrupted", event_id=row.event_id, detail=str(error))
             raise
@@ -103,8 +105,8 @@ async def _begun(context: ApiContext, row: ArtifactRow, start: int, end: int) ->
     return rest()
 
 
-def _unreadable(error: Exception) -> Refusal:
-    return Refusal(502, str(error) or "The file cannot be read.", reason="storage_failed")
+def _unreadable(error: Exception) -> ProblemError:
+    return ProblemError(502, str(error) or "The file cannot be read.", reason="storage_failed")
 
 
 def _headers(row: ArtifactRow, event_id: str) -> dict[str, str]:

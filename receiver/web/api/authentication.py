@@ -1,9 +1,9 @@
-"""Who may use the private listener: holders of a token; without tokens, programs of this machine.
+"""Who may use the private listener: holders of a token; without configured tokens, programs on this machine.
 
-A program on this machine can be a browser, and what it sends can be the wish of a page from anywhere. So without tokens
-the listener takes no request that names another host (a name that was made to point to loopback: DNS rebinding), and
-none that a page of another origin has started. It can also be a proxy, which forwards anybody's requests and calls
-this machine by its loopback address: so forwarded requests are refused (docs/adr/0032).
+A program on this machine can be a browser that sends what a page from anywhere asks for. So without tokens the listener
+refuses requests that name another host (DNS rebinding: a name that was made to point to loopback), and requests that a
+page of another origin started. The program can also be a proxy that forwards anybody's requests to the loopback
+address: so forwarded requests are refused (docs/adr/0032).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.model.redact import truncate
 from receiver.settings.private import is_loopback
-from receiver.web.api.problems import Refusal
+from receiver.web.api.problems import ProblemError
 from receiver.web.root_path import path_within
 
 log = structlog.get_logger("receiver.api")
 
 OPEN = frozenset({"/livez", "/readyz"})
-"""Paths that need no token: orchestrators have none."""
+"""Paths without authentication: orchestrators have no token."""
 DESCRIPTION = frozenset({"/docs", "/openapi.json"})
-"""With tokens configured these paths stay open: a browser sends no token with an address typed into it. They
-describe this release and contain no data of this receiver."""
+"""Paths without authentication where tokens are configured: a browser sends no token for an address that is typed in.
+They describe this release and contain no data of this receiver."""
 FORWARDED = frozenset(
     {
         b"forwarded", b"via", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"client-ip",
@@ -35,15 +35,15 @@ FORWARDED = frozenset(
         b"x-envoy-external-address", b"x-original-forwarded-for", b"x-original-host", b"x-proxyuser-ip",
     }
 )  # fmt: skip
-"""Headers that proxies add and no program of this machine sends, besides all that begin with `X-Forwarded-`."""
+"""Headers that proxies add and local programs do not send, besides all that begin with `X-Forwarded-`."""
 REALM = 'Bearer realm="tts-receiver"'
 
 
 class Authenticator:
-    """Lets through what may come in, and refuses the rest before anything of it is read.
+    """Passes on authenticated requests, and refuses the others before their body is read.
 
     Args:
-        tokens: id to bearer token; if there is none, the listener is on loopback only.
+        tokens: id to bearer token; without any, the listener is on loopback only.
         client: the sender's address, for the log.
     """
 
@@ -58,7 +58,7 @@ class Authenticator:
         if scope["type"] == "http" and (path := path_within(scope)) not in self._open:
             try:
                 scope["token"] = self._authenticate(scope)
-            except Refusal as refusal:
+            except ProblemError as refusal:
                 log.warning(
                     "api.refused",
                     outcome=refusal.reason,
@@ -71,10 +71,10 @@ class Authenticator:
         await self._app(scope, receive, send)
 
     def _authenticate(self, scope: Scope) -> str | None:
-        """The id of the token; None where there are no tokens.
+        """The id of the token; None if no tokens are configured.
 
         Raises:
-            Refusal: 401 or 403.
+            ProblemError: 401 or 403.
         """
         if self._digests:
             return self._find_token(scope)
@@ -85,22 +85,22 @@ class Authenticator:
     def _find_token(self, scope: Scope) -> str:
         given = _values(scope, b"authorization")
         if not given:
-            raise Refusal(
+            raise ProblemError(
                 401,
-                "This listener wants a token of [api] tokens: Authorization: Bearer …",
+                "This listener requires a token of [api] tokens: Authorization: Bearer …",
                 reason="no_token",
                 headers={"WWW-Authenticate": REALM},
             )
         scheme, _, token = given[0].partition(b" ")
         digest = _digest(token.strip())
         found = None
-        for id_, known in self._digests.items():  # all of them, however soon one fits
+        for id_, known in self._digests.items():  # all of them, so that the time does not depend on which one matches
             if bytes_eq(digest, known):
                 found = id_
         if found is None or scheme.lower() != b"bearer" or len(given) > 1:
-            raise Refusal(
+            raise ProblemError(
                 401,
-                "The token is none of [api] tokens.",
+                "The token is not one of [api] tokens.",
                 reason="bad_token",
                 headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'},
             )
@@ -108,12 +108,12 @@ class Authenticator:
 
 
 def require_direct(scope: Scope) -> None:
-    """Refuse requests that a proxy has forwarded: any client may have sent them to the proxy.
+    """Refuse requests that a proxy forwarded: any client may have sent them to the proxy.
 
-    Not every proxy can be distinguished from a program of this machine, see docs/adr/0032.
+    Not every proxy can be distinguished from a program on this machine, see docs/adr/0032.
 
     Raises:
-        Refusal: 403.
+        ProblemError: 403.
     """
     if scope["http_version"] == "1.0":
         sign = "is HTTP/1.0, which programs do not speak and nginx does"
@@ -123,28 +123,28 @@ def require_direct(scope: Scope) -> None:
         if name is None:
             return
         sign = f"has the header {truncate(name.decode('latin-1'), 60)}"
-    raise Refusal(
+    raise ProblemError(
         403,
-        f"A proxy has forwarded this request: it {sign}. Without tokens the private listener would be open to "
+        f"A proxy forwarded this request: it {sign}. Without tokens the private listener would be open to "
         "every client of the proxy. Configure [api] tokens and send one, or call the listener directly.",
         reason="proxied",
     )
 
 
 def require_local(scope: Scope) -> None:
-    """Refuse what a browser on this machine may have been lured into.
+    """Refuse what a page from elsewhere may have made a browser on this machine send.
 
     Raises:
-        Refusal: 403.
+        ProblemError: 403.
     """
     hosts = _values(scope, b"host")
     if len(hosts) > 1 or (hosts and not is_loopback(_hostname(hosts[0]))):
-        raise Refusal(403, "The Host header names another host than this machine's loopback.", reason="foreign_host")
+        raise ProblemError(403, "The Host header does not name this machine's loopback address.", reason="foreign_host")
     origins = _values(scope, b"origin")
     if origins and (len(origins) > 1 or not hosts or origins[0].lower() != b"http://" + hosts[0].lower()):
-        raise Refusal(403, "A page of another origin may not use this listener.", reason="foreign_origin")
+        raise ProblemError(403, "A page of another origin may not use this listener.", reason="foreign_origin")
     if any(value.lower() in (b"cross-site", b"same-site") for value in _values(scope, b"sec-fetch-site")):
-        raise Refusal(403, "A page of another site may not use this listener.", reason="foreign_origin")
+        raise ProblemError(403, "A page of another site may not use this listener.", reason="foreign_origin")
 
 
 def _hostname(value: bytes) -> str | None:

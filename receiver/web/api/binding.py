@@ -1,4 +1,4 @@
-"""Operations as Starlette routes: everything that comes in is checked, everything that goes out is as declared."""
+"""Operations as Starlette routes: requests are validated, and responses are those that the operation declares."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import truncate
-from receiver.web.api.clients import ClientGone, while_waited_for
+from receiver.web.api.clients import ClientDisconnected, cancel_on_disconnect
 from receiver.web.api.context import ApiContext
-from receiver.web.api.operations import Operation, Reply
-from receiver.web.api.problems import NO_STORE, FieldError, Refusal, problem, unavailable
+from receiver.web.api.operations import ApiResponse, Operation
+from receiver.web.api.problems import NO_STORE, FieldError, ProblemError, problem, unavailable
 from receiver.web.body import BodyRefused, read_body
 
 log = structlog.get_logger("receiver.api")
 
 SAFE = ("GET", "HEAD")
 MAX_QUERY_PARAMETERS = 64
-"""No operation has half as many; more are refused unread."""
+"""More are refused before they are parsed; no operation has half as many."""
 MAX_ERRORS = 20
-"""How many of a request's errors an answer lists."""
+"""How many of a request's errors a response lists."""
 
 
 def routes(table: Sequence[Operation], context: ApiContext) -> list[Route]:
-    """One route a path, which knows all its methods: so that 405 names them all."""
+    """One route for each path, with all its methods, so that a 405 names them."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in table:
         by_path.setdefault(operation.path, {})[operation.method] = operation
@@ -46,7 +46,7 @@ class _Resource:
         self._operations = dict(operations)
         if "GET" in operations:
             self._operations.setdefault("HEAD", operations["GET"])
-        self._bound = {method: bind(operation, context) for method, operation in operations.items()}
+        self._bound = {method: bind_operation(operation, context) for method, operation in operations.items()}
         self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,15 +54,15 @@ class _Resource:
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             answer: ASGIApp = problem(
-                405, f"This path takes {allowed}.", reason="method_not_allowed", headers={"Allow": allowed}
+                405, f"This path supports {allowed}.", reason="method_not_allowed", headers={"Allow": allowed}
             )
         else:
             answer = await self._bound[operation.method](scope, receive)
         await answer(scope, receive, send)
 
 
-def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive], Any]:
-    """The operation as a function of one request that returns its answer, and never raises."""
+def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive], Any]:
+    """The operation as a function of one request that returns the response, and never raises."""
     inputs = operation.inputs
     tokens = bool(context.settings.api.tokens)
     problems = operation.problems(tokens=tokens)
@@ -71,36 +71,38 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
     async def answer(scope: Scope, receive: Receive) -> ASGIApp:
         try:
             if not context.running():
-                raise unavailable("The receiver is not running, or stops.", reason="stopping")
+                raise unavailable("The receiver is starting or stopping.", reason="stopping")
             given: dict[str, Any] = {"context": context, "scope": scope}
             for name, model in inputs.items():
                 given[name] = await _READERS[name](model, scope, receive, context)
             wanted = operation.run.__annotations__
             work = operation.run(**{name: value for name, value in given.items() if name in wanted})
-            result = await (work if changes else while_waited_for(receive, work))
-            return _declared(operation, result, scope) if isinstance(result, Reply) else result
-        except Refusal as refusal:
+            result = await (work if changes else cancel_on_disconnect(receive, work))
+            return _to_response(operation, result, scope) if isinstance(result, ApiResponse) else result
+        except ProblemError as refusal:
             if refusal.status in problems:
                 return refusal.response(context.redact)
             log.exception("api.broken", operation=operation.name, detail=f"{refusal.status} is not declared")
         except BodyRefused as refusal:
             return _body_refused(refusal)
-        except ClientGone:
-            return _nobody
+        except ClientDisconnected:
+            return _no_response
         except ListingTimeout as error:
             log.warning("api.listing_timeout", operation=operation.name, reason=error.reason)
             return unavailable(str(error), reason=error.reason).response()
         except StoreUnavailable as error:
             log.error("api.store_unavailable", operation=operation.name, detail=str(error))
-            return unavailable("The store does not answer; nothing was done.", reason=error.reason).response()
+            return unavailable("The store is unavailable; nothing was changed.", reason=error.reason).response()
         except Exception:
             log.exception("api.broken", operation=operation.name)
-        return problem(500, "A fault of the receiver's own; its log says which.", reason="error")
+        return problem(500, "Internal error; see the receiver's log.", reason="error")
 
-    def _declared(operation: Operation, reply: Reply, scope: Scope) -> Response:
-        model = operation.answers[reply.status].model
+    def _to_response(operation: Operation, reply: ApiResponse, scope: Scope) -> Response:
+        model = operation.responses[reply.status].model
         if type(reply.body) is not model:
-            raise TypeError(f"{operation.name} answered {type(reply.body).__name__}")
+            raise TypeError(
+                f"{operation.name} returned {type(reply.body).__name__}, which it does not declare for {reply.status}."
+            )
         if changes:
             log.info("api.changed", operation=operation.name, status=reply.status, token=scope.get("token"))
         headers = {**NO_STORE, **reply.headers}
@@ -109,14 +111,16 @@ def bind(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive]
     return answer
 
 
-# what comes in
+# the parts of a request
 
 
 async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
     try:
         return model.model_validate(scope["path_params"])
     except ValidationError as error:
-        raise Refusal(404, "There is nothing of this id.", reason="not_found", errors=_wrong("path", error)) from None
+        raise ProblemError(
+            404, "Nothing has this id.", reason="not_found", errors=_field_errors("path", error)
+        ) from None
 
 
 async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
@@ -125,7 +129,7 @@ async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context
     values: dict[str, str] = {}
     for name, value in Request(scope).query_params.multi_items():
         if name in values:
-            raise _invalid([FieldError(_place("query", name), "is there more than once")])
+            raise _invalid([FieldError(_field_path("query", name), "is given more than once")])
         values[name] = value
     return _validated(model, values, "query")
 
@@ -137,20 +141,20 @@ async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, conte
         name = wanted.get(raw.decode("latin-1"))
         if name is not None:
             if name in values:
-                raise _invalid([FieldError(f"headers.{name}", "is there more than once")])
+                raise _invalid([FieldError(f"headers.{name}", "is given more than once")])
             values[name] = value.decode("latin-1")
     return _validated(model, values, "headers")
 
 
 async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
-    """The body as JSON, whatever its content type says: curl's -d says that it is a form."""
-    raw = await read_body(scope, receive, context.bodies)
+    """The body as JSON, whatever its content type: curl -d declares a form."""
+    raw = await read_body(scope, receive, context.body_limits)
     if not raw.strip() and not any(of.is_required() for of in model.model_fields.values()):
         return model()
     try:
         values = read_strict_json_object(raw)
     except InvalidJson as error:
-        raise Refusal(
+        raise ProblemError(
             400, str(error), reason=error.reason, errors=[FieldError("body", "is not a JSON object")]
         ) from None
     return _validated(model, values, "body")
@@ -160,47 +164,47 @@ _READERS = {"path": _path, "query": _query, "headers": _headers, "body": _body}
 
 
 def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
-    """The values as the model. Unknown names are rejected first: pydantic would report every one."""
+    """The values as the model. Unknown names are removed first: pydantic would report every one."""
     names = {of.alias or name for name, of in model.model_fields.items()}
     known = {name: value for name, value in values.items() if name in names}
     unknown = islice((name for name in values if name not in names), MAX_ERRORS)
-    errors = [FieldError(_place(where, name), "is not known here") for name in unknown]
+    errors = [FieldError(_field_path(where, name), "is not known") for name in unknown]
     try:
         given = model.model_validate(known)
     except ValidationError as error:
-        raise _invalid([*_wrong(where, error), *errors][:MAX_ERRORS]) from None
+        raise _invalid([*_field_errors(where, error), *errors][:MAX_ERRORS]) from None
     if errors:
         raise _invalid(errors)
     return given
 
 
-def _invalid(errors: Sequence[FieldError]) -> Refusal:
-    return Refusal(400, "The request is not as /docs describes it.", reason="invalid_request", errors=errors)
+def _invalid(errors: Sequence[FieldError]) -> ProblemError:
+    return ProblemError(400, "The request is invalid; /docs describes it.", reason="invalid_request", errors=errors)
 
 
-def _wrong(where: str, error: ValidationError) -> list[FieldError]:
+def _field_errors(where: str, error: ValidationError) -> list[FieldError]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]:
         what = str(item["msg"]).removeprefix("Value error, ")
-        found.append(FieldError(_place(where, *item["loc"]), what[:1].lower() + what[1:]))
+        found.append(FieldError(_field_path(where, *item["loc"]), what[:1].lower() + what[1:]))
     return found
 
 
-def _place(where: str, *parts: object) -> str:
-    """A place in a request: `body.handlers.0`. A name from the request is shortened."""
+def _field_path(where: str, *parts: object) -> str:
+    """The path of a value in a request: `body.handlers.0`. A name from the request is shortened."""
     return ".".join([where, *(truncate(str(part), 100) for part in parts)])
 
 
 def _body_refused(refusal: BodyRefused) -> ASGIApp:
     if refusal.status is None:
-        return _nobody
+        return _no_response
     words = {
-        408: "The body took too long.",
+        408: "The body was not complete in time.",
         413: "The body is longer than server.max_body_bytes.",
         503: "Too many unfinished bodies at once; try again.",
     }
     return problem(refusal.status, words[refusal.status], reason=refusal.outcome, headers={"Connection": "close"})
 
 
-async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:
-    """The sender has gone: nobody reads an answer."""
+async def _no_response(scope: Scope, receive: Receive, send: Send) -> None:
+    """The client has disconnected: there is nobody to respond to."""

@@ -1,4 +1,4 @@
-"""Clients that go away before they are answered: nothing is read for them any longer."""
+"""Clients that disconnect before the response: the work for them is cancelled."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+class ClientDisconnected(Exception):
+    """The client disconnected before the response."""
 
 
-async def gone(receive: Receive) -> None:
-    """Wait until the client has gone. What it sends until then is passed over."""
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Wait until the client disconnects. What it sends until then is ignored."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def while_waited_for(receive: Receive, work: Awaitable[T]) -> T:
-    """What the work returns or raises, unless its client goes first: then it is cancelled.
+async def cancel_on_disconnect(receive: Receive, work: Awaitable[T]) -> T:
+    """What the work returns or raises; it is cancelled if the client disconnects first.
 
     Raises:
-        ClientGone: the client has gone.
+        ClientDisconnected: the client disconnected first.
     """
-    working, leaving = asyncio.ensure_future(work), asyncio.create_task(gone(receive))
+    working, leaving = asyncio.ensure_future(work), asyncio.create_task(wait_for_disconnect(receive))
     try:
         await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGone
+            raise ClientDisconnected
         return working.result()
     finally:
         working.cancel()

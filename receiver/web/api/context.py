@@ -1,4 +1,4 @@
-"""What the private API needs of the rest of the house, handed in by the application."""
+"""What the private API needs from the rest of the receiver; the assembly passes it in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.store.database import Database
     from receiver.web.api.feed import Feed
-    from receiver.web.body import Bodies
+    from receiver.web.body import BodyLimits
 
 Row = Mapping[str, Any]
 
@@ -25,10 +25,10 @@ class ApiContext:
     """Everything that an operation may use.
 
     Attributes:
-        running: whether the store is open; while it is not, nothing of the API can be answered.
-        wake: called after runs were made due.
+        running: whether the store is open; while it is not, every operation is refused.
+        wake: called after runs became due.
         submit: (source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
-        wait_until_submitted: (job id, seconds) to the row, as soon as it is not `submitting`, or after so long.
+        wait_until_submitted: (job id, seconds) to the row, once it is not `submitting`, or after these seconds.
         watch: (source, the provider's job id) to the row, and whether it is new.
         cancel: a job's id to its row, cancelled; None if there is no such job. Raises Conflict if it is too late.
         voices: (source, query) to the voices that the provider offers.
@@ -40,7 +40,7 @@ class ApiContext:
     storage: Storage
     redact: Redactor
     feed: Feed
-    bodies: Bodies
+    body_limits: BodyLimits
     clock: Clock
     running: Callable[[], bool]
     wake: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Events: lists, everything about one, and its handlers run again."""
+"""Operations on events: list, show, replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from receiver.providers.protocols import WebhookProvider
 from receiver.store import views
 from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import EventId, Incoming, Paging, SourceName, StrictIncoming, Word, moment
+from receiver.web.api.fields import (
+    EventId,
+    Paging,
+    RequestModel,
+    ShortText,
+    SourceName,
+    StrictRequestModel,
+    optional_utc,
+)
 from receiver.web.api.jobs import require_names
 from receiver.web.api.models import (
     Artifact,
@@ -29,12 +37,12 @@ from receiver.web.api.models import (
     event_of,
     next_page,
 )
-from receiver.web.api.operations import Reply
-from receiver.web.api.problems import Refusal
-from receiver.web.api.redaction import header_lines, shown
+from receiver.web.api.operations import ApiResponse
+from receiver.web.api.problems import ProblemError
+from receiver.web.api.redaction import header_lines, redact_json
 
 
-class EventPath(Incoming):
+class EventPath(RequestModel):
     """Which event."""
 
     id: EventId
@@ -44,15 +52,15 @@ class EventsQuery(Paging):
     """Which events."""
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
-    type: Annotated[Word | None, Field(description="Only of this type, such as `job.completed`.")] = None
-    job_id: Annotated[Word | None, Field(description="Only of this job: the provider's id.")] = None
-    state: Annotated[EventState | None, Field(description="Only where their runs stand so.")] = None
+    type: Annotated[ShortText | None, Field(description="Only of this type, such as `job.completed`.")] = None
+    job_id: Annotated[ShortText | None, Field(description="Only of this job: the provider's id.")] = None
+    state: Annotated[EventState | None, Field(description="Only with this state of their runs as a whole.")] = None
 
 
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
-class ReplayRequest(StrictIncoming):
+class ReplayRequest(StrictRequestModel):
     """What to run again."""
 
     handlers: Annotated[
@@ -60,61 +68,61 @@ class ReplayRequest(StrictIncoming):
         Field(
             default_factory=list,
             max_length=100,
-            description="Names of handlers; none for all that subscribe to the event.",
+            description="Names of handlers; empty for all that subscribe to the event.",
         ),
     ]
 
 
-async def list_events(context: ApiContext, query: EventsQuery) -> Reply:
-    """The newest first. An event that is committed late may appear behind ones that were listed before it.
+async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
+    """The newest first. An event that is committed late may appear after events that were listed before.
 
-    To miss nothing, use `GET /v1/stream`.
+    To miss none, use `GET /v1/stream`.
     """
     await require_names(context, query.source, query.type)
     which = Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
     )
 
-    def read(connection: Connection) -> Reply:
+    def read(connection: Connection) -> ApiResponse:
         page, following = next_page(views.list_events(connection, which, query.limit + 1), query.limit)
-        return Reply(200, EventPage(items=[event_of(row) for row in page], next=following))
+        return ApiResponse(200, EventPage(items=[event_of(row) for row in page], next=following))
 
     return await context.database.read_list(read)
 
 
-async def get_event(context: ApiContext, path: EventPath) -> Reply:
-    """With its runs, their attempts, and the audio that was fetched."""
+async def get_event(context: ApiContext, path: EventPath) -> ApiResponse:
+    """The event with its runs, their attempts, and the fetched audio."""
 
-    def read(connection: Connection) -> Reply:
+    def read(connection: Connection) -> ApiResponse:
         row = views.get_event(connection, path.id)
         if row is None:
-            raise not_there(path.id)
-        return Reply(200, _detail(context, row))
+            raise event_not_found(path.id)
+        return ApiResponse(200, _detail(context, row))
 
     return await context.database.read_list(read)
 
 
-async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> Reply:
-    """Make the event's runs due again, after its stored signature was checked over its stored body.
+async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> ApiResponse:
+    """Make the event's runs due again, once its stored signature is verified over its stored body.
 
-    With `handlers` only those; a handler that has no run of it yet is given one. A run that is open is left as it is.
+    With `handlers`, only those runs; a handler without a run of the event gets one. An open run does not change.
     """
     [outcome] = await context.database.write(
         replay_events, context.settings, context.registry, [path.id], body.handlers, context.clock.now()
     )
     if isinstance(outcome.error, NotFound):
-        raise not_there(path.id)
+        raise event_not_found(path.id)
     if isinstance(outcome.error, NotReplayable):
-        raise Refusal(409, str(outcome.error), reason=outcome.error.reason)
+        raise ProblemError(409, str(outcome.error), reason=outcome.error.reason)
     if outcome.error is not None:
         raise outcome.error
     context.wake()
-    return Reply(202, Replayed(event=path.id, handlers=outcome.handlers))
+    return ApiResponse(202, Replayed(event=path.id, handlers=outcome.handlers))
 
 
-def not_there(id: str) -> Refusal:
-    """The answer where an event is not there."""
-    return Refusal(404, f"There is no event {id}.", reason="not_found")
+def event_not_found(id: str) -> ProblemError:
+    """The error for an event that does not exist."""
+    return ProblemError(404, f"There is no event {id}.", reason="not_found")
 
 
 def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
@@ -134,10 +142,10 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
         key_id=row["key_id"],
         skew=row["skew"],
         signature=signature,
-        payload=shown(row["payload"], redact),
+        payload=redact_json(row["payload"], redact),
         headers=[HeaderLine(**line) for line in header_lines(row["headers"], unsigned, redact)],
         body=redact(row["body"].decode("utf-8", "backslashreplace")),
-        document=shown(document_of(row["body"]), redact),
+        document=redact_json(document_of(row["body"]), redact),
         runs=[_run(context, run) for run in row["runs"]],
         attempts=[
             Attempt(
@@ -161,9 +169,9 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
         attempts=run["attempt"] - run["forgiven"],
         crashes=run["crashes"],
         due_at=utc(run["due_at"]),
-        started_at=moment(run["started_at"]),
-        finished_at=moment(run["finished_at"]),
-        result=shown(run["result"], context.redact),
+        started_at=optional_utc(run["started_at"]),
+        finished_at=optional_utc(run["finished_at"]),
+        result=redact_json(run["result"], context.redact),
         error=None if run["error"] is None else context.redact(run["error"]),
     )
 

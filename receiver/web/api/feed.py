@@ -1,4 +1,4 @@
-"""One reader of new events for all streams: woken by commits of this process, looking every second for others'."""
+"""One reader of new events for all streams: woken by this process's commits, and polling for those of others."""
 
 from __future__ import annotations
 
@@ -18,53 +18,56 @@ log = structlog.get_logger("receiver.api")
 
 MAX_STREAMS = 64
 POLL_INTERVAL_SECONDS = 1.0
-"""How often the store is looked at for events that another process committed."""
-REST = 4.0
-"""The reader rests so many times as long as its last read took: it never has more than a fifth of a core."""
-PAGE = 200
+"""How often the store is polled for events that another process committed."""
+REST_FACTOR = 4.0
+"""The reader pauses this many times as long as its last read took: it uses at most a fifth of a core."""
+PAGE_SIZE = 200
 MAX_QUEUED = 500
-"""Events that a stream may be behind in memory; further behind, it reads them from the store at its own pace."""
+"""Unsent events of a stream in memory; a stream with more reads them from the store at its own pace."""
 
 Row = dict[str, Any]
 
 
 class TooManyStreams(ReceiverError):
-    """All streams that there may be are open."""
+    """The maximum number of streams is open."""
 
     reason = "too_many_streams"
 
 
 class Stream:
-    """One open stream: what it has not sent yet, and the mark of what it has sent.
+    """One open stream.
 
-    `behind`: there is more in the store than in the queue.
+    Attributes:
+        cursor: the last event that it has sent.
+        queue: the events that it has not sent yet.
+        behind: whether there are more in the store than in the queue.
     """
 
     def __init__(self) -> None:
-        self.mark = Cursor()
+        self.cursor = Cursor()
         self.queue: deque[tuple[Cursor, Row]] = deque()
         self.behind = False
         self.ended = asyncio.Event()
         self.wake = asyncio.Event()
 
     def add(self, found: list[tuple[Cursor, Row]]) -> None:
-        """New events, unless it is too far behind to keep them."""
+        """Queue new events, unless it is too far behind."""
         self.behind = self.behind or len(self.queue) + len(found) > MAX_QUEUED
         if not self.behind:
             self.queue.extend(found)
         self.wake.set()
 
     def end(self) -> None:
-        """Nothing more is to be sent; a client that wants more comes again."""
+        """Send nothing more; a client that wants more connects again."""
         self.ended.set()
         self.wake.set()
 
 
 class Feed:
-    """Gives each stream the events committed since its mark, each once, in the order of the commits.
+    """Gives each stream the events committed after its cursor, each once, in the order of the commits.
 
     Args:
-        poll_interval_seconds: how often it looks without being woken.
+        poll_interval_seconds: how often it polls without being woken.
     """
 
     def __init__(
@@ -75,93 +78,95 @@ class Feed:
         self._max_streams = max_streams
         self._streams: set[Stream] = set()
         self._reader: asyncio.Task[None] | None = None
-        self._beginning = asyncio.Lock()
+        self._start_lock = asyncio.Lock()
         self._cursor = Cursor()
         self._wake = asyncio.Event()
         self._closed = False
 
     @property
     def active(self) -> bool:
-        """Whether anybody listens: nothing need be told otherwise."""
+        """Whether a stream is open; if not, `wake` need not be called."""
         return bool(self._streams)
 
     def wake(self, _: object = None) -> None:
-        """Something was committed, perhaps an event. On the loop."""
+        """A transaction was committed, perhaps with an event. Called on the loop."""
         self._wake.set()
 
     def close(self) -> None:
-        """End every stream, now and for good."""
+        """End every stream, and open no more."""
         self._closed = True
         self._wake.set()
         for stream in self._streams:
             stream.end()
 
-    async def join(self, after: str | None) -> Stream:
-        """A new stream; `leave` ends it.
+    async def subscribe(self, after: str | None) -> Stream:
+        """Open a stream; `unsubscribe` ends it.
 
         Args:
-            after: an event's id: begin with what was committed after it; None for what comes from now on.
+            after: an event's id: begin with the events committed after it; None for those from now on.
 
         Raises:
-            TooManyStreams: there are as many as there may be.
-            ListingTimeout: other lists held it up for too long.
-            StoreUnavailable: the store does not answer.
+            TooManyStreams: the maximum number is open.
+            ListingTimeout: it waited too long for other lists.
+            StoreUnavailable: the store is unavailable.
         """
         if self._closed or len(self._streams) >= self._max_streams:
-            raise TooManyStreams(f"There are {self._max_streams} streams, which is the most; end one, or try later.")
+            raise TooManyStreams(
+                f"{self._max_streams} streams are open, which is the maximum; close one, or try later."
+            )
         stream = Stream()
         self._streams.add(stream)
         try:
-            async with self._beginning:
+            async with self._start_lock:
                 if self._reader is None or self._reader.done():
                     self._cursor = await self._database.read_list(feed.newest)
                     self._reader = asyncio.create_task(self._read())
-            # From here on the stream is given all that the reader finds, which begins right behind this mark.
-            stream.mark = self._cursor
+            # From here on the stream gets all that the reader finds, which begins right after this cursor.
+            stream.cursor = self._cursor
             if after is not None:
-                stream.mark = await self._database.read_list(feed.cursor_of, after)
+                stream.cursor = await self._database.read_list(feed.cursor_of, after)
                 stream.behind = True
         except BaseException:
-            self.leave(stream)
+            self.unsubscribe(stream)
             raise
         return stream
 
-    def leave(self, stream: Stream) -> None:
-        """The stream is over."""
+    def unsubscribe(self, stream: Stream) -> None:
+        """End the stream."""
         stream.end()
         self._streams.discard(stream)
-        self._wake.set()  # the last one lets the reader end
+        self._wake.set()  # without streams the reader ends
 
-    async def follow(self, stream: Stream, patience: Callable[[], float]) -> AsyncIterator[Row | None]:
-        """New events, until the stream is ended or there is no patience.
+    async def follow(self, stream: Stream, next_timeout: Callable[[], float]) -> AsyncIterator[Row | None]:
+        """New events, until the stream is ended or its time is over.
 
         Args:
-            patience: asked before each wait: seconds that it may last; 0 or less ends the stream.
+            next_timeout: called before each wait: seconds that it may last; 0 or less ends the stream.
 
         Yields:
-            An event's row, or None where nothing came for so long.
+            An event's row, or None after a wait without events.
 
         Raises:
-            ListingTimeout: other lists held it up for too long.
-            StoreUnavailable: the store does not answer.
+            ListingTimeout: it waited too long for other lists.
+            StoreUnavailable: the store is unavailable.
         """
         while not stream.ended.is_set():
             while stream.behind and not stream.ended.is_set():
-                stream.queue.clear()  # before the read: what is committed after it will be queued again
+                stream.queue.clear()  # before the read: what is committed after it is queued again
                 stream.behind = False
-                found = await self._database.read_list(feed.events_after, stream.mark, PAGE)
-                for stream.mark, row in found:
+                found = await self._database.read_list(feed.events_after, stream.cursor, PAGE_SIZE)
+                for stream.cursor, row in found:
                     yield row
                 stream.behind = stream.behind or bool(found)
             stream.wake.clear()
             while stream.queue:
                 at, row = stream.queue.popleft()
-                if at.row > stream.mark.row:  # else it was read while catching up
-                    stream.mark = at
+                if at.row > stream.cursor.row:  # else it was read while catching up
+                    stream.cursor = at
                     yield row
             if stream.behind or stream.ended.is_set():
                 continue
-            if (seconds := patience()) <= 0:
+            if (seconds := next_timeout()) <= 0:
                 return
             try:
                 async with asyncio.timeout(seconds):
@@ -179,30 +184,30 @@ class Feed:
 
     async def _read_new(self) -> None:
         loop = asyncio.get_running_loop()
-        silent = False
+        failing = False
         while self._streams and not self._closed:
             self._wake.clear()
             began = loop.time()
             try:
-                found = await self._database.read_list(feed.events_after, self._cursor, PAGE)
-                silent = False
+                found = await self._database.read_list(feed.events_after, self._cursor, PAGE_SIZE)
+                failing = False
             except (ListingTimeout, StoreUnavailable) as error:
                 found = []
-                if not silent:
+                if not failing:
                     log.error("stream.store_unavailable", detail=str(error))
-                silent = True
+                failing = True
             if found:
-                self._tell(found)
+                self._distribute(found)
             took = loop.time() - began
-            if len(found) < PAGE:
+            if len(found) < PAGE_SIZE:
                 await self._sleep(self._poll_interval_seconds)
-            await asyncio.sleep(min(took * REST, self._poll_interval_seconds))
+            await asyncio.sleep(min(took * REST_FACTOR, self._poll_interval_seconds))
 
-    def _tell(self, found: list[tuple[Cursor, Row]]) -> None:
+    def _distribute(self, found: list[tuple[Cursor, Row]]) -> None:
         moved = found[0][0].row <= self._cursor.row
         self._cursor = found[-1][0]
         for stream in self._streams:
-            if moved:  # rows have new numbers: what a stream has by the old ones cannot be compared
+            if moved:  # the rows were renumbered: a stream's cursor has an old number and cannot be compared
                 stream.end()
             else:
                 stream.add(found)

@@ -1,4 +1,4 @@
-"""Jobs: watched, listed, shown, cancelled."""
+"""Operations on jobs: watch, list, show, cancel."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from receiver.errors import Conflict
 from receiver.store import jobs
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import Incoming, JobId, Paging, Printable, SourceName, StrictIncoming, cursor_after
+from receiver.web.api.fields import JobId, Paging, Printable, RequestModel, SourceName, StrictRequestModel, cursor_after
 from receiver.web.api.models import Job, JobPage, job_of
-from receiver.web.api.operations import Reply
-from receiver.web.api.problems import FieldError, Refusal
-from receiver.web.api.redaction import whole
+from receiver.web.api.operations import ApiResponse
+from receiver.web.api.problems import FieldError, ProblemError
+from receiver.web.api.redaction import redact_own_secrets
 
 
-class JobPath(Incoming):
+class JobPath(RequestModel):
     """Which job."""
 
     id: JobId
@@ -34,40 +34,40 @@ class JobsQuery(Paging):
     state: Annotated[JobState | None, Field(description="Only in this state.")] = None
 
 
-class WatchRequest(StrictIncoming):
+class WatchRequest(StrictRequestModel):
     """A job that was submitted elsewhere."""
 
     source: Annotated[SourceName, Field(description="The configured source whose account submitted it.")]
     job_id: Annotated[Printable, Field(description="The provider's id of the job.")]
 
 
-def show(context: ApiContext, row: Row) -> Job:
-    """A job's row as it may be shown."""
+def redacted_job(context: ApiContext, row: Row) -> Job:
+    """A job's row as a response, without secrets."""
     error = None if row["error"] is None else context.redact(row["error"])
-    return job_of({**row, "error": error}, whole(row["request"], context.redact))
+    return job_of({**row, "error": error}, redact_own_secrets(row["request"], context.redact))
 
 
-def location(context: ApiContext, row: Row) -> dict[str, str]:
-    """Where a job is."""
+def location_header(context: ApiContext, row: Row) -> dict[str, str]:
+    """The `Location` header of a job."""
     return {"Location": f"{context.settings.server.root_path}/v1/jobs/{row['id']}"}
 
 
 def require_source(context: ApiContext, name: str) -> None:
-    """Refuse a name that no source has.
+    """Refuse a name that is not a source's.
 
     Raises:
-        Refusal: 404.
+        ProblemError: 404.
     """
     if name not in context.settings.sources:
         error = no_such_source(name, context.settings.sources)
-        raise Refusal(404, str(error), reason=error.reason)
+        raise ProblemError(404, str(error), reason=error.reason)
 
 
 async def require_names(context: ApiContext, source: str | None, type_: str | None = None) -> None:
     """Refuse a filter by a source or an event type that does not exist.
 
     Raises:
-        Refusal: 404, with the nearest name.
+        ProblemError: 404, with the nearest name.
     """
     configured = context.settings.sources
     if (source is None or source in configured) and (type_ is None or type_ in OUR_TYPES):
@@ -76,23 +76,23 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         await context.database.read_list(check_filter, configured, source, type_)
     except UnknownName as error:
         what = str(error)
-        raise Refusal(404, what, reason=error.reason, errors=[FieldError(f"query.{error.field}", what)]) from None
+        raise ProblemError(404, what, reason=error.reason, errors=[FieldError(f"query.{error.field}", what)]) from None
 
 
-async def watch_job(context: ApiContext, body: WatchRequest) -> Reply:
+async def watch_job(context: ApiContext, body: WatchRequest) -> ApiResponse:
     """Watch a job that was submitted elsewhere: its end becomes an event, by webhook or by polling.
 
-    A job that is watched already stays as it is; one that was cancelled or has expired is watched again.
+    A job that is already watched does not change; one that was cancelled or has expired is watched again.
     """
     require_source(context, body.source)
     try:
         row, new = await context.watch(body.source, body.job_id)
     except (NotAskable, NotWatchable) as error:
-        raise Refusal(422, str(error), reason=error.reason) from None
-    return Reply(201 if new else 200, show(context, row), location(context, row))
+        raise ProblemError(422, str(error), reason=error.reason) from None
+    return ApiResponse(201 if new else 200, redacted_job(context, row), location_header(context, row))
 
 
-async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
+async def list_jobs(context: ApiContext, query: JobsQuery) -> ApiResponse:
     """The newest first."""
     await require_names(context, query.source)
     which = jobs.JobFilter(
@@ -101,35 +101,35 @@ async def list_jobs(context: ApiContext, query: JobsQuery) -> Reply:
         before=query.before("job_"),
     )
 
-    def read(connection: Connection) -> Reply:
-        page, more = jobs.page_of_jobs(connection, which, query.limit)
-        following = cursor_after(page[-1]["id"]) if more else None
-        return Reply(200, JobPage(items=[show(context, row) for row in page], next=following))
+    def read(connection: Connection) -> ApiResponse:
+        page, extensions = jobs.page_of_jobs(connection, which, query.limit)
+        following = cursor_after(page[-1]["id"]) if extensions else None
+        return ApiResponse(200, JobPage(items=[redacted_job(context, row) for row in page], next=following))
 
     return await context.database.read_list(read)
 
 
-async def get_job(context: ApiContext, path: JobPath) -> Reply:
+async def get_job(context: ApiContext, path: JobPath) -> ApiResponse:
     """One job in any state, `cancelled` included."""
-    return Reply(200, show(context, await _row(context, path.id)))
+    return ApiResponse(200, redacted_job(context, await _find_job(context, path.id)))
 
 
-async def cancel_job(context: ApiContext, path: JobPath) -> Reply:
-    """Watch it no longer, or do not submit it. At the provider it goes on; it stays in the list, as `cancelled`."""
+async def cancel_job(context: ApiContext, path: JobPath) -> ApiResponse:
+    """Stop watching it, or do not submit it. The provider continues it. It stays in the list, as `cancelled`."""
     try:
         cancelled = await context.cancel(path.id)
     except Conflict as error:
-        row = await _row(context, path.id)
-        more = {"job": show(context, row).model_dump(mode="json")}
-        raise Refusal(409, str(error), reason=error.reason, more=more) from None
-    return Reply(200, show(context, _known(cancelled, path.id)))
+        row = await _find_job(context, path.id)
+        extensions = {"job": redacted_job(context, row).model_dump(mode="json")}
+        raise ProblemError(409, str(error), reason=error.reason, extensions=extensions) from None
+    return ApiResponse(200, redacted_job(context, _require_job(cancelled, path.id)))
 
 
-async def _row(context: ApiContext, id: str) -> Row:
-    return _known(await context.database.read_list(jobs.get, id), id)
+async def _find_job(context: ApiContext, id: str) -> Row:
+    return _require_job(await context.database.read_list(jobs.get, id), id)
 
 
-def _known(row: Row | None, id: str) -> Row:
+def _require_job(row: Row | None, id: str) -> Row:
     if row is None:
-        raise Refusal(404, f"There is no job {id}.", reason="not_found")
+        raise ProblemError(404, f"There is no job {id}.", reason="not_found")
     return row

@@ -1,4 +1,4 @@
-"""What the API answers: events, jobs, voices, problems."""
+"""The bodies of responses: events, jobs, voices, problems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from receiver.model.timestamps import utc
 from receiver.store.states import JobState, RunState
-from receiver.web.api.fields import EventId, JobId, Outgoing, cursor_after, moment
+from receiver.web.api.fields import EventId, JobId, ResponseModel, cursor_after, optional_utc
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
@@ -17,40 +17,40 @@ _DETAILS = "The service's other fields, such as `provider`, `tier`, `supports_ss
 _Next = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last.")]
 
 
-class Problem(Outgoing):
-    """Why a request was not done (RFC 9457)."""
+class Problem(ResponseModel):
+    """Why a request failed (RFC 9457)."""
 
     type: Annotated[str, Field(description="A name (URN) made of the reason.")]
     title: Annotated[str, Field(description="The status in words.")]
     status: int
-    detail: Annotated[str, Field(description="A sentence for a person.")]
-    reason: Annotated[str, Field(description="A slug for programs; docs/reference/errors.md has them all.")]
-    errors: Annotated[list[WrongPlace] | None, Field(description="What is wrong with the request, and where.")] = None
-    job: Annotated[Job | None, Field(description="The job that this is about.")] = None
+    detail: Annotated[str, Field(description="What happened, in a sentence.")]
+    reason: Annotated[str, Field(description="A slug for programs; docs/reference/errors.md lists them.")]
+    errors: Annotated[list[FieldError] | None, Field(description="What is wrong with the request, and where.")] = None
+    job: Annotated[Job | None, Field(description="The job concerned.")] = None
 
 
-class WrongPlace(Outgoing):
-    """One thing wrong with a request."""
+class FieldError(ResponseModel):
+    """One error in a request."""
 
     where: Annotated[str, Field(description="Such as `body.voice` or `query.limit`.")]
     what: str
 
 
-class Event(Outgoing):
-    """One fact that a provider told."""
+class Event(ResponseModel):
+    """One fact that a provider reported."""
 
     id: EventId
     source: str
-    type: Annotated[str, Field(description="`job.completed`, `job.failed`, `test`, or another word of the provider's.")]
+    type: Annotated[str, Field(description="`job.completed`, `job.failed`, `test`, or another type of the provider's.")]
     job_id: Annotated[str | None, Field(description="The provider's id of the job.")]
-    origin: Annotated[Literal["webhook", "poll", "submit"], Field(description="How we learnt of it.")]
-    state: Annotated[EventState, Field(description="Where its runs stand as a whole.")]
+    origin: Annotated[Literal["webhook", "poll", "submit"], Field(description="How the receiver learned of it.")]
+    state: Annotated[EventState, Field(description="The state of its runs as a whole.")]
     received_at: datetime
-    duplicates: Annotated[int, Field(description="Further deliveries that said the same.")]
-    conflict: Annotated[str | None, Field(description="Why a person should look.")]
+    duplicates: Annotated[int, Field(description="Further deliveries of the same event.")]
+    conflict: Annotated[str | None, Field(description="Why an operator should check it.")]
 
 
-class Run(Outgoing):
+class Run(ResponseModel):
     """A handler's work on the event."""
 
     handler: str
@@ -58,7 +58,7 @@ class Run(Outgoing):
     attempts: Annotated[int, Field(description="Attempts that count.")]
     crashes: Annotated[
         int,
-        Field(description="Crashes in a row that it was at work in; from two on it waits until no other such runs."),
+        Field(description="Consecutive crashes while it was running; from two on, such runs execute one at a time."),
     ]
     due_at: datetime
     started_at: datetime | None
@@ -67,7 +67,7 @@ class Run(Outgoing):
     error: str | None
 
 
-class Attempt(Outgoing):
+class Attempt(ResponseModel):
     """One execution of a run."""
 
     handler: str
@@ -78,8 +78,8 @@ class Attempt(Outgoing):
     error: str | None
 
 
-class Artifact(Outgoing):
-    """An audio file that was fetched."""
+class Artifact(ResponseModel):
+    """A fetched audio file."""
 
     n: int
     audio: Annotated[str, Field(description="The path of its bytes on this listener.")]
@@ -94,23 +94,23 @@ class Artifact(Outgoing):
     fetched_at: datetime
 
 
-class HeaderLine(Outgoing):
-    """A header that was kept with the event."""
+class HeaderLine(ResponseModel):
+    """A header that was stored with the event."""
 
     name: str
-    value: Annotated[str, Field(description="Of a signature only `[redacted]`.")]
+    value: Annotated[str, Field(description="`[redacted]` for a signature.")]
 
 
 class EventDetail(Event):
     """Everything about one event."""
 
-    key_id: Annotated[str | None, Field(description="The signing secret that it was signed with, by its id.")]
-    skew: Annotated[float | None, Field(description="Seconds from the signed time to our clock.")]
+    key_id: Annotated[str | None, Field(description="The id of the signing secret that it was signed with.")]
+    skew: Annotated[float | None, Field(description="Seconds from the signed time to the receiver's clock.")]
     signature: Annotated[str, Field(description="Of the stored body: `valid`, `invalid` or `cannot be checked`.")]
-    payload: Annotated[dict[str, JsonValue], Field(description="The event's own data; queries of addresses are cut.")]
+    payload: Annotated[dict[str, JsonValue], Field(description="The event's own data, without the queries of URLs.")]
     headers: list[HeaderLine]
     body: Annotated[
-        str, Field(description="The received text: a delivery, or an answer; queries of addresses are cut.")
+        str, Field(description="The received text: a delivery, or a response, without the queries of URLs.")
     ]
     document: Annotated[dict[str, JsonValue], Field(description="The parsed body, as in a handler's `event.body`.")]
     runs: list[Run]
@@ -118,48 +118,52 @@ class EventDetail(Event):
     artifacts: list[Artifact]
 
 
-class EventPage(Outgoing):
+class EventPage(ResponseModel):
     """Events, the newest first."""
 
     items: list[Event]
     next: _Next
 
 
-class Replayed(Outgoing):
-    """What a replay has begun."""
+class Replayed(ResponseModel):
+    """What a replay made due."""
 
     event: EventId
-    handlers: Annotated[list[str], Field(description="Whose runs are due now; a run that was open is left as it is.")]
+    handlers: Annotated[list[str], Field(description="Whose runs are due now; an open run does not change.")]
 
 
-class Job(Outgoing):
-    """A speech job that we submitted, or were asked to watch."""
+class Job(ResponseModel):
+    """A speech job that the receiver submitted or watches."""
 
-    id: Annotated[JobId, Field(description="Ours.")]
+    id: Annotated[JobId, Field(description="The receiver's id.")]
     source: str
-    job_id: Annotated[str | None, Field(description="The provider's; null until it has taken the job on.")]
+    job_id: Annotated[str | None, Field(description="The provider's id; null until it has accepted the job.")]
     state: JobState
-    progress: Annotated[int | None, Field(description="0 to 100, where the provider says.")]
+    progress: Annotated[int | None, Field(description="0 to 100, if the provider reports it.")]
     created_at: datetime
     submitted_at: datetime | None
-    due_at: Annotated[datetime | None, Field(description="When it is submitted or polled next; null once it ended.")]
+    due_at: Annotated[
+        datetime | None, Field(description="When it is submitted or polled next; null once it has ended.")
+    ]
     deadline_at: datetime
     ended_at: datetime | None
     polls: int
     event_id: Annotated[EventId | None, Field(description="The event that reported its end.")]
     error_code: str | None
     error: str | None
-    request: Annotated[dict[str, JsonValue] | None, Field(description="What was submitted; null if elsewhere.")]
+    request: Annotated[
+        dict[str, JsonValue] | None, Field(description="What was submitted; null if it was submitted elsewhere.")
+    ]
 
 
-class JobPage(Outgoing):
+class JobPage(ResponseModel):
     """Jobs, the newest first."""
 
     items: list[Job]
     next: _Next
 
 
-class Voice(Outgoing):
+class Voice(ResponseModel):
     """A voice that a service offers."""
 
     id: Annotated[str, Field(description="The `voice` of `POST /v1/speech`.")]
@@ -170,8 +174,8 @@ class Voice(Outgoing):
     details: Annotated[dict[str, JsonValue], Field(description=_DETAILS)]
 
 
-class VoiceList(Outgoing):
-    """The voices that fit."""
+class VoiceList(ResponseModel):
+    """The matching voices."""
 
     items: list[Voice]
 
@@ -185,7 +189,7 @@ def event_of(row: Any) -> Event:
 
 
 def job_of(row: Any, request: Any) -> Job:
-    """A row of the jobs table; `request` is its speech as it may be shown."""
+    """A row of the jobs table; `request` is its speech, without secrets."""
     ended = row["state"] not in ("submitting", "watching")
     return Job(
         id=row["id"],
@@ -194,10 +198,10 @@ def job_of(row: Any, request: Any) -> Job:
         state=row["state"],
         progress=row["progress"],
         created_at=utc(row["created_at"]),
-        submitted_at=moment(row["submitted_at"]),
-        due_at=None if ended else moment(row["due_at"]),
+        submitted_at=optional_utc(row["submitted_at"]),
+        due_at=None if ended else optional_utc(row["due_at"]),
         deadline_at=utc(row["deadline_at"]),
-        ended_at=moment(row["ended_at"]),
+        ended_at=optional_utc(row["ended_at"]),
         polls=row["polls"],
         event_id=row["event_id"],
         error_code=row["error_code"],
@@ -207,6 +211,6 @@ def job_of(row: Any, request: Any) -> Job:
 
 
 def next_page(rows: list[Any], limit: int) -> tuple[list[Any], str | None]:
-    """The page's rows and its `next`, of rows that were read with one more than `limit`."""
+    """The page's rows and its `next`, from rows read with a limit of one more than `limit`."""
     page = rows[:limit]
     return page, cursor_after(page[-1]["id"]) if len(rows) > limit else None

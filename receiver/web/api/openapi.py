@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the table of operations and the models that check what comes in."""
+"""The OpenAPI 3.1 document, made from the table of operations and the models that validate requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.web.api.models import Problem
 from receiver.web.api.operations import Operation
 
 REF = "#/components/schemas/{model}"
-PLACES = {"path": "path", "query": "query", "headers": "header"}
+PARAMETER_LOCATIONS = {"path": "path", "query": "query", "headers": "header"}
 
 Document = dict[str, Any]
 
@@ -24,12 +24,12 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
     """The document.
 
     Args:
-        tokens: whether the listener wants tokens.
+        tokens: whether the listener requires tokens.
         root_path: the prefix of every path, as clients see it.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
     for operation in table:
-        models += [(answer.model, "serialization") for answer in operation.answers.values() if answer.model]
+        models += [(response.model, "serialization") for response in operation.responses.values() if response.model]
         if "body" in operation.inputs:
             models.append((operation.inputs["body"], "validation"))
     _, schemas = models_json_schema(list(dict.fromkeys(models)), ref_template=REF)
@@ -41,7 +41,7 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
         "info": {
             "title": "tts-receiver",
             "version": _version(),
-            "summary": "Speech jobs, what became of them, and their audio.",
+            "summary": "Speech jobs, their events and their audio.",
             "description": "The private API: for the application beside the receiver.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -66,9 +66,9 @@ def _operation(operation: Operation, *, tokens: bool) -> Document:
     }
     parameters = [
         parameter
-        for kind, place in PLACES.items()
+        for kind, location in PARAMETER_LOCATIONS.items()
         if kind in operation.inputs
-        for parameter in _parameters(operation.inputs[kind], place)
+        for parameter in _parameters(operation.inputs[kind], location)
     ]
     if parameters:
         operation_object["parameters"] = parameters
@@ -78,26 +78,27 @@ def _operation(operation: Operation, *, tokens: bool) -> Document:
             "required": operation.body_required,
             "content": {"application/json": {"schema": schema}},
         }
-    answers: Document = {}
-    for status, answer in operation.answers.items():
-        answers[str(status)] = described = {"description": answer.what}
-        if answer.model is not None:
-            schema = {"$ref": REF.format(model=answer.model.__name__)}
+    responses: Document = {}
+    for status, response in operation.responses.items():
+        responses[str(status)] = described = {"description": response.description}
+        if response.model is not None:
+            schema = {"$ref": REF.format(model=response.model.__name__)}
             described["content"] = {"application/json": {"schema": schema}}  # type: ignore[assignment]
-        elif answer.media_type is not None:
-            described["content"] = {answer.media_type: {}}  # type: ignore[assignment]
-        if answer.headers:
+        elif response.media_type is not None:
+            described["content"] = {response.media_type: {}}  # type: ignore[assignment]
+        if response.headers:
             described["headers"] = {  # type: ignore[assignment]
-                name: {"description": what, "schema": {"type": "string"}} for name, what in answer.headers.items()
+                name: {"description": description, "schema": {"type": "string"}}
+                for name, description in response.headers.items()
             }
-    for status, what in operation.problems(tokens=tokens).items():
+    for status, description in operation.problems(tokens=tokens).items():
         schema = {"$ref": REF.format(model="Problem")}
-        answers[str(status)] = {"description": what, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
-    operation_object["responses"] = dict(sorted(answers.items()))
+        responses[str(status)] = {"description": description, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+    operation_object["responses"] = dict(sorted(responses.items()))
     return operation_object
 
 
-def _parameters(model: type[BaseModel], place: str) -> list[Document]:
+def _parameters(model: type[BaseModel], location: str) -> list[Document]:
     schema = model.model_json_schema(ref_template=REF, mode="validation")
     defined = schema.pop("$defs", {})
     found = []
@@ -105,13 +106,13 @@ def _parameters(model: type[BaseModel], place: str) -> list[Document]:
         of = _inlined(declared, defined)
         of.pop("title", None)
         described = {"description": of.pop("description")} if "description" in of else {}
-        required = place == "path" or name in schema.get("required", ())
-        found.append({"name": name, "in": place, "required": required, **described, "schema": _without_null(of)})
+        required = location == "path" or name in schema.get("required", ())
+        found.append({"name": name, "in": location, "required": required, **described, "schema": _without_null(of)})
     return found
 
 
 def _inlined(schema: Document, defined: Document) -> Document:
-    """The schema with what it refers to written out: parameters are few and small."""
+    """The schema with its references replaced by their definitions: parameters are few and small."""
     if isinstance(schema, dict):
         if "$ref" in schema:
             return {**defined[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}
@@ -122,7 +123,7 @@ def _inlined(schema: Document, defined: Document) -> Document:
 
 
 def _without_null(schema: Document) -> Document:
-    """A parameter that is not given is absent: there is no null in a query."""
+    """The schema without null: a query has no null, a parameter is just absent."""
     some = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
     if "anyOf" not in schema or len(some) != 1:
         return schema

@@ -1,8 +1,7 @@
-"""What an operation of the API is: the one declaration that its route, its checks and its documentation are made of.
+"""The declaration of an operation of the API, from which its route, its validation and its documentation are made.
 
-An operation is an async function and a few words. What it takes stands in its signature: the parameters `path`,
-`query`, `headers` and `body` are pydantic models, and whatever has another name is handed in as it is (`context`,
-`scope`).
+An operation is an async function with a description. Its parameters `path`, `query`, `headers` and `body` are pydantic
+models of the request's parts; `context` and `scope` are passed as they are.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ INPUTS = ("path", "query", "headers", "body")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A successful answer in JSON.
+class ApiResponse:
+    """A successful response in JSON.
 
     Attributes:
-        text: the body as it is sent. It is written out where the reply is made: for what may be large that is a list's
-            thread, as it would hold up the loop.
+        text: the body as it is sent. It is serialized at construction, which for large bodies happens in a thread that
+            reads lists, so that the loop is not blocked.
     """
 
     status: int
@@ -37,16 +36,16 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One way to succeed: what the document says of it.
+class ResponseSpec:
+    """One successful response in the OpenAPI document.
 
     Attributes:
-        model: of the JSON body; None where the answer is none.
-        media_type: where there is no model; None for an answer without a body.
-        headers: name to what it says.
+        model: of the JSON body; None if the response is not JSON.
+        media_type: if there is no model; None for a response without a body.
+        headers: name to description.
     """
 
-    what: str
+    description: str
     model: type[BaseModel] | None = None
     media_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -57,21 +56,21 @@ class Operation:
     """One method of one path.
 
     Attributes:
-        answers: status to what it means.
-        refusals: statuses of problems that are this operation's own; `statuses` adds those that every one has.
+        responses: by status.
+        own_problems: status to description, of this operation alone; `problems` adds those of every operation.
     """
 
     method: str
     path: str
-    run: Callable[..., Awaitable[Reply | ASGIApp]]
+    run: Callable[..., Awaitable[ApiResponse | ASGIApp]]
     summary: str
     tag: str
-    answers: Mapping[int, Answer]
-    refusals: Mapping[int, str] = field(default_factory=dict)
+    responses: Mapping[int, ResponseSpec]
+    own_problems: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """A name for programs: the function's."""
+        """The OpenAPI `operationId`: the function's name."""
         return self.run.__name__
 
     @property
@@ -87,28 +86,33 @@ class Operation:
 
     @property
     def body_required(self) -> bool:
-        """Whether an empty body will not do."""
+        """Whether an empty body is refused."""
         body = self.inputs.get("body")
         return body is not None and any(of.is_required() for of in body.model_fields.values())
 
     def problems(self, *, tokens: bool) -> dict[int, str]:
-        """Every status of a problem that it may be answered with, and when.
+        """Every status of a problem that it may respond with, and its description.
 
         Args:
-            tokens: whether the listener wants tokens.
+            tokens: whether the listener requires tokens.
         """
-        found = {503: "The store does not answer, or the receiver stops; nothing was done.", **self.refusals}
-        found[500] = "A fault of the receiver's own; its log says which."
+        found = {
+            503: "The store is unavailable, or the receiver is starting or stopping; nothing was changed.",
+            **self.own_problems,
+        }
+        found[500] = "Internal error; see the receiver's log."
         inputs = self.inputs
         if tokens:
-            found[401] = "There is no token, or it is none of ours."
+            found[401] = "There is no token, or it is not one of the configured ones."
         else:
-            found[403] = "A page of another origin, or a foreign name of this machine, is behind the request."
+            found[403] = (
+                "The request was forwarded by a proxy, comes from a page of another origin, or names another host."
+            )
         if "path" in inputs:
-            found.setdefault(404, "There is nothing of this id.")
+            found.setdefault(404, "Nothing has this id.")
         if inputs.keys() - {"path"}:
-            found.setdefault(400, "The request is not as described here; `errors` says where.")
+            found.setdefault(400, "The request is invalid; `errors` says where.")
         if "body" in inputs:
-            found[408] = "The body took too long."
+            found[408] = "The body was not complete in time."
             found[413] = "The body is too long."
         return dict(sorted(found.items()))

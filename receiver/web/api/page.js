@@ -1,9 +1,9 @@
 "use strict";
-// Sends requests from the documentation. The token is read from its field for each of them: it is stored nowhere, and
-// stands in no address.
+// Sends requests from the documentation. The token is read from its field for each request; it is stored nowhere, and is
+// in no URL.
 
 const MAX_CHARACTERS = 100000;
-const controllers = new WeakMap(); // by form: a request that is still running is given up for the next one
+const controllers = new WeakMap(); // by form: a request that is still running is aborted for the next one
 
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", (event) => {
@@ -28,7 +28,7 @@ function requestOf(form, signal) {
   const token = document.getElementById("token")?.value.trim();
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const question = query.toString() === "" ? "" : `?${query}`;
-  // From beside this page, whatever prefix it is shown under.
+  // Relative to this page, whatever prefix it is served under.
   return new Request(`.${path}${question}`, {
     method: form.dataset.method, headers, body, signal, credentials: "omit", cache: "no-store",
   });

@@ -1,6 +1,6 @@
 """The documentation as one HTML page, made from the OpenAPI document, with its own script and style only.
 
-It contains nothing secret. The script sends the content of a form, with the token from its field.
+It contains no secret. The script sends the content of a form, with the token that the reader has entered.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ box-sizing: border-box; } form pre { max-height: 30rem; white-space: pre-wrap; o
 SCRIPT = files(__package__).joinpath("page.js").read_text("utf-8")
 
 
-def _source(text: str) -> str:
-    """A text's hash, as a policy names it."""
+def _csp_hash(text: str) -> str:
+    """A text's hash, as a content security policy lists it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 POLICY = (
-    f"default-src 'none'; style-src {_source(STYLE)}; script-src {_source(SCRIPT)}; connect-src 'self'; "
+    f"default-src 'none'; style-src {_csp_hash(STYLE)}; script-src {_csp_hash(SCRIPT)}; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page's policy: its own style and script and nothing else, whatever texts it contains."""
+"""The page's content security policy: its own style and script and nothing else, whatever texts it contains."""
 
 Document = dict[str, Any]
 
@@ -56,8 +56,8 @@ def page(document: Document) -> str:
     ]
     parts = [
         f"<h1>{_text(info['title'])} <span class=soft>{_text(info['version'])}</span></h1>",
-        f"<p>{_words(info['summary'])} {_words(info['description'])} ",
-        'The same for programs: <a href="openapi.json">openapi.json</a>.</p>',
+        f"<p>{_markup(info['summary'])} {_markup(info['description'])} ",
+        'For programs: <a href="openapi.json">openapi.json</a>.</p>',
     ]
     if document.get("security"):
         parts.append(
@@ -68,14 +68,14 @@ def page(document: Document) -> str:
     parts.append("<nav><ul>")
     parts += [
         f'<li><a href="#{_text(operation["operationId"])}"><code>{method.upper()} {_text(path)}</code></a> '
-        f"{_words(operation['summary'])}</li>"
+        f"{_markup(operation['summary'])}</li>"
         for method, path, operation in operations
     ]
     parts.append("</ul></nav>")
     for tag in document["tags"]:
         parts.append(f"<h2>{_text(tag['name'])}</h2>")
         parts += [_operation(*item) for item in operations if tag["name"] in item[2]["tags"]]
-    parts.append('<h2 id="schemas">Forms</h2>')
+    parts.append('<h2 id="schemas">Schemas</h2>')
     parts += [_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items())]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -89,36 +89,36 @@ def _operation(method: str, path: str, operation: Document) -> str:
         f'<section class="operation" id="{_text(operation["operationId"])}">',
         f'<h3><span class="method">{method.upper()}</span> <code>{_text(path)}</code> ',
         f"{_text(operation['summary'])}</h3>",
-        *(f"<p>{_words(part)}</p>" for part in operation["description"].split("\n\n")),
+        *(f"<p>{_markup(part)}</p>" for part in operation["description"].split("\n\n")),
     ]
     if operation.get("parameters"):
         rows = [
             (
                 f"<code>{_text(of['name'])}</code>",
                 f"{of['in']}{', required' if of['required'] else ''}",
-                _kind(of["schema"]),
-                _words(of.get("description", "")),
+                _type(of["schema"]),
+                _markup(of.get("description", "")),
             )
             for of in operation["parameters"]
         ]
         parts.append("<h3>Parameters</h3>" + _table(rows))
     if "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
-        needed = "required" if operation["requestBody"]["required"] else "may be left out"
-        parts.append(f"<h3>Body</h3><p>JSON, {needed}: {_kind(content['schema'])}</p>")
-    answers = []
-    for status, answer in operation["responses"].items():
+        needed = "required" if operation["requestBody"]["required"] else "optional"
+        parts.append(f"<h3>Body</h3><p>JSON, {needed}: {_type(content['schema'])}</p>")
+    responses = []
+    for status, response in operation["responses"].items():
         of = " or ".join(
-            _kind(content["schema"]) if "schema" in content else f"<code>{_text(kind)}</code>"
-            for kind, content in answer.get("content", {}).items()
+            _type(content["schema"]) if "schema" in content else f"<code>{_text(kind)}</code>"
+            for kind, content in response.get("content", {}).items()
         )
-        answers.append((f"<code>{_text(status)}</code>", of, _words(answer["description"])))
-    parts.append("<h3>Answers</h3>" + _table(answers) + _form(method, path, operation) + "</section>")
+        responses.append((f"<code>{_text(status)}</code>", of, _markup(response["description"])))
+    parts.append("<h3>Responses</h3>" + _table(responses) + _form(method, path, operation) + "</section>")
     return "".join(parts)
 
 
 def _form(method: str, path: str, operation: Document) -> str:
-    """Fields for a request. They have no `name`, so that without the script they cannot get into an address."""
+    """Fields for a request. They have no `name`, so that without the script they cannot get into a URL."""
     fields = [
         f"<label><code>{_text(of['name'])}</code>"
         f'<input data-in="{of["in"]}" data-name="{_text(of["name"])}"{" required" if of["required"] else ""}></label>'
@@ -138,27 +138,27 @@ def _schema(name: str, schema: Document) -> str:
         (
             f"<code>{_text(field)}</code>",
             "" if field in needed else "optional",
-            _kind(of),
-            _words(of.get("description", "")),
+            _type(of),
+            _markup(of.get("description", "")),
         )
         for field, of in schema.get("properties", {}).items()
     ]
-    inside = _table(rows) if rows else f"<p>{_kind(schema)}</p>"
-    return f'<h3 id="schema-{_text(name)}">{_text(name)}</h3><p>{_words(schema.get("description", ""))}</p>{inside}'
+    inside = _table(rows) if rows else f"<p>{_type(schema)}</p>"
+    return f'<h3 id="schema-{_text(name)}">{_text(name)}</h3><p>{_markup(schema.get("description", ""))}</p>{inside}'
 
 
-def _kind(schema: Document) -> str:
-    """A type in a few words."""
+def _type(schema: Document) -> str:
+    """A type in a few words, as HTML."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#schema-{_text(name)}">{_text(name)}</a>'
     if "anyOf" in schema:
-        return " or ".join(_kind(item) for item in schema["anyOf"])
+        return " or ".join(_type(item) for item in schema["anyOf"])
     if "enum" in schema:
         return " ".join(f"<code>{_text(json.dumps(word))}</code>" for word in schema["enum"])
     kind = str(schema.get("type", "any JSON"))
     if kind == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
+        return f"list of {_type(schema.get('items', {}))}"
     bounds = [
         f"{word} {schema[key]}"
         for key, word in (
@@ -178,6 +178,6 @@ def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _words(text: str) -> str:
-    """A sentence, with what stands in backquotes as code."""
+def _markup(text: str) -> str:
+    """A sentence as HTML, with the text in backquotes as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))

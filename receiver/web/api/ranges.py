@@ -1,4 +1,4 @@
-"""The `Range` header of RFC 9110, as far as audio players use it: one range of bytes."""
+"""The `Range` header of RFC 9110, as audio players use it: one range of bytes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ _ONE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECAS
 
 
 class Unsatisfiable(Exception):
-    """The range begins behind the end."""
+    """The range begins after the end."""
 
 
 def read_range(value: str | None, size: int) -> tuple[int, int] | None:
-    """Which bytes are asked for: from the first, up to but not including the second.
+    """The requested bytes: from the first number, up to but not including the second.
 
     Args:
-        size: of the whole, in bytes; at least 1.
+        size: of the file, in bytes; at least 1.
 
     Returns:
-        None for all of them: no range is asked for, several are, or it cannot be read. A server may pass over those.
+        None for all of them: no range is requested, several are, or it is invalid. A server may ignore those.
 
     Raises:
-        Unsatisfiable: there is no such byte.
+        Unsatisfiable: the range begins after the end.
     """
     found = _ONE.fullmatch(value) if value is not None else None
     if found is None or found.group(1) == found.group(2) == "":

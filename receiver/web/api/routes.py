@@ -1,4 +1,4 @@
-"""Every operation of the API. The routes, the checks and the document are made from this and from nothing else."""
+"""Every operation of the API: the source of the routes, the validation and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from receiver.web.api.audio import get_audio
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
 from receiver.web.api.models import EventDetail, EventPage, Job, JobPage, Replayed, VoiceList
-from receiver.web.api.operations import Answer, Operation
+from receiver.web.api.operations import Operation, ResponseSpec
 from receiver.web.api.speech import speak
 from receiver.web.api.stream import MEDIA_TYPE, stream
 from receiver.web.api.voices import list_voices
@@ -14,7 +14,7 @@ from receiver.web.api.voices import list_voices
 _LOCATION = {"Location": "The job's path."}
 _RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."}
 _NO_SOURCE = "There is no such source."
-_NO_NAME = {404: "There is no such source or event type; the sentence names the nearest."}
+_NO_NAME = {404: "There is no such source or event type; the detail names the nearest."}
 
 ROUTES = (
     Operation(
@@ -24,14 +24,14 @@ ROUTES = (
         "Submit speech",
         "speech",
         {
-            202: Answer("The job: submitted, or about to be.", Job, headers=_LOCATION),
-            200: Answer("The job that this idempotency key has made before.", Job, headers=_LOCATION),
+            202: ResponseSpec("The job: submitted, or about to be.", Job, headers=_LOCATION),
+            200: ResponseSpec("The job that this idempotency key created before.", Job, headers=_LOCATION),
         },
         {
             402: "The account at the service cannot pay.",
             404: _NO_SOURCE,
-            422: "The service does not take it, or the idempotency key belongs to another request.",
-            502: "The service refused our key, or nobody can say whether it took the job on.",
+            422: "The service does not accept it, or the idempotency key belongs to another request.",
+            502: "The service refused the API key, or it is unknown whether it accepted the job.",
         },
     ),
     Operation(
@@ -40,12 +40,12 @@ ROUTES = (
         list_voices,
         "List voices",
         "speech",
-        {200: Answer("The voices that fit.", VoiceList)},
+        {200: ResponseSpec("The matching voices.", VoiceList)},
         {
             404: _NO_SOURCE,
-            422: "The service has no list of voices, or does not take a filter.",
-            429: "The service has had too many requests.",
-            502: "The service could not be asked, or its answer not be read.",
+            422: "The service has no list of voices, or does not support a filter.",
+            429: "The service limits requests; see `Retry-After`.",
+            502: "The request to the service failed, or its response cannot be read.",
         },
     ),
     Operation(
@@ -55,10 +55,10 @@ ROUTES = (
         "Watch a job",
         "jobs",
         {
-            201: Answer("The job is watched from now on.", Job, headers=_LOCATION),
-            200: Answer("The job was known before.", Job, headers=_LOCATION),
+            201: ResponseSpec("The job is watched from now on.", Job, headers=_LOCATION),
+            200: ResponseSpec("The job was known before.", Job, headers=_LOCATION),
         },
-        {404: _NO_SOURCE, 422: "Jobs of this source cannot be asked for, or the id is none."},
+        {404: _NO_SOURCE, 422: "The source cannot poll jobs, or the id is invalid."},
     ),
     Operation(
         "GET",
@@ -66,18 +66,18 @@ ROUTES = (
         list_jobs,
         "List jobs",
         "jobs",
-        {200: Answer("A page of jobs.", JobPage)},
+        {200: ResponseSpec("A page of jobs.", JobPage)},
         {404: _NO_SOURCE},
     ),
-    Operation("GET", "/v1/jobs/{id}", get_job, "Show a job", "jobs", {200: Answer("The job.", Job)}),
+    Operation("GET", "/v1/jobs/{id}", get_job, "Show a job", "jobs", {200: ResponseSpec("The job.", Job)}),
     Operation(
         "DELETE",
         "/v1/jobs/{id}",
         cancel_job,
         "Cancel a job",
         "jobs",
-        {200: Answer("The job, cancelled.", Job)},
-        {409: "It has ended, or is being submitted at this moment."},
+        {200: ResponseSpec("The job, cancelled.", Job)},
+        {409: "It has ended, or is being submitted."},
     ),
     Operation(
         "GET",
@@ -85,18 +85,20 @@ ROUTES = (
         list_events,
         "List events",
         "events",
-        {200: Answer("A page of events.", EventPage)},
+        {200: ResponseSpec("A page of events.", EventPage)},
         _NO_NAME,
     ),
-    Operation("GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: Answer("The event.", EventDetail)}),
+    Operation(
+        "GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: ResponseSpec("The event.", EventDetail)}
+    ),
     Operation(
         "POST",
         "/v1/events/{id}/replay",
         replay,
         "Run an event's handlers again",
         "events",
-        {202: Answer("Whose runs are due now.", Replayed)},
-        {409: "It is in quarantine, a handler is not active, or its row was changed."},
+        {202: ResponseSpec("Whose runs are due now.", Replayed)},
+        {409: "It is in quarantine, a handler is not active, or its stored body no longer matches its signature."},
     ),
     Operation(
         "GET",
@@ -105,16 +107,16 @@ ROUTES = (
         "Fetch an event's audio",
         "events",
         {
-            200: Answer("The whole file.", media_type="audio/*", headers=_RANGED),
-            206: Answer(
-                "The part that was asked for.",
+            200: ResponseSpec("The whole file.", media_type="audio/*", headers=_RANGED),
+            206: ResponseSpec(
+                "The requested range.",
                 media_type="audio/*",
-                headers={"Content-Range": "Which part of how much.", **_RANGED},
+                headers={"Content-Range": "The range and the length of the file.", **_RANGED},
             ),
         },
         {
             404: "There is no such event or file, or no handler has fetched it yet.",
-            416: "The range begins behind the end.",
+            416: "The range begins after the end.",
             502: "The storage cannot be read.",
         },
     ),
@@ -124,7 +126,7 @@ ROUTES = (
         stream,
         "Follow new events",
         "events",
-        {200: Answer("Server-sent events, until the client or the receiver ends.", media_type=MEDIA_TYPE)},
+        {200: ResponseSpec("Server-sent events, until the client or the receiver ends.", media_type=MEDIA_TYPE)},
         _NO_NAME,
     ),
 )

@@ -1,4 +1,4 @@
-"""Submit speech: the job at once, and a refusal by the provider as a refusal."""
+"""Submit speech: responds with the job, or with the provider's refusal."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import INTEGER, Incoming, SourceName, StrictIncoming
-from receiver.web.api.jobs import location, require_source, show
-from receiver.web.api.operations import Reply
-from receiver.web.api.problems import Refusal
+from receiver.web.api.fields import INTEGER, RequestModel, SourceName, StrictRequestModel
+from receiver.web.api.jobs import location_header, redacted_job, require_source
+from receiver.web.api.operations import ApiResponse
+from receiver.web.api.problems import ProblemError
 
-SETTLE_SECONDS = 5.0
-"""How long the provider's answer is waited for; a slower one is told by the job."""
+SUBMIT_WAIT_SECONDS = 5.0
+"""How long to wait for the provider's response; a later one is reported by the job."""
 
-STATUS = {
+STATUS_BY_REASON = {
     "provider_unauthorized": 502,
     "provider_credits": 402,
     "provider_invalid": 422,
     "provider_refused": 422,
 }
-"""What a refusal by the provider is answered with, by its reason; 502 for any other."""
+"""The status for a refusal by the provider, by its reason; 502 for any other."""
 
 
-class SpeechRequest(StrictIncoming):
-    """What is to be spoken. What is not given is left to the service; what it does not take is refused."""
+class SpeechRequest(StrictRequestModel):
+    """What to synthesize. The service chooses what is not given, and refuses what it does not support."""
 
     source: Annotated[SourceName, Field(description="The configured source to submit it to.")]
     text: Annotated[str, Field(min_length=1)]
@@ -37,16 +37,16 @@ class SpeechRequest(StrictIncoming):
     format: Annotated[str | None, Field(min_length=1, max_length=20, description="Such as `mp3`.")] = None
     sample_rate: Annotated[int | None, Field(ge=1, le=1_000_000, description="Hz."), INTEGER] = None
     bitrate_kbps: Annotated[int | None, Field(ge=1, le=100_000), INTEGER] = None
-    speed: Annotated[float | None, Field(gt=0, le=100, description="1.0 is the voice's own.")] = None
+    speed: Annotated[float | None, Field(gt=0, le=100, description="1.0 is the voice's normal speed.")] = None
     model: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     metadata: Annotated[
-        dict[str, JsonValue] | None, Field(description="Given back with the end, where the service does.")
+        dict[str, JsonValue] | None, Field(description="Returned with the event, if the service supports it.")
     ] = None
     webhook_url: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
 
 
-class SpeechHeaders(Incoming):
-    """What makes it safe to ask again."""
+class SpeechHeaders(RequestModel):
+    """The idempotency key, which makes it safe to repeat the request."""
 
     key: Annotated[
         str | None,
@@ -55,31 +55,31 @@ class SpeechHeaders(Incoming):
     ] = None
 
 
-async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest) -> Reply:
-    """Submit speech to a service. The job is written down before the service is asked, and survives a crash.
+async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest) -> ApiResponse:
+    """Submit speech to a service. The job is stored before the request is sent, and survives a crash.
 
-    The answer waits a few seconds for the service's: what it refuses is answered with its refusal, and the job in the
-    problem's `job`; so is a job of which nobody can say whether the service took it on (`unknown`). The audio is there
-    when the job has ended: see `event_id` of `GET /v1/jobs/{id}`, or follow `GET /v1/stream`.
+    The response waits a few seconds for the service's. If the service refuses, or if it is unknown whether it accepted
+    the job (`unknown`), the response is a problem with the job in `job`. The audio is available once the job has ended:
+    see `event_id` of `GET /v1/jobs/{id}`, or follow `GET /v1/stream`.
     """
     require_source(context, body.source)
     speech = Speech(**body.model_dump(exclude={"source"}))
     try:
         row, new = await context.submit(body.source, speech, headers.key)
     except (NotAskable, ClientKeyReused, Invalid) as error:
-        raise Refusal(422, str(error), reason=error.reason) from None
-    row = await context.wait_until_submitted(row["id"], SETTLE_SECONDS)
+        raise ProblemError(422, str(error), reason=error.reason) from None
+    row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
         raise _refused(context, row)
-    return Reply(202 if new else 200, show(context, row), location(context, row))
+    return ApiResponse(202 if new else 200, redacted_job(context, row), location_header(context, row))
 
 
-def _refused(context: ApiContext, row: Row) -> Refusal:
+def _refused(context: ApiContext, row: Row) -> ProblemError:
     code = row["error_code"] or "provider_error"
-    return Refusal(
-        STATUS.get(code, 502) if row["state"] == JobState.FAILED else 502,
-        row["error"] or "The provider refused it.",
+    return ProblemError(
+        STATUS_BY_REASON.get(code, 502) if row["state"] == JobState.FAILED else 502,
+        row["error"] or "The provider refused the job.",
         reason=code,
-        headers=location(context, row),
-        more={"job": show(context, row).model_dump(mode="json")},
+        headers=location_header(context, row),
+        extensions={"job": redacted_job(context, row).model_dump(mode="json")},
     )

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import ListingTimeout, StoreUnavailable
-from receiver.web.api.clients import gone
+from receiver.web.api.clients import wait_for_disconnect
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Stream, TooManyStreams
-from receiver.web.api.fields import DIGITS, EventId, Incoming, SourceName, Word, is_event_id
+from receiver.web.api.fields import DIGITS, EventId, RequestModel, ShortText, SourceName, is_event_id
 from receiver.web.api.jobs import require_names
 from receiver.web.api.models import event_of
 from receiver.web.api.problems import unavailable
@@ -24,77 +24,81 @@ from receiver.web.api.problems import unavailable
 log = structlog.get_logger("receiver.api")
 
 KEEP_ALIVE_SECONDS = 15.0
-"""How often a comment is sent where nothing happens: proxies and clients see that the stream lives."""
-LAST_SECONDS = 1.0
-"""How long a client that reads too slowly is waited for at the end."""
+"""How often a comment is sent if there are no events, so that proxies and clients keep the connection open."""
+CLOSE_GRACE_SECONDS = 1.0
+"""How long to wait at the end for a client that reads slowly."""
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 
 
-class StreamQuery(Incoming):
+class StreamQuery(RequestModel):
     """Which events, from where, for how long."""
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
-    type: Annotated[Word | None, Field(description="Only of this type.")] = None
+    type: Annotated[ShortText | None, Field(description="Only of this type.")] = None
     after: Annotated[
         EventId | None, Field(description="Begin with what was committed after this event. `Last-Event-ID` wins.")
     ] = None
     seconds: Annotated[
         int | None,
-        Field(ge=0, le=86_400, description="End after so long; 0 gives what is there. Without it the stream goes on."),
+        Field(
+            ge=0,
+            le=86_400,
+            description="End after this time; 0 returns the events stored so far. Without it the stream does not end.",
+        ),
         DIGITS,
     ] = None
 
 
-class StreamHeaders(Incoming):
-    """Where a client that lost its connection goes on."""
+class StreamHeaders(RequestModel):
+    """Where a client continues after a lost connection."""
 
     last: Annotated[
         str | None,
-        Field(alias="Last-Event-ID", description="The last `id` that came; passed over where it is no event's id."),
+        Field(alias="Last-Event-ID", description="The last `id` received; ignored if it is not an event's id."),
     ] = None
 
 
 async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders, scope: Scope) -> ASGIApp:
     """Each event once, in the order of the commits: `id` is the event's id, `event` its type, `data` the event as JSON.
 
-    A client that comes again with the last id misses nothing. Comments keep the connection alive. The stream ends when
-    the receiver does.
+    A client that reconnects with the last id misses no event. Comments keep the connection alive. The stream ends when
+    the receiver stops.
     """
     await require_names(context, query.source, query.type)
     if scope["method"] == "HEAD":
         return Response(None, 200, HEADERS, media_type=MEDIA_TYPE)
     after = headers.last if headers.last is not None and is_event_id(headers.last) else query.after
     try:
-        place = await context.feed.join(after)
+        subscribed = await context.feed.subscribe(after)
     except TooManyStreams as error:
         raise unavailable(str(error), reason=error.reason) from None
-    return _EventStream(context, query, place)
+    return _EventStream(context, query, subscribed)
 
 
 class _EventStream:
-    """The answer. An ASGI application of its own, so that nothing outlives the connection or the receiver."""
+    """The response. An ASGI application of its own, so that no task outlives the connection or the receiver."""
 
-    def __init__(self, context: ApiContext, query: StreamQuery, place: Stream) -> None:
+    def __init__(self, context: ApiContext, query: StreamQuery, stream: Stream) -> None:
         self._context = context
         self._query = query
-        self._place = place
+        self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(send))
-        others = [asyncio.create_task(gone(receive)), asyncio.create_task(self._over())]
+        others = [asyncio.create_task(wait_for_disconnect(receive)), asyncio.create_task(self._ended())]
         try:
             await asyncio.wait([sending, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._context.feed.leave(self._place)
+            self._context.feed.unsubscribe(self._stream)
             for task in (sending, *others):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sending
 
-    async def _over(self) -> None:
-        await self._place.ended.wait()
-        await asyncio.sleep(LAST_SECONDS)
+    async def _ended(self) -> None:
+        await self._stream.ended.wait()
+        await asyncio.sleep(CLOSE_GRACE_SECONDS)
 
     async def _send(self, send: Send) -> None:
         lines = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
@@ -112,11 +116,11 @@ class _EventStream:
         seconds = self._query.seconds
         until = None if seconds is None else loop.time() + seconds
 
-        def patience() -> float:
+        def next_timeout() -> float:
             return KEEP_ALIVE_SECONDS if until is None else min(KEEP_ALIVE_SECONDS, until - loop.time())
 
         yield b": the new events, as they are committed\n\n"
-        async for row in self._context.feed.follow(self._place, patience):
+        async for row in self._context.feed.follow(self._stream, next_timeout):
             if row is None:
                 yield b": nothing new\n\n"
             elif self._wanted(row):
@@ -128,5 +132,5 @@ class _EventStream:
 
 
 def _message(row: dict[str, Any]) -> bytes:
-    word = " ".join(row["type"].splitlines())  # a provider's, and must not begin a line of its own
+    word = " ".join(row["type"].splitlines())  # from the provider: it must not begin another line
     return f"id: {row['id']}\nevent: {word}\ndata: {event_of(row).model_dump_json()}\n\n".encode()

@@ -1,4 +1,4 @@
-"""The voices that a service offers, asked for there."""
+"""The voices that a service offers, requested from the service."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ from pydantic import Field
 from receiver.errors import OutboundError
 from receiver.providers.types import Invalid, ProviderError, RateLimited, VoiceQuery
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import Incoming, SourceName, Word
+from receiver.web.api.fields import RequestModel, ShortText, SourceName
 from receiver.web.api.jobs import require_source
 from receiver.web.api.models import Voice, VoiceList
-from receiver.web.api.operations import Reply
-from receiver.web.api.problems import Refusal
-from receiver.web.api.redaction import shown
+from receiver.web.api.operations import ApiResponse
+from receiver.web.api.problems import ProblemError
+from receiver.web.api.redaction import redact_json
 
 
-class VoicesQuery(Incoming):
-    """Which voices, in the service's own words."""
+class VoicesQuery(RequestModel):
+    """Which voices, in the service's own terms."""
 
-    source: Annotated[SourceName, Field(description="The configured source to ask.")]
-    language: Word | None = None
-    gender: Word | None = None
-    model: Word | None = None
+    source: Annotated[SourceName, Field(description="The configured source.")]
+    language: ShortText | None = None
+    gender: ShortText | None = None
+    model: ShortText | None = None
     provider: Annotated[
-        Word | None, Field(description="Whose voices, for a service that offers those of others, such as `google`.")
+        ShortText | None,
+        Field(description="For a service that offers voices of other services: whose, such as `google`."),
     ] = None
 
 
-async def list_voices(context: ApiContext, query: VoicesQuery) -> Reply:
-    """Asks the service each time. Where it has no list, or does not take a filter, that is answered 422."""
+async def list_voices(context: ApiContext, query: VoicesQuery) -> ApiResponse:
+    """Each request asks the service. 422 if it has no list of voices, or does not support a filter."""
     require_source(context, query.source)
     which = VoiceQuery(language=query.language, gender=query.gender, model=query.model, provider=query.provider)
     try:
         found = await context.voices(query.source, which)
     except Invalid as error:
-        raise Refusal(422, str(error), reason=error.reason) from None
+        raise ProblemError(422, str(error), reason=error.reason) from None
     except RateLimited as error:
         wait = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
-        raise Refusal(429, str(error), reason=error.reason, headers=wait) from None
+        raise ProblemError(429, str(error), reason=error.reason, headers=wait) from None
     except (ProviderError, OutboundError) as error:
-        raise Refusal(502, str(error), reason=error.reason) from None
-    return Reply(
+        raise ProblemError(502, str(error), reason=error.reason) from None
+    return ApiResponse(
         200,
         VoiceList(
             items=[
@@ -52,7 +53,7 @@ async def list_voices(context: ApiContext, query: VoicesQuery) -> Reply:
                     language=voice.language,
                     gender=voice.gender,
                     model=voice.model,
-                    details=shown(dict(voice.details), context.redact),
+                    details=redact_json(dict(voice.details), context.redact),
                 )
                 for voice in found
             ]

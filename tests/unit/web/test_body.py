@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.web.body import Bodies, BodyRefused, read_body
+from receiver.web.body import BodyLimits, BodyRefused, read_body
 from receiver.web.http.exchange import WHOLE_REQUEST
 from tests.patience import PATIENCE
 
@@ -39,7 +39,7 @@ def pieces(*parts: bytes) -> list[dict[str, Any]]:
 
 async def read(sender: Sender, *, most: int = 10, seconds: float = 60, length: bytes | None = None) -> bytes:
     headers = [] if length is None else [(b"content-length", length)]
-    return await read_body({"type": "http", "headers": headers}, sender.receive, Bodies(seconds, most))
+    return await read_body({"type": "http", "headers": headers}, sender.receive, BodyLimits(seconds, most))
 
 
 async def refused(sender: Sender, **how: Any) -> tuple[int | None, str]:
@@ -100,7 +100,7 @@ async def test_whatever_way_it_is_cut_a_body_is_whole_or_refused(parts: list[byt
 
 
 async def test_one_deadline_serves_many_senders_and_cuts_off_only_the_late() -> None:
-    bodies = Bodies(0.01, 10)
+    bodies = BodyLimits(0.01, 10)
     scope = {"type": "http", "headers": []}
     slow = [asyncio.create_task(read_body(scope, Sender([]).receive, bodies)) for _ in range(5)]
     quick = await asyncio.gather(*(read_body(scope, Sender(pieces(b"x", b"y")).receive, bodies) for _ in range(5)))
@@ -134,14 +134,14 @@ KIB = 1024
 
 
 @pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Bodies:
+def narrow(monkeypatch: pytest.MonkeyPatch) -> BodyLimits:
     """Room for 256 KiB of small bodies, and for 1 MiB of large ones."""
-    monkeypatch.setattr("receiver.web.body.ALL_SMALL_BYTES", 256 * KIB)
-    monkeypatch.setattr("receiver.web.body.ALL_LARGE_BYTES", 1024 * KIB)
-    return Bodies(60, 256 * KIB)
+    monkeypatch.setattr("receiver.web.body.MAX_SMALL_BODIES_BYTES", 256 * KIB)
+    monkeypatch.setattr("receiver.web.body.MAX_LARGE_BODIES_BYTES", 1024 * KIB)
+    return BodyLimits(60, 256 * KIB)
 
 
-async def started(bodies: Bodies, size: int, count: int) -> list[asyncio.Task[bytes]]:
+async def started(bodies: BodyLimits, size: int, count: int) -> list[asyncio.Task[bytes]]:
     scope = {"type": "http", "headers": []}
     tasks = [asyncio.create_task(read_body(scope, Held(size).receive, bodies)) for _ in range(count)]
     for _ in range(3):
@@ -162,7 +162,7 @@ async def ended(tasks: list[asyncio.Task[bytes]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_unfinished_bodies_are_bounded_all_together(narrow: Bodies) -> None:
+async def test_unfinished_bodies_are_bounded_all_together(narrow: BodyLimits) -> None:
     tasks = await started(narrow, 250 * KIB, 40)
     assert await outcomes(tasks) == ["no_room"] * 36
     assert narrow.held == 4 * 250 * KIB
@@ -170,7 +170,7 @@ async def test_unfinished_bodies_are_bounded_all_together(narrow: Bodies) -> Non
     assert narrow.held == 0
 
 
-async def test_large_bodies_take_no_room_of_the_small(narrow: Bodies) -> None:
+async def test_large_bodies_take_no_room_of_the_small(narrow: BodyLimits) -> None:
     large = await started(narrow, 250 * KIB, 40)
     assert len(await outcomes(large)) == 36
     small = await started(narrow, 60 * KIB, 4)
@@ -180,7 +180,7 @@ async def test_large_bodies_take_no_room_of_the_small(narrow: Bodies) -> None:
     await ended(large + small)
 
 
-async def test_many_slow_small_bodies_do_not_keep_a_delivery_out(narrow: Bodies) -> None:
+async def test_many_slow_small_bodies_do_not_keep_a_delivery_out(narrow: BodyLimits) -> None:
     slow = await started(narrow, 60 * KIB, 50)
     assert await outcomes(slow) == ["no_room"] * 46
     whole = Sender(pieces(b"a" * 40 * KIB, b"b" * KIB))
@@ -188,7 +188,7 @@ async def test_many_slow_small_bodies_do_not_keep_a_delivery_out(narrow: Bodies)
     await ended(slow)
 
 
-async def test_the_one_that_is_cut_off_is_the_largest_and_slowest(narrow: Bodies) -> None:
+async def test_the_one_that_is_cut_off_is_the_largest_and_slowest(narrow: BodyLimits) -> None:
     scope = {"type": "http", "headers": []}
     largest = await started(narrow, 120 * KIB, 1)
     smaller = await started(narrow, 100 * KIB, 9)
@@ -203,7 +203,7 @@ async def test_the_one_that_is_cut_off_is_the_largest_and_slowest(narrow: Bodies
     await ended([*smaller, reading])
 
 
-async def test_a_body_that_outgrows_the_small_ones_room_is_counted_with_the_large(narrow: Bodies) -> None:
+async def test_a_body_that_outgrows_the_small_ones_room_is_counted_with_the_large(narrow: BodyLimits) -> None:
     sender = Held(60 * KIB)
     sender.more = pieces(b"y" * 60 * KIB, b"z")
     reading = asyncio.create_task(read_body({"type": "http", "headers": []}, sender.receive, narrow))
@@ -215,7 +215,7 @@ async def test_a_body_that_outgrows_the_small_ones_room_is_counted_with_the_larg
 
 
 async def test_a_request_that_is_cancelled_by_the_server_stays_cancelled() -> None:
-    bodies = Bodies(60, 10)
+    bodies = BodyLimits(60, 10)
     task = asyncio.create_task(read_body({"type": "http", "headers": []}, Sender([]).receive, bodies))
     await asyncio.sleep(0)
     task.cancel()
@@ -246,13 +246,13 @@ class Whole:
         return self._body
 
 
-async def read_whole(body: bytes | None, bodies: Bodies) -> bytes:
+async def read_whole(body: bytes | None, bodies: BodyLimits) -> bytes:
     scope = {"headers": [], "extensions": {WHOLE_REQUEST: Whole(body)}}
     return await read_body(scope, Sender([]).receive, bodies)
 
 
 async def test_a_body_that_has_come_whole_is_read_within_the_same_size() -> None:
-    bodies = Bodies(60, 10)
+    bodies = BodyLimits(60, 10)
     assert await read_whole(b"x" * 10, bodies) == b"x" * 10
     with pytest.raises(BodyRefused) as refused:
         await read_whole(b"x" * 11, bodies)
