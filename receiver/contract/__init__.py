@@ -1,18 +1,18 @@
-"""The tests that every provider module must pass, whatever its service: run them over your own provider.
+"""The tests that every provider module must pass, for any service. Run them on your own provider.
 
-This package needs `pytest` and `hypothesis`, which the receiver itself does not; nothing else imports it.
+This package needs `pytest` and `hypothesis`, which the receiver does not install; no other package imports it.
 
 Record responses of the service's API in a folder (see `receiver.contract.recorded`), then
 
     @pytest.fixture(scope="module")
     def provider() -> Provider:
-        return Mine()
+        return Murmur()
 
     @pytest.fixture(scope="module")
     def folder() -> Path:
         return Path(__file__).parent / "documents"
 
-    class TestMine(ProviderContract):
+    class TestMurmur(ProviderContract):
         pass
 """
 

@@ -1,4 +1,4 @@
-"""Helpers of the contract: how a provider is called, and what is checked of every value that it returns."""
+"""Helpers of the contract tests: calls of a provider, and the checks of every value that it returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from receiver.providers.types import (
 
 JOB_ID = "job_1"
 property_settings = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
-"""Settings of property tests that several classes inherit."""
+"""Settings for property tests that several classes inherit."""
 _Result = TypeVar("_Result")
 _Params = ParamSpec("_Params")
 
@@ -46,7 +46,7 @@ def versions(provider: Provider) -> list[Provider]:
 
 
 def version_of(provider: Provider, api_version: str | None) -> Provider:
-    """Return the provider of one version; without a version the provider itself."""
+    """Return the provider of one API version, or the provider itself if `api_version` is None."""
     if api_version is None:
         return provider
     assert isinstance(provider, VersionedProvider), f"{provider.name} has no versions"
@@ -66,7 +66,7 @@ def submitting_versions(provider: Provider) -> list[SubmittingProvider]:
 def outcome_of(
     call: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs
 ) -> _Result | ProviderError:
-    """Return what a call returns, or its `ProviderError`, which is checked. No other exception is allowed."""
+    """Return the result of a call, or the `ProviderError` that it raises; no other exception is allowed."""
     try:
         return call(*args, **kwargs)
     except ProviderError as error:
@@ -75,7 +75,7 @@ def outcome_of(
 
 
 def build_or_none(call: Callable[_Params, Request], *args: _Params.args, **kwargs: _Params.kwargs) -> Request | None:
-    """Return the request; None if it is refused as `Invalid`."""
+    """Return the request; None if the provider refuses it as `Invalid`."""
     try:
         return call(*args, **kwargs)
     except Invalid as error:
@@ -103,7 +103,7 @@ def submit_outcome(provider: Provider, response: Response) -> Submitted | Provid
 
 
 def submit_request(provider: SubmittingProvider, speech: Speech, base: str | None = None) -> Request | None:
-    """Return the request for a speech; None if it is refused as `Invalid`."""
+    """Return the request for a speech; None if the provider refuses it as `Invalid`."""
     return build_or_none(provider.submit_request, account(provider, base), speech, "same-key")
 
 
@@ -170,7 +170,7 @@ def check_origin(request: Request, base: str, secret: str = API_KEY) -> None:
 
 
 def check_meaning(got: Status | ProviderError, means: Mapping[str, Any]) -> None:
-    """Check that an outcome is the one that the document states."""
+    """Check that a status or an error is the one that the document states."""
     if isinstance(got, Running):
         assert means == {"running": got.word} | ({"progress": got.progress} if got.progress else {})
     elif isinstance(got, Ended):
@@ -190,7 +190,7 @@ def with_status(body: Any, change: Any, field: str = "status") -> Any:
 
 
 def equivalent(one: Status | ProviderError, other: Status | ProviderError) -> bool:
-    """Return whether two outcomes are equal but for the case of a status word."""
+    """Return whether two statuses or errors are equal, without regard to the case of a status word."""
     if isinstance(one, Running) and isinstance(other, Running):
         return (one.word.lower(), one.progress) == (other.word.lower(), other.progress)
     if isinstance(one, ProviderError) and isinstance(other, ProviderError):

@@ -1,4 +1,4 @@
-"""The part of the contract about a completed job's audio: its files, and the requests that fetch each of them."""
+"""The contract tests for a completed job's audio: its files, and the requests for each of them."""
 
 from __future__ import annotations
 

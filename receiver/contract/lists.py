@@ -1,4 +1,4 @@
-"""The part of the contract about lists: the voices on offer, and the history of an account's jobs."""
+"""The contract tests for lists: the voices, and the history of an account's jobs."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class ListsContract(Recordings):
                 for job_id, status in got.items():
                     check_meaning(status, document.means["history"][job_id])
                     assert not isinstance(status, Ended) or status.document is not None, (
-                        "its own row is kept with the end"
+                        "an ended job has its own row as document"
                     )
 
     @property_settings
@@ -154,7 +154,7 @@ class ListsContract(Recordings):
             recorded, response = data.draw(damaged(histories))
             _history(version_of(provider, recorded.api_version), response)
 
-    # both
+    # voices and history
 
     def test_no_single_wrong_field_of_a_list_breaks_the_reading(
         self, provider: Provider, voice_lists: list[Recorded], histories: list[Recorded]
@@ -213,7 +213,7 @@ def _stated_fields(voice: Voice) -> dict[str, Any]:
 
 
 def _with_unexpected_rows(body: Any) -> Iterator[Any]:
-    """The body once for each odd row, which is put before the rows of its list."""
+    """Yield the body once for each unexpected row, inserted before the rows of each list."""
     for unexpected in _UNEXPECTED_ROWS:
         changed = copy.deepcopy(body)
         for rows in _lists(changed):
@@ -222,7 +222,7 @@ def _with_unexpected_rows(body: Any) -> Iterator[Any]:
 
 
 def _lists(value: Any) -> list[list[Any]]:
-    """The outermost lists."""
+    """Return the outermost lists."""
     if isinstance(value, list):
         return [value]
     return [rows for inner in value.values() for rows in _lists(inner)] if isinstance(value, dict) else []

@@ -1,4 +1,4 @@
-"""The whole suite: what every provider module must do, whatever its service."""
+"""All contract tests of a provider module."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from receiver.providers.protocols import PollingProvider, Provider, WebhookProvi
 
 
 class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContract, WebhookContract):
-    """The suite. A class that inherits it provides the fixtures `provider` and `folder`, of scope `class` or wider."""
+    """All tests. Inherit from it, and define the fixtures `provider` and `folder`, of scope `class` or wider."""
 
-    # its attributes
+    # attributes
 
     def test_it_has_a_name_and_a_base_url(self, provider: Provider) -> None:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", provider.name)
@@ -44,7 +44,9 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
         for version in versions(provider):
             assert find_problems(version) == []
             assert version.name == provider.name
-            assert isinstance(version, WebhookProvider | PollingProvider), "no job's end would ever be known"
+            assert isinstance(version, WebhookProvider | PollingProvider), (
+                "with neither webhooks nor polling, the end of a job cannot be known"
+            )
 
     def test_its_attributes_are_valid(self, provider: Provider) -> None:
         for version in versions(provider):
@@ -72,7 +74,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
         for document in recordings:
             if document.rate_limit is not None:
                 now = http_date(document.response.header("date"))
-                assert now is not None, "an answer with a rate limit needs its Date"
+                assert now is not None, "a response with a rate limit needs a Date header"
                 found = read_rate_limit(document.response.header, now)
                 assert found is not None
                 assert found._asdict() == document.rate_limit, document
@@ -103,7 +105,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
                 assert parsed is not None
                 assert parsed[:3] == signed[:3]
 
-    # where its requests go
+    # destinations of requests
 
     @property_settings
     @given(base=base_urls, job=job_ids)
@@ -133,7 +135,7 @@ class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContr
 
 
 def _read(provider: WebhookProvider, headers: Headers, body: bytes) -> Parsed | None:
-    """The parsed delivery; None if it is malformed."""
+    """Return the parsed delivery; None if it is malformed."""
     try:
         return provider.parse_delivery(headers, body)
     except (MalformedDelivery, InvalidJson):

@@ -1,24 +1,27 @@
-"""Recorded responses of a provider's API: a response, where it is documented, and what it means.
+"""Recorded responses of a provider's API: each with its source and its meaning.
 
-One JSON file each: `source` (where the document is from), `api_version` if it belongs to one, `status`, `headers`,
-`body` (or `text`, if it is not JSON), `status_field` if the body's status word is in another field than `status`, and
-`means`. The folder itself holds responses about one job's status:
+One JSON file each: `source` (where the response is documented), `api_version` if it belongs to one, `status`,
+`headers`, `body` (or `text`, if it is not JSON), `status_field` if the field of the body's status word is not `status`,
+and `means`. The folder itself contains responses about one job's status, with one of these in `means`:
 
     {"running": WORD, "progress": PERCENT}
-    {"completed": PAYLOAD}      `files` has the addresses of its audio as well: a list for each file, best first
-    {"failed": PAYLOAD}         `delivery` has the body of the webhook for the same end, where there is one
+    {"completed": PAYLOAD}
+    {"failed": PAYLOAD}
     {"error": CLASS, "code": WORD, "retry_after": SECONDS, "says": PART OF THE MESSAGE}
 
-Every response can mean the last. Other responses are in folders beside them, if the service has them:
+Beside `completed`, `files` has the addresses of the audio: a list for each file, best first. Beside `completed` and
+`failed`, `delivery` has the body of the webhook about the same end, if the service sends webhooks.
 
-    submit/     as above, and {"submitted": JOB ID} beside it
-    voices/     {"voices": [{"id", "name", "language", "gender", "model", "details"}]}, with what there is
+An error is possible in every folder. Responses of other kinds are in subfolders, if the service has them:
+
+    submit/     as above, and {"submitted": JOB ID} in the same object
+    voices/     {"voices": [{"id", "name", "language", "gender", "model", "details"}]}, without absent fields
     history/    {"history": {JOB ID: one of the above}}
     register/   {"registered": {"url", "secret"}}
     test/       {"tested": TEST ID}
 
-`rate_limit` has what the headers say of the account's limit: `limit`, `remaining`, `reset_at` (unix seconds; now is the
-answer's own `Date`), `bucket`.
+`rate_limit` is the account's limit in the headers: `limit`, `remaining`, `reset_at` (unix seconds, computed at
+the response's own `Date`), `bucket`.
 """
 
 from __future__ import annotations
@@ -112,11 +115,11 @@ class Recordings:
     @pytest.fixture(scope="class")
     @classmethod
     def registrations(cls, folder: Path) -> list[Recorded]:
-        """Responses to a registration of the webhook's address."""
+        """Responses to a registration of the webhook address."""
         return load(folder / "register")
 
     @pytest.fixture(scope="class")
     @classmethod
     def webhook_tests(cls, folder: Path) -> list[Recorded]:
-        """Answers to a request for a test delivery."""
+        """Responses to a request for a test delivery."""
         return load(folder / "test")

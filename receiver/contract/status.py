@@ -1,4 +1,4 @@
-"""The part of the contract about a job's status: what recorded and damaged answers mean."""
+"""The contract tests for a job's status: the meaning of recorded and damaged responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated input from outside: any JSON, damaged recorded documents, headers, statuses, ids."""
+"""Strategies of hypothesis for input from outside: any JSON, damaged recordings, headers, statuses, ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from receiver.contract.recorded import Recorded
 from receiver.providers.types import Response
 
 API_KEY = "tts_live_0123456789abcdef"
-"""The account's API key, which a service may also return to us."""
+"""The account's API key. A service may repeat it in a response."""
 _TOO_LARGE = "a number that is read as infinite"
 
 _UNEXPECTED_VALUES: tuple[Any, ...] = (
@@ -68,12 +68,12 @@ base_urls = st.sampled_from(
 
 
 def encode_json(document: Any) -> bytes:
-    """Return the document as JSON text, with a number in it that Python itself does not write."""
+    """Return the document as JSON text; the placeholder becomes a number that Python itself does not write."""
     return json.dumps(document).replace(json.dumps(_TOO_LARGE), "1e999").encode()
 
 
 def single_field_variants(recorded: Recorded) -> Iterator[Response]:
-    """Yield the recorded response once for each of its fields and each odd value in that field."""
+    """Yield the recorded response once for each of its fields and each unexpected value in that field."""
     whole = {"body": recorded.body}
     for index in range(len(_slots(whole))):
         for unexpected in _UNEXPECTED_VALUES:

@@ -1,4 +1,4 @@
-"""The part of the contract about submitting a speech."""
+"""The contract tests for submitting a speech."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _INVALID: list[dict[str, Any]] = [
 
 
 class SubmitContract(Recordings):
-    """Uses the fixtures `provider` and `submits`. Nothing is checked of a provider that cannot submit."""
+    """Uses the fixtures `provider` and `submits`. Checks nothing if jobs cannot be submitted to the provider."""
 
     def test_every_response_to_a_submit_means_what_its_document_states(
         self, provider: Provider, submits: list[Recorded]
@@ -121,7 +121,7 @@ class SubmitContract(Recordings):
             if request is None:
                 continue
             assert request.method == "POST"
-            if API_KEY not in f"{text}{voice}{metadata}":  # what the speech itself says is sent
+            if API_KEY not in f"{text}{voice}{metadata}":  # the speech's own text is sent
                 check_origin(request, base)
             assert ("same-key" in request.headers.values()) == version.capabilities.idempotent_submit
             assert request == submit_request(version, speech, base)
@@ -153,12 +153,12 @@ class SubmitContract(Recordings):
                     for rate in {r for rates in capabilities.sample_rates.values() for r in rates} | {1, 11_025, 10**9}:
                         _check_sent(rate in accepted, version, rate, format=format, sample_rate=rate)
                 if capabilities.bitrates:
-                    least, most = capabilities.bitrates.get(format or "", (1, 0))
+                    lowest, highest = capabilities.bitrates.get(format or "", (1, 0))
                     for kbps in {k for bounds in capabilities.bitrates.values() for k in bounds} | {
-                        least - 1,
-                        most + 1,
+                        lowest - 1,
+                        highest + 1,
                     }:
-                        _check_sent(least <= kbps <= most, version, kbps, format=format, bitrate_kbps=kbps)
+                        _check_sent(lowest <= kbps <= highest, version, kbps, format=format, bitrate_kbps=kbps)
 
     def test_an_invalid_speech_is_refused_before_it_is_sent(self, provider: Provider) -> None:
         for version in submitting_versions(provider):
@@ -168,7 +168,7 @@ class SubmitContract(Recordings):
 
 
 def _check_sent(accepted: object, provider: SubmittingProvider, value: object, **options: Any) -> None:
-    """Check that a speech with these options is sent, with the value in it, if accepted; otherwise refused."""
+    """Check that a speech with these options is sent with the value if it is accepted, and refused otherwise."""
     speech = plain_speech(provider)
     request = submit_request(provider, Speech(text=speech.text, voice=speech.voice, **options))
     assert (request is not None) == bool(accepted), options

@@ -1,4 +1,4 @@
-"""The part of the contract about the account's webhook: registering its address, and requesting a test delivery."""
+"""The contract tests for the account's webhook: registering its address, and requesting a test delivery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from receiver.providers.protocols import Provider, RegisteringProvider
 from receiver.providers.types import ProviderError, Registered, Response
 
 ID_TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyXzEifQ.c2lnbmVk"
-"""A text with the form of a user's ID token."""
+"""A text in the form of a user's ID token."""
 _ADDRESS = "https://hooks.example/webhooks/x"
 
 

@@ -94,7 +94,7 @@ class Aitts(AccountWebhook):
         return get(account, f"/api/v1/tts/{path_segment(job_id)}", bearer(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """Read `{"success", "data": {"status", …}}`; a job that has ended has the same payload as its delivery."""
+        """Read `{"success", "data": {"status", …}}`; an ended job has the same payload as its delivery."""
         context = RequestContext(self.name, account, job_id, CODES)
         document = read_object(context, response)
         return _read(context, job_id, response, document)
@@ -117,7 +117,7 @@ class Aitts(AccountWebhook):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read `{"event", "data": {…}}`, or the flat form without `data` that is also in public use.
 
-        The signed body decides, by its event, else by its status. The body of a test is not documented: where the
+        The signed body decides, by its event, else by its status. The body of a test is not documented: if the
         body has neither, the unsigned `X-TTS-Event` may name a `test`, and nothing else.
 
         Raises:
@@ -132,7 +132,9 @@ class Aitts(AccountWebhook):
         else:
             word = _OUTCOMES.get(status_word(data.get("status")) or "") or (TEST if header_event == TEST else None)
         if word is None:
-            raise MalformedDelivery("The signed body has neither an event nor the status of an end.", reason="no_event")
+            raise MalformedDelivery(
+                "The signed body has neither an event nor the status of an ended job.", reason="no_event"
+            )
         notes = ["event_header_mismatch"] if header_event is not None and word != header_event else []
         job_id = usable_word(data.get("job_id"))
         if word not in TERMINAL:
@@ -144,13 +146,13 @@ class Aitts(AccountWebhook):
         return Parsed(word, job_id, _job_payload(word, document, data), tuple(notes))
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
-        """The two unsigned headers of each delivery."""
+        """Return the two unsigned headers of each delivery."""
         return [("X-TTS-Event", event), ("X-TTS-Delivery-ID", delivery_id)]
 
     def sample_body(
         self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """A delivery's body in the documented form.
+        """Return a delivery's body in the documented form.
 
         Raises:
             Invalid: metadata of an event that is not the end of a job.
@@ -169,7 +171,7 @@ class Aitts(AccountWebhook):
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """One file: the durable endpoint with the API key, then the temporary signed URL without it.
+        """Return one file: the durable endpoint with the API key, then the temporary signed URL without it.
 
         A temporary URL gets the key only if it is at the source's own origin and refuses a request without it. An
         `audio_endpoint` at any other origin is not used: the path is then derived from the job id.
@@ -183,7 +185,7 @@ class Aitts(AccountWebhook):
 
 
 def audio_path(job_id: str) -> str:
-    """The documented path of a job's durable audio."""
+    """Return the documented path of a job's durable audio."""
     return f"/api/v1/tts/{path_segment(job_id)}/audio"
 
 

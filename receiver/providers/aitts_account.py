@@ -24,8 +24,8 @@ _ID_TOKEN_REFUSED = ErrorMapping(
 )
 _TEST_NOT_DELIVERED = ErrorMapping(
     Invalid,
-    advice="the test was not answered 2xx in time. Is there an address registered, can it be reached from outside, and "
-    "does the source have the signing secret?",
+    advice="the test got no 2xx response in time. Is an address registered, can it be reached from outside, and does "
+    "the source have the signing secret?",
 )
 _ACCOUNT_CODES = CODES | {"UNAUTHORIZED": _ID_TOKEN_REFUSED}
 _ACCOUNT_STATUSES = {401: _ID_TOKEN_REFUSED, 403: _ID_TOKEN_REFUSED}
@@ -34,7 +34,7 @@ _SECRET_FIELDS = ("secret", "signing_secret", "signingSecret", "webhook_secret",
 
 
 class AccountWebhook:
-    """The part of `Aitts` about the account's webhook."""
+    """The methods of `Aitts` for the account's webhook."""
 
     name: str
 
@@ -49,7 +49,7 @@ class AccountWebhook:
         return put_json(account, _WEBHOOK, _id_token_header(id_token), fields)
 
     def read_register(self, account: Account, response: Response) -> Registered:
-        """Read the response, which holds the signing secret once; the name of its field is not documented."""
+        """Read the response, which contains the signing secret once; the name of its field is not documented."""
         context = RequestContext(self.name, account, codes=_ACCOUNT_CODES, statuses=_ACCOUNT_STATUSES)
         document = read_object(context, response)
         objects = unwrap(document)
@@ -58,7 +58,7 @@ class AccountWebhook:
         if document.get("success") is False or (url is None and secret is None and any(error_detail(*objects))):
             raise error_response(context, response, document)
         if url is None and secret is None and document.get("success") is not True:
-            raise unreadable_response(context, response, "neither address nor secret in it")
+            raise unreadable_response(context, response, "it has neither address nor secret")
         return Registered(url if isinstance(url, str) and origin_of(url) else "", secret)
 
     def test_request(self, account: Account, id_token: str) -> Request:
@@ -70,7 +70,7 @@ class AccountWebhook:
         return post_empty(account, f"{_WEBHOOK}/test", _id_token_header(id_token))
 
     def read_test(self, account: Account, response: Response) -> str:
-        """Read the 200 with its `test_id`; a 422 says that the test was not delivered."""
+        """Read the 200 with its `test_id`; a 422 means that the test was not delivered."""
         statuses = _ACCOUNT_STATUSES | {422: _TEST_NOT_DELIVERED}
         context = RequestContext(self.name, account, codes=_ACCOUNT_CODES, statuses=statuses)
         document = read_object(context, response)
@@ -79,7 +79,7 @@ class AccountWebhook:
         if document.get("success") is False or (test_id is None and any(error_detail(*objects))):
             raise error_response(context, response, document)
         if test_id is None:
-            raise unreadable_response(context, response, "no test_id in it")
+            raise unreadable_response(context, response, "it has no test_id")
         return test_id
 
 
@@ -90,6 +90,6 @@ def _id_token_header(id_token: str) -> dict[str, str]:
 
 
 def _secret(objects: tuple[Mapping[str, Any], ...]) -> str | None:
-    """The signing secret, as it is written; unusable texts are skipped."""
+    """Return the signing secret, unchanged; unusable texts are skipped."""
     found = (item.get(name) for item in objects for name in _SECRET_FIELDS)
     return next((text for text in found if isinstance(text, str) and usable_word(text) == text), None)

@@ -18,13 +18,13 @@ from receiver.providers.types import (
 )
 
 MAINTENANCE_SECONDS = 300.0
-"""How long to wait during a maintenance without `Retry-After`, seconds."""
+"""How long to wait during maintenance if the response has no `Retry-After`, seconds."""
 
 CODES = {
     "UNAUTHORIZED": ErrorMapping(Unauthorized),
     "VALIDATION_ERROR": ErrorMapping(
         Invalid,
-        advice="a field of the request is invalid. Change the field that it names before you try again.",
+        advice="a field of the request is invalid. Correct the field that it names before you try again.",
     ),
     "INVALID_VOICE": ErrorMapping(
         Invalid,

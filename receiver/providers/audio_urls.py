@@ -1,4 +1,4 @@
-"""The URLs of a completed job's audio: written into the payload of its event, and turned into requests.
+"""The URLs of a completed job's audio: their form in the payload of its event, and the requests for them.
 
 `audio_url` is the first file's URL, `audio_urls` has the URLs of all files where there are several, and
 `audio_url_alternatives` has other URLs of the first file, for services that name more than one.
@@ -19,7 +19,7 @@ MAX_ALTERNATIVES = 4
 
 
 class AudioUrls:
-    """Base class of providers that name their audio by temporary URLs in the payload, as `audio_payload` writes it."""
+    """Base class of providers whose payload has temporary audio URLs, in the form of `audio_payload`."""
 
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
@@ -42,8 +42,9 @@ def audio_payload(urls: Iterable[str], alternatives: Iterable[str] = ()) -> dict
     """Return the fields of the payload.
 
     Args:
-        urls: one of each file.
-        alternatives: others of the first file; ignored with several files, since it is unknown to which they belong.
+        urls: one for each file.
+        alternatives: other URLs of the first file; ignored if there are several files, as it is unknown to which they
+            belong.
     """
     fields: dict[str, Any] = {}
     files = list(urls)
@@ -60,7 +61,7 @@ def audio_payload(urls: Iterable[str], alternatives: Iterable[str] = ()) -> dict
 def file_urls(payload: Mapping[str, Any], base_url: str) -> list[list[str]]:
     """Return the usable URLs of each file, best first; a path is resolved against the service's address.
 
-    Each of several outputs is a file, not an alternative for the first.
+    Each URL in `audio_urls` is a file of its own, not an alternative for the first.
     """
     first = web_addresses(payload.get("audio_url"))[:1]
     files = [[text] for text in web_addresses(first, payload.get("audio_urls"))]
@@ -72,7 +73,7 @@ def file_urls(payload: Mapping[str, Any], base_url: str) -> list[list[str]]:
 
 
 def absolute_url(text: str, base_url: str) -> str | None:
-    """Return a URL in its absolute form, with the service's origin before a path; None if it is not usable."""
+    """Return a URL in its absolute form, a path with the service's origin; None if it is not usable."""
     try:
         url = urljoin(base_url, text) if text.startswith("/") else text
     except ValueError:
@@ -86,6 +87,6 @@ def temporary_request(url: str, base_url: str, credentials: Mapping[str, str]) -
 
 
 def is_own_origin(url: str, base_url: str) -> bool:
-    """Return whether a URL is at the service's own origin: only there may its key be sent."""
+    """Return whether a URL is at the service's own origin. The key must not be sent to any other."""
     home = origin_of(base_url)
     return home is not None and origin_of(url) == home

@@ -1,7 +1,7 @@
 """Audixa AI, versions 2 and 3 of its API: polling only.
 
 Wire facts: the founding documents describe `/v2`; the service's public documentation and its Python SDK describe `/v3`
-(read 2026-11). The responses of both differ in words only and are read alike.
+(read 2026-11). The responses of both have the same structure with different words, and are read by the same code.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from receiver.providers.validation import check_speech
 from receiver.providers.voices import parse_voices
 
 _VOICES_PAGE = 500
-"""The most that the SDK documents for one call of v3."""
+"""The maximum for one call of v3, by the SDK's documentation."""
 
 
 class AudixaV2(AudioUrls):
-    """Version 2, which is used where a source names none."""
+    """Version 2, the default of a source."""
 
     name = "audixa"
     base_url = "https://api.audixa.ai"
@@ -55,7 +55,7 @@ class AudixaV2(AudioUrls):
         return key_header(account, "x-api-key")
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
-        """`POST /v2/tts` or `/v3/tts`. There is no idempotency key: a lost response may hide a job that is charged."""
+        """`POST /v2/tts` or `/v3/tts`. There is no idempotency key: after a lost response a charged job may exist."""
         check_speech(self.name, speech, self.capabilities)
         fields = {
             "text": speech.text,
@@ -78,16 +78,16 @@ class AudixaV2(AudioUrls):
         return get(account, with_query(self.status_path, {"generation_id": job_id}), self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """v2: `Generating` / `Completed` / `Failed`; v3: `IN_QUEUE` / … / `EXPIRED`. In any case of letters.
+        """Read `Generating` / `Completed` / `Failed` (v2), or `IN_QUEUE` / … / `EXPIRED` (v3), in any letter case.
 
-        An expired job has no audio any more, so it has failed, with the code `EXPIRED`.
+        An expired job no longer has audio, so it is reported as failed, with the code `EXPIRED`.
         """
         context = RequestContext(self.name, account, job_id)
         document = read_object(context, response)
         return _read(context, job_id, response, document)
 
     def voices_request(self, account: Account, query: VoiceQuery) -> Request:
-        """`GET /v2/voices?model=`, or `GET /v3/voices`, which also accepts a `model`.
+        """`GET /v2/voices?model=`, or `GET /v3/voices`, which accepts a `model`, too (SDK).
 
         Raises:
             Invalid: a filter by language, gender or provider, or an unknown model.
@@ -116,12 +116,12 @@ class AudixaV3(AudixaV2):
     voice_field = "voice_id"
 
     def history_request(self, account: Account, offset: int) -> Request:
-        """`GET /v3/history?limit=&offset=`. That the newest are first is not documented."""
+        """`GET /v3/history?limit=&offset=`. The order is not documented; newest first is assumed."""
         query = {"limit": str(HISTORY_PAGE), "offset": str(max(0, offset))}
         return get(account, with_query("/v3/history", query), self.credentials(account))
 
     def read_history(self, account: Account, response: Response) -> dict[str, Status]:
-        """Read `{"history": [{"generation_id", "status", …}]}`; each row is like the response about one job."""
+        """Read `{"history": [{"generation_id", "status", …}]}`; each row is read like a response about one job."""
         context = RequestContext(self.name, account)
         found: dict[str, Status] = {}
         for row in read_rows(context, response, "history"):

@@ -44,7 +44,7 @@ class AudioRequest:
 
 @lru_cache(maxsize=256)
 def origin_of(url: str) -> tuple[str, str, int] | None:
-    """(scheme, host, port) of an absolute http(s) address without credentials in it, or None if it is not one."""
+    """Return (scheme, host, port) of an absolute http(s) address; None for anything else, and if it has credentials."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -57,9 +57,9 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
 
 
 def usable_word(value: object) -> str | None:
-    """An id or event word as text if it is one we can store, compare and print; else None.
+    """Return an id or event word as text if it can be stored, compared and printed; else None.
 
-    Whole numbers become their digits. Text with control characters, unpaired surrogates, white space at the ends or
+    A whole number becomes its digits. Text with control characters, unpaired surrogates, white space at the ends or
     replacement characters is not repaired, because two ids could become one.
     """
     if not isinstance(value, str):
@@ -75,7 +75,7 @@ def usable_word(value: object) -> str | None:
 
 
 def header_word(headers: Headers, name: bytes) -> str | None:
-    """An unsigned header's value, without the white space around it, if it is there once and usable; else None."""
+    """Return an unsigned header's value, stripped, if the header occurs once and the value is usable; else None."""
     values = [value for header, value in headers if header == name]
     if len(values) != 1:
         return None

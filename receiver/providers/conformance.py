@@ -1,4 +1,4 @@
-"""Checks an object that is to be a provider, such as one of an installed package, and says what is wrong with it."""
+"""Checks whether an object, such as that of an installed package's entry point, implements the provider protocols."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ATTRIBUTES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, Mapping) and bool(value) and not any(map(find_problems, value.values())),
     ),
 }
-"""For each attribute that is not a method: the complaint about a wrong value, and whether a value is right."""
+"""For each attribute that is not a method: the message about a wrong value, and the check of a value."""
 
 
 def find_problems(candidate: object) -> list[str]:
-    """Return what keeps an object from being a provider: members that are missing, or of the wrong kind.
+    """Return why an object is not a provider: members that are missing or of the wrong type.
 
-    The members of a capability's protocol are required as soon as the object has one of them.
+    All members of a capability's protocol are required if the object has one of them.
     """
     problems: dict[str, None] = {}
     for protocol in (Provider, *PROTOCOLS.values(), VersionedProvider):
@@ -47,14 +47,14 @@ def find_problems(candidate: object) -> list[str]:
             has = f"has {', '.join(declared)} and " if protocol is not Provider else ""
             problems[f"{has}lacks {', '.join(missing)}"] = None
         for name in members:
-            complaint, fits = _ATTRIBUTES.get(name, ("is not a method", callable))
-            if name not in missing and not fits(getattr(candidate, name)):
-                problems[f"{name} {complaint}"] = None
+            message, is_valid = _ATTRIBUTES.get(name, ("is not a method", callable))
+            if name not in missing and not is_valid(getattr(candidate, name)):
+                problems[f"{name} {message}"] = None
     return list(problems)
 
 
 def _declared(protocol: type) -> list[str]:
-    """The names of the members that one of our protocols declares itself."""
+    """Return the members that one of our protocols declares itself, without those that it inherits."""
     if protocol.__module__ != Provider.__module__:
         return []
     return [name for name in (*get_annotations(protocol), *vars(protocol)) if not name.startswith("_")]

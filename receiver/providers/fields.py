@@ -1,6 +1,6 @@
-"""Finding a field in the body of a response, whatever its form: flat or nested, one name or another, text or object.
+"""Finds a field in the body of a response: flat or nested, under one of several names, as text or as an object.
 
-The services are inconsistent in the same ways, so the provider modules share these functions. None of them raises.
+The services vary in the same ways, so the provider modules share these functions. None of them raises.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from receiver.providers.base import origin_of, usable_word
 
 MAX_ADDRESS = 8192
-"""The longest address that is kept, characters; signed addresses have up to about 2,000."""
+"""The maximum length of an address, characters; signed addresses have up to about 2,000."""
 _ERROR_FIELDS = ("error", "error_message", "errorMessage", "detail")
 
 
@@ -23,7 +23,7 @@ class ErrorDetail(NamedTuple):
 
 
 def unwrap(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Return the objects that may hold a field: `data` where the body is nested, then the body itself."""
+    """Return the objects in which to look for a field: the object in `data`, if there is one, then the body itself."""
     nested = document.get("data")
     return (nested, document) if isinstance(nested, dict) else (document,)
 
@@ -68,7 +68,7 @@ def web_addresses(*values: object) -> list[str]:
     """Return every address in these texts, lists of texts and objects of texts: in order, each once.
 
     An address is an http(s) one or a path at the service. If there is none, the texts themselves are returned, so that
-    a job whose audio has an unusable address does not look like one without audio. White space around it is dropped.
+    audio with an unusable address does not look like no audio. White space around an address is removed.
     """
     texts = list(dict.fromkeys(text for value in values for text in _texts(value) if text))
     return [text for text in texts if is_address(text)] or texts

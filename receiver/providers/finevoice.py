@@ -1,7 +1,8 @@
 """FineVoice: polling only; all kinds of tasks have the same status address.
 
-Wire facts: the service's founding documents and its public documentation, read 2026-11. The HTTP status of a
-response is always 200; the `status` in the body is the one that counts.
+Wire facts: the service's founding documents and its public documentation, read 2026-11. The HTTP status of a response
+about a task is 200; the HTTP-like `status` in its body counts. Whether an error's status is also the HTTP status is not
+documented: both are read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from receiver.providers.validation import check_speech
 
 _DONE = 200
 _REQUEST_STATUSES = frozenset({401, 403, 404, 408, 410, 429, 502, 503, 504})
-"""Body statuses that are about the request. Any other error is about the task, and final."""
+"""Body statuses that concern the request. Any other error concerns the task, and is final."""
 
 
 class Finevoice(AudioUrls):
@@ -41,9 +42,9 @@ class Finevoice(AudioUrls):
         return post_json(account, "/v1/audio/speech-synthesis", self.credentials(account), fields)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
-        """Read `{"status": 202, "taskId"}`; a fast job may be done already: status 200, with its `url`.
+        """Read `{"status": 202, "taskId"}`; a fast job may have completed: status 200, with its `url`.
 
-        A job that is done and has no task id gets one made from its URL: its audio has been charged for.
+        For a completed job without a task id, an id is derived from its URL: its audio has been charged for.
         """
         context = RequestContext(self.name, account)
         document = read_object(context, response)
@@ -63,7 +64,7 @@ class Finevoice(AudioUrls):
         return get(account, f"/v1/task/{path_segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """Body status 200 is done, with `url` or `urls`; 202 is running; an `error` otherwise.
+        """Read the body's status: 200 is completed, with `url` or `urls`; 202 is running; others have an `error`.
 
         An error status without an `error` does not mean that the task has ended: it is polled again.
         """
@@ -84,7 +85,7 @@ class Finevoice(AudioUrls):
 
 
 def _http_like(value: object) -> int:
-    """The body's status as a number of three digits; 0 if it is not one."""
+    """Return the body's status as a number of three digits; 0 if it is not one."""
     word = status_word(value) or ""
     return int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
 

@@ -1,7 +1,7 @@
-"""Any other service, from configuration alone: its words, and where in its JSON the values are.
+"""Any other service, by configuration alone: its words, and the paths of values in its JSON.
 
-Each source of this provider has its own instance, made from the source's table by `generic_provider`. Jobs cannot be
-submitted: the requests of services differ too much to be described in a table.
+Each source of this provider has its own instance, which `generic_provider` creates from the source's table. Jobs cannot
+be submitted: the requests of services differ too much to be described in a table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from receiver.providers.responses import RequestContext, read_object
 from receiver.providers.types import Account, Capabilities, Ended, Invalid, Request, Response, Status
 
 RETRY_WINDOW_SECONDS = 72 * 3600.0
-"""How long after its first attempt a delivery may come again, seconds: the longest usual time, as it is unknown."""
+"""How long after the first attempt a service may retry a delivery, seconds: unknown, so the longest usual time."""
 
 
 def generic_provider(spec: GenericSpec, base_url: str = "") -> Generic:
@@ -60,10 +60,10 @@ class Generic:
     def audio_requests(
         self, base_url: str, api_key: str | None, job_id: str, payload: Mapping[str, Any]
     ) -> list[list[AudioRequest]]:
-        """Each file's URLs from all configured paths.
+        """Return a request for each URL of each file.
 
-        The key is sent only to URLs at the service's own origin: at once where audio needs it, otherwise after a
-        request without it was refused.
+        The key is sent only to URLs at the service's own origin: with the first request if `audio_needs_key` is set,
+        otherwise after a request without it was refused.
         """
         credentials = self._credentials(api_key)
 
@@ -78,7 +78,7 @@ class Generic:
         return {} if api_key is None else {self.spec.auth_header: f"{self.spec.auth_prefix}{api_key}"}
 
     def _outcome(self, *words: str | None) -> str | None:
-        """The terminal event that one of these lower-case words means. A word for a failure takes precedence."""
+        """Return the terminal event that one of these lower-case words means. Words for failure take precedence."""
         if any(word in self.spec.failed_words or word == FAILED for word in words):
             return FAILED
         if any(word in self.spec.completed_words or word == COMPLETED for word in words):
@@ -99,7 +99,7 @@ class Generic:
         return payload
 
     def _error(self, document: Mapping[str, Any]) -> ErrorDetail:
-        """What went wrong: from the configured paths, else from the usual fields."""
+        """Return the error: from the configured paths, else from the usual fields."""
         code, message = (find_first(document, paths) for paths in (self.spec.error_code, self.spec.error_message))
         configured = ErrorDetail(
             _text(code), _text(message) or read_error(message if isinstance(message, dict) else None).message
@@ -116,7 +116,7 @@ class GenericPolled(Generic):
         return get(account, path, self._credentials(account.api_key))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """Read the response by the status word alone; one that is in neither list means still running."""
+        """Read the response by its status word; a word in neither list means that the job is still running."""
         context = RequestContext(self.name, account, job_id)
         document = read_object(context, response)
         value = find_first(document, self.spec.status)
@@ -138,10 +138,10 @@ class GenericWebhooks(Generic):
     def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
         """Read a delivery by the configured paths.
 
-        The signed body decides, by its event word and its status. Without an event word the status is the event's
-        word. Where the body has neither, the unsigned event header may name a `test`, and nothing else.
+        The signed body decides, by its event word and its status. Without an event word the status takes its
+        place. If the body has neither, the unsigned event header may name a `test`, and nothing else.
 
-        A terminal status beside another event word and without a job id is ignored.
+        A terminal status is ignored if there is another event word and no job id.
 
         Raises:
             InvalidJson: not a JSON object.
@@ -174,14 +174,14 @@ class GenericWebhooks(Generic):
         return Parsed(event_type, job_id, self._payload(event_type, document), tuple(notes))
 
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
-        """The configured event header, unless the signature's headers include it."""
+        """Return the configured event header, unless the signature's headers include it."""
         name = self.spec.event_header
         return [(name, self._event_word(event))] if name and name.lower() not in self.spec.signed_headers else []
 
     def sample_body(
         self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """A body with a value at each configured path and nothing else.
+        """Return a body with a value at each configured path and nothing else.
 
         Raises:
             Invalid: metadata without a path for it, or with an event that is not the end of a job.
@@ -205,14 +205,14 @@ class GenericWebhooks(Generic):
         return {name: numbered_to_lists(value) for name, value in body.items()}
 
     def _contradicts(self, header_event: str, word: str | None, event_type: str | None) -> bool:
-        """Whether the event header contradicts the body."""
+        """Return whether the event header contradicts the body."""
         header_type = self._outcome(header_event.lower())
         return (word is not None and header_event != word) or (
             (word is None or header_type is not None) and header_type != event_type
         )
 
     def _event_word(self, event: str) -> str:
-        """An event in the service's own word."""
+        """Return the service's own word for an event."""
         words = {COMPLETED: self.spec.completed_words, FAILED: self.spec.failed_words}.get(event)
         return words[0] if words else event
 

@@ -23,7 +23,7 @@ class GenericSpec:
         failed_words: likewise for `job.failed`; they take precedence.
         status_path: the path of a job's status below the base address, with `{job_id}` in it; None for a service
             that cannot be polled.
-        auth_header: the header that the API key goes in, after `auth_prefix`.
+        auth_header: the header for the API key, whose value begins with `auth_prefix`.
         min_poll_seconds: the service's limit between two polls of one job, seconds.
         audio_needs_key: whether audio at the service's own origin is fetched with the API key.
     """
@@ -63,9 +63,9 @@ def status_path(template: str, base_url: str) -> str:
         raise ValueError(f"must contain {JOB_ID} once, as in /v1/jobs/{JOB_ID}")
     bare = path.replace(JOB_ID, "id")
     if not bare.startswith("/") or bare.startswith("//"):
-        raise ValueError("must be a path below base_url that begins with one slash: the API key goes nowhere else")
+        raise ValueError("must be a path below base_url that begins with one slash: the API key is sent nowhere else")
     if not bare.isascii() or not bare.isprintable() or any(char in bare for char in ' \\#{}<>"'):
         raise ValueError("must be an address's path in ASCII, quoted, without # and with no other braces")
     if any(part in (".", "..") for part in bare.partition("?")[0].split("/")):
-        raise ValueError("must not lead back with . or ..")
+        raise ValueError("must not contain . or .. as a segment")
     return path

@@ -1,4 +1,4 @@
-"""Dotted paths in a JSON document, such as `data.job.id` or `outputs.0.url`: parsed, read and written.
+"""Dotted paths in a JSON document, such as `data.job.id` or `outputs.0.url`: parsing, reading, writing.
 
 Reading never raises.
 """
@@ -52,7 +52,7 @@ def find_first(document: Any, paths: Iterable[JsonPath]) -> Any:
 
 
 def set_value(document: dict[str, Any], path: JsonPath, value: Any) -> None:
-    """Put a value at a path, unless another value is in the way. `numbered_to_lists` then makes the lists."""
+    """Set a value at a path if nothing else is there. A number in a path becomes a name: see `numbered_to_lists`."""
     *outer, last = path
     inner: Any = document
     for part in outer:
@@ -73,7 +73,7 @@ def numbered_to_lists(value: Any) -> Any:
 
 
 def _index(part: str) -> int | None:
-    """The part as an index of a list; None if it is not one."""
+    """Return the part as an index of a list; None if it is not one."""
     if not (part.isascii() and part.isdigit()) or len(part) > 2:
         return None
     return int(part)

@@ -1,6 +1,6 @@
 """Miragic: polling only.
 
-Wire facts: the service's founding documents. They name the audio's URL in four ways; all are read.
+Wire facts: the service's founding documents. They have four names for the field of the audio's URL; all are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Miragic(AudioUrls):
     capabilities = Capabilities(known_voices=_VOICES)
 
     def credentials(self, account: Account) -> dict[str, str]:
-        """`X-API-Key`. The audio's URL is at the API's own origin; whether it needs the key is not documented."""
+        """`X-API-Key`. The audio's URL is at the API's own origin; whether it requires the key is not documented."""
         return key_header(account, "X-API-Key")
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
@@ -53,7 +53,7 @@ class Miragic(AudioUrls):
         return get(account, f"/api/v1/text-to-speech/jobs/{path_segment(job_id)}", self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
-        """`PENDING`, with `progress` where it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
+        """Read `PENDING`, with `progress` if it is given; `COMPLETED`; `FAILED` with `errorMessage`."""
         context = RequestContext(self.name, account, job_id)
         document = read_object(context, response)
         return _read(context, job_id, response, document)
@@ -72,9 +72,9 @@ def _read(context: RequestContext, job_id: str, response: Response, document: Ma
 
 
 def _audio_urls(objects: tuple[Mapping[str, Any], ...]) -> list[str]:
-    """Every URL of the audio, the documented first choice first."""
+    """Return every URL of the audio, `audioUrl` first, as documented."""
     metadata = pick(objects, "metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     inner = metadata.get("apiResponse")
-    everywhere = (inner if isinstance(inner, dict) else {}, *objects, metadata)
-    return web_addresses(*(item.get(name) for name in _AUDIO_FIELDS for item in everywhere))
+    candidates = (inner if isinstance(inner, dict) else {}, *objects, metadata)
+    return web_addresses(*(item.get(name) for name in _AUDIO_FIELDS for item in candidates))

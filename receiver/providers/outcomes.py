@@ -1,4 +1,4 @@
-"""The outcome that a response reports of a job: accepted, running, completed or failed."""
+"""Returns the outcome of a job that a response reports: submitted, running, completed or failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def submitted(
     job_id: object,
     read: Callable[[str], Status],
 ) -> Submitted:
-    """A job that the service has accepted.
+    """Return a job that the service has accepted.
 
     Args:
         document: the response's body.
@@ -49,7 +49,7 @@ def running(
     *,
     progress: object = None,
 ) -> Running:
-    """A job that has not ended, with the provider's own status word.
+    """Return a job that has not ended, with the provider's own status word.
 
     Args:
         status: the value of the status in the body.
@@ -70,10 +70,10 @@ def running(
 
 
 def completed(job_id: str, urls: Iterable[str], alternatives: Iterable[str] = ()) -> Ended:
-    """A job that ended with audio; `urls` and `alternatives` as for `audio_payload`."""
+    """Return a job that ended with audio; `urls` and `alternatives` as for `audio_payload`."""
     return Ended(Parsed(COMPLETED, job_id, {"status": "completed"} | audio_payload(urls, alternatives)))
 
 
 def failed(job_id: str, error: ErrorDetail) -> Ended:
-    """A job that ended without audio."""
+    """Return a job that ended without audio."""
     return Ended(Parsed(FAILED, job_id, {"status": "failed", "error": error._asdict()}))

@@ -200,13 +200,13 @@ PROTOCOLS: Mapping[str, type] = {
     "registers_webhooks": RegisteringProvider,
     "history": HistoryProvider,
 }
-"""The protocol of each capability, by the word that documentation and the command line use."""
+"""The protocol of each capability, by the name that the documentation and the command line use."""
 
 
 def describe_capabilities(provider: Provider) -> dict[str, Any]:
-    """Return everything that a provider can do: for each word of `PROTOCOLS` whether, then the details' values."""
-    can = {word: isinstance(provider, protocol) for word, protocol in PROTOCOLS.items()}
-    return can | provider.capabilities.values()
+    """Return whether a provider has each capability of `PROTOCOLS`, and the values of its `Capabilities`."""
+    implemented = {name: isinstance(provider, protocol) for name, protocol in PROTOCOLS.items()}
+    return implemented | provider.capabilities.values()
 
 
 def require_polling(provider: Provider) -> PollingProvider:
@@ -229,8 +229,8 @@ def require_submitting(provider: Provider) -> SubmittingProvider:
     if isinstance(provider, SubmittingProvider):
         return provider
     raise Invalid(
-        f"Jobs cannot be submitted to provider {provider.name!r} from here: submit them as you do now, and watch them "
-        "with `tts-receiver jobs watch`."
+        f"Jobs cannot be submitted to provider {provider.name!r} by the receiver. Submit them to the service yourself, "
+        "and watch them with `tts-receiver jobs watch`."
     )
 
 

@@ -51,7 +51,7 @@ class Refused(ProviderError):
 
 
 class UnknownJob(ProviderError):
-    """The provider does not know the job, or no longer does (404)."""
+    """The provider does not know the job, or no longer knows it (404)."""
 
     reason = "provider_unknown_job"
 
@@ -96,7 +96,7 @@ def is_definite_refusal(error: ProviderError) -> bool:
     created a job.
 
     Returns:
-        False for `Unavailable` and every other error that leaves it open (5xx, garbage, a truncated response): the job
-        may exist and be charged for. False for `InProgress`, too: the service is creating the job.
+        False for `Unavailable` and every other error after which the job may exist and be charged for (5xx, garbage, a
+        truncated response), and for `InProgress`: the service is creating the job.
     """
     return isinstance(error, _DEFINITE_REFUSALS)

@@ -1,7 +1,7 @@
-"""Every provider by name: the built-in ones, and those that installed packages bring (group `tts_receiver.providers`).
+"""The providers by name: the built-in ones, and those of installed packages (group `tts_receiver.providers`).
 
-A package's entry point names a provider class, made without arguments, or a provider object. It is imported when a
-source names it, and not before: a package that is installed and not used costs nothing and breaks nothing.
+An entry point names a provider class, which is instantiated without arguments, or an instance. It is imported when a
+source first names it: a package that is installed and not used costs nothing and breaks nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from receiver.providers.protocols import Provider
 
 GROUP = "tts_receiver.providers"
 GENERIC = "generic"
-"""The name of the provider that is made from a source's own table: `receiver.providers.generic`."""
+"""The name of the provider that a source's own table configures: `receiver.providers.generic`."""
 
 _ALL: tuple[Provider, ...] = (Aitts(), Audixa(), Finevoice(), Miragic())
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
-"""Every built-in provider by the word that a source's `provider` key uses."""
+"""The built-in providers by the value of a source's `provider` key."""
 
 RESERVED = frozenset({*PROVIDERS, GENERIC})
 
@@ -67,9 +67,9 @@ def known_providers() -> Mapping[str, Provider]:
 
 
 def name_conflicts() -> dict[str, str]:
-    """Return the problem of each installed package whose provider has the name of a built-in one, by that name."""
+    """Return a message for each installed package whose provider has the name of a built-in one, by that name."""
     return {
-        point.name: f"{_describe(point)} takes the name of a built-in provider, which is used instead; uninstall the "
+        point.name: f"{_describe(point)} has the name of a built-in provider, which is used instead; uninstall the "
         "package, or ask its author for another name"
         for point in entry_points(group=GROUP)
         if point.name in RESERVED
@@ -92,7 +92,7 @@ def _load(point: EntryPoint) -> Provider:
             raise
         except BaseException as error:
             raise PluginError(
-                f"{described} cannot be made without arguments: {import_failure(error, point.module)}"
+                f"{described} cannot be instantiated without arguments: {import_failure(error, point.module)}"
             ) from error
     try:
         problems = _problems(found, point.name)
@@ -106,17 +106,17 @@ def _load(point: EntryPoint) -> Provider:
 
 
 def _problems(candidate: object, name: str) -> list[str]:
-    """What keeps the object of the entry point with this name from being used as a provider."""
+    """Return why an entry point's object cannot be used as a provider."""
     problems = find_problems(candidate)
     own_name = getattr(candidate, "name", name)
     if isinstance(own_name, str) and own_name != name:
-        taken = ", which is a built-in provider's" if own_name in RESERVED else ""
-        problems.append(f"its name is {own_name!r}{taken}, and its entry point's {name!r}")
+        suffix = ", which is a built-in provider's" if own_name in RESERVED else ""
+        problems.append(f"its name is {own_name!r}{suffix}, and its entry point's {name!r}")
     return problems
 
 
 def _describe(point: EntryPoint) -> str:
-    """The entry point and its distribution, for messages."""
+    """Return the entry point and its distribution, for messages."""
     dist = point.dist
     of = f" of {dist.name} {dist.version}" if dist is not None else ""
     return f"the entry point {point.name} = {point.value}{of}"

@@ -1,4 +1,4 @@
-"""Building requests to a provider: the address below the account's own, the credentials in headers, the body."""
+"""Builds requests to a provider: an address below the account's base URL, credentials in headers, a body."""
 
 from __future__ import annotations
 

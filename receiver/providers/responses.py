@@ -1,8 +1,8 @@
-"""Reading a provider's response: its JSON, or the error that it reports.
+"""Reads a provider's response: its JSON, or the error that it reports.
 
-All providers respond with an HTTP status and a JSON object; they differ only in words, which the provider modules hold.
-Functions raise nothing but `ProviderError`. Text from outside is shortened, made printable, and freed of the account's
-API key before it is shown.
+All providers respond with an HTTP status and a JSON object; the provider modules define the words of each.
+Functions raise nothing but `ProviderError`. Text from outside is shortened and made printable, and the account's API
+key is redacted, before it becomes part of a message.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from receiver.providers.types import (
 MAX_QUOTE = 300
 """The longest part of a provider's own text in an error message, characters."""
 MAX_SEARCHED_CHARACTERS = 4_000
-"""How many characters are searched: the search for ID tokens takes quadratic time at worst."""
+"""How many characters are searched for ID tokens: the search takes quadratic time at worst."""
 _ID_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]+)+")
-"""The form of an ID token: its value is not part of the account, so it is recognized by its form."""
+"""The form of an ID token. Its value is not part of the account, so only the form can be recognized."""
 
 
 class ErrorMapping(NamedTuple):
@@ -77,7 +77,7 @@ _STATUSES: dict[int, type[ProviderError]] = {
     429: RateLimited,
 }
 _MAYBE_ACCEPTED = frozenset({408, 409, 425})
-"""4xx that need not be a refusal: the request was late, a duplicate, or too early. The body decides."""
+"""4xx after which the request may have been accepted: it was late, a duplicate, or too early. The body decides."""
 _ERROR_FIELDS = ("error", "error_message", "errorMessage")
 """Fields of a body that reports an error; `detail` and `message` may hold anything."""
 
@@ -150,10 +150,10 @@ def error_response(
 
 
 def _is_refusal(status: int, document: Mapping[str, Any]) -> bool:
-    """Whether the service read the request and refused it.
+    """Return whether the service read the request and refused it.
 
-    Any 4xx is a refusal, and a 2xx whose body has an `error`. If the response may be about another request, only the
-    body's `success: false` is one. After a 5xx or 3xx it is unknown what the service has done.
+    A 4xx is a refusal, and so is a 2xx whose body has an `error`. After a 408, 409 or 425 only `success: false` in the
+    body is one. After a 5xx or 3xx it is unknown what the service has done.
     """
     success, error = document.get("success"), pick(unwrap(document), *_ERROR_FIELDS)
     if 200 <= status <= 299:

@@ -56,7 +56,7 @@ HISTORY_PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account at a provider. The key is never shown.
+    """One account at a provider. Its `repr` does not contain the key.
 
     Attributes:
         base_url: without a slash at its end.
@@ -86,7 +86,7 @@ class Response:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, as Latin-1 text."""
+        """Return the first value of a header, as Latin-1 text; None if there is none."""
         wanted = name.lower().encode()
         return next((value.decode("latin-1") for header, value in self.headers if header == wanted), None)
 
@@ -200,7 +200,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """The details of what a provider can do; whether it can do a thing at all, its protocols say.
+    """Details of a provider's capabilities. The protocols that it implements say which it has.
 
     Attributes:
         idempotent_submit: a submit can be repeated under the same key without being charged twice.
@@ -228,5 +228,5 @@ class Capabilities:
     min_poll_seconds: float = 1.0
 
     def values(self) -> dict[str, Any]:
-        """The attributes by name."""
+        """Return the attributes by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}

@@ -1,4 +1,4 @@
-"""Reading a list of voices. No service documents its rows in full, so each field is looked up under several names."""
+"""Reads a list of voices. No service documents its rows in full, so each field is looked up under several names."""
 
 from __future__ import annotations
 

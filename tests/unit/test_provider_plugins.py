@@ -119,8 +119,11 @@ def test_a_word_that_nobody_brings_is_answered_with_the_nearest_that_somebody_do
         ("raise GeneratorExit", "cannot be imported: GeneratorExit"),
         ("def broken(:", "cannot be imported: SyntaxError"),
         ("other = 1", "cannot be imported: AttributeError"),
-        ("class Acme:\n    def __init__(self, key): pass", "cannot be made without arguments: TypeError"),
-        ("class Acme:\n    def __init__(self): raise SystemExit(1)", "cannot be made without arguments: SystemExit"),
+        ("class Acme:\n    def __init__(self, key): pass", "cannot be instantiated without arguments: TypeError"),
+        (
+            "class Acme:\n    def __init__(self): raise SystemExit(1)",
+            "cannot be instantiated without arguments: SystemExit",
+        ),
         ("Acme = 5", "is not a provider: lacks name, base_url, capabilities, audio_requests"),
         (f"{WHOLE}\nAcme.read_status = None", "read_status is not a method"),
         (f"{WHOLE}\nAcme.capabilities = {{}}", "capabilities is not a Capabilities"),
@@ -167,7 +170,7 @@ def test_the_name_of_a_built_in_provider_cannot_be_taken(shelf: Shelf, taken: st
     assert taken not in set(known_providers()) - set(PROVIDERS)
     _, problems = load_partial(shelf.config(taken))
     said = next(problem.what for problem in problems if problem.where == "sources.mine.provider")
-    assert f"the entry point {taken} = {shelf.name}:Acme of acme-voices 1.2 takes the name" in said
+    assert f"the entry point {taken} = {shelf.name}:Acme of acme-voices 1.2 has the name" in said
     assert shelf.name not in sys.modules
 
 
