@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.engine.audio_source import AudioSource
 from receiver.engine.jobs.service import NotAskable
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
-from receiver.engine.throttle import max_ahead_seconds
+from receiver.engine.throttle import request_times
 from receiver.providers.protocols import PollingProvider
 from receiver.settings import Settings, suggestion
 from receiver.store.clocks import TimeBounds
@@ -64,6 +64,6 @@ def time_bounds(settings: Settings) -> TimeBounds:
         job_lease=LEASE_SECONDS,
         deadlines={source.name: source.schedule.deadline_seconds for source in sources},
         request_times={
-            name: max_ahead_seconds(source.poll.requests_per_second) for name, source in settings.sources.items()
+            name: request_times(source.poll.requests_per_second) for name, source in settings.sources.items()
         },
     )

@@ -28,6 +28,7 @@ from receiver.outbound.api import ask
 from receiver.outbound.client import Client
 from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
 from receiver.store import throttle_state
+from receiver.store.clocks import RequestTimes
 from receiver.store.database import Database
 from receiver.store.throttle_state import ThrottleState
 
@@ -222,9 +223,10 @@ class Throttle:
             await self._database.write(throttle_state.pause_polls, self._source, until, now)
 
 
-def max_ahead_seconds(requests_per_second: float) -> float:
-    """How far ahead of now a time that is reserved may lie."""
-    return MAX_WAIT_SECONDS + MARGIN / requests_per_second
+def request_times(requests_per_second: float) -> RequestTimes:
+    """How far ahead of now a source's next request time may lie."""
+    interval_seconds = MARGIN / requests_per_second
+    return RequestTimes(MAX_WAIT_SECONDS + interval_seconds, AHEAD_SECONDS + interval_seconds)
 
 
 def pause_for(error: ProviderError | UnusableAddress, now: float) -> float | None:

@@ -25,6 +25,19 @@ BATCH = 2000
 """Rows that one transaction reads, so that the intake never waits long for the writer."""
 
 
+class RequestTimes(NamedTuple):
+    """How far ahead a source's next request time may lie, in seconds.
+
+    Attributes:
+        longest: with callers that wait for theirs; one beyond it was reserved by another clock.
+        usual: without them, for the jobs alone; one beyond `longest` is moved to this. The times that callers have
+            reserved still hold: for as long as they wait, processes together may exceed the rate, but none alone.
+    """
+
+    longest: float
+    usual: float
+
+
 @dataclass(frozen=True, slots=True)
 class TimeBounds:
     """How far ahead times may lie whose wait is not stored with them, in seconds.
@@ -33,13 +46,13 @@ class TimeBounds:
         run_lease: the length of a run's lease.
         job_lease: the length of a job's lease.
         deadlines: by source, how long a job may take in all.
-        request_times: by source, how far ahead a request time may be reserved.
+        request_times: by source, how far ahead its next request time may lie.
     """
 
     run_lease: float
     job_lease: float
     deadlines: Mapping[str, float]
-    request_times: Mapping[str, float]
+    request_times: Mapping[str, RequestTimes]
 
 
 class Moved(NamedTuple):
@@ -148,8 +161,9 @@ def _sources(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
         c.heard_at: now,
     }
     moved = _move(connection, source_state, [], ahead)
-    for source, seconds in bounds.request_times.items():
-        moved += _move(connection, source_state, [c.source == source], {c.next_request_at: now + seconds})
+    for source, times in bounds.request_times.items():
+        late = [c.source == source, c.next_request_at > now + times.longest]
+        moved += _move(connection, source_state, late, {c.next_request_at: now + times.usual})
     return Moved(moved)
 
 

@@ -14,7 +14,7 @@ from receiver.model.ids import event_id
 from receiver.model.slots import Slots
 from receiver.store import claims, clocks, gauges, inbox, job_leases, jobs, runs, throttle_state
 from receiver.store.claims import Claim
-from receiver.store.clocks import SLACK_SECONDS, TimeBounds
+from receiver.store.clocks import SLACK_SECONDS, RequestTimes, TimeBounds
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.leases import Lease, end_leases
@@ -32,7 +32,9 @@ NOW = 1_700_000_000.0
 HOUR = 3600.0
 AHEAD = NOW + HOUR
 """The clock's time before it was set back to NOW."""
-WAITS = TimeBounds(run_lease=30.0, job_lease=60.0, deadlines={"aitts": 600.0}, request_times={"aitts": 2.0})
+WAITS = TimeBounds(
+    run_lease=30.0, job_lease=60.0, deadlines={"aitts": 600.0}, request_times={"aitts": RequestTimes(60.0, 2.0)}
+)
 FREE = Slots(4, {"save_audio": None, "notes": None})
 
 Accept = Callable[..., list[Receipt]]
@@ -246,6 +248,12 @@ def test_pauses_and_turns_of_a_source_are_as_long_as_they_were_to_be(database: D
     assert found.pause_until == pytest.approx(NOW + 45)
     assert found.poll_pause_until == pytest.approx(NOW + 50)
     assert found.next_request_at == NOW + 2
+
+
+def test_a_request_time_that_a_caller_waits_for_stays(database: Database) -> None:
+    database.transact(throttle_state.reserve_times, "aitts", 100, NOW, 0.5)
+    assert put_right(database) == {}
+    assert database.query(throttle_state.get, "aitts").next_request_at == NOW + 50
 
 
 def test_a_source_is_silent_from_when_the_clock_was_set_back(

@@ -42,7 +42,7 @@ from receiver.store import (
 )
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.claims import Claim, ClaimRequest
-from receiver.store.clocks import TimeBounds
+from receiver.store.clocks import RequestTimes, TimeBounds
 from receiver.store.completion import TerminalEvent
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -75,7 +75,7 @@ NEW_JOB = NewJob(
 )
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
 END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
-WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": 2.0})
+WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": RequestTimes(60.0, 2.0)})
 
 FILTERS = [
     Filter(source=source, type=type_, job=job, after=after, before=before, older_than=older)
