@@ -1,6 +1,6 @@
-"""The engine under the store: one writer with group commit, readers beside it.
+"""The database: one writer with group commit, and readers on other connections.
 
-Apart from the SQL because it is about threads and transactions, not about tables.
+Separate from the SQL, because this is about threads and transactions, not about tables.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Database:
 
     @property
     def waiting(self) -> int:
-        """Writes handed in and not yet committed. The intake refuses deliveries above a bound."""
+        """Writes passed to the writer and not yet committed. The intake refuses deliveries above a limit."""
         return self._writer.waiting
 
     @property
     def writing(self) -> bool:
-        """Whether the writer's thread runs: started, neither closed nor broken."""
+        """Whether the writer thread is running: started, and neither closed nor failed."""
         return self._writer.running
 
     def exists(self) -> bool:
-        """Whether the file is there.
+        """Whether the file exists.
 
         Raises:
-            StoreUnavailable: its folder cannot be looked into.
+            StoreUnavailable: its folder cannot be read.
         """
         try:
             return self.path.exists()
@@ -64,11 +64,11 @@ class Database:
             raise unreachable(error, self.path) from error
 
     def start(self) -> None:
-        """Start the writer. Call `migrate` before, `close` at the end."""
+        """Start the writer. Call `migrate` before, and `close` at the end."""
         self._writer.start()
 
     def close(self) -> None:
-        """Commit what is waiting and close every connection."""
+        """Commit all waiting writes and close every connection."""
         self._writer.close()
         self._readers.close()
         self._lists.close()
@@ -91,7 +91,7 @@ class Database:
             raise
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
-        """Run `function(connection, *args)` against a snapshot, in this thread.
+        """Run `function(connection, *args)` on a snapshot, in this thread.
 
         Raises:
             StoreUnavailable: the store cannot be read.
@@ -99,7 +99,7 @@ class Database:
         return self._readers.query(function, *args)
 
     def query_list(self, function: Callable[..., T], *args: Any) -> T:
-        """`query` for a list, a search or a count, which may take no longer than `LISTING_SECONDS`.
+        """`query` for a list, a search or a count, with the time limit `LISTING_SECONDS`.
 
         Raises:
             ListingTimeout: it took longer.
@@ -110,19 +110,19 @@ class Database:
     # asynchronous use: the running receiver
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """`query` in a worker thread, for what runs and jobs wait for: short, and never behind a list.
+        """`query` in a worker thread, for short queries that runs and jobs wait for. It never waits for a list.
 
-        The engine's alone: whatever the private listener answers with is a list.
+        Only the engine uses it: the private listener's queries are all lists.
         """
         return await self._readers.read(function, *args)
 
     async def read_list(self, function: Callable[..., T], *args: Any) -> T:
-        """`query_list` in a worker thread of its own kind, so that nothing that `read` serves waits behind it.
+        """`query_list` in a worker thread for lists, so that `read` does not wait for it.
 
-        It ends when its caller is cancelled.
+        It is interrupted if its caller is cancelled.
 
         Raises:
-            ListingBusy: other lists were read for `LISTING_SECONDS`, and this one was not begun.
+            ListingBusy: other lists were being read for `LISTING_SECONDS`, and this one was not started.
             ListingTimeout: it took longer than `LISTING_SECONDS`.
             StoreUnavailable: the store cannot be read.
         """
@@ -131,7 +131,7 @@ class Database:
     async def write(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.
 
-        `function` may be run again if somebody else's write broke the shared transaction.
+        `function` may run a second time, if another write made the shared transaction fail.
 
         Raises:
             StoreUnavailable: it did not commit.
@@ -149,12 +149,12 @@ class Database:
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.Future[T]:
-        """Hand `item` to `function(connection, items)` together with all others waiting for the same function.
+        """Pass `item` to `function(connection, items)` together with all others that wait for the same function.
 
-        `function` returns one result an item, in order. The future is done after the commit.
+        `function` returns one result for each item, in order. The future is done after the commit.
 
         Args:
-            loop: the running loop, where the caller knows it: asking for it costs a system call on Python 3.11.
+            loop: the running loop, if the caller has it: to get it costs a system call on Python 3.11.
 
         Raises (from the future):
             StoreUnavailable: it did not commit.

@@ -1,4 +1,4 @@
-"""How the store's file is opened: write-ahead logging, durable commits, transactions begun by us."""
+"""Connections to the store's file: write-ahead logging, durable commits, explicit transactions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from receiver.paths import setting_path
 
 
 def sqlite_path(url: str, base: Path) -> Path | None:
-    """The file behind a SQLite address, relative ones under `base`; None for another engine.
+    """The file of a SQLite address, relative to `base`; None for another database.
 
     Raises:
-        ValueError: the address cannot be read, or names no file.
+        ValueError: the address is not valid, or names no file.
     """
     try:
         parsed = make_url(url)
@@ -27,12 +27,12 @@ def sqlite_path(url: str, base: Path) -> Path | None:
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
-        raise ValueError("names no file: what is only in memory is not durable")
+        raise ValueError("names no file: a database in memory is not durable")
     return setting_path(parsed.database, base)
 
 
 def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
-    """Connections to the file; their transactions take the write lock at the beginning, or cannot write.
+    """Connections to the file. Their transactions take the write lock when they begin, or are read-only.
 
     Args:
         busy_seconds: how long a statement waits for another process's transaction.
@@ -47,7 +47,7 @@ def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        connection.isolation_level = None  # transactions are begun below, not by the driver
         _use_wal(connection, busy_seconds)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -62,14 +62,14 @@ def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
 
 
 def wait_for_lock(connection: Connection, seconds: float) -> None:
-    """Set how long the connection waits for another process's transaction. Outside a transaction only."""
+    """Set how long the connection waits for another process's transaction. Only outside a transaction."""
     _driver(connection).execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
 
 
 def run_statement(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    """Execute on the driver itself, in the connection's transaction; all rows.
+    """Execute a statement with the driver itself, in the connection's transaction; return all rows.
 
-    For what runs in each turn of the dispatcher: what SQLAlchemy does around a statement takes ten times as long.
+    For the hot paths: SQLAlchemy's work around a statement takes ten times as long.
 
     Raises:
         DBAPIError: as from SQLAlchemy.
@@ -82,10 +82,10 @@ def run_statement(connection: Connection, statement: str, parameters: Sequence[A
 
 
 def checkpoint(connection: Connection) -> None:
-    """Write what the `-wal` holds into the store, as far as nobody reads it. Outside a transaction only.
+    """Copy the `-wal` into the store, as far as no reader needs it. Only outside a transaction.
 
     Raises:
-        sqlalchemy.exc.OperationalError: it cannot be written.
+        sqlalchemy.exc.OperationalError: the store cannot be written.
     """
     statement = "PRAGMA wal_checkpoint(PASSIVE)"
     try:
@@ -95,14 +95,14 @@ def checkpoint(connection: Connection) -> None:
 
 
 def write_page(connection: Connection) -> None:
-    """Write a page of the store, which changes nothing: what a delivery would meet."""
-    # Setting it writes the page even where it stays the same.
+    """Write a page of the store without changing it, to test whether a delivery could be stored."""
+    # Setting the version writes the page even if it stays the same.
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     connection.exec_driver_sql(f"PRAGMA user_version={int(version)}")
 
 
 def quick_check(connection: Connection) -> str | None:
-    """Read the whole store; the first damage that SQLite finds, None if there is none."""
+    """Check the whole store; return the first damage that SQLite finds, None if there is none."""
     found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
     return None if found == "ok" else " ".join(found.split())[:300]
 
@@ -112,7 +112,7 @@ def _driver(connection: Connection) -> Any:
 
 
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Switch the file to write-ahead logging. Two processes that do so at once are refused without waiting: we wait."""
+    """Switch the file to write-ahead logging. SQLite does not wait if two processes do that at once, so this does."""
     deadline = time.monotonic() + busy_seconds
     while True:
         try:

@@ -1,6 +1,6 @@
-"""What went wrong with the store, in a sentence: path, cause, what to do. SQLite names neither path nor cause.
+"""Converts SQLite's errors to ours, whose messages have the path, the cause and what to do. SQLite names none of them.
 
-Nothing here opens the store's own files: closing one would give up the locks that SQLite holds on it for this process.
+No function here opens the store's own files: closing one would release SQLite's locks on it in this process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavail
 from receiver.os_errors import cause_and_advice
 
 _PRIMARY = 0xFF
-"""The bits of SQLite's result code that name the kind of error."""
+"""The bits of SQLite's result code with the primary code."""
 _EFFECTIVE = os.access in os.supports_effective_ids
 _VERBS = {
     sqlite3.SQLITE_CANTOPEN: "opened",
@@ -30,12 +30,12 @@ _VERBS = {
 
 
 def is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the store itself is in trouble (full, locked, unreadable), rather than this one write wrong."""
+    """Whether the store itself has failed (full, locked, unreadable), rather than this one write."""
     return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
 
 
 def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
-    """Our error for one of SQLite's."""
+    """Convert an error of SQLite."""
     text = str(error.orig)
     kind = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -51,18 +51,18 @@ def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
         why = cause_and_advice(cause or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         return StoreFull(f"The store {path} cannot be written ({text}): {why}")
     if kind in _VERBS:
-        why = "look at its disk and folder." if cause is None else cause_and_advice(cause)
+        why = "check its disk and folder." if cause is None else cause_and_advice(cause)
         return StoreUnavailable(f"The store {path} cannot be {_VERBS[kind]} ({text}): {why}")
-    return StoreUnavailable(f"The store {path} did not answer: {text}.")
+    return StoreUnavailable(f"The store {path} failed: {text}.")
 
 
 def unreachable(error: OSError, path: Path) -> StoreUnavailable:
-    """Our error for one of the operating system's."""
+    """Convert an error of the operating system."""
     return StoreUnavailable(f"The store {path} cannot be opened: {cause_and_advice(error)}")
 
 
 def locked(path: Path) -> StoreLocked:
-    """Another process does not end its write transaction."""
+    """The error for a write transaction of another process that does not end."""
     return StoreLocked(
         f"The store {path} is locked (database is locked): another process holds a write transaction. Wait until it "
         f"ends, or end it: `fuser {path}` names the processes that have the file open."
@@ -70,18 +70,18 @@ def locked(path: Path) -> StoreLocked:
 
 
 def malformed(path: Path, text: str) -> StoreMalformed:
-    """The store's content is damaged; `text` is SQLite's description."""
+    """The error for a damaged store; `text` is SQLite's description."""
     return StoreMalformed(f"The store {path} is damaged ({text}). Stop the receiver and restore the backup.")
 
 
 def _cause(path: Path) -> OSError | None:
-    """What the operating system refuses about the store's files and folder; None if nothing is found."""
+    """The operating system's error with the store's files or folder; None if there is none."""
     try:
         try:
             if stat.S_ISDIR(path.stat().st_mode):
                 return _system_error(errno.EISDIR, path)
         except FileNotFoundError:
-            path.parent.stat()  # else the folder is what is missing
+            path.parent.stat()  # raises if the folder is missing
         files = [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
         for file in files:
             if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=_EFFECTIVE):

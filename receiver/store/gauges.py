@@ -19,7 +19,7 @@ _RUNS = """
     SELECT handler, state, count(*) FROM runs INDEXED BY ix_runs_unfinished
     WHERE state != 'succeeded' AND state IN ('pending', 'running', 'dead') GROUP BY state, handler
 """
-# Two searches for each handler with pending runs, however many there are: the handler, and its earliest run.
+# Two searches for each handler, however many pending runs it has: the handler, and its earliest run.
 _OLDEST_DUE = """
     WITH RECURSIVE waiting(handler) AS (
         SELECT min(handler) FROM runs INDEXED BY ix_runs_due WHERE state = 'pending'

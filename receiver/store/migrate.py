@@ -1,4 +1,4 @@
-"""Bring a store to the newest schema. The migration library is loaded only when there is something to do."""
+"""Migrate a store to the newest schema. The migration library is imported only if there is something to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).parent / "migrations"
 
 
 class SchemaTooNew(ReceiverError):
-    """The store was written by a newer release."""
+    """A newer release wrote the store."""
 
     reason = "schema_too_new"
 
@@ -30,7 +30,7 @@ def revision(connection: Connection) -> str | None:
 
 
 def migrate(database: Database) -> tuple[str | None, str]:
-    """Upgrade if needed, in one transaction: another process that starts at the same time waits, then finds it done.
+    """Upgrade if needed, in one transaction. Another process that starts at the same time waits, and finds it done.
 
     Returns:
         The revisions before and after.
@@ -40,7 +40,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
         StoreUnavailable: the store cannot be opened.
     """
     if not database.exists():
-        # What providers send is nobody else's business; the files beside it get the same mode.
+        # Deliveries are private. SQLite gives the files beside it the same mode.
         try:
             os.close(os.open(database.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -52,7 +52,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
 
 
 def _upgrade(connection: Connection) -> str | None:
-    before = revision(connection)  # again, now that nobody else can write
+    before = revision(connection)  # again, because another process may have upgraded before this one got the lock
     if before == HEAD:
         return before
     from alembic import command
@@ -74,13 +74,13 @@ def _upgrade(connection: Connection) -> str | None:
 
 
 class SchemaTooOld(ReceiverError):
-    """The store was written by an older release and not migrated yet."""
+    """An older release wrote the store, and it has not been migrated."""
 
     reason = "schema_too_old"
 
 
 def require_current(connection: Connection) -> None:
-    """Check that the store is at this release's schema, without changing it.
+    """Check that the store has this release's schema, without changing it.
 
     Raises:
         SchemaTooOld: it must be migrated first.
@@ -91,7 +91,7 @@ def require_current(connection: Connection) -> None:
         return
     if found is None or found < HEAD:
         raise SchemaTooOld(
-            f"The store is at schema {found or 'none'}, this release needs {HEAD}: "
+            f"The store has schema {found or 'none'}, and this release needs {HEAD}: "
             "run `tts-receiver db upgrade`, or start the receiver."
         )
     raise _too_new(found)
@@ -99,6 +99,6 @@ def require_current(connection: Connection) -> None:
 
 def _too_new(found: str) -> SchemaTooNew:
     return SchemaTooNew(
-        f"The store is at schema {found}, which this release does not know. "
+        f"The store has schema {found}, which this release does not know. "
         "Run the release that wrote it, or a newer one."
     )

@@ -1,6 +1,6 @@
-"""The tables. Integrity is kept here, by constraints, not by the code above.
+"""The tables. Their constraints ensure integrity, not the code that uses them.
 
-Times are unix seconds (double precision): they come from the clock that is passed in, never from the database.
+Times are unix seconds (double precision), from the clock that is passed in, never from the database.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ events = Table(
     Column("id", Text, primary_key=True),
     Column("source", Text, nullable=False),
     Column("type", Text, nullable=False),
-    # The identity beside source and type: the job id for a terminal event, else the signed message id or the
-    # body's SHA-256.
+    # With source and type, the identity: the job id for a terminal event, else the signed message id or the body's
+    # SHA-256.
     Column("key", Text, nullable=False),
     Column("job_id", Text),
     Column("origin", Text, nullable=False),
@@ -62,21 +62,21 @@ events = Table(
     Column("skew", Double),
     Column("received_at", Double, nullable=False),
     Column("duplicates", Integer, nullable=False, server_default=text("0")),
-    # Why a person should look: "duplicate_differs" or "completed_and_failed".
+    # Why an operator should look at it: "duplicate_differs" or "completed_and_failed".
     Column("conflict", Text),
-    # What may be large is last: SQLite reads through all that stands before a column. A store that was made by an
-    # earlier release keeps its order (docs/adr/0062).
+    # Large columns are last, because SQLite reads all columns before the one that it needs. A store of an earlier
+    # release keeps its order (docs/adr/0062).
     Column("headers", JSON, nullable=False),
     Column("payload", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    # `key` leads, so that the constraint's index also finds a job's events.
+    # `key` is first, so that the constraint's index also finds a job's events.
     UniqueConstraint("key", "source", "type"),
     CheckConstraint(_one_of("status", EventStatus), name="status"),
 )
 
 # Lists by source and type, newest first, and which sources and types there are.
 Index("ix_events_kind", events.c.source, events.c.type, events.c.id)
-# The events of a job whose identity is not the job's: all others are found by `key`.
+# The events of a job whose identity is not the job. All others are found by `key`.
 Index("ix_events_job", events.c.job_id, events.c.id, sqlite_where=events.c.job_id != events.c.key)
 Index(
     "ix_events_quarantined",
@@ -92,9 +92,9 @@ runs = Table(
     Column("event_id", Text, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
     Column("handler", Text, nullable=False),
     Column("state", Text, nullable=False),
-    # Raised by each claim and never lowered: the fencing token.
+    # Incremented by each claim, never decremented: the fencing token.
     Column("attempt", Integer, nullable=False, server_default=text("0")),
-    # Attempts that do not count: given back at shutdown, or made before a replay.
+    # Attempts that do not count: released at shutdown, or made before a replay.
     Column("forgiven", Integer, nullable=False, server_default=text("0")),
     Column("due_at", Double, nullable=False),
     Column("lease_until", Double),
@@ -104,7 +104,7 @@ runs = Table(
     Column("finished_at", Double),
     Column("result", JSON),
     Column("error", Text),
-    # Crashes in a row that the run was at work in.
+    # Consecutive crashes in which the run was running.
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
@@ -128,8 +128,8 @@ Index(
     runs.c.due_at,
     sqlite_where=text("crashes >= 2 AND state IN ('pending', 'running')"),
 )
-# All that has not succeeded: counted and listed without a look at what has. Few of them are running: the search for
-# expired leases reads all those here, which costs less than an index of leases that every attempt changes.
+# Runs that have not succeeded, to count and list them without reading the others. The search for expired leases reads
+# the running ones here: they are few, and that costs less than an index of leases, which every attempt would change.
 Index(
     "ix_runs_unfinished",
     runs.c.state,
@@ -138,7 +138,7 @@ Index(
     sqlite_where=runs.c.state != "succeeded",
 )
 
-# Lists of what succeeded.
+# Lists of runs that succeeded.
 Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, sqlite_where=runs.c.state == "succeeded")
 
 attempts = Table(
@@ -189,42 +189,42 @@ signing_keys = Table(
 jobs = Table(
     "jobs",
     metadata,
-    # Ours: a job has it before the provider gives it one of its own.
+    # Our id: a job has it before the provider's.
     Column("id", Text, primary_key=True),
     Column("source", Text, nullable=False),
     # The provider's id.
     Column("job_id", Text),
     Column("state", Text, nullable=False),
     Column("created_at", Double, nullable=False),
-    # When it is to be submitted or polled next.
+    # When to submit or poll it next.
     Column("due_at", Double, nullable=False),
     Column("deadline_at", Double, nullable=False),
-    # Raised by each claim and never lowered: the fencing token.
+    # Incremented by each claim, never decremented: the fencing token.
     Column("claim", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double),
-    # The idempotency key that the provider is given.
+    # The idempotency key that is sent to the provider.
     Column("submit_key", Text),
-    # The idempotency key that we were given.
+    # The idempotency key of our client's request.
     Column("client_key", Text),
-    # Requests begun to submit it, those apart that were refused for sure.
+    # Submit requests, without those that were certainly refused.
     Column("submits", Integer, nullable=False, server_default=text("0")),
     Column("submitted_at", Double),
     Column("polls", Integer, nullable=False, server_default=text("0")),
-    # Polls in a row to which the provider said that it does not know the job.
+    # Consecutive polls to which the provider responded that it does not know the job.
     Column("misses", Integer, nullable=False, server_default=text("0")),
     Column("progress", Integer),
     Column("ended_at", Double),
     Column("event_id", Text),
-    # Why the last request did not help, or why the job ended badly: a word and a sentence.
+    # Why the last request failed, or why the job ended without success: a slug and a sentence.
     Column("error_code", Text),
     Column("error", Text),
-    # Who holds it: a process, as in `runs`.
+    # The process that holds it, as in `runs`.
     Column("lease_owner", Text),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
-    # What was asked for; NULL for a job that was submitted elsewhere. Last, as it may be large.
+    # The requested speech; NULL for a job that was submitted elsewhere. Last, because it may be large.
     Column("request", JSON),
-    # `job_id` leads, so that the constraint's index also finds the job that an event is about.
+    # `job_id` is first, so that the constraint's index also finds the job of an event.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
     CheckConstraint(_one_of("state", JobState), name="state"),
@@ -235,7 +235,7 @@ _OPEN = jobs.c.state.in_(["submitting", "watching"])
 Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, sqlite_where=_OPEN)
 # Lists by source and state, newest first, and counts of each.
 Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
-# What may be forgotten, oldest first.
+# Jobs that may be deleted, oldest first.
 Index("ix_jobs_ended", jobs.c.ended_at, sqlite_where=jobs.c.ended_at.is_not(None))
 Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, sqlite_where=jobs.c.lease_until.is_not(None))
 
@@ -243,14 +243,14 @@ source_state = Table(
     "source_state",
     metadata,
     Column("source", Text, primary_key=True),
-    # Nobody asks the source anything before this: it asked us to wait, or refused us.
+    # No request is made before this: the source asked us to wait, or refused a request.
     Column("pause_until", Double, nullable=False),
     Column("reason", Text, nullable=False),
-    # Nobody polls the source before this: what is left of its rate limit is for submits and audio.
+    # No poll is made before this: the rest of the rate limit is for submits and audio.
     Column("poll_pause_until", Double, nullable=False, server_default=text("0")),
-    # When the next request may be made, so that all processes together keep the source's pace.
+    # The next free request time, so that all processes together keep the source's rate.
     Column("next_request_at", Double, nullable=False, server_default=text("0")),
-    # When it last answered about a job, give or take half a minute.
+    # When it last responded about a job, accurate to half a minute.
     Column("heard_at", Double, nullable=False, server_default=text("0")),
     # The waits that set `pause_until` and `poll_pause_until`, seconds.
     Column("pause_seconds", Double, nullable=False, server_default=text("0")),

@@ -1,4 +1,4 @@
-"""Alembic's entry: it is only ever run by `store.migrate`, inside the transaction that was begun there."""
+"""Alembic's environment. Only `store.migrate` runs it, in a transaction that it has begun."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Jobs have an id of their own, so that one can be written down before it is submitted."""
+"""Jobs have an id of ours, so that they can be stored before they are submitted."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def upgrade() -> None:
 
 
 def _copy(connection: sa.Connection) -> None:
-    """Give each job its id: UUIDv7 of the time at which it began to be watched."""
+    """Give each job an id: a UUIDv7 with the time at which its watch began."""
     rows = connection.execute(sa.text("SELECT source, job_id, watched_at FROM watched_jobs")).all()
     copy = sa.text(  # constants only
         f"INSERT INTO jobs (id, created_at, due_at, {KEPT}) "  # noqa: S608

@@ -1,4 +1,4 @@
-"""An index of the events in quarantine alone, to count and prune them without reading the others."""
+"""An index of quarantined events only, to count and prune them without reading the others."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Columns that tell a crash and a clock that stepped back from ordinary waiting.
+"""Columns to detect crashes, and times that were set by a clock that was ahead.
 
-`runs.crashes` counts the crashes in a row that a run was at work in; runs with two have an index of their own.
-`lease_owner` names who holds a job, as a run has it already. `wait_seconds` and its like are the wait that set a time:
-one further ahead than that comes from another clock. What an earlier release made wait may wait as long as the longest
-`Retry-After` that it believed. `waits_for` marks runs that wait for something of ours to come back.
+`runs.crashes` counts the consecutive crashes in which a run was running; runs with two have an index of their own.
+`lease_owner` is the process that holds a job, as runs have it already. `wait_seconds` and the like are the wait that
+set a time: one further ahead was set by another clock. For rows of an earlier release it is the longest `Retry-After`
+that the release accepted. `waits_for` marks runs that wait until the audio storage is usable again.
 """
 
 from __future__ import annotations

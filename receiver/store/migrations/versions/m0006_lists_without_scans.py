@@ -1,11 +1,11 @@
-"""Indexes for lists, counts and pruning, so that none of them reads what it does not show.
+"""Indexes for lists, counts and pruning, so that they read no rows that they do not use.
 
-Lists by source, type and job, and those of what has not succeeded, are read from an index in the order in which they
-are shown. `ix_runs_unfinished` takes the place of `ix_runs_dead`: it leads with the state. The index of the quarantine
-is now in the order of the ids. Ended leases are found among the running runs, which are few, by `ix_runs_unfinished`.
+Lists by source, type and job, and lists of runs that have not succeeded, are read from an index in their order.
+`ix_runs_unfinished` replaces `ix_runs_dead`, and begins with the state. The index of the quarantine is now in the order
+of the ids. `ix_runs_unfinished` also finds expired leases: it has the running runs, which are few.
 
-Where there are no events, their table is made anew with its large columns last; so is that of jobs. Elsewhere the order
-of the columns stays: to copy every row costs far more than it saves (docs/adr/0062).
+An empty table of events is created again with its large columns last; so is that of jobs. Otherwise the order of the
+columns stays, because to copy every row would cost far more than it saves (docs/adr/0062).
 """
 
 from __future__ import annotations
