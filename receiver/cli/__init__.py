@@ -10,7 +10,7 @@ from receiver.cli.streams import flush_output, open_standard_streams
 
 
 def main() -> None:
-    """Run a command. Errors end as one sentence on standard error: 1 for what went wrong, 2 for wrong usage."""
+    """Run a command. Errors are printed as one sentence on standard error; exit 1 for a failure, 2 for wrong usage."""
     gc.set_threshold(20_000, 50, 100)  # imported objects stay: collecting them took a tenth of a command's time
     open_standard_streams()
     try:
@@ -20,13 +20,13 @@ def main() -> None:
             flush_output()
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - nothing escapes as a bare traceback
+    except Exception as error:  # noqa: BLE001 - every error is reported
         report(error)
         sys.exit(1)
 
 
 def _run() -> None:
-    # Imported here, so that Ctrl-C while everything is being loaded ends as quietly as later.
+    # Imported here, so that Ctrl-C during the imports is handled like Ctrl-C later.
     from receiver.cli.commands import build
     from receiver.cli.text_output import echo_error
     from receiver.errors import ConfigError, ReceiverError

@@ -31,7 +31,7 @@ COMMANDS = {
     "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),
     "db": ("store:db", "The store."),
 }
-"""Each command or group: its module below this package and its name there, and its help line."""
+"""Each command or group: its module in this package, its name in the module, and its help line."""
 
 
 def _show_version(requested: bool) -> None:
@@ -46,9 +46,9 @@ Version = Annotated[
 
 
 class LazyGroup(TyperGroup):
-    """The commands by name and help line; the one that is resolved is loaded first.
+    """Commands by name and help line. A command's module is imported when the command is resolved.
 
-    So `--help`, a wrong name and shell completion import no other module.
+    So `--help`, a wrong name and shell completion import no command.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -57,13 +57,13 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=line, rich_markup_mode=None))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names, loaded, and the other words."""
+        """Import the command that the first argument names; the command and the other arguments."""
         if args[0] in COMMANDS:
             self.load(args[0])
         return super().resolve_command(ctx, args)
 
     def load(self, name: str) -> None:
-        """Replace the command's help line by the command."""
+        """Import a command, which replaces its help line."""
         module, _, attribute = COMMANDS[name][0].partition(":")
         found = getattr(import_module(f"receiver.cli.{module}"), attribute)
         parent = _group(TyperGroup)
@@ -76,7 +76,7 @@ class LazyGroup(TyperGroup):
 
 
 def build() -> typer.Typer:
-    """The command line. Its help is plain text: the same in a pipe, a log and a narrow terminal."""
+    """The command line. Its help is plain text, the same in a pipe, a log and a narrow terminal."""
     return _group(LazyGroup)
 
 

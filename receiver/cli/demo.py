@@ -21,17 +21,17 @@ def demo(
 
     from receiver.cli.demo_scenario import DemoError, run
 
-    where = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()
+    root = (folder or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).resolve()
     try:
-        where.mkdir(parents=True, mode=0o700)
+        root.mkdir(parents=True, mode=0o700)
     except FileExistsError:
-        raise DemoError(f"{where} already exists; name another with --folder.") from None
+        raise DemoError(f"{root} already exists; name another with --folder.") from None
     except OSError as error:
-        raise DemoError(f"{where} cannot be created: {error.strerror}.") from None
+        raise DemoError(f"{root} cannot be created: {error.strerror}.") from None
     try:
-        problems = asyncio.run(run(where, seed, stay))
+        problems = asyncio.run(run(root, seed, stay))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        echo_error("", f"Stopped. The files written so far are in {where}")
+        echo_error("", f"Stopped. The files written so far are in {root}")
         raise typer.Exit(130) from None
     for problem in problems:
         echo_error(f"✗ {problem}")

@@ -1,10 +1,10 @@
-"""The scenario of `demo`: the main job end to end on loopback, against the simulated providers, with everything real.
+"""The scenario of `demo`: jobs of four simulated providers end to end on loopback.
 
-Apart from the command, so that the simulator is loaded only where it is used.
+A separate module, so that the simulator is imported only by this command.
 
-The providers run in this process, the receiver as the `serve` command in one of its own. The jobs are submitted
-through the receiver's private API, as an application beside it would. What is shown at the end is read from the
-receiver's store and from the files on disk, and held against what the provider handed out.
+The providers run in this process, and the receiver as `serve` in a process of its own. The jobs are submitted through
+the receiver's private API, as by an application on the same machine. The report is read from the receiver's store and
+the files on disk, and compared with what the providers sent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 
 TIMEOUT_SECONDS = 60.0
-LOST = "The webhook of this one is lost."
+LOST = "The webhook of this job is lost."
 POLLED = ("audixa", "finevoice", "miragic")
 # source, text, format
 JOBS: tuple[tuple[str, str, str | None], ...] = (
@@ -55,11 +55,11 @@ JOBS: tuple[tuple[str, str, str | None], ...] = (
 )
 VOICES = {"aitts": VOICE_ROWS[0].voice_id, "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
 WEBHOOK_SECONDS = 4.0
-"""How long the lost webhook is waited for; a real source waits for minutes."""
+"""The wait for the lost webhook; a real source waits for minutes."""
 WIDTH_OF_ALL_COLUMNS = 160
 """On a narrower terminal the last table leaves out attempts and hashes."""
 MAX_EVENTS = 1000
-"""More than the demo has."""
+"""More events than the demo has."""
 
 
 class DemoError(ReceiverError):
@@ -70,14 +70,18 @@ class DemoError(ReceiverError):
 
 @dataclass(slots=True)
 class _Scenario:
-    """What has happened so far."""
+    """The running demo, and what has happened so far.
+
+    Attributes:
+        texts: of the submitted jobs, by the provider's job id.
+    """
 
     sim: Simulator
     database: Database
     texts: dict[str, str] = field(default_factory=dict)
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event of the store with its runs and artifacts, oldest first."""
+        """All events in the store with their runs and artifacts, the oldest first."""
         ids = self.database.query(views.event_ids, Filter(), MAX_EVENTS)
         found = [self.database.query(views.get_event, id_) for id_ in ids]
         return [event for event in found if event is not None]
@@ -96,7 +100,7 @@ class _Scenario:
         return [d for d in self.sim.deliveries if d.accepted and d.kind == "duplicate"]
 
     def problems(self) -> list[str]:
-        """Everything that did not end as expected; empty if all is well."""
+        """A sentence for each thing that did not end as expected."""
         problems = []
         by_job = {event["job_id"]: event for event in self.events()}
         for job in self.sim.jobs:
@@ -139,14 +143,14 @@ def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
         yield f"{job.id}: the file on disk is not what the provider has"
 
 
-async def run(where: Path, seed: int, stay: bool) -> list[str]:
-    """Run it in the folder `where`; return everything that did not end as expected."""
+async def run(root: Path, seed: int, stay: bool) -> list[str]:
+    """Run the demo in the folder `root`; return its problems."""
     out = console()
-    if (task := asyncio.current_task()) is not None:  # SIGTERM, too, must not leave the receiver behind
+    if (task := asyncio.current_task()) is not None:  # the receiver must not outlive a SIGTERM, either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with Simulator(seed=seed, job_seconds=1.0) as sim:
-        config = _configure(where, sim)
-        async with _receiver(config, where / "receiver.log") as (address, private):
+        config = _configure(root, sim)
+        async with _receiver(config, root / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
             out.print(
                 f"Providers [bold]{cell(', '.join(sim.base_urls.values()))}[/], their storage at {sim.storage_url}",
@@ -161,7 +165,7 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
                 scenario = _Scenario(sim, database)
                 await _run_jobs(scenario, private, out)
                 problems = scenario.problems()
-                _report(scenario, where, out)
+                _report(scenario, root, out)
             finally:
                 database.close()
             if stay and not problems:
@@ -169,8 +173,8 @@ async def run(where: Path, seed: int, stay: bool) -> list[str]:
     return problems
 
 
-def _configure(where: Path, sim: Simulator) -> Path:
-    config = where / "receiver.toml"
+def _configure(root: Path, sim: Simulator) -> Path:
+    config = root / "receiver.toml"
     config.touch(mode=0o600)
     config.write_text(
         "[server]\nport = 0\nprivate_port = 0\n\n[handlers.save_audio]\n[handlers.log]\n\n"
@@ -193,9 +197,9 @@ def _source(provider: str, sim: Simulator) -> str:
 
 @asynccontextmanager
 async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
-    """The receiver as a process of its own; its public and its private address."""
+    """Run the receiver as a process of its own; its public and private address."""
     with log.open("w") as out:
-        # -P: modules in the working directory must not be imported.
+        # -P: do not import modules from the working directory.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "receiver", "serve", "--config", str(config)], stderr=out, stdout=out
         )
@@ -228,7 +232,7 @@ def _listening(log: Path) -> tuple[str, str] | None:
 
 
 async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
-    """Submit the jobs and watch until everything has settled."""
+    """Submit the jobs, and show the progress until all are handled."""
     sim = scenario.sim
     # Before the first job: on a slow machine jobs end while others are still being submitted.
     sim.force("duplicate", times=2)
@@ -251,7 +255,7 @@ async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
 
 
 async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str | None) -> str:
-    """Submit as an application beside the receiver does; return the provider's job id."""
+    """Submit as an application on this machine does; return the provider's job id."""
     body = {"source": source, "text": text, "voice": VOICES[source]}
     if format_ is not None:
         body["format"] = format_
@@ -277,7 +281,7 @@ def _progress(scenario: _Scenario) -> Table:
     return table
 
 
-def _report(scenario: _Scenario, where: Path, out: Console) -> None:
+def _report(scenario: _Scenario, root: Path, out: Console) -> None:
     events = scenario.events()
     columns = ("event", "origin", "handler", "attempts", "file", "bytes", "SHA-256", "duration")
     left_out = {"attempts", "SHA-256"} if out.width < WIDTH_OF_ALL_COLUMNS else set()
@@ -294,7 +298,7 @@ def _report(scenario: _Scenario, where: Path, out: Console) -> None:
             if artifact and run["handler"] == "save_audio":
                 address = Path(artifact["address"])
                 sha256 = artifact["sha256"] if out.width >= 200 else artifact["sha256"][:12] + "…"
-                file = address.relative_to(where) if address.is_relative_to(where) else address
+                file = address.relative_to(root) if address.is_relative_to(root) else address
                 row += [file, f"{artifact['bytes']:,}", sha256, f"{artifact['duration'] or 0:.2f} s"]
             else:
                 row += [None] * 4
@@ -308,7 +312,7 @@ def _report(scenario: _Scenario, where: Path, out: Console) -> None:
         f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
     )
     out.print(
-        f"Everything is in [bold]{cell(where)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",
+        f"Everything is in [bold]{cell(root)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",
         soft_wrap=True,
     )
 

@@ -1,6 +1,6 @@
-"""What a command reports when its output cannot be written, or when something happens that no code expected.
+"""Report that the output cannot be written, or that an unexpected error occurred.
 
-Apart because it must work when nothing else does: it loads few and small modules.
+A separate module because it must work when others fail: it imports few and small modules.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _ROOT = str(Path(__file__).parent.parent.parent)
 
 
 def report(error: Exception) -> None:
-    """Write what happened to standard error: one sentence, and for a bug the traceback too."""
+    """Write the error to standard error: one sentence, and for a bug its traceback."""
     if isinstance(error, OutputError | BrokenPipeError):
         _discard_output()
     if isinstance(error, BrokenPipeError):
-        return  # the reader of our output has closed it
+        return  # the reader closed the pipe
     if isinstance(error, OutputError):
         _print(f"Cannot write the output: {error.strerror}.")
     elif isinstance(error, OSError) and error.strerror:
@@ -38,7 +38,7 @@ def report(error: Exception) -> None:
 
 
 def _discard_output() -> None:
-    """Send the rest of the output to /dev/null, so that the interpreter does not fail at it again when it ends."""
+    """Send the rest of the output to /dev/null, so that the interpreter does not fail again at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -53,7 +53,7 @@ def _print(sentence: str, before: str = "") -> None:
 
 
 def _location(error: BaseException) -> str:
-    """Where in our own code it happened: its innermost frame in the traceback."""
+    """The innermost frame of the traceback in our own code, as text."""
     trace, found = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -16,8 +16,8 @@ import typer
 from receiver.errors import ReceiverError
 
 VARIABLE = "AITTS_ID_TOKEN"
-"""Without our own prefix: a variable with it sets something in the configuration."""
-LONGEST = 16_384
+"""Without the prefix TTS_RECEIVER_, which is for settings."""
+MAX_LENGTH = 16_384
 """Characters. An ID token has about a thousand."""
 
 IdTokenFile = Annotated[
@@ -31,14 +31,14 @@ IdTokenFile = Annotated[
 
 
 class InvalidIdToken(ReceiverError):
-    """There is no ID token; the message explains how to give one."""
+    """There is no valid ID token; the message says how to pass one."""
 
 
 def read_id_token(file: Path | None) -> str:
     """The ID token, without white space around it.
 
     Raises:
-        InvalidIdToken: there is none, or it is none.
+        InvalidIdToken: there is none, or it is invalid.
     """
     if file is None:
         token, where = os.environ.get(VARIABLE, ""), f"${VARIABLE}"
@@ -49,17 +49,17 @@ def read_id_token(file: Path | None) -> str:
             )
     elif str(file) == "-":
         where = "standard input"
-        token = getpass.getpass("ID token: ") if sys.stdin.isatty() else sys.stdin.read(LONGEST + 1)
+        token = getpass.getpass("ID token: ") if sys.stdin.isatty() else sys.stdin.read(MAX_LENGTH + 1)
     else:
         where = str(file)
         try:
             with file.open(encoding="utf-8") as source:
-                token = source.read(LONGEST + 1)
+                token = source.read(MAX_LENGTH + 1)
         except UnicodeDecodeError:
             raise InvalidIdToken(f"{where} is not text, so it has no ID token.") from None
         except OSError as error:
             raise InvalidIdToken(f"{where} cannot be read: {error.strerror}.") from None
     token = token.strip()
-    if not token or len(token) > LONGEST or any(not "!" <= char <= "~" for char in token):
+    if not token or len(token) > MAX_LENGTH or any(not "!" <= char <= "~" for char in token):
         raise InvalidIdToken(f"{where} has no ID token, which is one word of letters, digits, dots and dashes.")
     return token

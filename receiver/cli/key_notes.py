@@ -13,7 +13,7 @@ KeyUses = dict[tuple[str, str], tuple[float, float]]
 
 
 def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]:
-    """A sentence on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
+    """A note on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
     keys = source.signing_keys()
     from receiver.providers.protocols import WebhookProvider
 
@@ -38,11 +38,11 @@ def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]
 def retirable_at(used: tuple[float, float] | None, others: list[tuple[float, float]], window: float) -> float | None:
     """When a signing secret is safe to remove, unix seconds; None while no newer one is in use.
 
-    Every delivery that was signed with it has then outlived the provider's retries. One that was never used may be the
-    next one: nothing is said of it.
+    By then the provider has ended its retries of every delivery that was signed with it. A secret that was never used
+    may be a new one, so it has no such time.
 
     Args:
-        used: when it was first and last used.
+        used: the times of its first and last use.
         others: the same of the source's other secrets.
         window: how long the provider retries a delivery, in seconds.
     """

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their text is read."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from receiver.store.event_pages import Filter
 
 MAX_LIMIT = 1_000_000_000
-"""More than a store holds, and a number that SQLite takes."""
+"""More than a store holds, and within the range of SQLite's integers."""
 
 Config = Annotated[
     Path | None,
@@ -44,10 +44,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse_time(text: str | None, option: str) -> float | None:
-    """Unix seconds of an age or an ISO time (UTC where it names no zone).
+    """Unix seconds of an age or an ISO time (UTC if it has no zone).
 
     Raises:
-        typer.BadParameter: it is neither.
+        typer.BadParameter: the text is neither.
     """
     if text is None:
         return None
@@ -62,10 +62,10 @@ def parse_time(text: str | None, option: str) -> float | None:
 
 
 def check_event_id(text: str | None, option: str) -> str | None:
-    """The event's id.
+    """The text, if it is a complete event id.
 
     Raises:
-        typer.BadParameter: it is none, or not the whole.
+        typer.BadParameter: it is not.
     """
     if text is not None and not _EVENT_ID.match(text):
         raise typer.BadParameter(f"{option}: {text!r} is not a complete event id, evt_ and 32 hex digits.")
@@ -73,7 +73,7 @@ def check_event_id(text: str | None, option: str) -> str | None:
 
 
 def check_choice(text: str | None, known: tuple[str, ...], option: str) -> str | None:
-    """The word, if it is one of the known ones.
+    """The text, if it is one of the known words.
 
     Raises:
         typer.BadParameter: it is not.
@@ -86,10 +86,10 @@ def check_choice(text: str | None, known: tuple[str, ...], option: str) -> str |
 
 
 def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:
-    """The pairs that `KEY=VALUE` options give; None if there are none.
+    """The values of `KEY=VALUE` options by key; None if there are none.
 
     Raises:
-        typer.BadParameter: one is not of this form.
+        typer.BadParameter: an option does not have this form.
     """
     found = {}
     for pair in pairs or ():
@@ -106,7 +106,7 @@ def event_filter(
     """The filter that the options of the events commands describe.
 
     Raises:
-        typer.BadParameter: an option cannot be read, or nothing can fit.
+        typer.BadParameter: an option is invalid, or no event can match.
     """
     from receiver.store.event_pages import Filter
 

@@ -1,4 +1,4 @@
-"""How commands print tables, and ask questions only on a terminal."""
+"""Print tables and fields, and ask for confirmation on a terminal."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MAX_WORD_WIDTH = 40
 
 
 def console() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    """Standard output; if it is not a terminal, wide enough that nothing is wrapped."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table that breaks no word, or on a terminal too narrow for one, the fields of each row.
+    """Print a table that breaks no word, or the fields of each row if the terminal is too narrow for that.
 
-    So ids and paths can be copied at any width. Text from outside is shown as it is, control characters escaped.
+    So ids and paths can be copied at any width. Text from outside is not interpreted; control characters are escaped.
     """
     from rich.table import Table
 
@@ -80,7 +80,7 @@ def _column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | N
 
 
 def print_fields(out: Console, fields: Iterable[tuple[str, str]]) -> None:
-    """A line for each name and marked-up value. The terminal wraps a long one, so that it can be copied."""
+    """Print a line for each name and marked-up value. The terminal wraps long lines, so that they can be copied."""
     shown = list(fields)
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
@@ -99,12 +99,12 @@ def cell(value: Any) -> str:
 
 
 def format_time(seconds: float | None) -> str | None:
-    """Unix seconds as a local-independent time: UTC, to the second."""
+    """Unix seconds as a time in UTC, to the second."""
     return None if seconds is None else utc_text(seconds)
 
 
 def with_iso_times(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The row with these unix seconds as ISO times, for JSON."""
+    """The row with these fields, in unix seconds, as ISO times, for JSON."""
     out = dict(row)
     for name in names:
         if out.get(name) is not None:
@@ -116,7 +116,7 @@ def confirm(question: str, yes: bool) -> None:
     """Ask for confirmation unless `--yes`; refuse without a terminal.
 
     Raises:
-        typer.Exit: the answer is no (1), or there is no terminal to answer on (2).
+        typer.Exit: the user declines (1), or standard input is not a terminal (2).
     """
     if yes:
         return

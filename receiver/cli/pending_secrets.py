@@ -13,15 +13,15 @@ from receiver.settings.secrets_file import KEY
 
 
 class NoSecretsFile(ReceiverError):
-    """The source names no file for signing secrets; the message says which line to add."""
+    """The source has no file for signing secrets; the message has the line to add."""
 
 
 class PendingSecrets(NamedTuple):
-    """A configuration in which one source names a file for its signing secrets.
+    """A configuration in which one source's file for signing secrets may not exist yet.
 
     Attributes:
-        path: the file; absolute. It may not be there yet. None if the source names none.
-        known: whether the source has a signing secret already.
+        path: of that file, absolute; None if the source has none.
+        known: whether the source already has a signing secret.
     """
 
     settings: Settings
@@ -35,7 +35,7 @@ def load_pending_secrets(config: Path | None, name: str) -> PendingSecrets:
 
     Raises:
         ConfigError: something else is wrong with the configuration.
-        NoSecretsFile: the source has no secret, and names no file for one.
+        NoSecretsFile: the source has no secret, and no file for one.
         NotFound: there is no such source.
     """
     try:

@@ -1,7 +1,7 @@
-"""Send one request to a provider: what `voices`, `sources test` and `webhook` share.
+"""Send one request to a provider, for `voices`, `sources test` and `webhook`.
 
-Each of these commands makes one request under the source's address guard, and reports errors alike: what happened,
-where, and what to do.
+Each of these commands sends one request through the source's address guard, and reports errors in the same way: what
+happened, where, and what to do.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _ADVICE = {
     "bad_address": "Check base_url.",
     "provider_too_long": "Check base_url: the response may come from a proxy, not from the service.",
 }
-"""By the error's slug, where its own sentence does not say what to do."""
+"""What to do about an error, by its slug, if its own sentence does not say so."""
 _TLS = (
     "Check that base_url has the name in the service's certificate, and that this machine's clock is right; "
     "a certificate authority of your own goes into the file that SSL_CERT_FILE names."
 )
-SHORTEST_SECRET = 16
-"""Characters. Shorter text is no token, and may be a plain word of the message."""
+MIN_SECRET_LENGTH = 16
+"""Characters. A shorter text is not a token, and could be a word of the message."""
 
 
 class ProviderRequestError(ReceiverError):
@@ -45,8 +45,8 @@ class ErrorDetail(NamedTuple):
     Attributes:
         source: the source's name.
         reason: the error's slug.
-        what: one sentence that says what happened, and where.
-        advice: what to do; empty where `what` says it.
+        what: a sentence that says what happened, and where.
+        advice: what to do; empty if `what` says it.
     """
 
     source: str
@@ -62,7 +62,7 @@ async def request_once(source: Source, request: Request, ssl_context: ssl.SSLCon
     """Send one request to the source's provider, over a connection of its own.
 
     Args:
-        ssl_context: the trusted certificates; created if not given, which is slow.
+        ssl_context: the trusted certificates; by default a new one, which is slow.
 
     Raises:
         Unavailable: no connection, no complete response in time, or one that is too long.
@@ -76,7 +76,7 @@ async def request_once(source: Source, request: Request, ssl_context: ssl.SSLCon
 
 
 def fetch_response(source: Source, request: Request) -> Response:
-    """`request_once`, run in an event loop of its own. Errors are the same."""
+    """Run `request_once` in an event loop of its own; errors are the same."""
     return asyncio.run(request_once(source, request))
 
 
@@ -86,7 +86,7 @@ def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets:
     Args:
         more_secrets: further secrets that were sent.
     """
-    cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= SHORTEST_SECRET)])
+    cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= MIN_SECRET_LENGTH)])
     advice = _TLS if _broke_in_tls(error) else _ADVICE.get(error.reason, "")
     what = cut(str(error)).strip()
     return ErrorDetail(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)

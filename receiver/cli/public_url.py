@@ -1,7 +1,7 @@
-"""Which webhook addresses a provider accepts, checked before a request is sent.
+"""Check that a provider would accept a webhook address, before a request is sent.
 
 Provider's documentation (aitts): public https; localhost, private IP addresses, `.local` and `.internal` are refused.
-Names are not looked up: what the name means here need not be what it means to the provider.
+Names are not resolved: they may have other addresses here than at the provider.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _PRIVATE_ENDINGS = (".localhost", ".local", ".internal")
 
 
 class NotPublicUrl(ReceiverError):
-    """A provider could not, or would not, send deliveries there; the message says why. No request was sent."""
+    """A provider cannot or will not send deliveries to this address; the message says why. No request was sent."""
 
 
 def check_public(url: str) -> None:
     """Refuse an address that the provider would refuse.
 
     Raises:
-        NotPublicUrl: says why, and what to give instead.
+        NotPublicUrl: it would; the message says why, and what to use instead.
     """
     origin = origin_of(url) if url.isascii() and url.isprintable() and " " not in url else None
     why = None

@@ -1,7 +1,7 @@
-"""A file of signing secrets, one a line, the newest first: written whole or not at all, readable by its owner alone.
+"""A file of signing secrets, one a line, the newest first: replaced atomically, and readable by its owner only.
 
-A secret that is shown only once needs a file before it is shown. So the new file is created, and its disk space
-reserved, before the request. If it cannot be written then, the secret goes to a second file.
+A provider shows a secret only once. So the new file is created, and its disk space reserved, before the request. If it
+still cannot be written, the secret is saved to another file.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from receiver.model.secret_text import COMMENT, is_secret_line, secret_problem
 
 MODE = 0o600
 RESERVED_BYTES = 4096
-"""Bytes that a new file has room for beside the secrets that are there."""
+"""Bytes that a new file has room for besides the existing secrets."""
 
 
 class SecretNotSaved(ReceiverError):
-    """A secret could not be saved to its file; the message says where it is instead, or that no request was sent."""
+    """A secret could not be saved to its file; the message says where it is, or that no request was sent."""
 
 
 class SecretFile:
-    """A file that is ready to be replaced. Made by `reserved`."""
+    """A file that is ready to be replaced. Created by `reserve`."""
 
-    def __init__(self, path: Path, unfinished: TemporaryFile) -> None:
+    def __init__(self, path: Path, new_file: TemporaryFile) -> None:
         self.path = path
-        self._unfinished = unfinished
+        self._new_file = new_file
 
     def lines(self) -> list[str]:
-        """The secrets that are in it now, the newest first, and the comments between them; none if it is not there."""
+        """The secrets in it now, the newest first, and its comments; empty if the file does not exist."""
         try:
             text = self.path.read_text("utf-8-sig")
         except FileNotFoundError:
@@ -44,10 +44,10 @@ class SecretFile:
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def prepend(self, secret: str) -> None:
-        """Put a secret before those that are there; it is on the disk afterwards.
+        """Add a secret before the existing ones, durably.
 
         Raises:
-            SecretNotSaved: it is not; the message says where it is instead.
+            SecretNotSaved: it was not written; the message says where it is instead.
         """
         try:
             if (fault := secret_problem(secret)) is not None:
@@ -64,8 +64,8 @@ class SecretFile:
             ) from error
 
     def _replace(self, lines: Sequence[str]) -> None:
-        self._unfinished.append(("\n".join(lines) + "\n").encode())
-        self._unfinished.publish(OverwritePolicy.REPLACE)
+        self._new_file.append(("\n".join(lines) + "\n").encode())
+        self._new_file.publish(OverwritePolicy.REPLACE)
 
 
 _LOST = "It could not be saved elsewhere either, and is lost: `tts-receiver webhook rotate` requests another."
@@ -73,12 +73,12 @@ _LOST = "It could not be saved elsewhere either, and is lost: `tts-receiver webh
 
 @contextmanager
 def reserve(path: Path) -> Iterator[SecretFile]:
-    """The file at `path` with a new one beside it that can take its place; nothing of it is left if it does not.
+    """The file at `path`, with a temporary file beside it that can replace it and is removed if it does not.
 
-    A link is followed: what it points to is replaced. An owner that the file has already stays its owner.
+    A link is followed: its target is replaced. The file keeps its owner.
 
     Raises:
-        SecretNotSaved: the folder cannot be written, or what is there cannot be replaced.
+        SecretNotSaved: the folder cannot be written, or the file cannot be replaced.
     """
     path = Path(os.path.realpath(path))
     with ExitStack() as stack:
@@ -86,11 +86,11 @@ def reserve(path: Path) -> Iterator[SecretFile]:
             existing = path.stat() if path.exists() else None
             if existing is not None and not stat.S_ISREG(existing.st_mode):
                 raise SecretNotSaved(f"{path} is not a file; no request was sent.")
-            unfinished = stack.enter_context(temporary_file(path, MODE))
+            new_file = stack.enter_context(temporary_file(path, MODE))
             if existing is not None and (existing.st_uid, existing.st_gid) != (os.geteuid(), os.getegid()):
-                unfinished.set_owner(existing.st_uid, existing.st_gid)
-            unfinished.reserve(RESERVED_BYTES + (existing.st_size if existing else 0))
-            secrets = SecretFile(path, unfinished)
+                new_file.set_owner(existing.st_uid, existing.st_gid)
+            new_file.reserve(RESERVED_BYTES + (existing.st_size if existing else 0))
+            secrets = SecretFile(path, new_file)
             secrets.lines()
         except BlockingIOError as error:
             raise SecretNotSaved(
@@ -106,10 +106,10 @@ def reserve(path: Path) -> Iterator[SecretFile]:
 
 
 def save_elsewhere(data: bytes, stem: str) -> Path | None:
-    """Put bytes into a new file of mode 0600 in the current folder, else the folder for temporary files.
+    """Write bytes to a new file of mode 0600 in the current folder, else in the folder for temporary files.
 
     Returns:
-        Where they are; None if they could be put into neither.
+        The file's path; None if neither folder can be written.
     """
     for folder in (Path.cwd, tempfile.gettempdir):
         with contextlib.suppress(OSError):

@@ -19,12 +19,12 @@ from receiver.store.migrate import require_current
 
 @contextmanager
 def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
-    """The settings and the store, which must be there and at this release's schema.
+    """The settings and the store, which must exist and have this release's schema.
 
     Raises:
         ConfigError: the configuration cannot be used.
         NotFound: there is no store yet.
-        SchemaTooNew, SchemaTooOld: another release's store.
+        SchemaTooNew, SchemaTooOld: the store has another release's schema.
     """
     settings = load(config)
     database = open_database(settings)
@@ -41,7 +41,7 @@ def check_names(settings: Settings, database: Database, source: str | None, type
     """Refuse a filter by a source or an event type that does not exist.
 
     Raises:
-        UnknownName: names the nearest.
+        UnknownName: it does not; the message has the nearest name.
     """
     database.query_list(check_filter, settings.sources, source, type_)
 
@@ -50,7 +50,7 @@ def check_handler(settings: Settings, name: str | None) -> None:
     """Refuse a handler's name if nothing stored matches it and no active handler has it.
 
     Raises:
-        NoSuchHandler: names the nearest.
+        NoSuchHandler: there is none; the message has the nearest name.
         ConfigError: the handlers cannot be loaded.
     """
     if name is not None and name not in settings.handlers:
@@ -58,10 +58,10 @@ def check_handler(settings: Settings, name: str | None) -> None:
 
 
 def find_event_id(database: Database, prefix: str) -> str:
-    """Find the event whose id starts with this prefix.
+    """The id of the event that starts with this prefix.
 
     Raises:
-        NotFound: none does, or several do.
+        NotFound: no event or several events start with it.
     """
     text = prefix if prefix.startswith("evt_") else f"evt_{prefix}"
     found = database.query_list(views.find_event, text)
@@ -75,10 +75,10 @@ def find_event_id(database: Database, prefix: str) -> str:
 
 
 def find_job(database: Database, reference: str, source: str | None) -> Row:
-    """Find a job by our id or the provider's.
+    """The job with this id, ours or the provider's.
 
     Raises:
-        NotFound: there is none, or several sources have one of this id.
+        NotFound: there is none, or several sources have a job of this id.
     """
     found = database.query_list(jobs.find, reference, source)
     if not found:

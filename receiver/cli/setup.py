@@ -33,14 +33,14 @@ TEMPLATE = """\
 # private_host = "127.0.0.1"  # the private API, /metrics, /livez, /readyz; elsewhere only with [api] tokens
 # private_port = 8081
 # max_body_bytes = 1048576
-# max_connections = 2000      # above it, the connection that waits longest is closed
-# idle_seconds = 130          # longer than a proxy keeps an idle connection to us
-# trusted_proxies = []        # proxies believed about the client in the log, as in ["127.0.0.1"]
+# max_connections = 2000      # above it, the connection that is idle longest is closed
+# idle_seconds = 130          # longer than a proxy keeps an idle connection to the receiver
+# trusted_proxies = []        # proxies whose X-Forwarded-For is used in the log, as in ["127.0.0.1"]
 # root_path = ""              # the prefix under which a proxy serves the receiver, as in "/tts"
 
 [store]
 # url = "sqlite:///data/receiver.db"
-# retention_days = 30         # finished events are forgotten after this; audio files never
+# retention_days = 30         # finished events are deleted after this; audio files never
 
 [audio]
 # url = "data/audio"          # a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix
@@ -49,7 +49,7 @@ TEMPLATE = """\
 [dispatch]
 # concurrency = 16
 
-# Bearer tokens for the private API; without one it is open to this machine, and to nobody else.
+# Bearer tokens for the private API; without one only this machine can use it.
 # [api]
 # tokens = ["make one with: openssl rand -hex 32"]
 
@@ -99,7 +99,7 @@ signing_secrets = []
 # provider = "miragic"
 # api_key = "..."
 
-# Any other service, by its words and places alone: docs/how-to/receive-from-another-service.md has more.
+# Any other service, described by its fields and words: docs/how-to/receive-from-another-service.md has more.
 # [sources.other]
 # provider = "generic"
 # base_url = "https://api.voices.example"
@@ -132,7 +132,7 @@ def init(
 
 
 def _write_template(file: Path, policy: OverwritePolicy) -> None:
-    """Publish the template. What a link points to is replaced, and keeps its owner."""
+    """Publish the template. A link is followed: its target is replaced, and keeps its owner."""
     if policy is OverwritePolicy.REPLACE:
         file = Path(os.path.realpath(file))
     found = file.stat() if file.exists() else None
@@ -207,7 +207,7 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
 
     found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
-    waiting = count_waiting(database)  # nothing is printed before the store has answered everything
+    waiting = count_waiting(database)  # before the first line, so that no error follows a success
     echo("✓ The configuration can be used.")
     echo(f"  store    {database.path}{store_note(found)}")
     echo(f"           {space_note(database.path.parent)}")
@@ -232,7 +232,7 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
 
 
 def _print_slots(concurrency: int, registry: Registry) -> None:
-    """How handlers share `dispatch.concurrency`."""
+    """Print how handlers share `dispatch.concurrency`."""
     slots = registry.slots(concurrency)
     if not slots.reserved:
         return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8765
 RECEIVER_URL = "http://127.0.0.1:8080/webhooks/aitts"
-"""Where a receiver with the default configuration takes deliveries."""
+"""Where a receiver with the default configuration accepts deliveries."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -61,7 +61,7 @@ def read_faults(given: list[str]) -> Faults:
     """The faults that `NAME=RATE` options describe; `clock_skew` is in seconds, the others are rates.
 
     Raises:
-        typer.BadParameter: a fault that does not exist (the message has the nearest name), or a rate that is none.
+        typer.BadParameter: there is no such fault (the message has the nearest name), or the rate is invalid.
     """
     from receiver.simulator import Faults
 
@@ -87,7 +87,7 @@ def read_faults(given: list[str]) -> Faults:
 
 
 def describe(simulator: Simulator) -> dict[str, dict[str, str]]:
-    """Each running provider's base URL and key; of aitts also what webhooks need."""
+    """Each running provider's base URL and key; for aitts also the signing secret and the ID token."""
     described = {
         provider: {"base_url": base_url, "api_key": simulator.api_keys[provider]}
         for provider, base_url in simulator.base_urls.items()
@@ -122,7 +122,7 @@ def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
     rows = [(provider, row["base_url"], row["api_key"]) for provider, row in described.items()]
     print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
     url = simulator.webhook_url or RECEIVER_URL
-    # Not by rich, which would break lines that are to be copied.
+    # Not with rich, which would break lines that the user copies.
     text = (
         f"Webhooks of aitts are signed with {simulator.signing_secret}\n"
         f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"

@@ -1,6 +1,6 @@
-"""Listening sockets that a service manager has opened and passes on: systemd's socket units.
+"""Listening sockets inherited from a service manager, such as systemd's socket units.
 
-They outlive the process: while one ends and the next starts, connections wait in them (docs/adr/0048).
+They outlive the process: while it restarts, connections wait in them (docs/adr/0048).
 
 The protocol is that of sd_listen_fds(3): https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
 """
@@ -26,7 +26,7 @@ VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 @dataclass(frozen=True, slots=True)
 class InheritedSockets:
-    """The listeners whose sockets were passed; None for one that has to be opened."""
+    """The inherited sockets by listener; None for a listener without one."""
 
     public: socket.socket | None = None
     private: socket.socket | None = None
@@ -35,16 +35,16 @@ class InheritedSockets:
 def take_sockets(
     environ: MutableMapping[str, str], pid: int, *, first_descriptor: int = FIRST_DESCRIPTOR
 ) -> InheritedSockets:
-    """Take the sockets that were passed to the process `pid`, and keep them from its children.
+    """Take the sockets that were passed to the process `pid`, so that its child processes do not inherit them.
 
-    `LISTEN_FDNAMES` names them by the names `public` and `private`. Without these names the first is the
-    public one and the second the private one.
+    Their names in `LISTEN_FDNAMES` are `public` and `private`. Without these names the first socket is the public one
+    and the second the private one.
 
     Args:
         environ: the process's environment; the protocol's variables are removed from it.
 
     Raises:
-        ConfigError: what was passed cannot be used.
+        ConfigError: a socket or a name cannot be used.
     """
     listen_pid, listen_fds, listen_names, _ = (environ.pop(name, "") for name in VARIABLES)
     if not listen_fds:
@@ -68,12 +68,12 @@ def take_sockets(
 
 
 def _names(text: str, count: int) -> tuple[str, ...]:
-    """Which listener each socket is for.
+    """The listener of each socket.
 
-    systemd names a socket for its unit where the unit has no `FileDescriptorName=`: such names are ignored.
+    systemd gives a socket its unit's name if the unit has no `FileDescriptorName=`. Such names are ignored.
 
     Raises:
-        ConfigError: some of the names are ours, and others are not.
+        ConfigError: only some of the names are listeners', or one occurs twice.
     """
     names = tuple(text.split(":")) if text else ()
     if names and len(names) != count:
@@ -88,10 +88,10 @@ def _names(text: str, count: int) -> tuple[str, ...]:
 
 
 def _listener(descriptor: int) -> socket.socket:
-    """The listening TCP socket behind a descriptor.
+    """The listening TCP socket of a descriptor.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: it is not one.
     """
     try:
         os.set_inheritable(descriptor, False)

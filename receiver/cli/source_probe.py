@@ -1,4 +1,4 @@
-"""Probe a source with the cheapest request that needs the key and costs nothing, and judge its response.
+"""Probe a source with a cheap request that needs the key and is not charged for, and judge the response.
 
 A list of voices, or "no such job" for an impossible id, proves the key only if the same request with a wrong key is
 refused.
@@ -32,23 +32,23 @@ from receiver.providers.types import (
 from receiver.settings import Source
 
 IMPOSSIBLE_JOB_ID = "00000000-0000-0000-0000-000000000000"
-"""An id that no job has: ids are made of a time or of random digits."""
+"""An id that no job has: ids consist of a time or random digits."""
 WRONG_KEY = "a-wrong-key-that-tts-receiver-tries"
-"""A key that no account has: a service that accepts it does not check keys there."""
+"""A key that no account has: a service that accepts it does not check the key of that request."""
 
 Key = Literal["works", "refused", "none", "unknown"]
 
 
 class ProbeResult(NamedTuple):
-    """The result of one try.
+    """The result of one probe.
 
     Attributes:
         requested: `voices` or `a job`; None if nothing can be requested.
-        key: what is known of the API key; `unknown` beside `ok` if the service was reached and did not check it.
-        round_trip_ms: from the name look-up to the answer's last byte, milliseconds; None if there was no answer.
-        reason: the error's slug; None if all is well.
-        detail: what was found, in a sentence.
-        advice: what to do; empty if there is nothing, or `detail` says it.
+        key: what is known about the API key; with `ok`, `unknown` means that the service did not check it.
+        round_trip_ms: milliseconds from the name resolution to the response's last byte; None without a response.
+        reason: the error's slug; None without an error.
+        detail: the finding, as a sentence.
+        advice: what to do; empty if nothing, or if `detail` says it.
     """
 
     name: str
@@ -66,34 +66,34 @@ class ProbeResult(NamedTuple):
 
 
 class _Unproven(ReceiverError):
-    """The answer does not show that the key plays any part."""
+    """The response does not show that the service checks the key."""
 
     reason = "provider_unreadable"
 
 
 async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -> ProbeResult:
-    """Ask the source's provider. Never raises for what the provider or the network does.
+    """Probe the source's provider. Errors of the provider or the network are in the result.
 
     Args:
-        ssl_context: which certificates are trusted; made beforehand, so that it is not in the time that is shown.
+        ssl_context: the trusted certificates; created before, so that the measured time does not include it.
     """
-    trial = _SourceProbe(source, ssl_context)
+    probe = _SourceProbe(source, ssl_context)
     start = ProbeResult(
-        name, source.provider_name, source.origin, source.api_version, None, ok=True, key=trial.key, detail=_NOTHING
+        name, source.provider_name, source.origin, source.api_version, None, ok=True, key=probe.key, detail=_NOTHING
     )
-    if trial.voices is None and trial.polled is None:
+    if probe.voices is None and probe.polled is None:
         return start
     try:
-        key, found = await trial.run()
+        key, found = await probe.run()
     except Unauthorized as error:
-        if trial.key == "none":
-            return trial.described(start)._replace(
+        if probe.key == "none":
+            return probe.described(start)._replace(
                 detail="Reached. There is no api_key to test: the source only receives webhooks."
             )
-        return _failed(trial.described(start)._replace(key="refused"), error_detail(name, source, error))
+        return _failed(probe.described(start)._replace(key="refused"), error_detail(name, source, error))
     except ReceiverError as error:
-        return _failed(trial.described(start), error_detail(name, source, error))
-    result = trial.described(start)._replace(key=key, detail=found)
+        return _failed(probe.described(start), error_detail(name, source, error))
+    result = probe.described(start)._replace(key=key, detail=found)
     return result._replace(advice=_UNCHECKED) if key == "unknown" else result
 
 
@@ -108,7 +108,7 @@ def _failed(result: ProbeResult, problem: ErrorDetail) -> ProbeResult:
 
 
 class _SourceProbe:
-    """The questions to one source, and what the last answer shows besides its body."""
+    """Sends the requests to one source, and keeps the time and the rate limit of the last response."""
 
     def __init__(self, source: Source, ssl_context: ssl.SSLContext) -> None:
         self._source = source
@@ -123,15 +123,15 @@ class _SourceProbe:
         self._limit: RateLimit | None = None
 
     def described(self, start: ProbeResult) -> ProbeResult:
-        """The outcome with what is known of the last answer."""
+        """The result with the time and the rate limit of the last response."""
         ms = None if self._seconds is None else round(self._seconds * 1000, 1)
         return start._replace(requested=self._requested, round_trip_ms=ms, rate_limit=self._limit)
 
     async def run(self) -> tuple[Key, str]:
-        """What is known of the key now, and what was found, in a sentence.
+        """What is known about the key, and the finding, as a sentence.
 
         Raises:
-            ReceiverError: the key does not work, or nothing shows that this is the service.
+            ReceiverError: the key does not work, or the responses do not look like the service's.
         """
         if self.voices is None:
             return await self._require_proof()
@@ -142,7 +142,7 @@ class _SourceProbe:
 
         response = await self._request("voices", list_voices(self._account))
         if response.status in (403, 404) and self.polled is not None:
-            # Keys have scopes: one that may ask for jobs is all that we need.
+            # Keys can have scopes: permission to poll jobs is enough.
             key, found = await self._require_proof()
             return key, f"{found} It has no permission to list voices."
         offers = f"It offers {len(voices.read_voices(self._account, response))} voices."
@@ -157,7 +157,7 @@ class _SourceProbe:
         return "unknown", f"Reached. {offers} The key was not checked: a wrong key gets the same responses."
 
     async def _require_proof(self) -> tuple[Key, str]:
-        """Ask for a job that cannot exist, where no other response shows that this is the service."""
+        """Request a job that cannot exist, if no other response proves that this is the service."""
         if await self._request_impossible_job():
             return "works", _WORKS
         if self._account.api_key is None:
@@ -168,7 +168,7 @@ class _SourceProbe:
         )
 
     async def _request_impossible_job(self) -> bool:
-        """Ask for a job that cannot exist; whether the response proves the key."""
+        """Request a job that cannot exist; return whether the response proves the key."""
         response = await self._request("a job", self._impossible_job_request(self._account))
         self._read_impossible_job(self._account, response)
         return self._account.api_key is not None and await self._refuses_wrong_key(
@@ -178,7 +178,7 @@ class _SourceProbe:
     async def _refuses_wrong_key(
         self, request: Callable[[Account], Request], read: Callable[[Account, Response], object]
     ) -> bool:
-        """Whether the service refuses with a wrong key what it has just answered with ours."""
+        """Whether the service refuses the same request with a wrong key."""
         wrong = replace(self._account, api_key=WRONG_KEY)
         try:
             try:

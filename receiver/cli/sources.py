@@ -1,4 +1,4 @@
-"""`sources list` and `sources test`: what is configured, and whether each provider can be reached with its key."""
+"""`sources list` shows the configured sources; `sources test` checks that each can be reached with its key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CAPABILITY_LABELS = {
     "several_outputs": "several files",
     "registers_webhooks": "registers webhooks",
 }
-"""Short labels of capabilities."""
+"""Short labels for the table."""
 
 
 @app.callback()
@@ -76,10 +76,10 @@ def check_sources(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Test each provider with its key: whether it works, the round-trip time, the rest of the rate limit.
+    """Test each provider with its key: whether it works, the round-trip time, what is left of the rate limit.
 
-    Costs nothing: it requests the voices, or a job that cannot exist, and repeats the request with a wrong key, to see
-    whether the provider checks keys. Exit 1 if any test fails.
+    It is free of charge: it requests the voices, or a job that cannot exist, and repeats the request with a wrong key
+    to see whether the provider checks keys. Exit 1 if any test fails.
     """
     import asyncio
 
@@ -108,7 +108,7 @@ async def _probe_all(chosen: dict[str, Source]) -> list[ProbeResult]:
 
 
 def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
-    """What the store says of the sources, if it is there: the uses of secrets, and the pauses."""
+    """The uses of signing secrets and the pauses from the store; empty if there is no store."""
     from receiver.assembly.resources import open_database
     from receiver.store import throttle_state, views
     from receiver.store.migrate import revision
@@ -119,7 +119,7 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
         found = database.query(revision) if database.path.exists() else None
         if found is None:
             return {}, {}
-        # A store of an earlier release is read as far as its tables are the same ones.
+        # From a store of an earlier release only tables that have not changed are read.
         return database.query(views.key_uses), database.query(throttle_state.pauses, now) if found == HEAD else {}
     finally:
         database.close()
@@ -154,7 +154,7 @@ def _capability_labels(can: dict[str, Any]) -> list[str]:
 
 
 def _pause(stored: throttle_state.ThrottleState | None, now: float) -> dict[str, Any] | None:
-    """The pause as JSON values. One of the polls alone leaves what is left of a rate limit to other requests."""
+    """The pause as JSON values. A pause of polls only leaves the rest of a rate limit to other requests."""
     if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
         return None
     if stored.pause_until > now:

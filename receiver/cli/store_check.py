@@ -1,4 +1,4 @@
-"""What `check` finds out about the store and the disks: whether a delivery and its audio would be stored now."""
+"""The checks of the store and the disks for `check`: whether a delivery and its audio could be stored now."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_deeply(database: Database) -> list[Problem]:
 
 
 def store_note(found: str | None) -> str:
-    """What `serve` does to the store at its start.
+    """A note on what `serve` does to the store at startup.
 
     Args:
         found: the store's schema revision; None if there is no store yet.
@@ -74,7 +74,7 @@ def store_note(found: str | None) -> str:
 
 
 def count_waiting(database: Database) -> int:
-    """How many runs wait for the audio storage; 0 in a store of another release."""
+    """The number of runs that wait for the audio storage; 0 in a store of another release."""
     from receiver.store import waiting_runs
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
@@ -85,7 +85,7 @@ def count_waiting(database: Database) -> int:
 
 
 def space_note(folder: Path) -> str:
-    """The free space on the folder's disk."""
+    """A note on the free space on the folder's disk."""
     free = shutil.disk_usage(folder).free
     if free >= LOW_SPACE_BYTES:
         return f"{free / 1e9:.1f} GB free"

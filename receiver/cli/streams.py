@@ -1,8 +1,9 @@
-"""The standard streams of a command, in whatever state it was started.
+"""Prepare the standard streams of a command, even if they are closed or cannot be written.
 
-A closed descriptor 0, 1 or 2 would be given to the next file that is opened: a socket or the store, into which messages
-are then written. Standard output names its own errors. Standard error raises none: its reader may have gone, and a
-report that cannot be written must not hide the error in it. Both escape what the encoding of the terminal lacks.
+A closed descriptor 0, 1 or 2 would be reused for the next file that is opened, such as a socket or the store, and
+messages would then be written into it. Errors of standard output have a class of their own. Standard error raises none:
+an error report that cannot be written must not hide the error. Both escape characters that the terminal's encoding
+lacks.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class OutputError(OSError):
 
 
 def open_standard_streams() -> None:
-    """Open closed streams on /dev/null; from now on nothing that is written to standard error fails.
+    """Open closed streams on /dev/null, and make writing to standard error never fail.
 
-    What cannot be encoded is written as `\\uXXXX`, which readers of JSON understand too.
+    Characters that cannot be encoded are written as `\\uXXXX`, which is valid in JSON.
     """
     codecs.register_error(_ESCAPES, _escaped)
     for descriptor, name in enumerate(_STREAMS):
@@ -49,7 +50,7 @@ def open_standard_streams() -> None:
 
 
 def flush_output() -> None:
-    """Write what is still in memory, while an error can still be reported.
+    """Write buffered output while an error can still be reported.
 
     Raises:
         OSError: it cannot be written.
@@ -59,14 +60,14 @@ def flush_output() -> None:
 
 
 def _open_on_devnull(descriptor: int, name: str) -> None:
-    opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: all below are open
+    opened = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: all below it are open
     os.set_inheritable(opened, True)
     mode = "r" if descriptor == 0 else "w"
     setattr(sys, name, open(descriptor, mode, encoding="utf-8", errors=_ESCAPES, closefd=False))  # noqa: SIM115
 
 
 class _Output(io.FileIO):
-    """Standard output whose errors are distinct from those of any other file."""
+    """Standard output. Its errors are `OutputError`, unlike those of other files."""
 
     def write(self, data: Buffer, /) -> int:
         try:
@@ -78,12 +79,12 @@ class _Output(io.FileIO):
 
 
 class _BestEffortFile(io.FileIO):
-    """A file that takes everything: what cannot be written is dropped."""
+    """A file that never fails: what cannot be written is dropped."""
 
     def write(self, data: Buffer, /) -> int:
-        """Write, waiting for room."""
+        """Write, waiting while the buffer is full."""
         try:
-            while (count := super().write(data)) is None:  # a descriptor that does not block
+            while (count := super().write(data)) is None:  # a non-blocking descriptor
                 waiting = select.poll()
                 waiting.register(self, select.POLLOUT)
                 waiting.poll()
@@ -93,7 +94,7 @@ class _BestEffortFile(io.FileIO):
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Python's handler of what an encoding lacks."""
+    """A `codecs` error handler that escapes characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(escaped_in_json, error.object[error.start : error.end])), error.end

@@ -1,7 +1,7 @@
-"""What a command prints besides tables: lines of text, or JSON. Control characters are escaped.
+"""Print lines of text, or JSON. Control characters are escaped.
 
-Every command prints through this or through `output`, because much of what they show comes from outside. Cheap to
-import: `output` loads what tables need.
+Every command prints through this module or `output`, because much of its text comes from outside. This module is cheap
+to import; `output` also imports what tables need.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from receiver.model.printable import printable, printable_json
 
 
 def echo(*lines: str) -> None:
-    """Lines on standard output."""
+    """Print lines to standard output."""
     print(*map(printable, lines), sep="\n", flush=True)
 
 
 def echo_error(*lines: str) -> None:
-    """Lines on standard error."""
+    """Print lines to standard error."""
     print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document. Bytes become text, or hex if they are not UTF-8."""
+    """Print one JSON document. Bytes become text, or hex if they are not UTF-8."""
     print(printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
 def print_json_line(value: Any) -> None:
-    """One line of JSON, at once: for a program that waits for it."""
+    """Print one line of JSON and flush it, for a program that waits for it."""
     print(printable_json(json.dumps(value)), flush=True)
 
 

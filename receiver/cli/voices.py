@@ -1,4 +1,4 @@
-"""`voices`: which voices a source's provider offers."""
+"""`voices`: the voices of a source's provider."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _FIELDS = ("id", "name", "language", "gender", "model")
 _DETAILS = ("provider", "tier")
-"""Details that have a column of their own, as the `aitts` service names them."""
+"""Details with a column of their own, named as by the `aitts` service."""
 _FEATURES = {"ssml": "supports_ssml", "multi": "supports_multispeaker"}
-"""Abilities of a voice, and the detail that names each."""
+"""Features of a voice, and the detail for each."""
 
 
 def voices(

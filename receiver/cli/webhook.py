@@ -1,7 +1,7 @@
 """`webhook`: register an address for deliveries, request a new signing secret, request a test delivery.
 
-The secret that it shows once goes straight into the file that the configuration reads: never to a terminal, a log or a
-shell's history.
+The provider shows a new secret only once. It is written to the file that the configuration reads, never to a terminal,
+a log or a shell's history.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TEST_FAILED = (
     "says why, as delivery.refused."
 )
 _NEVER_SENT = frozenset({"connect_failed", "dns_failed"})
-"""Slugs of errors after which the provider cannot have received the request."""
+"""Slugs of errors that occur before the request is sent."""
 
 
 @app.callback()
@@ -85,11 +85,11 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
 
 @dataclass(frozen=True, slots=True)
 class _Registration:
-    """A registration: an address to be known to the provider, and perhaps a new secret to be put away.
+    """A webhook to register, perhaps with a new signing secret.
 
     Attributes:
-        path: where the secrets are.
-        known: whether the source has a secret already.
+        path: of the file for signing secrets.
+        known: whether the source already has a secret.
     """
 
     name: str
@@ -101,7 +101,7 @@ class _Registration:
     known: bool
 
     def request(self, token: str) -> Request:
-        """What the provider is asked."""
+        """The request to the provider."""
         return self.provider.register_request(self.source.account, token, self.url, new_secret=self.rotate)
 
 
@@ -151,7 +151,7 @@ def _may_be_accepted(error: ReceiverError) -> bool:
 
 
 async def _register_and_save(registration: _Registration, request: Request, file: SecretFile) -> Registered:
-    """The answer, its secret on the disk: put there in the same step, so that Ctrl-C comes to nothing in between."""
+    """Register, and save the secret in the same step, so that Ctrl-C cannot come between the two."""
     from receiver.cli.provider_request import request_once
 
     return _save_secret(registration, file, await request_once(registration.source, request))
@@ -187,19 +187,19 @@ def _save_secret(registration: _Registration, file: SecretFile, response: Respon
 
 
 def _save_response(response: Response) -> str:
-    """Where the whole answer is now: it may hold a secret under an undocumented name."""
+    """Save the complete response: it may have a secret in an undocumented field. A sentence that says where it is."""
     from receiver.cli.secret_file import save_elsewhere
 
-    kept = save_elsewhere(response.body, "webhook-answer")
-    if kept is None:
+    path = save_elsewhere(response.body, "webhook-answer")
+    if path is None:
         return "Its complete response could not be saved either."
-    return f"Its complete response is in {kept}, which only you can read: if it has a secret, configure that."
+    return f"Its complete response is in {path}, which only you can read: if it has a secret, configure that."
 
 
 def _print_result(
     registration: _Registration, found: Registered, settings: Settings, config: Path | None, json: bool
 ) -> None:
-    """Print the result, as the configuration reads it, and the next step."""
+    """Print the result as the configuration reads it, and the next step."""
     from receiver.cli.pending_secrets import load_pending_secrets
 
     try:

@@ -1,4 +1,4 @@
-"""Open a batch: check all of its lines, then hold its input and its report until it has run."""
+"""Open a batch: check all of its lines, and keep its input and its report open until it has run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from receiver.speech.progress import BatchProgress
 from receiver.speech.report import BatchReport
 
 MAX_COPIED_BYTES = 1 << 30
-"""Of an input that cannot be read twice."""
+"""The maximum size of an input that cannot be read twice."""
 MAX_NUMBERS = 20
 """Line numbers in one sentence."""
 
 
 class Batch:
-    """An open batch. Made by `open_batch`.
+    """An open batch. Created by `open_batch`.
 
     Attributes:
-        preflight: what the check of its lines has found.
+        preflight: the result of checking its lines.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Batch:
         self.preflight: Preflight = run_preflight(self._lines(), last, options.folder, options.overwrite)
 
     def begin(self) -> None:
-        """Create the folder and the report, unless the lines forbid to submit anything.
+        """Create the folder and the report, unless the lines cannot be submitted.
 
         Raises:
-            SpeechError: they do, or the folder or the report cannot be created.
+            SpeechError: they cannot, or the folder or the report cannot be created.
         """
         options = self._options
         _require_usable(self.preflight, options)
@@ -69,7 +69,7 @@ class Batch:
             self._stack.callback(self._report.close)
 
     async def run(self, client: SpeechClient, progress: BatchProgress) -> BatchStats:
-        """Run the batch, which has begun, to its end.
+        """Run the batch to its end, after `begin`.
 
         Raises:
             SpeechError: the timeout has passed, or the report cannot be written.
@@ -110,19 +110,19 @@ def open_batch(options: BatchOptions, source: JobSource) -> Iterator[Batch]:
         yield Batch(options, source, file, report, stack)
 
 
-def _require_usable(found: Preflight, options: BatchOptions) -> None:
-    if found.changed:
+def _require_usable(preflight: Preflight, options: BatchOptions) -> None:
+    if preflight.changed:
         raise SpeechError(
-            f"{line_numbers(found.changed)} different from the text that was submitted; report: {options.report}. "
+            f"{line_numbers(preflight.changed)} different from the text that was submitted; report: {options.report}. "
             "Restore the input, or run new lines as another batch, with another --output-dir. Nothing was submitted."
         )
-    count = len(found.invalid_numbers)
+    count = len(preflight.invalid_numbers)
     if count and not options.skip_invalid:
-        what = "1 line cannot be used" if count == 1 else f"{count} lines cannot be used"
+        lines = "1 line is" if count == 1 else f"{count} lines are"
         raise SpeechError(
-            f"{what}; nothing was submitted. Correct the input, or skip invalid lines with --skip-invalid."
+            f"{lines} invalid; nothing was submitted. Correct the input, or skip invalid lines with --skip-invalid."
         )
-    if not found.total:
+    if not preflight.total:
         raise SpeechError("The input has no lines.")
 
 

@@ -1,7 +1,7 @@
-"""Run a batch: several jobs at a time, each line's result recorded, so that an interrupted batch can be resumed.
+"""Run a batch: several jobs at a time. Each line's result is recorded, so that an interrupted batch can be resumed.
 
 The idempotency key of a line's job is derived from the batch's id, the line's number and the number of the attempt. So
-whenever the process is killed, the next one finds the job that was created, and creates no other.
+if the process is killed, the next one finds the job that was created, and creates no other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class BatchStats:
     Attributes:
         total: lines that can be used.
         done: lines whose files are saved, also by earlier runs.
-        failed: lines that failed, also in earlier runs, if they are not retried; `unknown` of them are in doubt.
+        failed: lines that failed, also in earlier runs if they are not retried.
+        unknown: those of the failed lines that may have been charged for.
         halted: why no further lines were started; None if nothing stopped the batch.
     """
 
@@ -59,7 +60,7 @@ class BatchRunner:
     """Runs the open lines of a batch, with one worker for each job that may be open.
 
     Attributes:
-        stats: the counts, kept up to date.
+        stats: the current counts.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class BatchRunner:
         self._count(result)
 
     async def _create_job(self, line: BatchLine, known: LineResult | None) -> tuple[Row, int] | str:
-        """The line's job and the number of the attempt; only the job's state if it failed and is not retried."""
+        """The line's job and the number of the attempt; or the job's state, if it failed and is not retried."""
         generation = 1
         if known is not None:
             generation = known.generation
@@ -234,7 +235,7 @@ class BatchRunner:
 
 
 class _LineChanged(ReceiverError):
-    """A line is not the one that its job was created with."""
+    """A line has changed since its job was created."""
 
 
 def _first(errors: BaseExceptionGroup[Any]) -> BaseException:

@@ -115,7 +115,7 @@ class SpeechClient:
         return found if found is not None and found.pause_until > self.clock.now() else None
 
     async def follow(self, id: str) -> AsyncIterator[Row]:
-        """Yield the job's row several times a second, the last time when the job has ended.
+        """Yield the job's row several times a second, and a last time when the job has ended.
 
         Raises:
             NotFound: there is no such job.
@@ -144,14 +144,14 @@ class SpeechClient:
         return build_event(**{name: found[name] for name in names}, raw=found["body"])
 
     async def files(self, row: Row, note: Callable[[str], None]) -> tuple[Artifact, ...]:
-        """All audio files of a completed job; those that are not in the storage yet are fetched.
+        """All audio files of a completed job; missing ones are fetched into the storage.
 
         Args:
             note: called with a sentence for each attempt that fails and is retried.
 
         Raises:
             NotFound: the job's event was deleted.
-            AudioError: the audio cannot be fetched; retries did not help.
+            AudioError: the audio cannot be fetched, also after retries.
         """
         event = await self.event(row)
         if event is None:

@@ -1,4 +1,4 @@
-"""The error of speech, apart from what raises it so that reading a file loads no client."""
+"""The error of speech, in a module of its own so that reading a file imports no client."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from receiver.errors import ReceiverError
 
 
 class SpeechError(ReceiverError):
-    """Speech was not synthesized, or its audio not saved; the message says what to do."""
+    """Speech was not synthesized, or its audio was not saved; the message says what to do."""

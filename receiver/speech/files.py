@@ -1,6 +1,6 @@
-"""Save audio files: whole or not at all, replacing no other file unless requested, and never outside the output folder.
+"""Save audio files atomically, without replacing other files unless requested, and never outside the output folder.
 
-Ids and output names of a batch are untrusted text: they become file names by these rules, or are refused.
+Ids and output names of a batch are untrusted. They are turned into safe file names, or refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?<!\.)\Z")
 
 
 def require_writable(path: Path, policy: OverwritePolicy) -> None:
-    """Check before anything is submitted that a file can be saved there.
+    """Check that a file can be saved at `path`, before anything is submitted.
 
     Raises:
         SpeechError: it cannot; the message says what to do.
@@ -32,7 +32,7 @@ def require_writable(path: Path, policy: OverwritePolicy) -> None:
     except PermissionError as error:
         raise SpeechError(f"{path} cannot be read: {error.strerror}; name a file in another folder.") from None
     except OSError:
-        pass  # it is not there
+        pass  # it does not exist
     if path.is_dir():
         raise SpeechError(f"{path} is a folder; name a file in it.")
     if os.path.lexists(path):
@@ -43,11 +43,11 @@ def require_writable(path: Path, policy: OverwritePolicy) -> None:
     if not path.parent.is_dir():
         raise SpeechError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SpeechError(f"Nothing can be written into the folder {path.parent}.")
+        raise SpeechError(f"The folder {path.parent} is not writable.")
 
 
 async def save_artifact(artifact: Artifact, path: Path, policy: OverwritePolicy) -> None:
-    """Save a copy of the audio. It gets its name when it is whole and on the disk.
+    """Save a copy of the audio. The file gets its name once it is complete and durable.
 
     Raises:
         SpeechError: it cannot be written, or a file exists there. The audio stays in the store.
@@ -101,7 +101,7 @@ def is_copy(artifact: Artifact, path: Path) -> bool:
 def file_stem(id: str) -> str:
     """The stem of a file name for an id: the id itself if it is a plain word, else a readable prefix and a hash.
 
-    No two ids have the same stem: a plain word has no `~`, and the number of a file after it is shorter than a hash.
+    Stems do not collide: a plain word has no `~`, and the file number after it is shorter than a hash.
     """
     if _PLAIN.match(id):
         return id

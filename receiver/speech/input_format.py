@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class InputFormat(StrEnum):
-    """How the lines are written."""
+    """The format of the lines."""
 
     TEXT = "text"
     JSONL = "jsonl"
@@ -14,4 +14,4 @@ class InputFormat(StrEnum):
 
 
 FORMAT_BY_EXTENSION = {".jsonl": InputFormat.JSONL, ".ndjson": InputFormat.JSONL, ".csv": InputFormat.CSV}
-"""By the extension of the file's name; any other is plain text."""
+"""The format by the file name's extension; any other extension is plain text."""

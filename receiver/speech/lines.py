@@ -25,7 +25,7 @@ _EXTENSIONS = {"ogg": "ogg_opus", "opus": "ogg_opus"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechDefaults:
-    """What applies where a line has no value of its own; the fields are those of `Speech`."""
+    """Values for lines that do not set their own; the fields are those of `Speech`."""
 
     voice: str | None = None
     format: str | None = None
@@ -42,10 +42,10 @@ class BatchLine:
 
     Attributes:
         number: of its (first) line in the file, from 1.
-        id: as the input has it.
-        name: of its audio file, relative to the output folder; without an extension if the audio decides it.
-        has_extension: whether `name` has its extension already.
-        digest: of the request and its source: if it changes, the line was changed.
+        id: from the input.
+        name: of its audio file, relative to the output folder; without an extension if the audio determines it.
+        has_extension: whether `name` already has its extension.
+        digest: of the request and its source; it shows whether the line was changed.
     """
 
     number: int
@@ -83,7 +83,7 @@ class _Fields(BaseModel):
 
 
 def format_of(name: str, formats: tuple[str, ...]) -> str | None:
-    """The format that a file name's extension asks for; None if the service has none of that name."""
+    """The format for a file name's extension; None if the service does not offer it."""
     extension = PurePath(name).suffix[1:].lower()
     return next((word for word in (extension, _EXTENSIONS.get(extension)) if word in formats), None)
 
@@ -101,7 +101,7 @@ def read_lines(
     Args:
         file: at its beginning.
         defaults: for what a line leaves out.
-        formats: those that the provider offers.
+        formats: that the provider offers.
         check: raises Invalid for a request that the provider does not accept.
 
     Raises:

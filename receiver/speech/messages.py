@@ -10,11 +10,11 @@ from receiver.store.states import OPEN_JOBS, JobState
 from receiver.store.throttle_state import ThrottleState
 
 ACCOUNT_ERRORS = frozenset({"provider_unauthorized", "provider_credits"})
-"""Refusals that concern the account: every further submit would get the same one."""
+"""Refusals that concern the account: every further submit would be refused too."""
 
 
 def failure_reason(row: Row, event: Event | None) -> str:
-    """Why a job that has ended has no audio.
+    """The reason why a job that has ended has no audio.
 
     Args:
         event: the event of its end; None if there is none.
@@ -39,7 +39,7 @@ def failure_reason(row: Row, event: Event | None) -> str:
 
 
 def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
-    """Why an open job does not proceed now; None if no reason is known."""
+    """The reason why an open job does not proceed now; None if none is known."""
     if row["state"] not in OPEN_JOBS:
         return None
     until = utc_text(row["deadline_at"])
@@ -61,17 +61,17 @@ def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
 
 
 def resume_hint(row: Row) -> str:
-    """What happens to a job that is no longer awaited, and the commands to resume, inspect and cancel it."""
+    """The state of a job whose result is no longer awaited, and the commands to resume, inspect and cancel it."""
     id, state = row["id"], row["state"]
     if state == JobState.SUBMITTING and not row["submits"]:
-        goes = "is stored but not submitted yet; a running receiver submits it, or the next `speech`"
+        status = "is stored but not submitted yet; a running receiver submits it, or the next `speech`"
     elif state == JobState.SUBMITTING:
-        goes = "may have been submitted; a running receiver finds out, or the next `speech`"
+        status = "may have been submitted; a running receiver finds out, or the next `speech`"
     elif state == JobState.COMPLETED:
-        goes = "is completed, and its audio can be fetched"
+        status = "is completed, and its audio can be fetched"
     else:
-        goes = f"continues at {row['source']}"
+        status = f"continues at {row['source']}"
     return (
-        f"The job {id} {goes}. To wait for it and save it: `tts-receiver speech --job {id}`; "
+        f"The job {id} {status}. To wait for it and save it: `tts-receiver speech --job {id}`; "
         f"to inspect it: `tts-receiver jobs show {id}`; to stop watching it: `tts-receiver jobs cancel {id}`."
     )

@@ -14,11 +14,11 @@ from receiver.store.states import JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryOptions:
-    """Which lines of earlier runs are retried.
+    """The lines of earlier runs that are retried.
 
     Attributes:
-        failed: those that failed.
-        unknown: those whose submit may have been accepted, and charged for.
+        failed: whether lines that failed are retried.
+        unknown: whether lines are retried whose submit may have been accepted and charged for.
     """
 
     failed: bool = False
@@ -31,16 +31,16 @@ class RetryOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """What to do, and how.
+    """The options of a batch.
 
     Attributes:
         input: the file with the lines, or a stream, which is copied.
-        folder: for the audio files; it is created.
-        report: the file with the results; it is created, or the batch is resumed from it.
+        folder: for the audio files; created if it does not exist.
+        report: the file with the results; created, or used to resume the batch.
         concurrency: jobs that may be open at a time.
-        overwrite: what to do about audio files that exist.
-        skip_invalid: whether to leave out lines that cannot be used; else they stop the batch before it begins.
-        timeout: seconds for all of it; None for no limit.
+        overwrite: what to do if an audio file exists.
+        skip_invalid: whether to skip invalid lines; otherwise they stop the batch before it begins.
+        timeout: seconds for the whole batch; None for no limit.
     """
 
     input: Path | BinaryIO

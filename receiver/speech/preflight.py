@@ -15,7 +15,7 @@ from receiver.speech.report import SUBMITTING, LineResult
 from receiver.store.states import JobState
 
 MAX_LISTED = 100
-"""Invalid lines that are kept with their reasons; the others are counted."""
+"""Invalid lines that are listed with their reasons; further ones are only counted."""
 AUDIO_EXTENSIONS = frozenset({".wav", ".mp3", ".ogg", ".flac", ".m4a", ".aac", ".webm", ".aiff"})
 
 
@@ -24,11 +24,11 @@ class Preflight:
     """The state of a batch before anything is submitted.
 
     Attributes:
-        total: lines that can be used.
-        done_numbers: of those among them that an earlier run has finished.
+        total: the number of valid lines.
+        done_numbers: numbers of the valid lines that an earlier run has finished.
         invalid: the first invalid lines; `invalid_numbers` has the numbers of all.
         changed: numbers of lines whose request was changed after it was submitted.
-        removed: numbers that are in the report and no longer in the input.
+        removed: numbers of lines in the report that are no longer in the input.
     """
 
     total: int = 0
@@ -40,11 +40,11 @@ class Preflight:
 
     @property
     def done(self) -> int:
-        """How many lines an earlier run has finished."""
+        """The number of lines that an earlier run has finished."""
         return len(self.done_numbers)
 
     def is_open(self, number: int) -> bool:
-        """Whether the line of this number can be used, and has not finished."""
+        """Whether the line of this number is valid and has not finished."""
         return number not in self.done_numbers and number not in self.invalid_numbers
 
     def add_invalid(self, line: InvalidLine) -> None:
@@ -55,7 +55,7 @@ class Preflight:
 
 
 class _OutputNames:
-    """Finds lines whose files would have the same name, also on a file system that ignores letter case."""
+    """Finds lines whose files would have the same name, also on a case-insensitive file system."""
 
     def __init__(self, folder: Path, policy: OverwritePolicy, *, fresh: bool) -> None:
         self._folder = folder
@@ -71,7 +71,7 @@ class _OutputNames:
             raise SpeechError(f"The folder {folder} cannot be listed: {error.strerror}; name another.") from None
 
     def claim(self, line: BatchLine) -> str | None:
-        """Reserve the line's name; why it cannot have it, or None if it can."""
+        """Reserve the line's file name; the reason if that is not possible, else None."""
         if self._check_existing and self._exists(line):
             return f"{self._folder / line.name} already exists; name another --output-dir, or replace with --force"
         name = unicodedata.normalize("NFC", line.name).casefold()

@@ -1,4 +1,4 @@
-"""Progress callbacks of a task and of a batch: the caller implements them."""
+"""Progress callbacks of a task and of a batch, implemented by the caller."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
 
 class Notices(Protocol):
-    """Takes sentences for the user, free of secrets. They may have text from outside in them."""
+    """Receives sentences for the user. They contain no secrets, but may contain text from outside."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know now, such as why a job does not proceed."""
+        """Show a notice, such as why a job does not proceed."""
 
 
 class Progress(Notices, Protocol):
-    """Takes the progress of one task."""
+    """Receives the progress of one task."""
 
     def state(self, name: str, *, percent: int | None = None, fetched_bytes: int = 0) -> None:
-        """The task's present state; called again whenever a figure changes, and several times a second."""
+        """Show the task's state. Called several times a second, also with the same state."""
 
 
 class BatchProgress(Notices, Protocol):
-    """Takes the progress of a batch."""
+    """Receives the progress of a batch."""
 
     def line_finished(self, result: LineResult, stats: BatchStats) -> None:
-        """A line has finished in this run, well or badly."""
+        """A line has been saved or has failed in this run."""
 
     def line_skipped(self, number: int, stats: BatchStats) -> None:
-        """A line failed in an earlier run, and the options do not ask to retry it."""
+        """A line failed in an earlier run and is not retried."""

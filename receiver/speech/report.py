@@ -1,8 +1,7 @@
 """The report of a batch: the result of each line, so that the same command resumes where it was interrupted.
 
-One JSON object a line. The first identifies the batch; idempotency keys are derived from its id. Then follows a result
-for each line that has finished, in the order in which they finished. A line that is retried has several; the last one
-counts.
+It is a JSON Lines file. The first object identifies the batch; idempotency keys are derived from its id. The others are
+results of lines, in the order in which they finished. A line that was retried has several; the last one counts.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ _BATCH = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineResult:
-    """What is known of one line.
+    """The result of one line.
 
     Attributes:
         line: its number in the input.
-        id: as the input has it.
+        id: from the input.
         speech: the digest of the request.
         state: the job's, or `submitting`.
         generation: the number of the attempt, from 1.
         job: our id of the job; None if none was created.
         job_id: the provider's id of it.
-        files: of each file `path` (relative to the output folder), `sha256`, `bytes`; empty if none was saved.
+        files: `path` (relative to the output folder), `sha256` and `bytes` of each file; empty if none was saved.
         error: why no file was saved; None if one was.
         code: the reason slug, or the provider's code, of that error.
     """
@@ -98,10 +97,10 @@ class BatchReport:
 
     @classmethod
     def create(cls, path: Path, source: str, new_id: str) -> Self:
-        """Create the report of a new batch with this id, and open it.
+        """Create and open the report of a new batch with this id.
 
         Raises:
-            SpeechError: it cannot be created, or another process has created it meanwhile and uses it.
+            SpeechError: it cannot be created, or another process uses it.
         """
         try:
             _create(path, {"batch": new_id, "version": VERSION, "source": source})
@@ -114,7 +113,7 @@ class BatchReport:
         """Open the report at `path`.
 
         Raises:
-            SpeechError: it is not a report of ours, is for another source, or is used by another process.
+            SpeechError: it is not a report, is for another source, or is used by another process.
         """
         try:
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -145,18 +144,18 @@ class BatchReport:
                 )
             remove_abandoned(path)
             report = cls(path, handle, batch)
-            good = file.tell()
+            valid_bytes = file.tell()
             number = 1
             while raw := file.readline(MAX_RECORD_BYTES):
                 number += 1
                 if not raw.endswith(b"\n") and len(raw) < MAX_RECORD_BYTES:
-                    break  # torn by the end of the process that wrote it
+                    break  # incomplete: the process that wrote it was killed
                 result = _result(_object(raw))
                 if result is None:
                     raise SpeechError(f"Line {number} of the report {path} cannot be read; name another with --report.")
                 report.last[result.line] = result
-                good = file.tell()
-        os.ftruncate(handle, good)
+                valid_bytes = file.tell()
+        os.ftruncate(handle, valid_bytes)
         return report
 
     def append(self, result: LineResult) -> None:
@@ -181,7 +180,7 @@ class BatchReport:
 
 
 def _create(path: Path, head: Mapping[str, Any]) -> None:
-    """Publish it with its first line: the batch's id must not be lost once a job was submitted."""
+    """Publish the file with its first line: the batch's id must not be lost once a job was submitted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):  # another process created it at the same time
         write_durably(path, json.dumps(head).encode() + b"\n", 0o666, OverwritePolicy.REFUSE)

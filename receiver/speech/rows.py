@@ -1,7 +1,7 @@
 """Read the rows of a batch from plain text, JSON Lines or CSV.
 
-The input is untrusted: it is streamed, one bounded row at a time. A row that cannot be read is reported with its
-number, and reading continues with the next one.
+The input is untrusted. It is streamed, one bounded row at a time. An invalid row is reported with its number, and
+reading continues with the next one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receiver.speech.errors import SpeechError
 from receiver.speech.input_format import InputFormat
 
 MAX_LINE_BYTES = 131_072
-"""A longer line is refused; no service takes so much text in one request."""
+"""A longer line is invalid; no service accepts so much text in one request."""
 MAX_LINES = 100_000
 FIELDS = (
     "text", "voice", "format", "sample_rate", "bitrate", "bitrate_kbps", "speed", "model", "metadata", "id", "output",
@@ -26,7 +26,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class UnusableRow(Exception):
-    """Why a row cannot be used."""
+    """A row cannot be used; the message says why."""
 
 
 Rows = Iterator[tuple[int, Mapping[str, Any] | UnusableRow]]
@@ -98,7 +98,7 @@ def _csv_rows(file: BinaryIO) -> Rows:
 def _header(row: list[str]) -> list[str]:
     names = [name.strip().lower() for name in row]
     if "text" not in names:
-        raise SpeechError("The first row of the CSV file names no column `text`; it must hold the columns' names.")
+        raise SpeechError("The first row of the CSV file must have the columns' names; it has no column `text`.")
     for name in names:
         if name not in FIELDS:
             raise SpeechError(f"There is no column {name[:60]!r}{suggestion(name[:60], FIELDS)}")

@@ -27,14 +27,14 @@ STREAMED = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechTask:
-    """What to do.
+    """The text or job, and where its audio goes.
 
     Attributes:
         speech: the request; None to resume `job`.
-        job: our id of a job that was created before.
+        job: our id of an earlier job.
         output: the file to save, or a stream for the audio; None leaves the audio in the storage.
         overwrite: what to do if the file exists.
-        timeout: seconds for all of it; None for as long as the job may take.
+        timeout: seconds for the whole task; None for no limit.
     """
 
     speech: Speech | None = None
@@ -49,10 +49,10 @@ class SpeechResult:
     """The result of a task.
 
     Attributes:
-        row: the job's.
-        files: the audio files; `paths` says where each is.
-        seconds: how long the task took.
-        error: why there are no files; None if there are.
+        row: the job's row.
+        files: the audio files; `paths` has the path of each.
+        seconds: the duration of the task.
+        error: the reason why there are no files; None if there are.
     """
 
     row: Row
@@ -85,8 +85,8 @@ async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -
 
     Raises:
         NotFound: there is no job to resume.
-        SpeechError: the timeout has passed, or the store cannot be used; says how to resume.
-        Invalid: the provider does not accept this request. Nothing is stored or sent then.
+        SpeechError: the timeout has passed, or the store cannot be used; the message says how to resume.
+        Invalid: the provider does not accept this request; nothing was stored or sent.
     """
     run = _Run(client, task, progress)
     try:
@@ -141,7 +141,7 @@ class _Run:
                 self._row = self._creating.result()
         if self._row is None:
             return "Nothing was submitted."
-        with contextlib.suppress(StoreUnavailable):  # then the last known state is used
+        with contextlib.suppress(StoreUnavailable):  # the last known state is used
             self._row = await self._client.job(self._row["id"]) or self._row
         return resume_hint(self._row)
 

@@ -414,7 +414,7 @@ def test_bad_lines_are_all_named_before_anything_is_submitted(site: Site, provid
     for number, why in ((2, "voize"), (3, "output"), (4, "flac"), (5, "another line"), (7, "not JSON")):
         assert f"line {number}: " in refused.stderr
         assert why in refused.stderr
-    assert "5 lines cannot be used; nothing was submitted" in refused.stderr
+    assert "5 lines are invalid; nothing was submitted" in refused.stderr
     assert not provider.sim.requests
     assert not (site.folder / "out").exists()
     skipped = site.command(*batch, "--skip-invalid")

@@ -109,7 +109,7 @@ async def test_lines_that_cannot_be_used_are_data_and_an_error(
         options = options_for(tmp_path, '{"text": 1}\n', input_format=InputFormat.JSONL)
         with open_batch(options, job_source(settings, "aitts")) as batch:
             assert [line.number for line in batch.preflight.invalid] == [1]
-            with pytest.raises(SpeechError, match="1 line cannot be used; nothing was submitted"):
+            with pytest.raises(SpeechError, match="1 line is invalid; nothing was submitted"):
                 batch.begin()
     assert not (tmp_path / "out").exists()
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""`speech --file`: run a batch, and print what is wrong with its lines, its progress and its summary."""
+"""`speech --file`: run a batch, and print its invalid lines, its progress and its summary."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from receiver.speech.preflight import Preflight
 
 
 def run_batch(settings: Settings, source: str, options: BatchOptions, level: str, *, json: bool) -> int:
-    """Run the batch; the exit code.
+    """Run the batch; return the exit code.
 
     Args:
         level: of the log lines on standard error.
         json: whether to print the summary as JSON.
 
     Raises:
-        SpeechError: nothing was submitted, because of the input or the report; or the timeout has passed.
+        SpeechError: the input or the report cannot be used, so nothing was submitted; or the timeout has passed.
     """
     with open_batch(options, job_source(settings, source)) as batch:
-        found = batch.preflight
-        _print_preflight(found)
+        preflight = batch.preflight
+        _print_preflight(preflight)
         batch.begin()
 
         async def work(client: SpeechClient) -> int:
-            with BatchLines(found.total, options.folder) as progress:
-                progress.begin(found.done)
+            with BatchLines(preflight.total, options.folder) as progress:
+                progress.begin(preflight.done)
                 stats = await batch.run(client, progress)
             if stats.halted is not None:
                 echo_error(
@@ -41,42 +41,42 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
                     "same command with --retry-failed continues.",
                 )
             if json:
-                print_json(_summary(stats, found, options))
+                print_json(_summary(stats, preflight, options))
             else:
-                _print_summary(stats, found, options)
+                _print_summary(stats, preflight, options)
             return 0 if stats.done == stats.total else 1
 
         return run(settings, source, work, level=level)
 
 
-def _print_preflight(found: Preflight) -> None:
-    """Everything that is wrong with the lines, before anything is submitted."""
-    for line in found.invalid:
+def _print_preflight(preflight: Preflight) -> None:
+    """Print the invalid lines, and the lines that are no longer in the input."""
+    for line in preflight.invalid:
         echo_error(one_line(str(line)))
-    unlisted = len(found.invalid_numbers) - len(found.invalid)
+    unlisted = len(preflight.invalid_numbers) - len(preflight.invalid)
     if unlisted:
         echo_error(f"… and {unlisted} more")
-    if found.removed and not found.changed:
-        echo_error(f"{line_numbers(found.removed)} in the report but no longer in the input.")
+    if preflight.removed and not preflight.changed:
+        echo_error(f"{line_numbers(preflight.removed)} in the report but no longer in the input.")
 
 
-def _summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> dict[str, object]:
+def _summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> dict[str, object]:
     return {
         "total": stats.total,
         "completed": stats.done,
         "failed": stats.failed,
         "unknown": stats.unknown,
         "left": stats.remaining,
-        "skipped": len(found.invalid_numbers),
+        "skipped": len(preflight.invalid_numbers),
         "folder": os.fspath(options.folder),
         "report": os.fspath(options.report),
     }
 
 
-def _print_summary(stats: BatchStats, found: Preflight, options: BatchOptions) -> None:
+def _print_summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> None:
     others = [f"{stats.failed} failed"] if stats.failed else []
     others += [f"{stats.remaining} not started"] if stats.remaining else []
-    others += [f"{len(found.invalid_numbers)} skipped as invalid"] if found.invalid_numbers else []
+    others += [f"{len(preflight.invalid_numbers)} skipped as invalid"] if preflight.invalid_numbers else []
     listed = "".join(f", {part}" for part in others)
     echo(f"{stats.done} of {stats.total} lines are saved in {options.folder}{listed}. Report: {options.report}")
     if stats.failed > stats.unknown and not options.retry.failed and stats.halted is None:

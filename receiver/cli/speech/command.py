@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from receiver.speech.task import SpeechResult, SpeechTask
 
 STANDARD_STREAM = "-"
-"""As a file's name: standard input, or standard output."""
+"""The file name that stands for standard input or standard output."""
 _FORMATS = tuple(str(format) for format in InputFormat)
 
 
@@ -204,10 +204,10 @@ def _create_job(settings: Settings, target: JobSource, request: Speech, json: bo
 
 
 def _choose_source(settings: Settings, name: str | None) -> str:
-    """The source to use.
+    """The name of the source to use.
 
     Raises:
-        SpeechError: no source takes jobs.
+        SpeechError: no source accepts jobs.
         typer.BadParameter: several do, and none was named.
     """
     from receiver.assembly.sources import job_sources
@@ -238,10 +238,8 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
 
     if defaults.voice is None:
         known = ", ".join(target.capabilities.known_voices)
-        there_are = (
-            f"documented voices: {known}" if known else f"`tts-receiver voices --source {name}` shows what there is"
-        )
-        raise typer.BadParameter(f"Name a voice with --voice; {there_are}.")
+        hint = f"documented voices: {known}" if known else f"`tts-receiver voices --source {name}` lists them"
+        raise typer.BadParameter(f"Name a voice with --voice; {hint}.")
     format = defaults.format
     if format is None and output not in (None, STANDARD_STREAM):
         format = format_of(str(output), target.capabilities.formats)
@@ -267,7 +265,7 @@ def _text(text: str) -> str:
         return text
     raw = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
     if len(raw) > MAX_LINE_BYTES:
-        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes: too much for one request.")
+        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes, the maximum of one request.")
     try:
         return raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Run speech in an event loop of its own, with logs and signals as a command has them."""
+"""Run speech in an event loop of its own, with the logs and signals of a command."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from receiver.settings import Settings
 from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
 
-_SHOWN_BY_PROGRESS = "job.not_submitted"
-"""The log event for which the command prints a sentence of its own."""
+_PRINTED_EVENT = "job.not_submitted"
+"""The log event that is dropped because the command prints a sentence instead."""
 
 
 def run(settings: Settings, source: str, work: Callable[[SpeechClient], Awaitable[int]], *, level: str) -> int:
-    """Do the work with a started client; its exit code, or that of the signal that ended it.
+    """Do the work with a started client; return its exit code, or that of the signal that ended it.
 
-    Ctrl-C and SIGTERM cancel the work; a second one also cancels what is still awaited after that.
+    Ctrl-C and SIGTERM cancel the work; a second one also cancels the cleanup.
 
     Args:
         level: of the log lines on standard error.
 
     Raises:
-        ReceiverError: as `SpeechClient`, and what the work raises; without any secret in it.
+        ReceiverError: as `SpeechClient`, and errors of the work; without secrets.
     """
     logs.configure(level=level, format=settings.logs.format, secrets=settings.secrets())
     if level == "error":
-        structlog.configure(processors=[_drop_shown, *structlog.get_config()["processors"]])
+        structlog.configure(processors=[_drop_printed, *structlog.get_config()["processors"]])
     client = SpeechClient(settings, source)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -69,7 +69,7 @@ async def _run(client: SpeechClient, work: Callable[[SpeechClient], Awaitable[in
                 loop.remove_signal_handler(number)
 
 
-def _drop_shown(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    if line.get("event") == _SHOWN_BY_PROGRESS:
+def _drop_printed(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if line.get("event") == _PRINTED_EVENT:
         raise structlog.DropEvent
     return line

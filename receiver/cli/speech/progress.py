@@ -1,4 +1,4 @@
-"""Show the progress of `speech` on standard error: a bar on a terminal, else one line for each change.
+"""Show the progress of `speech` on standard error: a bar on a terminal, else a line for each change.
 
 Standard output has only the result. Control characters in text from outside are escaped.
 """
@@ -126,12 +126,12 @@ class BatchLines(_TerminalDisplay):
         self._folder = folder
 
     def begin(self, done: int) -> None:
-        """Show the bar, with the number of lines that earlier runs have finished."""
+        """Show the bar, at the number of lines that earlier runs have finished."""
         if self._live:
             self._task = self._progress.add_task("lines", total=self._total, completed=done, failed=0)
 
     def line_finished(self, result: LineResult, stats: BatchStats) -> None:
-        """See `BatchProgress.line_finished`. Beside a bar only errors are printed."""
+        """See `BatchProgress.line_finished`. With a bar only errors are printed."""
         if not result.saved:
             self.note(f"line {result.line}: {result.error}")
         elif not self._live:

@@ -140,7 +140,7 @@ def test_a_line_that_cannot_be_used_says_why_and_the_next_one_is_read(data: byte
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"voice\nalloy\n", "names no column `text`"),
+        (b"voice\nalloy\n", "it has no column `text`"),
         (b"text,voize\n", "did you mean 'voice'?"),
         (b"text,text\n", "the same name"),
         (b'text\n"never closed\n', "cannot be read"),
