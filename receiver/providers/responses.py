@@ -162,7 +162,11 @@ def _is_refusal(status: int, document: Mapping[str, Any]) -> bool:
 
 
 def unreadable_response(context: RequestContext, response: Response, problem: str) -> Unavailable:
-    """Return the error for a response with a success status that is unreadable."""
+    """Return the error for a response with a success status that is unreadable.
+
+    Args:
+        problem: what is wrong with the body, such as `no job id in it`.
+    """
     message = f"{context.service} answers {response.status}, but the body is unreadable ({problem}). Is base_url right?"
     return Unavailable(message, reason="provider_unreadable", retry_after=retry_after_seconds(response))
 

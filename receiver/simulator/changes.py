@@ -38,7 +38,7 @@ class Shutdown:
     """Pauses that end when the simulator closes, so that a slow response never delays the shutdown."""
 
     def __init__(self, clock: Clock) -> None:
-        self._signing_time = clock
+        self._clock = clock
         self._started = asyncio.Event()
 
     def start(self) -> None:
@@ -52,4 +52,4 @@ class Shutdown:
 
     async def pause(self, seconds: float) -> None:
         """Wait `seconds`, or until the simulator closes."""
-        await self._signing_time.wait(self._started, max(seconds, 0.0))
+        await self._clock.wait(self._started, max(seconds, 0.0))

@@ -123,11 +123,11 @@ class InjectedFault:
     value: float | str | None = None
 
     def number(self, default: float) -> float:
-        """The value as a number, or `default`."""
+        """Return the value as a number, or `default`."""
         return default if self.value is None else float(self.value)
 
     def text(self, default: str) -> str:
-        """The value as text, or `default`."""
+        """Return the value as text, or `default`."""
         return default if self.value is None else str(self.value)
 
 

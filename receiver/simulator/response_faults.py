@@ -26,7 +26,7 @@ def status_text(state: SimulatorState, word: str, *, at: str, job_id: str) -> st
 
 
 def hide_new_job(state: SimulatorState, job: Job, *, at: str) -> None:
-    """Answer 404 for a newly submitted job for a while."""
+    """Make requests for a newly submitted job get 404 for a while."""
     if fault := state.injector.draw("late_job", at=at, job_id=job.id):
         job.visible_from = state.now() + fault.number(LATE_SECONDS)
 
