@@ -1,1 +1,1 @@
-"""The pure core: no I/O, no clock, no randomness of its own. Times and random numbers are arguments."""
+"""The pure core, without I/O, clocks and randomness: times and random numbers are arguments."""

@@ -1,7 +1,8 @@
-"""What the end of a process means for a run that was at work in it. Pure: the policy and the chance are arguments.
+"""Decides what happens to a run whose process crashed. Pure: the policy and the random number are arguments.
 
-A handler can end its process (`os._exit`, a fault in native code, the kernel out of memory), and all runs beside it end
-with it. Which one it was is unknown, so no attempt counts until a run was the only suspect at work (docs/adr/0042).
+A handler can crash its process (`os._exit`, a fault in native code, the kernel out of memory), and all other running
+runs with it. It is unknown which run caused the crash, so no attempt counts until a run was the only suspect that was
+running (docs/adr/0042).
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from dataclasses import dataclass
 from receiver.model.retry import RetryPolicy, backoff_seconds
 
 SUSPECT_CRASHES = 2
-"""Crashes in a row that make a run a suspect: of all suspects in the store, one runs at a time."""
+"""Consecutive crashes that make a run a suspect. Of all suspects in the store, one runs at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrashDecision:
-    """What a crash means for one run.
+    """What happens to a run after a crash.
 
     Attributes:
-        crashes: the crashes in a row that it was at work in, this one included.
+        crashes: consecutive crashes in which the run was running, including this one.
         counts: whether the attempt counts.
-        wait: seconds until it starts again; None for a dead letter.
+        wait: seconds until the next attempt; None for a dead letter.
     """
 
     crashes: int
@@ -30,27 +31,27 @@ class CrashDecision:
 
     @property
     def suspect(self) -> bool:
-        """Whether it runs alone among the suspects from now on."""
+        """Whether the run is a suspect from now on."""
         return self.crashes >= SUSPECT_CRASHES
 
 
 def state_with_suspicion(state: str, crashes: int) -> str:
-    """A run's state as people are shown it: a suspect may wait although it is due."""
+    """A run's state for display, which tells a suspect: it may wait although it is due."""
     return f"{state}, suspect" if crashes >= SUSPECT_CRASHES and state in ("pending", "running") else state
 
 
 def after_crash(policy: RetryPolicy, crashes: int, counted: int, draw: float) -> CrashDecision:
-    """Decide about a run whose process ended while it was at work.
+    """Decide about a run that was running when its process crashed.
 
     Args:
-        crashes: crashes in a row before this one. A suspect ran alone among the suspects: it is blamed.
-        counted: attempts that count, the interrupted one included.
+        crashes: consecutive crashes before this one. A suspect was the only one running, so it is blamed.
+        counted: attempts that count, including the interrupted one.
         draw: uniform in [0, 1).
     """
     if crashes < SUSPECT_CRASHES:
         return CrashDecision(crashes + 1, counts=False, wait=0.0)
     if counted >= policy.attempts:
         return CrashDecision(crashes + 1, counts=True, wait=None)
-    # At least half of the bound: the receiver stays up that long between two crashes, and a process that is killed
-    # every few seconds for another reason does not use up an innocent run's attempts.
+    # At least half of the backoff: the receiver stays up that long between two crashes, and a process that is killed
+    # every few seconds for another reason does not use up the attempts of a run that did not cause it.
     return CrashDecision(crashes + 1, counts=True, wait=backoff_seconds(policy, counted, draw / 2))

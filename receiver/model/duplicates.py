@@ -1,6 +1,6 @@
-"""Whether two copies of one event contradict each other about its job.
+"""Detects duplicates that contradict each other: deliveries of one event that say different things about its job.
 
-Separate from the store, which asks only once it has found a copy: how honest copies differ depends on the wire.
+Separate from the store, because how authentic duplicates may differ depends on the providers' formats.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ VOLATILE = frozenset(
         *("timestamp", "event_timestamp"),  # Standard Webhooks, ElevenLabs
     }
 )
-"""Fields that differ between honest copies of one event: signed addresses, times of sending."""
+"""Fields that may differ between duplicates: signed addresses, times of sending."""
 
 
 def contradicts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two payloads of one event contradict each other about its job, by their mapped fields.
+    """Whether the mapped fields of two payloads of one event contradict each other.
 
-    A field that only one of them has is no contradiction, nor is one that honest copies differ in.
+    A field that only one of them has is no contradiction, and volatile fields are not compared.
     """
     return any(_mapped_differ(one[name], other[name]) for name in one.keys() & other.keys() - VOLATILE)
 
 
 def bodies_contradict(one: bytes, other: bytes) -> bool:
-    """Whether two bodies of one event and one origin contradict each other, by every field that both have.
+    """Whether two bodies of one event and one origin contradict each other in a field that both have, at any depth.
 
-    At any depth, except volatile fields and the queries of addresses, which may
-    be signatures. A body that is no JSON object says nothing.
+    Volatile fields are not compared, nor are the queries of addresses, which may be signatures. A body that is not a
+    JSON object contradicts nothing.
     """
     return one != other and _differ(document_of(one), document_of(other))
 
 
 def _mapped_differ(one: Any, other: Any) -> bool:
-    """Of two objects the fields that both have are compared: an error may come with its code, or as its words alone."""
+    """Compare the fields that both objects have: an error may have a code, or only a message."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return any(one[name] != other[name] for name in one.keys() & other.keys() if one[name] and other[name])
     return bool(one != other)
@@ -55,7 +55,7 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def _same_address(one: Any, other: Any) -> bool:
-    """Whether both are addresses that differ in their query at most."""
+    """Whether both are addresses that are the same but for their queries."""
     if not (isinstance(one, str) and isinstance(other, str) and one.startswith(("https://", "http://"))):
         return False
     try:

@@ -1,6 +1,6 @@
-"""What a handler is given: one fact about a job, as a typed and frozen value.
+"""The events that handlers receive: typed and frozen.
 
-Built from the stored row alone, so that a webhook, a poll and a replay look the same to a handler.
+They are built from the stored row alone, so that a handler gets the same event from a webhook, a poll and a replay.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One fact, stored once. Subscribe with `on=Event` to be given every event.
+    """One fact that a provider reported, stored once. Subscribe with `on=Event` to receive every event.
 
     Attributes:
-        id: ours: `evt_` and 32 hex digits, sorting by time.
-        source: the configured source's name.
-        type: the provider's event word.
-        job_id: the provider's job id; None where the event names no job.
+        id: `evt_` and 32 hex digits; sorts by time.
+        source: the name of the configured source.
+        type: the provider's event type.
+        job_id: the provider's job id; None if the event has none.
         received_at: when the first delivery was accepted (UTC).
-        payload: the mapped fields of the event's data, with the same names whatever the provider.
-        raw: the bytes that reported it: a delivery's body, or the answer to a poll or a submit. Empty
-            if nothing was received because the receiver gave the job up.
+        payload: the mapped fields of the event's data, with the same names for every provider.
+        raw: the bytes that reported it: a delivery's body, or the response to a poll or a submit. Empty
+            if the receiver gave the job up without a response.
     """
 
     id: str
@@ -56,9 +56,9 @@ class Event:
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """The provider's whole answer, under its own names: `raw` as JSON, read-only; parsed on first use.
+        """The provider's whole JSON object, with its own names: `raw`, parsed on first use; read-only.
 
-        Empty where `raw` is no JSON object.
+        Empty if `raw` is not a JSON object.
         """
         if self._body is None:
             object.__setattr__(self, "_body", document_of(self.raw))
@@ -66,7 +66,7 @@ class Event:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What was given as `metadata` when the job was submitted; empty if nothing was."""
+        """The `metadata` that was submitted with the job; empty if there was none."""
         value = self.payload.get("metadata")
         return value if isinstance(value, Mapping) else {}
 
@@ -85,7 +85,7 @@ class JobFailed(Event):
 
     Attributes:
         code: the provider's error code, such as `GENERATION_FAILED`; empty if it gave none.
-        message: the provider's words; empty if it gave none.
+        message: the provider's error message; empty if it gave none.
     """
 
     job_id: str
@@ -102,14 +102,14 @@ class TestEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherEvent(Event):
-    """Any other event word of the provider's; `type` has the word, `payload` and `body` the data."""
+    """Any other event of the provider; `type` has its type, `payload` and `body` its data."""
 
 
 _BY_TYPE: dict[str, type[Event]] = {COMPLETED: JobCompleted, FAILED: JobFailed, TEST: TestEvent}
 
 
 def event_class(type_: str) -> type[Event]:
-    """The class that an event of this type word becomes."""
+    """The class of events of this type."""
     return _BY_TYPE.get(type_, OtherEvent)
 
 
@@ -124,11 +124,11 @@ def build_event(
     payload: Mapping[str, Any],
     raw: bytes = b"",
 ) -> Event:
-    """Make the typed event out of a stored row.
+    """Build the typed event of a stored row.
 
     Args:
         received_at: unix seconds.
-        payload: the normalised payload that a provider module made (see `model.delivery.Parsed`).
+        payload: the normalised payload of a provider module (see `model.delivery.Parsed`).
         raw: the stored body.
     """
     common: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Ids of events and jobs: UUIDv7 (RFC 9562), so that they sort by time and can be made before the commit."""
+"""Ids of events and jobs: UUIDv7 (RFC 9562), so that they sort by time and can be created before the commit."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ _VERSION_AND_VARIANT = 7 << 76 | 1 << 63
 
 
 def event_id(now: float, random_bits: int) -> str:
-    """Make an event's id.
+    """Create an event's id.
 
     Args:
         now: unix seconds.
-        random_bits: at least 74 random bits; more are cut off.
+        random_bits: at least 74 random bits; the rest is ignored.
     """
     return "evt_" + _uuid7(now, random_bits)
 
 
 def new_job_id(now: float, random_bits: int) -> str:
-    """Make our own id of a job, which it has before the provider gives it one. Arguments as for `event_id`."""
+    """Create our id of a job, which it has before the provider's. Arguments as for `event_id`."""
     return "job_" + _uuid7(now, random_bits)
 
 
 def new_submit_key(random_bits: int) -> str:
-    """Make an `Idempotency-Key`: a UUID v4, as providers want it.
+    """Create an `Idempotency-Key`: a UUID v4, as providers require.
 
     Args:
-        random_bits: at least 122 random bits; more are cut off.
+        random_bits: at least 122 random bits; the rest is ignored.
     """
     digits = f"{random_bits & (1 << 122) - 1:031x}"
     variant = "89ab"[int(digits[15], 16) & 3]
@@ -32,7 +32,7 @@ def new_submit_key(random_bits: int) -> str:
 
 
 def first_id_at(seconds: float) -> str:
-    """What every event's id made before `seconds` (unix) sorts before, and every one made at or after it does not."""
+    """A lower bound of ids: those of events created before `seconds` (unix) sort before it, all others do not."""
     return f"evt_{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"
 
 

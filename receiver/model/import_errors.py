@@ -1,4 +1,4 @@
-"""Why a plugin's module cannot be imported: the error, and the file and line in its own code."""
+"""Describes why a plugin's module cannot be imported: the error, and the file and line in its own code."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def import_failure(error: BaseException, module: str) -> str:
     """The error in one line: its message, and the innermost frame in the module's own code.
 
     Args:
-        error: what came out of the import.
-        module: the module's name; the code of its package counts as its own.
+        error: the exception of the import.
+        module: the module's name; all code of its top-level package counts as its own.
     """
     if isinstance(error, SyntaxError) and error.filename is not None:
-        text, place = f"{type(error).__name__}: {error.msg}", _at(error.filename, error.lineno)
+        text, location = f"{type(error).__name__}: {error.msg}", _at(error.filename, error.lineno)
     else:
-        text, place = _described(error), _own_line(error, module.lstrip(".").partition(".")[0])
-    return truncate(" ".join(text.split()), MAX_CHARACTERS) + place
+        text, location = _described(error), _own_line(error, module.lstrip(".").partition(".")[0])
+    return truncate(" ".join(text.split()), MAX_CHARACTERS) + location
 
 
 def install_hint(error: BaseException, module: str) -> str:
-    """What to do about a library that the module needs and that is not there; empty for any other error."""
+    """The advice to install a missing library that the module needs; empty for any other error."""
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not missing or missing == module.lstrip(".").partition(".")[0] or _is_installed(missing):
         return ""
@@ -34,7 +34,7 @@ def install_hint(error: BaseException, module: str) -> str:
 def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except (ImportError, ValueError):  # a module that says wrong things about itself
+    except (ImportError, ValueError):  # a module with an invalid __spec__
         return False
 
 
@@ -43,10 +43,10 @@ def _described(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.filename}: {error.strerror}"
     kind = type(error).__name__
     try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - an exception class of the plugin's, whose text cannot be made
-        said = ""
-    return f"{kind}: {said}" if said else kind
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an exception class of the plugin, whose __str__ fails
+        message = ""
+    return f"{kind}: {message}" if message else kind
 
 
 def _own_line(error: BaseException, package: str) -> str:

@@ -1,7 +1,7 @@
-"""Reading the JSON of a body: strictly from our own clients, tolerantly from providers.
+"""Reads JSON bodies: strictly from our own clients, tolerantly from providers.
 
-Separate from the provider modules because a handler's `event.body` is read the same way. Nothing here raises anything
-but `InvalidJson`, and the values can always be written as JSON again.
+Separate from the provider modules, because a handler's `event.body` is read in the same way. The only error is
+`InvalidJson`, and every value can be written as JSON again.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import pydantic_core
 from receiver.errors import InvalidJson
 
 MAX_DEPTH = 201
-"""Deepest nesting that is read: the most that the fast parser accepts and can write again."""
+"""Deepest nesting that is read: the maximum that the fast parser accepts and can write again."""
 REPLACEMENT = "\ufffd"
-"""Replaces a character of which only a part was sent."""
+"""Replaces an incomplete character."""
 
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json_object(body: bytes) -> dict[str, Any]:
-    """A provider's JSON object, read as `read_json` does.
+    """Read a provider's JSON object, as `read_json`.
 
     Raises:
-        InvalidJson: it is none.
+        InvalidJson: the body is not a JSON object.
     """
     return _object(read_json(body))
 
 
 def read_json(body: bytes) -> Any:
-    """A provider's JSON of any kind, with faults repaired that do not change its meaning.
+    """Read a provider's JSON value of any type. Faults that do not change its meaning are repaired.
 
-    A byte order mark is dropped; half a character (an unpaired surrogate, a cut UTF-8 sequence) becomes U+FFFD; numbers
-    not in JSON (`NaN`, `Infinity`, too large ones) become None. Nesting is bounded here, the size by
-    the code that read the bytes.
+    A byte order mark is ignored; an incomplete character (an unpaired surrogate, a truncated UTF-8 sequence) becomes
+    U+FFFD; numbers that JSON does not have (`NaN`, `Infinity`, too large ones) become None. The nesting is limited
+    here, the size by the code that reads the bytes.
 
     Raises:
-        InvalidJson: it is none.
+        InvalidJson: the body is not JSON.
     """
     try:
         return read_strict_json(body)
@@ -55,7 +55,7 @@ def read_json(body: bytes) -> Any:
 
 
 def document_of(body: bytes) -> dict[str, Any]:
-    """The JSON object of a stored body, read as `read_json` does; empty where it is none."""
+    """The JSON object of a stored body, read as by `read_json`; empty if the body is not a JSON object."""
     try:
         return read_json_object(body)
     except InvalidJson:
@@ -63,25 +63,25 @@ def document_of(body: bytes) -> dict[str, Any]:
 
 
 def read_strict_json_object(body: bytes) -> dict[str, Any]:
-    """A JSON object, read as `read_strict_json` does.
+    """Read a JSON object, as `read_strict_json`.
 
     Raises:
-        InvalidJson: it is none.
+        InvalidJson: the body is not a JSON object.
     """
     return _object(read_strict_json(body))
 
 
 def read_strict_json(body: bytes) -> Any:
-    """JSON of any kind as RFC 8259 has it: UTF-8, whole characters, finite numbers; of bounded nesting.
+    """Read a JSON value of any type, by RFC 8259: UTF-8, complete characters, finite numbers. Its nesting is limited.
 
     Raises:
-        InvalidJson: it is none.
+        InvalidJson: the body is not JSON.
     """
     try:
         value = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
     except (ValueError, RecursionError) as error:
         raise InvalidJson(f"The body is not JSON: {error}.", reason="malformed_json") from None
-    # A number such as 1e999 is read as infinite. Writing the value out again is the quickest way to see it.
+    # A number such as 1e999 is read as infinite. Writing the value again is the fastest way to detect that.
     if b"Infinity" in pydantic_core.to_json(value, inf_nan_mode="constants") and not _finite(value):
         raise InvalidJson("The body has a number that is too large.", reason="malformed_json")
     return value
@@ -110,7 +110,7 @@ def _integer(digits: str) -> int | None:
 
 def _repaired(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return _HALF.sub(REPLACEMENT, value)
+        return _SURROGATE.sub(REPLACEMENT, value)
     if isinstance(value, float):
         return value if isfinite(value) else None
     if not isinstance(value, dict | list):
@@ -119,4 +119,4 @@ def _repaired(value: Any, depth: int) -> Any:
         raise InvalidJson("The body is nested too deeply.", reason="malformed_json")
     if isinstance(value, list):
         return [_repaired(item, depth - 1) for item in value]
-    return {_HALF.sub(REPLACEMENT, name): _repaired(item, depth - 1) for name, item in value.items()}
+    return {_SURROGATE.sub(REPLACEMENT, name): _repaired(item, depth - 1) for name, item in value.items()}

@@ -1,7 +1,7 @@
-"""Bodies that may have been sent before something on the way changed them, for `tts-receiver verify`.
+"""Candidates for the original of a body that was changed after it was signed, for `tts-receiver verify`.
 
-Frameworks parse a body and write it anew, editors and shells add a line break or a byte order mark, tools change line
-ends. Each change that is undone here has been seen in practice. Bounded: some forty texts, and a hundred ways to write
+Frameworks parse a body and serialize it again, editors and shells add a line break or a byte order mark, tools change
+line ends. Each change that is undone here occurs in practice. Bounded: some forty texts, and a hundred ways to write
 JSON that is not large.
 """
 
@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 MAX_JSON_BYTES = 262_144
-"""A larger body is not rewritten in all ways: that would take seconds, and no provider sends one."""
+"""A larger JSON body is not serialized again: that would take seconds, and no provider sends one."""
 BOM = b"\xef\xbb\xbf"
 
-AS_TEXT = "Something treats the body as text: keep its bytes as they came, as printf '%s' and curl's --data-binary do."
+AS_TEXT = "Something treats the body as text: keep its bytes unchanged, as printf '%s' and curl's --data-binary do."
 PARSED = (
-    "Something parsed the body and wrote it anew: check the signature over the raw bytes, before anything parses them."
+    "Something parsed the body and serialized it again: verify the signature over the raw bytes, before parsing them."
 )
 
 
 class OriginalBody(NamedTuple):
-    """A body that may have been sent.
+    """A body that may have been signed.
 
     Attributes:
         body: its bytes.
-        what: how they differ from those given; completes "It is valid for …".
+        what: how it differs from the given body; completes "It is valid for …".
         advice: what to do; a sentence.
     """
 
@@ -41,11 +41,11 @@ class OriginalBody(NamedTuple):
 
 
 def original_bodies(body: bytes) -> Iterator[OriginalBody]:
-    """Other bodies that this one may come from, the likeliest first, none twice."""
+    """Bodies from which this one may have been made, the most likely first, without repetitions."""
     seen = {body}
     for original in itertools.chain(_texts(body), _reserialized(body), _encoded(body), _empty()):
         if original.body not in seen:
-            if len(original.body) <= MAX_JSON_BYTES:  # larger ones may come twice; they are few
+            if len(original.body) <= MAX_JSON_BYTES:  # larger ones may be repeated; they are few
                 seen.add(original.body)
             yield original
 
@@ -71,7 +71,7 @@ _MARKS: tuple[_Change, ...] = (
 
 
 def _texts(body: bytes) -> Iterator[OriginalBody]:
-    """The body with other line ends, another end, another beginning; one change before several."""
+    """The body with other line ends, another end or beginning; first with one change, then with several."""
     ways = sorted(itertools.product(_ENDS, _LINES, _MARKS), key=lambda way: sum(bool(what) for what, _ in way))
     for end, lines, mark in ways:
         changed = mark[1](lines[1](end[1](body)))
@@ -80,7 +80,7 @@ def _texts(body: bytes) -> Iterator[OriginalBody]:
 
 
 def _encoded(body: bytes) -> Iterator[OriginalBody]:
-    """Bodies that were wrapped, or decoded with the wrong encoding and encoded again."""
+    """Bodies that were encoded in base64, or decoded with the wrong encoding and encoded again."""
     with contextlib.suppress(binascii.Error):
         original = base64.b64decode(body.strip(), validate=True)
         yield OriginalBody(
@@ -100,11 +100,11 @@ def _empty() -> Iterator[OriginalBody]:
     yield OriginalBody(b"", "an empty body", "The body was lost on the way, or already read by other code.")
 
 
-# JSON, written anew
+# JSON, serialized again
 
 
 class _Number(str):
-    """A number as it is written: 1.0 must not become 1."""
+    """A number as text: 1.0 must not become 1."""
 
     __slots__ = ()
 
@@ -140,13 +140,13 @@ _LAST = (("", ""), (", with a line break at its end", "\n"))
 
 
 def _reserialized(body: bytes) -> Iterator[OriginalBody]:
-    """The same JSON in the ways in which the usual libraries write it; nothing if it is none."""
+    """The same JSON in the forms of the usual libraries; nothing if the body is not JSON."""
     if len(body) > MAX_JSON_BYTES:
         return
     try:
         document = json.loads(body.decode("utf-8-sig"), parse_int=_Number, parse_float=_Number, parse_constant=_Number)
         if isinstance(document, str) and not isinstance(document, _Number):
-            yield OriginalBody(document.encode(), "the text that the body holds as one JSON string", PARSED)
+            yield OriginalBody(document.encode(), "the text in the body, which is one JSON string", PARSED)
         for (escapes, table), (order, sort), (spaces, comma, colon, indent), (letters, text), (
             last,
             end,
@@ -154,7 +154,7 @@ def _reserialized(body: bytes) -> Iterator[OriginalBody]:
             written = _write(document, _Style(comma, colon, indent, _escaping(text, table), sort)) + end
             what = f"the same JSON written {spaces}{order}, {letters}{escapes}{last}"
             yield OriginalBody(written.encode(errors="surrogatepass"), what, PARSED)
-    except (ValueError, RecursionError):  # no JSON, or nested too deeply
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply
         return
 
 

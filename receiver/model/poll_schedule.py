@@ -1,4 +1,4 @@
-"""How often a job is polled: at once, then exponentially rarer with jitter, sooner when its progress says so."""
+"""When a job is polled: at once, then at exponentially growing intervals with jitter, or according to its progress."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """The bounds, in seconds.
+    """The limits of the intervals, in seconds.
 
     Attributes:
-        first_seconds: from being watched to the first poll.
-        min_seconds: no two polls of a job are closer; never less than the provider allows.
-        max_seconds: nor further apart.
-        deadline_seconds: a job that has not ended this long after it was first watched is given up.
-        factor: what each wait is multiplied by.
+        first_seconds: from the beginning of the watch to the first poll.
+        min_seconds: the shortest interval between two polls of a job; at least what the provider requires.
+        max_seconds: the longest interval.
+        deadline_seconds: how long after the beginning of the watch a job is given up.
+        factor: the growth of the interval with each poll.
     """
 
     first_seconds: float = 0.0
@@ -29,12 +29,12 @@ def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int 
 
     Args:
         polls: polls so far, at least 1.
-        elapsed: seconds since the job is watched.
-        progress: 0 to 100 where the provider gives it: half of the time it seems to need is waited.
-        draw: uniform in [0, 1): spreads the wait by a fifth to either side.
+        elapsed: seconds since the beginning of the watch.
+        progress: 0 to 100, if the provider reports it: the wait is half of the estimated remaining time.
+        draw: uniform in [0, 1), for a jitter of plus or minus a fifth.
     """
     wait = schedule.min_seconds * schedule.factor ** min(polls - 1, 64)
     if progress is not None and 0 < progress < 100:
         wait = elapsed * (100 - progress) / progress / 2
-    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * draw)  # spread below the cap as well
+    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * draw)  # with jitter also at the maximum
     return max(schedule.min_seconds, min(wait, schedule.max_seconds))

@@ -1,8 +1,8 @@
-"""Text from outside, made safe to show: nothing in it moves a cursor, changes a colour or turns the order of letters.
+"""Escapes control characters in text from outside, which could move the cursor, change colours or reorder letters.
 
-Every log line and everything that a command prints goes through one of these. What is escaped is what Python calls not
-printable: C0 and C1 controls, DEL, bidirectional and zero-width controls, line separators, unpaired surrogates,
-code points that are not assigned. Cheap for ASCII, which most lines are.
+Every log line and all output of commands passes one of these functions. They escape what is not printable in Python's
+terms: C0 and C1 controls, DEL, bidirectional and zero-width controls, line separators, unpaired surrogates and
+unassigned code points. Fast for ASCII, which most lines are.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import re
 _DEL = "\x7f"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_JSON = re.compile(r"[^\x20-\x7e\n]")
-"""What may have to be escaped in JSON: a control of its own layout can only be a line break."""
+"""Characters that may have to be escaped in JSON. The only control character of its layout is a line break."""
 _KEPT = frozenset("\n\t")
 
 
 def printable(text: str) -> str:
-    """The text on one line; what is not printable as in a Python string: `\\n`, `\\x1b`, `\\u202e`."""
+    """The text on one line, with characters that are not printable escaped as in Python: `\\n`, `\\x1b`, `\\u202e`."""
     if text.isascii() and not _CONTROL.search(text):
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, but line breaks and tabs stay: for text that has a layout, such as a traceback."""
+    """As `printable`, but line breaks and tabs stay: for text with a layout, such as a traceback."""
     if text.isascii() and not _CONTROL.search(text):
         return text
     return "".join(char if char in _KEPT or char.isprintable() else _escaped(char) for char in text)
 
 
 def printable_json(text: str) -> str:
-    """A JSON text with the same value, in which `\\u` escapes stand for what is not printable."""
+    """A JSON text with the same value, with `\\u` escapes for characters that are not printable."""
     if text.isascii() and _DEL not in text:
-        return text  # a JSON writer has escaped the other controls
+        return text  # JSON writers escape the other control characters
     return _CONTROL_IN_JSON.sub(_json_control, text)
 
 

@@ -1,7 +1,7 @@
-"""`X-RateLimit-*`: how many requests an account has left, and when it gets new ones. Pure.
+"""`X-RateLimit-*`: how many requests an account has left, and when its window ends. Pure.
 
-The names are those of the providers' documentation. The form of `-Reset` is not documented: unix seconds and seconds
-from now are told apart by their size.
+The names are from the providers' documentation, which does not describe the form of `-Reset`: unix seconds and seconds
+from now are distinguished by their size.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_RESET_SECONDS = 7 * 86_400.0
-"""A reset that is said to be further ahead than this is not believed, in seconds."""
+"""A reset further ahead than this is ignored, in seconds."""
 _UNIX_SECONDS = 1_000_000_000
 _MAX_BUCKET_CHARACTERS = 64
 
 
 class RateLimit(NamedTuple):
-    """What an answer says about its account's limit. What is None it does not say.
+    """The rate limit of an account, as in a response. None for what the response does not contain.
 
     Attributes:
         limit: requests in a window.
         remaining: requests left in this window.
         reset_at: unix seconds of the window's end; may be past.
-        bucket: the service's word for what is counted.
+        bucket: the service's name for what is limited.
     """
 
     limit: int | None = None
@@ -32,11 +32,11 @@ class RateLimit(NamedTuple):
 
 
 def read_rate_limit(header: Callable[[str], str | None], now: float) -> RateLimit | None:
-    """Read `X-RateLimit-Limit`, `-Remaining`, `-Reset` and `-Bucket`; None if none of them says anything.
+    """Read `X-RateLimit-Limit`, `-Remaining`, `-Reset` and `-Bucket`; None if none of them can be read.
 
     Args:
         header: the value of a header by its name, such as `Response.header`.
-        now: unix seconds at which the answer came.
+        now: unix seconds at which the response was received.
     """
     found = RateLimit(
         _number(header("x-ratelimit-limit")),

@@ -1,6 +1,6 @@
-"""Nothing secret in what is written down: known secrets, URL queries and URL credentials are cut out of text.
+"""Redaction: replaces known secrets, URL queries and URL credentials in text that is logged, stored or shown.
 
-The last line of defence: code above does not log secrets, but error messages of libraries quote whole addresses.
+The last line of defence: our code does not log secrets, but error messages of libraries quote whole addresses.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 _URL = re.compile(r"://(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<tail>[?#][^\s\"'<>]*)?")
-"""An address after its scheme. Matching the scheme as well would take quadratic time in a text such as
-`a.a.a.a`: each letter could be its beginning."""
+"""An address after its scheme. To match the scheme as well would take quadratic time for a text such as
+`a.a.a.a`, in which each letter could begin one."""
 _HEX = re.compile("%[0-9A-F]{2}")
 MIN_SECRET_CHARACTERS = 4
-"""Shorter secrets are not looked for: cutting them out would garble every line and hide nothing."""
+"""Shorter secrets are not redacted: that would garble every line and hide nothing."""
 MIN_PREFIX_CHARACTERS = 8
-"""Characters of a secret before a cut that are taken for its beginning. Fewer are a prefix such as `whsec_`."""
+"""How much of a secret's beginning must precede an ellipsis to be redacted. Less may be a prefix such as `whsec_`."""
 ELLIPSIS = "…"
 
 
 def truncate(text: str, max_characters: int) -> str:
-    """At most `longest` characters of a text, the last of them a mark where it goes on.
+    """At most `max_characters` of a text; a truncated one ends with an ellipsis.
 
-    Without a `Redactor` the cut may go through a secret; by the mark a redactor finds its beginning later.
+    Without a `Redactor` a secret may be truncated; the ellipsis lets a redactor find its beginning later.
     """
     return text if len(text) <= max_characters else text[: max(0, max_characters - len(ELLIPSIS))] + ELLIPSIS
 
 
 class Redactor:
-    """Cuts secrets out of text.
+    """Redacts secrets in text.
 
     Args:
-        secrets: texts that must never appear; also found as they look inside JSON, percent-encoded in an address, as
-            Python shows them, and where `cut` has left only their beginning.
+        secrets: texts that must never appear. They are also found in the form of JSON, of percent-encoding in an
+            address, and of Python's `repr`, and if `truncate` has left only their beginning.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -64,19 +64,19 @@ class Redactor:
         return text
 
     def bounded(self, text: str, max_characters: int) -> str:
-        """At most `longest` characters of the text without secrets. In this order: half a secret would not be found."""
+        """At most `max_characters` of the text without secrets. Redacted first: half a secret would not be found."""
         return truncate(self(text), max_characters)
 
 
 def _percent_encoded(secret: str) -> set[str]:
-    """The secret as it looks in an address or a form, with hex digits in either case."""
+    """The forms of the secret in an address or a form, with hex digits in either case."""
     upper = {quote(secret, safe=safe, errors="surrogatepass") for safe in ("", "/", "/:@!$&'()*+,;=")}
     upper.add(quote_plus(secret, errors="surrogatepass"))
     return upper | {_HEX.sub(lambda match: match[0].lower(), form) for form in upper}
 
 
 def _without_prefixes(text: str, secret: str) -> str:
-    """The text without the beginnings of the secret that stand before a cut."""
+    """The text without prefixes of the secret that precede an ellipsis."""
     head = secret[:MIN_PREFIX_CHARACTERS]
     if len(head) < MIN_PREFIX_CHARACTERS or head not in text:
         return text

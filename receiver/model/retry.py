@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with full jitter and a cap, decided without a clock or random numbers."""
+"""Retries: exponential backoff with full jitter and a maximum, as pure functions of a random number."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how far apart.
+    """How many attempts, and how long to wait between them.
 
     Attributes:
-        attempts: executions in all before a run is dead; at least 1.
-        base_seconds: the bound of the wait after the first failed attempt.
-        factor: what each further bound is multiplied by.
-        cap_seconds: no bound is larger.
+        attempts: attempts in all before a run is dead; at least 1.
+        base_seconds: the longest wait after the first failed attempt.
+        factor: the growth of the longest wait with each attempt.
+        cap_seconds: the maximum of the longest wait.
     """
 
     attempts: int = 8
@@ -23,12 +23,12 @@ class RetryPolicy:
     cap_seconds: float = 3600.0
 
     def limited_to(self, attempts: int) -> Self:
-        """The same waits with another number of executions."""
+        """The same waits with another number of attempts."""
         return replace(self, attempts=attempts)
 
 
 def backoff_seconds(policy: RetryPolicy, attempt: int, draw: float) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): uniform in (0, bound].
+    """Seconds to wait after failed attempt number `attempt` (from 1): uniform in (0, longest wait].
 
     Args:
         draw: uniform in [0, 1).
@@ -39,11 +39,11 @@ def backoff_seconds(policy: RetryPolicy, attempt: int, draw: float) -> float:
 
 
 def wait_seconds(policy: RetryPolicy, attempt: int, draw: float, *, retry_after: float = 0.0) -> float | None:
-    """Seconds until the next attempt, or None when the attempts are used up.
+    """Seconds until the next attempt; None if there is none left.
 
     Args:
-        attempt: attempts that count so far, the one that just failed included.
-        retry_after: a wait somebody asked for; a floor under the backoff.
+        attempt: attempts so far that count, including the one that just failed.
+        retry_after: a requested wait in seconds, the minimum of the backoff.
     """
     if attempt >= policy.attempts:
         return None

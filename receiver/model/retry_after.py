@@ -1,23 +1,23 @@
-"""`Retry-After` and `Date`: how long a server asks us to wait, and what time its clock has. Pure."""
+"""`Retry-After` and `Date`: how long a server asks us to wait, and the time of its clock. Pure."""
 
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER = 24 * 3600.0
-"""Longest wait that is believed, in seconds."""
+"""The longest wait that is accepted, in seconds."""
 MAX_CLOCK_DIFFERENCE_SECONDS = 300.0
-"""How far apart two clocks may be and agree."""
+"""The largest difference between two clocks that agree, in seconds."""
 
 
 def parse_retry_after(value: str | None, now: float | None) -> float | None:
-    """Seconds to wait from `now` (Unix seconds), between 0 and a day; None if the header is absent or unreadable.
+    """Seconds to wait from `now` (unix seconds), between 0 and a day; None if the header is missing or not valid.
 
-    Both forms of RFC 9110, section 10.2.3: whole seconds, or an HTTP date. Without a `now` a date says nothing.
+    Both forms of RFC 9110, section 10.2.3: whole seconds, or an HTTP date. Without `now` a date cannot be used.
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
-        # So many digits are a long time, and more than `int` may be given.
+        # A longer number is longer than a day, and may have more digits than `int` accepts.
         return MAX_RETRY_AFTER if len(text) > 9 else min(float(text), MAX_RETRY_AFTER)
     when = http_date(text)
     if when is None or now is None:
@@ -26,17 +26,17 @@ def parse_retry_after(value: str | None, now: float | None) -> float | None:
 
 
 def sender_time(date: str | None, now: float) -> float:
-    """The sender's time, for reading other times in an answer with this `Date` header.
+    """The time of the sender's clock, by which to read other times in a response with this `Date` header.
 
-    `now` (Unix seconds) while the two clocks agree: the header is older than the answer by the way it came. Where they
-    do not, one of them is wrong, and what a time of the server's is ahead of its own clock is right all the same.
+    `now` (unix seconds) if the two clocks agree, because the header is a little older than the response. If they do
+    not agree, one of them is wrong, but the difference between two times of the server is still right.
     """
     at = http_date(date)
     return now if at is None or abs(now - at) <= MAX_CLOCK_DIFFERENCE_SECONDS else at
 
 
 def http_date(value: str | None) -> float | None:
-    """An HTTP date as Unix seconds; None if it is not one."""
+    """An HTTP date as unix seconds; None if it is not one."""
     text = (value or "").strip()
     if not text or len(text) > 64:
         return None

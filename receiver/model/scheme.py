@@ -1,7 +1,7 @@
-"""What every signature scheme is made of: keys, the result of a check, and how a header is read.
+"""The parts of signature schemes: keys, the result of a verification, and the reading of headers.
 
-Nothing here reads a clock: `now` is passed in, and `Verified` has the skew. Whether an authentic delivery is too old is
-the caller's decision.
+The time is passed in as `now`, and `Verified` has the skew. The caller decides whether an authentic delivery is too
+old.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
 
 MAX_SIGNATURES = 16
-"""More signatures than this in one header are refused: no honest sender has so many keys."""
+"""More signatures than this in one header are refused: no legitimate sender has so many keys."""
 SECONDS = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
 """Unix seconds in a header."""
 WHITE_SPACE = " \t"
@@ -31,11 +31,11 @@ class Key:
     """One signing secret, ready to use.
 
     Attributes:
-        id: names it in rows and logs; reveals nothing about the secret.
-        secret: the bytes that go into HMAC, or an ed25519 public key's 32 bytes.
+        id: its name in rows and logs; reveals nothing about the secret.
+        secret: the HMAC key, or the 32 bytes of an ed25519 public key.
         public: whether `secret` is an ed25519 public key (`v1a`).
-        not_before: unix seconds before which the key is not accepted; None for no bound.
-        not_after: unix seconds after which the key is not accepted; None for no bound.
+        not_before: unix seconds before which the key is not accepted; None for no limit.
+        not_after: unix seconds after which the key is not accepted; None for no limit.
     """
 
     id: str
@@ -52,8 +52,8 @@ class Key:
         return f"Key(id={self.id!r})"
 
     def mac(self, *parts: bytes) -> bytes:
-        """HMAC-SHA256 over the parts, one after the other."""
-        mac = self._mac.copy()  # half the price of setting the key up anew
+        """HMAC-SHA256 over the concatenated parts."""
+        mac = self._mac.copy()  # takes half as long as a new HMAC
         for part in parts:
             mac.update(part)
         return mac.finalize()
@@ -64,13 +64,13 @@ class Key:
 
 
 class Verified(NamedTuple):
-    """A signature that holds.
+    """A valid signature.
 
     Attributes:
         key_id: the key that made it.
-        timestamp: the signed unix seconds; None where the scheme signs no time.
+        timestamp: the signed unix seconds; None if the scheme signs no time.
         skew: `now` minus the timestamp, seconds; positive for the past.
-        message_id: the signed id of the message; None where the scheme signs none.
+        message_id: the signed message id; None if the scheme signs none.
     """
 
     key_id: str
@@ -84,11 +84,12 @@ class Scheme:
     """How one family of services signs.
 
     Attributes:
-        headers: lower-case names of every header that the check reads; these are kept with the event.
-        parse_secret: a configured secret's text to a `Key`; ValueError, with a message for an operator, if it is none.
+        headers: lower-case names of every header that `verify` reads; they are stored with the event.
+        parse_secret: (key id, secret text) to a `Key`; raises ValueError, with a message for an operator, if the text
+            is not a secret.
         verify: raises `SignatureError` unless one of the keys made the signature.
-        sign: header lines for a body: (secret text, body, unix seconds, message id) to name/value pairs; ValueError, as
-            `parse_secret`, for a secret that cannot sign.
+        sign: (secret text, body, unix seconds, message id) to header lines; raises ValueError, as `parse_secret`, for a
+            secret that cannot sign.
     """
 
     name: str
@@ -99,10 +100,10 @@ class Scheme:
 
 
 def single_header(headers: Headers, name: bytes) -> str:
-    """The one value of a header, without white space around it (RFC 9110, 5.5).
+    """The only value of a header, without white space around it (RFC 9110, 5.5).
 
-    Two lines of one name are not joined: none of these headers is a list of values (RFC 9110, 5.3), and it is unknown
-    which of two signatures was meant.
+    Repeated lines are not joined: none of these headers is a list of values (RFC 9110, 5.3), and it is unknown which
+    of two signatures the sender meant.
 
     Raises:
         SignatureError: it is missing, repeated, or not ASCII.
@@ -111,9 +112,7 @@ def single_header(headers: Headers, name: bytes) -> str:
     for header, value in headers:
         if header == name:
             if found is not None:
-                raise SignatureError(
-                    f"The header {name.decode()} stands there more than once.", reason="repeated_header"
-                )
+                raise SignatureError(f"The header {name.decode()} is repeated.", reason="repeated_header")
             found = value
     if found is None:
         raise SignatureError(f"There is no {name.decode()} header.", reason="missing_header")
@@ -124,7 +123,7 @@ def single_header(headers: Headers, name: bytes) -> str:
 
 
 def malformed(what: str) -> SignatureError:
-    """The error for a header that does not have its scheme's form."""
+    """The error for a header that is malformed in its scheme."""
     return SignatureError(what, reason="malformed_header")
 
 
@@ -132,7 +131,7 @@ def active_keys(keys: Iterable[Key], now: float) -> list[Key]:
     """The keys that are accepted at `now`, unix seconds.
 
     Raises:
-        SignatureError: there is none.
+        SignatureError: there is no such key.
     """
     active = [key for key in keys if key.active(now)]
     if not active:
@@ -149,7 +148,7 @@ def mismatch() -> SignatureError:
 
 
 def text_key(id_: str, text: str) -> Key:
-    """The secret is used as the text it is, also where it looks like hex or base64."""
+    """A key whose secret is used as text, even if it looks like hex or base64."""
     if not text or text != text.strip():
         raise ValueError("is empty or has white space around it")
     return Key(id_, text.encode())

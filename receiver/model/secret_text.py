@@ -1,7 +1,7 @@
-"""What a key or secret may look like, and how a text with one a line is read.
+"""Checks the text of keys and secrets, and reads texts with one secret per line.
 
-A secret that an editor, a shell or a clipboard has changed is still text, and would be used: no signature would verify,
-without any hint why. So what no provider hands out is refused where it is configured. No message shows the secret.
+A secret that an editor, a shell or a clipboard has changed is still text: with it no signature would be valid, without
+a hint why. So secrets that no provider issues are refused when the configuration is read. No message shows a secret.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 
 MIN_SIGNING_SECRET_BYTES = 16
-"""Bytes, after decoding where the secret is base64. Standard Webhooks asks for 24 bytes; what is shorter than 16 is a
+"""After decoding, if the secret is base64. Standard Webhooks requires 24 bytes. A secret of less than 16 is a
 placeholder or a word, and can be guessed offline from one delivery."""
 COMMENT = "#"
-"""A line that begins so holds no secret."""
+"""Begins a comment line."""
 _BOM = "\ufeff"
 _ENCLOSED = re.compile(r"""(["'`]).*\1|\[.*\]|<.*>""")
-"""As a copy from a configuration, a variable's definition or a documentation's placeholder begins and ends."""
+"""How copies from a configuration or a variable's definition, and placeholders in documentation, begin and end."""
 _VERSION = re.compile(r"v1a?,(?=wh(sec|pk|sk)_)")
 """How some dashboards show a secret of Standard Webhooks."""
 
 
 def secret_problem(text: str) -> str | None:
-    """What is wrong with the text of a key or secret, continuing its name; None if it can be used."""
+    """What is wrong with the text of a key or secret, to follow its name in a message; None if it can be used."""
     if not text.strip(f" \t\r\n{_BOM}"):
         return "is empty"
     if _BOM in text:
@@ -30,10 +30,10 @@ def secret_problem(text: str) -> str | None:
         return "has a line break in it; a key or secret is one line"
     if text != text.strip():
         return "has white space around it; remove it"
-    for place, char in enumerate(text, 1):
+    for position, char in enumerate(text, 1):
         if not " " <= char <= "~":
             kind = "is not ASCII" if ord(char) > 0x7F else "is a control character"
-            return f"cannot be right: its character {place} {kind}. Copy it again from where it was shown"
+            return f"is not valid: its character {position} {kind}. Copy it again from where it was shown"
     if _ENCLOSED.fullmatch(text):
         return "is enclosed in quotes or brackets, which are no part of it: leave them out"
     if _VERSION.match(text):
@@ -42,7 +42,7 @@ def secret_problem(text: str) -> str | None:
 
 
 def secret_lines(text: str) -> list[str]:
-    """The secrets of a text with one a line. Blank lines and comments are passed over; lines end with LF or CRLF.
+    """The secrets of a text with one secret per line. Blank lines and comments are ignored; lines end with LF or CRLF.
 
     Raises:
         ValueError: a line cannot be a secret; the message names the line.
@@ -64,7 +64,7 @@ def is_secret_line(line: str) -> bool:
 
 
 def without_last_newline(text: str) -> str:
-    """A file's text without the newline (LF or CRLF) that editors and `echo` end it with."""
+    """A file's text without the final newline (LF or CRLF) of editors and `echo`."""
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

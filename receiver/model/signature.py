@@ -1,6 +1,6 @@
-"""Does a signature hold? Pure functions of (headers, body, keys, now), one per scheme.
+"""Verifies signatures: pure functions of (headers, body, keys, now), one for each scheme.
 
-Apart from the intake so that they can be tested against published vectors and used by the command line.
+Separate from the intake, so that they can be tested with published vectors and used by the command line.
 
 Sources: the aitts provider's webhook documentation (`tts`), ElevenLabs' and Stripe's webhook documentation, the
 Standard Webhooks specification 1.0.0, GitHub's "Validating webhook deliveries".
@@ -33,21 +33,21 @@ from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
 _HEX_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z", re.ASCII)
 
 _USUAL = re.compile(r"t=([0-9]{1,12}),(v[0-9])=([0-9a-fA-F]{64})", re.ASCII)
-"""One signature, and nothing else: read in one step what the loop would read the same."""
+"""The usual form, with one signature: read in one step, with the same result as the loop."""
 
 # t=<seconds>,vN=<hex>: tts, ElevenLabs, Stripe ------------------------------------------------------------------
 
 
 def parse_timestamped(value: str, field: str) -> tuple[str, list[bytes]]:
-    """Read `t=<digits>,<field>=<hex>[,<field>=<hex>…]`; unknown fields are passed over.
+    """Read `t=<digits>,<field>=<hex>[,<field>=<hex>…]`; unknown fields are ignored.
 
-    As in any list of a header, white space may stand around the commas, and an element may be empty (RFC 9110, 5.6.1).
+    As in any list in a header, white space is allowed around the commas, and elements may be empty (RFC 9110, 5.6.1).
 
     Returns:
         The timestamp's digits as signed, and each signature's 32 bytes.
 
     Raises:
-        SignatureError: not of this form.
+        SignatureError: the header does not have this form.
     """
     usual = _USUAL.fullmatch(value)
     if usual is not None and usual[2] == field:
@@ -86,7 +86,7 @@ def timestamped_signature(secrets: Iterable[str], field: str, body: bytes, now: 
 
 
 def timestamped(name: str, header: str, field: str) -> Scheme:
-    """A scheme that signs `<t>.<body>` and sends `t=,<field>=` in one header."""
+    """A scheme that signs `<t>.<body>` and sends `t=<t>,<field>=<hex>` in one header."""
     raw_name = header.lower().encode()
 
     def verify(headers: Headers, body: bytes, keys: Sequence[Key], now: float) -> Verified:

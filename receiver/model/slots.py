@@ -1,7 +1,7 @@
-"""How handlers share the slots for runs: a part reserved for each, the rest for handlers with due runs.
+"""How handlers share the slots for runs: some are reserved for each, the rest is for handlers with due runs.
 
-Pure: the active runs are passed in. Separate from the dispatcher, which claims, because the rule is worth reading
-and testing alone (docs/adr/0036).
+Pure: the running runs are passed in. Separate from the dispatcher, so that the rule can be read and tested alone
+(docs/adr/0036).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ class Slots:
     """The slots of one process, and each handler's share of them.
 
     Half of the slots are divided evenly among the handlers and reserved for them, so that each can start runs
-    whatever the others do. The other half, and what a handler's own bound keeps it from using, is common.
+    whatever the others do. The other half is shared, with the slots that a handler's own limit keeps it from using.
 
     Args:
-        concurrency: runs at work at one time, all together; with more handlers than that, one for each.
-        bounds: handler name to its own `concurrency`; None where it has none.
+        concurrency: runs that run at one time, in all; with more handlers than that, one for each.
+        bounds: by handler, its own `concurrency`; None for no limit.
     """
 
     def __init__(self, concurrency: int, bounds: Mapping[str, int | None]) -> None:
@@ -33,14 +33,14 @@ class Slots:
         """The slots in which runs may start now.
 
         Args:
-            running: handler name to how many of its runs are at work.
-            turn: raised with each claim, so that handlers with equally many runs come first in turn.
+            running: by handler, how many of its runs are running.
+            rotation: increases with each claim, so that handlers with equally many runs come first in turn.
         """
         return FreeSlots(self, running, rotation)
 
 
 class FreeSlots:
-    """The slots that are free, for one claim. Used up by `take`."""
+    """The free slots, for one claim. `take` uses them up."""
 
     def __init__(self, slots: Slots, running: Mapping[str, int], rotation: int) -> None:
         self._slots = slots
@@ -53,20 +53,20 @@ class FreeSlots:
 
     @property
     def handlers(self) -> list[str]:
-        """Every handler, whether or not a run of it may be started."""
+        """All handlers, whether or not they have a free slot."""
         return self._order
 
     def _borrowed(self, handler: str) -> int:
         return max(0, self._running[handler] - self._slots.reserved[handler])
 
     def available(self, handler: str) -> int:
-        """How many runs of the handler may be started."""
+        """How many runs of the handler may start."""
         running = self._running[handler]
         reserved = max(0, self._slots.reserved[handler] - running)
         return max(0, min(self._slots.limits[handler] - running, reserved + self._shared))
 
     def startable(self) -> list[str]:
-        """Handlers of which a run may be started."""
+        """The handlers that have a free slot."""
         return [handler for handler in self._order if self.available(handler)]
 
     def copy(self) -> FreeSlots:
@@ -80,10 +80,10 @@ class FreeSlots:
         self._shared -= self._borrowed(handler) - before
 
     def offers(self) -> Iterator[tuple[str, int]]:
-        """(handler, how many of its runs may be started); `take` what was started before asking for the next.
+        """(handler, how many of its runs may start). `take` the slots of started runs before the next iteration.
 
-        The handler with the fewest active runs comes first. Each is offered an even part; those that use theirs up
-        are offered the rest.
+        The handler with the fewest running runs is first. Each is offered an equal part; those that use theirs up are
+        offered the rest.
         """
         even = self._slots.shared // len(self._order) if self._order else 0
         unsatisfied = []

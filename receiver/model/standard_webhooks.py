@@ -60,12 +60,12 @@ def _base64_secret(text: str) -> bytes:
         if re.fullmatch(r"[A-Za-z0-9+/]+", text):
             hint = "its end is missing: base64 comes in groups of four characters, with = at the end where needed"
         elif re.fullmatch(r"[A-Za-z0-9_-]+=*", text):
-            hint = "it has - or _ in it, as base64 for addresses does; this one has + and / in their place"
+            hint = "it contains - or _, as base64 for addresses does; this must be base64 with + and / instead"
         raise ValueError(f"is not base64; {hint}") from None
 
 
 def _standard_signatures(value: str) -> tuple[list[bytes], list[bytes]]:
-    """Read `v1,<b64> v1a,<b64> …`: (HMAC signatures, ed25519 signatures); unknown versions are passed over."""
+    """Read `v1,<b64> v1a,<b64> …`: (HMAC signatures, ed25519 signatures); unknown versions are ignored."""
     symmetric: list[bytes] = []
     asymmetric: list[bytes] = []
     for element in _SPACES.split(value):
@@ -99,17 +99,17 @@ def _verify_standard(headers: Headers, body: bytes, keys: Sequence[Key], now: fl
     prefix = f"{id_}.{timestamp}.".encode()
     for key in active_keys(keys, now):
         if key.public:
-            holds = any(_ed25519_holds(key.secret, signature, prefix + body) for signature in asymmetric)
+            valid = any(_is_valid_ed25519(key.secret, signature, prefix + body) for signature in asymmetric)
         else:
             expected = key.mac(prefix, body)
-            holds = any(bytes_eq(expected, signature) for signature in symmetric)
-        if holds:
+            valid = any(bytes_eq(expected, signature) for signature in symmetric)
+        if valid:
             seconds = int(timestamp)
             return Verified(key.id, seconds, now - seconds, id_)
     raise mismatch()
 
 
-def _ed25519_holds(public: bytes, signature: bytes, message: bytes) -> bool:
+def _is_valid_ed25519(public: bytes, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except InvalidSignature:

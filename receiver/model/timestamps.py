@@ -1,4 +1,4 @@
-"""The store's times as times of the calendar. Apart because the API and the commands show the same ones."""
+"""Converts the store's times for display, in the same way for the API and the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def utc(seconds: float) -> datetime:
-    """Unix seconds as a time (UTC). One that no calendar has is its first or last: a list must not fail for one row."""
+    """Unix seconds as a time (UTC), limited to what `datetime` supports: a list must not fail because of one row."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):

@@ -72,7 +72,7 @@ def test_a_body_that_a_framework_parsed_and_wrote_anew_is_recognised_with_advice
     said = why(signed(sent), json.dumps(json.loads(sent), indent=2).encode())
     assert said is not None
     assert said.startswith("It is valid for the same JSON written compact, letters beyond ASCII as they are. ")
-    assert "check the signature over the raw bytes" in said
+    assert "verify the signature over the raw bytes" in said
 
 
 @pytest.mark.parametrize(

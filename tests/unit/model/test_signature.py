@@ -361,7 +361,7 @@ def test_an_unusable_standard_secret_is_refused_without_being_shown(secret: str)
         (f"v1a,{STANDARD_SECRET}", "leave out what is before whsec_"),
         ("whsec_" + base64.b64encode(b"0" * 25).decode().rstrip("="), "its end is missing"),
         (STANDARD_SECRET[:-1], "its end is missing"),
-        ("whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode(), "has - or _ in it"),
+        ("whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode(), "contains - or _"),
         (f'"{STANDARD_SECRET}"', "copy it again"),
     ],
 )
