@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -53,30 +54,51 @@ def run_in_batches(
     progress: BulkProgress,
     status: AbstractContextManager[Any],
 ) -> None:
-    """Do the work. If it is stopped or fails, finish the current batch, and print what was done.
+    """Do the work. If Ctrl-C or SIGTERM stops it, or it fails, finish the current batch, and print what was done.
+
+    A second signal changes nothing: the batch is committed in any case, and would not be counted.
 
     Args:
         status: a context to work in, such as `StatusLine.shown`.
 
     Raises:
-        KeyboardInterrupt: it was stopped.
+        KeyboardInterrupt: Ctrl-C stopped it.
+        SystemExit: SIGTERM stopped it.
         ReceiverError: it failed.
     """
+    stopped_by: list[signal.Signals] = []
 
     def pauses() -> float:
         """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
         return PAUSES if any_process_lives(database.path) else 1.0
 
     async def run() -> None:
-        await work(PacedWriter(database, SystemClock(), pauses))
+        loop = asyncio.get_running_loop()
+        working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pauses)))
+
+        def stop(number: signal.Signals) -> None:
+            if not stopped_by:
+                working.cancel()
+            stopped_by.append(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as for what a shell starts in the background
+                loop.add_signal_handler(number, stop, number)
+        try:
+            await working
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
     database.start()
     try:
         with status, _store_log_on_stderr():
             asyncio.run(run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         echo_error(f"Stopped. {progress.summary()}. {progress.resume_hint()}")
-        raise
+        if stopped_by and stopped_by[0] is signal.SIGTERM:
+            sys.exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt from None
     except Exception:
         echo_error(f"Not finished. {progress.summary()}. {progress.resume_hint()}")
         raise

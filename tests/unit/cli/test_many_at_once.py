@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -156,6 +159,35 @@ def test_a_replay_that_fails_says_how_far_it_came_and_goes_on_there(
     rest = ran(*words.split(), "--after", re.findall(r"evt_\w+", said.err)[0])
     assert rest.stdout.splitlines()[-1].startswith(f"Runs due: {EVENTS - 20};")
     assert [id_ for id_, state in states(store).items() if state == "succeeded"] == ids[:20]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_being_committed_at_a_stop_is_counted_however_often_it_is_stopped(
+    store: Path,
+    ids: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    replay = runs.replay
+
+    def stopped(connection: Any, keys: Any, now: float) -> Any:
+        for _ in range(3):
+            os.kill(os.getpid(), number)
+            time.sleep(0.05)  # one that is pending would swallow the next
+        return replay(connection, keys, now)
+
+    monkeypatch.setattr(runs, "replay", stopped)
+    monkeypatch.setattr(sys, "argv", ["tts-receiver", "events", "replay", "--source", "aitts", "--yes"])
+    monkeypatch.setattr(receiver.cli, "open_standard_streams", lambda: None)  # they are pytest's
+    with pytest.raises(SystemExit) as ended:
+        receiver.cli.main()
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert said.err == (f"Stopped. Events replayed: 20, runs due: 20. To continue, repeat it with --after {ids[19]}.\n")
+    assert [line for line in said.out.splitlines() if line.startswith("evt_")] == [f"{id_}: log" for id_ in ids[:20]]
+    assert [id_ for id_, state in states(store).items() if state == "pending"] == ids[:20]
 
 
 def test_where_to_go_on_is_a_whole_id(store: Path, ids: list[str]) -> None:
