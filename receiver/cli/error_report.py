@@ -28,6 +28,11 @@ def report(error: Exception) -> None:
         _print(f"{at}{error.strerror}{_location(error)}.")
     elif isinstance(error, UnicodeDecodeError):
         _print(f"A file or the input is not text in {error.encoding.upper()}{_location(error)}.")
+    elif isinstance(error, UnicodeEncodeError) and _is_no_text(error):
+        from receiver.model.redact import Redactor, truncate
+
+        shown = truncate(Redactor()(error.object), 100).encode("ascii", "backslashreplace").decode("ascii")
+        _print(f"This is not text in UTF-8: {shown}")
     else:
         import traceback
 
@@ -35,6 +40,11 @@ def report(error: Exception) -> None:
 
         text = Redactor()("".join(traceback.format_exception(error)))
         _print("This is a bug in the receiver. Please report it with the lines above.", text)
+
+
+def _is_no_text(error: UnicodeEncodeError) -> bool:
+    """Whether it is about bytes that are no UTF-8: Python has them in the command's words as lone surrogates."""
+    return all("\ud800" <= char <= "\udfff" for char in error.object[error.start : error.end])
 
 
 def _discard_output() -> None:

@@ -42,6 +42,24 @@ def run(command: list[str], stdout: int, **environment: str) -> subprocess.Compl
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=env, timeout=PATIENCE, check=False)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "events show NAME", "events list --job NAME", "events replay NAME", "runs list --handler NAME",
+        "runs cancel NAME", "jobs list --source NAME", "jobs show NAME",
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_a_word_that_is_no_text_is_told_and_is_no_bug(words: str) -> None:
+    assert run([*COMMAND, "db", "upgrade"], subprocess.PIPE).returncode == 0
+    done = run(
+        [*COMMAND, *(os.fsdecode(b"a\xff") if word == "NAME" else word for word in words.split())], subprocess.PIPE
+    )
+    assert done.returncode == 1
+    assert done.stderr.decode().endswith("a\\udcff\n")
+    assert done.stderr.decode().startswith("tts-receiver: This is not text in UTF-8: ")
+
+
 # how the commands print: by typer, by print, which is written when the process ends, by rich, as bytes
 
 
