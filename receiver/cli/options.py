@@ -37,7 +37,7 @@ After = Annotated[
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
 
-_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+_AGE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)([smhd])\Z")
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}\Z")
 EXAMPLE = "2026-11-26T08:00"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

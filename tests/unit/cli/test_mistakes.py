@@ -25,6 +25,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("line", "said"),
     [
         ("events list --since yesterday", "neither an age such as 2h nor an ISO time such as 2026-11-26T08:00"),
+        (f"events list --since {'9' * 400}d", "neither an age such as 2h nor an ISO time"),
+        (f"runs cancel --until {'9' * 400}.5s", "neither an age such as 2h nor an ISO time"),
         (
             "events list --since 2h --until 3h",
             "--since 2h is later than --until 3h",
