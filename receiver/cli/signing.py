@@ -104,9 +104,8 @@ def send(
     headers = [
         ("Content-Type", "application/json"),
         *scheme.sign(_newest_secret(source_settings), delivery.body, int(time.time()), delivery_id),
+        *_unsigned_headers(source_settings, delivery.event, delivery_id),
     ]
-    if delivery.event is not None:
-        headers += _webhooks(source_settings).delivery_headers(delivery.event, delivery_id)
     response = _post(target, delivery.body, headers)
     echo(f"{response.status_code} {response.text}")
     echo_error(f"{delivery.name} to {target}")
@@ -135,6 +134,14 @@ def _post(url: str, body: bytes, headers: list[tuple[str, str]]) -> httpx.Respon
         raise typer.BadParameter(f"{url!r} is not an http or https address.", param_hint="--url") from None
     except httpx.HTTPError as error:
         raise SendError(f"Nothing was delivered to {url}: {error}. Is the receiver running there?") from None
+
+
+def _unsigned_headers(source_settings: Source, event: str | None, delivery_id: str) -> list[tuple[str, str]]:
+    """The headers that the provider adds, without those that could not be sent: an event may be any word."""
+    if event is None:
+        return []
+    headers = _webhooks(source_settings).delivery_headers(event, delivery_id)
+    return [(name, value) for name, value in headers if value.isascii() and value.isprintable()]
 
 
 class _Delivery(NamedTuple):

@@ -26,25 +26,27 @@ def test_what_is_sent_is_what_was_asked_for(site: Site) -> None:
         ([*url], b""),
         ([*url, "--event", "job.failed", "--job", "j-1", "--metadata", "order=8", "--metadata", "by=x=y"], b""),
         ([*url, "--data", "body.json"], b""),
+        ([*url, "--event", "jöb.done", "--job", "j-2"], b""),
         ([*url, "--data", "-"], completed("from-a-pipe")),
         (["--url", f"{server.public}/webhooks/voices", "--event", "job.completed", "--metadata", "a=b"], b""),
     ):
         name = "voices" if "voices" in arguments[1] else SOURCE
         done = site.command("send", "--source", name, *arguments, stdin=stdin)
         assert (done.returncode, done.stdout[:3]) == (0, "202"), done.stdout + done.stderr
-    test, failed, file, pipe, other = events(site)
+    test, failed, file, word, pipe, other = events(site)
     assert test["type"] == "test"
     assert (failed["type"], failed["job_id"]) == ("job.failed", "j-1")
     assert json.loads(failed["payload"])["metadata"] == {"order": "8", "by": "x=y"}
     assert file["body"] == (site.folder / "body.json").read_bytes()
     assert json.loads(file["payload"])["metadata"] == {"order": 7}
+    assert (word["type"], word["job_id"]) == ("jöb.done", "j-2"), "no header can carry this type"
     assert (pipe["type"], pipe["job_id"]) == ("job.completed", "from-a-pipe")
     assert json.loads(other["payload"])["metadata"] == {"a": "b"}
     assert "event_header_mismatch" not in server.text()
 
     refused = site.command("send", "--source", SOURCE, *url, "--data", "-", stdin=b"[]")
     assert (refused.returncode, refused.stdout[0]) == (1, "4"), "the answer tells"
-    assert len(events(site)) == 5
+    assert len(events(site)) == 6
 
 
 def test_what_contradicts_itself_is_refused_before_anything_is_sent(site: Site) -> None:
