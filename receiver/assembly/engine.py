@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.assembly.resources import open_audio, open_database, spool_folder
-from receiver.assembly.sources import audio_sources, time_bounds, why_not_askable
+from receiver.assembly.sources import audio_sources, time_bounds, why_no_api_access
 from receiver.clock import SteadyClock
 from receiver.engine.audio import AudioService
 from receiver.engine.audio_source import AudioUrlRefresher
@@ -122,7 +122,7 @@ def build_jobs(
         parts.database,
         sources,
         lambda name: loops[name].wake(),
-        lambda name: why_not_askable(parts.settings, name),
+        lambda name: why_no_api_access(parts.settings, name),
         clock=parts.clock,
     )
     for name, source in sources.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.engine.audio_source import AudioSource
-from receiver.engine.jobs.service import NotAskable
+from receiver.engine.jobs.service import NoApiAccess
 from receiver.engine.jobs.source import LEASE_SECONDS, JobSource
 from receiver.engine.throttle import request_times
 from receiver.providers.protocols import PollingProvider
@@ -30,15 +30,15 @@ def job_source(settings: Settings, name: str) -> JobSource:
     """One of `job_sources`.
 
     Raises:
-        NotAskable: it is not among them; says why.
+        NoApiAccess: it is not among them; says why.
     """
     found = job_sources(settings).get(name)
     if found is None:
-        raise NotAskable(why_not_askable(settings, name))
+        raise NoApiAccess(why_no_api_access(settings, name))
     return found
 
 
-def why_not_askable(settings: Settings, name: str) -> str:
+def why_no_api_access(settings: Settings, name: str) -> str:
     """Why a source is not among `job_sources`: one sentence that says what to do."""
     source = settings.sources.get(name)
     if source is None:

@@ -57,7 +57,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
 
     Raises:
-        NotAskable: there is no such source, or it cannot be found.
+        NoApiAccess: there is no such source, or it cannot be found.
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
     found = job_source(settings, source)

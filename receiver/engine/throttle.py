@@ -84,7 +84,7 @@ class Throttle:
 
     # for a caller with a transaction of its own: the job loop
 
-    def free(self, state: ThrottleState, now: float) -> int:
+    def free_slots(self, state: ThrottleState, now: float) -> int:
         """How many requests could be made within `AHEAD_SECONDS` of `now`, unix seconds."""
         return state.free_times(now, self.interval_seconds, AHEAD_SECONDS)
 
@@ -130,11 +130,11 @@ class Throttle:
         return response
 
     def store_pause(self, connection: Connection, until: float | None, reason: str, now: float) -> None:
-        """Store a pause in the caller's transaction, if there is one; `look_again` is for after the commit."""
+        """Store a pause in the caller's transaction, if there is one; `pause_changed` is for after the commit."""
         if until is not None:
             throttle_state.pause(connection, self._source, until, reason, now)
 
-    def look_again(self) -> None:
+    def pause_changed(self) -> None:
         """A pause of ours was committed: the next request looks for it."""
         with self._guard:
             self._pauses += 1
@@ -174,7 +174,7 @@ class Throttle:
     async def _pause(self, until: float | None, reason: str) -> None:
         if until is not None:
             await self._database.write(self.store_pause, until, reason, self._clock.now())
-            self.look_again()
+            self.pause_changed()
 
     def _reserve_soon(self, connection: Connection, now: float, max_wait_seconds: float) -> _Reserved:
         state = throttle_state.get(connection, self._source)

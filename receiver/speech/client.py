@@ -47,7 +47,7 @@ class SpeechClient:
         clock: of everything that the client runs.
 
     Raises:
-        NotAskable: there is no such source, or no request can be sent to it.
+        NoApiAccess: there is no such source, or no request can be sent to it.
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
 

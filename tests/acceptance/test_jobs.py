@@ -96,7 +96,7 @@ def test_a_command_that_cannot_do_it_says_so_and_what_to_do(site: Site, provider
     assert "jobs list" in nothing.stderr
     assert "No job no-such-job of source aitts is known" in cancel.stderr
     assert "No job no-such-job of source aitts is known" in poll.stderr
-    assert "is no job id" in blank.stderr
+    assert "is not a job id" in blank.stderr
     assert "watching" in state.stderr
     server.kill()
     site.configure(api_key=None, handlers=AUDIO)

@@ -283,7 +283,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     assert json.loads(failed.stdout)["state"] == "failed"
     assert json.loads(failed.stdout)["path"] is None
     assert "402" in credits.stderr
-    assert "Nobody can say whether audixa took it on and charged for it." in unknown.stderr
+    assert "It is unknown whether audixa accepted and charged for the job." in unknown.stderr
     assert "its audio could not be fetched" in gone.stderr
     assert not (site.folder / "never.wav").exists()
     assert texts(provider)["Was it?"] == 1
@@ -567,7 +567,7 @@ def test_after_a_sigkill_a_service_without_idempotency_keys_is_not_asked_twice(s
     assert again.returncode == (1 if unknown else 0)
     assert texts(provider) == submitted  # that they failed is not known
     if unknown:
-        assert "Nobody can say" in last[unknown[0]]["error"]
+        assert "It is unknown whether" in last[unknown[0]]["error"]
         assert "--retry-unknown" in again.stderr
 
 

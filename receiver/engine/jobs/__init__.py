@@ -1,1 +1,1 @@
-"""What is done about jobs: submit them, poll them, and put their ends through the inbox."""
+"""Submits jobs, polls them, and passes their ends to the inbox."""

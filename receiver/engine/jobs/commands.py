@@ -1,4 +1,4 @@
-"""Begin jobs: write down that one is to be submitted, or that one is to be watched. Functions of a connection."""
+"""Create, watch, cancel and resume jobs in the store. Functions of a connection."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class NotWatchable(ReceiverError):
 def submit_job(
     connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random
 ) -> tuple[Row, bool]:
-    """Write down that a speech is to be submitted; a loop of this source, in whatever process, does it.
+    """Store a job to be submitted. A loop of its source, in any process, submits it.
 
     Args:
-        client_key: the same key with the same speech is the same job; None for a job of its own.
+        client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.
         now: unix seconds.
 
     Returns:
         The job's row, and whether it is new.
 
     Raises:
-        ClientKeyReused: the key came with another speech before.
+        ClientKeyReused: the key was used with another speech before.
     """
     new = NewJob(
         id=new_job_id(now, rng.getrandbits(74)),
@@ -53,16 +53,16 @@ def submit_job(
 
 
 def check_speech(source: JobSource, speech: Speech) -> None:
-    """Refuse what the provider would refuse, or pass over in silence, before anything is written down or sent.
+    """Refuse what the provider would refuse or silently ignore, before anything is stored or sent.
 
     Raises:
-        Invalid: says what, and what there is instead.
+        Invalid: names the value and what is supported instead.
     """
     require_submitting(source.provider).submit_request(source.account, speech, new_submit_key(0))
 
 
 def request_of(speech: Speech) -> dict[str, Any]:
-    """The speech as JSON values, without what is left to the service."""
+    """The speech as JSON values, without what the service decides."""
     return {name: value for name, value in asdict(speech).items() if value is not None}
 
 
@@ -71,40 +71,43 @@ def watch_job(
 ) -> tuple[Row, bool]:
     """Watch a job that was submitted elsewhere.
 
-    Named by somebody means "tell me now": it is polled at once; a webhook that may have been lost is not waited for.
+    It is polled at once: its webhook may have been lost.
 
     Returns:
         The job's row, and whether it was not watched before.
 
     Raises:
-        NotWatchable: the id is none.
+        NotWatchable: `job_id` cannot be a job id.
     """
-    if usable_word(job_id) is None:
-        raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
+    _check_job_id(job_id)
     deadline_at = now + source.schedule.deadline_seconds
     return jobs.watch(connection, new_job_id(now, rng.getrandbits(74)), source.name, job_id, now, now, deadline_at)
 
 
 def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, now: float) -> Row:
-    """Watch the job that a person has found for one of which nobody could say whether it was submitted.
+    """Watch an `unknown` job under the provider's id that an operator has found for it.
 
     Args:
-        id: ours, of the job that is `unknown`.
-        job_id: the provider's.
+        id: the receiver's id of the job.
+        job_id: the provider's id.
 
     Raises:
-        NotWatchable: the id is none, the job is not `unknown`, or the provider's id is that of another one.
+        NotWatchable: `job_id` cannot be a job id, the job is not `unknown`, or another job has this `job_id`.
     """
-    if usable_word(job_id) is None:
-        raise NotWatchable(f"{job_id!r} is no job id: it is empty, too long, or has white space around it.")
+    _check_job_id(job_id)
     row = jobs.adopt(connection, id, job_id, now, now + source.schedule.deadline_seconds)
     if row is None:
-        raise NotWatchable(f"{id} cannot be watched as {job_id}: it is not unknown, or that is another job's id.")
+        raise NotWatchable(f"{id} cannot be watched as {job_id}: its state is not unknown, or another job has this id.")
     return row
 
 
+def _check_job_id(job_id: str) -> None:
+    if usable_word(job_id) is None:
+        raise NotWatchable(f"{job_id!r} is not a job id: it is empty, too long, or has white space around it.")
+
+
 def cancel_job(connection: Connection, id: str, now: float) -> Row | None:
-    """Watch a job no longer, or do not submit it. It goes on at the provider.
+    """Stop watching a job, or do not submit it. The provider continues it.
 
     Returns:
         The job's row, cancelled; None if there is no such job.
@@ -115,17 +118,17 @@ def cancel_job(connection: Connection, id: str, now: float) -> Row | None:
     done = jobs.cancel(connection, id, now)
     row = jobs.get(connection, id)
     if row is not None and not done:
-        being = row["state"] == JobState.SUBMITTING
-        why = "it is being submitted; wait until the outcome is known" if being else f"it is {row['state']}"
+        submitting = row["state"] == JobState.SUBMITTING
+        why = "it is being submitted; wait until the outcome is known" if submitting else f"it is {row['state']}"
         raise Conflict(f"The job {id} cannot be cancelled: {why}.", reason="too_late")
     return row
 
 
 def poll_now(connection: Connection, row: Row, now: float) -> None:
-    """Make an open job due, and lift its source's pause: the caller has fixed what was wrong.
+    """Make an open job due now and end its source's pause. For an operator who has fixed the cause.
 
     Raises:
-        Conflict: it is not open (`reason` `not_watched`).
+        Conflict: the job is not open (`reason` `not_watched`).
     """
     if not jobs.poll_now(connection, row["id"], now):
         raise Conflict(f"The job {row['id']} is not being watched: it is {row['state']}.", reason="not_watched")

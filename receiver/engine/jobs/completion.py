@@ -1,4 +1,4 @@
-"""Put a job's end through the inbox and end the job, in one transaction."""
+"""Completes jobs: one transaction ends the job and stores its event in the inbox."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from receiver.store.states import JobState
 
 
 class JobCompletion:
-    """Ends jobs of one source."""
+    """Completes jobs of one source."""
 
     def __init__(self, deps: JobContext) -> None:
         self._deps = deps
 
     def build_delivery(self, claim: JobClaim, job_id: str, parsed: Parsed, body: bytes, origin: Origin) -> Delivery:
-        """The end as a delivery, such as a webhook would have brought."""
+        """Return the job's end as a delivery, as a webhook would have sent it."""
         now = self._deps.clock.now()
         return Delivery(
             event_id=event_id(now, self._deps.rng.getrandbits(74)),
@@ -44,11 +44,11 @@ class JobCompletion:
         )
 
     async def complete(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:
-        """A watched job has ended.
+        """Complete a watched job.
 
         Args:
-            body: the provider's answer; empty where nothing was asked.
-            polls: how many answers it took: 1 or 0.
+            body: the provider's response; empty if there was none.
+            polls: how many polls to add to the job's count: 1 or 0.
         """
         delivery = self.build_delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
         receipt = await self._deps.database.write(
@@ -58,7 +58,7 @@ class JobCompletion:
             self.report(claim, delivery, receipt, polls=claim.polls + polls)
 
     def report(self, claim: JobClaim, delivery: Delivery, receipt: Receipt, *, polls: int) -> None:
-        """After the commit: say it, count it, and wake the handlers."""
+        """After the commit: log it, count it, and wake the dispatcher."""
         deps = self._deps
         log.info(
             "job.ended",
@@ -80,10 +80,10 @@ class JobCompletion:
 def store_completion(
     connection: Connection, claim: JobClaim, state: JobState, delivery: Delivery, *, polls: int
 ) -> Receipt | None:
-    """End a watched job, and take the event in that says so; None if the job is not ours to end."""
+    """End a watched job and store its event; None if this process no longer holds the job."""
     held = job_leases.complete(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
     if not held and not job_leases.was_completed_by_event(connection, claim):
-        return None  # somebody else polls it now, or it is watched no longer
+        return None  # another process polls it now, or it is no longer watched
     (receipt,) = inbox.accept(connection, [delivery])
     if held and receipt.duplicate:
         job_leases.set_event(connection, claim.id, receipt.event_id)
@@ -91,11 +91,11 @@ def store_completion(
 
 
 def failed_event(job_id: str, code: str, message: str) -> Parsed:
-    """The end of a job of which the provider will not tell one."""
+    """The end of a job for which the provider reports none."""
     return Parsed(FAILED, job_id, {"status": "failed", "error": {"code": code, "message": message}})
 
 
 def _add_metadata(payload: Mapping[str, Any], request: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """What was given with the submit comes back with the end, also where the service does not keep it."""
-    given = (request or {}).get("metadata")
-    return payload if not given or payload.get("metadata") else {**payload, "metadata": given}
+    """Add the submitted `metadata` to the payload if the service does not return it."""
+    submitted = (request or {}).get("metadata")
+    return payload if not submitted or payload.get("metadata") else {**payload, "metadata": submitted}

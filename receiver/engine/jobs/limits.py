@@ -1,4 +1,4 @@
-"""Bounds of the jobs in hand, which the command line names in its help too."""
+"""The limit of open jobs: a module of its own because the help of the command line shows it."""
 
 MAX_OPEN_JOBS = 64
-"""Jobs in hand at one time, a source: those whose request is on its way, and those that wait for their turn."""
+"""Claimed jobs of one source in one process: requests in progress, and those that wait for their scheduled time."""

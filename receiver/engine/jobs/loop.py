@@ -1,7 +1,7 @@
-"""Claims one source's due jobs, reserves a time for each request, and has it submitted or polled.
+"""Claims one source's due jobs, reserves a time for each request, and submits or polls them.
 
-One loop a source: each has its own pace, and one that is down does not hold up the others. The pace is in the store:
-all processes together make no more requests than the source allows.
+Each source has its own loop, because each has its own rate limit, and one that is down must not delay the others. The
+rate limit is kept in the store: it bounds the requests of all processes together.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from receiver.store.job_leases import JobClaim
 from receiver.store.states import OPEN_JOBS, JobState
 
 POLL_INTERVAL_SECONDS = 1.0
-"""How often the store is looked at for jobs that another process began."""
+"""How often the store is read for jobs that another process created."""
 MIN_JOBS_FOR_HISTORY = 5
-"""Due jobs from which on the provider's history is asked for instead of each job."""
+"""With at least so many due jobs the provider's history is requested instead of each job."""
 MAX_HISTORY_PAGES = 5
-"""Pages of the history that are looked at, though they end no jobs, before the rest is polled one by one."""
+"""Pages of the history that are read although they end few jobs. Then the remaining jobs are polled one by one."""
 MAX_REMEMBERED = 10_000
-"""Jobs that are known not to be in the history."""
+"""Jobs that are remembered as not in the history."""
 SUBMIT_GRACE_SECONDS = 10.0
-"""How long a submit that is on its way is waited for at the end."""
+"""How long `stop` waits for submits in progress."""
 
 
 class SourceLoop:
@@ -51,7 +51,7 @@ class SourceLoop:
     Args:
         client: makes the requests; its guard is the source's.
         throttle: spaces them, with all other requests to the source.
-        owner: names this process in leases, as `Dispatcher`'s does.
+        owner: names this process in leases, as in `Dispatcher`.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
         changed: called with our id of a job whose row has changed.
@@ -99,7 +99,7 @@ class SourceLoop:
         self._lease = deps.lease
         self._poller = Poller(deps, completion)
         self._submitter = Submitter(deps, completion)
-        self._has_history = isinstance(source.provider, HistoryProvider)  # asked once: it looks up every method
+        self._has_history = isinstance(source.provider, HistoryProvider)  # checked once: it looks up every method
         self._not_in_history: set[str] = set()
         self._reading_history = False
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
@@ -113,23 +113,23 @@ class SourceLoop:
 
     @property
     def alive(self) -> bool:
-        """Whether it still turns."""
+        """Whether its task runs."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the loop."""
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
-        """There may be something to do: look now."""
+        """Look for due jobs now."""
         self._wake_event.set()
 
     async def stop(self) -> None:
-        """End. Polls on their way are given back; submits are waited for a little, then left to their leases."""
+        """Stop. Polls in progress are released at once. Submits get a grace period, then their leases must expire."""
         self._stop.set()
         self._wake_event.set()
         if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)  # what it has claimed it must give back
+            await asyncio.gather(self._task, return_exceptions=True)  # first: it may be claiming jobs
         polls = {task: claims for task, claims in self._tasks.items() if task not in self._submits}
         for task in polls:
             task.cancel()
@@ -154,57 +154,57 @@ class SourceLoop:
             except StoreUnavailable as error:
                 log.error("poll.store_unavailable", source=self.name, detail=str(error))
                 seconds = POLL_INTERVAL_SECONDS
-            except Exception:  # noqa: BLE001 - a fault of ours must not end the loop
+            except Exception:  # noqa: BLE001 - a bug must not end the loop
                 log.exception("poll.broken", source=self.name)
                 seconds = POLL_INTERVAL_SECONDS
             await self._clock.wait(self._wake_event, seconds)
 
     async def _run_once(self) -> float:
-        """Take what is due in hand; seconds until it is worth looking again."""
+        """Claim and start what is due; return the seconds until the next look."""
         capacity = MAX_OPEN_JOBS - len(self._tasks)
         if capacity <= 0:
             return POLL_INTERVAL_SECONDS  # a task that ends wakes us
-        now, passed = self._clock.now(), self._clock.monotonic()
-        batch = (await self._database.write(self._claim_due, capacity, now)).shifted(passed - now)
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        batch = (await self._database.write(self._claim_due, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:
             self._start_task(self._process(claim, send_at), [claim])
-        if batch.listed:
-            self._start_task(self._process_history(batch.listed, batch.listed_at), batch.listed)
+        if batch.history:
+            self._start_task(self._process_history(batch.history, batch.history_at), batch.history)
         at = await self._database.read(self._next_due_at)
         return POLL_INTERVAL_SECONDS if at is None else min(POLL_INTERVAL_SECONDS, max(0.001, at - self._clock.now()))
 
     def _claim_due(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
-        """Claim due jobs and their turns, in one transaction."""
+        """Claim due jobs and reserve the times of their requests, in one transaction."""
         state = throttle_state.get(connection, self.name)
-        turns = min(capacity, self._throttle.free(state, now))
-        if state.pause_until > now or turns == 0:
+        slots = min(capacity, self._throttle.free_slots(state, now))
+        if state.pause_until > now or slots == 0:
             return ClaimBatch([], [], now)
-        claims = job_leases.claim(connection, self.name, turns, now, self._lease(now), [JobState.SUBMITTING])
-        if state.poll_pause_until <= now and len(claims) < turns and not self._reading_history:
-            most = HISTORY_PAGE if self._has_history else turns - len(claims)
-            watched = job_leases.claim(connection, self.name, most, now, self._lease(now), [JobState.WATCHING])
-            listed = [claim for claim in watched if self._has_history and claim.id not in self._not_in_history]
-            if len(listed) < MIN_JOBS_FOR_HISTORY:
-                listed = []
-            together = {claim.id for claim in listed}
-            alone = [claim for claim in watched if claim.id not in together]
-            capacity = max(0, turns - len(claims) - bool(listed))
-            claims += alone[:capacity]
-            for claim in alone[capacity:]:  # their leases would end before their turns
+        claims = job_leases.claim(connection, self.name, slots, now, self._lease(now), [JobState.SUBMITTING])
+        if state.poll_pause_until <= now and len(claims) < slots and not self._reading_history:
+            limit = HISTORY_PAGE if self._has_history else slots - len(claims)
+            watched = job_leases.claim(connection, self.name, limit, now, self._lease(now), [JobState.WATCHING])
+            history = [claim for claim in watched if self._has_history and claim.id not in self._not_in_history]
+            if len(history) < MIN_JOBS_FOR_HISTORY:
+                history = []
+            in_history = {claim.id for claim in history}
+            single = [claim for claim in watched if claim.id not in in_history]
+            capacity = max(0, slots - len(claims) - bool(history))
+            claims += single[:capacity]
+            for claim in single[capacity:]:  # their leases would expire before their scheduled times
                 job_leases.release(connection, claim, now, now)
-            if listed:
+            if history:
                 return ClaimBatch(
-                    self._reserve_times(connection, claims, now), listed, self._reserve_one(connection, now)
+                    self._reserve_times(connection, claims, now), history, self._reserve_one(connection, now)
                 )
         return ClaimBatch(self._reserve_times(connection, claims, now), [], now)
 
     def _reserve_times(
         self, connection: Connection, claims: Sequence[JobClaim], now: float
     ) -> list[tuple[JobClaim, float]]:
-        """Each claim with its turn; one that asks nothing needs none."""
-        asking = [claim for claim in claims if self._needs_request(claim, now)]
-        turns = iter(self._throttle.reserve(connection, len(asking), now))
-        return [(claim, next(turns) if self._needs_request(claim, now) else now) for claim in claims]
+        """Each claim with the time of its request; one without a request gets `now`."""
+        requesting = [claim for claim in claims if self._needs_request(claim, now)]
+        times = iter(self._throttle.reserve(connection, len(requesting), now))
+        return [(claim, next(times) if self._needs_request(claim, now) else now) for claim in claims]
 
     def _reserve_one(self, connection: Connection, now: float) -> float:
         return self._throttle.reserve(connection, 1, now)[0]
@@ -215,7 +215,7 @@ class SourceLoop:
         return now < claim.deadline_at and not self._submitter.is_lost(claim)
 
     def _next_due_at(self, connection: Connection) -> float | None:
-        """When there may be something to take, unix seconds."""
+        """When the next job may be claimed, unix seconds; None if none is open."""
         state = throttle_state.get(connection, self.name)
         times = []
         for kind in [JobState.SUBMITTING] if self._reading_history else OPEN_JOBS:
@@ -237,17 +237,17 @@ class SourceLoop:
         full = len(self._tasks) >= MAX_OPEN_JOBS
         self._tasks.pop(task, None)
         self._submits.discard(task)
-        if full or not self._tasks:  # in between, turns ahead are taken twice a second
+        if full or not self._tasks:  # otherwise the loop looks again when half of the reserved times have passed
             self._wake_event.set()
 
     async def _process(self, claim: JobClaim, send_at: float) -> None:
-        """One job; what goes wrong is its own, and its lease brings it back."""
+        """Process one job. An error affects this job alone, and its lease makes it due again."""
         try:
             try:
                 await self._handle(claim, send_at)
             except StoreUnavailable:
                 raise
-            except Exception:  # noqa: BLE001 - a fault of ours must not end the work on every other job
+            except Exception:  # noqa: BLE001 - a bug must not stop the work on other jobs
                 log.exception("poll.broken", source=self.name, job=claim.job_id)
                 if claim.state is JobState.WATCHING and self._poller.is_last(claim):
                     await self._poller.expire(claim, polls=1)
@@ -265,9 +265,9 @@ class SourceLoop:
             await self._poller.poll(claim)
 
     async def _process_history(self, claims: list[JobClaim], send_at: float) -> None:
-        """Many jobs by the provider's history; those that are not in it are polled one by one from then on.
+        """Look up many jobs in the provider's history; those that are not in it are polled one by one from then on.
 
-        A page that ends jobs, due or not, is worth more than polls: the next one is looked at, however far it goes.
+        A page that ends several jobs, due or not, saves more requests than it costs: the next one is read, too.
         """
         self._reading_history = True
         try:
@@ -280,11 +280,11 @@ class SourceLoop:
                 if not more or not (searching or ended >= MIN_JOBS_FOR_HISTORY):
                     break
                 if page + 1 == MAX_HISTORY_PAGES:
-                    await self._release(claims)  # while it goes on, their leases would end
+                    await self._release(claims)  # their leases would expire while it continues
                 send_at = await self._reserve_next_page()
             if len(self._not_in_history) > MAX_REMEMBERED:
                 self._not_in_history.clear()
-            self._not_in_history.update(claim.id for claim in claims)  # they only get older
+            self._not_in_history.update(claim.id for claim in claims)  # too old for the history, now and later
             await self._release(claims)
         except StoreUnavailable as error:
             log.error("poll.not_stored", source=self.name, detail=str(error))
@@ -295,13 +295,13 @@ class SourceLoop:
             self._wake_event.set()
 
     async def _reserve_next_page(self) -> float:
-        """The turn of the next page. A submit goes first: there may be many pages."""
+        """Reserve the time of the next page; a due submit goes first, because there may be many pages."""
         capacity = min(1, MAX_OPEN_JOBS - len(self._tasks))
-        now, passed = self._clock.now(), self._clock.monotonic()
-        batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(passed - now)
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:
             self._start_task(self._process(claim, send_at), [claim])
-        return batch.listed_at
+        return batch.history_at
 
     def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         claims = job_leases.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])

@@ -1,4 +1,4 @@
-"""One poll, or one look into the provider's history for many jobs, and what the answer means."""
+"""Polls one job, or looks up many in the provider's history, and stores what the response means."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
 
 MAX_MISSES = 5
-"""Polls in a row to which a provider may say that it does not know a job."""
+"""After so many consecutive "unknown job" responses a job is given up."""
 NEW_JOB_SECONDS = 300.0
-"""For how long after a submit a provider may answer 404 for the job whose id it returned: its replicas may lag."""
+"""For how long after a submit a 404 does not end a job: the provider's replicas may lag."""
 
-RESPONSE_NOTE_SECONDS = 30.0
-"""How exactly it is known when the source last answered."""
+RESPONSE_RECORD_SECONDS = 30.0
+"""How often the time of the source's last response is stored."""
 
 POLL_TIMEOUT = "POLL_TIMEOUT"
 JOB_UNKNOWN = "JOB_UNKNOWN"
 
 
 class HistoryPage(NamedTuple):
-    """What one page of the history said.
+    """The result of reading one page of the history.
 
     Attributes:
-        left: the claims that it says nothing of; all of them if it cannot be read.
+        left: the claims that are not on it; all of them if it cannot be read.
         ended: how many jobs it ended.
         more: whether there may be a further page.
     """
@@ -48,30 +48,30 @@ class HistoryPage(NamedTuple):
 
 
 class Poller:
-    """Polls jobs of one source, each when it has its turn."""
+    """Polls jobs of one source, each at its scheduled time."""
 
     def __init__(self, deps: JobContext, completion: JobCompletion) -> None:
         self._deps = deps
         self._completion = completion
-        self._noted_at = float("-inf")
+        self._recorded_at = float("-inf")
 
     def is_last(self, claim: JobClaim) -> bool:
-        """Whether the job's deadline has surely passed: it is asked about once more, and then given up."""
+        """Whether the job's deadline has passed by a trusted clock: the job is polled once more, and then given up."""
         passed = self._deps.clock.now() >= claim.deadline_at
         return passed and self._deps.trust.vouches_for(claim.allowed_seconds)
 
     def _is_new(self, claim: JobClaim) -> bool:
-        """Whether the provider accepted the job from us recently. An id that an operator named may be wrong."""
+        """Whether this receiver submitted the job recently. An id that an operator gave may be wrong."""
         submitted_at = claim.submitted_at
         return submitted_at is not None and self._deps.clock.now() < submitted_at + NEW_JOB_SECONDS
 
     async def expire(self, claim: JobClaim, *, polls: int) -> None:
-        """The job has not ended in time."""
+        """Give up a job that has not ended by its deadline."""
         parsed = failed_event(claim.job_id or "", POLL_TIMEOUT, "The job did not end in time.")
         await self._completion.complete(claim, parsed, b"", JobState.EXPIRED, polls=polls)
 
     async def poll(self, claim: JobClaim) -> None:
-        """Ask for one job's status."""
+        """Request one job's status."""
         deps, job_id = self._deps, claim.job_id or ""
         provider, account = deps.source.provider, deps.source.account
         try:
@@ -84,7 +84,7 @@ class Poller:
         await self._apply_status(claim, status, response.body)
 
     async def poll_history(self, claims: Sequence[JobClaim], offset: int) -> HistoryPage:
-        """Ask for one page of the history: for what is claimed, and to end whatever else has ended by it."""
+        """Request one page of the history, for the claimed jobs and for all others that have ended by it."""
         deps = self._deps
         provider, account = require_history(deps.source.provider), deps.source.account
         try:
@@ -100,16 +100,17 @@ class Poller:
         others -= {claim.job_id or "" for claim in ours}
         name, now = deps.source.name, deps.clock.now()
         ours += await deps.database.write(job_leases.claim_named, name, sorted(others), now, deps.lease(now))
-        said = [(claim, found[claim.job_id or ""]) for claim in ours]
-        await asyncio.gather(*(self._apply_status(claim, status, _status_body(status)) for claim, status in said))
+        statuses = [(claim, found[claim.job_id or ""]) for claim in ours]
+        await asyncio.gather(*(self._apply_status(claim, status, _status_body(status)) for claim, status in statuses))
         left = [claim for claim in claims if claim.job_id not in found]
-        return HistoryPage(left, sum(isinstance(status, Ended) for _, status in said), more=len(found) >= HISTORY_PAGE)
+        ended = sum(isinstance(status, Ended) for _, status in statuses)
+        return HistoryPage(left, ended, more=len(found) >= HISTORY_PAGE)
 
     async def _apply_status(self, claim: JobClaim, status: Status, body: bytes) -> None:
         self._count("ended" if isinstance(status, Ended) else "running")
         clock = self._deps.clock
-        if clock.monotonic() - self._noted_at >= RESPONSE_NOTE_SECONDS:
-            self._noted_at = clock.monotonic()
+        if clock.monotonic() - self._recorded_at >= RESPONSE_RECORD_SECONDS:
+            self._recorded_at = clock.monotonic()
             await self._deps.database.write(throttle_state.record_response, claim.source, clock.now())
         if isinstance(status, Ended):
             await self._completion.complete(claim, status.parsed, body, final_state(status.parsed.type), polls=1)
@@ -130,7 +131,7 @@ class Poller:
         deps.changed(claim.id)
 
     async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
-        """What an error means: for the job, and for the whole source."""
+        """Store what an error means for the job and for the whole source."""
         deps, now = self._deps, self._deps.clock.now()
         log.warning("poll.failed", source=claim.source, job=claim.job_id, reason=error.reason, detail=str(error))
         misses = claim.misses + 1 if isinstance(error, UnknownJob) else 0
@@ -153,7 +154,7 @@ class Poller:
             job_leases.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
 
         await deps.database.write(write)
-        deps.throttle.look_again()
+        deps.throttle.pause_changed()
         deps.changed(claim.id)
 
     def _count(self, outcome: str) -> None:
@@ -161,11 +162,11 @@ class Poller:
 
 
 def _next_poll(now: float, at: float, claim: JobClaim) -> float:
-    """When to poll next: at the deadline at the latest, unless that has passed by a clock that is not trusted."""
+    """When to poll next: no later than the deadline, unless that has passed by a clock that is not trusted."""
     return min(at, claim.deadline_at) if claim.deadline_at > now else at
 
 
 def _status_body(status: Status) -> bytes:
-    """A job's row in a history, to be kept with its event."""
+    """A job's entry in the history, to be stored with its event."""
     document = status.document if isinstance(status, Ended) else None
     return b"" if document is None else pydantic_core.to_json(document)

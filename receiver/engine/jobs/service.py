@@ -1,4 +1,4 @@
-"""Where jobs are begun in a running process, and their progress is waited for."""
+"""Creates jobs in a running process, and waits for their progress."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from receiver.store.jobs import Row
 from receiver.store.states import OPEN_JOBS, JobState
 
 POLL_INTERVAL_SECONDS = 0.5
-"""How often a row that a caller waits for is read: another process may change it."""
+"""How often a caller that waits reads the job's row: another process may change it."""
 
 
-class NotAskable(ReceiverError):
-    """A source cannot be asked for jobs; the message says why and what to do."""
+class NoApiAccess(ReceiverError):
+    """A source's API cannot be used for jobs; the message says why and what to do."""
 
     reason = "not_askable"
 
 
 class JobService:
-    """Begins jobs of all sources.
+    """Creates and cancels jobs of all sources.
 
     Attributes:
-        sources: those whose jobs can be asked about, by name.
+        sources: those whose API can be used, by name.
 
     Args:
-        wake: called with a source's name when there is something to do for its loop.
-        why_not: for any other source: why its jobs cannot be asked about.
+        wake: called with a source's name when its loop has something to do.
+        why_no_api_access: explains, for the name of any other source, why its API cannot be used.
     """
 
     def __init__(
@@ -43,39 +43,39 @@ class JobService:
         database: Database,
         sources: Mapping[str, JobSource],
         wake: Callable[[str], None],
-        why_not: Callable[[str], str],
+        why_no_api_access: Callable[[str], str],
         *,
         clock: Clock,
     ) -> None:
         self._database = database
         self.sources = sources
         self._wake = wake
-        self._why_not = why_not
+        self._why_no_api_access = why_no_api_access
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - ids need no secrecy
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     def source(self, name: str) -> JobSource:
-        """A source whose jobs can be asked about.
+        """A source whose API can be used.
 
         Raises:
-            NotAskable: there is none of this name, or it has no API key.
+            NoApiAccess: there is none of this name, it has no API key, or its provider only sends webhooks.
         """
         source = self.sources.get(name)
         if source is None:
-            raise NotAskable(self._why_not(name))
+            raise NoApiAccess(self._why_no_api_access(name))
         return source
 
     async def submit(self, source: str, speech: Speech, client_key: str | None = None) -> tuple[Row, bool]:
-        """Begin a job: it is durable when this returns, and submitted soon after.
+        """Create a job: it is durable when this returns, and submitted soon after.
 
         Returns:
             Its row, and whether it is new.
 
         Raises:
-            NotAskable: as `source`.
-            Invalid: the provider does not take this speech.
-            ClientKeyReused: the key came with another speech before.
+            NoApiAccess: as `source`.
+            Invalid: the provider does not accept this speech.
+            ClientKeyReused: the key was used with another speech before.
         """
         found = self.source(source)
         check_speech(found, speech)
@@ -92,8 +92,8 @@ class JobService:
             Its row, and whether it was not watched before.
 
         Raises:
-            NotAskable: as `source`.
-            NotWatchable: the id is none.
+            NoApiAccess: as `source`.
+            NotWatchable: `job_id` cannot be a job id.
         """
         found = self.source(source)
         row, new = await self._database.write(watch_job, found, job_id, self._clock.now(), self._rng)
@@ -102,23 +102,23 @@ class JobService:
         return row, new
 
     async def wait_until_submitted(self, id: str, seconds: float) -> Row:
-        """The job's row as soon as the provider has said yes or no to it, or after `seconds`.
+        """Return the job's row once the provider has accepted or refused it, or after `seconds`.
 
         Raises:
             NotFound: there is no such job.
         """
-        return await self._until(id, seconds, lambda row: row["state"] != JobState.SUBMITTING)
+        return await self._wait_until(id, seconds, lambda row: row["state"] != JobState.SUBMITTING)
 
     async def wait_until_ended(self, id: str, seconds: float) -> Row:
-        """The job's row as soon as it has ended (`unknown` is an end, too), or after `seconds`.
+        """Return the job's row once it has ended (`unknown` is an end, too), or after `seconds`.
 
         Raises:
             NotFound: there is no such job.
         """
-        return await self._until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
+        return await self._wait_until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
 
     async def cancel(self, id: str) -> Row | None:
-        """Cancel a job: its row; None if there is none.
+        """Cancel a job; return its row, or None if there is no such job.
 
         Raises:
             Conflict: its state does not allow it.
@@ -132,7 +132,7 @@ class JobService:
         for event in self._waiting.get(id, ()):
             event.set()
 
-    async def _until(self, id: str, seconds: float, holds: Callable[[dict[str, Any]], bool]) -> Row:
+    async def _wait_until(self, id: str, seconds: float, done: Callable[[dict[str, Any]], bool]) -> Row:
         event = asyncio.Event()
         self._waiting.setdefault(id, []).append(event)
         end = self._clock.monotonic() + seconds
@@ -143,7 +143,7 @@ class JobService:
                 if row is None:
                     raise NotFound(f"There is no job {id}.")
                 left = end - self._clock.monotonic()
-                if holds(row) or left <= 0:
+                if done(row) or left <= 0:
                     return row
                 await self._clock.wait(event, min(POLL_INTERVAL_SECONDS, left))
         finally:

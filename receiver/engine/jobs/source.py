@@ -1,4 +1,4 @@
-"""What submitting and polling share: the source, how to ask it, and what its errors mean for all of its jobs."""
+"""What submitting and polling share: the source's data, and the parts that one loop works with."""
 
 from __future__ import annotations
 
@@ -16,19 +16,14 @@ from receiver.metrics import Metrics
 from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Client
 from receiver.providers.protocols import PollingProvider
-from receiver.providers.types import (
-    Account,
-    Capabilities,
-    Request,
-    Response,
-)
+from receiver.providers.types import Account, Capabilities, Request, Response
 from receiver.store.database import Database
 from receiver.store.leases import Lease
 
 log = structlog.get_logger("receiver.jobs")
 
 LEASE_SECONDS = 60.0
-"""How long a job is held that is being submitted or polled."""
+"""The lease of a job that is being submitted or polled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +31,7 @@ class JobSource:
     """A source's data for submitting and polling its jobs.
 
     Attributes:
-        receives_webhooks: whether webhooks report ends of jobs; a poll that finds one first then recovers a webhook.
+        receives_webhooks: whether webhooks report ends of jobs. A poll that finds an end first then recovers a webhook.
     """
 
     name: str
@@ -63,7 +58,7 @@ class JobContext:
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
         throttle: spaces all requests to the source.
-        trust: whether a job that is past its deadline by the clock is past it.
+        trust: whether the clock is trusted enough to give up a job that is past its deadline.
     """
 
     database: Database
@@ -81,11 +76,11 @@ class JobContext:
     trust: ClockTrust
 
     def lease(self, now: float) -> Lease:
-        """The lease of what is claimed at this time, unix seconds."""
+        """The lease of a job claimed at `now`, unix seconds."""
         return Lease(self.owner, now + LEASE_SECONDS)
 
     async def send(self, request: Request) -> Response:
-        """Ask the source, once the request has had its time.
+        """Send a request whose scheduled time has come.
 
         Raises:
             Unavailable: as `outbound.api.ask`.

@@ -1,7 +1,7 @@
-"""One submit, and what its answer means: never lost, and never charged twice without a word.
+"""Submits one job, and stores what the response means. A job is never lost, and never charged twice unnoticed.
 
-The intent was committed before. Whether a request whose answer we do not have made a job, only an idempotency key can
-tell: where the provider has them, it is asked again with the same one; where not, a person has to look.
+The job is committed before the request. A request without a response may have created a job at the provider. If the
+provider supports idempotency keys, the request is repeated with the same key; otherwise an operator has to check.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from receiver.store.states import JobState
 T = TypeVar("T")
 
 RETRY_POLICY = RetryPolicy(attempts=10, base_seconds=4.0, factor=2.0, cap_seconds=300.0)
-"""How often a submit is repeated under one idempotency key while nothing certain comes back."""
+"""How a submit is repeated under one idempotency key while its outcome is unknown."""
 IN_PROGRESS_SECONDS = 2.0
-"""How long to wait for a submit that is on its way, where the provider does not say."""
-NOT_SENT_SECONDS = (2.0, 60.0)
-"""How long to wait, at least and at most, where the request could not even be sent."""
+"""How long to wait for a submit in progress if the provider does not say."""
+MIN_NOT_SENT_SECONDS, MAX_NOT_SENT_SECONDS = 2.0, 60.0
+"""The shortest and the longest wait after a request that could not be sent."""
 CLOCK_CHECK_SECONDS = 10.0
-"""How often it is looked whether our clock is trusted by now, where a deadline has passed by it."""
+"""How often a job whose deadline has passed by a clock that is not trusted is checked again."""
 STORE_RETRIES = 20
 STORE_RETRY_SECONDS = 1.0
-"""How often, and how far apart, an answer is written down again while the store is away."""
+"""How often, and at which interval, storing a response is retried while the store is unavailable."""
 
 NOT_SENT = frozenset({"connect_failed", "dns_failed"})
-"""Reasons of a request that never left."""
+"""Reasons of a request that was not sent."""
 SUBMIT_TIMEOUT = "submit_timeout"
-NOT_IN_TIME_MESSAGE = "It could not be submitted in time."
+SUBMIT_TIMEOUT_MESSAGE = "The job could not be submitted in time."
 SUBMIT_LOST = "submit_lost"
 
 
 class Submitter:
-    """Submits jobs of one source, each when it has its turn."""
+    """Submits jobs of one source, each at its scheduled time."""
 
     def __init__(self, deps: JobContext, completion: JobCompletion) -> None:
         self._deps = deps
@@ -70,33 +70,33 @@ class Submitter:
         return self._deps.source.capabilities.idempotent_submit
 
     def is_lost(self, claim: JobClaim) -> bool:
-        """Whether a request was begun of which nobody ever said what came, and asking again might charge twice."""
+        """Whether a submit was started, its outcome was not stored, and repeating it might charge twice."""
         return claim.submits > 0 and not self._idempotent
 
     async def give_up(self, claim: JobClaim) -> None:
         """End a job that is not submitted again: its submit is lost, or its deadline has passed.
 
-        By a clock that is not trusted that is not certain: such a job is neither submitted nor given up for now.
+        While the clock is not trusted, a job past its deadline is neither submitted nor given up.
         """
         deps, now = self._deps, self._deps.clock.now()
         if self.is_lost(claim):
-            await self._mark_unknown(claim, SUBMIT_LOST, "The receiver ended while this was being submitted.")
+            await self._mark_unknown(claim, SUBMIT_LOST, "The receiver stopped while it submitted the job.")
         elif not deps.trust.vouches_for(claim.allowed_seconds):
             await deps.database.write(job_leases.release, claim, now + CLOCK_CHECK_SECONDS, now)
         elif claim.submits:
-            await self._mark_unknown(claim, SUBMIT_TIMEOUT, NOT_IN_TIME_MESSAGE)
+            await self._mark_unknown(claim, SUBMIT_TIMEOUT, SUBMIT_TIMEOUT_MESSAGE)
         else:
-            await self._end(claim, JobState.FAILED, SUBMIT_TIMEOUT, NOT_IN_TIME_MESSAGE)
+            await self._end(claim, JobState.FAILED, SUBMIT_TIMEOUT, SUBMIT_TIMEOUT_MESSAGE)
 
     async def submit(self, claim: JobClaim) -> None:
-        """Ask for the job. What happens in here, the row says afterwards."""
+        """Submit the job, and store the outcome in its row."""
         deps = self._deps
         account = deps.source.account
         try:
             provider = require_submitting(deps.source.provider)
             request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
             if not await deps.database.write(job_leases.begin_submit, claim):
-                return  # cancelled, or in somebody else's hands
+                return  # cancelled, or held by another process
             response = await deps.send(request)
             submitted = provider.read_submit(account, response)
         except (ProviderError, UnusableAddress) as error:
@@ -106,26 +106,28 @@ class Submitter:
         self._count("submitted")
         await self._record_submitted(claim, submitted, response.body)
 
-    async def _record_submitted(self, claim: JobClaim, answer: Submitted, body: bytes) -> None:
+    async def _record_submitted(self, claim: JobClaim, submitted: Submitted, body: bytes) -> None:
         deps, now = self._deps, self._deps.clock.now()
         schedule = deps.source.schedule
         first_at, deadline_at = now + schedule.first_seconds, now + schedule.deadline_seconds
-        watched = replace(claim, state=JobState.WATCHING, job_id=answer.job_id)
+        watched = replace(claim, state=JobState.WATCHING, job_id=submitted.job_id)
         delivery: Delivery | None = None
-        if isinstance(answer.status, Ended):
-            delivery = self._completion.build_delivery(claim, answer.job_id, answer.status.parsed, body, Origin.SUBMIT)
+        if isinstance(submitted.status, Ended):
+            delivery = self._completion.build_delivery(
+                claim, submitted.job_id, submitted.status.parsed, body, Origin.SUBMIT
+            )
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
             throttle_state.record_response(connection, claim.source, now)
-            row = job_leases.mark_submitted(connection, claim, answer.job_id, now, first_at, deadline_at)
+            row = job_leases.mark_submitted(connection, claim, submitted.job_id, now, first_at, deadline_at)
             if row is None or row["state"] != JobState.WATCHING or delivery is None:
                 return row is not None, None
             return True, store_completion(connection, watched, final_state(delivery.type), delivery, polls=0)
 
-        held, receipt = await self._write(write, job=answer.job_id)
-        bound = log.bind(source=claim.source, id=claim.id, job=answer.job_id)
+        held, receipt = await self._write(write, job=submitted.job_id)
+        bound = log.bind(source=claim.source, id=claim.id, job=submitted.job_id)
         if not held:
-            bound.error("submit.lease_lost", hint="somebody else has submitted it meanwhile; see this job's row")
+            bound.error("submit.lease_lost", hint="another process has submitted it meanwhile; see this job's row")
             return
         bound.info("job.submitted")
         deps.changed(claim.id)
@@ -133,13 +135,13 @@ class Submitter:
             self._completion.report(claim, delivery, receipt, polls=0)
 
     async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
-        """What an error means: for the submit, and for the whole source."""
+        """Store what an error means for the submit and for the whole source."""
         log.warning("submit.failed", source=claim.source, id=claim.id, reason=error.reason, detail=str(error))
         now, retry_after = self._deps.clock.now(), getattr(error, "retry_after", None)
         code = error.reason
         if error.reason in NOT_SENT:
-            least, most = NOT_SENT_SECONDS
-            wait = min(most, max(least, (now - claim.created_at) / 2)) * self._jitter()
+            age = now - claim.created_at
+            wait = min(MAX_NOT_SENT_SECONDS, max(MIN_NOT_SENT_SECONDS, age / 2)) * self._jitter()
             await self._retry(claim, error, now + wait, refused=True)
         elif isinstance(error, RateLimited):
             await self._retry(claim, error, pause_for(error, now) or now, refused=True)
@@ -147,13 +149,11 @@ class Submitter:
             wait = IN_PROGRESS_SECONDS * self._jitter() if retry_after is None else retry_after
             await self._retry(claim, error, now + wait, refused=False)
         elif isinstance(error, UnusableAddress) or is_definite_refusal(error):
-            # A key that is refused now says nothing of an earlier request under the same idempotency key.
+            # An API key that is refused now does not tell what became of an earlier request.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._end(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
         elif isinstance(error, GenerationFailed) and self._idempotent and claim.error_code == error.reason:
-            await self._end(
-                claim, JobState.FAILED, code, str(error)
-            )  # for the second time: another retry would not help
+            await self._end(claim, JobState.FAILED, code, str(error))  # it failed twice: a retry would not help
         else:
             pause = wait_seconds(
                 RETRY_POLICY, claim.submits + 1, self._deps.rng.random(), retry_after=retry_after or 0.0
@@ -175,14 +175,14 @@ class Submitter:
             return job_leases.reschedule_submit(connection, claim, at, now, error.reason, str(error), refused=refused)
 
         await self._write(write)
-        throttle.look_again()
+        throttle.pause_changed()
         self._deps.changed(claim.id)
 
     async def _mark_unknown(self, claim: JobClaim, code: str, message: str) -> None:
         name = self._deps.source.name
         advice = (
-            f"Nobody can say whether {name} took it on and charged for it. Look there: if the job is there, "
-            f"`tts-receiver jobs watch --source {name} --for {claim.id} ID`; if not, "
+            f"It is unknown whether {name} accepted and charged for the job. Check there. If the job exists, run "
+            f"`tts-receiver jobs watch --source {name} --for {claim.id} ID`; if not, run "
             f"`tts-receiver jobs cancel {claim.id}` and submit it again."
         )
         await self._end(claim, JobState.UNKNOWN, code, f"{message} {advice}")
@@ -196,10 +196,10 @@ class Submitter:
         self._deps.changed(claim.id)
 
     async def _write(self, write: Callable[[Connection], T], *, job: str | None = None) -> T:
-        """Write down what came of a request that cannot be repeated, also while the store is away for a time.
+        """Store the outcome of a request that cannot be repeated; retries while the store is unavailable.
 
         Raises:
-            StoreUnavailable: it stayed away; the lease ends by itself.
+            StoreUnavailable: no retry succeeded; the job is due again when its lease expires.
         """
         for _ in range(STORE_RETRIES):
             try:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.commands import NotWatchable
-from receiver.engine.jobs.service import NotAskable
+from receiver.engine.jobs.service import NoApiAccess
 from receiver.errors import Conflict
 from receiver.store import jobs
 from receiver.store.states import JobState
@@ -87,7 +87,7 @@ async def watch_job(context: ApiContext, body: WatchRequest) -> ApiResponse:
     require_source(context, body.source)
     try:
         row, new = await context.watch(body.source, body.job_id)
-    except (NotAskable, NotWatchable) as error:
+    except (NoApiAccess, NotWatchable) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     return ApiResponse(201 if new else 200, redacted_job(context, row), location_header(context, row))
 

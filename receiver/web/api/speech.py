@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from receiver.engine.jobs.service import NotAskable
+from receiver.engine.jobs.service import NoApiAccess
 from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
@@ -66,7 +66,7 @@ async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest
     speech = Speech(**body.model_dump(exclude={"source"}))
     try:
         row, new = await context.submit(body.source, speech, headers.key)
-    except (NotAskable, ClientKeyReused, Invalid) as error:
+    except (NoApiAccess, ClientKeyReused, Invalid) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
