@@ -128,8 +128,12 @@ def _post(url: str, body: bytes, headers: list[tuple[str, str]]) -> httpx.Respon
     """
     import httpx
 
+    from receiver.outbound.guarded_transport import trusted_certificates
+
     try:
-        return httpx.post(url, content=body, headers=headers, timeout=30, trust_env=False)
+        return httpx.post(
+            url, content=body, headers=headers, timeout=30, trust_env=False, verify=trusted_certificates()
+        )
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise typer.BadParameter(f"{url!r} is not an http or https address.", param_hint="--url") from None
     except httpx.HTTPError as error:

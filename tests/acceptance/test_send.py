@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.acceptance.support import SECRET, SOURCE, Site, completed
+from tests.acceptance.wrong_provider import Stub, says
+from tests.certificate import self_signed
 
 GENERIC = (
     f'[sources.voices]\nprovider = "generic"\nsigning_secrets = ["{SECRET}"]\n'
@@ -68,3 +73,20 @@ def test_what_contradicts_itself_is_refused_before_anything_is_sent(site: Site) 
         said = " ".join(answer.stderr.replace("│", " ").split())
         assert answer.returncode == 2, (case, answer.stderr)
         assert words in said, (case, said)
+
+
+def test_a_proxy_with_a_certificate_of_the_operators_own_authority_is_reached(
+    site: Site, tmp_path: Path, stub: Callable[[Callable[[Any], None]], Stub]
+) -> None:
+    site.configure()
+    certificate = self_signed(tmp_path / "own.pem", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    proxy = stub(says(202, b"{}"))
+    proxy.server.socket = context.wrap_socket(proxy.server.socket, server_side=True)
+    send = ["send", "--source", SOURCE, "--url", proxy.url.replace("http:", "https:")]
+    refused = site.command(*send)
+    assert refused.returncode == 1
+    assert "certificate verify failed" in refused.stderr
+    trusted = site.command(*send, SSL_CERT_FILE=str(certificate))
+    assert (trusted.returncode, trusted.stdout) == (0, "202 {}\n"), trusted.stderr
