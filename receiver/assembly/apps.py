@@ -48,7 +48,7 @@ def public_app(
         waiting=lambda: database.waiting,
         max_waiting=settings.server.max_waiting,
         body_limits=_bodies(settings),
-        metrics=parts.metrics,
+        telemetry=parts.telemetry,
         client=ClientAddress(settings.server.trusted_proxies),
         trust=parts.trust,
         clock=parts.clock,

@@ -29,6 +29,9 @@ from receiver.outbound.stored import Storage
 from receiver.settings import Settings
 from receiver.store.database import Database
 from receiver.store.processes import ProcessFiles, new_owner
+from receiver.telemetry.hooks import Telemetry, combine
+from receiver.telemetry.log import LogTelemetry
+from receiver.telemetry.metrics import MetricsTelemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class EngineParts:
 
     Attributes:
         owner: this process's name in leases.
+        telemetry: what all parts report to.
         redact: takes the configured secrets out of a text.
         throttles: what spaces all requests to a source, by its name.
     """
@@ -47,6 +51,7 @@ class EngineParts:
     trust: ClockTrust
     clock_watch: ClockWatch
     metrics: Metrics
+    telemetry: Telemetry
     redact: Redactor
     owner: str
     database: Database
@@ -55,8 +60,13 @@ class EngineParts:
     throttles: Mapping[str, Throttle]
 
 
-def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | None = None) -> EngineParts:
+def build_engine(
+    settings: Settings, registry: Registry, clock: SteadyClock | None = None, *reporting: Telemetry
+) -> EngineParts:
     """The parts that need nothing but settings and handlers; nothing is started.
+
+    Args:
+        reporting: gets all that metrics and log get.
 
     Raises:
         ConfigError: the address of the store or of the storage cannot be used.
@@ -73,6 +83,7 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
         trust=trust,
         clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
         metrics=metrics,
+        telemetry=combine(MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), *reporting),
         redact=Redactor(settings.secrets()),
         owner=new_owner(),
         database=database,
@@ -89,6 +100,10 @@ def build_engine(settings: Settings, registry: Registry, clock: SteadyClock | No
             for name, source in settings.sources.items()
         },
     )
+
+
+def _with_webhooks(settings: Settings) -> frozenset[str]:
+    return frozenset(name for name, source in settings.sources.items() if source.receives_webhooks)
 
 
 def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioService:

@@ -24,19 +24,23 @@ from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.model.slots import Slots
 from receiver.settings import Settings
+from receiver.telemetry.hooks import Telemetry
 from receiver.web.api.feed import Feed
 
 
-def build_receiver(settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None) -> Receiver:
+def build_receiver(
+    settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None, *reporting: Telemetry
+) -> Receiver:
     """A receiver as the settings want it; nothing is started.
 
     Args:
         registry: the handlers, instead of those that the settings name.
+        reporting: gets all that metrics and log get.
 
     Raises:
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
-    parts = build_engine(settings, registry or load_registry(settings), clock)
+    parts = build_engine(settings, registry or load_registry(settings), clock, *reporting)
     dispatch = _build_dispatch(parts)
     feed = Feed(parts.database)
 
@@ -100,7 +104,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         handlers.loop,
         owner=parts.owner,
         bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),
-        metrics=parts.metrics,
+        telemetry=parts.telemetry,
         redact=parts.redact,
         clock=parts.clock,
         watch=watchdog,

@@ -1,20 +1,13 @@
-"""What the end of an attempt means for its run, and the log line that tells of it.
-
-Pure, and apart from the dispatcher: the line is written only after the store has taken the result, since a result that
-comes too late is thrown away.
-"""
+"""What the end of an attempt means for its run. Pure, and therefore apart from the dispatcher."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import structlog
-
+from receiver.engine.executions import Ended
 from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
-from receiver.logs.fixed import EventLine
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store.claims import Claim
@@ -26,21 +19,18 @@ MAX_ERROR_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 20_000
 
 
-Log = structlog.typing.FilteringBoundLogger
-
-
 class AttemptResult(NamedTuple):
-    """The row to write, and what logs it once it is written."""
+    """How an attempt ended.
+
+    Attributes:
+        row: what to write.
+        seconds: from the start until the handler had ended.
+        trace: the traceback, without secrets; empty if the result needs none.
+    """
 
     row: RunResult
-    report: Callable[[Log], None]
-
-
-def run_fields(claim: Claim) -> dict[str, Any]:
-    """What names a run in a line; source and job too where its event has been read."""
-    event = claim.event
-    named = {"event_id": claim.event_id, "handler": claim.handler, "attempt": claim.counted}
-    return {"source": event["source"], "job": event["job_id"], **named} if event else named
+    seconds: float
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,56 +41,47 @@ class AttemptRules:
         owner: names this process in leases.
         backoff: each handler's own number of attempts replaces the policy's.
         redact: cuts secrets out of a text.
-        succeeded: writes the line of a run that succeeded.
     """
 
     owner: str
     backoff: RetryPolicy
     redact: Redactor
-    succeeded: EventLine
 
-    def decide(self, claim: Claim, outcome: Outcome, ended: float, attempts: int, draw: float) -> AttemptResult:
+    def decide(self, ended: Ended, at: float, attempts: int, draw: float) -> AttemptResult:
         """Decide what an attempt's end means.
 
         Args:
-            ended: unix seconds.
+            at: when it ended, unix seconds.
             attempts: the handler's.
             draw: uniform in [0, 1).
         """
-        seconds = {"seconds": round(ended - claim.started, 3)}
+        return AttemptResult(
+            self._row(ended.claim, ended.outcome, at, attempts, draw), ended.seconds, self._trace(ended.outcome)
+        )
+
+    def _row(self, claim: Claim, outcome: Outcome, at: float, attempts: int, draw: float) -> RunResult:
         if outcome.word == "succeeded":
-            row = RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, ended, result=outcome.result)
-            return AttemptResult(row, lambda log: self.succeeded(**(run_fields(claim) | seconds)))
+            return RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, at, result=outcome.result)
         if outcome.word == "released":
-            row = RunResult(
-                claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=ended, forgiven=1,
+            return RunResult(
+                claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at, forgiven=1,
                 crashes=claim.crashes,  # it has not shown yet that it does not end the process
             )  # fmt: skip
-            return AttemptResult(row, lambda log: log.warning("run.given_back", **run_fields(claim), **seconds))
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, draw)
-        fields: dict[str, Any] = {
-            **run_fields(claim), "outcome": outcome.word, "error": error, **seconds, **self._trace(outcome),
-        }  # fmt: skip
         if wait is None:
-            row = RunResult(claim, self.owner, outcome.word, RunState.DEAD, ended, error=error)
-            return AttemptResult(row, lambda log: log.error("run.dead", **fields))
-        again_in = round(wait, 1)
-        due_at = ended + wait
-        if not outcome.counts:
-            row = RunResult(
-                claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, forgiven=1, error=error,
-                waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
-            )  # fmt: skip
-            named = {**run_fields(claim), "error": error, "again_in": again_in}
-            return AttemptResult(row, lambda log: log.info("run.postponed", **named))
-        row = RunResult(claim, self.owner, outcome.word, RunState.PENDING, ended, due_at=due_at, error=error)
-        return AttemptResult(row, lambda log: log.warning("run.failed", again_in=again_in, **fields))
+            return RunResult(claim, self.owner, outcome.word, RunState.DEAD, at, error=error)
+        if outcome.counts:
+            return RunResult(claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at + wait, error=error)
+        return RunResult(
+            claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at + wait, forgiven=1, error=error,
+            waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
+        )  # fmt: skip
 
-    def _trace(self, outcome: Outcome) -> dict[str, str]:
+    def _trace(self, outcome: Outcome) -> str:
         if not outcome.trace:
-            return {}
+            return ""
         text = self.redact(outcome.trace)
         if len(text) > MAX_TRACE_CHARACTERS:
             text = f"{text[: MAX_TRACE_CHARACTERS // 2]}\n  […]\n{text[-MAX_TRACE_CHARACTERS // 2 :]}"
-        return {"exception": text}
+        return text

@@ -8,10 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-import structlog
-
 from receiver.engine.plugins import Registry
-from receiver.engine.run_metrics import RunMetrics
 from receiver.model.crashes import CrashDecision, after_crash
 from receiver.model.retry import RetryPolicy
 from receiver.store import runs
@@ -19,8 +16,7 @@ from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
-
-log = structlog.get_logger("receiver.dispatch")
+from receiver.telemetry.hooks import Telemetry
 
 
 class CrashedRuns:
@@ -36,13 +32,13 @@ class CrashedRuns:
         registry: Registry,
         *,
         backoff: RetryPolicy,
-        metrics: RunMetrics,
+        telemetry: Telemetry,
         rng: random.Random,
     ) -> None:
         self._database = database
         self._registry = registry
         self._backoff = backoff
-        self._metrics = metrics
+        self._telemetry = telemetry
         self._rng = rng
 
     async def take_up(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
@@ -61,27 +57,12 @@ class CrashedRuns:
         ]
         for (claim, owner, after), held in zip(decided, written, strict=True):
             if await held:
-                self._report(claim, owner, after)
+                self._telemetry.run_crashed(claim, owner, after)
 
     def _decide(self, claim: Claim) -> CrashDecision:
         active = self._registry.active.get(claim.handler)
         policy = self._backoff if active is None else self._backoff.limited_to(active.handler.attempts)
         return after_crash(policy, claim.crashes, claim.counted, self._rng.random())
-
-    def _report(self, claim: Claim, owner: str, after: CrashDecision) -> None:
-        self._metrics.written(claim.handler, "crashed")
-        log.warning(
-            "run.crashed",
-            event_id=claim.event_id,
-            handler=claim.handler,
-            attempt=claim.counted,
-            owner=owner,
-            crashes=after.crashes,
-            suspect=after.suspect,
-            counts=after.counts,
-            dead=after.wait is None,
-            again_in=None if after.wait is None else round(after.wait, 1),
-        )
 
 
 def _finish(claim: Claim, owner: str, after: CrashDecision, now: float) -> RunResult:

@@ -15,14 +15,11 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.engine.ahead import AHEAD_SECONDS, ClaimsAhead
-from receiver.engine.attempt_result import AttemptResult, AttemptRules, run_fields
+from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
 from receiver.engine.plugins import Registry
-from receiver.engine.run_metrics import RunMetrics
 from receiver.errors import StoreUnavailable
-from receiver.logs.fixed import EventLine
-from receiver.metrics import Metrics
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store import claims, turns
@@ -30,6 +27,8 @@ from receiver.store.claims import Claim, Claimed, ClaimRequest, RunKey
 from receiver.store.database import Database
 from receiver.store.leases import Lease
 from receiver.store.turns import Turn
+from receiver.telemetry.hooks import LEASE_LOST, NOT_STORED, RELEASED, Telemetry, Token
+from receiver.telemetry.log import run_fields
 
 log = structlog.get_logger("receiver.dispatch")
 
@@ -69,7 +68,7 @@ class Dispatcher:
         *,
         owner: str,
         bounds: Bounds,
-        metrics: Metrics,
+        telemetry: Telemetry,
         redact: Redactor,
         backoff: RetryPolicy | None = None,
         watch: LoopWatch,
@@ -83,19 +82,19 @@ class Dispatcher:
         self._bounds = bounds
         self._slots = registry.slots(bounds.concurrency)
         self._ahead = ClaimsAhead(self._slots)
-        self._metrics = RunMetrics(metrics)
+        self._telemetry = telemetry
         self._backoff = backoff or RetryPolicy()
-        self._rules = AttemptRules(owner, self._backoff, redact, EventLine(log, "run.succeeded"))
+        self._rules = AttemptRules(owner, self._backoff, redact)
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
-        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, metrics=self._metrics, rng=self._rng)
+        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
         self._waits = waits
         self._clock = clock
         self._executions = Executions(
             registry, execute, handlers, watch=watch, clock=self._clock, ended=self._note_ended
         )
-        self._held: dict[RunKey, Claim] = {}
-        """Started, until the result is in the store or given up."""
+        self._held: dict[RunKey, Token] = {}
+        """Started, until the result is in the store or given up; with what `run_started` returned."""
         self._results: list[AttemptResult] = []
         """To be written in the next turn."""
         self._wake = asyncio.Event()
@@ -219,10 +218,12 @@ class Dispatcher:
                 return min([await self._write(part, [next(waiting) for _ in part.results]) for part in parts])
             if not results:
                 raise
-            self._give_up(results[0].row.claim)
+            self._give_up(results[0].row.claim, results[0].row.outcome, results[0].seconds)
         else:
             if turn.releases:
                 self._ahead.to_release = []
+                for claim in turn.releases:
+                    self._telemetry.claim_ended(claim, RELEASED)
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
             self._report(results, written.held)
             return seconds
@@ -235,35 +236,34 @@ class Dispatcher:
             claim = result.row.claim
             log.error("run.result_not_stored", detail=str(error), **run_fields(claim))
             if self._hurry.is_set():  # its lease expires
-                del self._held[claim.key]
+                self._discard(claim, result.row.outcome, result.seconds, NOT_STORED)
             else:
                 self._results.append(result)
 
     def _start(self, claimed: Claimed) -> float:
         """Have executed what was started; seconds until it is worth looking again."""
         now = self._clock.now()
+        for claim in claimed.new:
+            self._telemetry.run_claimed(claim)
         for claim in claimed.started:
-            self._held[claim.key] = claim
-            self._metrics.started(now - claim.due_at)
+            self._held[claim.key] = self._telemetry.run_started(claim, now - claim.due_at)
         if claimed.started:
             self._executions.start(claimed.started)
             self._turn += 1
         for claim in claimed.lost:
-            log.warning("run.lease_lost", outcome="not_started", **run_fields(claim))
+            self._telemetry.claim_ended(claim, LEASE_LOST)
         self._ahead.claims = claimed.ahead
         return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
-        waits, bound = False, log.bind()
+        waits = False
         for result, ours in zip(results, held, strict=True):
-            row = result.row
-            self._held.pop(row.claim.key)
+            row, seconds, trace = result
             if ours:
-                self._metrics.written(row.claim.handler, row.outcome)
-                result.report(bound)
+                self._telemetry.run_finished(self._held.pop(row.claim.key), row, seconds, trace)
                 waits = waits or row.waits_for is not None
             else:
-                log.warning("run.lease_lost", outcome=row.outcome, **run_fields(row.claim))
+                self._discard(row.claim, row.outcome, seconds, LEASE_LOST)
         if waits:
             self._waits()
 
@@ -272,19 +272,21 @@ class Dispatcher:
         now, at = self._clock.now(), self._clock.monotonic()
         for ended in attempts:
             claim = ended.claim
-            self._metrics.ended(claim.handler, ended.seconds)
             self._ahead.ended(claim.handler, ended.seconds, at)
             allowed = self._registry[claim.handler].handler.attempts
             try:
-                self._results.append(self._rules.decide(claim, ended.outcome, now, allowed, self._rng.random()))
+                self._results.append(self._rules.decide(ended, now, allowed, self._rng.random()))
             except Exception:  # noqa: BLE001 - logged there
-                self._give_up(claim)
+                self._give_up(claim, ended.outcome.word, ended.seconds)
         self._wake.set()
 
-    def _give_up(self, claim: Claim) -> None:
+    def _give_up(self, claim: Claim, outcome: str, seconds: float) -> None:
         """A bug of ours is being handled: the lease of the run expires, and it starts again."""
         log.exception("dispatch.broken", **run_fields(claim))
-        del self._held[claim.key]
+        self._discard(claim, outcome, seconds, NOT_STORED)
+
+    def _discard(self, claim: Claim, outcome: str, seconds: float, reason: str) -> None:
+        self._telemetry.run_discarded(self._held.pop(claim.key), claim, outcome, seconds, reason)
 
     # leases
 

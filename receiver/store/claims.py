@@ -108,12 +108,14 @@ class Claimed:
         ahead: by handler, the claims that have not started, in the order in which they start.
         lost: claims that were held ahead and are lost: the run was cancelled, or claimed by another process.
         due_at: when the next run is due that could start at once, unix seconds; None if there is none.
+        new: what this claimed, to start now or ahead; not started yet, and without their events.
     """
 
     started: list[Claim]
     ahead: dict[str, list[Claim]]
     lost: list[Claim]
     due_at: float | None
+    new: list[Claim]
 
 
 def claim(connection: Connection, request: ClaimRequest) -> Claimed:
@@ -126,6 +128,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
     starting = _claimed(
         claim_suspect(connection, left.startable(), request.lease.owner, request.now, request.lease.until), request.now
     )
+    new = list(starting)
     for suspect in starting:
         left.take(suspect.handler, 1)
     pools = {handler: deque(request.ahead.get(handler, ())) for handler in {*left.handlers, *request.ahead}}
@@ -137,6 +140,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
         if missing > 0 and handler not in exhausted:
             found = _claim_due(connection, request, handler, missing, started=request.now if wanted == 0 else None)
             pool.extend(found)
+            new.extend(found)
             if len(found) < missing:
                 exhausted.add(handler)
 
@@ -156,6 +160,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
         {handler: list(pool) for handler, pool in pools.items() if pool},
         lost,
         next_due(connection, [handler for handler in left.startable() if not pools[handler]]),
+        new,
     )
 
 

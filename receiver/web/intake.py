@@ -6,7 +6,6 @@ Plain ASGI rather than request and response objects: this is the path that is me
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -25,15 +24,13 @@ from receiver.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from receiver.local_counters import LocalCounter
-from receiver.logs.fixed import EventLine
-from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery, Parsed, identity
-from receiver.model.event import TERMINAL, TEST, Origin
+from receiver.model.event import Origin
 from receiver.model.ids import event_id
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
+from receiver.telemetry.hooks import Telemetry
 from receiver.web.body import BodyLimits, BodyRefused, read_body, whole_request
 
 RETRY_AFTER_SECONDS = 10
@@ -43,7 +40,6 @@ _UNAUTHORIZED = b'{"error":"unauthorized"}'
 _UNAVAILABLE = b'{"error":"unavailable"}'
 _LONGEST_UNSIGNED_HEADER = 1024
 
-_LABELLED = TERMINAL | {TEST}
 _WEBHOOK: str = Origin.WEBHOOK.value
 
 STORED = ("accepted", "duplicate", "quarantined")
@@ -72,6 +68,7 @@ class IntakeContext:
         accept: stores a delivery; returns after the commit.
         handlers_for: names of the handlers that subscribe to an event word.
         wake: called after an event with runs was committed.
+        telemetry: gets each delivery and each new event.
         client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
         trust: gets signed times to compare, until one has agreed with our clock.
@@ -83,7 +80,7 @@ class IntakeContext:
     waiting: Callable[[], int]
     max_waiting: int
     body_limits: BodyLimits
-    metrics: Metrics
+    telemetry: Telemetry
     client: Callable[[Scope], str | None]
     trust: ClockTrust
     clock: Clock
@@ -96,11 +93,8 @@ class Intake:
     def __init__(self, source: IntakeSource, context: IntakeContext) -> None:
         self._source = source
         self._context = context
-        self._outcomes: dict[str, LocalCounter] = {}
-        self._events: dict[str, LocalCounter] = {}
         self._noted: dict[str, float] = {}
         self._log = structlog.get_logger("receiver.intake", source=source.name)  # bound once the log is set up
-        self._lines = {word: EventLine(self._log, f"delivery.{word}") for word in STORED}
         unsigned = dict.fromkeys(
             (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER
         )
@@ -109,36 +103,29 @@ class Intake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery."""
-        started = time.perf_counter()
-        context = self._context
+        context, source = self._context, self._source.name
+        telemetry = context.telemetry
         headers: Headers = []
+        token = telemetry.delivery_received(source)
         try:
             body = await read_body(scope, receive, context.body_limits)
-            status, outcome, answer = await self._take(scope, body)
-        except BodyRefused as refusal:
-            self._log.warning("delivery.refused", outcome=refusal.outcome, client=context.client(scope))
-            if refusal.status is None:
-                self._count(refusal.outcome)
+            delivery, receipt = await self._take(scope, body)
+        except (BodyRefused, SignatureError, MalformedDelivery, InvalidJson, StoreUnavailable) as error:
+            status, outcome, answer = _refusal(error)
+            telemetry.delivery_refused(token, source, status, outcome, error, context.client(scope))
+            if status is None:
                 return
-            status, outcome = refusal.status, refusal.outcome
-            answer = b'{"error":"%s"}' % outcome.encode()
-            headers.append((b"connection", b"close"))
+            if isinstance(error, BodyRefused):
+                headers.append((b"connection", b"close"))
             if status == 503:
                 headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
-        except SignatureError as error:
-            # One same answer for every bad signature: the reason is ours alone.
-            self._log_refused(error, scope)
-            status, outcome, answer = 401, error.reason, _UNAUTHORIZED
-        except (MalformedDelivery, InvalidJson) as error:
-            self._log_refused(error, scope)
-            status, outcome = 400, error.reason
-            answer = b'{"error":"%s"}' % outcome.encode()
-        except StoreUnavailable as error:
-            self._log.error("delivery.not_stored", outcome=error.reason, detail=str(error))
-            status, outcome, answer = 503, error.reason, _UNAVAILABLE
-            headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
-        self._count(outcome)
-        context.metrics.intake_seconds.observe(time.perf_counter() - started)
+        except BaseException as error:  # a bug, or the work was cancelled: the server answers
+            telemetry.delivery_refused(token, source, None, None, error, None)
+            raise
+        else:
+            outcome = _outcome(receipt)
+            status, answer = 202, b'{"status":"%s","event":"%s"}' % (outcome.encode(), receipt.event_id.encode())
+            telemetry.delivery_stored(token, delivery, receipt, outcome)
         whole = None if headers else whole_request(scope)
         if whole is not None and whole.answer(status, b"content-type: application/json\r\n", answer):
             return
@@ -147,12 +134,8 @@ class Intake:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    def _log_refused(self, error: ReceiverError, scope: Scope) -> None:
-        client = self._context.client(scope)
-        self._log.warning("delivery.refused", outcome=error.reason, detail=str(error), client=client)
-
-    async def _take(self, scope: Scope, body: bytes) -> tuple[int, str, bytes]:
-        """Verify, parse, store. Returns status, outcome, answer."""
+    async def _take(self, scope: Scope, body: bytes) -> tuple[Delivery, Receipt]:
+        """Verify, parse, store."""
         source, context = self._source, self._context
         headers: Headers = scope["headers"]
         now = context.clock.now()
@@ -171,8 +154,9 @@ class Intake:
             self._noted[verified.key_id] = now  # only now: what was not committed was not written down
         if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
             context.wake()
-        outcome = self._note(receipt, delivery)
-        return 202, outcome, b'{"status":"%s","event":"%s"}' % (outcome.encode(), receipt.event_id.encode())
+        if not receipt.duplicate:
+            context.telemetry.event_stored(delivery)
+        return delivery, receipt
 
     def _stale(self, verified: Verified, scope: Scope) -> bool:
         """Whether an authentic delivery is outside the tolerance.
@@ -228,36 +212,20 @@ class Intake:
         """Whether the key's last use is worth writing down again; also where the clock was set back since."""
         return abs(now - self._noted.get(key_id, 0.0)) >= NOTE_KEY_SECONDS
 
-    def _note(self, receipt: Receipt, delivery: Delivery) -> str:
-        """Log and count what became of a stored delivery; its outcome in a word."""
-        if receipt.quarantined:
-            outcome = "quarantined"
-        elif receipt.duplicate and not receipt.released:
-            outcome = "duplicate"
-        else:
-            outcome = "accepted"
-        if not receipt.duplicate:
-            self._count_event(delivery.type if delivery.type in _LABELLED else "other")  # no end of words in a label
-        self._lines[outcome](event_id=receipt.event_id, type=delivery.type, job=delivery.job_id, key=delivery.key_id)
-        if receipt.conflict:
-            self._log.warning(
-                "event.conflict", event_id=receipt.event_id, conflict=receipt.conflict, job=delivery.job_id
-            )
-        return outcome
 
-    def _count_event(self, word: str) -> None:
-        counter = self._events.get(word)
-        if counter is None:
-            metrics = self._context.metrics
-            counter = metrics.local_counters.create(metrics.events.labels(self._source.name, word, _WEBHOOK))
-            self._events[word] = counter
-        counter.count += 1
+def _outcome(receipt: Receipt) -> str:
+    """What became of a stored delivery: one of `STORED`."""
+    if receipt.quarantined:
+        return "quarantined"
+    return "duplicate" if receipt.duplicate and not receipt.released else "accepted"
 
-    def _count(self, outcome: str) -> None:
-        counter = self._outcomes.get(outcome)
-        if counter is None:
-            metrics = self._context.metrics
-            counter = self._outcomes[outcome] = metrics.local_counters.create(
-                metrics.deliveries.labels(self._source.name, outcome)
-            )
-        counter.count += 1
+
+def _refusal(error: BodyRefused | ReceiverError) -> tuple[int | None, str, bytes]:
+    """How a delivery is refused: status, outcome, body. The status is None if the sender has gone."""
+    if isinstance(error, BodyRefused):
+        return error.status, error.outcome, b'{"error":"%s"}' % error.outcome.encode()
+    if isinstance(error, SignatureError):  # the same response for every bad signature: the reason is not the sender's
+        return 401, error.reason, _UNAUTHORIZED
+    if isinstance(error, StoreUnavailable):
+        return 503, error.reason, _UNAVAILABLE
+    return 400, error.reason, b'{"error":"%s"}' % error.reason.encode()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXEMPT = ("receiver/settings/", "receiver/assembly/")
 """They make and connect the parts."""
 ASIDE = (
-    *("receiver/logs/", "receiver/metrics.py", "receiver/local_counters.py", "receiver/engine/run_metrics.py"),
+    *("receiver/logs/", "receiver/metrics.py", "receiver/local_counters.py", "receiver/telemetry/"),
     *("receiver/engine/membership.py", "receiver/engine/watchdog.py", "receiver/store/processes.py"),
 )
 """What every part reports to, and what works by the clock: neither they nor what they call counts."""

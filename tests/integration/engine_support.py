@@ -35,6 +35,9 @@ from receiver.store import inbox
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from receiver.telemetry.hooks import combine
+from receiver.telemetry.log import LogTelemetry
+from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
@@ -408,7 +411,7 @@ async def engine(
         loop.loop,
         owner=owner,
         bounds=bounds or Bounds(lease_seconds=LEASE),
-        metrics=metrics,
+        telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry()),
         redact=Redactor([SECRET]),
         backoff=backoff,
         clock=clock,

@@ -16,8 +16,6 @@ import pytest
 
 from receiver import Context, Event, handler
 from receiver.engine.crashes import CrashedRuns
-from receiver.engine.run_metrics import RunMetrics
-from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.retry import RetryPolicy
 from receiver.model.slots import Slots
@@ -26,6 +24,7 @@ from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
+from receiver.telemetry.hooks import Telemetry
 from tests.claiming import claim_due
 from tests.integration.engine_support import NOW, fresh_store, query, registry
 
@@ -114,7 +113,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     rng = random.Random(8)
     yield World(
         database,
-        CrashedRuns(database, registry(work), backoff=RetryPolicy(), metrics=RunMetrics(Metrics()), rng=rng),
+        CrashedRuns(database, registry(work), backoff=RetryPolicy(), telemetry=Telemetry(), rng=rng),
         seconds={},
     )
     database.close()

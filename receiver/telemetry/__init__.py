@@ -1,0 +1,1 @@
+"""What the receiver reports while it works: the hooks, and the two that use them, metrics and the log."""
