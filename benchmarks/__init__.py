@@ -1,1 +1,1 @@
-"""Measurements, side by side in one run. Run them all with `make bench`, or one with `python -m benchmarks.intake`."""
+"""Benchmarks. `make bench` runs all that have a goal; `python -m benchmarks.intake` runs one."""

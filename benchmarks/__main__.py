@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything that the project promises in figures. Exit 1 if one is missed."""
+"""`python -m benchmarks`: run the benchmarks that have a goal. Exit 1 if a goal is missed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from benchmarks import intake, latency, memory, polling, profile
 
 
 def main() -> int:
-    good = [(part.__name__, part.main()) for part in (intake, latency, memory, polling, profile)]
-    for name, reached in good:
+    results = [(module.__name__, module.main()) for module in (intake, latency, memory, polling, profile)]
+    for name, reached in results:
         print(f"{name.rpartition('.')[2]:<10} {'reached' if reached else 'MISSED'}")
-    return 0 if all(reached for _, reached in good) else 1
+    return 0 if all(reached for _, reached in results) else 1
 
 
 if __name__ == "__main__":

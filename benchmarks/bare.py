@@ -1,4 +1,4 @@
-"""The thing that everything is measured beside: a bare Starlette endpoint that reads the body and answers 202."""
+"""The reference for intake: a bare Starlette endpoint that reads the body and responds 202."""
 
 from __future__ import annotations
 

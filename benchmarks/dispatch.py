@@ -1,8 +1,8 @@
-"""Runs a second of handlers that do nothing: what a run costs the receiver itself.
+"""Runs per second of handlers that do nothing: the receiver's own cost of a run.
 
-`python -m benchmarks.dispatch OTHER`, where OTHER is a checkout of the state before: alternating pairs for each case. A
-store holds the events and their pending runs before `tts-receiver serve` starts on it. What is timed is from the first
-handler's start to the last one's, inside the process.
+`python -m benchmarks.dispatch OTHER`, where OTHER is a checkout of an earlier state: alternating pairs for each case.
+The store has the events and their pending runs before `tts-receiver serve` starts. The measured time is from the first
+handler's start to the last handler's start, inside the process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from benchmarks.processes import Server, receiver
 RUNS = 10_000
 PAIRS = 9
 GOAL = 2.0
-PATIENCE_SECONDS = 300
+TIMEOUT_SECONDS = 300
 
-# Fills the store with the checkout's own tables, then is `tts-receiver serve`.
+# Fills the store through the checkout's own schema, then runs `tts-receiver serve`.
 WRAPPER = """
 import os, sqlite3, sys, tomllib
 from pathlib import Path
@@ -102,7 +102,7 @@ CASES = (
 
 
 def measure(root: Path, case: Case = CASES[0], runs: int = RUNS) -> tuple[float, float]:
-    """Runs a second of the checkout at `root`, and its processor time for each, in microseconds.
+    """Runs per second of the checkout at `root`, and its processor time for each, in microseconds.
 
     All must succeed at their first attempt.
     """
@@ -113,13 +113,13 @@ def measure(root: Path, case: Case = CASES[0], runs: int = RUNS) -> tuple[float,
         "plugins/noop.py": PLUGIN + "".join(HANDLER.format(kind=case.kind, name=name) for name in names),
     }
     with receiver('[plugins]\ndirectory = "plugins"\n', files, "wrapper.py", root) as server:
-        found = _figures(server)
+        figures = _figures(server)
         _wait_until_all_succeeded(server, runs)
-    return runs / found["seconds"], found["cpu"] / runs * 1e6
+    return runs / figures["seconds"], figures["cpu"] / runs * 1e6
 
 
 def _figures(server: Server) -> dict[str, float]:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if (server.folder / "figures").exists():
             return dict(json.loads((server.folder / "figures").read_text()))
@@ -128,7 +128,7 @@ def _figures(server: Server) -> dict[str, float]:
 
 
 def _wait_until_all_succeeded(server: Server, runs: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     states: dict[str, int] = {}
     while time.monotonic() < deadline:
         with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
@@ -141,14 +141,14 @@ def _wait_until_all_succeeded(server: Server, runs: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("other", type=Path, help="a checkout of the state before")
+    parser.add_argument("other", type=Path, help="a checkout of an earlier state")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--runs", type=int, default=RUNS)
-    orders = parser.parse_args()
+    args = parser.parse_args()
     medians = []
     for case in CASES:
         print(case.name, flush=True)
-        medians.append(compare(partial(measure, case=case, runs=orders.runs), orders.other.resolve(), orders.pairs))
+        medians.append(compare(partial(measure, case=case, runs=args.runs), args.other.resolve(), args.pairs))
     return 0 if min(medians) >= GOAL else 1
 
 

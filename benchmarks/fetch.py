@@ -1,12 +1,12 @@
-"""Small audio files fetched a second, and what each costs, beside plain httpx in the same run.
+"""Small audio files fetched per second, and the cost of each, compared with plain httpx in the same run.
 
-The provider and its storage are a process of their own (`benchmarks.storage`). A real `tts-receiver serve` takes in
-deliveries while the provider holds back its answers; then it answers, and what is measured is the time, and the
-receiver's processor time, until the last run has succeeded: each file is fetched, verified and stored durably, and its
-run's result is written. The reference fetches the same files with `httpx.AsyncClient`: no guard, no checks, nothing
-durable. `python -m benchmarks.pairs fetch OTHER` measures beside another checkout.
+The provider and its storage are a process of their own (`benchmarks.storage`). A real `tts-receiver serve` accepts
+deliveries while the provider holds its responses back. Then the provider starts to respond, and the benchmark measures
+the time, and the receiver's processor time, until the last run has succeeded: each file is fetched, verified and stored
+durably, and its run's result is written. The reference fetches the same files with `httpx.AsyncClient`, without guard,
+checks or durability. `python -m benchmarks.pairs fetch OTHER` compares with another checkout.
 
-`--soak SECONDS` sends 100 deliveries a second instead, and shows whether fetching keeps up.
+`--soak SECONDS` sends 100 deliveries per second instead, and shows whether fetching keeps up.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ from benchmarks.processes import ROOT, SECRET, Server, load, receiver
 FILES = 600
 BYTES = 48_000
 CONCURRENCY = 16
-"""Of the reference: as many as `dispatch.concurrency`."""
+"""Of the reference: the same as `dispatch.concurrency`."""
 SOAK_RATE = 100
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 @dataclass
 class Provider:
-    """The provider's process: its port, and what it saw once it has ended."""
+    """The provider's process.
+
+    Attributes:
+        stats: its counts, once it has ended.
+    """
 
     port: int
     process: subprocess.Popen[str]
-    saw: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
 
-    def go(self) -> None:
-        """Let it answer."""
+    def start(self) -> None:
+        """Let it respond."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -53,31 +57,31 @@ class Provider:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of one measurement."""
+    """The result of one measurement."""
 
     files: int
     seconds: float
     cpu_seconds: float
-    saw: dict[str, Any]
+    stats: dict[str, Any]
 
     @property
     def per_second(self) -> float:
-        """Files."""
+        """Files per second."""
         return self.files / self.seconds
 
     @property
     def cpu_ms(self) -> float:
-        """Processor time a file, in milliseconds."""
+        """Processor time per file, in milliseconds."""
         return self.cpu_seconds / self.files * 1e3
 
     def __str__(self) -> str:
-        provider, connections = self.saw["cpu"] / self.files * 1e3, self.saw["connections"]
+        provider, connections = self.stats["cpu"] / self.files * 1e3, self.stats["connections"]
         return f"{self.per_second:.0f}/s {self.cpu_ms:.2f} ms ({connections} connections, provider {provider:.2f} ms)"
 
 
 @contextmanager
 def provider(seconds: float) -> Iterator[Provider]:
-    """The provider, which takes so long for an answer."""
+    """Run the provider, which takes `seconds` for each response."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.storage"], stdin=pipe, stdout=pipe, text=True, cwd=ROOT
@@ -86,12 +90,12 @@ def provider(seconds: float) -> Iterator[Provider]:
     assert process.stdout is not None
     process.stdin.write(json.dumps({"bytes": BYTES, "seconds": seconds}) + "\n")
     process.stdin.flush()
-    it = Provider(int(process.stdout.readline()), process)
+    storage = Provider(int(process.stdout.readline()), process)
     try:
-        yield it
+        yield storage
     finally:
         process.stdin.close()
-        it.saw.update(json.loads(process.stdout.read()))
+        storage.stats.update(json.loads(process.stdout.read()))
         process.wait(20)
 
 
@@ -108,39 +112,39 @@ def config(port: int) -> str:
     """
 
 
-def succeeded(server: Server) -> int:
-    """How many runs have succeeded, each with its artifact."""
+def count_succeeded(server: Server) -> int:
+    """The number of runs that have succeeded and have an artifact."""
     with closing(sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True)) as connection:
         query = "SELECT count(*) FROM runs JOIN artifacts USING (event_id) WHERE state = 'succeeded'"
         return int(connection.execute(query).fetchone()[0])
 
 
 def wait_for(server: Server, files: int) -> None:
-    """Until so many runs have succeeded."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (done := succeeded(server)) < files:
+    """Wait until this number of runs has succeeded."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while (done := count_succeeded(server)) < files:
         if time.monotonic() > deadline:
-            raise SystemExit(f"Only {done} of {files} files were stored in {PATIENCE_SECONDS:.0f} s.")
+            raise SystemExit(f"Only {done} of {files} files were stored in {TIMEOUT_SECONDS:.0f} s.")
         time.sleep(0.02)
 
 
 def measure(root: Path) -> tuple[float, float]:
-    """Files a second with the checkout at `root`, and microseconds of processor time for each."""
-    figures = fetched(root)
+    """Files per second with the checkout at `root`, and microseconds of processor time for each."""
+    figures = run_receiver(root)
     return figures.per_second, figures.cpu_ms * 1e3
 
 
-def fetched(root: Path, files: int = FILES, seconds: float = 0.0) -> Figures:
-    """Fetch the files with the checkout at `root`; the provider takes `seconds` for each answer."""
-    with provider(seconds) as played, receiver(config(played.port), root=root) as server:
+def run_receiver(root: Path, files: int = FILES, seconds: float = 0.0) -> Figures:
+    """Fetch the files with the checkout at `root`; the provider takes `seconds` for each response."""
+    with provider(seconds) as storage, receiver(config(storage.port), root=root) as server:
         result = load(server, files, 32)
         if result["statuses"] != {"202": files}:
             raise SystemExit(f"Not every delivery was accepted: {result['statuses']}")
         before, started = server.cpu_seconds(), time.perf_counter()
-        played.go()
+        storage.start()
         wait_for(server, files)
         elapsed, used = time.perf_counter() - started, server.cpu_seconds() - before
-    return Figures(files, elapsed, used, played.saw)
+    return Figures(files, elapsed, used, storage.stats)
 
 
 REFERENCE = """
@@ -167,54 +171,54 @@ uvloop.run(main(*json.loads(sys.stdin.readline())))
 """
 
 
-def reference(files: int = FILES, seconds: float = 0.0) -> Figures:
-    """The same files by plain httpx."""
+def run_httpx(files: int = FILES, seconds: float = 0.0) -> Figures:
+    """Fetch the same files with plain httpx."""
     jobs = [str(uuid.uuid4()) for _ in range(files)]
-    with provider(seconds) as played, tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as folder:
-        played.go()
-        orders = json.dumps([played.port, jobs, folder, CONCURRENCY])
+    with provider(seconds) as storage, tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as folder:
+        storage.start()
+        options = json.dumps([storage.port, jobs, folder, CONCURRENCY])
         done = subprocess.run(
-            [sys.executable, "-c", REFERENCE], input=orders + "\n", capture_output=True, text=True, check=True
+            [sys.executable, "-c", REFERENCE], input=options + "\n", capture_output=True, text=True, check=True
         )
         elapsed, used = json.loads(done.stdout)
-    return Figures(files, elapsed, used, played.saw)
+    return Figures(files, elapsed, used, storage.stats)
 
 
 def soak(root: Path, seconds: int, rate: int = SOAK_RATE) -> str:
-    """Deliveries at a steady rate, a file each: how far fetching is behind at the end, and the processor's share."""
-    with provider(0.0) as played:
-        played.go()
-        with receiver(config(played.port), root=root) as server:
+    """Send deliveries at a steady rate, each with a file; a sentence on how far fetching is behind, and its load."""
+    with provider(0.0) as storage:
+        storage.start()
+        with receiver(config(storage.port), root=root) as server:
             before, started = server.cpu_seconds(), time.perf_counter()
             result = load(server, seconds * rate, 16, rate)
-            sending, used, done = time.perf_counter() - started, server.cpu_seconds() - before, succeeded(server)
+            sending, used, done = time.perf_counter() - started, server.cpu_seconds() - before, count_succeeded(server)
             wait_for(server, seconds * rate)
             caught_up = time.perf_counter() - started - sending
     return (
         f"{rate} deliveries/s for {seconds} s: {seconds * rate - done} files behind at the end, caught up "
-        f"{caught_up:.1f} s later; {used / sending:.0%} of a core, the provider {played.saw['cpu'] / sending:.0%}; "
-        f"answers p99 {result['p99_ms']:.0f} ms"
+        f"{caught_up:.1f} s later; {used / sending:.0%} of a core, the provider {storage.stats['cpu'] / sending:.0%}; "
+        f"responses p99 {result['p99_ms']:.0f} ms"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fetch", description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout that is measured")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--files", type=int, default=FILES)
-    parser.add_argument("--seconds", type=float, default=0.0, help="how long the provider takes for an answer")
-    parser.add_argument("--soak", type=int, help="seconds of deliveries at a steady rate, in place of the rounds")
-    given = parser.parse_args()
-    if given.soak:
-        print(soak(given.root.resolve(), given.soak))
+    parser.add_argument("--seconds", type=float, default=0.0, help="the provider's time for a response")
+    parser.add_argument("--soak", type=int, help="seconds of deliveries at a steady rate, instead of the rounds")
+    args = parser.parse_args()
+    if args.soak:
+        print(soak(args.root.resolve(), args.soak))
         return
     ratios = []
-    for number in range(given.rounds):
-        ours = fetched(given.root.resolve(), given.files, given.seconds)
-        plain = reference(given.files, given.seconds)
+    for number in range(args.rounds):
+        ours = run_receiver(args.root.resolve(), args.files, args.seconds)
+        plain = run_httpx(args.files, args.seconds)
         ratios.append(ours.cpu_ms / plain.cpu_ms)
         print(f"{number + 1}: receiver {ours}; httpx {plain}", flush=True)
-    print(f"processor time a file beside httpx: median {statistics.median(ratios):.2f}")
+    print(f"processor time per file compared with httpx: median {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""A store that has grown: many finished events, their runs, attempts and jobs, and a few that are not finished.
+"""Build a large store: many finished events with their runs, attempts and jobs, and a few unfinished ones.
 
-Runs as `python -P benchmarks/grown_store.py FILE EVENTS` with the checkout to be measured as `PYTHONPATH`, because its
-code and its schema make the store; so this file imports nothing of ours but `receiver`, and of it only what
-earlier releases have too.
+Run it as `python -P benchmarks/grown_store.py FILE EVENTS` with the checkout to measure as `PYTHONPATH`: its code and
+schema create the store. So this file imports only `receiver`, and only names that earlier releases have too.
 
-Events and jobs come in as ever, by `inbox.accept`. Runs are ended by one statement a transaction: claims would hand
-every body out to us once more, which takes longer than all else.
+Events and jobs are stored as in a receiver, by `inbox.accept`. Runs are ended by one statement per transaction:
+claiming each would read every body again, which takes longer than everything else.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ from receiver.store.schema import attempts, jobs, runs
 SOURCES = ("aitts", "studio", "archive", "voices")
 HANDLERS = ("note_start", "publish")
 DAYS = 20
-"""The events were received over so many days, until now."""
+"""The events were received during this number of days, until now."""
 UNFINISHED = {"open": 100, "dead": 100, "quarantined": 50}
-"""Events that are not finished, of each kind: as many in a small store as in a large one."""
+"""Unfinished events of each kind, the same number in every store."""
 UNKNOWN_JOBS, WATCHED_JOBS = 20, 200
 
 _TRANSACTION = 20_000
 _BATCH = 2_000
-"""Deliveries in one call of `accept`: SQLite takes 32,766 values a statement."""
+"""Deliveries in one call of `accept`: SQLite allows 32,766 values in a statement."""
 _DAY_SECONDS = 86_400.0
 _CACHE_KIB = 200_000
 
 
 @dataclass(frozen=True)
 class _New:
-    """An event to be stored, and the job that it ends, if we watched it."""
+    """An event to store, and the watched job that it ends, if any."""
 
     delivery: Delivery
     kind: str
@@ -55,8 +54,8 @@ class _New:
 
 
 def build(path: Path, count: int) -> None:
-    """Make the store at `path` with `count` events."""
-    rng = random.Random(9)  # the same store each time
+    """Build the store at `path` with `count` events."""
+    rng = random.Random(9)  # so that each store is the same
     database = Database(path)
     migrate(database)
     now = time.time()
@@ -68,7 +67,7 @@ def build(path: Path, count: int) -> None:
 
 
 def _events(rng: random.Random, count: int, now: float) -> Iterator[_New]:
-    unfinished = [kind for kind, most in UNFINISHED.items() for _ in range(most)]
+    unfinished = [kind for kind, number in UNFINISHED.items() for _ in range(number)]
     rng.shuffle(unfinished)
     kinds = {number * count // len(unfinished): kind for number, kind in enumerate(unfinished)}
     begin = now - DAYS * _DAY_SECONDS
@@ -121,8 +120,8 @@ def _event(rng: random.Random, at: float, source: str, kind: str) -> _New:
 
 
 def _job(rng: random.Random, at: float, source: str, job_id: str | None) -> dict[str, Any]:
-    """A watched job; every second one was submitted here."""
-    ours = job_id is None or rng.random() < 0.5
+    """A watched job. Half of them were submitted through the receiver."""
+    submitted = job_id is None or rng.random() < 0.5
     return {
         "id": new_job_id(at, rng.getrandbits(74)),
         "source": source,
@@ -132,8 +131,8 @@ def _job(rng: random.Random, at: float, source: str, job_id: str | None) -> dict
         "due_at": at + _DAY_SECONDS,
         "deadline_at": at + 30 * _DAY_SECONDS,
         "wait_seconds": _DAY_SECONDS,
-        "request": {"text": "A story. " * 20, "voice": "narrator", "output_format": "wav"} if ours else None,
-        "submit_key": new_submit_key(rng.getrandbits(128)) if ours else None,
+        "request": {"text": "A story. " * 20, "voice": "narrator", "output_format": "wav"} if submitted else None,
+        "submit_key": new_submit_key(rng.getrandbits(128)) if submitted else None,
         "polls": 3,
     }
 
@@ -150,26 +149,26 @@ def _store(connection: Connection, batch: list[_New], now: float) -> None:
 
 def _end_runs(connection: Connection, batch: list[_New], now: float) -> None:
     ids = {kind: [new.delivery.event_id for new in batch if new.kind == kind] for kind in UNFINISHED}
-    these = runs.c.event_id.between(batch[0].delivery.event_id, batch[-1].delivery.event_id)
-    waits = {"due_at": now + 2 * _DAY_SECONDS, "wait_seconds": 2 * _DAY_SECONDS}
-    connection.execute(update(runs).where(these, runs.c.event_id.in_(ids["open"])).values(attempt=1, **waits))
+    in_batch = runs.c.event_id.between(batch[0].delivery.event_id, batch[-1].delivery.event_id)
+    later = {"due_at": now + 2 * _DAY_SECONDS, "wait_seconds": 2 * _DAY_SECONDS}
+    connection.execute(update(runs).where(in_batch, runs.c.event_id.in_(ids["open"])).values(attempt=1, **later))
     worked = {"attempt": 1, "started_at": runs.c.due_at + 0.01, "finished_at": runs.c.due_at + 1}
     connection.execute(
         update(runs)
-        .where(these, runs.c.event_id.in_(ids["dead"]))
+        .where(in_batch, runs.c.event_id.in_(ids["dead"]))
         .values(state="dead", error="publish: 500 Internal Server Error", **worked)
     )
     result = {"path": "/srv/audio/a-long-story.wav", "sha256": "0a" * 32, "bytes": 1_234_567, "seconds": 25.7}
     connection.execute(
         update(runs)
-        .where(these, runs.c.state == "pending", runs.c.event_id.not_in(ids["open"]))
+        .where(in_batch, runs.c.state == "pending", runs.c.event_id.not_in(ids["open"]))
         .values(state="succeeded", result=result, **worked)
     )
     columns = [
         runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.started_at, runs.c.finished_at,
         literal("succeeded", Text), runs.c.error,
     ]  # fmt: skip
-    ended = select(*columns).where(these, runs.c.finished_at.is_not(None))
+    ended = select(*columns).where(in_batch, runs.c.finished_at.is_not(None))
     connection.execute(
         insert(attempts).from_select(
             ["event_id", "handler", "number", "started", "ended", "outcome", "error"], ended
@@ -178,7 +177,7 @@ def _end_runs(connection: Connection, batch: list[_New], now: float) -> None:
 
 
 def _open_jobs(connection: Connection, rng: random.Random, now: float) -> None:
-    """Jobs that are watched, and some of which nobody knows what became of them."""
+    """Add jobs that are watched, and some that are unknown."""
     for number in range(WATCHED_JOBS):
         job = _job(rng, now - number, SOURCES[number % len(SOURCES)], f"watched-{number}")
         connection.execute(insert(jobs).values(job))

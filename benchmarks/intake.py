@@ -1,7 +1,7 @@
-"""Durable accepted deliveries a second, beside a bare Starlette endpoint, in turn in one run.
+"""Durably accepted deliveries per second, compared with a bare Starlette endpoint in alternating rounds.
 
-Both with uvloop and httptools, the same requests, the same client (wrk). The receiver verifies each signature, parses
-the body, writes a log line, and answers after a commit with `synchronous=FULL`.
+Both use uvloop and httptools, and get the same requests from the same client (wrk). The receiver verifies each
+signature, parses the body, writes a log line, and responds after a commit with `synchronous=FULL`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GOAL = 0.38
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. `judged`: held against the goal."""
+    """One line of the table. `judged`: whether it must reach the goal."""
 
     name: str
     connections: int
@@ -37,47 +37,47 @@ HANDLED = "[handlers.log]\n"
 CASES = (
     Case("stored", CONNECTIONS, judged=True),
     Case("stored", 256),
-    Case("stored and handled meanwhile", CONNECTIONS, HANDLED),
+    Case("stored and handled", CONNECTIONS, HANDLED),
 )
 
 
 def measure(root: Path) -> tuple[float, float]:
-    """Deliveries a second of the checkout at `root`, and its processor time for each, in microseconds."""
-    result = accepted("", CONNECTIONS, root)
+    """Deliveries per second of the checkout at `root`, and its processor time for each, in microseconds."""
+    result = run_receiver("", CONNECTIONS, root)
     return result.per_second, result.cost
 
 
-def accepted(config: str, connections: int, root: Path = ROOT) -> Result:
-    """Drive a receiver. All that it answered must be stored, each as an event of its own."""
+def run_receiver(config: str, connections: int, root: Path = ROOT) -> Result:
+    """Send deliveries to a receiver. Each accepted one must be stored as an event of its own."""
     with receiver(config, root=root) as server:
         warm = drive(server, 1, connections)
         result = drive(server, SECONDS, connections)
-        answered, found = warm.answers + result.answers, stored(server)
-        if not answered <= found <= answered + 2 * connections:
-            raise SystemExit(f"{answered} deliveries were accepted, {found} events are stored.")
+        sent, events = warm.responses + result.responses, count_events(server)
+        if not sent <= events <= sent + 2 * connections:
+            raise SystemExit(f"{sent} deliveries were accepted, {events} events are stored.")
         return result
 
 
-def stored(server: Server) -> int:
+def count_events(server: Server) -> int:
     with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
         return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
 def main() -> bool:
-    table = Table(title=f"Accepted deliveries a second with wrk: {SECONDS} s, {ROUNDS} rounds, medians")
+    table = Table(title=f"Accepted deliveries per second with wrk: {SECONDS} s, {ROUNDS} rounds, medians")
     for column in ("", "connections", "bare endpoint", "receiver", "ratio", "all ratios", "us each", "p50", "p99"):
         table.add_column(column)
-    good = True
+    reached = True
     for case in CASES:
         plain, ours = [], []
         for _ in range(ROUNDS):
             with bare() as server:
                 drive(server, 1, case.connections)
                 plain.append(drive(server, SECONDS, case.connections))
-            ours.append(accepted(case.config, case.connections))
+            ours.append(run_receiver(case.config, case.connections))
         ratios = [a.per_second / b.per_second for a, b in zip(ours, plain, strict=True)]
         median = statistics.median(ratios)
-        good = good and (median >= GOAL or not case.judged)
+        reached = reached and (median >= GOAL or not case.judged)
         table.add_row(
             case.name,
             str(case.connections),
@@ -90,7 +90,7 @@ def main() -> bool:
             f"{statistics.median(one.p99_ms for one in ours):.0f} ms",
         )
     Console(width=150).print(table)
-    return good
+    return reached
 
 
 if __name__ == "__main__":

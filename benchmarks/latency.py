@@ -1,6 +1,6 @@
-"""From a delivery being sent to its handler starting, at a steady 100 deliveries a second.
+"""The time from sending a delivery to its handler's start, at a steady 100 deliveries per second.
 
-The client notes when it sends each delivery, the handler when it starts; both read the same clock of this machine.
+The client records when it sends each delivery, and the handler when it starts, both by this machine's clock.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def main() -> bool:
         load(server, 200, 8, RATE)
         result = load(server, REQUESTS, 8, RATE)
         sent = result["sent"]
-        # The last handlers may still be on their way: the server's orderly end waits for them.
+        # The last handlers may not have started yet: the server waits for them when it stops.
     started = dict(json.loads(line) for line in server.kept["started.jsonl"].splitlines())
-    waits = sorted((started[job] - at) * 1000 for job, at in sent.items())
-    if len(waits) != REQUESTS:
+    latencies = sorted((started[job] - at) * 1000 for job, at in sent.items())
+    if len(latencies) != REQUESTS:
         raise SystemExit("Not every handler started.")
-    p50, p99 = waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
-    table = Table(title=f"Delivery to handler start, ms; {REQUESTS} deliveries at {RATE} a second")
-    for column in ("p50", "p99", "max", "answered (p99)"):
+    p50, p99 = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
+    table = Table(title=f"Delivery to handler start, ms; {REQUESTS} deliveries at {RATE} per second")
+    for column in ("p50", "p99", "max", "response (p99)"):
         table.add_column(column, justify="right")
-    table.add_row(f"{p50:.1f}", f"{p99:.1f}", f"{waits[-1]:.1f}", f"{result['p99_ms']:.1f}")
+    table.add_row(f"{p50:.1f}", f"{p99:.1f}", f"{latencies[-1]:.1f}", f"{result['p99_ms']:.1f}")
     Console().print(table)
     return p99 < GOAL_MS
 

@@ -1,6 +1,6 @@
-"""A load client in a process of its own: signed deliveries over kept-alive connections, as fast or as steadily as told.
+"""A load client in a process of its own: signed deliveries over persistent connections, at full speed or a steady rate.
 
-Runs as `python -m benchmarks.load` with its orders as JSON on standard input; prints one JSON line.
+Run it as `python -m benchmarks.load` with its options as JSON on standard input; it prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uvloop
 
 
 def delivery(job: str, secret: str, t: int, host: str, path: str) -> bytes:
-    """One whole HTTP request: a `job.completed` of the documented form, signed by the standard library."""
+    """One complete HTTP request: a `job.completed` as documented, signed with the standard library."""
     body = json.dumps(
         {
             "event": "job.completed",
@@ -46,7 +46,7 @@ def delivery(job: str, secret: str, t: int, host: str, path: str) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends one request after the other; counts the answers."""
+    """Sends one request after the other."""
 
     def __init__(self, run: _Run) -> None:
         self._run = run
@@ -70,14 +70,14 @@ class _Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = rest[length:]
-        self._run.answered(self, head[9:12].decode(), time.perf_counter() - self._sent)
+        self._run.responded(self, head[9:12].decode(), time.perf_counter() - self._sent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._run.lost(self)
 
 
 class _Run:
-    """All connections together."""
+    """All connections of one run, and what they measured."""
 
     def __init__(self, requests: list[bytes], rate: float | None) -> None:
         self.requests = requests
@@ -93,7 +93,7 @@ class _Run:
     def ready(self, connection: _Connection) -> None:
         self.idle.append(connection)
 
-    def answered(self, connection: _Connection, status: str, seconds: float) -> None:
+    def responded(self, connection: _Connection, status: str, seconds: float) -> None:
         self.statuses[status] += 1
         self.seconds.append(seconds)
         if sum(self.statuses.values()) == len(self.requests):
@@ -113,7 +113,7 @@ class _Run:
         self.next += 1
         connection.send(request)
 
-    async def go(self, host: str, port: int, connections: int) -> float:
+    async def execute(self, host: str, port: int, connections: int) -> float:
         loop = asyncio.get_running_loop()
         for _ in range(connections):
             await loop.create_connection(lambda: _Connection(self), host, port)
@@ -129,28 +129,28 @@ class _Run:
                     await asyncio.sleep(pause)
                 while not self.idle:
                     await asyncio.sleep(0.001)
-                self._send(self.idle.pop(0))  # in turn: one that idles for long is closed
+                self._send(self.idle.pop(0))  # the one idle longest: the server closes idle connections
         await self.finished.wait()
         return time.perf_counter() - started
 
 
 def main() -> None:
-    orders = json.loads(sys.stdin.readline())
+    options = json.loads(sys.stdin.readline())
     now = int(time.time())
-    host, port = orders["host"], orders["port"]
-    jobs = [str(uuid.uuid4()) for _ in range(orders["requests"])]
-    requests = [delivery(job, orders["secret"], now, f"{host}:{port}", orders["path"]) for job in jobs]
+    host, port = options["host"], options["port"]
+    jobs = [str(uuid.uuid4()) for _ in range(options["requests"])]
+    requests = [delivery(job, options["secret"], now, f"{host}:{port}", options["path"]) for job in jobs]
 
     async def run() -> dict[str, Any]:
-        it = _Run(requests, orders.get("rate"))
-        elapsed = await it.go(host, port, orders["connections"])
-        ordered = sorted(it.seconds)
+        load = _Run(requests, options.get("rate"))
+        elapsed = await load.execute(host, port, options["connections"])
+        ordered = sorted(load.seconds)
         return {
             "per_second": len(requests) / elapsed,
-            "statuses": dict(it.statuses),
+            "statuses": dict(load.statuses),
             "p50_ms": ordered[len(ordered) // 2] * 1000,
             "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
-            "sent": dict(zip(jobs, it.sent, strict=True)) if orders.get("rate") else {},
+            "sent": dict(zip(jobs, load.sent, strict=True)) if options.get("rate") else {},
         }
 
     print(json.dumps(uvloop.run(run())))

@@ -1,4 +1,4 @@
-"""Resident memory: idle, and at the most while a 500 MB file is fetched, verified and stored."""
+"""Resident memory: idle, and the peak while a 500 MB file is fetched, verified and stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.simulator import GeneratedWav, Simulator
 FILE_BYTES = 500_000_000
 IDLE_GOAL = 100e6
 GROWTH_GOAL = 40e6
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
 def main() -> bool:
@@ -35,11 +35,11 @@ async def _measure() -> bool:
         allow_private_addresses = true
         """
         with receiver(config) as first:
-            first_start = first.rss()  # the migration library was loaded to make the store
+            first_start = first.rss()  # the migration library was imported to create the store
         with receiver(config) as server:
             sim.webhook_url = f"http://127.0.0.1:{server.port}/webhooks/aitts"
             fresh = server.rss()
-            await _fetch(sim, server, 1_000_000)  # what a first fetch loads stays loaded
+            await _fetch(sim, server, 1_000_000)  # modules that a first fetch imports stay in memory
             idle = server.rss()
             began = time.perf_counter()
             sha256 = await _fetch(sim, server, FILE_BYTES)
@@ -57,11 +57,11 @@ async def _measure() -> bool:
 
 
 async def _fetch(sim: Simulator, server: Server, size: int) -> str:
-    """Have a job's audio of this size fetched; the SHA-256 that the receiver recorded."""
+    """Fetch a job's audio of this size; return the SHA-256 that the receiver recorded."""
     job = await sim.submit("A long story.", output_format="wav")
     sim.jobs.set_audio(job, GeneratedWav(bytes=size))
     sim.finish(job)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
             row = connection.execute(

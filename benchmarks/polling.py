@@ -1,12 +1,12 @@
-"""10,000 watched jobs over a provider that allows 50 requests a second: never above it, and how much that costs.
+"""Polls of 10,000 watched jobs at a provider that allows 50 requests per second: is the limit kept, and the cost.
 
-The jobs lie in a store with 100,000 that have ended. First all of them are due far off: what does it cost to watch
-them, and how long does `/metrics` take? Then all are due at one moment, the worst that there is.
+The store also has 100,000 jobs that have ended. At first all watched jobs are due much later: this measures the cost of
+watching, and the duration of `/metrics`. Then all are due at the same time, the worst case.
 
-A job's lag is the time from when it was due to when its question arrived. Part of it is waiting for its turn: the jobs
-in front of it, one request every 1/50 s (and the margin of the poller's). What is beyond that is the poller's own.
+A job's lag is the time from its due time to the arrival of its first poll. The rate limit causes a part of it: one
+request every 1/50 s, and the poller's margin, for each job before it. The rest is the poller's.
 
-The share of a core is the whole process's. What handlers take comes on top of what polling does: a variant of its own.
+The share of a core is the whole process's. Handlers add to it, so they are a variant of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
 import sqlite3
 import statistics
@@ -42,10 +41,10 @@ JOBS = 10_000
 RATE = 50
 ENDED = 100_000
 IDLE_SECONDS = 30.0
-ANSWER_SECONDS = 0.05
-"""How long the provider takes to answer."""
+RESPONSE_SECONDS = 0.05
+"""The provider's time for a response."""
 AHEAD_SECONDS = 2.0
-"""How long before they are due the jobs are made due."""
+"""How long before it the due time is set."""
 CPU_GOAL = 0.40
 METRICS_GOAL_SECONDS = 0.25
 SOURCE = "voices"
@@ -56,8 +55,8 @@ class Variant:
     """One line of the tables.
 
     Attributes:
-        part: one in so many of the jobs, where all of them would show no more.
-        judged: its share of a core is held against the goal.
+        part: uses one in this number of the jobs, to save time.
+        judged: whether its share of a core must reach the goal.
     """
 
     name: str
@@ -81,8 +80,8 @@ VARIANTS = (
 
 
 @dataclass(frozen=True)
-class Course:
-    """What came of one variant."""
+class Result:
+    """The result of one variant."""
 
     variant: Variant
     jobs: int
@@ -95,58 +94,58 @@ class Course:
     jobs_with_event: int
     runs: Counter[str]
     due_at: float
-    saw: dict[str, Any]
+    stats: dict[str, Any]
 
     @property
     def share(self) -> float:
-        """Of one core, while there was something to do."""
+        """The share of one core while jobs were due."""
         return self.cpu_seconds / self.seconds
 
     def lags(self, rate: int) -> tuple[list[float], list[float], list[float]]:
-        """From being due to the first question's arrival, sorted: all of it, for its turn, and beyond its turn."""
-        gap = MARGIN / rate
-        first = sorted(self.saw["first"].values())
-        all_of_it = [at - self.due_at for at in first]
-        turn = [index * gap for index in range(len(first))]
-        beyond = sorted(max(0.0, lag - mine) for lag, mine in zip(all_of_it, turn, strict=True))
-        return all_of_it, turn, beyond
+        """Seconds from the due time to the first poll's arrival, sorted: all, because of the limit, and the rest."""
+        interval = MARGIN / rate
+        arrivals = sorted(self.stats["first_polls"].values())
+        lags = [at - self.due_at for at in arrivals]
+        limited = [index * interval for index in range(len(arrivals))]
+        rest = sorted(max(0.0, lag - wait) for lag, wait in zip(lags, limited, strict=True))
+        return lags, limited, rest
 
 
 def main(arguments: Sequence[str] = ()) -> bool:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling", description=__doc__)
     parser.add_argument("--jobs", type=int, default=JOBS, help="watched jobs")
-    parser.add_argument("--rate", type=int, default=RATE, help="requests a second that the provider allows")
+    parser.add_argument("--rate", type=int, default=RATE, help="requests per second that the provider allows")
     parser.add_argument("--ended", type=int, default=ENDED, help="jobs in the store that have ended")
     parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds to watch without polls")
     parser.add_argument("--only", choices=[variant.name for variant in VARIANTS], help="one variant")
-    given = parser.parse_args(arguments)
-    courses = [_course(variant, given) for variant in VARIANTS if given.only in (None, variant.name)]
+    args = parser.parse_args(arguments)
+    results = [_measure(variant, args) for variant in VARIANTS if args.only in (None, variant.name)]
     console = Console(width=150)
-    console.print(_outcome(courses, given))
-    console.print(_lag(courses, given.rate))
-    console.print(_cost(courses, given))
-    if len(courses) == len(VARIANTS):
-        plain, _, history = courses
-        requests = plain.saw["requests"] / history.saw["requests"]
+    console.print(_outcome(results, args))
+    console.print(_lag(results, args.rate))
+    console.print(_cost(results, args))
+    if len(results) == len(VARIANTS):
+        plain, _, history = results
+        requests = plain.stats["requests"] / history.stats["requests"]
         console.print(
-            f"History: {requests:.1f} times fewer requests, {plain.seconds / history.seconds:.1f} times sooner."
+            f"History: {requests:.1f} times fewer requests, {plain.seconds / history.seconds:.1f} times faster."
         )
-    return all(_good(course, given.rate) for course in courses)
+    return all(_reaches_goals(result, args.rate) for result in results)
 
 
-def _good(course: Course, rate: int) -> bool:
-    settled = course.states["completed"] + course.states["failed"] == course.jobs
-    one_each = course.events == course.jobs_with_event == course.jobs
-    all_run = course.runs == ({"succeeded": course.jobs} if course.variant.handled else {})
-    within = course.saw["highest"] <= rate and course.saw["refused"] == 0
-    quick = max(course.metrics_seconds) < METRICS_GOAL_SECONDS
-    cheap = not course.variant.judged or course.share < CPU_GOAL
-    return settled and one_each and all_run and within and quick and cheap
+def _reaches_goals(result: Result, rate: int) -> bool:
+    done = result.states["completed"] + result.states["failed"] == result.jobs
+    one_each = result.events == result.jobs_with_event == result.jobs
+    all_run = result.runs == ({"succeeded": result.jobs} if result.variant.handled else {})
+    within = result.stats["peak"] <= rate and result.stats["refused"] == 0
+    quick = max(result.metrics_seconds) < METRICS_GOAL_SECONDS
+    cheap = not result.variant.judged or result.share < CPU_GOAL
+    return done and one_each and all_run and within and quick and cheap
 
 
-def _course(variant: Variant, given: argparse.Namespace) -> Course:
-    watched = given.jobs // variant.part
-    with _provider(watched, given.rate) as (port, saw):
+def _measure(variant: Variant, args: argparse.Namespace) -> Result:
+    watched = args.jobs // variant.part
+    with _provider(watched, args.rate) as (port, stats):
         config = f"""
         {variant.config}
         [sources.{SOURCE}]
@@ -156,27 +155,27 @@ def _course(variant: Variant, given: argparse.Namespace) -> Course:
         api_key = "an-api-key-0123456789"
         {variant.version}
         [sources.{SOURCE}.poll]
-        requests_per_second = {given.rate}
+        requests_per_second = {args.rate}
         """
         with receiver(config) as server:
             path = server.folder / "data" / "receiver.db"
-            _fill(path, watched, given.ended)
-            idle_share = _idle(server, given.idle)
+            _fill(path, watched, args.ended)
+            idle_share = _idle(server, args.idle)
             metrics_seconds = sorted(_metrics_seconds(server) for _ in range(10))
             due_at = time.time() + AHEAD_SECONDS
             _make_due(path, due_at)
             time.sleep(max(0.0, due_at - time.time()))
-            before = _cpu_seconds(server.pid)
-            _wait_until_settled(path, watched, given.rate)
-            seconds, cpu = time.time() - due_at, _cpu_seconds(server.pid) - before
+            before = server.cpu_seconds()
+            _wait_until_done(path, watched, args.rate)
+            seconds, cpu = time.time() - due_at, server.cpu_seconds() - before
             stored = _stored(path)
-    return Course(variant, watched, seconds, cpu, idle_share, metrics_seconds, *stored, due_at, saw)
+    return Result(variant, watched, seconds, cpu, idle_share, metrics_seconds, *stored, due_at, stats)
 
 
 @contextmanager
 def _provider(watched: int, rate: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The provider's port; what it saw is there once the block is left."""
-    orders = {"jobs": watched, "rate": rate, "seconds": ANSWER_SECONDS}
+    """Run the provider; its port, and its counts, which are complete when the block ends."""
+    options = {"jobs": watched, "rate": rate, "seconds": RESPONSE_SECONDS}
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.provider"],
         stdin=subprocess.PIPE,
@@ -186,24 +185,24 @@ def _provider(watched: int, rate: int) -> Iterator[tuple[int, dict[str, Any]]]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(orders) + "\n")
+    process.stdin.write(json.dumps(options) + "\n")
     process.stdin.flush()
-    saw: dict[str, Any] = {}
+    stats: dict[str, Any] = {}
     try:
-        yield int(process.stdout.readline()), saw
+        yield int(process.stdout.readline()), stats
     finally:
         out, _ = process.communicate(timeout=30)
-        saw.update(json.loads(out))
+        stats.update(json.loads(out))
 
 
 def _fill(path: Path, watched: int, ended: int) -> None:
-    """Watched jobs that are due in a day, and jobs that have ended, as the receiver leaves them."""
-    now, dice = time.time(), random.Random(7)
+    """Add watched jobs that are due in a day, and jobs that have ended."""
+    now, rng = time.time(), random.Random(7)
     far = now + 86_000
 
     def watch(connection: Any) -> None:
         for number in range(watched):
-            id_ = new_job_id(now, dice.getrandbits(74))
+            id_ = new_job_id(now, rng.getrandbits(74))
             jobs.watch(connection, id_, SOURCE, job_name(number), now, far, far)
 
     database = Database(path)
@@ -218,9 +217,9 @@ def _fill(path: Path, watched: int, ended: int) -> None:
             " VALUES (?, ?, ?, 'completed', ?, ?, ?, ?, ?)",
             (
                 (
-                    new_job_id(now - number, dice.getrandbits(74)),
+                    new_job_id(now - number, rng.getrandbits(74)),
                     *(SOURCE, f"ended-{number:06}", now - number - 9, now - number, now, now - number),
-                    event_id(now - number, dice.getrandbits(74)),
+                    event_id(now - number, rng.getrandbits(74)),
                 )
                 for number in range(ended)
             ),
@@ -233,34 +232,34 @@ def _make_due(path: Path, at: float) -> None:
 
 
 def _idle(server: Server, seconds: float) -> float:
-    """The share of one core that it takes to have nothing to do."""
+    """The share of one core that the process uses while no job is due."""
     time.sleep(1.0)
-    before, since = _cpu_seconds(server.pid), time.monotonic()
+    before, since = server.cpu_seconds(), time.monotonic()
     time.sleep(seconds)
-    return (_cpu_seconds(server.pid) - before) / max(1e-9, time.monotonic() - since)
+    return (server.cpu_seconds() - before) / max(1e-9, time.monotonic() - since)
 
 
 def _metrics_seconds(server: Server) -> float:
     with closing(http.client.HTTPConnection("127.0.0.1", server.private_port, timeout=30)) as connection:
         began = time.perf_counter()
         connection.request("GET", "/metrics")
-        answer = connection.getresponse().read()
+        response = connection.getresponse().read()
         seconds = time.perf_counter() - began
-    if b"tts_receiver_jobs_open" not in answer:
+    if b"tts_receiver_jobs_open" not in response:
         raise SystemExit("/metrics does not show the open jobs.")
     return seconds
 
 
-def _wait_until_settled(path: Path, watched: int, rate: int) -> None:
-    patience = time.monotonic() + 60 + watched / rate * 2
+def _wait_until_done(path: Path, watched: int, rate: int) -> None:
+    deadline = time.monotonic() + 60 + watched / rate * 2
     with closing(_reading(path)) as connection:
-        while time.monotonic() < patience:
+        while time.monotonic() < deadline:
             (left,) = connection.execute("SELECT count(*) FROM jobs WHERE state = 'watching'").fetchone()
             (open_,) = connection.execute("SELECT count(*) FROM runs WHERE state IN ('pending', 'running')").fetchone()
             if left + open_ == 0:
                 return
             time.sleep(0.5 if left > rate * 2 else 0.05)
-    raise SystemExit(f"Not settled in time: {left} jobs are watched, {open_} runs are open.")
+    raise SystemExit(f"Not done in time: {left} jobs are watched, {open_} runs are open.")
 
 
 def _stored(path: Path) -> tuple[Counter[str], int, int, Counter[str]]:
@@ -277,66 +276,60 @@ def _reading(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
 
 
-def _cpu_seconds(pid: int) -> float:
-    """What the process has used so far, of all cores together."""
-    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _outcome(courses: list[Course], given: argparse.Namespace) -> Table:
-    one = f"one in {FAILED_ONE_IN} fails, one in {RUNNING_ONE_IN} runs on at first"
-    table = Table(title=f"Watched jobs, all due at once; {given.rate} requests/s allowed; {one}")
+def _outcome(results: list[Result], args: argparse.Namespace) -> Table:
+    one = f"one in {FAILED_ONE_IN} fails, one in {RUNNING_ONE_IN} is running at its first poll"
+    table = Table(title=f"Watched jobs, all due at the same time; {args.rate} requests/s allowed; {one}")
     for column in (
         "",
         "jobs",
         "wall s",
         "requests",
         "pages",
-        "most in 1 s",
+        "max in 1 s",
         "429",
-        "settled",
+        "done",
         "events",
         "runs",
         "core",
     ):
         table.add_column(column, justify="right")
-    for course in courses:
-        saw, states = course.saw, course.states
+    for result in results:
+        stats, states = result.stats, result.states
         table.add_row(
-            course.variant.name,
-            str(course.jobs),
-            f"{course.seconds:.1f}",
-            str(saw["requests"]),
-            str(saw["pages"]),
-            str(saw["highest"]),
-            str(saw["refused"]),
+            result.variant.name,
+            str(result.jobs),
+            f"{result.seconds:.1f}",
+            str(stats["requests"]),
+            str(stats["pages"]),
+            str(stats["peak"]),
+            str(stats["refused"]),
             f"{states['completed']} + {states['failed']} failed",
-            str(course.events),
-            " ".join(f"{count} {state}" for state, count in course.runs.items()) or "0",
-            f"{course.share:.0%}",
+            str(result.events),
+            " ".join(f"{count} {state}" for state, count in result.runs.items()) or "0",
+            f"{result.share:.0%}",
         )
     return table
 
 
-def _lag(courses: list[Course], rate: int) -> Table:
-    table = Table(title="From being due to the question's arrival, seconds: p50 / p99 / max")
-    for column in ("", "lag", "for its turn, because of the limit", "beyond its turn"):
+def _lag(results: list[Result], rate: int) -> Table:
+    table = Table(title="From the due time to the first poll's arrival, seconds: p50 / p99 / max")
+    for column in ("", "lag", "because of the limit", "rest"):
         table.add_column(column, justify="right")
-    for course in courses:
-        lag, turn, beyond = (_spread(values) for values in course.lags(rate))
-        asked_together = course.saw["pages"] > 0
-        table.add_row(course.variant.name, lag, *(("-", "-") if asked_together else (turn, beyond)))
+    for result in results:
+        lag, limited, rest = (_spread(values) for values in result.lags(rate))
+        with_history = result.stats["pages"] > 0
+        table.add_row(result.variant.name, lag, *(("-", "-") if with_history else (limited, rest)))
     return table
 
 
-def _cost(courses: list[Course], given: argparse.Namespace) -> Table:
-    table = Table(title=f"With all jobs due far off, and {given.ended} that have ended")
-    for column in ("", "jobs", f"core, over {given.idle:g} s", "/metrics, median ms", "/metrics, longest ms"):
+def _cost(results: list[Result], args: argparse.Namespace) -> Table:
+    table = Table(title=f"With no job due, and {args.ended} jobs that have ended")
+    for column in ("", "jobs", f"core, over {args.idle:g} s", "/metrics, median ms", "/metrics, longest ms"):
         table.add_column(column, justify="right")
-    for course in courses:
-        taken = [seconds * 1000 for seconds in course.metrics_seconds]
-        times = f"{statistics.median(taken):.0f}", f"{max(taken):.0f}"
-        table.add_row(course.variant.name, str(course.jobs), f"{course.idle_share:.1%}", *times)
+    for result in results:
+        durations = [seconds * 1000 for seconds in result.metrics_seconds]
+        times = f"{statistics.median(durations):.0f}", f"{max(durations):.0f}"
+        table.add_row(result.variant.name, str(result.jobs), f"{result.idle_share:.1%}", *times)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Start and stop what is measured: each server and the load client are processes of their own."""
+"""Start and stop the measured servers and the load client, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,33 +23,39 @@ KEPT = (".jsonl", ".profile")
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its public port, private port and process id, and its folder."""
+    """A running server.
+
+    Attributes:
+        port, private_port: of its listeners; the bare endpoint has no private one: 0.
+        pid: of its process.
+        folder: that it runs in.
+        kept: text files from the folder by name, once the server has stopped.
+    """
 
     port: int
     private_port: int
     pid: int
     folder: Path
     kept: dict[str, str] = field(default_factory=dict)
-    """Text files of the folder, once it has ended."""
 
     def rss(self) -> int:
-        """Resident bytes now."""
+        """Resident memory now, in bytes."""
         return int((Path("/proc") / str(self.pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def cpu_seconds(self) -> float:
-        """Seconds of processor time so far, of all threads, in the kernel too."""
+        """Processor time so far, of all threads, user and system, in seconds."""
         fields = (Path("/proc") / str(self.pid) / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def peak_rss(self) -> int:
-        """Resident bytes at the most, so far."""
+        """The highest resident memory so far, in bytes."""
         status = (Path("/proc") / str(self.pid) / "status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @contextmanager
 def bare() -> Iterator[Server]:
-    """The bare endpoint."""
+    """Run the bare endpoint."""
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
@@ -63,25 +69,25 @@ def bare() -> Iterator[Server]:
 def receiver(
     config: str, files: Mapping[str, str] | None = None, wrapper: str | None = None, root: Path = ROOT
 ) -> Iterator[Server]:
-    """`tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has one.
+    """Run `tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has sources.
 
     Args:
-        files: further text files of the folder, by relative path.
-        wrapper: one of them, a Python script that is run in place of `python -m receiver`.
-        root: the checkout whose code is run.
+        files: further text files for the folder, by relative path.
+        wrapper: the name of one of them, a Python script that is run instead of `python -m receiver`.
+        root: the checkout to run.
     """
     with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as name:
-        where = Path(name)
-        file = where / "receiver.toml"
+        folder = Path(name)
+        file = folder / "receiver.toml"
         source = (
             "" if "[sources" in config else f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n'
         )
         file.write_text(f"{textwrap.dedent(config)}\n[server]\nport = 0\nprivate_port = 0\n{source}")
         for path, text in (files or {}).items():
-            (where / path).parent.mkdir(exist_ok=True)
-            (where / path).write_text(text)
-        log = where / "log"
-        command = [str(where / wrapper)] if wrapper else ["-m", "receiver"]
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(text)
+        log = folder / "log"
+        command = [str(folder / wrapper)] if wrapper else ["-m", "receiver"]
         with log.open("w") as out:
             process = subprocess.Popen([sys.executable, *command, "serve", "--config", str(file)], stderr=out, cwd=root)
         server = None
@@ -89,13 +95,13 @@ def receiver(
             line = _wait_for_line(log, "listening", process)
             port = int(line["public"].rpartition(":")[2])
             private = int(line["private"].rpartition(":")[2])
-            server = Server(port, private, process.pid, where)
+            server = Server(port, private, process.pid, folder)
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
             if server is not None:
-                server.kept.update({item.name: item.read_text() for item in where.iterdir() if item.suffix in KEPT})
+                server.kept.update({item.name: item.read_text() for item in folder.iterdir() if item.suffix in KEPT})
 
 
 def _wait_for_line(log: Path, message: str, process: subprocess.Popen[Any]) -> dict[str, Any]:
@@ -111,8 +117,8 @@ def _wait_for_line(log: Path, message: str, process: subprocess.Popen[Any]) -> d
 
 
 def load(server: Server, requests: int, connections: int, rate: float | None = None) -> dict[str, Any]:
-    """Send deliveries from a process of its own; what it measured."""
-    orders = {
+    """Send deliveries from a process of its own; return what it measured."""
+    options = {
         "host": "127.0.0.1",
         "port": server.port,
         "path": "/webhooks/aitts",
@@ -123,7 +129,7 @@ def load(server: Server, requests: int, connections: int, rate: float | None = N
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],
-        input=json.dumps(orders) + "\n",
+        input=json.dumps(options) + "\n",
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""Where the intake's time goes: sampling profiles of the event loop and of the store's writer under load."""
+"""Sampling profiles of the intake's event loop and the store's writer under load."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmarks.wrk import drive
 SECONDS = 5
 CONNECTIONS = 64
 
-# Wraps the command: from the start of the store's writer on it profiles the main thread, which is the intake's loop,
-# and the writer's own; it writes both trees.
+# Wraps the command. It profiles the main thread, which runs the intake's loop, and the writer's thread, both from the
+# start of the store's writer, and writes both profiles to files.
 WRAPPER = """
 import sys, pyinstrument
 from receiver.cli import main
@@ -54,7 +54,7 @@ def main() -> bool:
     console = Console()
     for thread in ("loop", "writer"):
         text = server.kept[f"receiver.toml.{thread}.profile"]
-        console.print(f"Profile of the intake's {thread}, {result.answers} deliveries, {CONNECTIONS} connections")
+        console.print(f"Profile of the intake's {thread}, {result.responses} deliveries, {CONNECTIONS} connections")
         print("\n".join(line for line in text.splitlines() if line.strip())[:8000])
     return True
 

@@ -1,9 +1,8 @@
-"""A provider of watched jobs, for the polling benchmark: it allows so many requests a second and refuses the rest.
+"""A provider of watched jobs for the polling benchmark, with a limit of requests per second.
 
-A process of its own. It counts by arrival, in a window of one second that slides: what stands in the window at a
-request's arrival, that request included, is held against the limit. It reads its orders from standard input, prints
-its port, and when standard input ends what it saw. It speaks finevoice's language (a question a job) and audixa's v3
-(with a history of 100 jobs a page, the newest first).
+A process of its own. It counts requests by arrival in a sliding window of one second, and refuses those above the
+limit. It reads its options from standard input, prints its port, and prints its counts when standard input ends. It
+behaves like finevoice (one request per job) and audixa v3 (with a history of 100 jobs per page, the newest first).
 """
 
 from __future__ import annotations
@@ -22,39 +21,39 @@ import uvloop
 
 WINDOW_SECONDS = 1.0
 FAILED_ONE_IN = 50
-"""One job in so many ends badly."""
+"""One job in this number fails."""
 RUNNING_ONE_IN = 100
-"""One job in so many is still running when it is first asked about."""
+"""One job in this number is still running at its first poll."""
 WORDS = {"completed": "COMPLETED", "failed": "FAILED", "running": "GENERATING"}
 
 
 @dataclass
 class Account:
-    """What the one customer may do, and what he did."""
+    """The account's limit, and counts of its requests."""
 
     jobs: int
     rate: int
     seconds: float
-    """How long an answer takes."""
+    """The time for a response."""
 
     arrivals: list[float] = field(default_factory=list)
     refused: int = 0
-    highest: int = 0
-    first: dict[str, float] = field(default_factory=dict)
-    """When each job was first asked about, unix seconds."""
-    asked: dict[str, int] = field(default_factory=dict)
+    peak: int = 0
+    first_polls: dict[str, float] = field(default_factory=dict)
+    """When each job was first polled, unix seconds."""
+    polls: dict[str, int] = field(default_factory=dict)
     pages: int = 0
     _window: deque[float] = field(default_factory=deque)
 
-    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        """Status and document for a request that has just arrived."""
+    def respond(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The status and the document for a request that has just arrived."""
         now = time.time()
         self.arrivals.append(now)
         window = self._window
         window.append(now)
         while window[0] <= now - WINDOW_SECONDS:
             window.popleft()
-        self.highest = max(self.highest, len(window))
+        self.peak = max(self.peak, len(window))
         if len(window) > self.rate:
             self.refused += 1
             return 429, {"detail": "Too many requests."}
@@ -63,17 +62,17 @@ class Account:
         if parts.path == "/v3/history":
             return 200, {"history": self._page(int(query["offset"][0]), int(query["limit"][0]), now)}
         if parts.path == "/v3/tts":
-            return 200, _row(*self._ask(query["generation_id"][0], now))
-        return 200, _task(*self._ask(parts.path.rpartition("/")[2], now))
+            return 200, _row(*self._poll(query["generation_id"][0], now))
+        return 200, _task(*self._poll(parts.path.rpartition("/")[2], now))
 
     def _page(self, offset: int, limit: int, now: float) -> list[dict[str, str]]:
         self.pages += 1
         newest = range(self.jobs - 1 - offset, max(-1, self.jobs - 1 - offset - limit), -1)
-        return [_row(*self._ask(job_name(number), now)) for number in newest]
+        return [_row(*self._poll(job_name(number), now)) for number in newest]
 
-    def _ask(self, job: str, now: float) -> tuple[str, str]:
-        self.first.setdefault(job, now)
-        times = self.asked[job] = self.asked.get(job, 0) + 1
+    def _poll(self, job: str, now: float) -> tuple[str, str]:
+        self.first_polls.setdefault(job, now)
+        times = self.polls[job] = self.polls.get(job, 0) + 1
         number = int(job.rpartition("-")[2])
         if number % RUNNING_ONE_IN == 0 and times == 1:
             return job, "running"
@@ -113,7 +112,7 @@ class _Connection(asyncio.Protocol):
             return
         path = self._buffer.split(b" ", 2)[1].decode()
         self._buffer = b""
-        status, document = self._account.answer(path)
+        status, document = self._account.respond(path)
         body = json.dumps(document).encode()
         more = "Retry-After: 1\r\n" if status == 429 else ""
         head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
@@ -121,8 +120,8 @@ class _Connection(asyncio.Protocol):
 
 
 def main() -> None:
-    orders = json.loads(sys.stdin.readline())
-    account = Account(orders["jobs"], orders["rate"], orders["seconds"])
+    options = json.loads(sys.stdin.readline())
+    account = Account(options["jobs"], options["rate"], options["seconds"])
 
     async def run() -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -132,15 +131,15 @@ def main() -> None:
         await over.wait()
 
     uvloop.run(run())
-    saw = {
+    stats = {
         "requests": len(account.arrivals),
         "refused": account.refused,
-        "highest": account.highest,
+        "peak": account.peak,
         "pages": account.pages,
-        "first": account.first,
+        "first_polls": account.first_polls,
         "arrivals": account.arrivals,
     }
-    print(json.dumps(saw))
+    print(json.dumps(stats))
 
 
 if __name__ == "__main__":

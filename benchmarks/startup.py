@@ -1,9 +1,9 @@
-"""Processor time of commands that only print their help or the version, beside another checkout.
+"""Processor time of commands that only print their help or the version, compared with another checkout.
 
-`python -m benchmarks.startup OTHER`, where OTHER is a checkout of the earlier state with its own `.venv`. Both are run
-in turn; the result is the ratio of the medians. Exit 1 if `--version` or `--help` is above a quarter; the help of one
-command is mostly what Typer needs to read its options. `--version` is compared with the other's `--help`, since an
-earlier state may not have it.
+`python -m benchmarks.startup OTHER`, where OTHER is a checkout of an earlier state with its own `.venv`. Both run in
+turn; the result is the ratio of the medians. Exit 1 if the ratio of `--version` or `--help` is above a quarter. A
+command's help has no goal, because Typer takes most of its time. `--version` is compared with the other's `--help`,
+because an earlier state may not have it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMANDS = (
 
 
 def cpu_seconds(root: Path, words: list[str]) -> float:
-    """Processor time of one run of the command, user and system."""
+    """Processor time of one run of the command, user and system, in seconds."""
     before = os.times()
     subprocess.run([root / ".venv/bin/tts-receiver", *words], stdout=subprocess.DEVNULL, timeout=60, check=True)
     after = os.times()
@@ -36,13 +36,13 @@ def cpu_seconds(root: Path, words: list[str]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("other", type=Path, help="a checkout of the state before")
+    parser.add_argument("other", type=Path, help="a checkout of an earlier state")
     parser.add_argument("--runs", type=int, default=9)
-    orders = parser.parse_args()
+    args = parser.parse_args()
     worst = 0.0
     for words in COMMANDS:
         earlier = ["--help"] if words == ["--version"] else words
-        pairs = [(cpu_seconds(ROOT, words), cpu_seconds(orders.other.resolve(), earlier)) for _ in range(orders.runs)]
+        pairs = [(cpu_seconds(ROOT, words), cpu_seconds(args.other.resolve(), earlier)) for _ in range(args.runs)]
         now, before = (statistics.median(column) for column in zip(*pairs, strict=True))
         if words in JUDGED:
             worst = max(worst, now / before)

@@ -1,9 +1,9 @@
 """A provider's audio endpoint and the storage that it redirects to, for the fetching benchmark.
 
-A process of its own, cheap enough not to be the bottleneck: every answer but the redirect's address is made beforehand.
-It reads its orders from standard input, prints the two ports, holds every request until it is told `go`, and when
-standard input ends prints what it saw. It speaks the language of aitts: the durable endpoint answers 307 with a signed
-address of another origin. Half of the files are WAV, half MP3.
+A process of its own, fast enough not to be the bottleneck: every response but the redirect is made beforehand. It reads
+its options from standard input, prints the provider's port, holds every request until it reads a line such as `go`, and
+prints its counts when standard input ends. It behaves like aitts: the durable endpoint responds 307 with a signed
+address at another origin. Half of the files are WAV, half MP3.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 
 
 def wav(size: int) -> bytes:
-    """A WAV of about so many bytes."""
+    """A WAV file of about `size` bytes."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)
@@ -39,11 +39,11 @@ def wav(size: int) -> bytes:
 
 
 def mp3(size: int) -> bytes:
-    """An MP3 of about so many bytes."""
+    """An MP3 file of about `size` bytes."""
     return _MP3_FRAME * (size // len(_MP3_FRAME))
 
 
-def _answer(body: bytes, content_type: str) -> bytes:
+def _response(body: bytes, content_type: str) -> bytes:
     md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
     crc32c = base64.b64encode(google_crc32c.value(body).to_bytes(4, "big")).decode()  # type: ignore[no-untyped-call]
     lines = (
@@ -62,11 +62,11 @@ def _answer(body: bytes, content_type: str) -> bytes:
 
 
 @dataclass
-class Seen:
-    """What both listeners saw, and when they may answer."""
+class Traffic:
+    """The counts of both listeners, and when they may respond."""
 
     seconds: float
-    """How long an answer takes."""
+    """The time for a response."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
     requests: int = 0
@@ -75,12 +75,12 @@ class Seen:
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._seen.connections += 1
+        self._traffic.connections += 1
         self._transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
@@ -88,16 +88,16 @@ class _Connection(asyncio.Protocol):
         if not self._buffer.endswith(b"\r\n\r\n"):
             return
         path, self._buffer = self._buffer.split(b" ", 2)[1], b""
-        self._seen.requests += 1
-        answer = self.answer(path.decode())
-        if not self._seen.go.is_set():
-            asyncio.ensure_future(self._seen.go.wait()).add_done_callback(lambda _: self._transport.write(answer))
-        elif self._seen.seconds:
-            asyncio.get_running_loop().call_later(self._seen.seconds, self._transport.write, answer)
+        self._traffic.requests += 1
+        response = self.respond(path.decode())
+        if not self._traffic.go.is_set():
+            asyncio.ensure_future(self._traffic.go.wait()).add_done_callback(lambda _: self._transport.write(response))
+        elif self._traffic.seconds:
+            asyncio.get_running_loop().call_later(self._traffic.seconds, self._transport.write, response)
         else:
-            self._transport.write(answer)
+            self._transport.write(response)
 
-    def answer(self, path: str) -> bytes:
+    def respond(self, path: str) -> bytes:
         raise NotImplementedError
 
 
@@ -106,16 +106,16 @@ class _Storage(_Connection):
 
     files: ClassVar[dict[str, bytes]] = {}
 
-    def answer(self, path: str) -> bytes:
+    def respond(self, path: str) -> bytes:
         return self.files[path.partition("?")[0].rpartition(".")[2]]
 
 
 class _Provider(_Connection):
-    """Answers `GET /api/v1/tts/{job}/audio`."""
+    """Responds to `GET /api/v1/tts/{job}/audio`."""
 
     storage = ""
 
-    def answer(self, path: str) -> bytes:
+    def respond(self, path: str) -> bytes:
         job = path.split("/")[4]
         extension = "mp3" if job[-1] in "13579bdf" else "wav"
         signed = f"X-Goog-Expires=86400&X-Goog-Signature={'0a' * 256}"
@@ -124,31 +124,31 @@ class _Provider(_Connection):
 
 
 def main() -> None:
-    orders = json.loads(sys.stdin.readline())
+    options = json.loads(sys.stdin.readline())
     _Storage.files = {
-        "wav": _answer(wav(orders["bytes"]), "audio/wav"),
-        "mp3": _answer(mp3(orders["bytes"]), "audio/mpeg"),
+        "wav": _response(wav(options["bytes"]), "audio/wav"),
+        "mp3": _response(mp3(options["bytes"]), "audio/mpeg"),
     }
 
-    async def run() -> Seen:
-        loop, over, seen = asyncio.get_running_loop(), asyncio.Event(), Seen(orders["seconds"])
-        storage = await loop.create_server(lambda: _Storage(seen), "127.0.0.1", 0)
+    async def run() -> Traffic:
+        loop, over, traffic = asyncio.get_running_loop(), asyncio.Event(), Traffic(options["seconds"])
+        storage = await loop.create_server(lambda: _Storage(traffic), "127.0.0.1", 0)
         _Provider.storage = f"http://127.0.0.1:{storage.sockets[0].getsockname()[1]}/bucket/audio"
-        provider = await loop.create_server(lambda: _Provider(seen), "127.0.0.1", 0)
+        provider = await loop.create_server(lambda: _Provider(traffic), "127.0.0.1", 0)
 
         def listen() -> None:
             sys.stdin.readline()
-            loop.call_soon_threadsafe(seen.go.set)
+            loop.call_soon_threadsafe(traffic.go.set)
             sys.stdin.read()
             loop.call_soon_threadsafe(over.set)
 
         threading.Thread(target=listen, daemon=True).start()
         print(provider.sockets[0].getsockname()[1], flush=True)
         await over.wait()
-        return seen
+        return traffic
 
-    seen = uvloop.run(run())
-    print(json.dumps({"connections": seen.connections, "requests": seen.requests, "cpu": time.process_time()}))
+    traffic = uvloop.run(run())
+    print(json.dumps({"connections": traffic.connections, "requests": traffic.requests, "cpu": time.process_time()}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Drives an endpoint with wrk: as fast as it answers, over kept-alive connections, each request another delivery.
+"""Send deliveries with wrk, as fast as the endpoint responds, over persistent connections.
 
-wrk is a C program, so that the client takes little of the machine that is measured. Its requests are written to a file
-beforehand, each signed and about a job of its own; a small script hands them out.
+wrk is a C program, so the client takes little of the measured machine. The requests are written to a file beforehand,
+each signed and for a job of its own; a small script reads them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.load import delivery
 from benchmarks.processes import SECRET, Server
 
 MAX_PER_SECOND = 12_000
-"""For how many answers a second there are requests. More of them would repeat the first ones."""
+"""Requests in the file per second of the run. A faster server gets the first ones again."""
 
 _SCRIPT = """
 local file
@@ -40,7 +40,7 @@ end
 function done(summary, latency)
   local errors = summary.errors
   print(string.format(
-    '{"answers": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}',
+    '{"responses": %d, "microseconds": %d, "p50": %d, "p99": %d, "errors": %d}',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     errors.connect + errors.read + errors.write + errors.timeout + errors.status))
 end
@@ -49,9 +49,9 @@ end
 
 @dataclass(frozen=True)
 class Result:
-    """What wrk measured; latencies in milliseconds, `cost` in microseconds of the server's processor time an answer."""
+    """What wrk measured. `cost` is the server's processor time per response, in microseconds."""
 
-    answers: int
+    responses: int
     per_second: float
     cost: float
     p50_ms: float
@@ -59,12 +59,12 @@ class Result:
 
 
 def drive(server: Server, seconds: int, connections: int) -> Result:
-    """Send deliveries to a server for so long. One more a connection may be under way at the end.
+    """Send deliveries to a server for some seconds. One more per connection may be in progress at the end.
 
-    An answer of 400 or above, a connection that is lost and a time-out end the program.
+    Ends the program after a response of 400 or above, a lost connection or a timeout.
     """
     if shutil.which("wrk") is None:
-        raise SystemExit("This is measured with wrk: install Debian's package `wrk`, or have it on the PATH.")
+        raise SystemExit("This benchmark needs wrk: install Debian's package `wrk`.")
     with tempfile.TemporaryDirectory(prefix="tts-receiver-wrk-") as name:
         script, requests = Path(name) / "requests.lua", Path(name) / "requests"
         script.write_text(_SCRIPT)
@@ -80,16 +80,16 @@ def drive(server: Server, seconds: int, connections: int) -> Result:
     if found["errors"]:
         raise SystemExit(f"Not every delivery was accepted: {done.stdout}")
     return Result(
-        answers=found["answers"],
-        per_second=found["answers"] / found["microseconds"] * 1e6,
-        cost=used / found["answers"] * 1e6,
+        responses=found["responses"],
+        per_second=found["responses"] / found["microseconds"] * 1e6,
+        cost=used / found["responses"] * 1e6,
         p50_ms=found["p50"] / 1000,
         p99_ms=found["p99"] / 1000,
     )
 
 
 def _write_requests(file: Path, port: int, count: int) -> None:
-    """Each with its length before it, in eight digits."""
+    """Write the requests, each after its length in eight digits."""
     now = int(time.time())
     with file.open("wb") as out:
         for _ in range(count):
