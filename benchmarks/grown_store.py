@@ -113,8 +113,8 @@ def _event(rng: random.Random, at: float, source: str, kind: str) -> _New:
         received_at=at,
         handlers=HANDLERS if draw < 0.3 else HANDLERS[:1],
         quarantined=kind == "quarantined",
-        records_key_use=False,
     )
+    delivery = Delivery(*delivery[:-1], False)  # records no use of the key; earlier releases name this field otherwise
     watched = _job(rng, at - 60, source, job) if draw < 0.2 and kind != "quarantined" else None
     return _New(delivery, kind, watched)
 
