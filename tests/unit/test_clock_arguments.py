@@ -11,15 +11,11 @@ ROOT = Path(__file__).parents[2]
 CLOCKS = {"clock", "dice", "monotonic", "now", "random", "rng", "sleep", "time", "timer", "wall"}
 """Names under which a function that tells the time, waits or draws a number would be passed."""
 
-EXCEPTIONS = {
-    # The one place where the machine's functions become a clock.
+FUNCTIONS_OF_A_CLOCK = {
     "receiver/clock.py: SteadyClock.__init__(wall)",
     "receiver/clock.py: SteadyClock.__init__(monotonic)",
-    "receiver/logs/thinning.py: Thinning.__init__(now)",
-    "receiver/outbound/containers/reader.py: Reader.__init__(clock)",
-    "receiver/outbound/decompression.py: decompress(clock)",
-    "receiver/outbound/guarded_transport.py: ConnectionPool.__init__(monotonic)",
 }
+"""A `SteadyClock` is made of the machine's functions, and a test of its steps passes others."""
 
 
 def callables(node: ast.AST, scope: str) -> Iterator[str]:
@@ -50,16 +46,16 @@ def test_a_clock_is_passed_as_a_clock_and_not_as_single_functions() -> None:
     found = {
         f"{path.relative_to(ROOT)}: {place}" for path in paths for place in callables(ast.parse(path.read_text()), "")
     }
-    assert found - EXCEPTIONS == set()
+    assert found == FUNCTIONS_OF_A_CLOCK
 
 
 MACHINES_CLOCK = {"asyncio.sleep", "time.monotonic", "time.time"}
 
 DIRECT = {
     "receiver/clock.py",
-    # A public function, whose argument is a time: without one it is now.
+    # A public function: its argument is a time, by default the present.
     "receiver/signing.py",
-    # Threads of the store, and waits that a test of real sockets and files passes through.
+    # Threads of the store, and short waits of listeners and streams: tests run them with real files and sockets.
     "receiver/engine/readiness.py",
     "receiver/store/engines.py",
     "receiver/store/health.py",
@@ -78,4 +74,4 @@ def test_the_machines_clock_is_read_at_the_edge_only() -> None:
             calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
             if any(ast.unparse(call) in MACHINES_CLOCK for call in calls):
                 found.add(name)
-    assert found - DIRECT == set()
+    assert found == DIRECT
