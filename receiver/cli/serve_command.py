@@ -22,12 +22,12 @@ def serve(
     survive_reload_signals()
     from receiver.cli.serve import serve as run
     from receiver.settings import load
-    from receiver.settings.exposure import exposed
+    from receiver.settings.exposure import exposed_secrets
 
     settings = load(config)
     given = {"host": host, "port": port, "private_port": private_port}
     server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    run(settings.model_copy(update={"server": server}), exposed(config))
+    run(settings.model_copy(update={"server": server}), exposed_secrets(config))
 
 
 def survive_reload_signals() -> None:

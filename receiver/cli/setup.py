@@ -154,11 +154,11 @@ def check(
     from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
     from receiver.settings import load_partial
-    from receiver.settings.exposure import exposed
+    from receiver.settings.exposure import exposed_secrets
     from receiver.settings.private import require_private
 
     settings, problems = load_partial(config)
-    for warning in exposed(config):
+    for warning in exposed_secrets(config):
         echo_error(f"! {warning}")
     try:
         require_private(settings)

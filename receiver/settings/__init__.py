@@ -1,8 +1,9 @@
-"""The configuration: TOML file, environment, secrets directory; read once, checked whole.
+"""The configuration: TOML file, environment and secrets directory, read and validated once.
 
-Every key of the file can be overridden by `TTS_RECEIVER_<TABLE>__<KEY>`; a file of that name's lower-case rest in the
-secrets directory (`sources__aitts__api_key`) gives a secret without an environment variable. The environment wins
-over the secrets directory, which wins over the file. Unknown keys are errors that name the nearest known one.
+The variable `TTS_RECEIVER_<TABLE>__<KEY>` overrides a key of the file. A file in the secrets directory, named like the
+rest of the variable in lower case (`sources__aitts__api_key`), sets a key without an environment variable. The
+environment has precedence over the secrets directory, and that over the file. Unknown keys are errors that name the
+nearest known one.
 """
 
 from __future__ import annotations

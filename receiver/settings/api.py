@@ -1,4 +1,4 @@
-"""The private API's table: the bearer tokens that it takes."""
+"""The table of the private API: the bearer tokens that it accepts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic_settings import NoDecode
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets
 
 MIN_TOKEN_CHARACTERS = 20
-"""Shortest bearer token, in characters: 80 bits even of hex digits."""
+"""The shortest bearer token: 80 bits even in hex digits."""
 
 
 class ApiToken(Table):
-    """One bearer token. `id` names it in logs; without one it is named by a hash of the token."""
+    """One bearer token. `id` is its name in logs; without one, the name is a hash of the token."""
 
     id: SecretId = ""
     token: Secret
@@ -26,7 +26,7 @@ class ApiToken(Table):
         if len(text) < MIN_TOKEN_CHARACTERS:
             raise ValueError(f"must have at least {MIN_TOKEN_CHARACTERS} characters")
         if " " in text:
-            raise ValueError("must be without white space: a header has to carry it")
+            raise ValueError("must be without white space: it is sent in a header")
         return token
 
     @model_validator(mode="before")
@@ -41,7 +41,7 @@ class ApiToken(Table):
 
 
 class Api(Table):
-    """Who may use the private API."""
+    """Access to the private API."""
 
     tokens: Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(list_of_secrets("token"))] = ()
 
@@ -49,7 +49,7 @@ class Api(Table):
     @classmethod
     def _distinct(cls, tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
         if len({token.token.get_secret_value() for token in tokens}) < len(tokens):
-            raise ValueError("one of them is there twice")
+            raise ValueError("one of them is repeated")
         if len({token.id for token in tokens}) < len(tokens):
             raise ValueError("two of them have the same id")
         return tokens

@@ -1,4 +1,4 @@
-"""What every table of the configuration is made of: the base class, the types of its values, lists of secrets."""
+"""The parts of all tables of the configuration: the base class, types of values, lists of secrets."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 SecretId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-"""What names a secret in rows and logs."""
+"""The name of a secret in rows and logs."""
 
 
 class Table(BaseModel):
-    """A table of the configuration: frozen, and no unknown keys."""
+    """A table of the configuration: frozen, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def suggestion(word: str, known: Any) -> str:
-    """`; did you mean …?` for a word that is not known, or the list of what there is."""
+    """`; did you mean …?` for an unknown word, or the list of known words."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -54,13 +54,13 @@ Secret = Annotated[SecretStr, AfterValidator(_usable)]
 
 
 def list_of_secrets(key: str) -> Callable[[Any], Any]:
-    """A validator for a list of tables that each hold one secret.
+    """A validator for a list of tables with one secret each.
 
-    It accepts plain strings in the list, JSON, or a lone string (one secret a line, as a secrets file has it, with
-    blank lines and comments). A blank one is an error: the file or variable should hold a secret. Write `[]` for none.
+    It accepts plain strings in the list, JSON, or one string (one secret per line, as in a secrets file, with blank
+    lines and comments). A blank string is an error: the file or variable should contain a secret. Use `[]` for none.
 
     Args:
-        key: the table's key that the secret stands under.
+        key: the table's key for the secret.
     """
 
     def read(value: Any) -> Any:
@@ -72,7 +72,7 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
                     raise ValueError("looks like JSON, but is not") from None
             value = secret_lines(value)
             if not value:
-                raise ValueError("is empty; it needs one secret a line. Remove it if there is no secret")
+                raise ValueError("is empty; it needs one secret per line. Remove it if there is no secret")
         if isinstance(value, list):
             return [{key: item} if isinstance(item, str) else item for item in value]
         return value
@@ -81,10 +81,10 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
 
 
 def hashed_id(kind: str, secret: str) -> str:
-    """A short name for a secret that has none. 32 bits of a hash: enough to tell secrets apart, too little to guess by.
+    """A short name for a secret without a name: 32 bits of a hash, enough to distinguish secrets, too few to guess one.
 
     Args:
-        kind: what the name begins with; the same secret has another hash as another kind.
+        kind: the prefix of the name; the hash of a secret depends on it.
     """
     prefix = f"tts-receiver {kind} id\0".encode()
     return f"{kind}-{hashlib.sha256(prefix + secret.encode()).hexdigest()[:8]}"

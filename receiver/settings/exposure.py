@@ -1,7 +1,7 @@
-"""Whether other users of this machine can read or change the secrets in the configuration file.
+"""Detects that other users of this machine can read or change the secrets in the configuration file.
 
-This is a warning, not an error as for a file of signing secrets: many configurations are mounted with a mode that
-nobody chose. A group is not warned of: `root:receiver 0640` is the usual way to let a service read.
+This is a warning, not an error as for a file of signing secrets, because many configurations are mounted with a default
+mode. There is no warning about the group: `root:receiver 0640` is the usual way to let a service read a file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from receiver.settings.loading import config_file, read_toml
 _SECRETS = frozenset({"api_key", "signing_secrets", "tokens"})
 
 
-def exposed(config: Path | None) -> list[Problem]:
-    """What is open to every user of the machine though it holds secrets; for a warning.
+def exposed_secrets(config: Path | None) -> list[Problem]:
+    """Warnings about a configuration file that contains secrets and is open to every user of the machine.
 
     Args:
         config: as for `load`.
@@ -31,10 +31,10 @@ def exposed(config: Path | None) -> list[Problem]:
         mode = stat.S_IMODE(file.stat().st_mode)
         if not mode & 0o006 or not _has_secrets(read_toml(file)):
             return []
-    except (OSError, ValueError):  # it is not there, or not usable: `load` says so
+    except (OSError, ValueError):  # it is missing or not valid: `load` reports that
         return []
     can = "read and changed" if mode & 0o006 == 0o006 else "read" if mode & 0o004 else "changed"
-    what = f"holds secrets and can be {can} by every user of this machine (mode {mode:04o}); `chmod o= {file}`"
+    what = f"contains secrets and can be {can} by every user of this machine (mode {mode:04o}); `chmod o= {file}`"
     return [Problem(str(file), what)]
 
 

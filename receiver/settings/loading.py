@@ -1,4 +1,4 @@
-"""Reading the configuration: file, environment and secrets directory, in their order; every problem at once."""
+"""Loads the configuration from file, environment and secrets directory, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import name_conflicts
 from receiver.settings.base import suggestion
-from receiver.settings.problems import follows, problem_of, without
+from receiver.settings.problems import is_consequence, problem_of, without_keys
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
 from receiver.settings.storage_keys import storage_problems
@@ -33,7 +33,8 @@ def load(config: Path | None = None) -> Settings:
     """Read the configuration.
 
     Args:
-        config: the TOML file; without one `TTS_RECEIVER_CONFIG`, else `receiver.toml` here if it is there.
+        config: the TOML file; by default that of `TTS_RECEIVER_CONFIG`, else `receiver.toml` in the current folder, if
+            it exists.
 
     Raises:
         ConfigError: with every problem at once.
@@ -45,13 +46,13 @@ def load(config: Path | None = None) -> Settings:
 
 
 def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[str, Path]]:
-    """Like `load`, but a source's `signing_secrets_file` may still have to be written.
+    """Like `load`, but a source's `signing_secrets_file` may be missing or empty.
 
-    A source whose file is missing or empty does not start, and the provider shows its first secret in the call that
-    registers its webhook. So this is only for the commands that obtain secrets.
+    This is only for the commands that obtain secrets: a provider returns the first secret when a webhook is registered,
+    and the receiver does not start without the file.
 
     Returns:
-        The configuration, in which such a source has a secret that nobody knows, and the files to write, by source.
+        The configuration, in which such a source has a random secret, and the files to write, by source.
 
     Raises:
         ConfigError: with every problem at once.
@@ -64,10 +65,10 @@ def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[st
 
 
 def load_partial(config: Path | None = None) -> tuple[Settings, list[Problem]]:
-    """Like `load`, but leaves out what is wrong and goes on: the rest can then be checked as well.
+    """Like `load`, but without the keys that are not valid, so that the rest can be checked as well.
 
     Returns:
-        What could be read, and every problem.
+        The valid part of the configuration, and all problems.
 
     Raises:
         ConfigError: the file cannot be read at all.
@@ -76,10 +77,10 @@ def load_partial(config: Path | None = None) -> tuple[Settings, list[Problem]]:
 
 
 def config_file(config: Path | None) -> Path:
-    """The file that the configuration is read from; it may not exist.
+    """The file of the configuration; it may not exist.
 
     Raises:
-        ConfigError: its name is no valid path.
+        ConfigError: its name is not a valid path.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     if config is None and named:
@@ -90,7 +91,7 @@ def config_file(config: Path | None) -> Path:
 def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[Problem]]:
     file = config_file(config)
     named = config is not None or bool(os.environ.get(CONFIG_VARIABLE))
-    document = _read_toml(file) if named or _is_there(file) else {}
+    document = _read_toml(file) if named or _exists(file) else {}
     problems = [
         Problem(key, f"is not a table of the configuration{suggestion(key, TABLES)}")
         for key in document
@@ -101,12 +102,12 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     problems += unreadable
     given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
     try:
-        for outside in (SecretsDirectory(texts)(), EnvSettingsSource(Settings)()):
-            given = _merge(given, outside)
+        for values in (SecretsDirectory(texts)(), EnvSettingsSource(Settings)()):
+            given = _merge(given, values)
     except SettingsError as error:
-        problems.append(_unreadable_outside(error))
+        problems.append(_invalid_json_problem(error))
     if not given.get("sources"):
-        problems.append(Problem("sources", "there is none; add a table such as [sources.aitts]"))
+        problems.append(Problem("sources", "there is no source; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
     base = _folder_of(file)
     given, unread = with_secrets_files(given, base, unwritten)
@@ -114,23 +115,23 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     while True:
         try:
             settings = Settings(**given, base=base)
-            return settings, _located(problems, texts) + storage_problems(settings.audio.url)
+            return settings, _with_origins(problems, texts) + storage_problems(settings.audio.url)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             reported = {problem.where for problem in problems}
-            problems += [problem for item in errors if not follows(problem := problem_of(item), reported)]
-            usable = without(given, [item["loc"] for item in errors])
-            if usable == given:  # nothing that could be left out
-                raise ConfigError(_located(problems, texts)) from None
+            problems += [problem for item in errors if not is_consequence(problem := problem_of(item), reported)]
+            usable = without_keys(given, [item["loc"] for item in errors])
+            if usable == given:  # no key is left to remove
+                raise ConfigError(_with_origins(problems, texts)) from None
             given = usable
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """The document in a file, which may begin with a byte order mark.
+    """The TOML document of a file, which may begin with a byte order mark.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not TOML, or not UTF-8; the message names the place.
+        ValueError: it is not TOML, or not UTF-8; the message has the line.
     """
     content = file.read_bytes()
     try:
@@ -144,7 +145,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return read_toml(file)
     except FileNotFoundError:
-        what = "is not there; `tts-receiver init` writes one"
+        what = "does not exist; `tts-receiver init` writes one"
     except ValueError as error:
         what = f"is not TOML: {error}"
     except OSError as error:
@@ -152,17 +153,17 @@ def _read_toml(file: Path) -> dict[str, Any]:
     raise ConfigError([Problem(str(file), what)])
 
 
-def _is_there(file: Path) -> bool:
+def _exists(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # its folder may not be entered: reading it says so
+    except OSError:  # its folder cannot be entered: reading the file reports that
         return True
 
 
 def _folder_of(file: Path) -> Path:
     try:
         return file.parent.resolve()
-    except OSError as error:  # a relative name, and the folder that we are in was removed
+    except OSError as error:  # a relative name, and the current folder was removed
         raise ConfigError([Problem(str(file), f"the current folder no longer exists: {error.strerror}")]) from None
 
 
@@ -174,7 +175,7 @@ def _path(where: str, text: str) -> Path:
 
 
 def _secret_files() -> tuple[dict[str, str], list[Problem]]:
-    """The texts of the secrets directory, by key, and what of it cannot be read."""
+    """The texts of the secrets directory, by key, and the problems with it."""
     named = os.environ.get(SECRETS_VARIABLE)
     folder = _path(SECRETS_VARIABLE, named) if named else Path(DEFAULT_SECRETS)
     try:
@@ -193,8 +194,8 @@ def _secret_files() -> tuple[dict[str, str], list[Problem]]:
         return {}, [Problem("secrets directory", name_another)]
 
 
-def _located(problems: list[Problem], texts: Mapping[str, str]) -> list[Problem]:
-    """The problems, with the file or variable that a value comes from where that is not the configuration file."""
+def _with_origins(problems: list[Problem], texts: Mapping[str, str]) -> list[Problem]:
+    """The problems, with the origin of a value that is not from the configuration file."""
     origins = {dotted(name): f"the secrets directory's file {name}" for name in texts} | {
         dotted(name.removeprefix(ENV_PREFIX)): f"the variable {name}"
         for name in os.environ
@@ -213,15 +214,15 @@ def _origin(problem: Problem, origins: Mapping[str, str]) -> str | None:
     return origins[max(keys, key=len)] if keys else None
 
 
-def _unreadable_outside(error: SettingsError) -> Problem:
-    """A whole table in a variable or in a file of the secrets directory, which is read as JSON, and is none."""
+def _invalid_json_problem(error: SettingsError) -> Problem:
+    """The problem of a table in a variable or in the secrets directory that is not JSON."""
     field = re.search(r'field "(\w+)"', str(error))
     hint = "must be a JSON object in the environment or the secrets directory; or set single keys, as in SERVER__PORT"
     return Problem(field[1] if field else "environment or secrets directory", hint)
 
 
 def _unknown_variables() -> list[Problem]:
-    """Variables with our prefix that name no table: a typing error must not pass for a setting."""
+    """Variables with our prefix that name no table: a typing error must not be ignored."""
     known = [f"{ENV_PREFIX}{table.upper()}__" for table in TABLES]
     return [
         Problem(variable, f"sets nothing{suggestion(variable, known)}")
@@ -233,7 +234,7 @@ def _unknown_variables() -> list[Problem]:
 
 
 def _taken_names(sources: Any) -> list[Problem]:
-    """Sources whose provider an installed package brings as well: which of the two is meant is not ours to guess."""
+    """Sources whose provider name is also that of an installed package: it is unknown which one is meant."""
     tables = sources if isinstance(sources, dict) else {}
     named = {name: table.get("provider") for name, table in tables.items() if isinstance(table, dict)}
     taken = name_conflicts() if named else {}

@@ -1,6 +1,6 @@
-"""Whether the private listener is private: on a loopback address, or with tokens.
+"""Checks that the private listener is private: on a loopback address, or with tokens.
 
-Apart from the listeners because `check` asks it too, which needs nothing of what serves.
+Separate from the listeners, because `check` uses it without them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EXPOSED = "{} is not a loopback address such as 127.0.0.1; to listen there, it 
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host's address or name is this machine's own loopback."""
+    """Whether an address or name is this machine's loopback."""
     if host is None:
         return False
     if host in ("localhost", "localhost."):
@@ -27,7 +27,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def require_private(settings: Settings) -> None:
-    """The private listener may listen where others reach it only if it asks for tokens.
+    """Check that the private listener is on a loopback address, or requires tokens.
 
     Raises:
         ConfigError: it would be open to everyone who can reach it.
@@ -38,7 +38,7 @@ def require_private(settings: Settings) -> None:
 
 
 def require_private_socket(settings: Settings, private: socket.socket) -> None:
-    """As `require_private`, for a socket that was passed: its own address counts, not the configured one.
+    """As `require_private`, for a socket that was passed to the process: the socket's address is checked.
 
     Raises:
         ConfigError: it would be open to everyone who can reach it.

@@ -1,4 +1,4 @@
-"""Problems in words: where a key stands, what is wrong with it, what was probably meant; and the rest without them."""
+"""Converts validation errors to problems that name the key, the fault and a suggestion; removes faulty keys."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
 
 
-def without(given: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """The configuration without the keys at these places; a whole table where the fault lies in what is missing."""
+def without_keys(given: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """The configuration without the keys at these locations, or without the whole table if a key is missing in it."""
     given = copy.deepcopy(given)
-    for where in places:
+    for location in locations:
         table: Any = given
-        place = where[:2] if _is_whole_source(where) else where  # without its table it would be said to lack that
-        *parents, last = place or ("sources",)
+        # A generic source without its table would be reported to lack it.
+        key = location[:2] if _is_whole_source(location) else location
+        *parents, last = key or ("sources",)
         for part in parents:
             table = table.get(part) if isinstance(table, dict) else None
         if isinstance(table, dict) and last in table:
             del table[last]
-        elif place:
-            given.get(place[0], {}).pop(place[1], None) if len(place) > 1 else given.pop(place[0], None)
+        elif key:
+            given.get(key[0], {}).pop(key[1], None) if len(key) > 1 else given.pop(key[0], None)
     return given
 
 
-def follows(problem: Problem, reported: Set[str]) -> bool:
-    """Whether a problem is there only because a key was left out whose own problem is reported.
+def is_consequence(problem: Problem, reported: Set[str]) -> bool:
+    """Whether a problem exists only because a key was removed whose own problem is reported.
 
     Args:
-        reported: the places of the problems so far.
+        reported: the keys of the problems so far.
     """
     key = f"{problem.where.removesuffix('signing_secrets')}api_key"
     return problem.where in reported or (key in reported and problem.what.startswith(NO_CHANNEL))
 
 
 def problem_of(item: Any) -> Problem:
-    """One validation error in words: the key's place as it stands in the file, what is wrong, what to write instead."""
+    """Convert a validation error: the key as in the file, what is wrong, and what to write instead."""
     place = [str(part) for part in item["loc"]]
     where = ".".join(place) or "configuration"
     if item["type"] == "extra_forbidden":
@@ -65,12 +66,12 @@ def problem_of(item: Any) -> Problem:
 
 
 def _is_whole_source(place: Sequence[Any]) -> bool:
-    """Whether a fault lies in a source as a whole, or in its generic table as a whole."""
+    """Whether the location is a source as a whole, or its generic table as a whole."""
     return bool(place) and place[0] == "sources" and (len(place) == 2 or tuple(place[2:]) == ("generic",))
 
 
 def _known_keys(place: list[str]) -> list[str]:
-    """What could stand at a place: the keys of the innermost table that it lies in."""
+    """The valid keys at a location: those of its innermost table."""
     if not place:
         return list(TABLES)
     outer: Any = {"sources": Source, "handlers": HandlerSettings}.get(

@@ -1,4 +1,4 @@
-"""Settings about the proxies in front of the receiver."""
+"""Settings for proxies in front of the receiver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 OWN_PATHS = ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1")
-"""Paths of the receiver itself, and prefixes of the others."""
+"""Paths of the receiver itself; each is also a prefix of paths."""
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _MAX_PREFIX = 200
@@ -36,24 +36,24 @@ def _prefix(value: str) -> str:
     if value and not (_PREFIX.fullmatch(value) and len(value) <= _MAX_PREFIX):
         raise ValueError("must begin with a slash, not end with one, and need no escaping, such as /tts")
     if any(part in (".", "..") for part in value.split("/")):
-        raise ValueError("must have no part . or ..: clients and proxies remove those")
+        raise ValueError("must have no part . or ..: clients and proxies remove them")
     return value
 
 
 TrustedProxy = Annotated[Network, BeforeValidator(_network)]
 """An address, or a network in CIDR notation."""
 RootPath = Annotated[str, AfterValidator(_prefix)]
-"""The path under which a proxy serves the receiver; empty for none."""
+"""The path prefix under which a proxy serves the receiver; empty for none."""
 
 
 def check_root_path(root_path: str, webhook_paths: dict[str, str]) -> None:
-    """Refuse a prefix that is the beginning of an unprefixed path: a request's path would have two meanings.
+    """Check that the prefix is not the beginning of an unprefixed path: a request's path would be ambiguous.
 
     Args:
-        webhook_paths: source to path.
+        webhook_paths: the paths by source.
 
     Raises:
-        ValueError: names the key.
+        ValueError: the prefix is ambiguous; the message begins with the key.
     """
     if not root_path:
         return

@@ -1,4 +1,4 @@
-"""The secrets directory: one file a key, named like the variable in lower case, as container runtimes mount them."""
+"""The secrets directory: one file for each key, named like the variable in lower case, as container runtimes do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DELIMITER = "__"
 
 
 class SecretsDirectory(EnvSettingsSource):
-    """The values of a secrets directory's files, read as variables are. Made from what `read_secrets_dir` read."""
+    """A settings source that reads the texts of `read_secrets_dir` like environment variables."""
 
     def __init__(self, texts: Mapping[str, str] = {}) -> None:
         self._texts = texts
@@ -25,7 +25,7 @@ class SecretsDirectory(EnvSettingsSource):
             case_sensitive=False,
             env_prefix="",
             env_nested_delimiter=DELIMITER,
-            env_ignore_empty=False,  # an empty file is an error of its key
+            env_ignore_empty=False,  # an empty file is an error
         )
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -35,7 +35,7 @@ class SecretsDirectory(EnvSettingsSource):
 def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     """The texts of the directory's files that are named like a key of the configuration, by that name in lower case.
 
-    Other files are others', and not opened. A last newline and a byte order mark are left out.
+    Other files are not opened. A final newline and a byte order mark are removed.
 
     Returns:
         The texts, and a problem for each file that cannot be read.
@@ -53,8 +53,8 @@ def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
             if file.is_dir():
                 continue
             texts[name] = without_last_newline(read_small_file(file)[0])
-        except FileNotFoundError:  # a link to nowhere
-            problems.append(Problem(dotted(name), f"{file} is a link to a file that is not there"))
+        except FileNotFoundError:  # a dangling link
+            problems.append(Problem(dotted(name), f"{file} is a link to a file that does not exist"))
         except OSError as error:
             problems.append(Problem(dotted(name), f"{file} cannot be read: {error.strerror}"))
         except ValueError as error:
@@ -63,5 +63,5 @@ def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
 
 
 def dotted(name: str) -> str:
-    """The key that a file or variable is named for, as problems name it."""
+    """The key of a file or variable, as it is named in problems."""
     return ".".join(name.lower().split(DELIMITER))

@@ -1,4 +1,4 @@
-"""Signing secrets in a file of their own, as `webhook register` and `webhook rotate` write it: one a line."""
+"""Files of signing secrets, one per line, as `webhook register` and `webhook rotate` write them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from receiver.settings.small_file import read_small_file
 KEY = "signing_secrets_file"
 
 
-class Unwritten(ValueError):
-    """There is nothing in the file yet: it is not there, or empty."""
+class SecretsFileEmpty(ValueError):
+    """The file does not exist or has no secret."""
 
 
 def with_secrets_files(
     given: dict[str, Any], base: Path, unwritten: dict[str, Path] | None = None
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The configuration with the secrets of each source's file before those that it names itself.
+    """The configuration, with the secrets of each source's file before its own.
 
-    A source whose file cannot be used gets an unknown secret: so its other problems are reported as well, and
-    nothing is accepted by it.
+    A source whose file cannot be used gets a random secret, so that its other problems are reported as well, and it
+    accepts no delivery.
 
     Args:
-        given: the configuration, not yet checked.
-        base: the folder that relative paths start from.
-        unwritten: collects, by source, files that are still empty, where that is no fault.
+        given: the configuration before validation.
+        base: the folder of relative paths.
+        unwritten: collects missing and empty files, by source; None if they are problems.
     """
     problems: list[Problem] = []
     sources = given.get("sources")
@@ -44,10 +44,10 @@ def with_secrets_files(
             continue
         secrets = [token_hex(32)]
         try:
-            if isinstance(path, str):  # otherwise the validation of the whole reports it
+            if isinstance(path, str):  # the validation reports other types
                 secrets = read_secrets_file(setting_path(path, base))
         except ValueError as error:
-            if unwritten is not None and isinstance(error, Unwritten):
+            if unwritten is not None and isinstance(error, SecretsFileEmpty):
                 unwritten[name] = setting_path(path, base)
             else:
                 problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
@@ -55,30 +55,30 @@ def with_secrets_files(
         try:
             named = list_of_secrets("secret")(own)
         except ValueError:
-            continue  # the check of the whole finds it again, with its place
+            continue  # the validation reports it with its key
         if isinstance(named, list | tuple):
             read[name] = source | {"signing_secrets": [*secrets, *named]}
     return given | {"sources": read}, problems
 
 
 def read_secrets_file(path: Path) -> list[str]:
-    """The secrets in a file, in its order; blank lines and those that begin with `#` are passed over.
+    """The secrets in a file, in its order; blank lines and lines that begin with `#` are ignored.
 
     Raises:
-        Unwritten: it is not there, or has no secret.
-        ValueError: it cannot be read, a line cannot be a secret, or it is open to others than its owner; says what to
-            do.
+        SecretsFileEmpty: it does not exist, or has no secret.
+        ValueError: it cannot be read, a line cannot be a secret, or other users than the owner can open it; the message
+            says what to do.
     """
     try:
         text, mode = read_small_file(path)
     except FileNotFoundError:
-        raise Unwritten(f"{path} is not there; `tts-receiver webhook register` writes it") from None
+        raise SecretsFileEmpty(f"{path} does not exist; `tts-receiver webhook register` writes it") from None
     if not any(is_secret_line(line) for line in text.split("\n")):
-        raise Unwritten(f"{path} is empty; it has one secret a line, the newest first")
+        raise SecretsFileEmpty(f"{path} is empty; it needs one secret per line, the newest first")
     if mode & 0o077:
         raise ValueError(
-            f"{path} is open to others (mode {mode:04o}); `chmod 600 {path}`, and think about "
-            "new secrets if others have an account here"
+            f"{path} is open to other users (mode {mode:04o}); `chmod 600 {path}`, and consider "
+            "new secrets if others have an account on this machine"
         )
     try:
         return secret_lines(text)

@@ -1,4 +1,4 @@
-"""A source: one account at a provider, how its deliveries are signed, and how its jobs are polled."""
+"""The table of a source: one account at a provider, how its deliveries are signed, how its jobs are polled."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_s
 from receiver.settings.generic import GenericTable
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
-"""What is wrong with the `signing_secrets` of a source that has neither."""
+"""The problem of a source that has neither signing secrets nor an API key."""
 WEBHOOK_SECONDS = 120.0
-"""How long a watched job's webhook is waited for before the job is polled."""
+"""How long to wait for a watched job's webhook before the job is polled."""
 FIRST_POLL_SECONDS = 3.0
-"""Time before a job's first poll where the provider has webhooks and this account receives none: such
-accounts may make ten requests in 15 minutes, and a poll at once would waste one of them."""
+"""Time before a job's first poll if the provider has webhooks and this account receives none: such accounts
+may make ten requests in 15 minutes, and a poll at once would waste one of them."""
 WEBHOOK_ONLY = ("path", "stale", "tolerance_seconds")
-"""Settings that are about webhooks only."""
+"""Settings that apply to webhooks only."""
 
 
 class SigningSecret(Table):
-    """One signing secret. `id` names it in rows and logs; without one it is named by a hash of the secret."""
+    """One signing secret. `id` is its name in rows and logs; without one, the name is a hash of the secret."""
 
     id: SecretId | None = None
     secret: Secret
@@ -42,14 +42,14 @@ class SigningSecret(Table):
 
 
 MAX_WAIT_SECONDS = 366 * 86_400
-"""A year: what is added to a time must give one that can be shown."""
+"""A year: a time plus this must still be a valid date."""
 
 
 class Poll(Table):
-    """How a source's jobs are polled. Seconds; what is not given is the provider's own.
+    """How a source's jobs are polled. Seconds; the defaults depend on the provider.
 
-    `first_seconds`: from a submit to the job's first poll; where webhooks are received, how long one is waited for.
-    `deadline_seconds`: then a job is given up; handlers get `job.failed` with `POLL_TIMEOUT`.
+    `first_seconds`: from a submit to the job's first poll; for a source with webhooks, how long to wait for one.
+    `deadline_seconds`: after this a job is given up, and handlers get `job.failed` with `POLL_TIMEOUT`.
     """
 
     first_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] | None = None
@@ -64,8 +64,8 @@ class Source(Table):
 
     Without signing secrets it receives no webhooks and is polled, for which it needs an `api_key`.
 
-    `signing_secrets_file` is read by `load`, which puts its secrets before those of `signing_secrets`; a source that
-    is made in code gives `signing_secrets` itself.
+    `load` reads `signing_secrets_file`, and puts its secrets before those of `signing_secrets`; for a source that is
+    created in code, pass `signing_secrets`.
     """
 
     provider_name: Annotated[str, Field(alias="provider")]
@@ -88,7 +88,7 @@ class Source(Table):
         self._provider = self._find_provider()
         self._check_address()
         self._check_channels()
-        self._check_asking()
+        self._check_status_request()
         self.signing_keys()
         return self
 
@@ -128,9 +128,9 @@ class Source(Table):
     def _check_address(self) -> None:
         wants_key = self.generic is not None and self.generic.audio_needs_key
         if not self.origin and not self._can_be_polled and not wants_key:
-            return  # nothing is ever asked of it
+            return  # it gets no requests
         if not self.origin:
-            raise ValueError("base_url: is missing; it says where this service is")
+            raise ValueError("base_url: is missing; it is the address of this service")
         address = origin_of(self.origin)
         if address is None:
             raise ValueError("base_url: must be an absolute http(s) address without credentials")
@@ -140,16 +140,18 @@ class Source(Table):
             raise ValueError("api_key: is missing; generic.audio_needs_key fetches the audio with it")
 
     def _check_channels(self) -> None:
-        """Check that there is a way to learn of jobs' ends: signed webhooks, polling, or both.
+        """Check that the source has a way to learn of the ends of jobs: signed webhooks, polling, or both.
 
-        A source without a signing secret receives no webhooks at all: nothing that is not signed is ever accepted.
+        A source without a signing secret receives no webhooks, because unsigned deliveries are never accepted.
         """
         if self.scheme is None and self.api_key is None:
             raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be polled without a key")
         if self.receives_webhooks:
             return
         if self.signing_secrets_file is not None and not self.signing_secrets:
-            raise ValueError("signing_secrets_file: no secret was read from it; a source made in code has none read")
+            raise ValueError(
+                "signing_secrets_file: is read only by load(); pass signing_secrets to a source that is created in code"
+            )
         if self.generic is not None and self.scheme is not None:
             raise ValueError(
                 "signing_secrets: is missing; generic.scheme means that deliveries are signed, and without a secret "
@@ -166,43 +168,43 @@ class Source(Table):
             raise ValueError(f"{given[0]}: is for webhooks only, and {why}; remove it")
         if given:
             others = " and ".join(given[1:])
-            raise ValueError(f"{given[0]}: is for webhooks only, as {others} too, and {why}; take all of them out")
+            raise ValueError(f"{given[0]}: is for webhooks only, like {others}, and {why}; remove all of them")
 
-    def _check_asking(self) -> None:
-        """Check that the provider can build a status request; the code of an installed package may be broken."""
+    def _check_status_request(self) -> None:
+        """Check that the provider can build a status request: the code of an installed package may be broken."""
         if not isinstance(self._provider, PollingProvider):
             return
         try:
             self._provider.status_request(self.account, "any")
-        except Exception as error:  # noqa: BLE001 - whatever a package's code raises
+        except Exception as error:  # noqa: BLE001 - the package's code may raise anything
             what = f"{type(error).__name__} when it is asked for a status request"
             raise ValueError(f"provider: {self.provider_name} is broken: {what}") from None
 
     @property
     def provider(self) -> Provider:
-        """The provider that `provider_name` names, of the account's `api_version`."""
+        """The provider named `provider_name`, for the account's `api_version`."""
         return self._provider
 
     @property
     def scheme(self) -> Scheme | None:
-        """How its deliveries are signed; None if it sends none."""
+        """The scheme of its signatures; None if it sends no deliveries."""
         if self.generic is not None:
             return self.generic.signature
         return SCHEMES[self.provider.scheme] if isinstance(self.provider, WebhookProvider) else None
 
     @property
     def receives_webhooks(self) -> bool:
-        """Whether deliveries are received: the provider signs them, and there is a secret to verify them with."""
+        """Whether deliveries are accepted: the provider signs them, and there is a secret to verify them."""
         return self.scheme is not None and bool(self.signing_secrets)
 
     @property
     def account(self) -> Account:
-        """The account, as the provider module wants it."""
+        """The account, as an argument for the provider."""
         return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None)
 
     @property
     def schedule(self) -> PollSchedule:
-        """How often its jobs are polled: as configured, never more often than the provider allows."""
+        """When its jobs are polled: as configured, but not more often than the provider allows."""
         sends_webhooks = isinstance(self.provider, WebhookProvider)
         first = self.poll.first_seconds
         if first is None:
@@ -217,14 +219,14 @@ class Source(Table):
 
     @property
     def origin(self) -> str:
-        """The service's base address; empty for a generic one that is neither asked nor fetched from with a key."""
+        """The service's base address; empty for a generic source that gets no requests with a key."""
         return (self.base_url or self.provider.base_url).rstrip("/")
 
     def signing_keys(self) -> tuple[Key, ...]:
-        """The signing secrets, ready to use; none for a source that receives no webhooks.
+        """The parsed signing secrets; none for a source that receives no webhooks.
 
         Raises:
-            ValueError: one cannot be used; says which, and never shows it.
+            ValueError: a secret cannot be used; the message names its index and does not show it.
         """
         scheme = self.scheme
         if scheme is None:

@@ -1,6 +1,6 @@
-"""The keys of an object store, which come from its usual environment variables: no key of the configuration.
+"""The keys of an object store, which are in its usual environment variables, not in the configuration.
 
-They are secrets all the same: cut out of what is written down, and of no use with a line break in them.
+They are secrets as well: they are redacted, and checked for line breaks and the like.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _ONE_LINE = (
     "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_TOKEN",
 )  # fmt: skip
 _DOCUMENTS = ("GOOGLE_SERVICE_ACCOUNT_KEY",)
-"""Whole JSON documents."""
+"""JSON documents, with several lines."""
 
 
 def storage_secrets() -> Iterator[str]:
-    """Every secret text in the environment that an object store reads."""
+    """All secrets in the environment that an object store reads."""
     return (os.environ[name] for name in (*_ONE_LINE, *_DOCUMENTS) if os.environ.get(name))
 
 
 def storage_problems(url: str) -> list[Problem]:
-    """What is wrong with the environment's keys, where the audio goes to an object store.
+    """Problems with the keys in the environment, if audio is stored in an object store.
 
     Args:
         url: `audio.url`.

@@ -1,4 +1,4 @@
-"""The tables of the configuration, and the whole of them."""
+"""The tables of the configuration, and the configuration as a whole."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ ENV_PREFIX = "TTS_RECEIVER_"
 
 
 class Server(Table):
-    """Where the receiver listens, and limits for senders. Ports of 0 let the system choose.
+    """Where the receiver listens, and limits for senders. With port 0 the system chooses the port.
 
-    `head_seconds` and `body_seconds` bound how long a sender may take for a request's head and for its body,
-    `idle_seconds` how long a connection is kept without a request; `max_connections` are those of the public listener;
-    `max_waiting` is the bound of the intake queue, in deliveries not yet committed.
-    `trusted_proxies` are believed about the client of a request, for the log; `root_path` is the prefix
-    under which a proxy serves both listeners, whether it keeps the prefix or strips it.
+    `head_seconds` and `body_seconds` limit the time for the head and for the body of a request, `idle_seconds` how long
+    a connection is kept without a request; `max_connections` limits the public listener; `max_waiting` limits the
+    deliveries that are not yet committed. The log takes a client's address from `trusted_proxies`. `root_path` is the
+    prefix under which a proxy serves both listeners, whether it keeps the prefix or strips it.
     """
 
     host: str = "127.0.0.1"
@@ -45,21 +44,21 @@ class Server(Table):
 
 
 class Store(Table):
-    """Where events are kept. Finished events are pruned after `retention_days`, those in quarantine after
-    `quarantine_days`; open ones never. A source has at most `max_quarantined` events in quarantine.
+    """Where events are stored. Finished events are deleted after `retention_days`, events in quarantine after
+    `quarantine_days`, open ones never. A source has at most `max_quarantined` events in quarantine.
     """
 
     url: str = "sqlite:///data/receiver.db"
     retention_days: Annotated[float, Field(ge=2)] = 30
-    """At least 2: a provider retries a delivery for up to 38 hours, and a pruned event would be taken for a new one."""
+    """At least 2: providers retry a delivery for up to 38 hours, and a deleted event would be stored as a new one."""
     quarantine_days: Annotated[float, Field(ge=1)] = 30
     max_quarantined: Annotated[int, Field(ge=1)] = 1000
 
 
 class Audio(Table):
-    """Where audio goes: a folder, or an object store's address (`s3://bucket/prefix`, `gs://…`, `az://…`).
+    """Where audio is stored: a folder, or the address of an object store (`s3://bucket/prefix`, `gs://…`, `az://…`).
 
-    `min_bytes_per_second`: a download that brings less is cut off and resumed later.
+    `min_bytes_per_second`: a slower download is interrupted and resumed later.
     """
 
     url: str = "data/audio"
@@ -70,8 +69,8 @@ class Audio(Table):
 class Dispatch(Table):
     """How handlers are run.
 
-    `lease_seconds`: how long after a process died its runs are taken up again; `grace_seconds`: how long running
-    handlers may go on after SIGTERM.
+    `lease_seconds`: how long a process holds a run unless it extends the lease; `grace_seconds`: how long running
+    handlers may continue after SIGTERM.
     """
 
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 16
@@ -93,7 +92,7 @@ class Logs(Table):
 
 
 class HandlerSettings(BaseModel):
-    """One handler: bounds that override the plugin's own, and the plugin's options beside them.
+    """One handler: limits that override the plugin's own, and the plugin's options.
 
     `allow_private_addresses`: let its `ctx.http` connect to private and loopback addresses.
     """
@@ -108,12 +107,12 @@ class HandlerSettings(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys that are not ours: the handler's own options, not yet checked."""
+        """The handler's own options, before validation: all other keys of the table."""
         return dict(self.model_extra or {})
 
 
 class Settings(BaseSettings):
-    """The whole configuration, checked."""
+    """The whole configuration, validated."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -134,7 +133,7 @@ class Settings(BaseSettings):
     sources: dict[Name, Source] = {}
 
     base: Annotated[Path, Field(exclude=True)] = Path()
-    """The folder that relative paths start from: the configuration file's."""
+    """The folder of relative paths: that of the configuration file."""
 
     @classmethod
     def settings_customise_sources(
@@ -145,7 +144,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed in wins: `load` puts the sources in order; code that embeds us passes everything."""
+        """Use only the arguments: `load` merges the sources itself, and embedding code passes everything."""
         return (init_settings,)
 
     @model_validator(mode="after")
@@ -162,21 +161,21 @@ class Settings(BaseSettings):
         return self
 
     def source(self, name: str) -> Source:
-        """The source of this name.
+        """The source with this name.
 
         Raises:
-            NotFound: there is none; the message names the nearest.
+            NotFound: there is no such source; the message has the nearest name.
         """
         if name not in self.sources:
             raise NotFound(f"There is no source {name!r}{suggestion(name, self.sources)}")
         return self.sources[name]
 
     def webhook_path(self, source: str) -> str:
-        """Where the source's deliveries come in."""
+        """The path of the source's webhooks."""
         return self.sources[source].path or f"/webhooks/{source}"
 
     def secrets(self) -> Iterator[str]:
-        """Every secret text, for the redaction of what is written down."""
+        """All secrets, for redaction."""
         for source in self.sources.values():
             if source.api_key is not None:
                 yield source.api_key.get_secret_value()

@@ -88,7 +88,7 @@ def test_without_arguments_it_shows_what_there_is(site: Site) -> None:
 def test_the_way_from_nothing_to_a_configuration_that_can_be_used(site: Site) -> None:
     missing = site.command("check")
     assert missing.returncode == 1
-    assert "receiver.toml: is not there; `tts-receiver init` writes one" in missing.stderr
+    assert "receiver.toml: does not exist; `tts-receiver init` writes one" in missing.stderr
 
     made = site.command("init", config=False)
     assert made.returncode == 0

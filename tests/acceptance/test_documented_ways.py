@@ -67,7 +67,7 @@ def test_a_container_registers_its_webhook_before_it_has_a_secret(site: Site, pr
     register, check, test = shown
     early = say(check)
     assert early.returncode == 1
-    assert f"{data}/aitts.secrets is not there; `tts-receiver webhook register` writes it" in early.stderr
+    assert f"{data}/aitts.secrets does not exist; `tts-receiver webhook register` writes it" in early.stderr
     registered = say(register)
     assert registered.returncode == 0, registered.stderr
     assert say(check).returncode == 0

@@ -59,7 +59,7 @@ def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, prov
     token = {ID_TOKEN: provider.sim.id_token}
     missing = site.command("check")
     assert missing.returncode == 1
-    assert f"{file} is not there; `tts-receiver webhook register` writes it" in missing.stderr
+    assert f"{file} does not exist; `tts-receiver webhook register` writes it" in missing.stderr
 
     done = site.command(*webhook("register"), **token)
     assert (done.returncode, done.stderr) == (0, "")

@@ -201,5 +201,5 @@ def test_check_warns_of_a_configuration_with_secrets_that_others_can_read(
     config.chmod(mode)
     check(config)
     said = capsys.readouterr()
-    assert (f"! {config}: holds secrets and can be read by every user of this machine" in said.err) is warned
+    assert (f"! {config}: contains secrets and can be read by every user of this machine" in said.err) is warned
     assert "a-secret-of-twenty-characters" not in said.err + said.out

@@ -34,7 +34,7 @@ def source(name: str, *lines: str) -> str:
 
 def test_a_missing_file_is_a_place_for_the_first_secret() -> None:
     file = write(source("aitts", 'signing_secrets_file = "secrets/aitts"', 'base_url = "https://tts.example.com"'))
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         load(file)
     at = load_pending_secrets(file, "aitts")
     assert at.path == file.parent / "secrets" / "aitts"
@@ -42,7 +42,7 @@ def test_a_missing_file_is_a_place_for_the_first_secret() -> None:
     assert at.source.origin == "https://tts.example.com"
     assert at.settings.base == file.parent
     assert not any(name.startswith("TTS_RECEIVER_") for name in os.environ)
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         load(file)
 
 

@@ -53,7 +53,7 @@ def test_tokens_in_the_environment_and_in_a_secrets_file_are_json_or_one_a_line(
         (f'tokens = ["{SECRET[:19]}"]', "api.tokens.0.token", "at least 20 characters"),
         (f'tokens = ["{SECRET}ß"]', "api.tokens.0.token", "ASCII"),
         (f'tokens = ["{SECRET} a"]', "api.tokens.0.token", "white space"),
-        (f'tokens = ["{SECRET}", {{id = "b", token = "{SECRET}"}}]', "api.tokens", "twice"),
+        (f'tokens = ["{SECRET}", {{id = "b", token = "{SECRET}"}}]', "api.tokens", "repeated"),
         (
             f'tokens = [{{id = "b", token = "{SECRET}"}}, {{id = "b", token = "{SECRET}2"}}]',
             "api.tokens",

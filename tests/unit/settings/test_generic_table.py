@@ -109,7 +109,7 @@ def without(text: str, key: str) -> str:
     ("text", "where", "what"),
     [
         (without(HOOKED, "signing_secrets"), "signing_secrets", "is missing"),
-        (without(HOOKED, "scheme"), "generic.scheme", "nothing would ever be heard"),
+        (without(HOOKED, "scheme"), "generic.scheme", "the end of a job could never be known"),
         (without(HOOKED, "job_id"), "generic.job_id", "is missing"),
         (without(HOOKED, "event"), "generic.event", "no delivery could be read"),
         (without(HOOKED, "event") + '\nevent_header = "X-E"\n', "generic.event", "can only name a test"),
@@ -135,7 +135,7 @@ def without(text: str, key: str) -> str:
         (HOOKED + 'signature_header = "X-A"\n', "generic.signature_header", "not for this scheme"),
         (HOOKED + 'event_header = "Authorization"\n', "generic.event_header", "credentials"),
         (HOOKED + 'event_header = "a b"\n', "generic.event_header", "pattern"),
-        (HOOKED + 'auth_header = "Host"\n', "generic.auth_header", "something else"),
+        (HOOKED + 'auth_header = "Host"\n', "generic.auth_header", "HTTP client sets itself"),
         (HOOKED + 'auth_prefix = "a\\r\\nb"\n', "generic.auth_prefix", "pattern"),
         (HOOKED + "min_poll_seconds = 0\n", "generic.min_poll_seconds", "greater than 0"),
         (HOOKED + "completed_words = []\n", "generic.completed_words", "is empty"),

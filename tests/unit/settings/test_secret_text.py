@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.errors import ConfigError
 from receiver.model.secret_text import secret_lines, secret_problem
 from receiver.settings import Settings, load, load_partial, loading
-from receiver.settings.exposure import exposed
+from receiver.settings.exposure import exposed_secrets
 from tests.faults import another_user
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
 
@@ -213,7 +213,7 @@ def test_a_secrets_directory_has_bounded_files_and_no_broken_links(
     os.mkfifo(place / "server__port")
     found = problems(write(BARE))
     assert "more than 65536 bytes" in found["sources.aitts.api_key"]
-    assert "a link to a file that is not there" in found["api.tokens"]
+    assert "a link to a file that does not exist" in found["api.tokens"]
     assert "is not a file" in found["server.port"]
 
 
@@ -269,7 +269,7 @@ def test_a_configuration_with_secrets_that_every_user_can_get_at_is_warned_of(
 ) -> None:
     file = write(GOOD)
     file.chmod(mode)
-    found = [str(problem) for problem in exposed(file)]
+    found = [str(problem) for problem in exposed_secrets(file)]
     assert len(found) == (1 if said else 0)
     assert all(said in warning and f"`chmod o= {file}`" in warning and SECRET not in warning for warning in found)
     assert load(file).sources
@@ -282,8 +282,8 @@ def test_a_configuration_with_secrets_that_every_user_can_get_at_is_warned_of(
 def test_a_configuration_without_secrets_may_be_read_by_everybody(write: Write, text: str) -> None:
     file = write(text)
     file.chmod(0o644)
-    assert exposed(file) == []
-    assert exposed(file.with_name("none.toml")) == []
+    assert exposed_secrets(file) == []
+    assert exposed_secrets(file.with_name("none.toml")) == []
 
 
 # any text

@@ -57,7 +57,7 @@ def test_a_setting_that_is_for_webhooks_only_is_an_error_without_a_secret(
 def test_all_settings_for_webhooks_are_named_at_once(write: Write) -> None:
     found = problems(write(ACCOUNT + 'path = "/x"\nstale = "reject"\ntolerance_seconds = 3\n'))
     assert list(found) == ["sources.aitts.path"]
-    assert "as stale and tolerance_seconds too" in found["sources.aitts.path"]
+    assert "like stale and tolerance_seconds" in found["sources.aitts.path"]
 
 
 @pytest.mark.parametrize("line", WEBHOOK_ONLY)
@@ -107,7 +107,7 @@ def test_blank_tokens_do_not_open_the_private_api(write: Write, monkeypatch: pyt
 
 
 def test_a_source_made_in_code_does_not_name_a_file_that_nobody_reads() -> None:
-    with pytest.raises(ValidationError, match="signing_secrets_file: no secret was read"):
+    with pytest.raises(ValidationError, match="signing_secrets_file: is read only by load"):
         Source(provider="aitts", api_key=SecretStr("a-key"), signing_secrets_file="aitts.secrets")
 
 
