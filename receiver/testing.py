@@ -304,7 +304,7 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
         bytes=path.stat().st_size,
         sha256=sha256,
         content_type=kind.content_type,
-        format=kind.word,
+        format=kind.name,
         fetched_at=event.received_at.timestamp(),
         fetch_seconds=0.0,
         **dataclasses.asdict(read_facts(path, kind)),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from receiver.errors import ReceiverError
 from receiver.model.redact import Redactor
-from receiver.outbound.api import ask
+from receiver.outbound.api import call_api
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.types import Request, Response
@@ -70,7 +70,7 @@ async def request_once(source: Source, request: Request, ssl_context: ssl.SSLCon
     """
     client = Client(AddressGuard(source.allow_private_addresses), ssl_context=ssl_context)
     try:
-        return await ask(client, request)
+        return await call_api(client, request)
     finally:
         await client.aclose()
 

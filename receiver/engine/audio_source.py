@@ -13,7 +13,7 @@ from typing import Any
 from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, pause_for
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, NoAudio, UnusableAddress
 from receiver.model.event import COMPLETED
-from receiver.outbound.addresses import shown
+from receiver.outbound.addresses import redacted_text
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.download import audio_error
 from receiver.providers.base import AudioRequest
@@ -72,7 +72,7 @@ class AudioSource:
             )
         if named := web_addresses(payload.get("audio_url")):
             return AudioRefused(
-                f"The provider names an address of the audio that cannot be used: {shown(named[0], 80)!r}.",
+                f"The provider names an address of the audio that cannot be used: {redacted_text(named[0], 80)!r}.",
                 reason="bad_address",
             )
         return NoAudio("The job completed without audio.")

@@ -24,7 +24,7 @@ from receiver.engine.rate_limiter import RateLimiter, RequestSlot
 from receiver.errors import UnusableAddress
 from receiver.model.rate_limit import read_rate_limit
 from receiver.model.retry_after import sender_time
-from receiver.outbound.api import ask
+from receiver.outbound.api import call_api
 from receiver.outbound.client import Client
 from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
 from receiver.store import throttle_state
@@ -119,11 +119,11 @@ class Throttle:
             stop: ends the wait for the rate limiter; the request is made all the same.
 
         Raises:
-            Unavailable: as `outbound.api.ask`.
-            UnusableAddress: as `outbound.api.ask`.
+            Unavailable: as `outbound.api.call_api`.
+            UnusableAddress: as `outbound.api.call_api`.
         """
         slot = await self._enter(stop)
-        response = await ask(client, request)
+        response = await call_api(client, request)
         with self._guard:
             self._limiter.answered(slot, self._clock.monotonic())
         await self._obey(response)

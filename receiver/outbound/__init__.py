@@ -1,1 +1,1 @@
-"""Every byte that leaves: the HTTP client, the address guard, the audio fetch, the object storage."""
+"""Outgoing traffic: the HTTP client, the address guard, fetching audio, the audio storage."""

@@ -1,8 +1,8 @@
-"""Web addresses: how one is shown, how one is read for a request, and where a redirect leads. Pure.
+"""URLs: how one is logged, how one is parsed for a request, and where a redirect leads. Pure.
 
-Two parsers that read two hosts from one address are how a key is lured to the wrong one. An address of a plain form,
-which every parser reads alike, is taken apart here, since httpx takes ten times as long; any other is read by httpx and
-compared with our own reading.
+If two parsers read different hosts from one URL, an API key can be sent to the wrong one. A URL of a plain form, which
+every parser reads alike, is parsed here, since httpx takes ten times as long; any other is parsed by httpx and compared
+with our own parser.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from receiver.model.redact import truncate
 from receiver.providers.base import origin_of
 
 MAX_LOCATION = 8192
-"""Longest `Location` that is followed, in characters. Signed storage addresses are up to about 2,000."""
+"""Longest `Location` that is followed, in characters. Signed storage URLs have up to about 2,000."""
 
 _PLAIN = re.compile(rb"[!-\[\]-~]*")
-"""ASCII without spaces and backslashes: nothing in it is to be encoded."""
+"""ASCII without spaces and backslashes, which needs no encoding."""
 _AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
-def where(url: str) -> str:
-    """An address as it may be shown: scheme, host, port and path; never the query, where signatures are."""
+def redacted_url(url: str) -> str:
+    """A URL for logs and messages: scheme, host, port and path, without the query, which may contain a signature."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an unreadable address"
+        return "an invalid address"
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return truncate("".join(char if " " < char <= "~" else "?" for char in shown), 300)
 
 
-def shown(text: str, limit: int) -> str:
-    """Somebody else's text as it may stand in a message: printable ASCII, short, no query of an address in it."""
+def redacted_text(text: str, limit: int) -> str:
+    """Text from outside for logs and messages: printable ASCII, short, without queries of URLs."""
     plain = "".join(char if " " <= char <= "~" else " " for char in text)
     return truncate(re.sub(r"\?\S*", "?", " ".join(plain.split())), limit)
 
 
 def redirect_target(current: str, locations: Sequence[bytes]) -> str:
-    """The absolute address that a redirect from `current` leads to (RFC 9110, section 10.2.2), without fragment.
+    """The absolute URL that a redirect from `current` leads to (RFC 9110, section 10.2.2), without fragment.
 
-    Characters that no address may have and storages send (raw spaces, bytes above ASCII) are percent-encoded after
-    the host as browsers do. Nothing else is changed, since a signature may depend on every character.
+    Characters that are not allowed in URLs but sent by storages (raw spaces, bytes above ASCII) are percent-encoded
+    after the host, as browsers do. Nothing else is changed, since a signature may depend on every character.
 
     Args:
-        locations: the value of each `Location` line, as it came over the wire.
+        locations: the raw value of each `Location` line.
 
     Raises:
-        UnusableAddress: the `Location` is missing, too long, unreadable, not http or https, has credentials in it, or
+        UnusableAddress: the `Location` is missing, too long, invalid, not http or https, contains credentials, or
             there are two that differ (`reason` `bad_redirect`).
     """
     values = {value.strip(b" \t") for value in locations}
@@ -65,24 +65,24 @@ def redirect_target(current: str, locations: Sequence[bytes]) -> str:
         raise _bad(current, f"to an address of more than {MAX_LOCATION} characters")
     location = _percent_encoded(raw)
     if location is None:
-        raise _bad(current, "to an address with characters that no address has")
+        raise _bad(current, "to an address with invalid characters")
     try:
-        # What is absolute already is taken as it is: a signature may hang on every character of it.
+        # An absolute URL is not changed: a signature may depend on every character.
         target = urldefrag(location if origin_of(location) else urljoin(current, location)).url
         parts = urlsplit(target)
     except ValueError:
-        raise _bad(current, "to an address that cannot be read") from None
+        raise _bad(current, "to an invalid address") from None
     if parts.scheme.lower() not in ("http", "https"):
         raise _bad(current, f"to a {parts.scheme[:20] or 'nameless'!r} address")
     if "@" in parts.netloc:
         raise _bad(current, "to an address with credentials in it")
     if origin_of(target) is None:
-        raise _bad(current, "to an address that cannot be read")
+        raise _bad(current, "to an invalid address")
     return target
 
 
 def _percent_encoded(raw: bytes) -> str | None:
-    """A `Location` with the part after the host in plain ASCII; None if that is not possible."""
+    """A `Location` with the part after the host percent-encoded; None if that is not possible."""
     if _PLAIN.fullmatch(raw):
         return raw.decode("ascii")
     if any(byte < 0x20 or byte in b"\x7f\\" for byte in raw):
@@ -99,7 +99,7 @@ def _percent_encoded(raw: bytes) -> str | None:
 
 
 def _bad(current: str, what: str) -> UnusableAddress:
-    return UnusableAddress(f"{where(current)} redirects {what}; it is not followed.", reason="bad_redirect")
+    return UnusableAddress(f"{redacted_url(current)} redirects {what}; it is not followed.", reason="bad_redirect")
 
 
 _PORTS = {"http": 80, "https": 443}
@@ -113,7 +113,7 @@ _PLAIN_URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address for a request: its origin, and what is sent of it in the `Host` header and the first line."""
+    """The URL of a request: its origin, the `Host` header, and the target in the request line."""
 
     scheme: str
     host: str
@@ -123,15 +123,15 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Read an absolute address.
+        """Parse an absolute URL.
 
         Raises:
-            UnusableAddress: it is unusable, or can be read in more than one way (`reason` `bad_address`).
+            UnusableAddress: it is invalid, or ambiguous (`reason` `bad_address`).
         """
         plain = _PLAIN_URL.fullmatch(url)
-        # httpx takes `.` and `..` out of a path, and checks a name in its international form.
+        # httpx removes `.` and `..` from a path, and validates international names.
         if plain is None or "/." in url or "xn--" in url:
-            return _read_by_httpx(url)
+            return _parsed_by_httpx(url)
         scheme, host, port, path, query = plain.groups()
         default = _PORTS[scheme]
         number = int(port) if port else default
@@ -144,15 +144,17 @@ class Target:
         return self.scheme, self.host, self.port
 
 
-def _read_by_httpx(url: str) -> Target:
+def _parsed_by_httpx(url: str) -> Target:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise UnusableAddress(f"{where(url)} is not a usable address.", reason="bad_address") from error
+        raise UnusableAddress(f"{redacted_url(url)} is not a usable address.", reason="bad_address") from error
     raw_host = parsed.raw_host.decode("ascii")
     port = parsed.port or _PORTS.get(parsed.scheme, 80)
     hosts = {parsed.host.lower().rstrip("."), raw_host.lower().rstrip(".")}
     origin = origin_of(url)
     if origin is None or (origin[0], origin[2]) != (parsed.scheme, port) or origin[1] not in hosts:
-        raise UnusableAddress(f"{where(url)} can be read in more than one way.", reason="bad_address")
+        raise UnusableAddress(
+            f"{redacted_url(url)} is ambiguous: parsers disagree about its host.", reason="bad_address"
+        )
     return Target(parsed.scheme, raw_host, port, parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii"))

@@ -1,6 +1,6 @@
-"""Ask a provider's API: one small request, one small answer, under the same guard as everything that leaves.
+"""Calls a provider's API: one small request, one small response, under the same guard as all outgoing traffic.
 
-No redirect is followed here: an API that redirects its calls would have us carry the key elsewhere.
+Redirects are not followed: they would send the API key elsewhere.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from receiver.outbound.decompression import compression, decompressor
 from receiver.providers.types import Request, Response, Unavailable
 
 MAX_BYTES = 4 * 1024 * 1024
-"""An answer longer than this is no status, compressed or not."""
+"""The longest response that is accepted, compressed and decompressed."""
 MAX_SECONDS = 30.0
-"""For the whole of it, however slowly it drips in: a poll must end well within its lease."""
+"""For the whole call, however slow the response: a poll must end well within its lease."""
 
 
-async def ask(client: Client, request: Request) -> Response:
-    """Send the request, read the answer.
+async def call_api(client: Client, request: Request) -> Response:
+    """Send the request, read the response.
 
     Raises:
-        Unavailable: no connection, no whole answer in time, or an answer that is too long.
-        UnusableAddress: the guard will not connect there (`BlockedAddress` among them).
+        Unavailable: no connection, no complete response in time, or a response that is too long.
+        UnusableAddress: the guard refuses the address (including `BlockedAddress`).
     """
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
     try:
@@ -33,27 +33,29 @@ async def ask(client: Client, request: Request) -> Response:
             client.send(request.method, request.url, headers, request.body) as reply,
         ):
             raw = await reply.read(MAX_BYTES + 1)
-            body = _plain(raw, reply.header("content-encoding"), MAX_BYTES + 1)
+            body = _decompressed(raw, reply.header("content-encoding"), MAX_BYTES + 1)
             if max(len(raw), len(body)) > MAX_BYTES:
-                raise Unavailable("The provider's answer is too long to be a status.", reason="provider_too_long")
+                raise Unavailable(
+                    f"The provider's response is too long: more than {MAX_BYTES} bytes.", reason="provider_too_long"
+                )
             return Response(reply.status, reply.lines(), body)
     except TimeoutError as error:
-        raise Unavailable("The provider's answer was not there in time.", reason="timeout") from error
+        raise Unavailable(f"The provider did not respond in time ({MAX_SECONDS:g} s).", reason="timeout") from error
     except UnusableAddress:
         raise
     except OutboundError as error:
         raise Unavailable(str(error), reason=error.reason) from error
 
 
-def _plain(body: bytes, label: str | None, limit: int) -> bytes:
-    """An answer without unrequested compression; unchanged where it has none, or a damaged one.
+def _decompressed(body: bytes, label: str | None, limit: int) -> bytes:
+    """The body, decompressed if it was compressed without our request; unchanged if that is damaged.
 
-    The bytes decide: a proxy often leaves the label on a body that it has decompressed, and the label may be missing.
-    No JSON begins as gzip does.
+    The bytes decide: a proxy often leaves the header on a body that it has decompressed, and the header may be missing.
+    JSON never begins like gzip.
 
     Args:
         label: the `Content-Encoding`.
-        limit: no more bytes than these are decompressed.
+        limit: the maximum number of decompressed bytes.
     """
     encoding = "gzip" if body.startswith(b"\x1f\x8b") else compression(label)
     if encoding is None or body.lstrip().startswith((b"{", b"[")):

@@ -1,6 +1,6 @@
-"""One file of a completed job's audio, from the provider's addresses to a verified file in its place.
+"""Fetches one file of a completed job's audio, from the provider's addresses to a verified file in the storage.
 
-The addresses are tried in turn until one gives the audio; the error lists all of them.
+The addresses are tried in turn until one returns the audio; the error lists all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from receiver.clock import Clock
 from receiver.errors import AudioDelayed, AudioError, AudioGone, AudioRefused, Reject, StorageFailed
 from receiver.model.redact import truncate
 from receiver.os_errors import cause_and_advice
-from receiver.outbound.addresses import where
+from receiver.outbound.addresses import redacted_url
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
 from receiver.outbound.download import DownloadPolicy, download
@@ -27,31 +27,31 @@ from receiver.outbound.folder import try_folder
 from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
-from receiver.outbound.part import PartialDownload, Published, sweep
+from receiver.outbound.part import PartialDownload, PublishedChecksums, sweep
 from receiver.outbound.stored import Storage, Stored
 from receiver.outbound.threads import in_thread
-from receiver.outbound.verification import Examined, check, examine, sums_of_large
+from receiver.outbound.verification import VerifiedFile, hash_large_file, verify_checksums, verify_file
 from receiver.providers.base import AudioRequest
 
 logger = structlog.get_logger(__name__)
 
 MAX_CONCURRENT_FACTS = 2
-"""Files of one source whose facts are read at one time: a crafted one occupies a worker thread for seconds, and only
-files of its own source wait for it."""
+"""Files of one source whose facts are read at the same time: a malicious one occupies a worker thread for seconds, and
+only files of its own source wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedAudio:
-    """A whole, verified audio file in its place.
+    """A complete, verified audio file in the storage.
 
     Attributes:
-        address: where in the storage it is.
-        path: its path, where the storage is a local folder.
+        address: its address in the storage.
+        path: its path, if the storage is a local folder.
         bytes: its length.
         sha256: lower-case hex.
         content_type: media type, determined from the bytes.
-        format: our word for it, determined from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
-        duration: in seconds; None where uncertain.
+        format: determined from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
+        duration: in seconds; None if uncertain.
         sample_rate: in Hz; likewise.
         channels: likewise.
     """
@@ -68,17 +68,17 @@ class FetchedAudio:
 
 
 class AudioFetcher:
-    """Fetches audio into a storage. One for a process; closed at the end.
+    """Fetches audio into a storage. One for each process; to be closed at the end.
 
     Args:
-        storage: where whole files go.
-        spool: the folder of files that are not whole yet; best on the storage's own file system, such as `.spool` in
-            a local audio folder, so that a file is moved into place and not copied.
+        storage: for complete files.
+        spool: the folder of unfinished files; best on the storage's own file system, such as `.spool` in a local audio
+            folder, so that a file is renamed and not copied.
         max_bytes: the largest file that is accepted.
         clock: for ages, rates, durations and waits.
-        min_rate: bytes a second that a download must bring, see `receiver.outbound.rate`.
+        min_rate: the minimum rate of a download in bytes a second, see `receiver.outbound.rate`.
         rng: for jitter.
-        connect: makes the client of private-and-plain-http (True) or public-and-https-only (False) requests.
+        connect: makes the client for requests that may go to private addresses and plain http (True), or not (False).
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AudioFetcher:
         clock: Clock,
         min_rate: float = 1024.0,
         rng: random.Random | None = None,
-        connect: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
+        make_client: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
         self._storage = storage
         self._spool = spool
@@ -100,29 +100,29 @@ class AudioFetcher:
             rng or random.Random(),  # noqa: S311 - jitter needs no secrecy
             min_rate,
         )
-        self._connect = connect
+        self._make_client = make_client
         self._clients: dict[bool, Client] = {}
         self._reading: dict[str, asyncio.Semaphore] = {}
 
     async def fetch(
         self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
     ) -> FetchedAudio:
-        """Fetch one output of a job. To be called again after a failure: it goes on where it broke off.
+        """Fetch one output of a job. A call after a failure resumes the download.
 
-        A cancellation, too, leaves the bytes for the next call, and no open file or lock.
+        A cancellation also leaves the bytes for the next call, and no open file or lock.
 
         Args:
-            requests: the addresses of the audio, best first; `first_success` says when the next is tried.
-            source: the source's name; with `job_id` and `n` it names the file.
+            requests: for the addresses of the audio, best first; see `first_success` for when the next is tried.
+            source: the source's name; with `job_id` and `n` it determines the file's name.
             job_id: the job's id, any text.
             allow_private: whether private addresses and plain http are allowed.
             n: which output of the job, from 0.
 
         Raises:
-            AudioGone: the provider no longer has it. Final.
-            AudioRefused: access is denied, it cannot be fetched safely, or it is too large. Final.
-            AudioDelayed: not before `after` seconds from now; the download is resumed then.
-            AudioError: anything else; worth another try.
+            AudioGone: the provider no longer has it. Not to be retried.
+            AudioRefused: access is denied, it cannot be fetched safely, or it is too large. Not to be retried.
+            AudioDelayed: to be retried after `after` seconds; the download is resumed then.
+            AudioError: anything else; to be retried.
         """
         if not requests:
             raise AudioRefused(
@@ -132,13 +132,13 @@ class AudioFetcher:
         try:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
-                await self._make_whole(self.client(allow_private=allow_private), requests, part)
-                async with self._plain(part) as (plain, published):
-                    found = await self._examined(part, plain, published, source)
+                await self._download(self.client(allow_private=allow_private), requests, part)
+                async with self._decompressed(part) as (plain, published):
+                    found = await self._verify(part, plain, published, source)
                     stored = await self._storage.publish(
                         plain.path,
-                        artifact_name(source, job_id, n, found.kind.extension),
-                        found.kind.content_type,
+                        artifact_name(source, job_id, n, found.format.extension),
+                        found.format.content_type,
                         part.finish,
                     )
             finally:
@@ -148,26 +148,26 @@ class AudioFetcher:
             raise self._spool_error(error) from error
         return _fetched(stored, found)
 
-    async def _examined(
-        self, part: PartialDownload, plain: PartialDownload, published: Published, source: str
-    ) -> Examined:
-        """Look at the whole file; one that is not what it should be is fetched from its beginning next time."""
+    async def _verify(
+        self, part: PartialDownload, plain: PartialDownload, published: PublishedChecksums, source: str
+    ) -> VerifiedFile:
+        """Verify the complete file; one that fails is fetched from its beginning next time."""
         try:
-            sha256 = await sums_of_large(plain, published)
+            sha256 = await hash_large_file(plain, published)
             async with self._reading.setdefault(source, asyncio.Semaphore(MAX_CONCURRENT_FACTS)):
-                return await in_thread(examine, plain, published, sha256)
+                return await in_thread(verify_file, plain, published, sha256)
         except AudioError:
             await in_thread(part.reset)
             raise
 
     def client(self, *, allow_private: bool) -> Client:
-        """The client that files are fetched with, for other requests of the same loop; closed with the fetcher."""
+        """The client that fetches files, for other requests of the same loop; closed with the fetcher."""
         if allow_private not in self._clients:
-            self._clients[allow_private] = self._connect(allow_private)
+            self._clients[allow_private] = self._make_client(allow_private)
         return self._clients[allow_private]
 
     async def sweep(self, older_than: float) -> int:
-        """Remove unfinished files that no fetch has touched for `older_than` seconds; how many there were.
+        """Remove unfinished files that no fetch has changed for `older_than` seconds; return their number.
 
         Raises:
             StorageFailed: the spool folder cannot be used.
@@ -184,7 +184,7 @@ class AudioFetcher:
             await client.aclose()
 
     def writable(self) -> str | None:
-        """Try to write where every fetch writes; blocks. A sentence about the problem; None if it works."""
+        """Try to write to the storage and the spool; blocks. The problem in a sentence; None without one."""
         folder = self._storage.folder
         stored = self._storage.writable() if folder is None else try_folder(f"The audio folder {folder}", folder)
         return stored or try_folder(f"The spool folder {self._spool}", self._spool)
@@ -192,20 +192,20 @@ class AudioFetcher:
     def _spool_error(self, error: OSError) -> StorageFailed:
         return StorageFailed(f"The spool folder {self._spool} cannot be used: {cause_and_advice(error)}")
 
-    async def _make_whole(self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload) -> None:
-        if part.whole and part.have <= self._policy.max_bytes:
+    async def _download(self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload) -> None:
+        if part.complete and part.size <= self._policy.max_bytes:
             logger.info("audio.already_whole", part=part.path.name)
             return
-        await first_success(requests, lambda request: download(client, request, part, self._policy), lambda: part.have)
+        await first_success(requests, lambda request: download(client, request, part, self._policy), lambda: part.size)
 
     @asynccontextmanager
-    async def _plain(self, part: PartialDownload) -> AsyncIterator[tuple[PartialDownload, Published]]:
-        """The audio itself: `part`, or its decompressed content as a temporary file; and its published checksums."""
+    async def _decompressed(self, part: PartialDownload) -> AsyncIterator[tuple[PartialDownload, PublishedChecksums]]:
+        """The audio: `part`, or its decompressed content in a temporary file; and its published checksums."""
         encoding = part.metadata.encoding
         if encoding is None or sniff(await in_thread(part.head, SNIFF_BYTES)) is not None:
             yield part, part.metadata.published
             return
-        await self._check(part)
+        await self._verify_compressed(part)
         plain = await _open(part.path.with_suffix(".plain.part"))
         try:
             await in_thread(plain.reset)
@@ -214,24 +214,24 @@ class AudioFetcher:
             except AudioError:
                 await in_thread(part.reset)
                 raise
-            logger.info("audio.decompressed", part=part.path.name, encoding=encoding, sent=part.have, bytes=plain.have)
-            yield plain, Published()
+            logger.info("audio.decompressed", part=part.path.name, encoding=encoding, sent=part.size, bytes=plain.size)
+            yield plain, PublishedChecksums()
         finally:
             try:
                 await in_thread(plain.discard)
             finally:
                 await in_thread(plain.close)
 
-    async def _check(self, part: PartialDownload) -> None:
+    async def _verify_compressed(self, part: PartialDownload) -> None:
         try:
-            await check(part.path, part.metadata.published)
+            await verify_checksums(part.path, part.metadata.published)
         except AudioError:
             await in_thread(part.reset)
             raise
 
 
 async def _open(path: Path) -> PartialDownload:
-    """Open a part; if we are cancelled meanwhile, the thread's part is closed and not lost with its lock."""
+    """Open a part; if this is cancelled meanwhile, close the part that the thread opened, which releases its lock."""
     opened: list[PartialDownload] = []
     try:
         await in_thread(lambda: opened.append(PartialDownload.open(path)))
@@ -242,24 +242,26 @@ async def _open(path: Path) -> PartialDownload:
     return opened[0]
 
 
-def _fetched(stored: Stored, found: Examined) -> FetchedAudio:
+def _fetched(stored: Stored, found: VerifiedFile) -> FetchedAudio:
     return FetchedAudio(
         address=stored.address,
         path=stored.path,
         bytes=found.size,
         sha256=found.sha256,
-        content_type=found.kind.content_type,
-        format=found.kind.word,
+        content_type=found.format.content_type,
+        format=found.format.name,
         duration=found.facts.duration,
         sample_rate=found.facts.sample_rate,
         channels=found.facts.channels,
     )
 
 
-NO_AUDIO_THERE = frozenset({"not_audio", "empty_audio", "content_encoding", "unexpected_status", "too_many_redirects"})
-"""Reasons of answers that mean no audio at this address now, and do not exclude it later."""
+NO_AUDIO_REASONS = frozenset(
+    {"not_audio", "empty_audio", "content_encoding", "unexpected_status", "too_many_redirects"}
+)
+"""Reasons that mean that this address has no audio now, but may have it later."""
 MAX_LISTED = 8
-"""Addresses whose errors a message lists, and the characters of each."""
+"""The number of addresses whose errors a message lists, and the characters of each."""
 MAX_CHARACTERS = 220
 
 
@@ -271,70 +273,70 @@ class Failure(NamedTuple):
 
 
 async def first_success(
-    requests: Sequence[AudioRequest], fetch: Callable[[AudioRequest], Awaitable[None]], have: Callable[[], int]
+    requests: Sequence[AudioRequest], fetch: Callable[[AudioRequest], Awaitable[None]], size: Callable[[], int]
 ) -> None:
-    """Fetch from the first address that gives the audio.
+    """Fetch from the first address that returns the audio.
 
-    The next one is tried after an error that is final, and after an answer without audio; after a temporary address,
-    which may be gone at the next request, also where it brought no more bytes. It is not tried where the answer asks us
-    to wait, nor where the audio itself is too large.
+    The next one is tried after an error that is not to be retried, and after a response without audio; after a
+    temporary address, which may have expired at the next request, also if it sent no more bytes. It is not tried if the
+    response asks for a delay, or if the audio itself is too large.
 
     Args:
         requests: at least one.
-        fetch: requests one of them.
-        have: the number of bytes that can be resumed.
+        fetch: sends one of them.
+        size: returns the number of bytes that can be resumed.
 
     Raises:
-        AudioError: no address gave it. Of several errors the deciding one gives the type: one that is worth
-            another try, else a refusal that an operator can act on. The message lists all of them.
+        AudioError: no address returned it. Of several errors the most important one determines the type: one that is to
+            be retried, else a refusal that an operator can act on. The message lists all of them.
     """
     failures: list[Failure] = []
     for request in requests:
-        before = have()
+        before = size()
         try:
             await fetch(request)
         except AudioError as error:
             failures.append(Failure(request, error))
-            if len(failures) == len(requests) or not _tries_next(failures[-1], came=have() - before):
+            if len(failures) == len(requests) or not _tries_next(failures[-1], gained=size() - before):
                 if len(failures) == 1:
                     raise
                 raise summary(failures) from error
-            logger.info("audio.next_way", where=where(request.url), reason=error.reason, why=str(error))
+            logger.info("audio.next_way", where=redacted_url(request.url), reason=error.reason, why=str(error))
         else:
             return
 
 
-def _tries_next(failure: Failure, came: int) -> bool:
+def _tries_next(failure: Failure, gained: int) -> bool:
     error = failure.error
     if isinstance(error, AudioDelayed) or error.reason == "audio_too_large":
         return False
-    if isinstance(error, Reject) or error.reason in NO_AUDIO_THERE:
+    if isinstance(error, Reject) or error.reason in NO_AUDIO_REASONS:
         return True
-    return not failure.request.durable and came <= 0
+    return not failure.request.durable and gained <= 0
 
 
 def summary(failures: Sequence[Failure]) -> AudioError:
     """One error for all of them."""
-    decisive = max((failure.error for failure in failures), key=_weight)
+    decisive = max((failure.error for failure in failures), key=_priority)
     lines = [_described(n, failure) for n, failure in enumerate(failures[:MAX_LISTED], 1)]
     more = f" And {len(failures) - MAX_LISTED} more." if len(failures) > MAX_LISTED else ""
-    message = f"None of {len(failures)} addresses gave the audio. {' '.join(lines)}{more}"
+    message = f"None of {len(failures)} addresses returned the audio. {' '.join(lines)}{more}"
     if isinstance(decisive, AudioDelayed):
         made: AudioError = AudioDelayed(message, after=decisive.after, reason=decisive.reason)
     else:
-        kind = next((kind for kind in (AudioGone, AudioRefused) if isinstance(decisive, kind)), AudioError)
-        made = kind(message, reason=decisive.reason)
+        format = next((format for format in (AudioGone, AudioRefused) if isinstance(decisive, format)), AudioError)
+        made = format(message, reason=decisive.reason)
     made.not_found = any(failure.error.not_found for failure in failures)
     made.expired = any(failure.error.expired for failure in failures)
     return made
 
 
-def _weight(error: AudioError) -> tuple[bool, bool, bool]:
+def _priority(error: AudioError) -> tuple[bool, bool, bool]:
     return isinstance(error, AudioDelayed), not isinstance(error, Reject), isinstance(error, AudioRefused)
 
 
 def _described(n: int, failure: Failure) -> str:
-    """The address and its error: the error's own words may be about the end of its redirects."""
-    at, text = where(failure.request.url), str(failure.error)
+    """The address and its error, which may be about another address at the end of its redirects."""
+    at, text = redacted_url(failure.request.url), str(failure.error)
     line = text if text.startswith(at) else f"{at}: {text}"
     return f"({n}) {truncate(line, MAX_CHARACTERS)}"

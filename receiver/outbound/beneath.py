@@ -1,7 +1,7 @@
-"""Files and folders beneath a folder of the receiver's: no symbolic link on the way is followed, and access is limited.
+"""Files and folders beneath one of the receiver's folders: symbolic links are not followed, and access is limited.
 
-The path to the folder itself may have links, as the operator likes. The receiver creates its content, and a link in
-there would redirect audio to, or from, another place.
+The path to the folder itself may contain links. The receiver creates the folder's content, and a link in there would
+make it write audio to, or read it from, another place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and its parents where they are not there, each durable in its own parent. Links are followed.
+    """Make a folder and its parents unless they exist, each durable in its own parent. Links are followed.
 
     Raises:
         OSError: it cannot be made.
@@ -40,14 +40,14 @@ def make_folders(folder: Path) -> None:
 
 @contextmanager
 def made_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
-    """The folder `names` beneath `root`, made where it is not there, as a handle.
+    """The folder `names` beneath `root`, made if it does not exist, as a file descriptor.
 
     Raises:
-        OSError: it cannot be made or opened, or a link is on the way (`strerror` says where).
+        OSError: it cannot be made or opened, or its path contains a link (`strerror` says where).
     """
     try:
         handle = _walk(root, names)
-    except FileNotFoundError:  # nearly always they are there
+    except FileNotFoundError:  # rare: nearly always they exist
         make_folders(root)
         handle = _walk(root, names, _make)
     try:
@@ -58,11 +58,11 @@ def made_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
 
 @contextmanager
 def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
-    """The folder `names` beneath `root`, as a handle.
+    """The folder `names` beneath `root`, as a file descriptor.
 
     Raises:
-        FileNotFoundError: it is not there.
-        OSError: it cannot be opened, or a link is on the way (`strerror` says where).
+        FileNotFoundError: it does not exist.
+        OSError: it cannot be opened, or its path contains a link (`strerror` says where).
     """
     handle = _walk(root, names)
     try:
@@ -72,7 +72,7 @@ def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
 
 
 def open_file(name: str, flags: int, folder: int, where: Path) -> int:
-    """Open the file `name` in a folder, which is no link; made, where `flags` say so, with `FILE_MODE`.
+    """Open the file `name` in a folder, unless it is a link; created, if `flags` say so, with `FILE_MODE`.
 
     Args:
         where: the folder's path, for the error.
@@ -87,7 +87,7 @@ def open_file(name: str, flags: int, folder: int, where: Path) -> int:
 
 
 def linked_folder(root: Path) -> str | None:
-    """The name of a link to a folder in `root`, which will be refused; None without one, or without `root`."""
+    """The name of a link to a folder in `root`, which would be refused; None without one, or without `root`."""
     with suppress(FileNotFoundError), os.scandir(root) as entries:
         return next((entry.name for entry in entries if entry.is_symlink() and entry.is_dir()), None)
     return None
@@ -121,7 +121,7 @@ def _make(name: str, parent: int) -> None:
 
 
 def _explained(error: OSError, folder: int, name: str, path: Path) -> OSError:
-    """The error, with a clear text if a link is the reason: the system reports `Not a directory`, or levels."""
+    """The error, with a clear text if a link is the reason: the system reports `Not a directory`, for example."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         with suppress(OSError):
             if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):

@@ -1,9 +1,9 @@
-"""The face of all outgoing traffic to providers and their storage: one request at a time, under one address guard.
+"""The HTTP client for requests to providers and their storage, under an address guard.
 
-Every connection goes to exactly an IP address that the guard has checked. There is no `httpx.AsyncClient`: one that
-does not follow a redirect still parses it, fails on a bad one, keeps cookies and logs whole addresses. So nothing here
-follows redirects, keeps cookies, or reads the environment's proxies or netrc. What goes wrong on the wire comes out as
-an error of ours, without the query of the address: a signed storage address is a secret.
+Every connection goes to an IP address that the guard has checked. `httpx.AsyncClient` is not used: even without
+following redirects it parses them, fails on an invalid one, keeps cookies and logs complete URLs. This client does not
+follow redirects, keep cookies, or read proxies or netrc from the environment. Network errors are raised as our own,
+without the query of the URL: a signed storage URL is a secret.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from importlib.metadata import PackageNotFoundError, version
 import httpcore
 
 from receiver.errors import Interrupted, UnusableAddress
-from receiver.outbound.addresses import Target, shown, where
+from receiver.outbound.addresses import Target, redacted_text, redacted_url
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.guarded_transport import ConnectionPool, GuardedBackend, Origin
 
-_ON_THE_WIRE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
-_BROKEN = (httpcore.ReadError, httpcore.RemoteProtocolError)
-"""How a request ends on a kept connection that its server has closed."""
+_NETWORK_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+_CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.RemoteProtocolError)
+"""How a request fails on a reused connection that its server has closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long to wait, in seconds.
 
-    `connect` includes the name look-up; `read` and `write` are for one piece, and `read` is for the whole of a short
-    body; `head` is from the beginning until the head of the answer is whole.
+    `connect` includes the name look-up; `read` and `write` are for one chunk, and `read` for the whole of a short body;
+    `head` is from the beginning of the request to the end of the response's head.
     """
 
     connect: float = 10.0
@@ -46,32 +46,32 @@ class Timeouts:
 
 @cache
 def user_agent() -> str:
-    """What we call ourselves."""
+    """The `User-Agent` of every request."""
     try:
         return f"tts-receiver/{version('tts-receiver')}"
     except PackageNotFoundError:
         return "tts-receiver"
 
 
-def wire_error(error: Exception, url: str) -> Interrupted:
-    """What went wrong on the wire in our words, without the query of `url`."""
-    detail = shown(str(error), 200).rstrip(".") or type(error).__name__
+def network_error(error: Exception, url: str) -> Interrupted:
+    """A network error as our own, without the query of `url`."""
+    detail = redacted_text(str(error), 200).rstrip(".") or type(error).__name__
     if isinstance(error, httpcore.TimeoutException):
-        return Interrupted(f"{where(url)} did not answer in time ({type(error).__name__}).", reason="timeout")
+        return Interrupted(f"{redacted_url(url)} did not answer in time ({type(error).__name__}).", reason="timeout")
     if isinstance(error, httpcore.ConnectError):
-        return Interrupted(f"Cannot connect to {where(url)}: {detail}.", reason="connect_failed")
-    return Interrupted(f"The connection to {where(url)} broke: {detail}.")
+        return Interrupted(f"Cannot connect to {redacted_url(url)}: {detail}.", reason="connect_failed")
+    return Interrupted(f"The connection to {redacted_url(url)} broke: {detail}.")
 
 
-def _late(url: str, what: str) -> Interrupted:
-    return Interrupted(f"{where(url)} did not send {what} in time.", reason="timeout")
+def _timeout_error(url: str, what: str) -> Interrupted:
+    return Interrupted(f"{redacted_url(url)} did not send {what} in time.", reason="timeout")
 
 
-class Reply:
+class HttpResponse:
     """A response whose body has not been read.
 
     Attributes:
-        url: the address that was asked.
+        url: of the request.
         status: the HTTP status.
     """
 
@@ -83,7 +83,7 @@ class Reply:
         self._lines = [(name.lower(), value) for name, value in response.headers]
 
     def header(self, name: str) -> str | None:
-        """A header's value (the lines joined by commas where there are several), stripped; None if absent."""
+        """A header's value, stripped (several lines are joined by commas); None if absent."""
         values = self.values(name)
         return b", ".join(values).decode("utf-8", "replace").strip() if values else None
 
@@ -93,16 +93,16 @@ class Reply:
         return [value for line, value in self._lines if line == wanted]
 
     def lines(self) -> list[tuple[bytes, bytes]]:
-        """Every header line: lower-case names, raw values, repeats kept."""
+        """Every header line: lower-case name, raw value."""
         return list(self._lines)
 
     def content_length(self) -> int | None:
-        """The announced bytes of the body; None if there is no such announcement."""
+        """The announced length of the body in bytes; None if not announced."""
         value = self.header("content-length") or ""
         return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, in pieces of up to 64 KiB, nothing decoded.
+        """The body as it is received, in chunks of up to 64 KiB, not decoded.
 
         Raises:
             Interrupted: the connection broke, or the body is shorter than announced.
@@ -110,14 +110,14 @@ class Reply:
         try:
             async for chunk in self._response.aiter_stream():
                 yield chunk
-        except _ON_THE_WIRE as error:
-            raise wire_error(error, self.url) from error
+        except _NETWORK_ERRORS as error:
+            raise network_error(error, self.url) from error
 
     async def read(self, limit: int) -> bytes:
         """Up to `limit` bytes of a short body; the rest is not read.
 
         Raises:
-            Interrupted: as for `chunks`, or it takes too long.
+            Interrupted: as for `chunks`, or it took too long.
         """
         body = bytearray()
         try:
@@ -127,19 +127,19 @@ class Reply:
                     if len(body) >= limit:
                         break
         except TimeoutError:
-            raise _late(self.url, "its body") from None
+            raise _timeout_error(self.url, "its body") from None
         return bytes(body[:limit])
 
 
 class Client:
-    """Makes requests under one address guard; reuses connections; to be closed at the end.
+    """Sends requests under one address guard, and reuses connections; to be closed at the end.
 
     Args:
-        guard: where connections may go.
+        guard: decides where connections may go.
         timeouts: how long to wait.
         max_connections: connections at one time, to all hosts together.
-        ssl_context: which certificates are trusted; the well-known authorities, or the operator's `SSL_CERT_FILE`.
-        dial: what connects to an IP address.
+        ssl_context: which certificates are trusted; by default the well-known authorities, or `SSL_CERT_FILE`.
+        dial: connects to an IP address.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Client:
         self._guard = guard
         self._head_seconds = times.head
         self._timeouts = {"connect": times.connect, "read": times.read, "write": times.write, "pool": times.pool}
-        # At DEBUG it logs every header, a `Location` with its signature too.
+        # At DEBUG it logs every header, including a `Location` with its signature.
         if logging.getLogger("httpcore").level < logging.WARNING:
             logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._pool = ConnectionPool(
@@ -169,44 +169,44 @@ class Client:
     @asynccontextmanager
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
-    ) -> AsyncIterator[Reply]:
-        """Send one request; the body of the reply is there as long as the `with` block lasts.
+    ) -> AsyncIterator[HttpResponse]:
+        """Send one request; the body of the response can be read within the `with` block.
 
-        A kept connection that its server has closed costs nothing but a second try, on a fresh one. That is for `GET`
-        alone: what else was sent may have been done.
+        If a reused connection turns out to be closed by its server, a `GET` is repeated once on a new one. Other
+        methods are not: the server may have processed the request.
 
         Raises:
-            BlockedAddress: the guard will not connect there.
-            UnusableAddress: the address cannot be used (`bad_address`).
+            BlockedAddress: the guard refuses the address.
+            UnusableAddress: the URL is invalid (`bad_address`).
             OutboundError: the name cannot be resolved (`dns_failed`).
-            Interrupted: no connection, no answer in time, or not HTTP.
+            Interrupted: no connection, no response in time, or not HTTP.
         """
         self._guard.check_scheme(url)
         target = Target.of(url)
         try:
             request = self._request(method, target, headers, content)
         except TypeError as error:
-            raise UnusableAddress(f"{where(url)} is not a usable address.", reason="bad_address") from error
-        async with AsyncExitStack() as kept:
+            raise UnusableAddress(f"{redacted_url(url)} is not a usable address.", reason="bad_address") from error
+        async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._head_seconds):
-                    response = await self._respond(kept, target.origin, request)
+                    response = await self._respond(stack, target.origin, request)
             except TimeoutError:
-                raise _late(url, "the head of its answer") from None
-            except _ON_THE_WIRE as error:
-                raise wire_error(error, url) from error
-            kept.push_async_callback(response.aclose)
-            yield Reply(url, response, self._timeouts["read"])
+                raise _timeout_error(url, "the head of its response") from None
+            except _NETWORK_ERRORS as error:
+                raise network_error(error, url) from error
+            stack.push_async_callback(response.aclose)
+            yield HttpResponse(url, response, self._timeouts["read"])
 
-    async def _respond(self, kept: AsyncExitStack, origin: Origin, request: httpcore.Request) -> httpcore.Response:
-        lease = await kept.enter_async_context(self._pool.connection(origin, fresh=False))
+    async def _respond(self, stack: AsyncExitStack, origin: Origin, request: httpcore.Request) -> httpcore.Response:
+        lease = await stack.enter_async_context(self._pool.connection(origin, fresh=False))
         try:
             return await lease.connection.handle_async_request(request)
-        except _BROKEN:
+        except _CLOSED_BY_SERVER:
             if not lease.reused or request.method != b"GET":
                 raise
-        await kept.aclose()
-        lease = await kept.enter_async_context(self._pool.connection(origin, fresh=True))
+        await stack.aclose()
+        lease = await stack.enter_async_context(self._pool.connection(origin, fresh=True))
         return await lease.connection.handle_async_request(request)
 
     def _request(
@@ -215,7 +215,7 @@ class Client:
         """The request.
 
         Raises:
-            TypeError: a header has characters that no header may have.
+            TypeError: a header has characters that are not allowed.
         """
         lines: list[tuple[str | bytes, str | bytes]] = [("Host", target.host_header), ("User-Agent", user_agent())]
         lines += headers.items()

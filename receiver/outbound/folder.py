@@ -1,4 +1,4 @@
-"""The local audio folder: durable once it says so, and never half a file under a final name."""
+"""The local audio folder: a published file is durable, and is never incomplete under its final name."""
 
 from __future__ import annotations
 
@@ -11,37 +11,39 @@ from receiver.durable_files import move_durably
 from receiver.errors import NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
-from receiver.outbound.stored import PIECE, Stored, nothing_more
+from receiver.outbound.stored import PIECE, Stored, no_action
 from receiver.outbound.threads import in_thread, opened
 
 
 class LocalFolder:
-    """Audio under one folder of this machine's.
+    """Audio in a folder of this machine.
 
     Args:
-        folder: made when it is first needed.
+        folder: created when it is first needed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a symbolic link stays what it is
+        self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - symbolic links are not resolved
         self.folder: Path | None = self._folder
         self.url = self._folder.as_uri()
 
     async def publish(
-        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+        self, part: Path, name: str, content_type: str, on_stored: Callable[[], None] = no_action
     ) -> Stored:
-        """See `Storage.publish`. A rename where `part` is on the same file system, as it is in the spool folder."""
+        """See `Storage.publish`. A rename if `part` is on the same file system, as it is in the spool folder."""
         try:
-            target = await in_thread(self._publish, part, name, then)
+            target = await in_thread(self._publish, part, name, on_stored)
         except OSError as error:
-            raise StorageFailed(f"The audio could not be put into {self._folder}: {cause_and_advice(error)}") from error
+            raise StorageFailed(
+                f"The audio could not be stored in {self._folder}: {cause_and_advice(error)}"
+            ) from error
         return Stored(str(target), target)
 
-    def _publish(self, part: Path, name: str, then: Callable[[], None]) -> Path:
+    def _publish(self, part: Path, name: str, on_stored: Callable[[], None]) -> Path:
         target = self._inside(self._folder / name)
         with made_folder(self._folder, self._names(target.parent)) as folder:
             move_durably(part, folder, target.name, FILE_MODE)
-        then()
+        on_stored()
         return target
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -70,7 +72,7 @@ class LocalFolder:
             raise StorageFailed(f"{path} cannot be read: {cause_and_advice(error)}") from error
 
     def path_of(self, address: str) -> Path:
-        """The path of an address that `publish` gave: it is the path itself.
+        """The path of an address from `publish`; the address is the path itself.
 
         Raises:
             NotFound: it is not an address in this folder.
@@ -112,15 +114,15 @@ class LocalFolder:
 
 
 def try_folder(name: str, folder: Path) -> str | None:
-    """Try to write a file into the folder, which is made; a sentence about the problem; None if it works.
+    """Make the folder and try to write a file into it; the problem in a sentence, None without one.
 
     Args:
-        name: what the sentence calls it.
+        name: of the folder in the sentence.
     """
     try:
         make_folders(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"may we?")
+            file.write(b"test")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

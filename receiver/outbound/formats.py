@@ -1,8 +1,8 @@
-"""What an audio file is: its format, and its duration, sample rate and channels, without decoding it.
+"""The format of an audio file, and its duration, sample rate and channels, without decoding it.
 
-Both are read from its bytes. A server's `Content-Type` is not asked: an error page sent as `audio/wav` must not become
-a file called audio. The file is from outside: readers of our own, since a library's loops have no bounds; a length is
-counted from the frames, pages and chunks that are there, since a header has the length that its writer expected.
+They are read from its bytes. A server's `Content-Type` is ignored: an error page sent as `audio/wav` must not be stored
+as audio. The file is from outside, so the readers are our own: a library's loops have no bounds. A duration is computed
+from the frames, pages and chunks that the file contains, since a header has the length that its writer expected.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import structlog
 
 from receiver.outbound.containers.chunks import read_aiff, read_wav
 from receiver.outbound.containers.flac import read_flac
-from receiver.outbound.containers.frames import Parse, adts_frame, mp3_frame, read_frames
+from receiver.outbound.containers.frames import ParseFrame, adts_frame, mp3_frame, read_frames
 from receiver.outbound.containers.mp4 import read_mp4
 from receiver.outbound.containers.ogg import read_ogg
-from receiver.outbound.containers.reader import Found, Reader, Unreadable
+from receiver.outbound.containers.reader import FoundFacts, Reader, Unreadable
 from receiver.outbound.containers.tags import audio_start, id3_length
 from receiver.outbound.containers.webm import read_webm
 
 SNIFF_BYTES = 4096
-"""How many first bytes make a certain answer; `sniff` does with fewer at the end of a short file."""
+"""How many first bytes make `sniff` reliable; a shorter file has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of audio file: our word for it, its media type, its extension without the dot."""
+    """An audio format: its name, its media type, its extension without the dot."""
 
-    word: str
+    name: str
     content_type: str
     extension: str
 
@@ -45,16 +45,16 @@ AAC = Format("aac", "audio/aac", "aac")
 WEBM = Format("webm", "audio/webm", "webm")
 AIFF = Format("aiff", "audio/aiff", "aiff")
 
-# An `ftyp` box opens pictures too (avif, heic) and films (qt): only brands that speech comes in.
+# Pictures (avif, heic) and videos (qt) also begin with an `ftyp` box: only brands that are used for speech.
 _MP4_BRANDS = frozenset(
     (b"M4A ", b"M4B ", b"mp41", b"mp42", b"isom", b"dash", b"f4a ", *(b"iso%d" % number for number in range(2, 10)))
 )
 
 
 def sniff(head: bytes) -> Format | None:
-    """The format of a file that begins with `head`; None if it is no audio that we know.
+    """The format of a file that begins with `head`; None if it is not a known audio format.
 
-    An ID3 tag that is longer than `head` is taken for an MP3's; `sniff_file` looks behind it.
+    A file with an ID3 tag is taken for an MP3; `sniff_file` looks behind the tag.
 
     Args:
         head: the first bytes, 64 or more unless the file is shorter; `SNIFF_BYTES` are better.
@@ -63,21 +63,21 @@ def sniff(head: bytes) -> Format | None:
 
 
 def sniff_file(path: Path) -> Format | None:
-    """The format of a file; None if it is no audio that we know. Blocks.
+    """The format of a file; None if it is not a known audio format. Blocks.
 
-    Other audio than MP3 is also put behind ID3 tags, and these may be longer than any first bytes. A tag before
-    nothing that we know is an MP3's, as ever.
+    ID3 tags also occur before other formats than MP3, and may be longer than `SNIFF_BYTES`. A tag before unknown bytes
+    is taken for an MP3's.
 
     Raises:
         OSError: the file cannot be read.
     """
     with path.open("rb", buffering=0) as file:
         reader = Reader(file)
-        head = reader.at(0, SNIFF_BYTES)
+        head = reader.read_at(0, SNIFF_BYTES)
         if not id3_length(head):
             return _sniff(head)
         try:
-            return _sniff(reader.at(audio_start(reader), SNIFF_BYTES)) or MP3
+            return _sniff(reader.read_at(audio_start(reader), SNIFF_BYTES)) or MP3
         except Unreadable:
             return MP3
 
@@ -102,8 +102,8 @@ def _sniff(head: bytes) -> Format | None:
     return None
 
 
-def _is_frame(head: bytes, parse: Parse) -> bool:
-    """Whether a frame opens the file and, as far as `head` reaches, another frame follows it."""
+def _is_frame(head: bytes, parse: ParseFrame) -> bool:
+    """Whether the file begins with a frame and, as far as `head` reaches, another frame follows it."""
     frame = parse(head)
     if frame is None:
         return False
@@ -116,14 +116,14 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A file's duration in seconds, sample rate in Hz, channels; None where uncertain."""
+    """A file's duration in seconds, sample rate in Hz, channels; None if uncertain."""
 
     duration: float | None = None
     sample_rate: int | None = None
     channels: int | None = None
 
 
-_READERS: dict[Format, Callable[[Reader, Found], None]] = {
+_READERS: dict[Format, Callable[[Reader, FoundFacts], None]] = {
     WAV: read_wav,
     AIFF: read_aiff,
     MP3: lambda reader, found: read_frames(reader, found, mp3_frame),
@@ -138,9 +138,9 @@ _READERS: dict[Format, Callable[[Reader, Found], None]] = {
 def read_facts(path: Path, format: Format) -> Facts:
     """The facts of an audio file of this format. Blocks: it reads the file, in bounded bytes, steps and time.
 
-    Never raises: a file whose facts cannot be read is still the requested audio. Errors are logged.
+    Never raises: a file whose facts cannot be read is still valid audio. Errors are logged.
     """
-    found, size = Found(), 0
+    found, size = FoundFacts(), 0
     try:
         with path.open("rb", buffering=0) as file:
             reader = Reader(file)
@@ -148,13 +148,13 @@ def read_facts(path: Path, format: Format) -> Facts:
             _READERS[format](reader, found)
     except (Unreadable, OSError) as error:
         logger.info("audio.facts_unknown", file=path.name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - a reader's fault must not lose the audio
+    except Exception as error:  # noqa: BLE001 - a bug in a reader must not lose the audio
         logger.info("audio.facts_unknown", file=path.name, error=type(error).__name__)
     return Facts(_seconds(found.duration, size), _whole(found.sample_rate), _whole(found.channels))
 
 
 def _seconds(value: float | None, size: int) -> float | None:
-    # No format stores more than a second in a byte: such a length is false.
+    # No format stores more than a second in a byte: such a duration is wrong.
     return round(value, 6) if value is not None and math.isfinite(value) and 0 < value <= size else None
 
 

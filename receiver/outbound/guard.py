@@ -1,7 +1,8 @@
-"""The address guard: which network addresses this process may be made to connect to.
+"""The address guard: decides which network addresses this process may connect to.
 
-Apart, because it is the one answer to server-side request forgery: an address in a webhook's body or in a `Location`
-header is somebody else's wish. What is checked here is what the transport connects to; nothing is looked up twice.
+A module of its own, because it is the protection against server-side request forgery: a URL in a webhook's body or in a
+`Location` header comes from outside. The transport connects to exactly the address that was checked here; a name is not
+looked up twice.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from urllib.parse import urlsplit
 from receiver.errors import BlockedAddress, OutboundError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Turns a host name and a port into IP addresses in text form."""
+"""Resolves a host name and a port to IP addresses as text."""
 
 _IPv4 = ipaddress.IPv4Address
 _IPv6 = ipaddress.IPv6Address
 
-# `is_global` of the oldest Python we run on does not know all of these; the newest IANA registries do.
+# In the newest IANA registries, but not all in `is_global` of the oldest supported Python.
 _SPECIAL_V4 = tuple(
     ipaddress.IPv4Network(text)
     for text in (
@@ -40,11 +41,11 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(ip: str) -> bool:
-    """Whether a textual IP address is one of the open internet's, reached by no detour into a private network.
+    """Whether an IP address, given as text, is on the public internet.
 
-    Everything that is not known to be public is not: private, loopback, link-local, multicast, reserved, unspecified,
-    carrier-grade NAT, metadata services, documentation; and what is no IP address at all. An IPv6 address that carries
-    an IPv4 address (mapped, 6to4, NAT64) is as public as the address inside.
+    Not public are: private, loopback, link-local, multicast, reserved, unspecified, carrier-grade NAT, metadata
+    services, documentation, and text that is not an IP address. An IPv6 address that contains an IPv4 address (mapped,
+    6to4, NAT64) is as public as that address.
     """
     try:
         address = ipaddress.ip_address(ip)
@@ -54,7 +55,7 @@ def is_public(ip: str) -> bool:
         return _is_public_v4(address)
     if address.scope_id is not None:
         return False
-    inner = _inside(address)
+    inner = _embedded_v4(address)
     if inner is not None:
         return _is_public_v4(inner)
     return (
@@ -66,21 +67,21 @@ def is_public(ip: str) -> bool:
 
 
 def is_never_allowed(ip: str) -> bool:
-    """Whether no setting opens the way to an address: link-local, cloud metadata, multicast, unspecified, not one.
+    """Whether no setting allows an address: link-local, cloud metadata, multicast, unspecified, invalid.
 
-    No provider lives there, and what does live there hands out the machine's own credentials.
+    No provider is there, and metadata services give away the machine's own credentials.
     """
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return True
-    inner = _inside(address) if isinstance(address, _IPv6) else None
+    inner = _embedded_v4(address) if isinstance(address, _IPv6) else None
     bare = inner or address
     return bare.is_link_local or bare.is_multicast or bare.is_unspecified or bare in _METADATA
 
 
-def _inside(address: _IPv6) -> _IPv4 | None:
-    """The IPv4 address that an IPv6 address leads to: mapped, 6to4 or NAT64."""
+def _embedded_v4(address: _IPv6) -> _IPv4 | None:
+    """The IPv4 address that an IPv6 address contains: mapped, 6to4 or NAT64; None without one."""
     if address in _NAT64:
         return _IPv4(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour
@@ -96,11 +97,11 @@ def _is_public_v4(address: _IPv4) -> bool:
 
 
 async def system_resolve(host: str, port: int) -> list[str]:
-    """Ask the system's resolver, once.
+    """Resolve with the system's resolver, once.
 
     Raises:
-        OSError: there is no answer.
-        UnicodeError: the name cannot be one (a label is too long or empty).
+        OSError: the name cannot be resolved.
+        UnicodeError: the name is invalid (a label is too long or empty).
     """
     answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
@@ -110,15 +111,15 @@ class AddressGuard:
     """Decides where a connection may go.
 
     Args:
-        allow_private: let private and loopback addresses and plain `http` through, for a provider in one's own
-            network. Link-local and metadata addresses stay shut (`is_never_allowed`).
-        resolve: the name look-up; the system's own if not given.
-        table: the table of the configuration that has the setting, for the message of a refusal.
+        allow_private: allow private and loopback addresses and plain `http`, for a provider in one's own network.
+            Link-local and metadata addresses stay forbidden (`is_never_allowed`).
+        resolve: the name look-up; by default the system's.
+        table: the configuration's table with the setting, for the message of a refusal.
     """
 
     def __init__(
         self,
-        allow_private: bool,  # noqa: FBT001 - its nature
+        allow_private: bool,  # noqa: FBT001 - the setting of the same name
         resolve: Resolve = system_resolve,
         *,
         table: str = "this source's table",
@@ -128,7 +129,7 @@ class AddressGuard:
         self._hint = f"set allow_private_addresses = true in {table} if it is in your own network"
 
     def check_scheme(self, url: str) -> None:
-        """Let only `https` through, and `http` where private addresses are allowed.
+        """Allow `https`, and `http` if private addresses are allowed.
 
         Raises:
             BlockedAddress: any other scheme.
@@ -140,12 +141,13 @@ class AddressGuard:
         raise BlockedAddress(f"Only https addresses are fetched, and this one is {scheme or 'none'!r}{hint}.")
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """The IP addresses of `host` that may be connected to, in the resolver's order.
+        """The IP addresses of `host`, all of them allowed, in the resolver's order.
 
-        One bad answer condemns the name: a name with a public and a private address is how the check is got round.
+        One forbidden address is enough to refuse the name: a name with a public and a private address is a known way
+        around such a check.
 
         Raises:
-            BlockedAddress: one of the answers is not public and private ones are not allowed, or is never allowed.
+            BlockedAddress: an address is not public and private ones are not allowed, or is never allowed.
             OutboundError: the name cannot be resolved (`reason` `dns_failed`).
         """
         literal = host.strip("[]")
@@ -157,9 +159,12 @@ class AddressGuard:
             addresses = [literal]
         for address in addresses:
             if is_never_allowed(address):
-                raise BlockedAddress(f"{host} is at {address}, a link-local or metadata address, or no real one.")
+                raise BlockedAddress(
+                    f"{host} has the address {address}, which is never allowed: link-local, a metadata service's, "
+                    "or not a host's."
+                )
             if not self.allow_private and not is_public(address):
-                raise BlockedAddress(f"{host} is at {address}, which is not a public address; {self._hint}.")
+                raise BlockedAddress(f"{host} has the address {address}, which is not public; {self._hint}.")
         return addresses
 
     async def _look_up(self, host: str, port: int) -> list[str]:

@@ -1,11 +1,11 @@
-"""Connections: each is made to an address that the guard has checked, and kept for its own origin only.
+"""Connections: each goes to an address that the guard has checked, and is reused for its own origin only.
 
-A name is looked up once. The check sits where connections are made, below redirects, retries and keep-alive, where
-nothing can go round it.
+A name is looked up once. The check is made where connections are made, below redirects, retries and keep-alive, so that
+no request can bypass it.
 
-httpcore has a pool too. For each request it looks at every connection of every origin, and its locks try an import that
-fails: more than half of the processor time of fetching a small file (docs/adr/0059). The connections themselves, and
-all that is HTTP, are httpcore's.
+httpcore's own pool checks every connection of every origin for each request, and its locks try an import that fails:
+more than half of the processor time of fetching a small file (docs/adr/0059). The connections themselves, and HTTP, are
+httpcore's.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from receiver.outbound.guard import AddressGuard
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to the IP addresses that the guard gives for a name, and to nothing else.
+    """Connects only to the IP addresses that the guard returns for a name.
 
-    The name stays the name for TLS (server name and certificate) and for the `Host` header: httpcore takes both from
-    the request, not from here. A refusal (`BlockedAddress`) passes through httpcore as it is.
+    TLS (server name and certificate) and the `Host` header still use the name: httpcore takes both from the request. A
+    refusal (`BlockedAddress`) passes through httpcore unchanged.
 
     Args:
-        guard: what says where a connection may go.
-        dial: what connects to an IP address.
+        guard: decides where a connection may go.
+        dial: connects to an IP address.
     """
 
     def __init__(self, guard: AddressGuard, dial: httpcore.AsyncNetworkBackend | None = None) -> None:
@@ -47,12 +47,12 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Look the name up once and try its addresses in turn; `timeout` (seconds) is for all of it.
+        """Look the name up once and try its addresses in turn, all within `timeout` seconds.
 
         Raises:
-            BlockedAddress: the guard will not have it.
+            BlockedAddress: the guard refuses it.
             OutboundError: the name cannot be resolved.
-            httpcore.ConnectError, httpcore.ConnectTimeout: no address answered; the last one's failure.
+            httpcore.ConnectError, httpcore.ConnectTimeout: no address can be connected to; the last one's error.
         """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -77,7 +77,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Refused: nothing of the outside is on a Unix socket."""
+        """Refused: no provider is on a Unix socket."""
         raise httpcore.ConnectError("connections to Unix sockets are not made")
 
     async def sleep(self, seconds: float) -> None:
@@ -86,34 +86,34 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 IDLE_SECONDS = 30.0
-"""How long a connection is kept that nobody uses."""
+"""How long an unused connection stays open."""
 
 Origin = tuple[str, str, int]
-"""Scheme, host and port: what a connection is kept for."""
+"""Scheme, host and port; a connection is only reused for the same origin."""
 
 
 @cache
 def trusted_certificates() -> ssl.SSLContext:
-    """The well-known authorities, or the operator's `SSL_CERT_FILE`. Read once: it takes a megabyte and 40 ms."""
+    """The well-known authorities, or the operator's `SSL_CERT_FILE`. Loaded once: it takes a megabyte and 40 ms."""
     return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A connection in use: `reused` if it has served a request before, and its server may have closed it since."""
+class PooledConnection:
+    """A connection in use; `reused` if it has had a request before, so that its server may have closed it since."""
 
     connection: httpcore.AsyncHTTP11Connection
     reused: bool
 
 
 class ConnectionPool:
-    """The connections of one client, and so of one guard.
+    """The connections of one client, under one guard.
 
     Args:
-        backend: makes them.
+        backend: connects.
         max_connections: at one time, to all origins together; half of them may be idle.
         connect_seconds: for the look-up and the connecting, and again for TLS.
-        wait_seconds: how long a request waits for one of the connections.
+        wait_seconds: how long a request waits for a free connection.
         ssl_context: which certificates are trusted.
         clock: for how long connections are idle.
     """
@@ -136,23 +136,23 @@ class ConnectionPool:
         self._clock = clock or SystemClock()
         self._in_use = 0
         self._used: set[httpcore.AsyncHTTP11Connection] = set()
-        self._turns = asyncio.Semaphore(max_connections)
+        self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[tuple[float, Origin, httpcore.AsyncHTTP11Connection]] = []
         self._closed = False
 
     @asynccontextmanager
-    async def connection(self, origin: Origin, *, fresh: bool) -> AsyncIterator[Kept]:
-        """A connection to `origin`, kept for the next request if its answer has been read to the end.
+    async def connection(self, origin: Origin, *, fresh: bool) -> AsyncIterator[PooledConnection]:
+        """A connection to `origin`, reused for the next request if its response was read to the end.
 
         Args:
-            fresh: do not take a kept one.
+            fresh: do not reuse an idle one.
 
         Raises:
             httpcore.PoolTimeout: all connections were in use for too long.
             httpcore.ConnectError, httpcore.ConnectTimeout: none could be made.
-            BlockedAddress, OutboundError: the guard's.
+            BlockedAddress, OutboundError: from the guard.
         """
-        await self._take_turn()
+        await self._acquire_slot()
         self._in_use += 1
         connection: httpcore.AsyncHTTP11Connection | None = None
         try:
@@ -162,15 +162,15 @@ class ConnectionPool:
             if connection is None:
                 connection = await self._connect(origin)
             self._used.add(connection)
-            yield Kept(connection, reused)
+            yield PooledConnection(connection, reused)
         finally:
             try:
                 if connection is not None:
                     self._used.discard(connection)
-                    await self._put_back(origin, connection)
+                    await self._release(origin, connection)
             finally:
                 self._in_use -= 1
-                self._turns.release()
+                self._slots.release()
 
     async def aclose(self) -> None:
         """Close every connection, also those in use."""
@@ -179,18 +179,18 @@ class ConnectionPool:
         for connection in [*(one for _, _, one in idle), *self._used]:
             await connection.aclose()
 
-    async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()
+    async def _acquire_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
             return
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError as error:
             raise httpcore.PoolTimeout(f"all {self._max} connections are in use") from error
 
     async def _take_idle(self, origin: Origin) -> httpcore.AsyncHTTP11Connection | None:
-        """The connection to `origin` that was used last; those that their server has closed meanwhile are left out."""
+        """The connection to `origin` that was used last; those that their server has closed meanwhile are dropped."""
         for index in range(len(self._idle) - 1, -1, -1):
             if self._idle[index][1] == origin:
                 _, _, connection = self._idle.pop(index)
@@ -211,7 +211,7 @@ class ConnectionPool:
             stream = await stream.start_tls(context, host, self._connect_seconds)
         return httpcore.AsyncHTTP11Connection(httpcore.Origin(scheme.encode(), host.encode(), port), stream)
 
-    async def _put_back(self, origin: Origin, connection: httpcore.AsyncHTTP11Connection) -> None:
+    async def _release(self, origin: Origin, connection: httpcore.AsyncHTTP11Connection) -> None:
         if connection.is_idle() and not self._closed and len(self._idle) < max(1, self._max // 2):
             self._idle.append((self._clock.monotonic() + IDLE_SECONDS, origin, connection))
         elif not connection.is_closed():

@@ -1,6 +1,6 @@
 """Audio in an object store: S3, Google Cloud Storage, Azure, or this process's memory in tests.
 
-Apart from the local folder, so that the library that speaks to object stores is loaded only where one is used.
+A module of its own, so that the library for object stores is only loaded if one is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from obstore.store import from_url
 
 from receiver.errors import NotFound, StorageFailed
 from receiver.model.redact import truncate
-from receiver.outbound.stored import PIECE, Stored, nothing_more
+from receiver.outbound.stored import PIECE, Stored, no_action
 from receiver.outbound.threads import in_thread, opened
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _CHUNK = 5 << 20
 _CONCURRENCY = 2
-"""Parts of an upload: size in bytes (no store takes smaller ones), and how many are on their way at once.
+"""Parts of an upload: size in bytes (the minimum of all stores), and how many are uploaded at once.
 
-Measured with a file of 500 MB: 11 MB over idle when the file is handed over in pieces as below, 37 MB when obstore
-reads it from its path, 58 MB with parts of 8 MiB from a path.
+Memory measured with a file of 500 MB: 11 MB over idle if the file is passed in chunks as below, 37 MB if obstore reads
+it from its path, 58 MB with parts of 8 MiB from a path.
 """
 
 _ERRORS = (exceptions.BaseError, OSError, ValueError)
@@ -42,7 +42,7 @@ class ObjectStorage:
         url: such as `s3://bucket/prefix`; without credentials.
 
     Raises:
-        ValueError: the store cannot be used like that.
+        ValueError: the URL or the store's configuration is invalid.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,15 +52,15 @@ class ObjectStorage:
             if url.lower().startswith("memory:"):
                 self._store: ObjectStore = from_url("memory://")
             else:
-                # No client options: given any, obstore forgets the environment's, such as AWS_ALLOW_HTTP for a MinIO.
+                # No client options: with any, obstore ignores the environment's, such as AWS_ALLOW_HTTP for MinIO.
                 self._store = from_url(url, retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)})
         except _ERRORS as error:
-            raise ValueError(f"the audio storage {self.url} cannot be used: {_words(error)}") from error
+            raise ValueError(f"the audio storage {self.url} cannot be used: {_error_text(error)}") from error
 
     async def publish(
-        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+        self, part: Path, name: str, content_type: str, on_stored: Callable[[], None] = no_action
     ) -> Stored:
-        """See `Storage.publish`. An object appears when its upload is complete; its size is then asked for."""
+        """See `Storage.publish`. An object appears when its upload is complete; then its size is checked."""
         try:
             size = await in_thread(os.path.getsize, part)
             await self._store.put_async(
@@ -72,14 +72,14 @@ class ObjectStorage:
             )
             stored = (await self._store.head_async(name))["size"]
         except _ERRORS as error:
-            raise StorageFailed(f"The audio could not be put into {self.url}: {_words(error)}.") from error
+            raise StorageFailed(f"The audio could not be stored in {self.url}: {_error_text(error)}.") from error
         if stored != size:
-            raise StorageFailed(f"{self._prefix}{name} has {stored} bytes after an upload of {size}.")
-        await in_thread(then)
+            raise StorageFailed(f"{self._prefix}{name} has {stored} bytes after an upload of {size} bytes.")
+        await in_thread(on_stored)
         return Stored(f"{self._prefix}{name}", None)
 
     async def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """See `Storage.stream`. Piece by piece, since one long answer runs into the store's time limit."""
+        """See `Storage.stream`. One request for each chunk, since one long response exceeds the store's time limit."""
         name = self._name(address)
         try:
             size = (await self._store.head_async(name))["size"]
@@ -91,15 +91,15 @@ class ObjectStorage:
         except FileNotFoundError:
             raise NotFound(f"There is no object {address}.") from None
         except _ERRORS as error:
-            raise StorageFailed(f"{address} cannot be read: {_words(error)}.") from error
+            raise StorageFailed(f"{address} cannot be read: {_error_text(error)}.") from error
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""
         try:
-            self._store.put(".writable", b"may we?")
+            self._store.put(".writable", b"test")
         except _ERRORS as error:
-            return f"The audio storage {self.url} cannot be written to: {_words(error)}."
-        with suppress(*_ERRORS):  # a store may well let us write and not delete: we never delete audio
+            return f"The audio storage {self.url} cannot be written to: {_error_text(error)}."
+        with suppress(*_ERRORS):  # a store may allow writing and not deleting, which is enough: audio is never deleted
             self._store.delete(".writable")
         return None
 
@@ -110,7 +110,7 @@ class ObjectStorage:
         except FileNotFoundError:
             return None
         except _ERRORS as error:
-            raise StorageFailed(f"{address} cannot be read: {_words(error)}.") from error
+            raise StorageFailed(f"{address} cannot be read: {_error_text(error)}.") from error
 
     def _name(self, address: str) -> str:
         name = address.removeprefix(self._prefix)
@@ -129,7 +129,7 @@ async def _pieces(part: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _words(error: Exception) -> str:
-    """The first line of the library's message, without the query of an address in it: that may be a signature."""
+def _error_text(error: Exception) -> str:
+    """The first line of the library's message, without the queries of URLs, which may contain a signature."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return truncate(re.sub(r"\?\S*", "", first).rstrip("."), 300)

@@ -1,7 +1,7 @@
-"""Where whole audio files go: which place a setting names.
+"""Opens the audio storage that a setting names.
 
-The local folder is ours and not obstore's: obstore 0.12 writes beside the target and renames, but never calls fsync
-(traced), and has no option to; after a power cut a recorded artifact could be an empty file.
+The local folder is our own code and not obstore's: obstore 0.12 writes beside the target and renames, but never calls
+fsync (traced), and has no option for it; after a power failure a recorded artifact could be an empty file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def open_storage(url: str, base: Path) -> Storage:
         base: what a relative folder is relative to.
 
     Raises:
-        ValueError: in words, what is wrong with the setting.
+        ValueError: the setting is invalid; the message says why.
     """
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
         if not url.strip():
@@ -46,7 +46,7 @@ def open_storage(url: str, base: Path) -> Storage:
         raise ValueError(f"no credentials in the {scheme}:// address; they belong in the environment")
     if parts.query or parts.fragment:
         raise ValueError(f"the {scheme}:// address has a query; options belong in the environment")
-    # Not at the top: obstore costs about 4 MB that a local folder does not need.
+    # Imported here: obstore takes about 4 MB of memory that a local folder does not need.
     from receiver.outbound.objects import ObjectStorage
 
     return ObjectStorage(url)

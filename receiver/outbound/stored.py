@@ -1,4 +1,4 @@
-"""What every place for whole audio files offers."""
+"""The interface of the storages for complete audio files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Protocol
 
 PIECE = 1 << 20
-"""Bytes of one piece when a file is read back."""
+"""Bytes of a chunk when a stored file is read."""
 
 
-def nothing_more() -> None:
-    """What is done after a file is stored, where nothing is."""
+def no_action() -> None:
+    """The default for `on_stored`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file in its place: its address in the storage and, in a local folder, its path.
+    """A stored file: its address in the storage and, in a local folder, its path.
 
-    The address is what `stream` and `size` take: the absolute path, or such as `s3://bucket/prefix/aitts/job.wav`.
+    The address is the argument of `stream` and `size`: an absolute path, or a URL such as
+    `s3://bucket/prefix/aitts/job.wav`.
     """
 
     address: str
@@ -27,42 +28,42 @@ class Stored:
 
 
 class Storage(Protocol):
-    """A place for whole files."""
+    """Stores complete files."""
 
     url: str
     """The storage's own address, without credentials."""
     folder: Path | None
-    """The local folder, or None if it is none."""
+    """The local folder; None for an object store."""
 
     async def publish(
-        self, part: Path, name: str, content_type: str, then: Callable[[], None] = nothing_more
+        self, part: Path, name: str, content_type: str, on_stored: Callable[[], None] = no_action
     ) -> Stored:
-        """Put the whole file `part` under `name` (relative, `/` between folders), durably, replacing what is there.
+        """Store the complete file `part` as `name` (relative, `/` between folders), durably; replace an existing file.
 
-        Nobody ever sees half a file under `name`. `part` may be gone afterwards.
+        An incomplete file is never visible as `name`. `part` may be removed.
 
         Args:
-            then: called in a worker thread once it is there; may block.
+            on_stored: called in a worker thread once the file is stored; may block.
 
         Raises:
             StorageFailed: it could not be stored.
         """
 
     def stream(self, address: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Read a stored file back, from byte `start` up to, not including, `end`; in bounded pieces.
+        """Read a stored file, from byte `start` up to, not including, `end`; in chunks of up to `PIECE` bytes.
 
         Raises:
-            NotFound: it is not there, or not an address of this storage.
+            NotFound: it does not exist, or is not an address of this storage.
             StorageFailed: it cannot be read.
         """
 
     async def size(self, address: str) -> int | None:
-        """Bytes of a stored file; None if it is not there.
+        """Bytes of a stored file; None if it does not exist.
 
         Raises:
             NotFound: not an address of this storage.
-            StorageFailed: the storage does not tell.
+            StorageFailed: the storage cannot be read.
         """
 
     def writable(self) -> str | None:
-        """Try to write; blocks. A sentence about the problem; None if it works."""
+        """Try to write; blocks. The problem in a sentence; None without one."""

@@ -1,7 +1,7 @@
-"""Blocking file work off the event loop, in a way that a cancellation cannot tear from its file.
+"""Blocking file operations in worker threads, which finish before a cancellation is passed on.
 
-`asyncio.to_thread` leaves its thread running when the waiting task is cancelled; the file would then be closed, and
-its lock given up, under a write that is still going on.
+`asyncio.to_thread` leaves its thread running when the waiting task is cancelled; the file would then be closed, and its
+lock released, during a write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run short blocking work in a worker thread; a cancellation is passed on only when the work has ended."""
+    """Run a short blocking function in a worker thread; a cancellation is passed on only after it has returned."""
     call = partial(copy_context().run, partial(work, *args, **kwargs))
     done: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(None, call)
     try:
@@ -31,16 +31,16 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([done])
         if not done.cancelled():
-            done.exception()  # looked at, so that asyncio does not report it as forgotten; the cancellation wins
+            done.exception()  # retrieved, so that asyncio does not report it as never retrieved
         raise
 
 
 @asynccontextmanager
 async def opened(path: Path, opener: Callable[[str, int], int] = os.open) -> AsyncIterator[FileIO]:
-    """A file opened for reading, unbuffered, in a worker thread; closed also where the opening itself is cancelled.
+    """A file opened for reading, unbuffered, in a worker thread; also closed if the opening itself is cancelled.
 
     Args:
-        opener: opens it, as the argument of `open` does.
+        opener: as for `open`.
 
     Raises:
         OSError: it cannot be opened.

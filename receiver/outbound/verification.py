@@ -1,8 +1,8 @@
-"""Whether a whole file is what it should be: its storage's checksums, our SHA-256, its format, its facts.
+"""Verifies a complete file: the storage's checksums, our SHA-256, its format, its facts.
 
 Wire facts: `x-goog-hash: crc32c=<base64>,md5=<base64>`, possibly over several header lines, is of the whole stored
-object, also in the answer to a range (cloud.google.com, "XML API headers"); `Content-MD5` is of the body of its
-response (RFC 1864), so it says nothing about a whole of which a part was sent.
+object, also in the response to a range (cloud.google.com, "XML API headers"); `Content-MD5` is of the body of its
+response (RFC 1864), so in the response to a range it is not of the complete file.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import google_crc32c
 import structlog
 
 from receiver.errors import AudioError
-from receiver.outbound.client import Reply
+from receiver.outbound.client import HttpResponse
 from receiver.outbound.decompression import compression
 from receiver.outbound.formats import Facts, Format, read_facts, sniff_file
-from receiver.outbound.part import PartialDownload, Published
+from receiver.outbound.part import PartialDownload, PublishedChecksums
 from receiver.outbound.threads import in_thread, opened
 
 logger = structlog.get_logger(__name__)
 
 _PIECE = 256 << 10
-STRETCH = 32 << 20
-"""Bytes hashed between two looks at whether we are cancelled."""
+STEP_BYTES = 32 << 20
+"""Bytes hashed between two checks for a cancellation."""
 
 
-def published(reply: Reply) -> Published:
-    """Read the checksums of a 200 or 206 reply. One that cannot be read is logged and passed over."""
+def published_checksums(reply: HttpResponse) -> PublishedChecksums:
+    """Read the checksums in a 200 or 206 response. An invalid one is logged and ignored."""
     crc32c = md5 = None
-    # The checksum is of the bytes as they are stored. Where they were compressed or decompressed on their way
-    # (cloud.google.com, "Transcoding of gzip-compressed files"), we were sent others.
+    # The checksum is of the bytes as they are stored. If they were compressed or decompressed for the response
+    # (cloud.google.com, "Transcoding of gzip-compressed files"), it does not apply to the bytes sent.
     stored, sent = (reply.header(name) for name in ("x-goog-stored-content-encoding", "content-encoding"))
     if compression(stored) == compression(sent):
         for item in (reply.header("x-goog-hash") or "").split(","):
@@ -47,7 +47,7 @@ def published(reply: Reply) -> Published:
                 md5 = _hex(value, 16) or md5
     if reply.status == 200 and md5 is None and (content_md5 := reply.header("content-md5")):
         md5 = _hex(content_md5, 16)
-    return Published(crc32c, md5)
+    return PublishedChecksums(crc32c, md5)
 
 
 def _hex(encoded: str, size: int) -> str | None:
@@ -61,107 +61,108 @@ def _hex(encoded: str, size: int) -> str | None:
     return value.hex()
 
 
-class Sums:
-    """A file's SHA-256, and the checksums that its storage published, made in stretches. Blocks."""
+class Checksums:
+    """Computes a file's SHA-256, and the checksums that its storage published, in steps. Blocks."""
 
-    def __init__(self, file: IO[bytes], expected: Published) -> None:
+    def __init__(self, file: IO[bytes], expected: PublishedChecksums) -> None:
         self._file = file
         self._expected = expected
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
         self._crc32c = google_crc32c.Checksum() if expected.crc32c else None  # type: ignore[no-untyped-call]
 
-    def stretch(self) -> bool:
-        """Take the next `STRETCH` bytes in; False at the file's end.
+    def update(self) -> bool:
+        """Hash the next `STEP_BYTES` bytes; False at the file's end.
 
         Raises:
             OSError: the file cannot be read.
         """
-        sums = [one for one in (self._sha256, self._md5, self._crc32c) if one is not None]
-        for _ in range(STRETCH // _PIECE):
+        checksums = [checksum for checksum in (self._sha256, self._md5, self._crc32c) if checksum is not None]
+        for _ in range(STEP_BYTES // _PIECE):
             piece = self._file.read(_PIECE)
             if not piece:
                 return False
-            for one in sums:
-                one.update(piece)
+            for checksum in checksums:
+                checksum.update(piece)
         return True
 
     def result(self) -> str:
         """The SHA-256 as lower-case hex.
 
         Raises:
-            AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
+            AudioError: a published checksum does not match (`reason` `checksum_mismatch`).
         """
         expected = self._expected
         for name, made, wanted in (("CRC32C", self._crc32c, expected.crc32c), ("MD5", self._md5, expected.md5)):
             if made is not None and made.digest().hex() != wanted:
                 raise AudioError(
-                    f"The audio's {name} is {made.digest().hex()}, and its storage says {wanted}; it is fetched again.",
+                    f"The audio's {name} is {made.digest().hex()}, but its storage published {wanted}; "
+                    "it is fetched again.",
                     reason="checksum_mismatch",
                 )
         return self._sha256.hexdigest()
 
 
-async def check(path: Path, expected: Published) -> str:
+async def verify_checksums(path: Path, expected: PublishedChecksums) -> str:
     """Read the whole file once, off the event loop, and compare.
 
     Returns:
         The SHA-256 as lower-case hex.
 
     Raises:
-        AudioError: as `Sums.result`.
+        AudioError: as `Checksums.result`.
         OSError: the file cannot be read.
     """
     async with opened(path) as file:
-        sums = Sums(file, expected)
-        while await in_thread(sums.stretch):
+        checksums = Checksums(file, expected)
+        while await in_thread(checksums.update):
             pass
-    return sums.result()
+    return checksums.result()
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """What was found: the SHA-256 as lower-case hex, the bytes, the format, the facts."""
+class VerifiedFile:
+    """A verified file: the SHA-256 as lower-case hex, its length in bytes, its format, its facts."""
 
     sha256: str
     size: int
-    kind: Format
+    format: Format
     facts: Facts
 
 
-async def sums_of_large(part: PartialDownload, published: Published) -> str | None:
-    """The SHA-256 of a file that is read in several steps, so that a cancellation is heard; None for a smaller one.
+async def hash_large_file(part: PartialDownload, published_checksums: PublishedChecksums) -> str | None:
+    """The SHA-256 of a large file, hashed in steps, so that a cancellation takes effect; None for a smaller file.
 
     Raises:
-        AudioError: a published checksum does not hold (`reason` `checksum_mismatch`).
+        AudioError: a published checksum does not match (`reason` `checksum_mismatch`).
         OSError: the file cannot be read or written.
     """
-    if part.have <= STRETCH:
+    if part.size <= STEP_BYTES:
         return None
     await in_thread(part.flush)
-    return await check(part.path, published)
+    return await verify_checksums(part.path, published_checksums)
 
 
-def examine(part: PartialDownload, published: Published, sha256: str | None) -> Examined:
-    """Look at the file. Blocks.
+def verify_file(part: PartialDownload, published_checksums: PublishedChecksums, sha256: str | None) -> VerifiedFile:
+    """Verify the file. Blocks.
 
     Args:
-        published: its storage's checksums.
-        sha256: what `sums_of_large` gave.
+        published_checksums: its storage's checksums.
+        sha256: the result of `hash_large_file`.
 
     Raises:
-        AudioError: a published checksum does not hold (`checksum_mismatch`), or it is no audio (`not_audio`).
+        AudioError: a published checksum does not match (`checksum_mismatch`), or it is not audio (`not_audio`).
         OSError: the file cannot be read or written.
     """
     data = part.in_memory
     part.flush()
     if sha256 is None:
         with part.path.open("rb", buffering=0) if data is None else BytesIO(data) as file:
-            sums = Sums(file, published)
-            while sums.stretch():
+            checksums = Checksums(file, published_checksums)
+            while checksums.update():
                 pass
-        sha256 = sums.result()
-    kind = sniff_file(part.path)
-    if kind is None:
-        raise AudioError("What was fetched is not audio; it is fetched again.", reason="not_audio")
-    return Examined(sha256, part.have, kind, read_facts(part.path, kind))
+        sha256 = checksums.result()
+    format = sniff_file(part.path)
+    if format is None:
+        raise AudioError("The fetched file is not audio; it is fetched again.", reason="not_audio")
+    return VerifiedFile(sha256, part.size, format, read_facts(part.path, format))

@@ -196,7 +196,7 @@ async def test_the_error_lists_every_address_with_its_reason_and_no_signature(be
             bench.temporary("/a/404?sig=SECRET"), bench.temporary("/b/403?sig=SECRET"), bench.temporary("/c/410")
         )
     text, error = str(caught.value), caught.value
-    assert text.startswith("None of 3 addresses gave the audio. (1) ")
+    assert text.startswith("None of 3 addresses returned the audio. (1) ")
     for n, (path, status) in enumerate((("/a/404", 404), ("/b/403", 403), ("/c/410", 410)), 1):
         assert f"({n}) {bench.api.url(path)} answers {status}: " in text
     assert "SECRET" not in text

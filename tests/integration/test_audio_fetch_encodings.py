@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import AudioError, AudioRefused, Reject
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, beginning, compression, sniff_through
+from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, compression, decompressed_head, sniff_through
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.clocks import CallbackClock
@@ -235,7 +235,7 @@ async def test_decompression_that_takes_too_long_is_given_up(bench: Bench) -> No
 @given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate"]))
 def test_any_bytes_can_be_looked_through(head: bytes, encoding: str) -> None:
     sniff_through(head, encoding)
-    assert len(beginning(head, encoding)) <= 4096
+    assert len(decompressed_head(head, encoding)) <= 4096
 
 
 @given(st.text(max_size=60))

@@ -64,7 +64,11 @@ class World:
         self.names = {"provider.example": [[PUBLIC]], "storage.example": [[PUBLIC]]}
         self.looked_up: list[str] = []
         self.fetcher = AudioFetcher(
-            open_storage(str(folder), Path("/")), folder / ".spool", 1 << 20, clock=SystemClock(), connect=self.client
+            open_storage(str(folder), Path("/")),
+            folder / ".spool",
+            1 << 20,
+            clock=SystemClock(),
+            make_client=self.client,
         )
 
     async def resolve(self, host: str, port: int) -> list[str]:

@@ -106,7 +106,7 @@ async def test_one_that_is_slow_but_steady_comes_to_its_end(bench: Bench) -> Non
 
 async def test_one_that_keeps_the_least_rate_alone_is_cut_at_the_deadline_of_its_size(bench: Bench) -> None:
     bench.server.behave = bench.dripping(20_000, 10.0)
-    with pytest.raises(AudioDelayed, match="not whole after"):
+    with pytest.raises(AudioDelayed, match="incomplete after"):
         await bench.fetch()
     assert bench.time == pytest.approx(GRACE_SECONDS + len(WAV) / (16 * 1024), abs=30)
 
@@ -161,7 +161,7 @@ async def test_a_head_and_a_short_body_that_never_end_are_not_waited_for(
 
     answer = answer.replace(b"Content-Length: 9", b"Content-Length: 9999")
     fetcher = AudioFetcher(
-        open_storage(str(tmp_path), Path("/")), tmp_path / ".spool", 1 << 20, clock=SystemClock(), connect=connect
+        open_storage(str(tmp_path), Path("/")), tmp_path / ".spool", 1 << 20, clock=SystemClock(), make_client=connect
     )
     listener = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]

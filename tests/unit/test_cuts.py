@@ -13,7 +13,7 @@ from receiver.errors import AudioError
 from receiver.model.import_errors import MAX_CHARACTERS, import_failure
 from receiver.model.redact import Redactor
 from receiver.outbound import audio, objects
-from receiver.outbound.addresses import shown, where
+from receiver.outbound.addresses import redacted_text, redacted_url
 from receiver.providers.base import AudioRequest
 from receiver.providers.responses import MAX_QUOTE, RequestContext, error_response
 from receiver.providers.types import Account, Response
@@ -43,10 +43,10 @@ def said_of_addresses(text: str) -> str:
 
 
 CUTS: dict[str, tuple[Callable[[str], str], int]] = {
-    "an address": (lambda text: where(f"https://a.example/{text}"), 282),
-    "the beginning of what is no audio": (lambda text: shown(text, 80), 80),
+    "an address": (lambda text: redacted_url(f"https://a.example/{text}"), 282),
+    "the beginning of what is no audio": (lambda text: redacted_text(text, 80), 80),
     "the errors of several addresses": (said_of_addresses, 195),
-    "an object store's error": (lambda text: objects._words(ValueError(text)), 300),
+    "an object store's error": (lambda text: objects._error_text(ValueError(text)), 300),
     "a provider's words": (said_by_the_provider, MAX_QUOTE - 5),
     "a plugin's error": (lambda text: import_failure(ValueError(text), "mine"), MAX_CHARACTERS - 12),
     "a handler's result": (lambda text: str(bounded_json(Unwritable(text))), MAX_REPR_CHARACTERS),

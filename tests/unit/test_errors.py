@@ -11,7 +11,7 @@ from receiver import errors
 from receiver.engine.jobs import commands
 from receiver.errors import AudioError, ReceiverError
 from receiver.model.json_body import read_json
-from receiver.outbound.api import ask
+from receiver.outbound.api import call_api
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.registry import PROVIDERS
@@ -61,11 +61,11 @@ async def test_a_failed_request_is_no_failure_of_audio(url: str, reason: str) ->
 async def test_a_poll_that_the_address_guard_refuses_is_no_failure_of_audio() -> None:
     client = Client(AddressGuard(False, nowhere))
     with pytest.raises(ReceiverError) as caught:
-        await ask(client, Request("GET", "https://10.0.0.1/api/v1/tts/job_1"))
+        await call_api(client, Request("GET", "https://10.0.0.1/api/v1/tts/job_1"))
     assert isinstance(caught.value, errors.BlockedAddress)
     assert not isinstance(caught.value, AudioError)
     with pytest.raises(Unavailable) as unanswered:
-        await ask(client, Request("GET", "https://provider.example/api/v1/tts/job_1"))
+        await call_api(client, Request("GET", "https://provider.example/api/v1/tts/job_1"))
     assert unanswered.value.reason == "dns_failed"
     await client.aclose()
 

@@ -83,8 +83,8 @@ class JobContext:
         """Send a request whose scheduled time has come.
 
         Raises:
-            Unavailable: as `outbound.api.ask`.
-            UnusableAddress: as `outbound.api.ask`.
+            Unavailable: as `outbound.api.call_api`.
+            UnusableAddress: as `outbound.api.call_api`.
         """
         response = await self.throttle.send(self.client, request, self.stop)
         self.trust.read_date(response.header("date"), self.source.name)

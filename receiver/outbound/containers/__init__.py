@@ -1,1 +1,1 @@
-"""Audio containers read from outside, in bounded bytes, steps and time: how long, at what rate, how many channels."""
+"""Readers of audio containers, bounded in bytes, steps and time: duration, sample rate, channels."""

@@ -1,4 +1,4 @@
-"""FLAC: its length is where its last frame ends; the header's number may be missing, or of a whole that is cut off.
+"""FLAC: the duration is where the last frame ends; the header's may be missing, or that of a file that was cut off.
 
 Source: RFC 9639, sections 8.2 (STREAMINFO) and 9.1 (frame header).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from receiver.outbound.containers.reader import WINDOW, Found, Reader, Unreadable
+from receiver.outbound.containers.reader import WINDOW, FoundFacts, Reader, Unreadable
 from receiver.outbound.containers.tags import audio_start
 
 _STREAMINFO = 34
@@ -17,7 +17,7 @@ _LONGEST_HEADER = 16
 
 
 class StreamInfo(NamedTuple):
-    """The block that every file begins with: samples of a block, Hz, channels, samples in all (0: not said)."""
+    """The block that every file begins with: samples of a block, Hz, channels, total samples (0: unknown)."""
 
     block: int
     longest_block: int
@@ -38,15 +38,15 @@ def stream_info(data: bytes) -> StreamInfo:
     )
 
 
-def read_flac(reader: Reader, found: Found) -> None:
-    """Find the facts of a FLAC file, also behind an ID3 tag.
+def read_flac(reader: Reader, found: FoundFacts) -> None:
+    """Find the facts of a FLAC file, also after an ID3 tag.
 
     Raises:
-        Unreadable: it does not begin as one, several are joined, or a bound of the reader's is reached.
-        OSError: the disk.
+        Unreadable: it does not begin as one, several are concatenated, or a bound of the reader is reached.
+        OSError: the file cannot be read.
     """
     start = audio_start(reader)
-    head = reader.exactly(start, 8 + _STREAMINFO)
+    head = reader.read_exactly(start, 8 + _STREAMINFO)
     if head[:4] != b"fLaC" or head[4] & 0x7F or int.from_bytes(head[5:8], "big") != _STREAMINFO:
         raise Unreadable("it does not begin as a FLAC file")
     info = stream_info(head[8:])
@@ -55,31 +55,31 @@ def read_flac(reader: Reader, found: Found) -> None:
         return
     audio = _behind_metadata(reader, start)
     if any(reader.find(b"fLaC" + last + b"\0\0\x22", audio) is not None for last in (b"\0", b"\x80")):
-        raise Unreadable("several files are joined")
-    first = _read_header(reader.at(audio, _LONGEST_HEADER), info)
+        raise Unreadable("several files are concatenated")
+    first = _read_header(reader.read_at(audio, _LONGEST_HEADER), info)
     ends = _frame_ends(reader, audio, info)
     last = next(ends, None)
     if first is None or last is None:
-        raise Unreadable("its first frame or its last is not found")
+        raise Unreadable("its first or last frame is not found")
     end = info.total if info.total and (last == info.total or info.total in ends) else last
-    found.duration = (end - first.start) / info.rate  # one that was cut out of another does not begin at 0
+    found.duration = (end - first.start) / info.rate  # one that was cut out of another file does not begin at 0
 
 
 def _behind_metadata(reader: Reader, start: int) -> int:
     position = start + 4
     while True:
-        head = reader.exactly(position, 4)
+        head = reader.read_exactly(position, 4)
         position += 4 + int.from_bytes(head[1:], "big")
         if head[0] & 0x80:
             return position
 
 
 def _frame_ends(reader: Reader, audio: int, info: StreamInfo) -> Iterator[int]:
-    """The sample that each frame in the last bytes ends before, from the last frame to the first."""
+    """The end sample of each frame in the last bytes, from the last frame to the first."""
     end = reader.size
     for _ in range(16):  # of 64 KiB each: a frame of many channels can be longer than one
         start = max(audio, end - WINDOW + _LONGEST_HEADER)
-        piece = reader.at(start, min(WINDOW, reader.size - start))
+        piece = reader.read_at(start, min(WINDOW, reader.size - start))
         place = len(piece)
         while (place := piece.rfind(b"\xff", 0, place)) >= 0:
             reader.step()
@@ -92,14 +92,14 @@ def _frame_ends(reader: Reader, audio: int, info: StreamInfo) -> Iterator[int]:
 
 
 class _Frame(NamedTuple):
-    """A frame: its first sample, and the one that it ends before."""
+    """A frame: its first sample, and the sample after its last."""
 
     start: int
     end: int
 
 
 def _read_header(head: bytes, info: StreamInfo) -> _Frame | None:
-    """The frame with this header; None if it is no header of this stream."""
+    """The frame with this header; None if it is not a header of this stream."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
         return None
     block_code, rate_code, channel_code = head[2] >> 4, head[2] & 15, head[3] >> 4
@@ -134,7 +134,7 @@ def _block(code: int, extra: bytes) -> int:
 
 
 def _coded_number(data: bytes) -> tuple[int, int]:
-    """A number coded like UTF-8, of up to 36 bits, and its bytes; 0 bytes where there is none."""
+    """A number encoded like UTF-8, of up to 36 bits, and its length in bytes; length 0 if invalid."""
     first = data[0]
     if first < 0x80:
         return first, 1

@@ -1,6 +1,6 @@
-"""MP3 and raw AAC: streams of frames without a header for the whole. Their length is that of all frames together.
+"""MP3 and raw AAC: streams of frames without a header for the file. The duration is that of all frames.
 
-The number of frames that a Xing or Info header gives is not believed: it is of the first of several joined files.
+The number of frames in a Xing or Info header is not used: if files were concatenated it is that of the first one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from receiver.outbound.containers.reader import WINDOW, Found, Reader, Unreadable
+from receiver.outbound.containers.reader import WINDOW, FoundFacts, Reader, Unreadable
 from receiver.outbound.containers.tags import audio_start, tag_length
 
 _V1_BITRATES = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -19,12 +19,12 @@ _V1_RATES = (44_100, 48_000, 32_000)
 AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
 _HEAD = 180
-"""Bytes of a frame that are looked at: up to the end of a LAME note after the longest side information."""
+"""Bytes of a frame that are read: up to the end of a LAME tag after the longest side information."""
 _MAX_KINDS = 64
 
 
 class Frame(NamedTuple):
-    """One frame: bytes, samples a channel, samples a second, channels (0 where the header does not say)."""
+    """One frame: bytes, samples per channel, samples per second, channels (0 if not in the header)."""
 
     length: int
     samples: int
@@ -32,11 +32,11 @@ class Frame(NamedTuple):
     channels: int
 
 
-Parse = Callable[[bytes], Frame | None]
+ParseFrame = Callable[[bytes], Frame | None]
 
 
 def mp3_frame(head: bytes) -> Frame | None:
-    """The MPEG layer III frame that `head` begins with (ISO/IEC 11172-3, 2.4.1.3); None if it is none."""
+    """The MPEG layer III frame that `head` begins with (ISO/IEC 11172-3, 2.4.1.3); None if there is none."""
     return _mp3_frame(head[:4])
 
 
@@ -57,7 +57,7 @@ def _mp3_frame(head: bytes) -> Frame | None:
 
 
 def adts_frame(head: bytes) -> Frame | None:
-    """The ADTS frame that `head` begins with (ISO/IEC 13818-7, 6.2); None if it is none."""
+    """The ADTS frame that `head` begins with (ISO/IEC 13818-7, 6.2); None if there is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
         return None
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -67,14 +67,14 @@ def adts_frame(head: bytes) -> Frame | None:
     return Frame(length, 1024 * (1 + (head[6] & 3)), AAC_RATES[head[2] >> 2 & 15], 8 if channels == 7 else channels)
 
 
-def read_frames(reader: Reader, found: Found, parse: Parse) -> None:
-    """Find the facts of a file of frames, by a walk over all of them. Tags before, between and after are passed over.
+def read_frames(reader: Reader, found: FoundFacts, parse: ParseFrame) -> None:
+    """Find the facts of a file of frames by reading all their headers. Tags before, between and after are skipped.
 
     Raises:
-        Unreadable: too many bytes follow that are no frame, or a bound of the reader's is reached.
-        OSError: the disk.
+        Unreadable: too many bytes follow that are not a frame, or a bound of the reader is reached.
+        OSError: the file cannot be read.
     """
-    walk = _Walk()
+    walk = _FrameCounter()
     try:
         walk.over(reader, parse)
     finally:
@@ -82,69 +82,71 @@ def read_frames(reader: Reader, found: Found, parse: Parse) -> None:
     found.duration = walk.seconds()
 
 
-class _Walk:
-    """The frames so far: samples by rate and channels, and what an encoder's notes say was added to the audio."""
+class _FrameCounter:
+    """Counts frames: samples by rate and channels, and the samples that the encoder says it added."""
 
     def __init__(self) -> None:
         self._samples: Counter[tuple[int, int]] = Counter()
         self._frames = 0
-        self._note: Note | None = None
+        self._encoder_info: EncoderInfo | None = None
 
-    def over(self, reader: Reader, parse: Parse) -> None:
+    def over(self, reader: Reader, parse: ParseFrame) -> None:
         position: int | None = audio_start(reader)
         while position is not None and position < reader.size:
-            head = reader.at(position, _HEAD)
+            head = reader.read_at(position, _HEAD)
             frame = parse(head)
             if frame is None:
                 tag = tag_length(head)
                 position = position + tag if tag else _next_frame(reader, position, parse)
                 continue
-            note = read_note(head, frame)
-            if note is None:
+            info = read_encoder_info(head, frame)
+            if info is None:
                 self._frames += 1
                 self._samples[frame.rate, frame.channels] += frame.samples
                 if len(self._samples) > _MAX_KINDS:
                     raise Unreadable("the frames are of too many kinds")
             elif self._frames == 0:
-                self._note = note
+                self._encoder_info = info
             position += frame.length
 
     @property
     def rate(self) -> int | None:
-        """The rate of all frames; None where it differs."""
+        """The rate of all frames; None if it differs."""
         rates = {rate for rate, _ in self._samples}
         return rates.pop() if len(rates) == 1 else None
 
     @property
     def channels(self) -> int | None:
-        """The channels of all frames; None where they differ or are not said."""
+        """The channels of all frames; None if they differ or are unknown."""
         channels = {count for _, count in self._samples}
         return (channels.pop() or None) if len(channels) == 1 else None
 
     def seconds(self) -> float:
         whole = sum(count / rate for (rate, _), count in self._samples.items())
-        if self._note is not None and self._note.frames == self._frames and self.rate:  # of this file, and no other
-            return whole - self._note.padding / self.rate
+        if (
+            self._encoder_info is not None and self._encoder_info.frames == self._frames and self.rate
+        ):  # of this file, and no other
+            return whole - self._encoder_info.padding / self.rate
         return whole
 
 
-def _next_frame(reader: Reader, position: int, parse: Parse) -> int | None:
-    """Where the frames go on after something that is none: where one is followed by its like, or ends the file.
+def _next_frame(reader: Reader, position: int, parse: ParseFrame) -> int | None:
+    """The position of the next frame after other bytes: one that is followed by a similar one, or ends the file.
 
     Returns:
-        None if none follows until the end of the file.
+        None if there is none up to the end of the file.
 
     Raises:
-        Unreadable: none follows for as long as `WINDOW`.
+        Unreadable: there is none within `WINDOW` bytes.
     """
-    piece = reader.at(position, WINDOW)
+    piece = reader.read_at(position, WINDOW)
     place = piece.find(b"\xff", 1)
     while place >= 0:
         reader.step()
         frame = parse(piece[place : place + _HEAD])
         if frame is not None:
             after = position + place + frame.length
-            following = parse(reader.at(after, _HEAD))
+            following = parse(reader.read_at(after, _HEAD))
             if after == reader.size or (following is not None and following.rate == frame.rate):
                 return position + place
         place = piece.find(b"\xff", place + 1)
@@ -153,24 +155,24 @@ def _next_frame(reader: Reader, position: int, parse: Parse) -> int | None:
     raise Unreadable("there is no audio where the next frame should be")
 
 
-class Note(NamedTuple):
-    """A frame without audio, in which an encoder says how many frames follow, and how many samples it added."""
+class EncoderInfo(NamedTuple):
+    """A frame without audio with the encoder's information: how many frames follow, how many samples it added."""
 
     frames: int
     padding: int
 
 
-def read_note(head: bytes, frame: Frame) -> Note | None:
-    """The note in an MP3 frame; None if it is a frame of audio.
+def read_encoder_info(head: bytes, frame: Frame) -> EncoderInfo | None:
+    """The encoder's information in an MP3 frame; None if it is a frame of audio.
 
     Sources: gabriel.mp3-tech.org, "Mp3 info tag revision 1 specifications" (LAME); Fraunhofer's VBRI header.
     """
     side = (17 if frame.channels == 1 else 32) if frame.samples == 1152 else (9 if frame.channels == 1 else 17)
     if head[4 + side : 8 + side] not in (b"Xing", b"Info"):
-        return Note(0, 0) if head[36:40] == b"VBRI" else None
-    note = head[8 + side :]
-    frames = int.from_bytes(note[4:8], "big") if note[3:4] and note[3] & 1 else 0
-    lame = note[4 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if note[3:4] and note[3] & bit) :]
+        return EncoderInfo(0, 0) if head[36:40] == b"VBRI" else None
+    info = head[8 + side :]
+    frames = int.from_bytes(info[4:8], "big") if info[3:4] and info[3] & 1 else 0
+    lame = info[4 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if info[3:4] and info[3] & bit) :]
     if lame[:4] not in (b"LAME", b"Lavc", b"Lavf") or len(lame) < 24:
-        return Note(frames, 0)
-    return Note(frames, (lame[21] << 4 | lame[22] >> 4) + ((lame[22] & 15) << 8 | lame[23]))
+        return EncoderInfo(frames, 0)
+    return EncoderInfo(frames, (lame[21] << 4 | lame[22] >> 4) + ((lame[22] & 15) << 8 | lame[23]))

@@ -1,4 +1,4 @@
-"""MP4 (M4A): its length is that of the samples in its tables, also where they are spread over fragments.
+"""MP4 (M4A): the duration is that of the samples in its tables, including those of fragments.
 
 Source: ISO/IEC 14496-12 (boxes), 14496-14 and 14496-1 (`esds`), 14496-3, 1.6.2.1 (AudioSpecificConfig).
 """
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.outbound.containers.mp4_entry import read_entry
-from receiver.outbound.containers.reader import Found, Reader, Unreadable
+from receiver.outbound.containers.reader import FoundFacts, Reader, Unreadable
 
 _ROWS = 4096
-"""Rows of a table that are read at once."""
+"""Rows of a table that are read in one step."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """A box: its type, and where its content begins and ends."""
+    """A box: its type, and the positions where its content begins and ends."""
 
     type: bytes
     start: int
@@ -31,9 +31,9 @@ class _Track:
 
     Attributes:
         scale: units in a second.
-        units: how long its samples are together.
-        edited: how much of it is shown, in the movie's units; 0 where it has no edits.
-        default: how long a sample of a fragment is that does not say so, in units.
+        units: the duration of all its samples.
+        edited: the duration of its edits, in the movie's units; 0 without edits.
+        default: the default duration of a sample of a fragment, in units.
     """
 
     number: int = 0
@@ -46,19 +46,19 @@ class _Track:
     channels: int | None = None
 
 
-def read_mp4(reader: Reader, found: Found) -> None:
+def read_mp4(reader: Reader, found: FoundFacts) -> None:
     """Find the facts of an MP4 file's first audio track.
 
     Raises:
-        Unreadable: it is broken or cut off, has no audio, or a bound of the reader's is reached.
-        OSError: the disk.
+        Unreadable: it is broken or cut off, has no audio, or a bound of the reader is reached.
+        OSError: the file cannot be read.
     """
     track: _Track | None = None
     movie_scale = 0
     for box in _boxes(reader, 0, reader.size):
         if box.type == b"moov":
             if track is not None:
-                raise Unreadable("several files are joined")
+                raise Unreadable("several files are concatenated")
             movie_scale, track = _read_movie(reader, box)
             found.sample_rate, found.channels = track.sample_rate, track.channels
         elif box.type == b"moof":
@@ -73,13 +73,13 @@ def read_mp4(reader: Reader, found: Found) -> None:
 
 
 def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
-    """The boxes between two places."""
+    """The boxes between two positions."""
     position = start
     while position + 8 <= end:
-        head = reader.exactly(position, 8)
+        head = reader.read_exactly(position, 8)
         size, content = int.from_bytes(head[:4], "big"), position + 8
         if size == 1:
-            size, content = int.from_bytes(reader.exactly(content, 8), "big"), content + 8
+            size, content = int.from_bytes(reader.read_exactly(content, 8), "big"), content + 8
         box_end = end if size == 0 else position + size
         if box_end < content:
             raise Unreadable("a box is shorter than its head")
@@ -90,7 +90,7 @@ def _boxes(reader: Reader, start: int, end: int) -> Iterator[_Box]:
 
 
 def _read_movie(reader: Reader, movie: _Box) -> tuple[int, _Track]:
-    """The movie's units a second, and its first audio track.
+    """The movie's units per second, and its first audio track.
 
     Raises:
         Unreadable: it has none.
@@ -106,7 +106,7 @@ def _read_movie(reader: Reader, movie: _Box) -> tuple[int, _Track]:
         elif box.type == b"mvex":
             for extension in _boxes(reader, box.start, box.end):
                 if extension.type == b"trex":
-                    number, _, duration = struct.unpack(">3I", reader.exactly(extension.start + 4, 12))
+                    number, _, duration = struct.unpack(">3I", reader.read_exactly(extension.start + 4, 12))
                     defaults[number] = duration
     if found is None:
         raise Unreadable("there is no audio in it")
@@ -115,9 +115,9 @@ def _read_movie(reader: Reader, movie: _Box) -> tuple[int, _Track]:
 
 
 def _scale(reader: Reader, box: _Box) -> int:
-    """The units a second of an `mvhd` or `mdhd`: behind two times, of 64 bits in version 1."""
-    version = reader.exactly(box.start, 1)[0]
-    return int.from_bytes(reader.exactly(box.start + (20 if version == 1 else 12), 4), "big")
+    """The units per second of an `mvhd` or `mdhd`, after two times, which have 64 bits in version 1."""
+    version = reader.read_exactly(box.start, 1)[0]
+    return int.from_bytes(reader.read_exactly(box.start + (20 if version == 1 else 12), 4), "big")
 
 
 def _read_track(reader: Reader, trak: _Box) -> _Track:
@@ -129,12 +129,12 @@ def _read_track(reader: Reader, trak: _Box) -> _Track:
             if box.type in (b"mdia", b"minf", b"stbl", b"edts") and len(inside) < 8:
                 inside.append(box)
             elif box.type == b"tkhd":
-                version = reader.exactly(box.start, 1)[0]
-                track.number = int.from_bytes(reader.exactly(box.start + (20 if version == 1 else 12), 4), "big")
+                version = reader.read_exactly(box.start, 1)[0]
+                track.number = int.from_bytes(reader.read_exactly(box.start + (20 if version == 1 else 12), 4), "big")
             elif box.type == b"mdhd":
                 track.scale = _scale(reader, box)
             elif box.type == b"hdlr":
-                track.is_audio = reader.exactly(box.start + 8, 4) == b"soun"
+                track.is_audio = reader.read_exactly(box.start + 8, 4) == b"soun"
             elif box.type == b"elst":
                 track.edited = _edited(reader, box)
             elif box.type == b"stts":
@@ -146,26 +146,26 @@ def _read_track(reader: Reader, trak: _Box) -> _Track:
 
 
 def _edited(reader: Reader, box: _Box) -> int:
-    """How long the parts are that are shown, in the movie's units. A part of silence counts too."""
-    version = reader.exactly(box.start, 1)[0]
+    """The duration of all edits, in the movie's units, including empty ones (silence)."""
+    version = reader.read_exactly(box.start, 1)[0]
     return sum(row[0] for row in _rows(reader, box.start + 4, box.end, ">Qq4x" if version == 1 else ">Ii4x"))
 
 
 def _rows(reader: Reader, start: int, end: int, form: str) -> Iterator[tuple[int, ...]]:
-    """The rows of a table that begins with their number."""
-    width, left = struct.calcsize(form), int.from_bytes(reader.exactly(start, 4), "big")
+    """The rows of a table that begins with the number of rows."""
+    width, left = struct.calcsize(form), int.from_bytes(reader.read_exactly(start, 4), "big")
     position = start + 4
     if position + left * width > end:
         raise Unreadable("a table reaches beyond its box")
     while left > 0:
         count = min(left, _ROWS)
         reader.step(count)
-        yield from struct.iter_unpack(form, reader.exactly(position, count * width))
+        yield from struct.iter_unpack(form, reader.read_exactly(position, count * width))
         position, left = position + count * width, left - count
 
 
 def _fragment_units(reader: Reader, moof: _Box, track: _Track) -> int:
-    """How much of the track is in a fragment, in its units."""
+    """The duration of the track in a fragment, in its units."""
     units = 0
     for traf in _boxes(reader, moof.start, moof.end):
         if traf.type != b"traf":
@@ -173,17 +173,17 @@ def _fragment_units(reader: Reader, moof: _Box, track: _Track) -> int:
         number, default = 0, track.default
         for box in _boxes(reader, traf.start, traf.end):
             if box.type == b"tfhd":
-                flags, number = struct.unpack(">2I", reader.exactly(box.start, 8))
+                flags, number = struct.unpack(">2I", reader.read_exactly(box.start, 8))
                 if flags & 0x8:
                     place = box.start + 8 + (8 if flags & 1 else 0) + (4 if flags & 2 else 0)
-                    default = int.from_bytes(reader.exactly(place, 4), "big")
+                    default = int.from_bytes(reader.read_exactly(place, 4), "big")
             elif box.type == b"trun" and number == track.number:
                 units += _run_units(reader, box, default)
     return units
 
 
 def _run_units(reader: Reader, box: _Box, default: int) -> int:
-    flags, count = struct.unpack(">2I", reader.exactly(box.start, 8))
+    flags, count = struct.unpack(">2I", reader.read_exactly(box.start, 8))
     if not flags & 0x100:
         return int(count * default)
     width = sum(4 for flag in (0x100, 0x200, 0x400, 0x800) if flags & flag)
@@ -195,6 +195,6 @@ def _run_units(reader: Reader, box: _Box, default: int) -> int:
     while left > 0:
         part = min(left, _ROWS)
         reader.step(part)
-        units += sum(row[0] for row in struct.iter_unpack(form, reader.exactly(first, part * width)))
+        units += sum(row[0] for row in struct.iter_unpack(form, reader.read_exactly(first, part * width)))
         first, left = first + part * width, left - part
     return units

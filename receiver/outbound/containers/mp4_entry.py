@@ -1,7 +1,7 @@
-"""What an MP4 track's sample entry says of its rate and channels.
+"""Reads the sample rate and the channels in the sample entry of an MP4 track.
 
-An entry's own number of channels is 2 with many writers, whatever is in the track. So for AAC its
-configuration counts; MP3 in MP4 has none. Sources as in `mp4.py`.
+Many writers put 2 into the entry's own number of channels, whatever the track has. So for AAC its configuration is
+used; MP3 in MP4 has none. Sources as in `mp4.py`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from receiver.outbound.containers.reader import WINDOW, Reader
 
 _ES, _DECODER_CONFIG, _DECODER_SPECIFIC = 3, 4, 5
 _FIELDS = {0: 28, 1: 44}
-"""Bytes of an entry's fields before its boxes, by its version; 1 is QuickTime's."""
+"""The length of an entry's fields before its boxes, by its version; 1 is QuickTime's."""
 
 
 def read_entry(reader: Reader, start: int, end: int) -> tuple[int | None, int | None]:
-    """Sample rate and channels of the first entry between two places; None where it does not say.
+    """Sample rate and channels of the first entry between two positions; None if unknown.
 
     Raises:
-        Unreadable, OSError: as `Reader.at`.
+        Unreadable, OSError: as `Reader.read_at`.
     """
-    entry = reader.at(start, min(WINDOW, max(0, end - start)))
+    entry = reader.read_at(start, min(WINDOW, max(0, end - start)))
     if len(entry) < 36:
         return None, None
     fields = entry[8:]

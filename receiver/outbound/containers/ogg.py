@@ -1,6 +1,6 @@
-"""Ogg: its length is that of its streams, one after another, by the position that each one's last page ends at.
+"""Ogg: the duration is that of its streams, one after another, from the position at the end of each one's last page.
 
-Sources: RFC 3533 (pages), RFC 7845 (Opus: 48 kHz whatever it was made from, and a pre-skip), the Vorbis I and Ogg FLAC
+Sources: RFC 3533 (pages), RFC 7845 (Opus: always 48 kHz, with a pre-skip), the Vorbis I and Ogg FLAC
 mappings (xiph.org), the Speex manual.
 """
 
@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.outbound.containers.flac import stream_info
-from receiver.outbound.containers.reader import WINDOW, Found, Reader, Unreadable
+from receiver.outbound.containers.reader import WINDOW, FoundFacts, Reader, Unreadable
 
 _HEADER = 27
 _UNSET = 1 << 63
-"""Positions from here on are below 0: -1 on a page that no packet ends on."""
+"""Positions from here on are negative: -1 on a page that no packet ends on."""
 _MAX_STREAMS = 16
-"""Streams beside one another."""
+"""Parallel streams."""
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One stream: Hz, channels, samples to be skipped; and what its pages said so far.
+    """One stream: Hz, channels, samples to be skipped; and the position so far.
 
     Attributes:
-        packet: samples that a packet has at the most; None where the packet itself says (Opus).
-        last: the position that its last page ends at; None before the first one.
+        packet: the maximum samples of a packet; None if the packet itself contains it (Opus).
+        last: the position at the end of its last page; None before the first one.
     """
 
     rate: int
@@ -34,9 +34,9 @@ class _Stream:
     last: int | None = None
 
     def add(self, position: int, packets: int, first: bytes) -> None:
-        """Take a page with audio: the position that it ends at, how many packets end on it, how its first begins."""
+        """Add a page with audio: the position at its end, how many packets end on it, how its first one begins."""
         if self.last is None:
-            # A recording that was joined late counts on from there. Its first page cannot hold all that.
+            # In a live recording from the middle of a stream the first position is larger than its page can hold.
             length = self.packet if self.packet is not None else _opus_length(first)
             if position > (packets + 1) * length:
                 raise Unreadable("the stream does not begin at its beginning")
@@ -48,17 +48,17 @@ class _Stream:
         return max(0, (self.last or 0) - self.skip) / self.rate
 
 
-def read_ogg(reader: Reader, found: Found) -> None:
-    """Find the facts of an Ogg file of Opus, Vorbis, FLAC or Speex; of several streams in a row too.
+def read_ogg(reader: Reader, found: FoundFacts) -> None:
+    """Find the facts of an Ogg file of Opus, Vorbis, FLAC or Speex, also with several streams in a row.
 
     Raises:
-        Unreadable: it is broken, or a bound of the reader's is reached.
-        OSError: the disk.
+        Unreadable: it is invalid, or a bound of the reader is reached.
+        OSError: the file cannot be read.
     """
     position: int | None = 0
     streams: dict[int, _Stream] = {}
     seconds, playing = 0.0, False
-    while position is not None and len(head := reader.at(position, _HEADER + 255)) >= _HEADER:
+    while position is not None and len(head := reader.read_at(position, _HEADER + 255)) >= _HEADER:
         if head[:4] != b"OggS":
             position = _next_page(reader, position)
             continue
@@ -72,16 +72,16 @@ def read_ogg(reader: Reader, found: Found) -> None:
             if playing:
                 seconds += _longest(streams)
                 streams, playing = {}, False
-            _begin(streams, serial, reader.at(body, 80), found, first=seconds == 0 and not streams)
+            _begin(streams, serial, reader.read_at(body, 80), found, first=seconds == 0 and not streams)
         elif serial in streams and 0 < ends_at < _UNSET:  # the pages of headers are at 0
             playing = True
             packets = sum(segment < 255 for segment in segments)
-            streams[serial].add(ends_at, packets, reader.at(body, 2))
+            streams[serial].add(ends_at, packets, reader.read_at(body, 2))
         position = body + size
     found.duration = seconds + _longest(streams)
 
 
-def _begin(streams: dict[int, _Stream], serial: int, packet: bytes, found: Found, *, first: bool) -> None:
+def _begin(streams: dict[int, _Stream], serial: int, packet: bytes, found: FoundFacts, *, first: bool) -> None:
     stream = _stream(packet)
     if stream is None:
         return  # pictures, text, an index
@@ -96,7 +96,7 @@ def _begin(streams: dict[int, _Stream], serial: int, packet: bytes, found: Found
 
 
 def _stream(packet: bytes) -> _Stream | None:
-    """The audio stream that begins with this packet; None if it is none that we know."""
+    """The audio stream that begins with this packet; None if its codec is unknown."""
     stream = None
     if packet[:8] == b"OpusHead" and len(packet) >= 19:
         stream = _Stream(48_000, packet[9], None, int.from_bytes(packet[10:12], "little"))

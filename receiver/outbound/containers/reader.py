@@ -1,8 +1,8 @@
-"""A file from outside, read in bounded bytes, steps and time, whatever its content.
+"""Reads a file from outside within bounds of bytes, steps and time, whatever its content.
 
-Reading facts runs in a worker thread, and a thread cannot be stopped. So the container readers ask this reader for
-every byte and count every loop with it, and the reader ends the work. Every millisecond or so it rests: a thread that
-calculates makes each event loop wait 5 ms for Python's lock at every turn.
+Facts are read in a worker thread, and a thread cannot be stopped. So the container readers get every byte from this
+reader and count every iteration with it, and it raises at a bound. About every millisecond it sleeps: a thread that
+computes makes an event loop wait 5 ms for Python's lock at every iteration.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import BinaryIO
 from receiver.clock import Clock, SystemClock
 
 MAX_BYTES = 256 << 20
-"""Read of one file, in bytes: 4.6 hours of MP3 at 128 kbit/s."""
+"""Bytes read of one file: 4.6 hours of MP3 at 128 kbit/s."""
 MAX_STEPS = 500_000
 """Frames, pages, chunks, boxes or candidates of one file: 3 hours of MP3. About half a second of CPU."""
 MAX_SECONDS = 5.0
-"""From the first byte to the last, also where the disk is slow."""
+"""From the first byte to the last, also if the disk is slow."""
 WINDOW = 64 << 10
-"""Bytes of one refill, and the maximum for `at`."""
+"""Bytes of one refill, and the maximum for `read_at`."""
 
 _STEPS_BETWEEN_RESTS = 1024
 _REST_SECONDS = 0.0005
 
 
 class Unreadable(Exception):
-    """The file does not say, or not within the bounds."""
+    """The facts are not in the file, or cannot be read within the bounds."""
 
 
 @dataclass(slots=True)
-class Found:
-    """The facts found so far; they stay if the rest is unreadable.
+class FoundFacts:
+    """The facts found so far; they are kept if the rest is unreadable.
 
     Attributes:
         duration: in seconds.
@@ -47,7 +47,7 @@ class Found:
 
 
 class Reader:
-    """A file's bytes at any place.
+    """Reads a file's bytes at any position.
 
     Args:
         file: opened for reading, unbuffered.
@@ -62,12 +62,12 @@ class Reader:
         self._left, self._steps = MAX_BYTES, 0
         self._window, self._start = b"", 0
 
-    def at(self, offset: int, count: int) -> bytes:
+    def read_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset` on; fewer only at the end of the file. `count` is at most `WINDOW`.
 
         Raises:
             Unreadable: a bound is reached.
-            OSError: the disk.
+            OSError: the file cannot be read.
         """
         self.step()
         place = offset - self._start
@@ -76,13 +76,13 @@ class Reader:
             place = 0
         return self._window[place : place + count]
 
-    def exactly(self, offset: int, count: int) -> bytes:
-        """Like `at`, but all of them.
+    def read_exactly(self, offset: int, count: int) -> bytes:
+        """Like `read_at`, but exactly `count` bytes.
 
         Raises:
-            Unreadable: the file ends before; or as `at`.
+            Unreadable: the file ends before; or as `read_at`.
         """
-        data = self.at(offset, count)
+        data = self.read_at(offset, count)
         if len(data) < count:
             raise Unreadable("the file ends within its headers")
         return data
@@ -91,11 +91,11 @@ class Reader:
         """The next position of `word`, from `start` on and wholly before `end`; None if there is none.
 
         Raises:
-            Unreadable, OSError: as `at`.
+            Unreadable, OSError: as `read_at`.
         """
         end = self.size if end is None else min(end, self.size)
         while start + len(word) <= end:
-            piece = self.at(start, min(WINDOW, end - start))
+            piece = self.read_at(start, min(WINDOW, end - start))
             place = piece.find(word)
             if place >= 0:
                 return start + place

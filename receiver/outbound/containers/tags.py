@@ -1,4 +1,4 @@
-"""Tags that are no audio: ID3v2 before or between, ID3v1 and APE after."""
+"""Tags in audio files: ID3v2 before or between the frames, ID3v1 and APE after them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_TAGS = 8
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that `head` begins with, its footer among them; 0 if it is none.
+    """Bytes of the ID3v2 tag that `head` begins with, including its footer; 0 if there is none.
 
     Versions 2.2 to 2.4; the four bytes of the size have their high bit clear (id3.org, ID3v2.4.0 structure, 3.1).
     """
@@ -20,7 +20,7 @@ def id3_length(head: bytes) -> int:
 
 
 def tag_length(head: bytes) -> int:
-    """Bytes of the tag that `head` begins with; 0 if it is none that we know.
+    """Bytes of the tag that `head` begins with; 0 if there is no known tag.
 
     Args:
         head: 32 bytes or more, unless the file ends before.
@@ -34,18 +34,18 @@ def tag_length(head: bytes) -> int:
 
 
 def audio_start(reader: Reader) -> int:
-    """Where the audio begins: behind ID3v2 tags, and the zeros that some writers put after them. May be the end.
+    """Where the audio begins: after ID3v2 tags, and the zeros that some writers add. May be the file's end.
 
     Raises:
-        Unreadable, OSError: as `Reader.at`.
+        Unreadable, OSError: as `Reader.read_at`.
     """
     start = 0
     for _ in range(MAX_TAGS):
-        length = id3_length(reader.at(start, 10))
+        length = id3_length(reader.read_at(start, 10))
         if length == 0:
             break
         start += length
     if start == 0:
         return 0
-    rest = reader.at(start, WINDOW)
+    rest = reader.read_at(start, WINDOW)
     return start + len(rest) - len(rest.lstrip(b"\0"))

@@ -1,4 +1,4 @@
-"""WebM: its length is where its last block ends; the header's may be missing, or of a whole that is cut off.
+"""WebM: the duration is where the last block ends; the header's may be missing, or that of a file that was cut off.
 
 Sources: RFC 8794 (EBML), RFC 9559 (Matroska). Elements that hold others are entered without regard to their length,
 since a live recording does not know it.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from receiver.outbound.containers.reader import Found, Reader, Unreadable
+from receiver.outbound.containers.reader import FoundFacts, Reader, Unreadable
 
 _INSIDE = frozenset((0x18538067, 0x1549A966, 0x1654AE6B, 0xAE, 0xE1, 0x1F43B675, 0xA0))
-"""Segment, Info, Tracks, TrackEntry, Audio, Cluster, BlockGroup: what is entered."""
+"""The elements that are entered: Segment, Info, Tracks, TrackEntry, Audio, Cluster, BlockGroup."""
 _EBML, _SCALE, _TRACK, _TYPE, _NUMBER, _CODEC = 0x1A45DFA3, 0x2AD7B1, 0xAE, 0x83, 0xD7, 0x86
 _RATE, _OUTPUT_RATE, _CHANNELS, _TIMESTAMP, _BLOCK, _SIMPLE_BLOCK = 0xB5, 0x78B5, 0x9F, 0xE7, 0xA1, 0xA3
 _AUDIO = 2
@@ -20,19 +20,19 @@ _MAX_TRACKS = 16
 _SHORTEST_ID = 4
 
 
-def read_webm(reader: Reader, found: Found) -> None:
+def read_webm(reader: Reader, found: FoundFacts) -> None:
     """Find the facts of a WebM file's first audio track.
 
     Raises:
-        Unreadable: it is broken, several are joined, or a bound of the reader's is reached.
-        OSError: the disk.
+        Unreadable: it is invalid, several are concatenated, or a bound of the reader is reached.
+        OSError: the file cannot be read.
     """
     scale, cluster, first, last, blocks = 1_000_000, 0, 0, 0, 0
     track = _Track()
     tracks: list[_Track] = []
     for name, start, size, content in _elements(reader):
         if name == _EBML and start > 2 * _SHORTEST_ID + 8:
-            raise Unreadable("several files are joined")
+            raise Unreadable("several files are concatenated")
         if name == _TRACK:
             if len(tracks) == _MAX_TRACKS:
                 raise Unreadable("there are too many tracks")
@@ -45,7 +45,7 @@ def read_webm(reader: Reader, found: Found) -> None:
         elif name == _NUMBER:
             track.number = _number(reader, start, size)
         elif name == _CODEC:
-            track.is_opus = reader.at(start, min(size, 6)) == b"A_OPUS"
+            track.is_opus = reader.read_at(start, min(size, 6)) == b"A_OPUS"
         elif name == _CHANNELS:
             track.channels = _number(reader, start, size)
         elif name in (_RATE, _OUTPUT_RATE):
@@ -67,7 +67,7 @@ def read_webm(reader: Reader, found: Found) -> None:
 
 
 class _Track:
-    """What a track's entry says; one channel and 8,000 Hz unless it says otherwise (RFC 9559, 5.1.4.1.29)."""
+    """A track's entry; its defaults are one channel and 8,000 Hz (RFC 9559, 5.1.4.1.29)."""
 
     def __init__(self) -> None:
         self.type = self.number = 0
@@ -76,16 +76,16 @@ class _Track:
 
     @property
     def hertz(self) -> int | None:
-        return 48_000 if self.is_opus else round(self.rate) or None  # Opus comes out so, whatever it was made from
+        return 48_000 if self.is_opus else round(self.rate) or None  # Opus is always decoded to 48 kHz
 
 
 def _elements(reader: Reader) -> Iterator[tuple[int, int, int, bytes]]:
-    """Each element, those that hold others before what is in them.
+    """Each element, a parent before its children.
 
-    Its id, its content's place and length, and how that begins: 4 bytes or more, unless it is shorter.
+    Its id, its content's position and length, and the beginning of that: 4 bytes or more, unless it is shorter.
     """
     position = 0
-    while head := reader.at(position, 16):
+    while head := reader.read_at(position, 16):
         name, id_length = _id(head)
         size, size_length = _vint(head[id_length:])
         if not id_length or not size_length:
@@ -106,7 +106,7 @@ def _id(head: bytes) -> tuple[int, int]:
 
 
 def _vint(data: bytes) -> tuple[int, int]:
-    """A number of variable length without its marker, and its bytes; 0 bytes where there is none."""
+    """A number of variable length without its marker, and its length in bytes; length 0 if invalid."""
     length = 9 - data[0].bit_length() if data else 9
     if length > 8 or len(data) < length:
         return 0, 0
@@ -116,10 +116,10 @@ def _vint(data: bytes) -> tuple[int, int]:
 def _number(reader: Reader, start: int, size: int) -> int:
     if size > 8:
         raise Unreadable("a number is too long")
-    return int.from_bytes(reader.exactly(start, size), "big")
+    return int.from_bytes(reader.read_exactly(start, size), "big")
 
 
 def _float(reader: Reader, start: int, size: int) -> float:
-    data = reader.exactly(start, size) if size in (4, 8) else b""
+    data = reader.read_exactly(start, size) if size in (4, 8) else b""
     value: float = struct.unpack(">f" if size == 4 else ">d", data)[0] if data else 0.0
     return value if 0 < value < 1 << 31 else 0.0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import UnusableAddress
-from receiver.outbound.addresses import redirect_target, shown, where
+from receiver.outbound.addresses import redacted_text, redacted_url, redirect_target
 from receiver.providers.base import origin_of
 
 HERE = "https://provider.example/api/v1/tts/j/audio?x=1"
@@ -83,13 +83,13 @@ def test_what_cannot_be_made_an_address_is_still_refused(locations: tuple[str | 
 
 @given(st.text(max_size=100), st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=8, max_size=20))
 def test_no_query_and_no_password_is_ever_shown(path: str, secret: str) -> None:
-    assert secret not in where(f"https://user:{secret}@h.example/?{path}{secret}")
-    assert secret not in shown(f"see https://h.example/{'?'}{secret}", 500)
+    assert secret not in redacted_url(f"https://user:{secret}@h.example/?{path}{secret}")
+    assert secret not in redacted_text(f"see https://h.example/{'?'}{secret}", 500)
 
 
 @given(st.text())
 def test_anything_is_shown_as_printable_ascii(text: str) -> None:
-    assert where(text).isascii()
-    assert shown(text, 50).isascii()
-    assert shown(text, 50).isprintable()
-    assert len(shown(text, 50)) <= 50
+    assert redacted_url(text).isascii()
+    assert redacted_text(text, 50).isascii()
+    assert redacted_text(text, 50).isprintable()
+    assert len(redacted_text(text, 50)) <= 50

@@ -43,7 +43,7 @@ def facts_of(tmp_path: Path, data: bytes) -> tuple[str, float | None, int | None
     kind = sniff_file(path)
     assert kind is not None
     facts = read_facts(path, kind)
-    return kind.word, facts.duration, facts.sample_rate, facts.channels
+    return kind.name, facts.duration, facts.sample_rate, facts.channels
 
 
 def wav_with(data_length: int, riff_length: int | None = None, *, after: bytes = b"", cut: int | None = None) -> bytes:

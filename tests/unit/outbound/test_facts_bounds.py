@@ -25,7 +25,7 @@ from receiver.outbound.formats import (
     WEBM,
     Facts,
     Format,
-    Found,
+    FoundFacts,
     read_facts,
     sniff_file,
 )
@@ -99,7 +99,7 @@ def test_a_file_that_is_slow_to_read_is_given_up(tmp_path: Path) -> None:
     path.write_bytes(MP3_FRAME * 10_000)
     ticks = iter(range(1_000_000))
     with path.open("rb") as file, pytest.raises(Unreadable, match="too long"):
-        _READERS[MP3](Reader(file, CallbackClock(monotonic=lambda: next(ticks))), Found())
+        _READERS[MP3](Reader(file, CallbackClock(monotonic=lambda: next(ticks))), FoundFacts())
 
 
 def test_no_more_than_so_many_bytes_are_read(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_no_more_than_so_many_bytes_are_read(tmp_path: Path) -> None:
         file.write(FLAC_START.replace(b"fLaC\0", b"fLaC\x80"))
         file.truncate(bounds.MAX_BYTES + 9 * bounds.WINDOW)  # zeros that take no place on the disk
     with path.open("rb") as opened, pytest.raises(Unreadable, match="too long"):
-        _READERS[FLAC](Reader(opened), Found())
+        _READERS[FLAC](Reader(opened), FoundFacts())
 
 
 def test_a_length_that_no_file_of_this_size_has_is_not_claimed(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_any_bytes_have_facts_or_none_and_no_exception(
     del file[data.draw(st.integers(0, len(file))) :]
     path = tmp_path_factory.getbasetemp() / "mutated"
     path.write_bytes(file)
-    found = Found()
+    found = FoundFacts()
     with path.open("rb", buffering=0) as opened, suppress(Unreadable):  # the only way to give up
         _READERS[format](Reader(opened), found)
     facts = read_facts(path, format)

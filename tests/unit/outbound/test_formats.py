@@ -35,7 +35,7 @@ ADTS_FRAME = adts(9)
 def test_a_format_is_told_by_its_first_bytes(head: bytes, word: str, content_type: str) -> None:
     found = sniff(head)
     assert found is not None
-    assert (found.word, found.content_type) == (word, content_type)
+    assert (found.name, found.content_type) == (word, content_type)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_format_is_told_by_what_is_behind_a_tag(tmp_path: Path, tag: bytes, au
     path.write_bytes(tag + audio)
     found = sniff_file(path)
     assert found is not None
-    assert found.word == word
+    assert found.name == word
 
 
 def test_tags_without_end_are_not_followed(tmp_path: Path) -> None:
@@ -104,4 +104,4 @@ def test_tags_without_end_are_not_followed(tmp_path: Path) -> None:
     path.write_bytes(id3(0) * 100_000 + flac(3))
     found = sniff_file(path)
     assert found is not None
-    assert found.word == "mp3"
+    assert found.name == "mp3"

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import AudioDelayed
-from receiver.outbound.rate import AVERAGE_FACTOR, GRACE_SECONDS, RESUME_AFTER_SECONDS, WINDOW_SECONDS, RateWatch
+from receiver.outbound.rate import AVERAGE_FACTOR, GRACE_SECONDS, RESUME_AFTER_SECONDS, WINDOW_SECONDS, RateMonitor
 
 LEAST = 1000.0
 
 
 def seconds_until_cut(rate: float, size: int, *, step: float = 1.0, total: int | None = None) -> float | None:
     """When a download of `size` bytes that come evenly is cut; None if it comes to its end."""
-    watch, now, have = RateWatch(LEAST), 0.0, 0
+    watch, now, have = RateMonitor(LEAST), 0.0, 0
     while have < size:
         count = min(max(1, int(rate * step)), size - have)
         have += count
         try:
-            watch.came(count, now, total=total)
+            watch.received(count, now, total=total)
         except AudioDelayed:
             return now
         now += step
@@ -28,10 +28,10 @@ def seconds_until_cut(rate: float, size: int, *, step: float = 1.0, total: int |
 
 def test_one_that_brings_too_little_in_a_window_is_cut_after_it() -> None:
     assert seconds_until_cut(0.9 * LEAST, 10**9) == WINDOW_SECONDS
-    watch = RateWatch(LEAST)
-    watch.came(5, 0.0, total=None)
+    watch = RateMonitor(LEAST)
+    watch.received(5, 0.0, total=None)
     with pytest.raises(AudioDelayed, match="too slow: 10 bytes in 30 s") as caught:
-        watch.came(5, WINDOW_SECONDS, total=None)
+        watch.received(5, WINDOW_SECONDS, total=None)
     assert (caught.value.reason, caught.value.after) == ("download_too_slow", RESUME_AFTER_SECONDS)
 
 
@@ -63,6 +63,6 @@ def test_where_the_size_is_not_known_what_has_come_stands_for_it() -> None:
 
 
 def test_the_wait_for_the_first_bytes_is_not_counted() -> None:
-    watch = RateWatch(LEAST)
-    watch.came(1, 1_000_000.0, total=None)
-    watch.came(1, 1_000_001.0, total=None)
+    watch = RateMonitor(LEAST)
+    watch.received(1, 1_000_000.0, total=None)
+    watch.received(1, 1_000_001.0, total=None)
