@@ -1,4 +1,4 @@
-"""A running simulator, and a receiver of webhooks that answers as it is told."""
+"""A running simulator, and a receiver of webhooks whose responses a test sets."""
 
 from __future__ import annotations
 

@@ -77,17 +77,17 @@ async def test_each_version_has_its_own_words_for_a_job_s_life(
     sim.finish(job_id)
     old, new = await v2(api, job_id), await v3(api, job_id)
     assert (old["status"], new["status"]) == ("Completed", "COMPLETED")
-    for told in (old, new):
-        assert told["audio_url"].startswith(sim.storage_url)
-        assert (await web.get(told["audio_url"])).content.startswith(b"RIFF")
+    for reported in (old, new):
+        assert reported["audio_url"].startswith(sim.storage_url)
+        assert (await web.get(reported["audio_url"])).content.startswith(b"RIFF")
 
 
 async def test_a_failure_is_detail_in_v2_and_error_message_in_v3(sim: Simulator, api: httpx.AsyncClient) -> None:
     job_id = await sim.submit("Hello", provider="audixa", version="v3")
     sim.fail(job_id, "The voice is hoarse.")
     assert await v2(api, job_id) == {"status": "Failed", "detail": "The voice is hoarse."}
-    told = await v3(api, job_id)
-    assert (told["status"], told["error_message"]) == ("FAILED", "The voice is hoarse.")
+    reported = await v3(api, job_id)
+    assert (reported["status"], reported["error_message"]) == ("FAILED", "The voice is hoarse.")
 
 
 async def test_v2_may_call_the_address_url(clock: SettableClock) -> None:

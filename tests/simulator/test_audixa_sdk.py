@@ -49,8 +49,8 @@ async def async_sdk(sim: Simulator) -> AsyncIterator[audixa.AsyncAudixaClient]:
 async def test_it_submits_and_asks_for_the_status(sim: Simulator, sdk: audixa.AudixaClient) -> None:
     job_id = await asyncio.to_thread(sdk.tts, "Hello", voice_id="emma", model="advanced", audio_format="mp3")
     await sim.wait_until(lambda: sim.jobs[job_id].ended)
-    told = await asyncio.to_thread(sdk.status, job_id)
-    assert (told["status"], told["generation_id"]) == ("COMPLETED", job_id)
+    reported = await asyncio.to_thread(sdk.status, job_id)
+    assert (reported["status"], reported["generation_id"]) == ("COMPLETED", job_id)
     assert (sim.jobs[job_id].submission.model_type, sim.jobs[job_id].audio.suffix) == ("advanced", ".mp3")
 
 

@@ -40,12 +40,12 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_one_json_line_names_every_provider_and_ctrl_c_ends_it_quietly() -> None:
     with running("--json", "--port", "0", "--fault", "error_429=1") as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert set(told) == {"aitts", "audixa", "finevoice", "miragic"}
-        assert all(of["base_url"].endswith(f"/{name}") and of["api_key"] for name, of in told.items())
-        headers = {"x-api-key": told["audixa"]["api_key"]}
+        reported = json.loads(process.stdout.readline())
+        assert set(reported) == {"aitts", "audixa", "finevoice", "miragic"}
+        assert all(of["base_url"].endswith(f"/{name}") and of["api_key"] for name, of in reported.items())
+        headers = {"x-api-key": reported["audixa"]["api_key"]}
         answer = httpx.get(
-            f"{told['audixa']['base_url']}/v3/voices", headers=headers, trust_env=False, timeout=PATIENCE
+            f"{reported['audixa']['base_url']}/v3/voices", headers=headers, trust_env=False, timeout=PATIENCE
         )
         assert answer.status_code == 429
         process.send_signal(signal.SIGINT)

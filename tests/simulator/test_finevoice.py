@@ -49,17 +49,17 @@ async def test_a_task_is_202_in_the_body_until_it_is_200_with_an_address(
     assert (answer.status_code, answer.json()) == (200, {"status": 202, "taskId": job.id})
     assert await status(api, job.id) == {"status": 202, "taskId": job.id}
     sim.finish(job.id)
-    told = await status(api, job.id)
-    assert told["status"] == 200
-    audio = await web.get(told["url"])
+    reported = await status(api, job.id)
+    assert reported["status"] == 200
+    audio = await web.get(reported["url"])
     assert (audio.status_code, audio.headers["Content-Type"]) == (200, "audio/mpeg")
 
 
 async def test_a_failed_task_has_an_error_object(sim: Simulator, api: httpx.AsyncClient) -> None:
     first, second = [await sim.submit("Hello", provider="finevoice") for _ in range(2)]
     sim.fail(first, {"code": "VOICE_GONE", "message": "No such voice."})
-    told = await status(api, first)
-    assert (told["status"], told["error"]) == (500, {"code": "VOICE_GONE", "message": "No such voice."})
+    reported = await status(api, first)
+    assert (reported["status"], reported["error"]) == (500, {"code": "VOICE_GONE", "message": "No such voice."})
     sim.fail(second, "words alone")
     assert (await status(api, second))["error"]["message"] == "words alone"
 
@@ -70,9 +70,9 @@ async def test_without_use_async_the_answer_waits_for_the_audio(sim: Simulator, 
     [job] = sim.jobs
     assert not asked.done()
     sim.finish(job.id)
-    told = (await asked).json()
-    assert (told["status"], told["taskId"]) == (200, job.id)
-    assert told["url"].startswith(sim.storage_url)
+    reported = (await asked).json()
+    assert (reported["status"], reported["taskId"]) == (200, job.id)
+    assert reported["url"].startswith(sim.storage_url)
 
 
 async def test_a_fast_service_answers_200_although_asked_for_async() -> None:
@@ -96,10 +96,10 @@ async def test_tasks_of_other_kinds_are_polled_alike_and_may_have_several_output
     task_id = sim.create_task("separation", outputs=4)
     assert (await status(api, task_id))["status"] == 202
     sim.finish(task_id)
-    told = await status(api, task_id)
-    assert "url" not in told
-    assert len(set(told["urls"])) == 4
-    for url in told["urls"]:
+    reported = await status(api, task_id)
+    assert "url" not in reported
+    assert len(set(reported["urls"])) == 4
+    for url in reported["urls"]:
         assert (await web.get(url)).status_code == 200
     assert (sim.jobs[task_id].kind, sim.job_requests["storage", task_id]) == ("separation", 4)
 

@@ -99,8 +99,8 @@ async def test_the_address_may_be_elsewhere(path: str) -> None:
 async def test_a_failed_job_says_why(sim: Simulator, api: httpx.AsyncClient) -> None:
     job_id = await sim.submit("Hello", provider="miragic")
     sim.fail(job_id)
-    told = await status(api, job_id)
-    assert (told["status"], bool(told["errorMessage"])) == ("FAILED", True)
+    reported = await status(api, job_id)
+    assert (reported["status"], bool(reported["errorMessage"])) == ("FAILED", True)
 
 
 async def test_errors_are_in_the_envelope(sim: Simulator, api: httpx.AsyncClient) -> None:

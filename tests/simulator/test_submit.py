@@ -146,13 +146,13 @@ async def test_a_lost_answer_can_be_asked_for_again_with_its_key(sim: Simulator,
 
 async def test_the_answer_to_a_submit_can_be_late_when_its_job_is_made(sim: Simulator, api: httpx.AsyncClient) -> None:
     sim.force("slow_submit", value=600)
-    asking = asyncio.create_task(api.post(TTS, json=GOOD))
+    submitting = asyncio.create_task(api.post(TTS, json=GOOD))
     await sim.wait_until(lambda: sim.injected["slow_submit"] == 1)
     assert len(sim.jobs) == 1
-    assert not asking.done()
-    asking.cancel()
+    assert not submitting.done()
+    submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await submitting
 
 
 async def test_every_answer_tells_the_rate_limit_and_one_too_many_is_429(
