@@ -80,7 +80,7 @@ class Executions:
         self._active: dict[RunKey, _Active] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._there = _HandlersSide(execute, loop, self._take)
+        self._tasks = _HandlerTasks(execute, loop, self._take)
         self.running: Counter[str] = Counter()
         """How many of each handler's attempts are at work."""
 
@@ -93,7 +93,7 @@ class Executions:
             self.running[claim.handler] += 1
         self._set_timer(loop, at + min(map(self._timeout, claims), default=math.inf))
         try:
-            self._there.begin(claims, loop)
+            self._tasks.begin(claims, loop)
         except RuntimeError as error:  # the handlers' loop is closed
             self._take([(claim.key, Outcome.of_error(error)) for claim in claims])
 
@@ -136,7 +136,7 @@ class Executions:
     def _end(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
         """End attempts whose handlers may still be at work."""
         if outcomes:
-            self._there.cancel([key for key, _ in outcomes])
+            self._tasks.cancel([key for key, _ in outcomes])
             self._take(outcomes)
 
     def _take(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
@@ -151,8 +151,8 @@ class Executions:
             self._ended(ended)
 
 
-class _HandlersSide:
-    """What belongs to the handlers' loop: its tasks, and the outcomes that go back together."""
+class _HandlerTasks:
+    """The tasks on the handlers' loop. Their outcomes are sent to the intake's loop in batches."""
 
     def __init__(
         self,
