@@ -1,4 +1,4 @@
-"""The two ASGI applications: the public one, which takes deliveries, and the private one with API and metrics."""
+"""The two ASGI applications: the public one, which accepts deliveries, and the private one with API and metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def public_app(
     wake: Callable[[], None],
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
 ) -> PublicApp:
-    """Takes deliveries of every source that sends some; `wake` is called after one with runs was committed."""
+    """Build the application that accepts deliveries; `wake` is called after one with runs was committed."""
     settings, database = parts.settings, parts.database
     writer = DeliveryWriter(database, quarantine.bounded(settings.store.max_quarantined), feed)
     context = IntakeContext(
@@ -67,7 +67,7 @@ def public_app(
 
 
 def _intake_sources(settings: Settings) -> list[IntakeSource]:
-    """Of the others there is no route: their path is answered 404, signed or not."""
+    """The sources that receive webhooks. The path of any other source is 404, signed or not."""
     return [
         IntakeSource(
             name,
@@ -91,7 +91,7 @@ def private_app(
     jobs: JobService,
     voices: VoiceService,
 ) -> ASGIApp:
-    """The API, `/metrics` and health, for those who may; `wake` is called after runs were made due."""
+    """Build the authenticated API, `/metrics` and health; `wake` is called after runs were made due."""
     settings = parts.settings
     gauges = StoreGauges(parts.database, parts.metrics, list(jobs.sources), parts.clock)
     app = Starlette(

@@ -1,4 +1,4 @@
-"""What `serve` and `speech` both run: the store, the clock, the loops of the sources, and the fetching of audio."""
+"""Builds what `serve` and `speech` both run: store, clock, the loops of the sources, and the fetching of audio."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from receiver.telemetry.metrics import MetricsTelemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineParts:
-    """What everything else in a process is built on.
+    """The parts that all other parts of a process use.
 
     Attributes:
         owner: this process's name in leases.
         telemetry: what all parts report to.
-        redact: takes the configured secrets out of a text.
-        throttles: what spaces all requests to a source, by its name.
+        redact: removes the configured secrets from a text.
+        throttles: by source; each spaces all requests to its source.
     """
 
     settings: Settings
@@ -63,7 +63,7 @@ class EngineParts:
 def build_engine(
     settings: Settings, registry: Registry, clock: SteadyClock | None = None, *reporting: Telemetry
 ) -> EngineParts:
-    """The parts that need nothing but settings and handlers; nothing is started.
+    """Build the parts that need only settings and handlers; nothing is started.
 
     Args:
         reporting: gets all that metrics and log get.
@@ -107,16 +107,16 @@ def _with_webhooks(settings: Settings) -> frozenset[str]:
 
 
 def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioService:
-    """The access to events' audio; `downloads` and `pause` as for `AudioService`."""
+    """Build the service that fetches events' audio; `downloads` and `pause` as for `AudioService`."""
     sources = audio_sources(parts.settings)
-    renew = AudioUrlRefresher(parts.fetcher, sources, parts.throttles)
+    refresh_urls = AudioUrlRefresher(parts.fetcher, sources, parts.throttles)
     return AudioService(
         parts.database,
         parts.fetcher,
         parts.storage,
         sources,
         parts.metrics,
-        renew,
+        refresh_urls,
         downloads,
         clock=parts.clock,
         pause=pause,
@@ -126,7 +126,7 @@ def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None =
 def build_jobs(
     parts: EngineParts, sources: Mapping[str, JobSource], committed: Callable[[], None]
 ) -> tuple[JobService, dict[str, SourceLoop]]:
-    """Where jobs are begun, and the loop of each source by name: they wake each other.
+    """Build the service that creates jobs, and the loop of each source by name; they wake each other.
 
     Args:
         sources: those that this process submits to and polls.
@@ -158,6 +158,6 @@ def build_jobs(
     return jobs, loops
 
 
-def build_membership(parts: EngineParts, wakes: Sequence[Callable[[], None]]) -> Membership:
-    """Who else works on this store, and what a dead one held; `wakes` as for `Membership`."""
-    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), wakes, parts.clock)
+def build_membership(parts: EngineParts, on_release: Sequence[Callable[[], None]]) -> Membership:
+    """Build the membership of the processes on this store; `on_release` as for `Membership`."""
+    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), on_release, parts.clock)

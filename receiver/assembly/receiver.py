@@ -1,4 +1,4 @@
-"""The parts of a whole receiver, each built once, in dependency order; what `serve` and a mounted application start."""
+"""Builds a whole receiver, which `serve` and a mounted application start: each part once, in dependency order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from receiver.web.api.feed import Feed
 def build_receiver(
     settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None, *reporting: Telemetry
 ) -> Receiver:
-    """A receiver as the settings want it; nothing is started.
+    """Build a receiver from settings; nothing is started.
 
     Args:
         registry: the handlers, instead of those that the settings name.
@@ -81,7 +81,7 @@ def build_receiver(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dispatch:
-    """What runs handlers."""
+    """The parts that run handlers."""
 
     handlers: HandlerLoop
     clients: HandlerClients
@@ -114,9 +114,9 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
 
 
 def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:
-    """Events whose files are downloaded at one time: as many as one handler may have runs.
+    """The most events to download at one time: as many as one handler may have runs.
 
-    So with several sources, one source's downloads are always fewer than a handler's runs.
+    With several sources, one source then always has fewer downloads than a handler has runs.
     """
     concurrency = settings.dispatch.concurrency
     return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)

@@ -1,4 +1,4 @@
-"""Where the settings say that things are: the store, the audio, unfinished files; many commands need no more."""
+"""Opens the store and the audio storage that the settings name. Many commands need nothing else."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def open_database(settings: Settings) -> Database:
-    """The store that the settings name; its folder is made.
+    """Return the store that the settings name, and create its folder.
 
     Raises:
-        ConfigError: the address cannot be used, or the folder cannot be made.
+        ConfigError: the address cannot be used, or the folder cannot be created.
     """
     try:
         path = sqlite_path(settings.store.url, settings.base)
@@ -35,12 +35,12 @@ def open_database(settings: Settings) -> Database:
 
 
 def open_audio(settings: Settings) -> Storage:
-    """The storage that the settings name.
+    """Return the audio storage that the settings name.
 
     Raises:
         ConfigError: the address cannot be used.
     """
-    # Not at the top: what goes over a network is not needed to look into the store.
+    # Not at the top: commands that only read the store need no network libraries.
     from receiver.outbound.storage import open_storage
 
     try:
@@ -50,7 +50,7 @@ def open_audio(settings: Settings) -> Storage:
 
 
 def spool_folder(settings: Settings, storage: Storage) -> Path:
-    """Where unfinished files lie: in a local audio folder, so that a rename publishes them; else beside the store."""
+    """The folder of unfinished files: in a local audio folder, so that a rename publishes them, or beside the store."""
     folder = storage.folder
     if folder is None:
         path = sqlite_path(settings.store.url, settings.base)

@@ -1,4 +1,4 @@
-"""What the settings say of the sources, as the engine takes it: how to ask them, how to fetch their audio."""
+"""Converts the settings of sources into what the engine needs: API access, audio access, bounds of times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from receiver.store.clocks import TimeBounds
 
 
 def job_sources(settings: Settings) -> dict[str, JobSource]:
-    """The sources whose jobs can be asked about: the provider has a way, and we have a key."""
+    """The sources whose API can be used for jobs: they have an API key, and the provider can be polled."""
     return {
         name: JobSource(
             name,
@@ -30,7 +30,7 @@ def job_source(settings: Settings, name: str) -> JobSource:
     """One of `job_sources`.
 
     Raises:
-        NoApiAccess: it is not among them; says why.
+        NoApiAccess: it is not among them; the message says why.
     """
     found = job_sources(settings).get(name)
     if found is None:
@@ -39,17 +39,17 @@ def job_source(settings: Settings, name: str) -> JobSource:
 
 
 def why_no_api_access(settings: Settings, name: str) -> str:
-    """Why a source is not among `job_sources`: one sentence that says what to do."""
+    """Explain in one sentence why a source is not among `job_sources`, and what to do."""
     source = settings.sources.get(name)
     if source is None:
         return f"There is no source {name!r}{suggestion(name, settings.sources)}"
     if source.api_key is None:
-        return f"The source {name} has no api_key: it cannot be asked for jobs."
-    return f"The jobs of {name} cannot be asked about: its provider only sends webhooks."
+        return f"The source {name} has no api_key: set it to submit, watch or poll jobs."
+    return f"The source {name} cannot submit or poll jobs: its provider only sends webhooks."
 
 
 def audio_sources(settings: Settings) -> dict[str, AudioSource]:
-    """What a fetch of audio needs to know of each source."""
+    """The data of each source for fetching audio, by name."""
     return {
         name: AudioSource(source.provider, source.account, source.allow_private_addresses)
         for name, source in settings.sources.items()

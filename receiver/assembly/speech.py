@@ -1,4 +1,4 @@
-"""The parts of `speech`: one source's loop and the fetching of audio, on a store that a receiver may share."""
+"""Builds the parts of `speech`: one source's loop, and the fetching of audio. A receiver may share the store."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from receiver.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechParts:
-    """What submits speech to one source, follows its jobs and fetches their audio.
+    """The parts that submit speech to one source, follow its jobs and fetch their audio.
 
     Attributes:
-        source: how its jobs are found about.
-        jobs: begins jobs, and waits for their progress.
+        source: the source's data for its jobs.
+        jobs: creates jobs, and waits for their progress.
         audio: fetches the audio of a job's event.
         loop: submits and polls.
         spool: the folder with unfinished downloads.
-        redact: takes the configured secrets out of a text.
+        redact: removes the configured secrets from a text.
     """
 
     source: JobSource
@@ -50,19 +50,19 @@ class SpeechParts:
 
 
 def build_speech(settings: Settings, source: str, clock: SteadyClock | None = None) -> SpeechParts:
-    """Everything for speech from one source; nothing is started.
+    """Build everything for speech from one source; nothing is started.
 
     The caller starts, in this order: `migrate(database)` in a thread, `database.start()`, `await clock_watch.start()`,
     `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await loop.stop()`,
     `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
 
     Raises:
-        NoApiAccess: there is no such source, or it cannot be found.
+        NoApiAccess: there is no such source, or its API cannot be used.
         ConfigError: a handler does not load, or an address in the settings cannot be used.
     """
     found = job_source(settings, source)
     parts = build_engine(settings, load_registry(settings), clock)
-    jobs, loops = build_jobs(parts, {source: found}, lambda: None)  # a running receiver sees its runs by itself
+    jobs, loops = build_jobs(parts, {source: found}, lambda: None)  # a running receiver finds the new runs itself
     loop = loops[source]
     return SpeechParts(
         source=found,

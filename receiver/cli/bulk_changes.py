@@ -13,7 +13,7 @@ import structlog
 
 from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
-from receiver.engine.pacing import PAUSES, PacedWriter
+from receiver.engine.pacing import PAUSE_FACTOR, PacedWriter
 from receiver.store.database import Database
 from receiver.store.processes import any_process_lives
 
@@ -68,13 +68,13 @@ def run_in_batches(
     """
     stopped_by: list[signal.Signals] = []
 
-    def pauses() -> float:
+    def pause_factor() -> float:
         """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
-        return PAUSES if any_process_lives(database.path) else 1.0
+        return PAUSE_FACTOR if any_process_lives(database.path) else 1.0
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pauses)))
+        working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pause_factor)))
 
         def stop(number: signal.Signals) -> None:
             if not stopped_by:

@@ -69,14 +69,14 @@ def prune(
 
 def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
     """The ids of all rows that would be deleted, read page by page."""
-    from receiver.engine.pruning import PAGE, too_slow
+    from receiver.engine.pruning import PAGE, pruning_timeout
 
     after = None
     while True:
         try:
             found, after = database.query_list(rows.find, before, after, PAGE)
         except ListingTimeout:
-            raise too_slow() from None
+            raise pruning_timeout() from None
         yield from found
         if after is None:
             return

@@ -1,8 +1,8 @@
-"""Whether our clock is trusted enough to delete events or give up jobs by it.
+"""Whether the clock is trusted enough to delete events or give up jobs by it.
 
-A machine may start with its clock days ahead: everything would be older than its retention, and every job past its
-deadline. So what cannot be undone waits until another clock agrees with ours (ours is then *confirmed*), or until this
-process has run for long enough.
+A machine may start with its clock days ahead: every event would be older than its retention, and every job past its
+deadline. So what cannot be undone waits until another machine's clock agrees (the clock is then *confirmed*), or until
+this process has run for long enough.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ UPTIME_SECONDS = 86_400.0
 
 
 class ClockTrust:
-    """Whether our clock is confirmed. For use on one event loop.
+    """Whether the clock is confirmed. For use on one event loop.
 
     Attributes:
-        confirmed: another clock has agreed with ours since the start, and since the last step of ours.
+        confirmed: another machine's clock has agreed since the start, and since the last step of the clock.
         wake: set when it is confirmed.
     """
 
@@ -36,18 +36,18 @@ class ClockTrust:
 
     @property
     def trusted(self) -> bool:
-        """Whether what is older than some age by this clock is that old."""
+        """Whether ages by this clock can be relied on."""
         return self.vouches_for(UPTIME_SECONDS)
 
     def vouches_for(self, seconds: float) -> bool:
-        """Whether a wait of so many seconds that has passed by this clock has passed."""
+        """Whether a wait of `seconds` that has passed by this clock has really passed."""
         return self.confirmed or self._clock.monotonic() - self._since >= min(seconds, UPTIME_SECONDS)
 
     def compare(self, skew: float, by: str) -> None:
-        """Compare with a signed or authenticated time of another machine, `skew` seconds from ours.
+        """Compare with a signed or authenticated time of another machine, `skew` seconds from this clock.
 
         Args:
-            by: the source it comes from, for the log.
+            by: the source of that time, for the log.
         """
         if not self.confirmed and abs(skew) <= MAX_CLOCK_DIFFERENCE_SECONDS:
             self.confirmed = True
@@ -55,7 +55,7 @@ class ClockTrust:
             log.info("clock.confirmed", by=by, skew=round(skew, 1))
 
     def read_date(self, value: str | None, by: str) -> None:
-        """Compare with the `Date` header of an answer that has just arrived; ignored if missing or unreadable."""
+        """Compare with the `Date` header of a response that has just arrived; ignored if missing or unreadable."""
         if not self.confirmed and (at := http_date(value)) is not None:
             self.compare(self._clock.now() - at, by)
 

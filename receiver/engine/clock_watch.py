@@ -1,7 +1,7 @@
-"""Notices that the machine's clock was set, and corrects the stored times that cannot be right any longer.
+"""Detects that the machine's clock was set, and corrects stored times that cannot be right.
 
-At the start, because the clock may have been set while nothing ran, and then each second: a pending run, a poll, a
-pause or a lease whose time lies an hour ahead would otherwise wait for that hour.
+It checks at the start, because the clock may have been set while no process ran, and then each second. A pending run, a
+poll, a pause or a lease whose time lies an hour ahead would otherwise wait for that hour.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ log = structlog.get_logger("receiver.clock")
 
 POLL_INTERVAL_SECONDS = 1.0
 STEP_SECONDS = 1.0
-"""The smallest step for which stored times are corrected; a smaller one has no visible effect."""
+"""The smallest step after which stored times are corrected; a smaller one has no visible effect."""
 
 
-async def put_right(database: Database, bounds: TimeBounds, now: float) -> Mapping[str, int]:
-    """Move every stored time back that lies further ahead of `now` (unix seconds) than it could; how many by kind.
+async def correct_times(database: Database, bounds: TimeBounds, now: float) -> Mapping[str, int]:
+    """Move back every stored time that lies further ahead of `now` (unix seconds) than it could.
+
+    Returns:
+        How many were moved, by kind.
 
     Raises:
-        StoreUnavailable: the store did not commit; what was moved until then stays so.
+        StoreUnavailable: the store did not commit; times moved until then stay moved.
     """
     moved: dict[str, int] = {}
     for kind, step in clocks.steps(bounds, now):
@@ -45,7 +48,7 @@ async def put_right(database: Database, bounds: TimeBounds, now: float) -> Mappi
 
 
 class ClockWatch:
-    """Keeps the process's clock and the store's times in order until stopped.
+    """Adopts steps of the machine's clock and corrects the store's times until stopped.
 
     Args:
         bounds: how far ahead stored times may lie.
@@ -65,20 +68,20 @@ class ClockWatch:
         self._bounds = bounds
         self._metrics = metrics
         self._stepped = False
-        self._untidy = True
+        self._uncorrected = True
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Correct the stored times before anything uses them; then begin to watch.
+        """Correct the stored times before anything uses them; then start the watch.
 
         If the store does not commit now, they are corrected as soon as it does.
         """
         self._clock.adopt()
-        await self._put_right()
+        await self._correct_times()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop the watch."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -97,22 +100,22 @@ class ClockWatch:
             log.warning("clock.stepped", seconds=round(seconds, 1))
             self._metrics.clock_steps.inc()
             self._trust.doubt()
-            self._stepped = self._untidy = True
-        # From here to the first write nothing else of this process runs: no claim goes by the new time and finds old
-        # leases, and the leases of those that were claimed by the old time are behind it in the writer's queue.
+            self._stepped = self._uncorrected = True
+        # Nothing else of this process runs from here until the renewal of leases is queued. So no claim uses the new
+        # time with old leases, and writes that used the old time are ahead of the renewal in the writer's queue.
         self._clock.adopt()
-        if self._untidy:
-            await self._put_right()
+        if self._uncorrected:
+            await self._correct_times()
 
-    async def _put_right(self) -> None:
+    async def _correct_times(self) -> None:
         now = self._clock.now()
         try:
             if self._stepped:
                 await self._database.write(clocks.renew_leases, self._bounds, now)
-            moved = await put_right(self._database, self._bounds, now)
+            moved = await correct_times(self._database, self._bounds, now)
         except StoreUnavailable as error:
             log.error("clock.not_put_right", detail=str(error))
             return
-        self._stepped = self._untidy = False
+        self._stepped = self._uncorrected = False
         if moved:
             log.warning("clock.times_moved", **moved)

@@ -1,4 +1,4 @@
-"""The event loops that the process runs: the fastest that is installed, and a variant for handlers."""
+"""The event loops of the process: the fastest that is installed, and a variant for handlers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def new_handlers_loop() -> asyncio.AbstractEventLoop:
-    """The same for handlers; it looks names up in its executor's threads, as asyncio's own does.
+    """The same for handlers, but it resolves names in its executor's threads, as asyncio's own loop does.
 
-    uvloop has four threads for that in the whole process: four unanswered look-ups of one handler would hold
-    up every other handler, and every download.
+    uvloop resolves names in four threads for the whole process: four unanswered queries of one handler would delay
+    every other handler and every download.
     """
     try:
         import uvloop

@@ -1,7 +1,7 @@
-"""Checks the names in a filter: the answer to a mistyped one must not look like an empty store.
+"""Checks the names in a filter: the result for a mistyped name must not look like an empty store.
 
-Sources and handlers are known if they are configured or were active here once. Event types are an open vocabulary:
-a service may send any word, so only one that is almost one of ours, and that no event has, is a mistake.
+Sources and handlers are known if they are configured or the store has rows of them. Event types are an open set,
+because a service may send any word. Only a type that resembles one of ours, and that no event has, is an error.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from receiver.settings import suggestion
 from receiver.store import names
 
 OUR_TYPES = (COMPLETED, FAILED, TEST)
-ALMOST = 0.8
-"""How alike two words are, from 0 to 1, of which one is taken for the other mistyped."""
+MIN_SIMILARITY = 0.8
+"""How similar two words must be, from 0 to 1, for one to count as the other mistyped."""
 
 
 class UnknownName(ReceiverError):
-    """A filter names something unknown; the message has the nearest known name.
+    """A filter has an unknown name; the message suggests the nearest known one.
 
     Attributes:
-        field: the filter's name.
+        field: the filter's field.
     """
 
     field = ""
@@ -53,35 +53,35 @@ class NoSuchHandler(UnknownName):
 
 
 def check_filter(connection: Connection, sources: Collection[str], source: str | None, type_: str | None) -> None:
-    """Refuse a filter by a name that means nothing here.
+    """Refuse a filter with an unknown name.
 
     Args:
-        sources: those that are configured.
+        sources: names of the configured sources.
 
     Raises:
         NoSuchSource: the source is neither configured nor known to the store.
-        NoSuchType: the type is almost one of ours, and no event has it.
+        NoSuchType: the type resembles one of ours, and no event has it.
     """
     if source is not None and source not in sources:
         known = {*sources, *names.sources(connection)}
         if source not in known and not names.has_open_jobs(connection, source):
             raise no_such_source(source, known)
     if type_ is not None and type_ not in OUR_TYPES:
-        near = difflib.get_close_matches(type_, OUR_TYPES, n=1, cutoff=ALMOST)
+        near = difflib.get_close_matches(type_, OUR_TYPES, n=1, cutoff=MIN_SIMILARITY)
         if near and not names.is_type(connection, type_):
             raise NoSuchType(f"There is no event type {type_!r}; did you mean {near[0]!r}?")
 
 
 def no_such_source(source: str, known: Collection[str]) -> NoSuchSource:
-    """The error for a source that is none of these."""
+    """Return the error for a source that is not among `known`."""
     return NoSuchSource(f"There is no source {source!r}{suggestion(source, known)}")
 
 
 def check_handlers(wanted: Collection[str], active: Collection[str]) -> None:
-    """Refuse a name that no active handler has.
+    """Refuse names that no active handler has.
 
     Raises:
-        NoSuchHandler: names the nearest.
+        NoSuchHandler: for the first such name; the message suggests the nearest.
     """
     for name in wanted:
         if name not in active:

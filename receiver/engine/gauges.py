@@ -1,4 +1,4 @@
-"""What `/metrics` shows of the store, read when it is asked for."""
+"""The gauges of `/metrics` that are read from the store when they are requested."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from receiver.store.database import Database
 
 
 class StoreGauges:
-    """Sets the gauges that count what is in the store, and what waits for it.
+    """Sets the gauges of the store's contents, and of what waits to be written.
 
     Args:
-        sources: names of those that are polled.
+        sources: names of the polled sources.
     """
 
     def __init__(self, database: Database, metrics: Metrics, sources: Sequence[str], clock: Clock) -> None:
@@ -27,7 +27,7 @@ class StoreGauges:
         self._reading: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
-        """Set them from one snapshot. Calls made while it is read share it: scrapers never add up.
+        """Set the gauges from one snapshot. Concurrent calls share it, so many scrapers cost no more than one.
 
         Raises:
             ListingTimeout: counting took too long.
@@ -35,13 +35,13 @@ class StoreGauges:
         """
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
-            self._reading.add_done_callback(self._read_to_the_end)
+            self._reading.add_done_callback(self._read_done)
         await asyncio.shield(self._reading)
 
-    def _read_to_the_end(self, task: asyncio.Task[None]) -> None:
+    def _read_done(self, task: asyncio.Task[None]) -> None:
         self._reading = None
         if not task.cancelled():
-            task.exception()  # the callers have it, if they still wait
+            task.exception()  # retrieved, or asyncio would log it; callers that still wait raise it
 
     async def _read(self) -> None:
         now = self._clock.now()

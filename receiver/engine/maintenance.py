@@ -19,20 +19,20 @@ from receiver.store.quarantine import QUARANTINE
 
 log = structlog.get_logger("receiver.maintenance")
 
-EVERY_SECONDS = 3600.0
+INTERVAL_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
 ABANDONED_SECONDS = 3 * DAY_SECONDS
-"""A partial download that was not touched for this long is abandoned: its run is dead, or was done elsewhere."""
+"""A partial download that was not written for this long is abandoned: its run is dead, or succeeded elsewhere."""
 
 PROGRESS_SECONDS = 30.0
-"""How often deleting says how far it is."""
+"""How often a long deletion logs its progress."""
 
 Sweep = Callable[[float], Awaitable[int]]
-"""Remove partial downloads not touched for so many seconds; how many."""
+"""Removes partial downloads that were not written for so many seconds; returns how many."""
 
 
 class Maintenance:
-    """Deletes what is old once an hour, first soon after the start, but nothing before the clock is trusted."""
+    """Deletes what is old, at the start and once an hour, but only while the clock is trusted."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Maintenance:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the task."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; a deletion on its way is committed first, and no other begins."""
+        """Stop. A batch in progress is committed first, and no other begins."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -63,13 +63,13 @@ class Maintenance:
     async def _run(self) -> None:
         while True:
             while not self._trust.trusted:
-                await self._clock.wait(self._trust.wake, EVERY_SECONDS)
+                await self._clock.wait(self._trust.wake, INTERVAL_SECONDS)
             for task in (self._prune, self._remove_abandoned):
                 try:
                     await task()
                 except Exception:
                     log.exception("maintenance.broken")
-            await self._clock.wait(asyncio.Event(), EVERY_SECONDS)
+            await self._clock.wait(asyncio.Event(), INTERVAL_SECONDS)
 
     async def _prune(self) -> None:
         now = self._clock.now()
@@ -80,7 +80,7 @@ class Maintenance:
         try:
             if deleted := await pruner.prune(EVENTS, finished):
                 log.info("events.pruned", events=deleted)
-            if deleted := await pruner.prune(JOBS, finished):  # those of the events that are gone now
+            if deleted := await pruner.prune(JOBS, finished):  # jobs of the deleted events
                 log.info("jobs.pruned", jobs=deleted)
             if deleted := await pruner.prune(QUARANTINE, quarantined):
                 log.info("quarantine.pruned", events=deleted)

@@ -1,7 +1,7 @@
-"""Membership of the processes that share the store: what a dead one held is free at once.
+"""Membership of the processes that share the store: the leases of a dead process end at once.
 
-With leases alone its work would wait until they end. They still decide where a death cannot be detected: a process that
-hangs, that was started by an earlier release, or whose file system keeps no locks.
+With leases alone its work would wait until they expire. They still decide if a death cannot be detected: a process
+hangs, was started by an earlier release, or its file system has no locks.
 """
 
 from __future__ import annotations
@@ -25,66 +25,66 @@ log = structlog.get_logger("receiver.processes")
 POLL_INTERVAL_SECONDS = 1.0
 """How often dead processes are looked for."""
 REJOIN_SECONDS = 60.0
-"""How often a process that could not join tries again: where there are no locks, each try fails."""
+"""How often a process that could not join tries again: on a file system without locks each try fails."""
 
 
 class Processes(Protocol):
-    """Tells which owners of leases are dead. Every method blocks, and may raise OSError."""
+    """Detects which owners of leases are dead. Every method blocks, and may raise OSError."""
 
     owner: str
 
     @property
     def is_visible(self) -> bool:
-        """Whether the others can see that this process lives."""
+        """Whether other processes can detect that this process is alive."""
 
     def join(self) -> None:
-        """Let the others see that this process lives, or see it again.
+        """Show the other processes that this process is alive.
 
-        If it never succeeded, `find_dead` finds nobody.
+        Until it has succeeded once, `find_dead` finds no process.
         """
 
     def find_dead(self) -> list[str]:
-        """Owners that are dead for sure; no other process finds them until `remove`."""
+        """Return owners that are certainly dead; no other process finds them until `remove`."""
 
     def remove(self, owner: str) -> None:
-        """A dead owner no longer holds anything: it is not found again."""
+        """Record that a dead owner holds no leases: it is not found again."""
 
     def leave(self) -> None:
-        """This process no longer holds anything."""
+        """Record that this process holds no leases."""
 
     def close(self) -> None:
-        """This process still holds leases but has stopped working: the others find it dead."""
+        """Let other processes find this one dead: it still holds leases but has stopped working."""
 
 
 class Membership:
     """Joins the processes that share the store, and looks for dead ones until it leaves.
 
     Args:
-        wakes: each is called after leases were ended before their time.
+        on_release: each is called after the leases of a dead process were ended.
     """
 
     def __init__(
-        self, database: Database, processes: Processes, wakes: Sequence[Callable[[], None]], clock: Clock
+        self, database: Database, processes: Processes, on_release: Sequence[Callable[[], None]], clock: Clock
     ) -> None:
         self._database = database
         self._processes = processes
-        self._wakes = wakes
+        self._on_release = on_release
         self._clock = clock
         self._seen = False
         self._warned = False
         self._join_at = float("-inf")
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        # Its own: asyncio's few threads may all be reading audio from a storage that does not answer.
+        # A thread of its own: all of asyncio's few threads may wait for a storage that does not respond.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="processes")
 
     async def join(self) -> None:
-        """Call before anything is claimed. What dead processes held is free when it returns, if the store answers."""
+        """Join. Call before anything is claimed. Ends the leases of dead processes, if the store is available."""
         await self._update()
         self._task = asyncio.create_task(self._update_until_left())
 
     async def leave(self) -> None:
-        """Call when all work has ended and the store is still open: what is left is free at once."""
+        """Leave, and end the leases that are left. Call when all work has ended and the store is still open."""
         if self._task is None:
             return
         self._leaving.set()
@@ -122,7 +122,7 @@ class Membership:
             log.exception("process.broken")
 
     async def _register(self) -> None:
-        """Join, if the others do not see this process: at the start, or because its file was removed."""
+        """Join if other processes cannot detect this one: at the start, or because its file was removed."""
         if self._seen:
             if await self._in_thread(lambda: self._processes.is_visible):
                 return
@@ -145,8 +145,8 @@ class Membership:
         for owner in await self._in_thread(self._processes.find_dead):
             held = await self._database.write(end_leases, owner)
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
-            for wake in self._wakes:
-                wake()
+            for listener in self._on_release:
+                listener()
             await self._remove(owner)
 
     async def _remove(self, owner: str) -> None:
@@ -162,5 +162,5 @@ class Membership:
         if self._warned:
             return
         self._warned = True
-        hint = "if it is killed, what it held is taken up when the leases end"
+        hint = "if it is killed, other processes continue its work only when its leases expire"
         log.warning("process.not_seen", owner=self._processes.owner, detail=detail, hint=hint)

@@ -1,9 +1,9 @@
-"""Changes many rows a little at a time, so that deliveries do not notice.
+"""Changes many rows in small batches, so that deliveries are not delayed.
 
-Apart from what is changed, because pruning and an operator's commands do the same: what is to be changed is looked for
-by the readers of lists; a transaction takes a few milliseconds of the writer's time; a pause follows that is several
-times as long, and longer while deliveries wait. What the transactions leave in the store's log is brought into its file
-here, on a reader's thread, or the delivery whose commit makes the log long would wait for it.
+A module of its own, because pruning and an operator's commands both use it. The list readers find the rows. Each
+transaction takes a few milliseconds of the writer's time. A pause follows that is several times as long, and longer
+while deliveries wait. Checkpoints run here, on a reader's thread; otherwise the delivery whose commit makes the
+write-ahead log long would wait for one.
 """
 
 from __future__ import annotations
@@ -26,39 +26,42 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 MIN_BATCH, MAX_BATCH = 20, 100
 """Items of one transaction."""
 BATCH_SECONDS = 0.005
-"""What a transaction may take of the writer's time."""
-PAUSES = 4
-"""How many times as long as a step took is paused after it."""
+"""How much of the writer's time one transaction may take."""
+PAUSE_FACTOR = 4
+"""The pause after a step, as a multiple of the step's duration."""
 MAX_PAUSE_SECONDS = 1.0
-PATIENCE = 8
-"""Pauses in a row, while deliveries wait; then it goes on all the same, or a busy receiver would never end."""
-BATCHES_A_CHECKPOINT = 4
-TRIES = 12
-"""How often a turn among those who read lists is asked for; it is waited for some seconds each time."""
+MAX_PAUSES = 8
+"""Pauses in a row while deliveries wait. Then it continues regardless, or it would never finish in a busy receiver."""
+CHECKPOINT_BATCHES = 4
+"""A checkpoint runs after so many batches."""
+MAX_READ_ATTEMPTS = 12
+"""How often a read is attempted while other lists are being read; each attempt waits some seconds."""
 
 
 class PacedWriter:
     """Reads and writes in small steps, with pauses.
 
-    A write that is cancelled finishes its batch first, which is reported; nothing is lost by that, nor by a kill: every
-    batch is a transaction.
+    A cancelled write finishes and reports its batch first. Every batch is a transaction, so a cancellation or a kill
+    loses nothing.
 
     Args:
-        pauses: how many times as long as a step took is paused after it, asked each time.
+        pause_factor: returns the pause after a step, as a multiple of the step's duration; called for each step.
     """
 
-    def __init__(self, database: Database, clock: Clock, pauses: Callable[[], float] = lambda: PAUSES) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, pause_factor: Callable[[], float] = lambda: PAUSE_FACTOR
+    ) -> None:
         self._database = database
         self._clock = clock
-        self._pauses = pauses
+        self._pause_factor = pause_factor
         self._size = MIN_BATCH
         self._batches = 0
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
-        """`function(connection, *args)` against a snapshot, as a list is read; then a pause.
+        """Call `function(connection, *args)` with a snapshot, on a list reader; then pause.
 
         Raises:
-            ListingTimeout: it took too long, or others read lists all the while.
+            ListingTimeout: it took too long, or other lists occupied the readers all the time.
             StoreUnavailable: the store cannot be read.
         """
         begun = self._clock.monotonic()
@@ -69,13 +72,13 @@ class PacedWriter:
     async def write(
         self, function: Callable[[Connection, Sequence[I]], T], items: Sequence[I], committed: Callable[[T], None]
     ) -> None:
-        """`function(connection, some items)` until all items are done; each time a transaction, and a pause after it.
+        """Call `function(connection, batch)` for batches of the items: each in a transaction, with a pause after it.
 
         Args:
             committed: called with what `function` returned, once that is committed.
 
         Raises:
-            StoreUnavailable: the store did not commit. What was committed until then stays so.
+            StoreUnavailable: the store did not commit. Earlier batches stay committed.
         """
         while items:
             batch, items = items[: self._size], items[self._size :]
@@ -84,7 +87,7 @@ class PacedWriter:
             await self._pause(begun)
 
     async def _read(self, function: Callable[..., T], *args: Any) -> T:
-        for _ in range(TRIES - 1):
+        for _ in range(MAX_READ_ATTEMPTS - 1):
             with suppress(ListingBusy):
                 return await self._database.read_list(function, *args)
         return await self._database.read_list(function, *args)
@@ -100,7 +103,7 @@ class PacedWriter:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            await asyncio.wait([writing])  # a moment: it is in the writer's queue
+            await asyncio.wait([writing])  # short: it is in the writer's queue
             if not writing.cancelled() and writing.exception() is None:
                 committed(writing.result()[0])
             raise
@@ -109,20 +112,22 @@ class PacedWriter:
             self._size = next_size(self._size, seconds)
         committed(outcome)
         self._batches += 1
-        if self._batches % BATCHES_A_CHECKPOINT == 0:
+        if self._batches % CHECKPOINT_BATCHES == 0:
             await self._read(checkpoint)
 
     async def _pause(self, begun: float) -> None:
-        """Leave the store to others, in proportion to what was taken since `begun`."""
-        seconds = min(MAX_PAUSE_SECONDS, self._pauses() * (self._clock.monotonic() - begun))
-        for _ in range(PATIENCE):
+        """Leave the store to other work, in proportion to the time since `begun`."""
+        seconds = min(MAX_PAUSE_SECONDS, self._pause_factor() * (self._clock.monotonic() - begun))
+        for _ in range(MAX_PAUSES):
             await self._clock.wait(asyncio.Event(), seconds)
             if not self._database.waiting:
                 return
 
 
 def next_size(size: int, seconds: float) -> int:
-    """How many items the next batch has, after one of `size` that took `seconds`: what fits into `BATCH_SECONDS`, but
-    at most twice as many."""
+    """The size of the next batch, after one of `size` that took `seconds`.
+
+    It is as many as fit into `BATCH_SECONDS`, but at most twice as many as before.
+    """
     fits = 2 * size if seconds <= 0 else min(2 * size, int(size * BATCH_SECONDS / seconds))
     return min(MAX_BATCH, max(MIN_BATCH, fits))

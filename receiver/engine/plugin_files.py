@@ -1,7 +1,7 @@
-"""Python files of one folder, loaded as a package of their own, so that they can share code.
+"""Loads the Python files of one folder as a package, so that they can share code.
 
-`from ._helpers import slug` finds `_helpers.py` in the same folder. The folder is not put on `sys.path`: a file in it
-called `json.py` shadows nothing, and two folders that each have a `_helpers.py` do not meet.
+`from ._helpers import slug` finds `_helpers.py` in the same folder. The folder is not on `sys.path`: a file called
+`json.py` in it shadows nothing, and two folders that each have a `_helpers.py` do not conflict.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class PluginFolder:
     """One folder's package.
 
     Args:
-        folder: need not be there.
-        kind: what the package's name begins with.
+        folder: need not exist.
+        kind: the prefix of the package's name.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -37,9 +37,9 @@ class PluginFolder:
         sys.modules[self.package] = package
 
     def plugins(self) -> list[Path]:
-        """The folder's `*.py` files, in their order; those that begin with an underscore are no plugins.
+        """Return the folder's `*.py` files, sorted, without those whose names begin with an underscore.
 
-        Modules loaded from the folder before are removed from `sys.modules`: their files may have changed.
+        Modules that were loaded from the folder earlier are removed from `sys.modules`: their files may have changed.
 
         Raises:
             PluginError: the folder cannot be listed.
@@ -56,7 +56,7 @@ class PluginFolder:
         return [file for file in files if not file.name.startswith("_")]
 
     def load(self, file: Path) -> ModuleType:
-        """The module in one of the folder's files; once, also where another file has imported it before.
+        """Load one of the folder's files, unless another file has imported it already, and return the module.
 
         Raises:
             PluginError: it cannot be loaded; the message names file and line.
@@ -64,24 +64,24 @@ class PluginFolder:
         name = f"{self.package}.{file.stem.replace('.', '_')}"
         if name in sys.modules:
             return sys.modules[name]
-        if file.exists() and not file.is_file():  # to read a pipe may take for ever
+        if file.exists() and not file.is_file():  # reading a pipe may never end
             raise PluginError(f"{file} is not a file")
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise PluginError(f"{file} cannot be loaded as a module")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickles look their module up
+        sys.modules[name] = module  # dataclasses and pickle look it up
         try:
             spec.loader.exec_module(module)
-        except KeyboardInterrupt:  # somebody wants to end us
+        except KeyboardInterrupt:  # from the user
             raise
-        except BaseException as error:  # a script that was dropped there by mistake ends with sys.exit
+        except BaseException as error:  # SystemExit, too: a script may be in the folder by mistake
             sys.modules.pop(name, None)
             raise PluginError(f"{file} cannot be loaded: {self._failure(error)}") from error
         return module
 
     def _failure(self, error: BaseException) -> str:
-        # The package's name is ours: in the folder's files it is a dot.
+        # The author does not know the package's generated name; relative imports write it as a dot.
         failure = import_failure(error, self.package).replace(f"{self.package}.", ".").replace(self.package, ".")
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and (self.folder / f"{missing}.py").is_file():

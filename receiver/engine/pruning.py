@@ -1,6 +1,6 @@
-"""Deletes what is old, a little at a time, so that deliveries do not notice.
+"""Deletes old rows in small batches, so that deliveries are not delayed.
 
-Apart from the hourly maintenance because the command line does the same.
+Not in `maintenance`, because the command line uses it, too.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
 
 PAGE = 1000
-"""Rows that are looked at in one go."""
+"""Rows that are read at a time."""
 
 
 class Pruner:
-    """Deletes rows of any kind that are old.
+    """Deletes old rows of any kind.
 
-    A cancelled deletion is finished first and counted; nothing is lost by that, nor by a kill: every batch is a
-    transaction, and the next time starts over with what is left.
+    A cancelled deletion finishes and counts its batch first. Every batch is a transaction, so after a cancellation or a
+    kill the next call continues with the remaining rows.
 
     Args:
         progress: called with `deleted` after each batch that deleted something.
 
     Attributes:
-        deleted: how many of each kind, so far.
+        deleted: how many of each kind so far.
     """
 
     def __init__(self, paced: PacedWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
@@ -37,11 +37,11 @@ class Pruner:
         self._progress = progress
 
     async def prune(self, rows: Prunable, before: float) -> int:
-        """Delete all of a kind that is older than `before` (unix seconds); how many.
+        """Delete all rows of a kind that are older than `before` (unix seconds); return how many.
 
         Raises:
-            ListingTimeout: looking for them took too long, or others read lists all the while.
-            StoreUnavailable: the store did not commit. What was deleted until then stays deleted.
+            ListingTimeout: finding them took too long, or other lists occupied the readers all the time.
+            StoreUnavailable: the store did not commit. Earlier batches stay deleted.
         """
 
         def delete(connection: Connection, ids: Sequence[str]) -> int:
@@ -60,14 +60,14 @@ class Pruner:
             except ListingBusy:
                 raise
             except ListingTimeout:
-                raise too_slow() from None
+                raise pruning_timeout() from None
             if after is None:
                 return self.deleted[rows.kind]
 
 
-def too_slow() -> ListingTimeout:
-    """The error where even a page of what is old is not found in time: nobody can ask for less."""
+def pruning_timeout() -> ListingTimeout:
+    """Return the error for a page of old rows that is not found in time; the caller cannot request less."""
     return ListingTimeout(
-        f"Looking through {PAGE:,} rows for old ones took too long and was ended: the store's disk is slow, or busy. "
-        "Nothing is lost; try again when it has less to do."
+        f"Searching {PAGE:,} rows for old ones took too long and was interrupted: the store's disk is slow, or busy. "
+        "Nothing is lost; try again when it is less busy."
     )

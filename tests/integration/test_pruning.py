@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, insert
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.maintenance import EVERY_SECONDS, Maintenance
+from receiver.engine.maintenance import INTERVAL_SECONDS, Maintenance
 from receiver.errors import ListingBusy
 from receiver.model.delivery import Delivery
 from receiver.settings import Store
@@ -53,7 +53,7 @@ class Clock:
         return self._at
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
-        if seconds == EVERY_SECONDS:  # all is done until the next hour
+        if seconds == INTERVAL_SECONDS:  # all is done until the next hour
             self.over.set()
             await asyncio.Event().wait()
         self.pauses.append(seconds)

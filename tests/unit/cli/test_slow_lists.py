@@ -58,6 +58,6 @@ def test_a_prune_that_cannot_be_narrowed_down_is_not_told_to(
         pruning, "PAGE", OPEN
     )  # a page of milliseconds, or it may end before the thread that interrupts
     assert ended(monkeypatch, capsys, "prune --yes") == (
-        "tts-receiver: Looking through 30,000 rows for old ones took too long and was ended: the store's disk is slow, "
-        "or busy. Nothing is lost; try again when it has less to do.\n"
+        "tts-receiver: Searching 30,000 rows for old ones took too long and was interrupted: the store's disk is slow, "
+        "or busy. Nothing is lost; try again when it is less busy.\n"
     )

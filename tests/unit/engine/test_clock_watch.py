@@ -12,7 +12,7 @@ import pytest
 from receiver.clock import SteadyClock
 from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
 from receiver.engine.clock_watch import POLL_INTERVAL_SECONDS, ClockWatch
-from receiver.engine.maintenance import EVERY_SECONDS, Maintenance
+from receiver.engine.maintenance import INTERVAL_SECONDS, Maintenance
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
@@ -233,7 +233,7 @@ async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_
     maintenance.start()
     await signal.until(lambda: clock.waits[id(trust.wake)] == 1)
     trust.compare(40 * DAY, "aitts")
-    clock.advance(EVERY_SECONDS)
+    clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: clock.waits[id(trust.wake)] == 2)
     assert (len(query(database.path, "SELECT id FROM events")), swept) == (2, [])
     trust.compare(2.0, "aitts")
@@ -263,8 +263,8 @@ async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
         maintenance.start()
         await signal.until(lambda: len(swept) == 1)
     assert len(lines.of("maintenance.broken")) == 1
-    await signal.until(lambda: clock.seconds[EVERY_SECONDS] == 1)
-    clock.advance(EVERY_SECONDS)
+    await signal.until(lambda: clock.seconds[INTERVAL_SECONDS] == 1)
+    clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: len(swept) == 2)
     await maintenance.stop()
     assert query(database.path, "SELECT job_id FROM events") == []

@@ -40,7 +40,7 @@ FREE = Slots(4, {"save_audio": None, "notes": None})
 Accept = Callable[..., list[Receipt]]
 
 
-def put_right(database: Database, now: float = NOW) -> dict[str, int]:
+def correct_times(database: Database, now: float = NOW) -> dict[str, int]:
     """As the watch does; how much was moved."""
     moved: dict[str, int] = {}
     for kind, step in clocks.steps(WAITS, now):
@@ -86,7 +86,7 @@ def test_a_run_that_came_before_the_clock_was_set_back_is_due_at_once(
 ) -> None:
     accept(delivery(received_at=AHEAD))
     assert claim(database, NOW) == []
-    assert put_right(database)["runs"] == 1
+    assert correct_times(database)["runs"] == 1
     assert len(claim(database, NOW)) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_waits_to_be_tried_again_waits_no_longer_than_it_was_to(
     accept(delivery(received_at=AHEAD))
     [held] = claim(database, AHEAD)
     finish(database, held, AHEAD, 40.0)
-    put_right(database)
+    correct_times(database)
     assert row(database, runs_table)["due_at"] == pytest.approx(NOW + 40)
 
 
@@ -108,8 +108,8 @@ def test_what_is_in_order_stays_as_it_is(
     [held] = claim(database, NOW)
     finish(database, held, NOW, wait)
     before = [rows(database, table) for table in (runs_table, events_table, signing_keys)]
-    assert put_right(database) == {}
-    assert put_right(database, NOW + 5) == {}
+    assert correct_times(database) == {}
+    assert correct_times(database, NOW + 5) == {}
     assert [rows(database, table) for table in (runs_table, events_table, signing_keys)] == before
 
 
@@ -119,7 +119,7 @@ def test_a_run_that_is_replayed_waits_for_nothing(database: Database, accept: Ac
     finish(database, held, NOW, 40.0)
     database.transact(runs.cancel, [(receipt.event_id, "save_audio")], NOW)
     database.transact(runs.replay, [(receipt.event_id, "save_audio")], AHEAD)
-    put_right(database)
+    correct_times(database)
     assert row(database, runs_table)["due_at"] == NOW
 
 
@@ -128,7 +128,7 @@ def test_the_lease_of_a_run_ends_a_lease_from_now_at_the_latest(
 ) -> None:
     accept(delivery())
     database.transact(claim_due, FREE.free({}, 0), "one", AHEAD, AHEAD + 30)
-    assert put_right(database)["leases"] == 1
+    assert correct_times(database)["leases"] == 1
     assert database.query(claims.expired, NOW + 29) == []
     assert len(database.query(claims.expired, NOW + 31)) == 1
 
@@ -186,7 +186,7 @@ def test_a_job_that_was_begun_before_the_clock_was_set_back_is_due_and_has_its_w
     database: Database,
 ) -> None:
     watch(database, AHEAD)
-    assert put_right(database)["jobs"] == 2  # its times, and its deadline
+    assert correct_times(database)["jobs"] == 2  # its times, and its deadline
     found = row(database, jobs_table)
     assert (found["due_at"], found["created_at"], found["deadline_at"]) == (NOW, NOW, NOW + 600)
     assert len(database.transact(job_leases.claim, "aitts", 1, NOW, Lease("me", NOW + 60))) == 1
@@ -217,7 +217,7 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
                 return job_leases.mark_submitted(connection, held, "a", AHEAD, at, AHEAD + 600)
 
     assert database.transact(write)
-    put_right(database)
+    correct_times(database)
     found = row(database, jobs_table)
     assert found["due_at"] == pytest.approx(NOW + 20)
     assert found["submitted_at"] in (None, NOW)
@@ -226,7 +226,7 @@ def test_a_job_waits_no_longer_than_it_was_to(database: Database, how: str) -> N
 def test_a_job_in_the_hands_of_a_process_that_died_is_taken_up_a_lease_from_now(database: Database) -> None:
     watch(database, AHEAD)
     database.transact(job_leases.claim, "aitts", 1, AHEAD, Lease("me", AHEAD + 60))
-    put_right(database)
+    correct_times(database)
     assert database.transact(job_leases.claim, "aitts", 1, NOW + 59, Lease("me", NOW + 119)) == []
     assert len(database.transact(job_leases.claim, "aitts", 1, NOW + 61, Lease("me", NOW + 121))) == 1
 
@@ -235,7 +235,7 @@ def test_a_job_that_has_ended_keeps_its_times(database: Database) -> None:
     watch(database, AHEAD)
     database.transact(jobs.cancel, "job_1", AHEAD)
     before = row(database, jobs_table)
-    put_right(database)
+    correct_times(database)
     assert row(database, jobs_table) == before
 
 
@@ -243,7 +243,7 @@ def test_pauses_and_turns_of_a_source_are_as_long_as_they_were_to_be(database: D
     database.transact(throttle_state.pause, "aitts", AHEAD + 45, "unauthorized", AHEAD)
     database.transact(throttle_state.pause_polls, "aitts", AHEAD + 50, AHEAD)
     database.transact(throttle_state.reserve_times, "aitts", 3, AHEAD, 0.5)
-    assert put_right(database)["sources"] == 2
+    assert correct_times(database)["sources"] == 2
     found = database.query(throttle_state.get, "aitts")
     assert found.pause_until == pytest.approx(NOW + 45)
     assert found.poll_pause_until == pytest.approx(NOW + 50)
@@ -252,7 +252,7 @@ def test_pauses_and_turns_of_a_source_are_as_long_as_they_were_to_be(database: D
 
 def test_a_request_time_that_a_caller_waits_for_stays(database: Database) -> None:
     database.transact(throttle_state.reserve_times, "aitts", 100, NOW, 0.5)
-    assert put_right(database) == {}
+    assert correct_times(database) == {}
     assert database.query(throttle_state.get, "aitts").next_request_at == NOW + 50
 
 
@@ -262,7 +262,7 @@ def test_a_source_is_silent_from_when_the_clock_was_set_back(
     watch(database, AHEAD)
     database.transact(throttle_state.record_response, "aitts", AHEAD)
     accept(delivery("other", received_at=AHEAD, records_key_use=True))
-    put_right(database)
+    correct_times(database)
     assert database.query(gauges.silent_seconds, ["aitts"], NOW + 90) == {"aitts": 90}
 
 
@@ -270,7 +270,7 @@ def test_an_event_was_received_now_at_the_latest(database: Database, accept: Acc
     """How old it is says how long a 404 for its audio may mean that it is not there yet."""
     ahead = delivery("ahead", event_id=event_id(AHEAD, 1), received_at=AHEAD)
     accept(ahead, delivery("old", event_id=event_id(NOW - 9, 1), received_at=NOW - 9))
-    assert put_right(database)["events"] == 1
+    assert correct_times(database)["events"] == 1
     assert {found["key"]: found["received_at"] for found in rows(database, events_table)} == {
         "ahead": NOW,
         "old": NOW - 9,
@@ -315,7 +315,7 @@ def test_no_run_waits_for_longer_than_it_was_to_however_the_clock_is_set(
             now += value
             if move == "set":
                 database.transact(clocks.renew_leases, WAITS, now)
-            put_right(database, now)
+            correct_times(database, now)
         for found in rows(database, runs_table):
             assert found["due_at"] - now <= waits[found["event_id"]] + SLACK_SECONDS
     now += max(waits.values(), default=0.0) + SLACK_SECONDS
@@ -373,7 +373,7 @@ def test_what_was_looked_at_is_not_passed_again(
     """Whether it was moved, or may lie so far ahead: a run that waits to be tried again."""
     monkeypatch.setattr(clocks, "BATCH", 20)
 
-    def put_right_all(connection: Connection) -> None:
+    def correct_all_times(connection: Connection) -> None:
         for of_kind, step in clocks.steps(WAITS, NOW):
             after, more = None, of_kind == kind
             while more:
@@ -388,6 +388,6 @@ def test_what_was_looked_at_is_not_passed_again(
         connection.execute(update(runs_table).values(wait_seconds=wait))
 
     database.transact(add, 0, 200)
-    few = steps_of(database, put_right_all)
+    few = steps_of(database, correct_all_times)
     database.transact(add, 200, 800)
-    assert steps_of(database, put_right_all) < 5 * few, "four times as many rows"
+    assert steps_of(database, correct_all_times) < 5 * few, "four times as many rows"
