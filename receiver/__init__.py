@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_EXPORTS = {
     "receiver.asgi": ("create_app",),
     "receiver.engine.context": ("Artifact", "Context"),
     "receiver.engine.handler": ("Handler", "handler"),
@@ -43,7 +43,7 @@ _HOMES = {
     "receiver.model.event": ("Event", "JobCompleted", "JobFailed", "Origin", "OtherEvent", "TestEvent"),
     "receiver.settings": ("Settings", "load"),
 }  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "BlockedAddress", "ConfigError",
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    module = _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    return getattr(import_module(module), name)

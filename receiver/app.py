@@ -1,7 +1,4 @@
-"""The life of a receiver: what is started in which order, when it is ready, and an orderly end.
-
-It builds nothing: `receiver.assembly` makes the parts.
-"""
+"""The lifecycle of a receiver: startup, readiness and orderly shutdown. `receiver.assembly` builds its parts."""
 
 from __future__ import annotations
 
@@ -40,18 +37,18 @@ from receiver.web.public import STARTING, STOPPED, PublicApp
 log = structlog.get_logger("receiver")
 
 STOP_SECONDS = 5.0
-"""How long a blocked handler loop is waited for at the end."""
+"""How long the shutdown waits for a blocked handler loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """Everything that runs. Starts nothing until `start`.
+    """All parts of a receiver. Nothing runs before `start`.
 
     Attributes:
-        handlers: the event loop on which handlers run.
+        handlers: the event loop of the handlers.
         clients: the handlers' own HTTP clients.
-        loops: submits and polls, for each source that can be asked.
-        public: takes deliveries; its lifespan starts and stops the receiver.
+        loops: submit and poll the jobs, by source.
+        public: accepts deliveries; its lifespan starts and stops the receiver.
         private: the API, metrics and health.
     """
 
@@ -79,7 +76,7 @@ class Receiver:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start, and stop at the end; errors as `start`."""
+        """Start, and stop at the end. Raises as `start`."""
         await self.start()
         try:
             yield
@@ -87,7 +84,7 @@ class Receiver:
             await self.stop()
 
     async def start(self) -> None:
-        """Open the store, migrate it, begin to dispatch.
+        """Open the store, migrate it, start all parts.
 
         Raises:
             StoreUnavailable: the store cannot be opened.
@@ -107,12 +104,12 @@ class Receiver:
             loop.start()
         self.maintenance.start()
         self.pause.wake()
-        await self._name_missing_handlers()
+        await self._warn_about_inactive_handlers()
         self.readiness.state = READY
         self.public.open(asyncio.get_running_loop())
         log.info("receiver.started", sources=sorted(self.settings.sources), handlers=sorted(self.registry.active))
 
-    async def _name_missing_handlers(self) -> None:
+    async def _warn_about_inactive_handlers(self) -> None:
         try:
             found = await self.database.read_list(views.orphaned, list(self.registry.active))
         except ListingTimeout as error:
@@ -122,17 +119,17 @@ class Receiver:
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")
 
     def drain(self) -> None:
-        """Say "not ready" from now on, so that a load balancer sends nothing more."""
+        """Report "not ready" from now on, so that a load balancer sends no more requests."""
         self.readiness.state = STOPPING
         self.feed.close()
 
     async def stop(self) -> None:
-        """Let handlers finish within the grace period, give back the rest, close the store."""
+        """Let handlers finish within the grace period, release the other runs, close the store."""
         await self.finish()
         await self.close()
 
     async def finish(self) -> None:
-        """Let handlers finish within the grace period, give back the rest. Deliveries are stored until `close`."""
+        """Let handlers finish within the grace period, release the other runs. Deliveries are stored until `close`."""
         self.drain()
         await self.maintenance.stop()
         await self.clock_watch.stop()

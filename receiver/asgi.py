@@ -1,4 +1,4 @@
-"""The receiver as an ASGI application, to be served or mounted by somebody else's program."""
+"""The receiver as an ASGI application, to be served or mounted by another application."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from receiver.settings import Settings
 def create_app(settings: Settings) -> Starlette:
     """The receiver's public side as an ASGI application; its lifespan starts and stops everything.
 
-    Serve it, or mount it: a mounted application's lifespan is its parent's to run, as in
+    Serve it, or mount it. The parent must run the lifespan of a mounted application, as in
     `lifespan=lambda parent: mounted.router.lifespan_context(mounted)`.
 
     Raises:
-        ConfigError: with every problem at once.
+        ConfigError: with all problems.
     """
     return build_receiver(settings).public

@@ -1,7 +1,7 @@
-"""The one way to tell the time and to wait. It is passed as an argument, so a test passes its own and nothing sleeps.
+"""The clock: every part that needs the time or waits gets it as an argument, so that tests do not sleep.
 
-`now` is wall-clock time, for what is stored or compared with other machines' times; it may be set back or forward.
-`monotonic` measures how long something takes in this process; it never steps.
+`now` is wall-clock time, for times that are stored or compared with those of other machines; the clock may be set back
+or forward. `monotonic` measures durations in this process; it never steps.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class SystemClock:
 
 
 class SteadyClock(SystemClock):
-    """The machine's clock, without its steps until they are adopted.
+    """The machine's clock, whose steps take effect only when they are adopted.
 
-    For a process that owns leases: a clock that is set forward would expire all of them between two lines of code. Here
-    a step takes effect at one moment, when stored times are corrected too (`engine.clock_watch`).
+    For a process that owns leases: a clock that is set forward would expire them all between two lines of code. A step
+    takes effect when stored times are corrected too (`engine.clock_watch`).
 
     Args:
         wall: the machine's clock, unix seconds.
@@ -61,7 +61,7 @@ class SteadyClock(SystemClock):
         self._offset = wall() - monotonic()
 
     def now(self) -> float:
-        """Unix seconds, by the machine's clock as it was when it was last adopted."""
+        """Unix seconds, by the machine's clock as last adopted."""
         return self._monotonic() + self._offset
 
     def monotonic(self) -> float:
@@ -69,9 +69,9 @@ class SteadyClock(SystemClock):
         return self._monotonic()
 
     def step(self) -> float:
-        """How many seconds the machine's clock has been set forward (back: negative) since it was last adopted."""
+        """By how many seconds the machine's clock was set since it was last adopted; negative if it was set back."""
         return self._wall() - self.now()
 
     def adopt(self) -> None:
-        """Go by the machine's clock as it is now."""
+        """Adopt the current time of the machine's clock."""
         self._offset = self._wall() - self._monotonic()

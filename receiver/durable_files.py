@@ -1,11 +1,10 @@
-"""Publish files durably: after a crash, a name has its old content or the whole new content, never a part of it.
+"""Publishes files durably: after a crash, a file has its old content or the whole new content, never a part of it.
 
-Every file of ours that must survive takes the same steps: write a temporary file in the same folder, fsync it, rename
-it, fsync the folder. They are in a module of their own, at the lowest layer, so that no part of the code base has its
-own version of them.
+Every file that must survive takes the same steps: write a temporary file in the same folder, fsync it, rename it, fsync
+the folder. They are in a module at the lowest layer, so that no other part of the code has its own version of them.
 
-A temporary file is locked while its process lives, and its name is derived from the name it is to get. So the next
-publication of that name finds and removes what a killed process left behind. All functions block.
+A temporary file is locked while its process lives, and its name is derived from that of its target. So the next
+publication of the same target finds and removes the file of a killed process. All functions block.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from pathlib import Path
 from threading import Lock
 
 CHUNK_BYTES = 1 << 20
-"""How much is copied at a time between file systems."""
+"""Bytes that are copied at a time between file systems."""
 MAX_ATTEMPTS = 100
-"""How often a temporary file is created anew while other processes remove it."""
+"""How often a temporary file is created again if other processes remove it."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS}
-"""What a file system without locks answers."""
+"""The errors of a file system without locks."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-"""What a file system without hard links answers."""
+"""The errors of a file system without hard links."""
 
 
 class OverwritePolicy(Enum):
-    """What to do if a file of that name exists."""
+    """What to do if the target exists."""
 
     REFUSE = "refuse"
     REPLACE = "replace"
 
 
 class TemporaryFile:
-    """An unfinished file that becomes `target` when it is published. Made by `temporary_file`.
+    """An unfinished file that becomes `target` when it is published. Created by `temporary_file`.
 
-    Its methods may run in a thread that nobody waits for any more: once the file is closed they raise OSError.
+    Its methods may run in a thread whose caller has given up: they raise OSError after the file is closed.
     """
 
     def __init__(self, folder: int, target: str, handle: int) -> None:
@@ -55,26 +54,26 @@ class TemporaryFile:
         self._lock = Lock()
 
     def reserve(self, size: int) -> None:
-        """Take room for `size` bytes on the disk, so that the content cannot fail for lack of it.
+        """Reserve `size` bytes on the disk, so that writing the content cannot fail for lack of space.
 
         Raises:
-            OSError: there is no room.
+            OSError: there is not enough space.
         """
         with self._lock:
             _write(self._handle, b"\n" * size, 0)
             os.fsync(self._handle)
 
     def set_owner(self, uid: int, gid: int) -> None:
-        """Give the file to this user and group.
+        """Change the file's owner and group.
 
         Raises:
-            OSError: this process may not.
+            OSError: this process is not permitted to.
         """
         with self._lock:
             os.fchown(self._handle, uid, gid)
 
     def append(self, data: bytes) -> None:
-        """Add bytes to the content.
+        """Append bytes to the content.
 
         Raises:
             OSError: they cannot be written.
@@ -83,17 +82,17 @@ class TemporaryFile:
             self._size += _write(self._handle, data, self._size)
 
     def publish(self, policy: OverwritePolicy) -> None:
-        """Give the content its name. The file is durable, and under its name, when this returns.
+        """Rename the file to its target. The target is durable when this returns.
 
         Raises:
-            FileExistsError: `policy` is `REFUSE` and a file of that name exists.
-            OSError: it cannot be done. The name has its old content, or the new one if only the folder's fsync failed.
+            FileExistsError: `policy` is `REFUSE` and the target exists.
+            OSError: the target has its old content, or the new one if only the folder's fsync failed.
         """
         with self._lock:
             os.ftruncate(self._handle, self._size)
             os.fsync(self._handle)
             if not _is_entry(self._folder, self._name, self._handle):
-                raise FileNotFoundError(errno.ENOENT, "its temporary file was removed meanwhile")
+                raise FileNotFoundError(errno.ENOENT, "its temporary file was removed before it was published")
             if policy is OverwritePolicy.REPLACE:
                 os.replace(self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             else:
@@ -115,7 +114,7 @@ class TemporaryFile:
                 os.close(handle)
 
     def _rename_without_replacing(self) -> None:
-        """Only a hard link creates a name and fails if it is taken, in one step."""
+        """Rename by a hard link: only that creates a name and fails if it exists, in one step."""
         try:
             os.link(
                 self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False
@@ -159,7 +158,7 @@ def write_durably(target: Path, data: bytes, mode: int, policy: OverwritePolicy)
         mode: of the file, from its creation; the umask restricts it further.
 
     Raises:
-        FileExistsError: `policy` is `REFUSE` and a file of that name exists.
+        FileExistsError: `policy` is `REFUSE` and the target exists.
         OSError: it cannot be written.
     """
     with temporary_file(target, mode) as file:
@@ -168,14 +167,14 @@ def write_durably(target: Path, data: bytes, mode: int, policy: OverwritePolicy)
 
 
 def move_durably(source: Path, folder: int, name: str, mode: int) -> None:
-    """Publish a file that is whole already: move it into a folder, over any file of that name.
+    """Publish a complete file: move it into a folder, and replace any file with that name.
 
-    Where the folder is on another file system, the file is copied, then removed from its old place.
+    If the folder is on another file system, the file is copied, then removed.
 
     Args:
-        source: is no symbolic link.
+        source: not a symbolic link.
         folder: an open folder.
-        mode: what the file's mode is limited to.
+        mode: the file's mode is limited to this.
 
     Raises:
         OSError: it cannot be moved.
@@ -203,7 +202,7 @@ def move_durably(source: Path, folder: int, name: str, mode: int) -> None:
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove the temporary file that a killed process left beside `target`, if there is one.
+    """Remove the temporary file of a killed process beside `target`, if there is one.
 
     Raises:
         OSError: it cannot be removed.
@@ -235,12 +234,12 @@ def _temporary_file_in(folder: int, target: str, mode: int) -> Iterator[Temporar
 
 
 def _temporary_name(target: str) -> str:
-    # A hash, because the target's own name may be as long as a name can be.
+    # A hash, because the target's name may already have the maximum length.
     return f".tts-{hashlib.sha256(os.fsencode(target)).hexdigest()[:16]}.part"
 
 
 def _create(folder: int, name: str, mode: int) -> int:
-    """A new file of this mode, locked. It is always a new one: nobody else has it open, and its mode is known."""
+    """Create and lock a file with this mode. It is always new, so that no other process has it open."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     for _ in range(MAX_ATTEMPTS):
         try:
@@ -250,7 +249,7 @@ def _create(folder: int, name: str, mode: int) -> int:
                 break
             continue
         try:
-            # Before it was locked, another process may have taken it for an abandoned one.
+            # Before it was locked, another process may have removed it as abandoned.
             if _lock(handle) and _is_entry(folder, name, handle):
                 return handle
         except BaseException:
@@ -261,7 +260,7 @@ def _create(folder: int, name: str, mode: int) -> int:
 
 
 def _remove_abandoned(folder: int, name: str) -> bool:
-    """Whether nobody is writing the temporary file, which is gone then."""
+    """Remove the temporary file unless a process is writing it; return whether it is gone."""
     try:
         handle = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
@@ -281,7 +280,7 @@ def _remove_abandoned(folder: int, name: str) -> bool:
 
 
 def _lock(handle: int) -> bool:
-    """Whether no other process has the lock. Without locks on this file system, `publish` notices another writer."""
+    """Lock the file; False if another process has the lock. On a file system without locks, `publish` detects that."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -301,7 +300,7 @@ def _is_entry(folder: int, name: str, handle: int) -> bool:
 
 
 def _write(handle: int, data: bytes, at: int) -> int:
-    """Write all of it at this offset; how many bytes that were."""
+    """Write all bytes at this offset; return how many."""
     view = memoryview(data)
     written = 0
     while written < len(view):

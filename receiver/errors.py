@@ -1,7 +1,7 @@
-"""The one tree of errors.
+"""The tree of errors.
 
-Every error carries a `reason`: a short slug that is the metric's label and the log's field. The person who
-sent us bad input sees a plain status; the person on call sees the reason and the message.
+Every error has a `reason`: a short slug that is the metric's label and the log's field. The sender of bad input gets a
+plain status; the operator sees the reason and the message.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 
 class ReceiverError(Exception):
-    """Anything the receiver itself can say went wrong.
+    """The base of all errors that the receiver raises itself.
 
     Args:
-        message: one sentence for a person: what happened, where, what to do. Never holds a secret.
-        reason: the slug; a class has a default.
+        message: a sentence for an operator: what happened, where, what to do. Never contains a secret.
+        reason: the slug; by default that of the class.
     """
 
     reason: str = "error"
@@ -28,7 +28,7 @@ class ReceiverError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the configuration: where it stands, what is wrong, what to do."""
+    """A fault of the configuration: the key or file, and what is wrong and what to do."""
 
     where: str
     what: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class ConfigError(ReceiverError):
-    """The configuration cannot be used; `problems` has every reason at once."""
+    """The configuration cannot be used; `problems` has all faults."""
 
     reason = "config"
 
@@ -48,43 +48,43 @@ class ConfigError(ReceiverError):
 
 
 class PluginError(ReceiverError):
-    """A handler plugin cannot be loaded or does not fit; the message names it."""
+    """A plugin cannot be loaded or is not valid; the message names it."""
 
     reason = "plugin"
 
 
 class SignatureError(ReceiverError):
-    """A delivery's signature does not hold. The sender is never told why."""
+    """A delivery's signature is not valid. The response does not contain the reason."""
 
     reason = "bad_signature"
 
 
 class MalformedDelivery(ReceiverError):
-    """A delivery whose signature holds, but whose body cannot be read."""
+    """A delivery with a valid signature and a body that cannot be read."""
 
     reason = "malformed"
 
 
 class InvalidJson(ReceiverError):
-    """A text is not JSON, or is not the kind of JSON that it must be."""
+    """A text is not JSON, or not the expected type of JSON value."""
 
     reason = "malformed_json"
 
 
 class StoreUnavailable(ReceiverError):
-    """The store did not commit; nothing may be acknowledged."""
+    """The store did not commit; the delivery must not be acknowledged."""
 
     reason = "store_unavailable"
 
 
 class StoreBusy(StoreUnavailable):
-    """More is waiting to be committed than the bound allows."""
+    """More writes wait for a commit than the limit allows."""
 
     reason = "store_busy"
 
 
 class StoreLocked(StoreUnavailable):
-    """Another process holds a write transaction and does not end it."""
+    """Another process does not end its write transaction."""
 
     reason = "store_locked"
 
@@ -96,64 +96,64 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreMalformed(StoreUnavailable):
-    """The store's file is damaged, or is not a store. It stays so until it is restored and the receiver restarted."""
+    """The store's file is damaged, or is not a store. It must be restored, and the receiver restarted."""
 
     reason = "store_malformed"
 
 
 class QuarantineFull(StoreUnavailable):
-    """The source has the maximum of events in quarantine; a further one is not kept."""
+    """The source has the maximum of events in quarantine; another one is not stored."""
 
     reason = "quarantine_full"
 
 
 class ListingTimeout(ReceiverError):
-    """A list, a search or a count took longer than it may, and was ended. Nothing was changed."""
+    """A list, a search or a count exceeded its time limit. Nothing was changed."""
 
     reason = "listing_timeout"
 
 
 class ListingBusy(ListingTimeout):
-    """Other lists were being read for as long as one waits for its turn. Nothing was read."""
+    """Other lists were being read until the time limit. Nothing was read."""
 
     reason = "listing_busy"
 
 
 class NotFound(ReceiverError):
-    """Something asked for by name or id is not there."""
+    """An object requested by name or id does not exist."""
 
     reason = "not_found"
 
 
 class Conflict(ReceiverError):
-    """The state of what is there does not allow what was asked for: a job that has ended cannot be cancelled."""
+    """The state of an object does not allow the request: a job that has ended cannot be cancelled."""
 
     reason = "conflict"
 
 
 class Reject(ReceiverError):
-    """Raised by a handler: this event can never be handled; the run becomes a dead letter at once."""
+    """A handler raises it if the event can never be handled; the run becomes a dead letter at once."""
 
     reason = "rejected"
 
 
-class HandlerHangs(ReceiverError):
-    """Too many threads of a plain handler have not returned, so no attempt starts; the run is tried again."""
+class ThreadsExhausted(ReceiverError):
+    """Too many threads of a plain handler have not returned, so no attempt starts; the run is retried."""
 
     reason = "handler_hangs"
 
 
 MAX_RETRY_SECONDS = 30 * 86_400.0
-"""No run is put off for longer: a mistaken `after` must not park it for ever."""
+"""The longest wait before a retry, so that a wrong `after` does not postpone a run for ever."""
 
 
 class RetryLater(ReceiverError):
-    """Raised by a handler: try again, not before `after` seconds from now, at most `MAX_RETRY_SECONDS`.
+    """A handler raises it to be retried, not before `after` seconds from now, at most `MAX_RETRY_SECONDS`.
 
-    The attempt counts like any other. The wait is at least `after` and at least what backoff would give.
+    The attempt counts like any other. The wait is the longer one of `after` and the backoff.
 
     Attributes:
-        counts: whether the attempt is one of the handler's attempts; only that of an `AudioPostponed` is not.
+        counts: whether the attempt counts; False only for errors that the attempt did not cause.
     """
 
     reason = "retry_later"
@@ -164,43 +164,43 @@ class RetryLater(ReceiverError):
         self.after = min(max(0.0, after), MAX_RETRY_SECONDS)
 
 
-class HeldUp(RetryLater):
-    """Another run blocks the handlers' event loop, so this one could not go on; the attempt does not count."""
+class LoopBlocked(RetryLater):
+    """Another run blocks the handlers' event loop, so this one could not continue; the attempt does not count."""
 
     reason = "held_up"
     counts = False
 
 
 class OutboundError(ReceiverError):
-    """A request to a provider or to its storage was not answered; another try may help."""
+    """A request to a provider or its storage got no response; a retry may succeed."""
 
     reason = "outbound_failed"
 
 
 class Interrupted(OutboundError):
-    """The connection could not be made, or broke; the same request may well work when it is made again."""
+    """The connection failed or was closed; the same request may succeed if it is repeated."""
 
     reason = "interrupted"
 
 
 class UnusableAddress(OutboundError):
-    """The request was not made: its address cannot be used. Final until an operator acts."""
+    """The request was not sent, because its address cannot be used. Final until an operator acts."""
 
     reason = "bad_address"
 
 
 class BlockedAddress(UnusableAddress):
-    """The address guard will not connect there: private, loopback, link-local, metadata, or not https."""
+    """The address guard refused the address: private, loopback, link-local, metadata, or not https."""
 
     reason = "blocked_address"
 
 
 class AudioError(ReceiverError):
-    """The audio could not be fetched this time; the run is tried again with backoff.
+    """The audio could not be fetched; the run is retried with backoff.
 
     Attributes:
-        not_found: an address answered 404. Just after the end of a job the audio may not be there yet.
-        expired: a temporary address has expired. The source may give a fresh one.
+        not_found: an address returned 404. Just after the end of a job its audio may not exist yet.
+        expired: a temporary address has expired. The source may return a new one.
     """
 
     reason = "audio_failed"
@@ -215,13 +215,13 @@ class AudioGone(AudioError, Reject):
 
 
 class AudioRefused(AudioError, Reject):
-    """The provider refuses us (401, 402, 403), or the audio cannot be fetched safely. Final until an operator acts."""
+    """The provider refused (401, 402, 403), or the audio cannot be fetched safely. Final until an operator acts."""
 
     reason = "audio_refused"
 
 
 class NoAudio(AudioError, Reject):
-    """There is nothing to fetch: the job completed without audio (a transcript), or the event is no completed job."""
+    """There is no audio: the job completed without any (a transcript), or the event is not a completed job."""
 
     reason = "no_audio"
 
@@ -235,8 +235,8 @@ class AudioDelayed(AudioError, RetryLater):
 class AudioPostponed(AudioDelayed):
     """Retry later, for a reason outside this attempt, which therefore does not count.
 
-    The job has only just completed, and its audio is not there yet; or its source has the maximum of downloads.
-    The code that raises it limits how long this goes on.
+    The job has just completed and its audio does not exist yet, or its source has the maximum of downloads. The code
+    that raises it limits the time.
     """
 
     reason = "audio_not_yet"
@@ -244,12 +244,12 @@ class AudioPostponed(AudioDelayed):
 
 
 class StoragePaused(AudioPostponed):
-    """The audio storage cannot be used, and fetching is paused; the run waits until it can."""
+    """The audio storage cannot be used and fetching is paused; the run waits for the end of the pause."""
 
     reason = "storage_paused"
 
 
 class StorageFailed(AudioError):
-    """The audio storage, or the folder of unfinished files, cannot be used."""
+    """The audio storage, or the spool folder, cannot be used."""
 
     reason = "storage_failed"

@@ -1,4 +1,4 @@
-"""What a system error means for one of our files or folders: the system's message, and what to do."""
+"""Adds advice to the system's errors about files and folders."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ _ADVICE = {
 
 
 def cause_and_advice(error: OSError) -> str:
-    """Such as `No space left on device. Free some space there.`; ends with a full stop."""
+    """The system's message and what to do, such as `No space left on device. Free some space there.`"""
     cause = error.strerror or str(error) or type(error).__name__
     return " ".join(filter(None, [f"{cause.rstrip('.')}.", _ADVICE.get(error.errno or 0)]))

@@ -1,12 +1,12 @@
-"""Sign what a handler sends, with the schemes that the receiver verifies.
+"""Signs the requests of handlers, with the schemes that the receiver verifies.
 
 ```python
 headers = sign_tts(body, ctx.options.secret)
 await ctx.http.post(url, content=body, headers=headers)
 ```
 
-Sign the bytes that are sent: a body that is written anew afterwards no longer has its signature. Several secrets make
-several signatures, of which the other side needs to know one: so a secret is rotated without a gap.
+Sign the bytes that are sent: if the body is serialized again, its signature is no longer valid. Each secret makes a
+signature, and the other side needs only one of the secrets, so that a secret can be rotated without interruption.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def sign_tts(body: bytes, secrets: str | Sequence[str], *, timestamp: int | None
 
     Args:
         body: the bytes that are sent.
-        secrets: one, or several during a rotation, the newest first; up to 16. Each is used as the text it is.
+        secrets: one, or several during a rotation, the newest first; up to 16. Each is used as text.
         timestamp: unix seconds; now if not given.
 
     Raises:
-        ValueError: there is no secret, there are too many, or one cannot be used. The message quotes none.
+        ValueError: there is no secret, there are too many, or one cannot be used. The message does not contain it.
     """
     known = _secrets(secrets)
     for number, secret in enumerate(known, 1):
@@ -53,11 +53,11 @@ def sign_standard_webhooks(
         body: the bytes that are sent.
         secrets: one, or several during a rotation, the newest first; up to 16. `whsec_` and base64 for HMAC-SHA256
             (`v1`), `whsk_` and base64 for ed25519 (`v1a`).
-        message_id: the same for every attempt, such as `ctx.idempotency_key`: the other side knows a repeat by it.
+        message_id: the same for every attempt, such as `ctx.idempotency_key`: by it the other side detects duplicates.
         timestamp: unix seconds; now if not given.
 
     Raises:
-        ValueError: there is no secret, there are too many, or one cannot sign (the message quotes none); or
+        ValueError: there is no secret, there are too many, or one cannot sign (the message does not contain it); or
             `message_id` is empty, longer than 256 characters, or has a full stop, white space or a character beyond
             ASCII.
     """

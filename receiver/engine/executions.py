@@ -18,7 +18,7 @@ from receiver.clock import Clock
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import run_key
-from receiver.errors import HeldUp
+from receiver.errors import LoopBlocked
 from receiver.store.claims import Claim, RunKey
 
 HELD_UP_SECONDS = 1.0
@@ -131,7 +131,7 @@ class Executions:
         blocked, blocker = self._watch.blocked, self._watch.find_blocker()
         if blocker in (None, run_key(claim.event_id, claim.handler)):
             return Outcome.of_timeout(seconds)
-        return Outcome.of_error(HeldUp(f"Not done after {seconds:g} s. {blocked}", after=HELD_UP_SECONDS))
+        return Outcome.of_error(LoopBlocked(f"Not done after {seconds:g} s. {blocked}", after=HELD_UP_SECONDS))
 
     def _end(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
         """End attempts whose handlers may still be at work."""

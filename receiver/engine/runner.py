@@ -24,7 +24,7 @@ from receiver.engine.context import Context
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.threads import HandlerThreads, PlainThreads, run_shared, working_for
-from receiver.errors import HandlerHangs
+from receiver.errors import ThreadsExhausted
 from receiver.model.event import Event
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ class HandlerLoop:
 
     async def _in_thread(self, handler: Handler, event: Event, ctx: Context[Any]) -> Outcome | Awaitable[Any]:
         if self._hanging[handler.name] >= MAX_HANGING_THREADS:
-            raise HandlerHangs(
+            raise ThreadsExhausted(
                 f"{MAX_HANGING_THREADS} threads of {handler.name} timed out and have not returned; no attempt starts "
                 "until one does. Give the calls it waits for a time-out of their own."
             )
