@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line, or colours on a terminal; to standard error, with secrets cut out.
+"""Logs to standard error: one JSON object per line, or colours on a terminal; without secrets.
 
-A call renders a line and hands it to the writer's thread: code that logs never waits, and no call raises.
+A call renders a line and passes it to the writer's thread: code that logs never waits, and no call raises.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from receiver.logs.thinning import Thinning
 from receiver.logs.writer import LogWriter
 from receiver.model.redact import Redactor
 
-__all__ = ["QUIET", "capture_interpreter_errors", "configure", "dropped_lines"]
+__all__ = ["LIBRARY_LEVELS", "capture_interpreter_errors", "configure", "dropped_lines"]
 
-QUIET = {
+LIBRARY_LEVELS = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "uvicorn.access": logging.WARNING,
     "uvicorn.error": logging.WARNING,
     "alembic": logging.WARNING,
 }
-"""Libraries whose own lines repeat ours, or quote whole addresses."""
+"""The lowest level of libraries whose lines repeat ours, or contain complete URLs."""
 
 
 def configure(
@@ -43,8 +43,8 @@ def configure(
     Args:
         level: debug, info, warning or error.
         format: `json`, `console`, or `auto` for colours where the stream is a terminal.
-        secrets: texts that no line may show.
-        stream: where to; standard error if not given.
+        secrets: texts that no line may contain.
+        stream: where to write; by default standard error.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -54,10 +54,10 @@ def configure(
         Timestamp(),
     ]
 
-    def renderer(first: list[Processor]) -> Renderer:
+    def renderer(processors: list[Processor]) -> Renderer:
         if format == "console" or (format == "auto" and terminal):
-            return console_renderer(first, redact, colors=terminal)
-        return JsonRenderer(first, redact)
+            return console_renderer(processors, redact, colors=terminal)
+        return JsonRenderer(processors, redact)
 
     render = renderer(shared)
 
@@ -76,19 +76,19 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [LineHandler(writer, shared, renderer([]))]
     root.setLevel(threshold)
-    for name, quiet in QUIET.items():
-        logging.getLogger(name).setLevel(max(quiet, threshold))
+    for name, minimum in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(max(minimum, threshold))
     return writer
 
 
 def dropped_lines() -> Mapping[str, int]:
-    """How many lines this process has dropped, by cause; none if `configure` was not called."""
+    """The number of lines that this process has dropped, by cause; empty if `configure` was not called."""
     factory = structlog.get_config()["logger_factory"]
     return factory.writer.dropped if isinstance(factory, LineLoggers) else {}
 
 
 class LineLoggers:
-    """Gives structlog its innermost logger: a line's text to the writer."""
+    """The logger factory of structlog: its logger passes a line's text to the writer."""
 
     def __init__(self, writer: LogWriter) -> None:
         self.writer = writer
@@ -100,7 +100,7 @@ class LineLoggers:
 
 
 class LineLogger:
-    """Leaves lines to the writer, by level."""
+    """Passes lines to the writer, by level."""
 
     def __init__(self, writer: LogWriter) -> None:
         self.notset = self.debug = self.info = writer.put
@@ -108,7 +108,7 @@ class LineLogger:
 
 
 class LineHandler(logging.Handler):
-    """Lines of the standard library's loggers. A record that cannot be rendered writes nothing to standard error."""
+    """Handles records of the standard library's loggers. It neither raises nor prints an error itself."""
 
     def __init__(self, writer: LogWriter, shared: list[Processor], render: Renderer) -> None:
         super().__init__()
@@ -118,12 +118,12 @@ class LineHandler(logging.Handler):
         self.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, render]))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Leave the record's line to the writer."""
+        """Pass the record's line to the writer."""
         try:
             line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - arguments that do not fit the message, say
-            odd = {"level": record.levelname.lower(), "event": record.msg, "not_rendered": type(error).__name__}
-            line = self._render(None, record.levelname.lower(), odd)
+        except Exception as error:  # noqa: BLE001 - for example arguments that do not match the message
+            fallback = {"level": record.levelname.lower(), "event": record.msg, "not_rendered": type(error).__name__}
+            line = self._render(None, record.levelname.lower(), fallback)
         if record.levelno >= logging.WARNING:
             self._writer.put_urgent(line)
         else:

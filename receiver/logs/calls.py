@@ -1,4 +1,4 @@
-"""structlog's logger, whose calls never raise: arguments that do not fit the message are written beside it."""
+"""structlog's logger, with calls that never raise: arguments that do not match the message become a field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _METHODS = ("debug", "info", "warning", "warn", "error", "critical", "fatal", "e
 
 
 def bound_logger(threshold: int) -> type[structlog.typing.FilteringBoundLogger]:
-    """The class of loggers that drop lines below this level of the standard library's logging."""
+    """The class of loggers that drop lines below a level of the standard library's logging."""
     base = structlog.make_filtering_bound_logger(threshold)
     methods = {name: _without_raising(getattr(base, name)) for name in _METHODS}
     return type("BoundLogger", (base,), {"threshold": threshold, **methods})
@@ -22,7 +22,7 @@ def _without_raising(method: Callable[..., Any]) -> Callable[..., Any]:
         if arguments:
             try:
                 event %= arguments[0] if len(arguments) == 1 and isinstance(arguments[0], dict) else arguments
-            except Exception:  # noqa: BLE001 - a wrong number of them, or one that cannot be shown
+            except Exception:  # noqa: BLE001 - a wrong number of them, or one that cannot be formatted
                 fields["arguments"] = arguments
         return method(self, event, **fields)
 

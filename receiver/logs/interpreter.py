@@ -1,4 +1,4 @@
-"""What Python itself writes to standard error goes through the log: it would wait for a reader that reads nothing."""
+"""Logs what Python itself writes to standard error, which could block if nobody reads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = structlog.get_logger("receiver.process")
 
 
 def capture_interpreter_errors() -> None:
-    """Log warnings, exceptions that end a thread, and those that nobody can catch. For a process of our own."""
+    """Log warnings, exceptions that end a thread, and those that cannot be caught. Only for a process of our own."""
     logging.captureWarnings(capture=True)
     threading.excepthook = _on_thread
     sys.unraisablehook = _on_unraisable

@@ -1,4 +1,4 @@
-"""How a line looks: JSON, or for a terminal. Whatever is in it, rendering ends with a line and never raises."""
+"""Renders a line as JSON, or for a terminal. Whatever values it has, rendering returns a line and never raises."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from receiver.logs.bounds import bound_values
 from receiver.model.printable import printable, printable_json, printable_lines
 from receiver.model.redact import Redactor
 
-MAX_LINE = 65_536
-"""Characters of a line. The values of a longer one are cut."""
-MAX_VALUE = 4_096
+MAX_LINE_CHARACTERS = 65_536
+"""Characters of a line. The values of a longer one are truncated."""
+MAX_VALUE_CHARACTERS = 4_096
 """Characters of a value in a line that was too long."""
 
 _PLAIN = (int, float, bool, type(None))
 
 
 class Renderer:
-    """Makes a line of text of an event. What raises on the way costs the line its fields and nothing else.
+    """Renders an event as a line of text. If a value raises, the line loses its fields and nothing else.
 
     Args:
         prepare: processors that change the event.
-        draw: the event as text, without a line break at its end.
-        escape: of the whole text, where `prepare` has not escaped each value.
+        render: returns the event as text, without a line break at its end.
+        escape: of the whole text, if `prepare` has not escaped each value.
     """
 
     def __init__(
         self,
         prepare: Sequence[Processor],
-        draw: Callable[[WrappedLogger, str, EventDict], str],
+        render: Callable[[WrappedLogger, str, EventDict], str],
         redact: Redactor,
         escape: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._prepare = tuple(prepare)
-        self._draw = draw
+        self._render = render
         self._redact = redact
         self._escape = escape
 
@@ -59,20 +59,20 @@ class Renderer:
             return self._bare(method, message, error)
 
     def _text(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        text = self._draw(logger, method, event)
-        if len(text) > MAX_LINE:
-            text = self._draw(logger, method, self._shortened(event))
+        text = self._render(logger, method, event)
+        if len(text) > MAX_LINE_CHARACTERS:
+            text = self._render(logger, method, self._shortened(event))
         return self._escape(self._redact(text))
 
     def warning(self, message: str, **fields: Any) -> str:
-        """A line of the log's own."""
+        """A warning of the log itself."""
         return self(None, "warning", {"event": message, **fields})
 
     def _shortened(self, event: EventDict) -> EventDict:
         return {name: value if isinstance(value, _PLAIN) else self._cut(value) for name, value in event.items()}
 
     def _cut(self, value: Any) -> str:
-        return self._redact.bounded(text_of(value), MAX_VALUE)
+        return self._redact.bounded(text_of(value), MAX_VALUE_CHARACTERS)
 
     def _bare(self, method: str, message: Any, error: Exception) -> str:
         bare = {"level": method, "message": self._cut(message), "not_rendered": type(error).__name__}
@@ -80,13 +80,13 @@ class Renderer:
 
 
 class JsonRenderer(Renderer):
-    """Makes a line of JSON of an event, after these processors."""
+    """Renders an event as a line of JSON, after these processors."""
 
     def __init__(self, first: Sequence[Processor], redact: Redactor) -> None:
-        super().__init__([*first, _arrange, _exceptions, bound_values], _draw_json, redact, printable_json)
+        super().__init__([*first, _ordered, _with_exception, bound_values], _render_json, redact, printable_json)
 
-    def prepared(self, method: str, event: EventDict) -> str:
-        """The line of an event that needs no preparing: its fields have their names and order, its values are plain."""
+    def render_ordered(self, method: str, event: EventDict) -> str:
+        """The line of an event whose fields already have their names and order, and whose values are plain."""
         try:
             return self._text(None, method, event)
         except Exception as error:  # noqa: BLE001 - as above
@@ -94,15 +94,15 @@ class JsonRenderer(Renderer):
 
 
 def console_renderer(first: Sequence[Processor], redact: Redactor, *, colors: bool) -> Renderer:
-    """A line for people, after these processors: values are escaped before colours are added."""
-    draw = structlog.dev.ConsoleRenderer(
+    """A line for a terminal, after these processors: values are escaped before colours are added."""
+    render = structlog.dev.ConsoleRenderer(
         colors=colors, event_key="message", exception_formatter=structlog.dev.plain_traceback
     )
-    return Renderer([*first, _arrange, _exceptions, bound_values, _escaped_values], draw, redact)
+    return Renderer([*first, _ordered, _with_exception, bound_values, _escaped_values], render, redact)
 
 
 class Timestamp:
-    """The processor that adds the time, in UTC. structlog's own takes a quarter of a line's time; this a twentieth."""
+    """The processor that adds the time in UTC. structlog's own takes a quarter of a line's time; this a twentieth."""
 
     def __init__(self) -> None:
         self._second = (0, "")
@@ -114,25 +114,25 @@ class Timestamp:
 
     def now(self) -> str:
         """The time in ISO 8601, to the microsecond."""
-        second, rest = divmod(time.time_ns(), 1_000_000_000)
-        known, text = self._second
-        if second != known:
+        second, fraction = divmod(time.time_ns(), 1_000_000_000)
+        cached_second, text = self._second
+        if second != cached_second:
             text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._second = (second, text)  # at once, for other threads
-        return f"{text}.{rest // 1000:06d}Z"
+            self._second = (second, text)  # atomic, for other threads
+        return f"{text}.{fraction // 1000:06d}Z"
 
 
 def text_of(value: Any) -> str:
-    """A value as text that can be encoded; never raises."""
+    """A value as text that can be encoded as UTF-8; never raises."""
     try:
         text = value if isinstance(value, str) else repr(value)
         return text.encode(errors="backslashreplace").decode()
-    except Exception as error:  # noqa: BLE001 - a class may raise anything where it is to be shown
+    except Exception as error:  # noqa: BLE001 - the repr of a class may raise anything
         return f"<{type(value).__name__}: {type(error).__name__} from its repr>"
 
 
-def _arrange(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    """The fields in their order. Our own field `event` is the event's id, so the line's text goes under `message`."""
+def _ordered(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """The fields in their order. The field `event` is the event's id, so the line's text is in `message`."""
     ordered: EventDict = {"timestamp": line.pop("timestamp", None), "level": line.pop("level", method)}
     ordered["message"] = line.pop("event", "")
     if "event_id" in line:
@@ -141,14 +141,14 @@ def _arrange(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     return ordered
 
 
-def _draw_json(logger: WrappedLogger, method: str, line: EventDict) -> str:
+def _render_json(logger: WrappedLogger, method: str, line: EventDict) -> str:
     try:
         return pydantic_core.to_json(line, fallback=str, inf_nan_mode="strings").decode()
-    except Exception:  # noqa: BLE001 - bytes that are no text, an unpaired surrogate, a value that holds itself or raises
+    except Exception:  # noqa: BLE001 - bytes that are not text, an unpaired surrogate, a value that contains itself or raises
         return pydantic_core.to_json({text_of(name): text_of(value) for name, value in line.items()}).decode()
 
 
-def _exceptions(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+def _with_exception(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     if line.get("exc_info"):
         return structlog.processors.format_exc_info(logger, method, line)
     line.pop("exc_info", None)

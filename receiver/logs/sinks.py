@@ -1,4 +1,4 @@
-"""Where log lines go: a file descriptor, or a stream in memory. Either may block, fail, or take a part."""
+"""Where log lines are written: a file descriptor, or a stream in memory. Either may block, fail, or write a part."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _CAUSES = {
 
 
 class Sink(Protocol):
-    """Takes bytes."""
+    """Writes bytes."""
 
     def write(self, data: memoryview) -> int:
-        """Write what fits; how many bytes those were. May block for any time.
+        """Write some of the bytes; return their number. May block for any time.
 
         Raises:
-            OSError: nothing can be written now.
+            OSError: nothing can be written.
         """
 
 
 class DescriptorSink:
-    """A duplicate of a descriptor: if the original is closed and its number reused for a socket, no line goes there.
+    """Writes to a duplicate of a descriptor: if the original is closed, and its number reused, no line goes there.
 
     Args:
-        descriptor: blocking or not; it is duplicated.
+        descriptor: blocking or not.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
     def write(self, data: memoryview) -> int:
-        """Write, waiting for room."""
+        """Write; wait until the descriptor is writable."""
         while True:
             try:
                 return os.write(self._descriptor, data)
@@ -78,5 +78,5 @@ def sink_of(stream: TextIO) -> Sink:
 
 
 def cause_of(error: Exception) -> str:
-    """Why nothing could be written, as a slug."""
+    """Why writing failed, as a slug."""
     return _CAUSES.get(error.errno or 0, WRITE_FAILED) if isinstance(error, OSError) else WRITE_FAILED

@@ -1,7 +1,7 @@
-"""Thins lines that repeat for the same cause: the first few are written, then one a minute that counts the rest.
+"""Thins repeated lines with the same cause: the first few are written, then one a minute that counts the others.
 
-Only for the messages in this table, whose repetition has no new information. Fields that name an event or a job are
-part of the key, so the first line about each is always written. Lines of other messages are never dropped.
+Only for the messages in this table, whose repetition has no new information. Fields that identify an event or a job are
+part of the key, so the first line about each is always written. Lines with other messages are never dropped.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ THINNED: Mapping[str, tuple[str, ...]] = {
     "stream.store_unavailable": (),
     "submit.not_stored": ("source", "job"),
 }
-"""Messages, and the fields that make two of their lines the same."""
+"""Messages, and the fields by which two of their lines are the same."""
 FIRST_LINES = 5
-"""How many lines are written before the others are counted."""
+"""How many lines are written; the others are counted."""
 WINDOW_SECONDS = 60.0
 """For how long lines are counted."""
 MAX_WINDOWS = 1_000
-"""Kinds of lines that are thinned at one time; lines of further kinds are all written."""
+"""Kinds of lines that are thinned at a time; lines of further kinds are all written."""
 
 _Key = tuple[str, tuple[Any, ...]]
 
@@ -57,10 +57,10 @@ class _Window:
 
 
 class Thinning:
-    """The first structlog processor: drops lines that repeat, and makes the lines that count them.
+    """The first structlog processor: drops repeated lines, and makes the lines that count them.
 
     Args:
-        render: makes the text of an event of this level.
+        render: returns the text of an event of a level.
         clock: for the windows.
     """
 
@@ -71,10 +71,10 @@ class Thinning:
         self._windows: dict[_Key, _Window] = {}
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        """The same line.
+        """Return the line unchanged.
 
         Raises:
-            structlog.DropEvent: it repeats; it was counted.
+            structlog.DropEvent: it is a repetition, and was counted.
         """
         if method == "info":
             return line
@@ -95,27 +95,27 @@ class Thinning:
             window.repeated += 1
         raise structlog.DropEvent
 
-    def seconds(self) -> float | None:
-        """Until the first window ends; None while nothing is thinned."""
+    def seconds_until_due(self) -> float | None:
+        """Seconds until the first window ends; None while nothing is thinned."""
         with self._lock:
             if not self._windows:
                 return None
             return max(0.0, min(window.until for window in self._windows.values()) - self._clock.monotonic())
 
-    def due(self) -> list[str]:
+    def due_lines(self) -> list[str]:
         """A line for each kind that was repeated in a minute that has ended."""
         now = self._clock.monotonic()
         with self._lock:
-            over = {key: window for key, window in self._windows.items() if window.until <= now}
-            lines = self._lines(over)
-            for key, window in over.items():
-                if window.repeated:  # still the same trouble: nothing but the count of the next minute
+            ended = {key: window for key, window in self._windows.items() if window.until <= now}
+            lines = self._lines(ended)
+            for key, window in ended.items():
+                if window.repeated:  # it continues: of the next minute only the count is written
                     self._windows[key] = _Window(window.level, now + WINDOW_SECONDS, written=FIRST_LINES)
                 else:
                     del self._windows[key]
         return lines
 
-    def rest(self) -> list[str]:
+    def remaining_lines(self) -> list[str]:
         """A line for each kind that was repeated in a minute that has not ended."""
         with self._lock:
             lines = self._lines(self._windows)

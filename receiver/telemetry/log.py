@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from receiver.errors import ReceiverError, StoreUnavailable
-from receiver.logs.fixed import EventLine
+from receiver.logs.event_line import EventLine
 from receiver.model.crashes import CrashDecision
 from receiver.model.delivery import Delivery
 from receiver.store.artifacts import ArtifactRow

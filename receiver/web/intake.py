@@ -1,6 +1,6 @@
-"""Where deliveries come in: verify, parse, store, answer; in that order, and 2xx only after the commit.
+"""The endpoint for deliveries: verify, parse, store, answer; in that order, and 2xx only after the commit.
 
-Plain ASGI rather than request and response objects: this is the path that is measured.
+Plain ASGI instead of request and response objects, for speed: every delivery takes this path.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from receiver.telemetry.hooks import Telemetry
 from receiver.web.body import BodyLimits, BodyRefused, read_body, whole_request
 
 RETRY_AFTER_SECONDS = 10
-NOTE_KEY_SECONDS = 60.0
-"""How exactly the last use of a signing key is known."""
+KEY_USE_INTERVAL_SECONDS = 60.0
+"""How often the last use of a signing key is recorded, at most."""
 _UNAUTHORIZED = b'{"error":"unauthorized"}'
 _UNAVAILABLE = b'{"error":"unavailable"}'
-_LONGEST_UNSIGNED_HEADER = 1024
+_MAX_UNSIGNED_HEADER = 1024
 
 _WEBHOOK: str = Origin.WEBHOOK.value
 
 STORED = ("accepted", "duplicate", "quarantined")
-"""What becomes of a delivery that is answered 202."""
+"""The outcomes of a delivery that is answered 202."""
 
 Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeSource:
-    """What the intake needs to know of one source."""
+    """What the intake needs of one source."""
 
     name: str
     provider: WebhookProvider
@@ -66,12 +66,12 @@ class IntakeContext:
 
     Attributes:
         accept: stores a delivery; returns after the commit.
-        handlers_for: names of the handlers that subscribe to an event word.
-        wake: called after an event with runs was committed.
+        handlers_for: names of the handlers that subscribe to an event type.
+        wake: called after the commit of an event with runs.
         telemetry: gets each delivery and each new event.
         client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
-        trust: gets signed times to compare, until one has agreed with our clock.
+        trust: compares signed times with our clock, until one has agreed.
     """
 
     accept: Callable[[Delivery], Awaitable[Receipt]]
@@ -84,7 +84,7 @@ class IntakeContext:
     client: Callable[[Scope], str | None]
     trust: ClockTrust
     clock: Clock
-    rng: random.Random = random.Random()  # noqa: RUF009, S311 - ids need no secrecy, and a test passes its own
+    rng: random.Random = random.Random()  # noqa: RUF009, S311 - ids are not secret, and a test passes its own
 
 
 class Intake:
@@ -93,13 +93,11 @@ class Intake:
     def __init__(self, source: IntakeSource, context: IntakeContext) -> None:
         self._source = source
         self._context = context
-        self._noted: dict[str, float] = {}
-        self._log = structlog.get_logger("receiver.intake", source=source.name)  # bound once the log is set up
-        unsigned = dict.fromkeys(
-            (*source.provider.kept_headers, "content-type", "user-agent"), _LONGEST_UNSIGNED_HEADER
-        )
+        self._key_recorded_at: dict[str, float] = {}
+        self._log = structlog.get_logger("receiver.intake", source=source.name)  # bound at its first use
+        unsigned = dict.fromkeys((*source.provider.kept_headers, "content-type", "user-agent"), _MAX_UNSIGNED_HEADER)
         signed = dict.fromkeys(source.scheme.headers, None)
-        self._kept = {name.encode(): (name, longest) for name, longest in {**unsigned, **signed}.items()}
+        self._stored_headers = {name.encode(): (name, limit) for name, limit in {**unsigned, **signed}.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery."""
@@ -109,7 +107,7 @@ class Intake:
         token = telemetry.delivery_received(source)
         try:
             body = await read_body(scope, receive, context.body_limits)
-            delivery, receipt = await self._take(scope, body)
+            delivery, receipt = await self._process(scope, body)
         except (BodyRefused, SignatureError, MalformedDelivery, InvalidJson, StoreUnavailable) as error:
             status, outcome, answer = _refusal(error)
             telemetry.delivery_refused(token, source, status, outcome, error, context.client(scope))
@@ -123,7 +121,7 @@ class Intake:
             telemetry.delivery_refused(token, source, None, None, error, None)
             raise
         else:
-            outcome = _outcome(receipt)
+            outcome = _outcome_of(receipt)
             status, answer = 202, b'{"status":"%s","event":"%s"}' % (outcome.encode(), receipt.event_id.encode())
             telemetry.delivery_stored(token, delivery, receipt, outcome)
         whole = None if headers else whole_request(scope)
@@ -134,31 +132,31 @@ class Intake:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _take(self, scope: Scope, body: bytes) -> tuple[Delivery, Receipt]:
+    async def _process(self, scope: Scope, body: bytes) -> tuple[Delivery, Receipt]:
         """Verify, parse, store."""
         source, context = self._source, self._context
         headers: Headers = scope["headers"]
         now = context.clock.now()
         verified = source.scheme.verify(headers, body, source.keys, now)
-        stale = self._stale(verified, scope)
+        stale = self._is_stale(verified, scope)
         parsed = source.provider.parse_delivery(headers, body)
         for note in parsed.notes:
             self._log.warning("delivery.odd", note=note, type=parsed.type, job=parsed.job_id)
         if context.waiting() >= context.max_waiting:
             raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
-        delivery = self._delivery(headers, body, parsed, verified, now, quarantined=stale)
+        delivery = self._build_delivery(headers, body, parsed, verified, now, quarantined=stale)
         receipt = await context.accept(delivery)
         if receipt.refused:
             raise QuarantineFull("The source has as many events in quarantine as store.max_quarantined allows.")
         if delivery.records_key_use:
-            self._noted[verified.key_id] = now  # only now: what was not committed was not written down
+            self._key_recorded_at[verified.key_id] = now  # only now: without a commit it was not recorded
         if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
             context.wake()
         if not receipt.duplicate:
             context.telemetry.event_stored(delivery)
         return delivery, receipt
 
-    def _stale(self, verified: Verified, scope: Scope) -> bool:
+    def _is_stale(self, verified: Verified, scope: Scope) -> bool:
         """Whether an authentic delivery is outside the tolerance.
 
         Raises:
@@ -171,7 +169,9 @@ class Intake:
             return False
         reason = "too_old" if skew > 0 else "too_new"
         if self._source.reject_stale:
-            raise SignatureError(f"The signature holds, but is {skew:.0f} s from our clock.", reason=reason)
+            raise SignatureError(
+                f"The signature is valid, but its time differs from our clock by {skew:.0f} s.", reason=reason
+            )
         self._log.warning(
             "delivery.stale",
             reason=reason,
@@ -181,14 +181,14 @@ class Intake:
         )
         return True
 
-    def _delivery(
+    def _build_delivery(
         self, headers: Headers, body: bytes, parsed: Parsed, verified: Verified, now: float, *, quarantined: bool
     ) -> Delivery:
-        source, kept_of = self._source, self._kept.get
-        kept = [
-            (about[0], value[: about[1]].decode("latin-1"))
+        source, rule_of = self._source, self._stored_headers.get
+        stored = [
+            (rule[0], value[: rule[1]].decode("latin-1"))
             for raw, value in headers
-            if (about := kept_of(raw)) is not None
+            if (rule := rule_of(raw)) is not None
         ]
         return Delivery(
             event_id=event_id(now, self._context.rng.getrandbits(74)),
@@ -199,7 +199,7 @@ class Intake:
             origin=_WEBHOOK,
             payload=pydantic_core.to_json(parsed.payload).decode(),
             body=body,
-            headers=pydantic_core.to_json(kept).decode(),
+            headers=pydantic_core.to_json(stored).decode(),
             key_id=verified.key_id,
             skew=verified.skew,
             received_at=now,
@@ -209,22 +209,24 @@ class Intake:
         )
 
     def _records_key_use(self, key_id: str, now: float) -> bool:
-        """Whether the key's last use is worth writing down again; also where the clock was set back since."""
-        return abs(now - self._noted.get(key_id, 0.0)) >= NOTE_KEY_SECONDS
+        """Whether to record the key's use again, which is also so if the clock was set back meanwhile."""
+        return abs(now - self._key_recorded_at.get(key_id, 0.0)) >= KEY_USE_INTERVAL_SECONDS
 
 
-def _outcome(receipt: Receipt) -> str:
-    """What became of a stored delivery: one of `STORED`."""
+def _outcome_of(receipt: Receipt) -> str:
+    """The outcome of a stored delivery: one of `STORED`."""
     if receipt.quarantined:
         return "quarantined"
     return "duplicate" if receipt.duplicate and not receipt.released else "accepted"
 
 
 def _refusal(error: BodyRefused | ReceiverError) -> tuple[int | None, str, bytes]:
-    """How a delivery is refused: status, outcome, body. The status is None if the sender has gone."""
+    """The response to a refused delivery: status, outcome, body. The status is None if the sender has disconnected."""
     if isinstance(error, BodyRefused):
         return error.status, error.outcome, b'{"error":"%s"}' % error.outcome.encode()
-    if isinstance(error, SignatureError):  # the same response for every bad signature: the reason is not the sender's
+    if isinstance(
+        error, SignatureError
+    ):  # the same response for every invalid signature: a sender does not learn the reason
         return 401, error.reason, _UNAUTHORIZED
     if isinstance(error, StoreUnavailable):
         return 503, error.reason, _UNAVAILABLE

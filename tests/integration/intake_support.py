@@ -115,7 +115,7 @@ def logged(format: str = "json", level: str = "debug", secrets: tuple[str, ...] 
     """Write the log into memory; afterwards logging is as it was."""
     root = logging.getLogger()
     handlers, root_level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs.QUIET}
+    levels = {name: logging.getLogger(name).level for name in logs.LIBRARY_LEVELS}
     lines = Lines(level, format, secrets)
     try:
         yield lines

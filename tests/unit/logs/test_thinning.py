@@ -37,19 +37,19 @@ def test_the_first_lines_are_written_and_one_a_minute_counts_the_rest(thinned: T
     for number in range(100):
         thinned.log("run.result_not_stored", event_id="evt_1", handler="h", detail=f"full {number}")
     assert [line["detail"] for line in thinned.passed] == [f"full {number}" for number in range(FIRST_LINES)]
-    assert thinned.thinning.due() == []
-    assert thinned.thinning.seconds() == WINDOW_SECONDS
+    assert thinned.thinning.due_lines() == []
+    assert thinned.thinning.seconds_until_due() == WINDOW_SECONDS
     thinned.clock.time += WINDOW_SECONDS
     same = {"event": "run.result_not_stored", "event_id": "evt_1", "handler": "h"}
-    assert thinned.thinning.due() == [f"error {same | {'repeated': 95, 'seconds': 60}}"]
+    assert thinned.thinning.due_lines() == [f"error {same | {'repeated': 95, 'seconds': 60}}"]
     for _ in range(7):
         thinned.log("run.result_not_stored", event_id="evt_1", handler="h")
     assert len(thinned.passed) == FIRST_LINES
     thinned.clock.time += WINDOW_SECONDS
-    assert thinned.thinning.due() == [f"error {same | {'repeated': 7, 'seconds': 60}}"]
+    assert thinned.thinning.due_lines() == [f"error {same | {'repeated': 7, 'seconds': 60}}"]
     thinned.clock.time += WINDOW_SECONDS
-    assert thinned.thinning.due() == []
-    assert thinned.thinning.seconds() is None
+    assert thinned.thinning.due_lines() == []
+    assert thinned.thinning.seconds_until_due() is None
     thinned.log("run.result_not_stored", event_id="evt_1", handler="h")
     assert len(thinned.passed) == FIRST_LINES + 1
 
@@ -71,7 +71,7 @@ def test_facts_about_an_event_are_never_thinned(thinned: Thinned, message: str) 
 def test_what_was_left_out_last_is_told_at_the_end(thinned: Thinned) -> None:
     for _ in range(FIRST_LINES + 2):
         thinned.log("dispatch.store_unavailable")
-    [line] = thinned.thinning.rest()
+    [line] = thinned.thinning.remaining_lines()
     assert "'repeated': 2" in line
 
 
@@ -89,8 +89,8 @@ def test_every_line_is_written_or_counted(course: list[tuple[str, int, float]]) 
     told: list[str] = []
     for message, number, seconds in course:
         thinned.clock.time += seconds
-        told += thinned.thinning.due()
+        told += thinned.thinning.due_lines()
         thinned.log(message, **dict.fromkeys(THINNED[message], number))
-    told += thinned.thinning.rest()
+    told += thinned.thinning.remaining_lines()
     counted = sum(int(line.partition("'repeated': ")[2].partition(",")[0]) for line in told)
     assert len(thinned.passed) + counted == len(course)

@@ -22,13 +22,13 @@ from tests.patience import PATIENCE
 class Never:
     """Nothing that comes by time."""
 
-    def seconds(self) -> float | None:
+    def seconds_until_due(self) -> float | None:
         return None
 
-    def due(self) -> list[str]:
+    def due_lines(self) -> list[str]:
         return []
 
-    def rest(self) -> list[str]:
+    def remaining_lines(self) -> list[str]:
         return []
 
 
@@ -98,7 +98,7 @@ def test_a_line_that_was_written_in_part_is_written_again_on_a_line_of_its_own(w
 def test_what_does_not_fit_is_dropped_and_one_line_says_how_much_and_why(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_LINES", 10)
+    monkeypatch.setattr(module, "MAX_WAITING_LINES", 10)
     begun = threading.Event()
 
     def stalls(data: memoryview) -> int:
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_dropped_and_one_line_says_how_much_and_why(
 
 
 def test_lines_are_bounded_in_characters_too(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_CHARACTERS", 100)
+    monkeypatch.setattr(module, "MAX_WAITING_CHARACTERS", 100)
     lines = LogWriter(Scripted(), report, Never())
     lines.put("x" * 101)
     assert lines.flush(PATIENCE)

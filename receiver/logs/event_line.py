@@ -1,6 +1,6 @@
-"""A line with the same message and fields each time, made in one step: for what is logged with each delivery or run.
+"""A line with a fixed message and fixed fields, made in one step: for lines of each delivery or run.
 
-An ordinary call goes through a dozen functions, which find out what is in the line. Here that is known before.
+An ordinary call goes through a dozen functions, which inspect the line. Here its content is known in advance.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CONTEXT_PREFIX = structlog.contextvars.STRUCTLOG_KEY_PREFIX
 class EventLine:
     """An info line about an event: its id, what the logger has bound, and the fields of the call.
 
-    The line is the one that `logger.info` would write. Where the log was set up by other means than
-    `receiver.logs.configure`, or not for JSON, or something is bound to the context, `logger.info` writes it.
+    The line equals that of `logger.info`. If logging was configured by other means than `receiver.logs.configure`, or
+    not for JSON, or if a value is bound to the context, `logger.info` writes it.
 
     Args:
-        logger: a logger whose bound values are plain texts. How the log is set up is found out at the first line.
+        logger: a logger whose bound values are plain texts. The configuration is read at the first line.
     """
 
     def __init__(self, logger: Any, message: str) -> None:
@@ -36,19 +36,19 @@ class EventLine:
         self._is_ready = True
         logger = self._logger = self._logger.bind()
         self._bound: dict[str, Any] = structlog.get_context(logger)
-        self._processors: list[Any] = logger._processors  # noqa: SLF001 - the one way past them
-        # Ours write each info line without more ado: thinning leaves them alone, and then comes the renderer.
-        self._usual = list(self._processors)
+        self._processors: list[Any] = logger._processors  # noqa: SLF001 - there is no public access
+        # With ours, an info line passes thinning unchanged and goes to the renderer.
+        self._configured_processors = list(self._processors)
         threshold = getattr(logger, "threshold", logging.CRITICAL)
-        self._direct = threshold <= logging.INFO and isinstance(self._usual[-1], JsonRenderer)
+        self._direct = threshold <= logging.INFO and isinstance(self._configured_processors[-1], JsonRenderer)
         if self._direct:
-            self._write = logger._logger.info  # noqa: SLF001 - likewise
+            self._write = logger._logger.info  # noqa: SLF001 - as above
 
     def __call__(self, *, event_id: str, **fields: str | float | None) -> None:
         """Write the line; `fields` in this order."""
         if not self._is_ready:
             self._prepare()
-        if not self._direct or self._processors != self._usual or _has_context():
+        if not self._direct or self._processors != self._configured_processors or _has_context():
             self._logger.info(self._message, event_id=event_id, **fields)
             return
         line = {
@@ -59,7 +59,7 @@ class EventLine:
             **self._bound,
             **fields,
         }
-        self._write(self._usual[-1].prepared("info", line))
+        self._write(self._configured_processors[-1].render_ordered("info", line))
 
 
 def _has_context() -> bool:

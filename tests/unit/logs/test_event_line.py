@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from receiver import logs
-from receiver.logs.fixed import EventLine
+from receiver.logs.event_line import EventLine
 
 SECRET = "hush-hush-hush-hush"
 
