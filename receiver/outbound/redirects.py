@@ -168,14 +168,14 @@ def error_for_status(
     if status in (429, 503):
         return AudioDelayed(f"{prefix}; it is retried later.", after=_default_wait(status, origin, retry_after))
     if origin in (ResponseOrigin.TEMPORARY, ResponseOrigin.TEMPORARY_WITH_KEY) and status in EXPIRED:
-        return _expired(status, origin, prefix)
+        return _expired_error(status, origin, prefix)
     if origin is ResponseOrigin.STORAGE and status in GONE:
-        return _gone(f"{prefix}: the provider's storage no longer has the audio, or never had it.", status)
+        return _gone_error(f"{prefix}: the provider's storage no longer has the audio, or never had it.", status)
     if origin is ResponseOrigin.STORAGE and status in EXPIRED:
         return Expired(f"{prefix}: the signed address has expired.")
     if origin is ResponseOrigin.PROVIDER:
         if status in GONE:
-            return _gone(f"{prefix}: the provider no longer has the audio, or never had it.", status)
+            return _gone_error(f"{prefix}: the provider no longer has the audio, or never had it.", status)
         if status == 401:
             return AudioRefused(f"{prefix}: the API key is missing, wrong or revoked. Set the source's api_key.")
         if status == 402:
@@ -187,19 +187,19 @@ def error_for_status(
     return AudioError(f"{prefix}, which is neither audio nor a known error.", reason="unexpected_status")
 
 
-def _gone(message: str, status: int) -> AudioGone:
+def _gone_error(message: str, status: int) -> AudioGone:
     error = AudioGone(message)
     error.not_found = status == 404
     return error
 
 
-def _expired(status: int, origin: ResponseOrigin, prefix: str) -> AudioError:
+def _expired_error(status: int, origin: ResponseOrigin, prefix: str) -> AudioError:
     """The error for a status of a temporary address that has expired, or requires a valid key."""
     error: AudioError
     if origin is ResponseOrigin.TEMPORARY_WITH_KEY and status in (401, 403):
         error = AudioRefused(f"{prefix} with and without the API key: the key may not fetch this audio.")
     else:
-        error = _gone(f"{prefix}: the temporary address of the audio has expired, or does not exist.", status)
+        error = _gone_error(f"{prefix}: the temporary address of the audio has expired, or does not exist.", status)
     error.expired = True
     return error
 

@@ -9,14 +9,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 CLASSES = """
-    Again Asked AudioDesk Cadence Course Depth Ending Finish Form Guard IfThere JobDesk Known Looked Manner Many Mark
-    Meaning Pace Part Passage Place Renewal Shape Shown Speaker Spoken Surroundings Survey Taken Tally Trouble Turnstile
-    VoiceDesk Wanted Watch Ways Wrong
+    Again Asked AudioDesk Cadence Course Depth Ending Finish Form Guard IfThere Incoming JobDesk Kept Known Later
+    Looked Manner Many Mark Meaning Outgoing Pace Part Passage Place Renewal Shape Shown Speaker Spoken Sums
+    Surroundings Survey Taken Tally Trouble Turnstile VoiceDesk Wanted Watch Ways Wire Wrong WrongPlace
 """
-FUNCTIONS = "able about around asked ends gravest heard intend look one pour settle spoken the told"
+FUNCTIONS = """
+    able about around asked came ends gone gravest heard hold intend learn look nothing_more one pour put_back
+    settle spoken stretch the told while_waited_for
+"""
 MODULES = """
-    answers asking awaited checking desk ending ends holding hops intents opening outstanding pinned places refusals
-    showing table trying turnstile watch wire
+    answers asking awaited checking desk ending ends fixed holding hops intents opening outstanding pinned places
+    refusals showing table trying turnstile watch wire
 """
 
 
