@@ -74,6 +74,7 @@ def build_engine(
     clock = clock or SteadyClock()
     trust = ClockTrust(clock)
     metrics = Metrics()
+    telemetry = combine(MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), *reporting)
     database = open_database(settings)
     storage = open_audio(settings)
     return EngineParts(
@@ -83,7 +84,7 @@ def build_engine(
         trust=trust,
         clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
         metrics=metrics,
-        telemetry=combine(MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), *reporting),
+        telemetry=telemetry,
         redact=Redactor(settings.secrets()),
         owner=new_owner(),
         database=database,
@@ -96,7 +97,7 @@ def build_engine(
             min_rate=settings.audio.min_bytes_per_second,
         ),
         throttles={
-            name: Throttle(database, name, source.poll.requests_per_second, clock)
+            name: Throttle(database, name, source.poll.requests_per_second, clock, telemetry)
             for name, source in settings.sources.items()
         },
     )
@@ -115,7 +116,7 @@ def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None =
         parts.fetcher,
         parts.storage,
         sources,
-        parts.metrics,
+        parts.telemetry,
         refresh_urls,
         downloads,
         clock=parts.clock,
@@ -150,7 +151,7 @@ def build_jobs(
             owner=parts.owner,
             handlers_for=parts.registry.names_for,
             wake=committed,
-            metrics=parts.metrics,
+            telemetry=parts.telemetry,
             changed=jobs.changed,
             clock=parts.clock,
             trust=parts.trust,

@@ -30,7 +30,6 @@ from receiver.errors import (
     Reject,
     StorageFailed,
 )
-from receiver.metrics import Metrics
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage import Storage
@@ -38,6 +37,7 @@ from receiver.providers.base import AudioRequest
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
+from receiver.telemetry.hooks import Telemetry
 
 log = structlog.get_logger("receiver.audio")
 
@@ -88,7 +88,7 @@ class AudioService:
         fetcher: AudioFetcher,
         storage: Storage,
         sources: Mapping[str, AudioSource],
-        metrics: Metrics,
+        telemetry: Telemetry,
         renew: RefreshAudioUrls,
         downloads: int = MAX_DOWNLOADS,
         *,
@@ -101,7 +101,7 @@ class AudioService:
         self._fetcher = fetcher
         self._storage = storage
         self._sources = sources
-        self._metrics = metrics
+        self._telemetry = telemetry
         self._renew = renew
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
@@ -217,21 +217,24 @@ class AudioService:
             return False
 
     async def _fetch(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
-        started = self._clock.monotonic()
-        bound = log.bind(source=event.source, event_id=event.id, job=event.job_id, n=n)
+        started, names = self._clock.monotonic(), (event.source, event.id, event.job_id, n)
+        token = self._telemetry.fetch_started(*names)
         try:
-            source, files = self._files(event, audio)
-            with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
-                got = await self._fetched(event, source, files, audio, n)
-        except (NoAudio, AudioPostponed):  # nothing was tried, and nothing has failed
-            raise
-        except AudioError as failure:
-            error = not_yet(failure, self._age(event), self._rng.random()) or failure
-            self._metrics.audio_seconds.labels(event.source, error.reason).observe(self._clock.monotonic() - started)
-            bound.warning("audio.not_fetched", reason=error.reason, detail=str(error))
+            row = await self._fetch_and_record(event, audio, n, started)
+        except BaseException as failure:  # noqa: BLE001 - raised again below
+            error, reason = failure, None
+            if isinstance(failure, AudioError) and not isinstance(failure, NoAudio | AudioPostponed):
+                error = not_yet(failure, self._age(event), self._rng.random()) or failure
+                reason = error.reason
+            self._telemetry.fetch_failed(token, *names, self._clock.monotonic() - started, reason, error)
             raise error from failure.__cause__
-        seconds = self._clock.monotonic() - started
-        self._metrics.audio_seconds.labels(event.source, "fetched").observe(seconds)
+        self._telemetry.fetch_stored(token, event.source, event.job_id, row)
+        return self._artifact(row)
+
+    async def _fetch_and_record(self, event: JobCompleted, audio: _EventAudio, n: int, started: float) -> ArtifactRow:
+        source, files = self._files(event, audio)
+        with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
+            got = await self._fetched(event, source, files, audio, n)
         row = ArtifactRow(
             event_id=event.id,
             n=n,
@@ -244,12 +247,10 @@ class AudioService:
             sample_rate=got.sample_rate,
             channels=got.channels,
             fetched_at=self._clock.now(),
-            fetch_seconds=seconds,
+            fetch_seconds=self._clock.monotonic() - started,
         )
         await self._database.batch(artifacts.put_all, row)
-        self._metrics.audio_bytes.labels(event.source).inc(got.bytes)
-        bound.info("audio.stored", address=got.address, bytes=got.bytes, sha256=got.sha256, seconds=round(seconds, 3))
-        return self._artifact(row)
+        return row
 
     def _files(self, event: JobCompleted, audio: _EventAudio) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)

@@ -31,6 +31,7 @@ from receiver.store import throttle_state
 from receiver.store.clocks import RequestTimes
 from receiver.store.database import Database
 from receiver.store.throttle_state import ThrottleState
+from receiver.telemetry.hooks import Telemetry
 
 T = TypeVar("T")
 
@@ -70,12 +71,15 @@ class Throttle:
         requests_per_second: of all processes together.
     """
 
-    def __init__(self, database: Database, source: str, requests_per_second: float, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, source: str, requests_per_second: float, clock: Clock, telemetry: Telemetry
+    ) -> None:
         self.interval_seconds = MARGIN / requests_per_second
         """Between two requests."""
         self._database = database
         self._source = source
         self._clock = clock
+        self._telemetry = telemetry
         self._guard = threading.Lock()
         self._limiter = RateLimiter(requests_per_second)
         self._pauses = 0
@@ -123,10 +127,20 @@ class Throttle:
             UnusableAddress: as `outbound.api.call_api`.
         """
         slot = await self._enter(stop)
-        response = await call_api(client, request)
+        response = await self._call_api(client, request)
         with self._guard:
             self._limiter.answered(slot, self._clock.monotonic())
         await self._obey(response)
+        return response
+
+    async def _call_api(self, client: Client, request: Request) -> Response:
+        token = self._telemetry.request_sent(self._source, request.method, request.url)
+        try:
+            response = await call_api(client, request)
+        except BaseException as error:
+            self._telemetry.request_failed(token, self._source, error)
+            raise
+        self._telemetry.request_answered(token, self._source, response.status)
         return response
 
     def store_pause(self, connection: Connection, until: float | None, reason: str, now: float) -> None:

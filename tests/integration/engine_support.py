@@ -35,7 +35,7 @@ from receiver.store import inbox
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
-from receiver.telemetry.hooks import combine
+from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
@@ -380,6 +380,7 @@ async def engine(
     backoff: RetryPolicy | None = None,
     chance: float = 0.0,
     start: bool = True,
+    reporting: tuple[Telemetry, ...] = (),
 ) -> AsyncIterator[Engine]:
     """A dispatcher over the store at `path`, which is made if it is not there."""
     if not path.exists():
@@ -411,7 +412,7 @@ async def engine(
         loop.loop,
         owner=owner,
         bounds=bounds or Bounds(lease_seconds=LEASE),
-        telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry()),
+        telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry(), *reporting),
         redact=Redactor([SECRET]),
         backoff=backoff,
         clock=clock,

@@ -20,6 +20,9 @@ from receiver.outbound.storage import open_storage
 from receiver.providers import PROVIDERS
 from receiver.providers.types import Account
 from receiver.simulator import Simulator
+from receiver.telemetry.hooks import Telemetry, combine
+from receiver.telemetry.log import LogTelemetry
+from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
 from tests.integration.engine_support import NOW, Engine, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines, logged
@@ -72,14 +75,14 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
         storage = open_storage(str(folder / "audio"), Path("/"))
         fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, clock=clock)
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
-        renew = AudioUrlRefresher(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock)})
+        renew = AudioUrlRefresher(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock, Telemetry())})
         desks.append(
             AudioService(
                 up.database,
                 fetcher,
                 storage,
                 sources,
-                up.metrics,
+                combine(MetricsTelemetry(up.metrics, ()), LogTelemetry()),
                 renew,
                 downloads,
                 clock=clock,

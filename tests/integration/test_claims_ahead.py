@@ -14,8 +14,10 @@ from receiver.engine.ahead import AHEAD_SECONDS, MAX_TIMES
 from receiver.engine.dispatcher import Bounds
 from receiver.engine.handler import Handler
 from receiver.store import runs
+from receiver.telemetry.hooks import RELEASED
 from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, Signal, engine, telling
 from tests.integration.intake_support import Lines
+from tests.integration.telemetry_support import Recorder
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +120,22 @@ async def test_a_stop_gives_back_at_once_what_has_not_started(store: Path, gate:
         gate.open()
         await following.until_state("succeeded", 90)
         assert {row["result"] for row in following.runs()} == {1}  # the first attempt that counts
+
+
+async def test_every_claim_is_reported_once_and_a_start_or_its_end_follows(store: Path, gate: Gate) -> None:
+    recorder = Recorder()
+    async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR, reporting=(recorder,)) as up:
+        ahead = {(row["event_id"], row["handler"], row["attempt"]) for row in await held_up(up, gate)}
+        claimed = [claim.key for (claim,) in recorder.arguments("run_claimed")]
+        started = [claim.key for claim, _ in recorder.arguments("run_started")]
+        assert len(claimed) == len(set(claimed))
+        assert set(claimed) == {*started, *ahead}
+        assert recorder.arguments("claim_ended") == []
+        up.stop_later()
+        gate.open()
+    ended = [(claim.key, reason) for claim, reason in recorder.arguments("claim_ended")]
+    assert sorted(ended) == sorted((key, RELEASED) for key in ahead)
+    assert recorder.unended() == []
 
 
 async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_it(store: Path, gate: Gate) -> None:

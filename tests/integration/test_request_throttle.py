@@ -62,7 +62,7 @@ async def renewal(up: Up) -> None:
 async def poll(up: Up) -> None:
     desk = up.running.receiver.jobs
     row, _ = await desk.watch("aitts", "job-1")
-    await desk._until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
+    await desk._wait_until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
 
 
 EVERYBODY = pytest.mark.parametrize("ask", [voices, renewal, poll])

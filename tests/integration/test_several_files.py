@@ -39,6 +39,9 @@ from receiver.providers.types import Account
 from receiver.simulator import Job, Simulator
 from receiver.store import inbox, throttle_state
 from receiver.store.database import Database
+from receiver.telemetry.hooks import Telemetry, combine
+from receiver.telemetry.log import LogTelemetry
+from receiver.telemetry.metrics import MetricsTelemetry
 from receiver.testing import completed, make_event
 from tests.clocks import CallbackClock
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
@@ -105,10 +108,11 @@ class Bench:
         self.sources = {
             "finevoice": AudioSource(PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True)
         }
-        throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self))
+        throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self), Telemetry())
         renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
+        telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
         self.desk = AudioService(
-            self.database, self.fetcher, self.storage, self.sources, self.metrics, renew, clock=SystemClock()
+            self.database, self.fetcher, self.storage, self.sources, telemetry, renew, clock=SystemClock()
         )
         server.behave = self.answer
 

@@ -69,9 +69,7 @@ class JobCompletion:
             polls=polls,
         )
         if not receipt.duplicate:
-            deps.metrics.events.labels(claim.source, delivery.type, delivery.origin).inc()
-            if delivery.origin == Origin.POLL.value and deps.source.receives_webhooks:
-                deps.metrics.recovered.labels(claim.source).inc()
+            deps.telemetry.event_stored(delivery)
         if not receipt.duplicate or receipt.released:
             deps.wake()
         deps.changed(claim.id)

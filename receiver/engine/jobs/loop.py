@@ -24,7 +24,6 @@ from receiver.engine.jobs.source import JobContext, JobSource, log
 from receiver.engine.jobs.submitting import Submitter
 from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
-from receiver.metrics import Metrics
 from receiver.outbound.client import Client
 from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
@@ -32,6 +31,7 @@ from receiver.store import job_leases, throttle_state
 from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
 from receiver.store.states import OPEN_JOBS, JobState
+from receiver.telemetry.hooks import Telemetry
 
 POLL_INTERVAL_SECONDS = 1.0
 """How often the store is read for jobs that another process created."""
@@ -67,7 +67,7 @@ class SourceLoop:
         owner: str,
         handlers_for: Callable[[str], tuple[str, ...]],
         wake: Callable[[], None],
-        metrics: Metrics,
+        telemetry: Telemetry,
         clock: Clock,
         trust: ClockTrust,
         changed: Callable[[str], None] = lambda _: None,
@@ -87,7 +87,7 @@ class SourceLoop:
             owner=owner,
             handlers_for=handlers_for,
             wake=wake,
-            metrics=metrics,
+            telemetry=telemetry,
             clock=clock,
             rng=rng or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
             stop=self._stop,

@@ -10,7 +10,7 @@ import pydantic_core
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.completion import JobCompletion, failed_event
-from receiver.engine.jobs.source import JobContext, log
+from receiver.engine.jobs.source import JobContext
 from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
 from receiver.model.poll_schedule import next_wait
@@ -78,7 +78,7 @@ class Poller:
             response = await deps.send(provider.status_request(account, job_id))
             status = provider.read_status(account, job_id, response)
         except (ProviderError, UnusableAddress) as error:
-            self._count(error.reason)
+            deps.telemetry.job_polled(claim.source, job_id, error.reason, error)
             await self._handle_error(claim, error)
             return
         await self._apply_status(claim, status, response.body)
@@ -91,8 +91,7 @@ class Poller:
             response = await deps.send(provider.history_request(account, offset))
             found = provider.read_history(account, response)
         except (ProviderError, UnusableAddress) as error:
-            self._count(error.reason)
-            log.warning("history.failed", source=deps.source.name, reason=error.reason, detail=str(error))
+            deps.telemetry.job_polled(deps.source.name, None, error.reason, error)
             await deps.throttle.pause_after(error)
             return HistoryPage(list(claims), 0, more=False)
         ours = [claim for claim in claims if claim.job_id in found]
@@ -107,7 +106,8 @@ class Poller:
         return HistoryPage(left, ended, more=len(found) >= HISTORY_PAGE)
 
     async def _apply_status(self, claim: JobClaim, status: Status, body: bytes) -> None:
-        self._count("ended" if isinstance(status, Ended) else "running")
+        outcome = "ended" if isinstance(status, Ended) else "running"
+        self._deps.telemetry.job_polled(claim.source, claim.job_id, outcome, None)
         clock = self._deps.clock
         if clock.monotonic() - self._recorded_at >= RESPONSE_RECORD_SECONDS:
             self._recorded_at = clock.monotonic()
@@ -133,7 +133,6 @@ class Poller:
     async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
         """Store what an error means for the job and for the whole source."""
         deps, now = self._deps, self._deps.clock.now()
-        log.warning("poll.failed", source=claim.source, job=claim.job_id, reason=error.reason, detail=str(error))
         misses = claim.misses + 1 if isinstance(error, UnknownJob) else 0
         if misses >= MAX_MISSES and not self._is_new(claim):
             parsed = failed_event(
@@ -156,9 +155,6 @@ class Poller:
         await deps.database.write(write)
         deps.throttle.pause_changed()
         deps.changed(claim.id)
-
-    def _count(self, outcome: str) -> None:
-        self._deps.metrics.polls.labels(self._deps.source.name, outcome).inc()
 
 
 def _next_poll(now: float, at: float, claim: JobClaim) -> float:

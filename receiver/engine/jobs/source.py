@@ -12,13 +12,13 @@ import structlog
 from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.throttle import Throttle
-from receiver.metrics import Metrics
 from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Client
 from receiver.providers.protocols import PollingProvider
 from receiver.providers.types import Account, Capabilities, Request, Response
 from receiver.store.database import Database
 from receiver.store.leases import Lease
+from receiver.telemetry.hooks import Telemetry
 
 log = structlog.get_logger("receiver.jobs")
 
@@ -67,7 +67,7 @@ class JobContext:
     owner: str
     handlers_for: Callable[[str], tuple[str, ...]]
     wake: Callable[[], None]
-    metrics: Metrics
+    telemetry: Telemetry
     clock: Clock
     rng: random.Random
     stop: asyncio.Event

@@ -100,10 +100,10 @@ class Submitter:
             response = await deps.send(request)
             submitted = provider.read_submit(account, response)
         except (ProviderError, UnusableAddress) as error:
-            self._count(error.reason)
+            deps.telemetry.job_submitted(claim.source, claim.id, error.reason, error)
             await self._handle_error(claim, error)
             return
-        self._count("submitted")
+        deps.telemetry.job_submitted(claim.source, claim.id, "submitted", None)
         await self._record_submitted(claim, submitted, response.body)
 
     async def _record_submitted(self, claim: JobClaim, submitted: Submitted, body: bytes) -> None:
@@ -136,7 +136,6 @@ class Submitter:
 
     async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
         """Store what an error means for the submit and for the whole source."""
-        log.warning("submit.failed", source=claim.source, id=claim.id, reason=error.reason, detail=str(error))
         now, retry_after = self._deps.clock.now(), getattr(error, "retry_after", None)
         code = error.reason
         if error.reason in NOT_SENT:
@@ -211,6 +210,3 @@ class Submitter:
 
     def _jitter(self) -> float:
         return 0.8 + 0.4 * self._deps.rng.random()
-
-    def _count(self, outcome: str) -> None:
-        self._deps.metrics.submits.labels(self._deps.source.name, outcome).inc()

@@ -14,6 +14,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.providers.types import Request, Response
 from receiver.store import throttle_state
 from receiver.store.database import Database
+from receiver.telemetry.hooks import Telemetry
 from tests.integration.engine_support import NOW, fresh_store
 from tests.integration.outbound_support import Asked, Say, Server, serving
 
@@ -55,7 +56,7 @@ class Bench:
         return Say(200)
 
     def process(self) -> Throttle:
-        return Throttle(self.database, "aitts", 1.0, self.clock)
+        return Throttle(self.database, "aitts", 1.0, self.clock, Telemetry())
 
     async def call(self, throttle: Throttle) -> int:
         return await throttle.call(self.client, self.request, lambda response: response.status, 10.0)

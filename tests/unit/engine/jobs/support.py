@@ -31,6 +31,9 @@ from receiver.providers import PROVIDERS
 from receiver.providers.protocols import WebhookProvider
 from receiver.providers.types import Account, Speech
 from receiver.store.database import Database
+from receiver.telemetry.hooks import Telemetry, combine
+from receiver.telemetry.log import LogTelemetry
+from receiver.telemetry.metrics import MetricsTelemetry
 from tests.integration.engine_support import NOW, Signal, query
 from tests.integration.outbound_support import Asked, Say, Server, serving
 
@@ -124,6 +127,7 @@ class Polling:
     server: Server
     stack: AsyncExitStack
     metrics: Metrics = field(default_factory=Metrics)
+    telemetry: Telemetry = field(init=False)
     pollers: list[Watched] = field(default_factory=list)
     databases: list[Database] = field(default_factory=list)
     sources: dict[str, JobSource] = field(default_factory=dict)
@@ -134,6 +138,9 @@ class Polling:
 
     submits: list[Asked] = field(default_factory=list)
     """The requests to submit a job, as they came."""
+
+    def __post_init__(self) -> None:
+        self.telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
 
     def takes_on(self, behave: Callable[[Asked], Any]) -> None:
         """The provider answers what is submitted as `behave` says; what is polled it says is running."""
@@ -198,11 +205,11 @@ class Polling:
             database,
             about,
             Client(AddressGuard(private), timeouts=timeouts),
-            Throttle(database, source, rate, self.clock),
+            Throttle(database, source, rate, self.clock, self.telemetry),
             owner=f"process {len(self.pollers)}",
             handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
-            metrics=self.metrics,
+            telemetry=self.telemetry,
             clock=self.clock,
             trust=trust,
             rng=random.Random(len(self.pollers)),
