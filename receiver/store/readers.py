@@ -163,7 +163,8 @@ class ListReaders(Readers):
 
     def _timeout(self) -> ListingTimeout:
         return ListingTimeout(
-            f"This took more than {self._seconds:g} s and was ended. Narrow it down: by source, type, state or time."
+            f"This took more than {self._seconds:g} s and was ended. Narrow it down by source, type, state or time, or "
+            "ask for fewer rows."
         )
 
 

@@ -46,7 +46,8 @@ def test_a_list_that_takes_too_long_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     assert ended(monkeypatch, capsys, words) == (
-        "tts-receiver: This took more than 1e-06 s and was ended. Narrow it down: by source, type, state or time.\n"
+        "tts-receiver: This took more than 1e-06 s and was ended. Narrow it down by source, type, state or time, or "
+        "ask for fewer rows.\n"
     )
 
 
