@@ -111,7 +111,7 @@ def replay(
 
     filter = _filter(source, type_, state, job, handler, since, until)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
-    closed = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED)
+    closed = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 
     def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
@@ -154,7 +154,7 @@ class _BulkAction:
 
     Attributes:
         verb, past: for the messages, such as `Cancel` and `Runs cancelled`.
-        states: of the runs that it can change.
+        states: of the runs that it can change; the first is the example in a message.
         change: changes some runs, (event id, handler), in one transaction; returns those that it changed.
         resume_hint: how to continue after a stop, given the last event that was changed.
     """
@@ -199,7 +199,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
     from receiver.store.event_pages import Filter
 
     if event is None and filter == Filter():
-        raise typer.BadParameter("Name an event, or filter the runs, as in --state dead.")
+        raise typer.BadParameter(f"Name an event, or filter the runs, as in --state {action.states[0]}.")
     with open_session(config) as (settings, database):
         check_names(settings, database, filter.source, filter.type)
         if event is not None:

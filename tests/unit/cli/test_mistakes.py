@@ -38,6 +38,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "runs list --state ded",
             "'ded' is none of pending, running, succeeded, dead, cancelled. Did you mean 'dead'?",
         ),
+        ("runs replay", "Name an event, or filter the runs, as in --state dead."),
+        ("runs cancel", "Name an event, or filter the runs, as in --state pending."),
         ("send --source aitts --url localhost:8080", "'localhost:8080' is not an http or https address"),
         ("simulate --fault eror_500=1", "there is no fault 'eror_500'; did you mean 'error_500'?"),
         ("simulate --fault x=1", "there is no fault 'x'; there is: audio_gone, "),
