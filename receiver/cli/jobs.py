@@ -71,8 +71,8 @@ def list_(
     check_choice(state, STATES, "--state")
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
-        which = JobFilter(source=source, states=[state] if state else None)
-        rows = database.query_list(jobs.list_jobs, which, limit, jobs.ALL if json else jobs.SUMMARY)
+        filters = JobFilter(source=source, states=[state] if state else None)
+        rows = database.query_list(jobs.list_jobs, filters, limit, jobs.ALL if json else jobs.SUMMARY)
     if json:
         print_json([_to_dict(row) for row in rows])
         return

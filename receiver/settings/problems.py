@@ -43,42 +43,42 @@ def is_consequence(problem: Problem, reported: Set[str]) -> bool:
 
 def problem_of(item: Any) -> Problem:
     """Convert a validation error: the key as in the file, what is wrong, and what to write instead."""
-    place = [str(part) for part in item["loc"]]
-    where = ".".join(place) or "configuration"
+    location = [str(part) for part in item["loc"]]
+    where = ".".join(location) or "configuration"
     if item["type"] == "extra_forbidden":
-        if tuple(place[2:]) in _REMOVED and place[0] == "sources":
-            return Problem(where, f"is no longer a key: {_REMOVED[tuple(place[2:])]}")
-        return Problem(where, f"is not a known key{suggestion(place[-1], _known_keys(place[:-1]))}")
+        if tuple(location[2:]) in _REMOVED and location[0] == "sources":
+            return Problem(where, f"is no longer a key: {_REMOVED[tuple(location[2:])]}")
+        return Problem(where, f"is not a known key{suggestion(location[-1], _known_keys(location[:-1]))}")
     if item["type"] == "missing":
         return Problem(where, "is missing")
     if item["type"] in ("tuple_type", "list_type"):
         return Problem(where, 'must be a list, such as ["…"]')
     if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        in_list = bool(place) and place[-1].isdigit()
+        in_list = bool(location) and location[-1].isdigit()
         return Problem(where, 'must be a text, or a table such as {id = "…"}' if in_list else "must be a table of keys")
     message = str(item["msg"]).removeprefix("Value error, ")
-    if not place and message.startswith(("sources.", "server.")):
+    if not location and message.startswith(("sources.", "server.")):
         where, _, message = message.partition(": ")  # a check across tables names its key first
-    if _is_whole_source(place) and ":" in message:
+    if _is_whole_source(location) and ":" in message:
         key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
         where = f"{where}.{key}"
     return Problem(where, message[:1].lower() + message[1:])
 
 
-def _is_whole_source(place: Sequence[Any]) -> bool:
+def _is_whole_source(location: Sequence[Any]) -> bool:
     """Whether the location is a source as a whole, or its generic table as a whole."""
-    return bool(place) and place[0] == "sources" and (len(place) == 2 or tuple(place[2:]) == ("generic",))
+    return bool(location) and location[0] == "sources" and (len(location) == 2 or tuple(location[2:]) == ("generic",))
 
 
-def _known_keys(place: list[str]) -> list[str]:
+def _known_keys(location: list[str]) -> list[str]:
     """The valid keys at a location: those of its innermost table."""
-    if not place:
+    if not location:
         return list(TABLES)
     outer: Any = {"sources": Source, "handlers": HandlerSettings}.get(
-        place[0], Settings.model_fields[place[0]].annotation
+        location[0], Settings.model_fields[location[0]].annotation
     )
-    depth = 2 if place[0] in ("sources", "handlers") else 1  # a source may be named like a key
-    inner = next((_INNER[part] for part in place[depth:] if part in _INNER), outer)
+    depth = 2 if location[0] in ("sources", "handlers") else 1  # a source may be named like a key
+    inner = next((_INNER[part] for part in location[depth:] if part in _INNER), outer)
     return [of.alias or name for name, of in inner.model_fields.items()]
 
 

@@ -186,7 +186,7 @@ def _cancel_statement(rows: int) -> str:
     return f"""
         {_named(rows)}
         UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = ?,
-            error = 'cancelled by hand'
+            error = 'cancelled by an operator'
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler
             AND runs.state IN ('pending', 'running')

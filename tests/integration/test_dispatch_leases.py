@@ -140,7 +140,7 @@ async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_hea
         assert up.database.transact(runs.cancel, [(event_id, "work")], NOW)
         up.clock.advance(HEARTBEAT)
         await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
-        assert (up.run()["state"], up.run()["error"]) == ("cancelled", "cancelled by hand")
+        assert (up.run()["state"], up.run()["error"]) == ("cancelled", "cancelled by an operator")
 
 
 # taken up after a death

@@ -14,12 +14,15 @@ CLASSES = """
     Surroundings Survey Taken Tally Trouble Turnstile VoiceDesk Wanted Watch Ways Wire Wrong WrongPlace
 """
 FUNCTIONS = """
-    able about around asked came ends gone gravest heard hold intend learn look nothing_more one pour put_back
-    settle spoken stretch the told while_waited_for
+    able about around asked came ends give_back gone gravest heard hold intend learn look nothing_more one pour
+    put_back rests salvage senders_now settle spoken stretch the told trouble while_waited_for
 """
+VARIABLES = "given_back hungry most notes_key tallies tally which"
+LEGACY_CONSTANTS = ("FURTHEST_", "LEAST_", "LONGEST_", "LOOK_", "MOST_", "SHORTEST_")
+"""Beginnings of names of limits, which begin with MIN_ or MAX_."""
 MODULES = """
-    answers asking awaited checking desk ending ends fixed holding hops intents opening outstanding pinned places
-    refusals showing table trying turnstile watch wire
+    answers asking awaited checking copies desk earlier_bodies ending ends fixed holding hops intents opening
+    outstanding pinned places refusals showing table trying turnstile watch wire
 """
 
 
@@ -34,11 +37,15 @@ def private_words(path: Path) -> Iterator[str]:
                 yield f"{where}:{node.lineno}: class {name}"
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.lstrip("_") in FUNCTIONS.split():
                 yield f"{where}:{node.lineno}: def {name}"
-            case ast.Name(id=name, ctx=ast.Store()) if name.lstrip("_").startswith(("MOST_", "LOOK_")):
+            case ast.Name(id=name, ctx=ast.Store()) if name.lstrip("_").startswith(LEGACY_CONSTANTS):
+                yield f"{where}:{node.lineno}: {name}"
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.Attribute(attr=name) if (
+                name.lstrip("_") in VARIABLES.split()
+            ):
                 yield f"{where}:{node.lineno}: {name}"
 
 
-def test_no_module_class_function_or_constant_has_a_private_word() -> None:
+def test_no_module_class_function_or_variable_has_a_private_word() -> None:
     paths = [path for package in ("receiver", "handlers") for path in sorted((ROOT / package).rglob("*.py"))]
     assert len(paths) > 100
     assert [found for path in paths for found in private_words(path)] == []

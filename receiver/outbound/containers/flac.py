@@ -13,7 +13,7 @@ from receiver.outbound.containers.tags import audio_start
 
 _STREAMINFO = 34
 _RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
-_LONGEST_HEADER = 16
+_MAX_HEADER_BYTES = 16
 
 
 class StreamInfo(NamedTuple):
@@ -56,7 +56,7 @@ def read_flac(reader: Reader, found: FoundFacts) -> None:
     audio = _behind_metadata(reader, start)
     if any(reader.find(b"fLaC" + last + b"\0\0\x22", audio) is not None for last in (b"\0", b"\x80")):
         raise Unreadable("several files are concatenated")
-    first = _read_header(reader.read_at(audio, _LONGEST_HEADER), info)
+    first = _read_header(reader.read_at(audio, _MAX_HEADER_BYTES), info)
     ends = _frame_ends(reader, audio, info)
     last = next(ends, None)
     if first is None or last is None:
@@ -78,12 +78,12 @@ def _frame_ends(reader: Reader, audio: int, info: StreamInfo) -> Iterator[int]:
     """The end sample of each frame in the last bytes, from the last frame to the first."""
     end = reader.size
     for _ in range(16):  # of 64 KiB each: a frame of many channels can be longer than one
-        start = max(audio, end - WINDOW + _LONGEST_HEADER)
+        start = max(audio, end - WINDOW + _MAX_HEADER_BYTES)
         piece = reader.read_at(start, min(WINDOW, reader.size - start))
         place = len(piece)
         while (place := piece.rfind(b"\xff", 0, place)) >= 0:
             reader.step()
-            head = piece[place : place + _LONGEST_HEADER]
+            head = piece[place : place + _MAX_HEADER_BYTES]
             if (frame := _read_header(head, info)) is not None:
                 yield frame.end
         if start <= audio:

@@ -17,7 +17,7 @@ _EBML, _SCALE, _TRACK, _TYPE, _NUMBER, _CODEC = 0x1A45DFA3, 0x2AD7B1, 0xAE, 0x83
 _RATE, _OUTPUT_RATE, _CHANNELS, _TIMESTAMP, _BLOCK, _SIMPLE_BLOCK = 0xB5, 0x78B5, 0x9F, 0xE7, 0xA1, 0xA3
 _AUDIO = 2
 _MAX_TRACKS = 16
-_SHORTEST_ID = 4
+_MAX_ID_BYTES = 4
 
 
 def read_webm(reader: Reader, found: FoundFacts) -> None:
@@ -31,7 +31,7 @@ def read_webm(reader: Reader, found: FoundFacts) -> None:
     track = _Track()
     tracks: list[_Track] = []
     for name, start, size, content in _elements(reader):
-        if name == _EBML and start > 2 * _SHORTEST_ID + 8:
+        if name == _EBML and start > 2 * _MAX_ID_BYTES + 8:
             raise Unreadable("several files are concatenated")
         if name == _TRACK:
             if len(tracks) == _MAX_TRACKS:
@@ -100,7 +100,7 @@ def _elements(reader: Reader) -> Iterator[tuple[int, int, int, bytes]]:
 
 def _id(head: bytes) -> tuple[int, int]:
     length = 9 - head[0].bit_length()
-    if not 1 <= length <= _SHORTEST_ID or len(head) < length:
+    if not 1 <= length <= _MAX_ID_BYTES or len(head) < length:
         return 0, 0
     return int.from_bytes(head[:length], "big"), length
 

@@ -79,12 +79,12 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
     To miss none, use `GET /v1/stream`.
     """
     await require_names(context, query.source, query.type)
-    which = Filter(
+    filters = Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, following = next_page(views.list_events(connection, which, query.limit + 1), query.limit)
+        page, following = next_page(views.list_events(connection, filters, query.limit + 1), query.limit)
         return ApiResponse(200, EventPage(items=[event_of(row) for row in page], next=following))
 
     return await context.database.read_list(read)

@@ -95,14 +95,14 @@ async def watch_job(context: ApiContext, body: WatchRequest) -> ApiResponse:
 async def list_jobs(context: ApiContext, query: JobsQuery) -> ApiResponse:
     """The newest first."""
     await require_names(context, query.source)
-    which = jobs.JobFilter(
+    filters = jobs.JobFilter(
         source=query.source,
         states=None if query.state is None else (query.state,),
         before=query.before("job_"),
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, extensions = jobs.page_of_jobs(connection, which, query.limit)
+        page, extensions = jobs.page_of_jobs(connection, filters, query.limit)
         following = cursor_after(page[-1]["id"]) if extensions else None
         return ApiResponse(200, JobPage(items=[redacted_job(context, row) for row in page], next=following))
 

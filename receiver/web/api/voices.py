@@ -33,9 +33,9 @@ class VoicesQuery(RequestModel):
 async def list_voices(context: ApiContext, query: VoicesQuery) -> ApiResponse:
     """Each request asks the service. 422 if it has no list of voices, or does not support a filter."""
     require_source(context, query.source)
-    which = VoiceQuery(language=query.language, gender=query.gender, model=query.model, provider=query.provider)
+    filters = VoiceQuery(language=query.language, gender=query.gender, model=query.model, provider=query.provider)
     try:
-        found = await context.voices(query.source, which)
+        found = await context.voices(query.source, filters)
     except Invalid as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     except RateLimited as error:

@@ -14,7 +14,7 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
-_LONGEST_WAIT = 86_400.0
+_MAX_WAIT_SECONDS = 86_400.0
 
 
 def upgrade() -> None:
@@ -34,10 +34,10 @@ def upgrade() -> None:
     op.add_column("source_state", _wait("poll_pause_seconds"))
     runs, jobs = _table("runs", "state", "attempt", "wait_seconds"), _table("jobs", "state", "wait_seconds")
     retried = (runs.c.state == "pending") & (runs.c.attempt > 0)
-    op.execute(runs.update().where(retried).values(wait_seconds=_LONGEST_WAIT))
-    op.execute(jobs.update().where(jobs.c.state.in_(["submitting", "watching"])).values(wait_seconds=_LONGEST_WAIT))
+    op.execute(runs.update().where(retried).values(wait_seconds=_MAX_WAIT_SECONDS))
+    op.execute(jobs.update().where(jobs.c.state.in_(["submitting", "watching"])).values(wait_seconds=_MAX_WAIT_SECONDS))
     paused = _table("source_state", "pause_seconds", "poll_pause_seconds")
-    op.execute(paused.update().values(pause_seconds=_LONGEST_WAIT, poll_pause_seconds=_LONGEST_WAIT))
+    op.execute(paused.update().values(pause_seconds=_MAX_WAIT_SECONDS, poll_pause_seconds=_MAX_WAIT_SECONDS))
 
 
 def _wait(name: str) -> sa.Column[float]:
