@@ -157,10 +157,10 @@ async def main(port, files, folder, concurrency):
     async with httpx.AsyncClient(follow_redirects=True) as client:
         async def fetch():
             for job in left:
-                async with client.stream("GET", f"http://127.0.0.1:{port}/api/v1/tts/{job}/audio") as answer:
-                    answer.raise_for_status()
+                async with client.stream("GET", f"http://127.0.0.1:{port}/api/v1/tts/{job}/audio") as response:
+                    response.raise_for_status()
                     with (Path(folder) / job).open("wb") as file:
-                        async for piece in answer.aiter_raw():
+                        async for piece in response.aiter_raw():
                             file.write(piece)
         started, used = time.perf_counter(), time.process_time()
         await asyncio.gather(*(fetch() for _ in range(concurrency)))

@@ -1,4 +1,4 @@
-"""Change many rows in small transactions beside a running receiver, and report the progress."""
+"""Change many rows in small transactions, while a receiver may be running, and report the progress."""
 
 from __future__ import annotations
 

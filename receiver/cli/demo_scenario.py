@@ -203,7 +203,7 @@ async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "receiver", "serve", "--config", str(config)], stderr=out, stdout=out
         )
-    with _ended(process):
+    with _terminating(process):
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while (addresses := _listening(log)) is None:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -213,7 +213,7 @@ async def _receiver(config: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _terminating(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -259,10 +259,10 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
     body = {"source": source, "text": text, "voice": VOICES[source]}
     if format_ is not None:
         body["format"] = format_
-    answer = await api.post("/v1/speech", json=body)
-    if answer.status_code != httpx.codes.ACCEPTED:
-        raise DemoError(f"The receiver answered a submit with {answer.status_code}: {answer.text}")
-    return str(answer.json()["job_id"])
+    response = await api.post("/v1/speech", json=body)
+    if response.status_code != httpx.codes.ACCEPTED:
+        raise DemoError(f"The receiver answered a submit with {response.status_code}: {response.text}")
+    return str(response.json()["job_id"])
 
 
 def _progress(scenario: _Scenario) -> Table:
@@ -306,10 +306,10 @@ def _report(scenario: _Scenario, root: Path, out: Console) -> None:
             table.add_row(*(cell(value) for column, value in shown if column not in left_out))
     out.print(table)
     kinds = [delivery.kind for delivery in scenario.sim.deliveries]
-    answers = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
+    statuses = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
     out.print(
         f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
-        f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, answers))})."
+        f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, statuses))})."
     )
     out.print(
         f"Everything is in [bold]{cell(root)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",

@@ -50,9 +50,9 @@ def _is_no_text(error: UnicodeEncodeError) -> bool:
 def _discard_output() -> None:
     """Send the rest of the output to /dev/null, so that the interpreter does not fail again at exit."""
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1)
+        os.close(devnull)
 
 
 def _print(sentence: str, before: str = "") -> None:

@@ -87,7 +87,7 @@ def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets:
         more_secrets: further secrets that were sent.
     """
     cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= MIN_SECRET_LENGTH)])
-    advice = _TLS if _broke_in_tls(error) else _ADVICE.get(error.reason, "")
+    advice = _TLS if _failed_in_tls(error) else _ADVICE.get(error.reason, "")
     what = cut(str(error)).strip()
     return ErrorDetail(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
 
@@ -98,7 +98,7 @@ def source_secrets(source: Source) -> list[str]:
     return key + [entry.secret.get_secret_value() for entry in source.signing_secrets]
 
 
-def _broke_in_tls(error: BaseException | None) -> bool:
+def _failed_in_tls(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return True

@@ -31,7 +31,7 @@ def prune(
 ) -> None:
     """Delete events older than the retention period: finished ones, and those in quarantine.
 
-    Keeps open events and audio files. Works beside a running receiver. After Ctrl-C the next prune continues.
+    Keeps open events and audio files. A receiver may be running. After Ctrl-C the next prune continues.
     """
     from receiver.cli.matching import count, format_count
     from receiver.cli.session import open_session

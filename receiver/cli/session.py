@@ -70,7 +70,7 @@ def find_event_id(database: Database, prefix: str) -> str:
             f"There is no event {prefix}; `tts-receiver events list` lists the events, with `--job` those of one job."
         )
     if len(found) > 1:
-        raise NotFound(f"More than one event starts with {prefix}; give more of the id.")
+        raise NotFound(f"More than one event starts with {prefix}; give a longer prefix.")
     return found[0]
 
 

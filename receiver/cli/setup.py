@@ -147,7 +147,7 @@ def _write_template(file: Path, policy: OverwritePolicy) -> None:
 
 def check(
     config: Config = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read the whole store, and look for damage.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read the whole store to look for damage.")] = False,
 ) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
     from receiver.assembly.resources import open_database

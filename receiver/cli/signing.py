@@ -200,7 +200,7 @@ def _read_delivery(source_settings: Source, data: Path, limit: int) -> _Delivery
 
 
 def read_body(file: BinaryIO, limit: int) -> bytes:
-    """A whole delivery's body.
+    """The body of a delivery.
 
     Args:
         limit: bytes that a receiver accepts.

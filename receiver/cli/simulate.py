@@ -128,7 +128,7 @@ def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
         f"and sent to {simulator.webhook_url or 'the webhook_url of each job'}.\n\n"
         f"In receiver.toml (the other providers likewise, without the last line):\n\n"
         f"{_source_table(described['aitts'])}\n"
-        "Then, beside it, register the webhook, as the owner of the account does at the real provider:\n\n"
+        "Then, in the same folder, register the webhook, as the owner of the account does at the real provider:\n\n"
         f"{VARIABLE}={shlex.quote(simulator.id_token)} "
         f"tts-receiver webhook register --source aitts --url {shlex.quote(url)}\n\n"
         "A text with [fail] in it makes a job fail. Ctrl-C stops the simulators."

@@ -98,14 +98,14 @@ def _listener(descriptor: int) -> socket.socket:
         found = socket.socket(fileno=descriptor)
     except OSError as error:
         raise _refused(f"descriptor {descriptor} is not an open socket: {error.strerror or error}") from None
-    if wrong := _wrong(found):
+    if fault := _fault(found):
         found.close()
-        raise _refused(f"descriptor {descriptor} is {wrong}")
+        raise _refused(f"descriptor {descriptor} is {fault}")
     found.setblocking(False)
     return found
 
 
-def _wrong(found: socket.socket) -> str | None:
+def _fault(found: socket.socket) -> str | None:
     if found.family not in (socket.AF_INET, socket.AF_INET6):
         return "not a TCP socket; a socket unit needs an address and a port in ListenStream="
     if found.type != socket.SOCK_STREAM:

@@ -98,7 +98,7 @@ class BatchRunner:
             self._progress.note(f"Stopped. {self._resume_hint()}")
             raise
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise _first_error(errors) from errors
 
     def _resume_hint(self) -> str:
         stats = self.stats
@@ -113,15 +113,15 @@ class BatchRunner:
             if self.stats.halted is not None:
                 return
 
-    async def _run_line(self, line: BatchLine, known: LineResult | None) -> None:
+    async def _run_line(self, line: BatchLine, previous: LineResult | None) -> None:
         try:
-            begun = await self._create_job(line, known)
-            if isinstance(begun, str):
+            created = await self._create_job(line, previous)
+            if isinstance(created, str):
                 self.stats.failed += 1
-                self.stats.unknown += begun == JobState.UNKNOWN
+                self.stats.unknown += created == JobState.UNKNOWN
                 self._progress.line_skipped(line.number, self.stats)
                 return
-            job, generation = begun
+            job, generation = created
             async for row in self._client.follow(job["id"]):
                 await self._note_stall(row)
             result = await self._finish(line, row, generation)
@@ -132,24 +132,24 @@ class BatchRunner:
             result = LineResult(line=line.number, speech=line.digest, state="failed", error=str(error))
         self._count(result)
 
-    async def _create_job(self, line: BatchLine, known: LineResult | None) -> tuple[Row, int] | str:
+    async def _create_job(self, line: BatchLine, previous: LineResult | None) -> tuple[Row, int] | str:
         """The line's job and the number of the attempt; or the job's state, if it failed and is not retried."""
         generation = 1
-        if known is not None:
-            generation = known.generation
-            if known.state != SUBMITTING:
-                row = await self._client.job(known.job) if known.job is not None else None
-                if known.state == JobState.COMPLETED and row is None:
+        if previous is not None:
+            generation = previous.generation
+            if previous.state != SUBMITTING:
+                row = await self._client.job(previous.job) if previous.job is not None else None
+                if previous.state == JobState.COMPLETED and row is None:
                     raise NotFound(
-                        f"its file is no longer in {self._options.folder}, and its job {known.job} is not in the "
+                        f"its file is no longer in {self._options.folder}, and its job {previous.job} is not in the "
                         "store: restore the file, or move the line to another batch"
                     )
                 if row is not None and row["state"] in (*OPEN_JOBS, JobState.COMPLETED):
-                    if known.speech != line.digest:
+                    if previous.speech != line.digest:
                         raise _LineChanged(_CHANGED + f" Its job is {row['id']}.")
                     return row, generation
                 # An operator may have resolved a job that was unknown.
-                state = known.state if row is None else str(row["state"])
+                state = previous.state if row is None else str(row["state"])
                 if not self._options.retry.include(state):
                     return state
                 generation += 1
@@ -238,8 +238,8 @@ class _LineChanged(ReceiverError):
     """A line has changed since its job was created."""
 
 
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    first: Any = errors
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first  # type: ignore[no-any-return]
+def _first_error(errors: BaseExceptionGroup[Any]) -> BaseException:
+    error: Any = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error  # type: ignore[no-any-return]

@@ -139,17 +139,17 @@ def _line(
         text=fields.text,
         voice=voice,
         format=fields.format if fields.format is not None else default_format,
-        sample_rate=_first(fields.sample_rate, defaults.sample_rate),
-        bitrate_kbps=_first(fields.bitrate_kbps, defaults.bitrate_kbps),
-        speed=_first(fields.speed, defaults.speed),
-        model=_first(fields.model, defaults.model),
-        metadata=_first(fields.metadata, defaults.metadata),
+        sample_rate=_or_default(fields.sample_rate, defaults.sample_rate),
+        bitrate_kbps=_or_default(fields.bitrate_kbps, defaults.bitrate_kbps),
+        speed=_or_default(fields.speed, defaults.speed),
+        model=_or_default(fields.model, defaults.model),
+        metadata=_or_default(fields.metadata, defaults.metadata),
     )
     check(speech)
     return BatchLine(number, id, name, fields.output is not None, speech, digest_of(source, speech))
 
 
-def _first(value: Any, default: Any) -> Any:
+def _or_default(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 

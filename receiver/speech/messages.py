@@ -23,19 +23,19 @@ def failure_reason(row: Row, event: Event | None) -> str:
     if state == JobState.CANCELLED:
         return f"The job {id} was cancelled: it is no longer watched."
     if isinstance(event, JobFailed):
-        said = ": ".join(filter(None, (event.code, event.message))) or "no reason given"
+        message = ": ".join(filter(None, (event.code, event.message))) or "no reason given"
         if state == JobState.EXPIRED:
             return (
-                f"The job {id} was given up ({said}). If {source} still completes it: "
+                f"The job {id} was given up ({message}). If {source} still completes it: "
                 f"`tts-receiver jobs watch --source {source} {row['job_id']}`, then `tts-receiver speech --job {id}`."
             )
-        return f"{source} failed to make the audio ({said}). The job is {id}, its id at {source} {row['job_id']}."
-    said = row["error"] or f"The job {id} is {state}."
+        return f"{source} failed to make the audio ({message}). The job is {id}, its id at {source} {row['job_id']}."
+    message = row["error"] or f"The job {id} is {state}."
     if state == JobState.UNKNOWN:
-        return f"The job {id} is unknown: {said}"
-    if row["error_code"] == "provider_invalid" and "voice" in said.lower() and "tts-receiver voices" not in said:
-        return f"{said} `tts-receiver voices --source {source}` lists them."
-    return str(said)
+        return f"The job {id} is unknown: {message}"
+    if row["error_code"] == "provider_invalid" and "voice" in message.lower() and "tts-receiver voices" not in message:
+        return f"{message} `tts-receiver voices --source {source}` lists them."
+    return str(message)
 
 
 def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
