@@ -66,7 +66,7 @@ def build_engine(
     """Build the parts that need only settings and handlers; nothing is started.
 
     Args:
-        reporting: gets all that metrics and log get.
+        reporting: further telemetry, beside metrics and log.
 
     Raises:
         ConfigError: the address of the store or of the storage cannot be used.

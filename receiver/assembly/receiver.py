@@ -35,7 +35,7 @@ def build_receiver(
 
     Args:
         registry: the handlers, instead of those that the settings name.
-        reporting: gets all that metrics and log get.
+        reporting: further telemetry, beside metrics and log.
 
     Raises:
         ConfigError: a handler does not load, or an address in the settings cannot be used.

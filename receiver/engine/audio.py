@@ -1,6 +1,6 @@
-"""The files of an event's job, each once: the first run that asks starts the fetch, the others wait for it.
+"""Fetches each file of an event's job once: the first run that requests it starts the fetch, other runs wait for it.
 
-Lives on the handlers' loop. The row in the store is what makes it once across processes and restarts.
+Runs on the handlers' loop. A row in the store makes it once across processes and restarts, too.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from receiver.telemetry.hooks import Telemetry
 log = structlog.get_logger("receiver.audio")
 
 MAX_FILES = 64
-"""Files that are fetched for one job; how many there are is what somebody else says."""
+"""Files that are fetched for one job. The provider decides how many there are, so the number needs a bound."""
 MAX_CONCURRENT_FILES = 2
-"""Files of one job that are fetched at one time, for one who asks for all of them."""
+"""Files of one job that are fetched at one time when a caller requests all of them."""
 
 
 @dataclass(slots=True)
@@ -55,31 +55,31 @@ class _Fetch:
 
 @dataclass(slots=True)
 class _EventAudio:
-    """An event whose files are being asked for.
+    """An event whose files are being requested.
 
     Attributes:
-        users: callers that wait for files of it.
+        users: callers that wait for its files.
         files: the requests for each file, once known.
         downloads: its files in progress; the first of them takes a slot.
-        renewal: running, or failed; a successful one leaves `fresh`, and is removed.
+        refresh: the running or failed request for fresh addresses; a successful one sets `fresh` and is removed.
     """
 
     users: int = 0
     files: Files | None = None
     downloads: int = 0
     fetches: dict[int, _Fetch] = field(default_factory=dict)
-    renewal: asyncio.Task[None] | None = None
+    refresh: asyncio.Task[None] | None = None
     fresh: Files | None = None
 
 
 class AudioService:
-    """Returns artifacts, fetching those that are not there yet.
+    """Returns artifacts; fetches those that are not stored yet.
 
     Args:
         downloads: events whose files are downloaded at one time.
         clock: for the age of events, and when a file was fetched.
         rng: for jitter.
-        pause: postpones runs while the storage cannot be used; without it each fetch fails on its own.
+        pause: postpones runs while the storage cannot be written; without it each fetch fails separately.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class AudioService:
         storage: Storage,
         sources: Mapping[str, AudioSource],
         telemetry: Telemetry,
-        renew: RefreshAudioUrls,
+        refresh_urls: RefreshAudioUrls,
         downloads: int = MAX_DOWNLOADS,
         *,
         clock: Clock,
@@ -102,14 +102,14 @@ class AudioService:
         self._storage = storage
         self._sources = sources
         self._telemetry = telemetry
-        self._renew = renew
+        self._request_fresh_urls = refresh_urls
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._slots = DownloadSlots(downloads, sources, self._clock)
         self._events: dict[str, _EventAudio] = {}
 
     async def get(self, event: Event) -> Artifact:
-        """The event's audio: its job's first file.
+        """Return the event's audio: its job's first file.
 
         Raises:
             AudioError: as `Context.audio` says.
@@ -119,18 +119,18 @@ class AudioService:
             return await self._shared(job, audio, 0)
 
     async def get_all(self, event: Event) -> tuple[Artifact, ...]:
-        """All files of the event's job, in order, at most `MAX_CONCURRENT_FILES` on their way.
+        """Return all files of the event's job, in order; at most `MAX_CONCURRENT_FILES` are fetched at one time.
 
-        A file that fails does not keep the others from being fetched, whose addresses may not last; only where we are
-        told to wait none is begun any more.
+        If a file fails, the others are still fetched, because their addresses may expire. Only if the provider requests
+        a wait, no further fetch is started.
 
         Raises:
-            AudioError: as `Context.audio_files` says; of several errors the one that `most_severe` gives.
+            AudioError: as `Context.audio_files` says; of several errors the one that `most_severe` returns.
         """
         job = _completed(event)
         with self._in_use(job) as audio:
             count = self._count(job, audio)
-            if count == 1:  # nearly always
+            if count == 1:  # the common case
                 return (await self._shared(job, audio, 0),)
             return await self._all(job, audio, count)
 
@@ -142,7 +142,7 @@ class AudioService:
             for n in left:
                 try:
                     found[n] = await self._shared(job, audio, n)
-                except Exception as error:  # noqa: BLE001 - it is raised below, when the others have ended
+                except Exception as error:  # noqa: BLE001 - raised below, after the other fetches have ended
                     failed.append(error)
                 if any(map(_stops_all, failed)):
                     return
@@ -156,7 +156,7 @@ class AudioService:
 
     def _count(self, event: JobCompleted, audio: _EventAudio) -> int:
         source = self._sources.get(event.source)
-        if source is None:  # what is there already can be had all the same
+        if source is None:  # files that are stored already can still be returned
             urls = event.payload.get("audio_urls")
             count = len(urls) if isinstance(urls, list) else 1
         else:
@@ -164,8 +164,8 @@ class AudioService:
             count = len(audio.files)
         if count > MAX_FILES:
             raise AudioRefused(
-                f"The job has {count} files, and no more than {MAX_FILES} are fetched for one job; "
-                "ctx.audio() gives the first, and the event's payload has all addresses.",
+                f"The job has {count} files; at most {MAX_FILES} are fetched for one job. "
+                "ctx.audio() returns the first, and the event's payload has all addresses.",
                 reason="too_many_files",
             )
         return max(1, count)
@@ -180,8 +180,8 @@ class AudioService:
             audio.users -= 1
             if audio.users == 0:
                 del self._events[event.id]
-                if audio.renewal is not None:
-                    audio.renewal.cancel()
+                if audio.refresh is not None:
+                    audio.refresh.cancel()
 
     async def _shared(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
         fetch = audio.fetches.get(n)
@@ -193,7 +193,7 @@ class AudioService:
         finally:
             fetch.waiting -= 1
             if fetch.waiting == 0:
-                fetch.task.cancel()  # nobody wants it any more; no effect if it is done
+                fetch.task.cancel()  # no caller needs it; no effect if it is done
                 audio.fetches.pop(n, None)
 
     async def _get(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
@@ -205,15 +205,15 @@ class AudioService:
                 log.warning("audio.missing", event_id=event.id, n=n, address=row.address, hint="fetching it again")
             return await self._fetch(event, audio, n)
         except StorageFailed as error:
-            raise await self._judged(error) from error
+            raise await self._classified(error) from error
 
-    async def _judged(self, error: StorageFailed) -> AudioError:
+    async def _classified(self, error: StorageFailed) -> AudioError:
         return error if self._pause is None else await self._pause.classify(error)
 
     async def _is_there(self, row: ArtifactRow) -> bool:
         try:
             return await self._storage.size(row.address) == row.bytes
-        except NotFound:  # the row is from before audio.url was changed
+        except NotFound:  # audio.url was changed since the row was written
             return False
 
     async def _fetch(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
@@ -234,18 +234,18 @@ class AudioService:
     async def _fetch_and_record(self, event: JobCompleted, audio: _EventAudio, n: int, started: float) -> ArtifactRow:
         source, files = self._files(event, audio)
         with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
-            got = await self._fetched(event, source, files, audio, n)
+            fetched = await self._fetch_file(event, source, files, audio, n)
         row = ArtifactRow(
             event_id=event.id,
             n=n,
-            address=got.address,
-            bytes=got.bytes,
-            sha256=got.sha256,
-            content_type=got.content_type,
-            format=got.format,
-            duration=got.duration,
-            sample_rate=got.sample_rate,
-            channels=got.channels,
+            address=fetched.address,
+            bytes=fetched.bytes,
+            sha256=fetched.sha256,
+            content_type=fetched.content_type,
+            format=fetched.format,
+            duration=fetched.duration,
+            sample_rate=fetched.sample_rate,
+            channels=fetched.channels,
             fetched_at=self._clock.now(),
             fetch_seconds=self._clock.monotonic() - started,
         )
@@ -255,7 +255,7 @@ class AudioService:
     def _files(self, event: JobCompleted, audio: _EventAudio) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)
         if source is None:
-            raise AudioRefused(f"The source {event.source} is not configured any more.", reason="no_source")
+            raise AudioRefused(f"The source {event.source} is no longer configured.", reason="no_source")
         if audio.files is None:
             audio.files = source.files(event.job_id, event.payload)
         if not audio.files:
@@ -268,10 +268,10 @@ class AudioService:
 
     @contextmanager
     def _download(self, event: JobCompleted, audio: _EventAudio) -> Iterator[None]:
-        """Hold the event's slot during a download; all files of an event share one.
+        """Hold a slot for the event during a download; all files of an event share one.
 
         Raises:
-            AudioPostponed: there is no slot for it.
+            AudioPostponed: no slot is free for it.
         """
         if audio.downloads == 0:
             self._slots.take(event.source, self._age(event), self._rng.random())
@@ -283,7 +283,7 @@ class AudioService:
             if audio.downloads == 0:
                 self._slots.release(event.source)
 
-    async def _fetched(
+    async def _fetch_file(
         self, event: JobCompleted, source: AudioSource, files: Files, audio: _EventAudio, n: int
     ) -> FetchedAudio:
         async def fetch_from(requests: Sequence[AudioRequest]) -> FetchedAudio:
@@ -298,29 +298,29 @@ class AudioService:
         except AudioError as error:
             if not error.expired or isinstance(error, AudioDelayed) or any(request.durable for request in requests):
                 raise
-            await self._renewed(event, audio, known, len(files))
+            await self._refresh_urls(event, audio, known, len(files))
             fresh = audio.fresh
             if fresh is None or fresh is known:
                 raise
         return await fetch_from(fresh[n])
 
-    async def _renewed(self, event: JobCompleted, audio: _EventAudio, known: Files | None, count: int) -> None:
-        """Ask for fresh addresses, once for all files that want them; `audio.fresh` stays if there are none."""
+    async def _refresh_urls(self, event: JobCompleted, audio: _EventAudio, known: Files | None, count: int) -> None:
+        """Request fresh addresses, once for all files that need them; `audio.fresh` stays if there are none."""
         source = self._sources[event.source]
 
-        async def renew() -> None:
-            payload = await self._renew(event.source, event.job_id)
+        async def refresh() -> None:
+            payload = await self._request_fresh_urls(event.source, event.job_id)
             fresh = [] if payload is None else source.files(event.job_id, payload)
-            if len(fresh) == count:  # of another number of files nobody can say which is which
-                audio.fresh, audio.renewal = fresh, None
+            if len(fresh) == count:  # with another number of files it is unknown which is which
+                audio.fresh, audio.refresh = fresh, None
                 log.info("audio.renewed", source=event.source, event_id=event.id, job=event.job_id)
 
         if audio.fresh is not known:
             return
-        if audio.renewal is None:
-            audio.renewal = asyncio.create_task(renew())
-            audio.renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(audio.renewal)
+        if audio.refresh is None:
+            audio.refresh = asyncio.create_task(refresh())
+            audio.refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(audio.refresh)
 
     def _artifact(self, row: ArtifactRow) -> Artifact:
         async def stream() -> AsyncIterator[bytes]:
@@ -328,19 +328,19 @@ class AudioService:
                 async for piece in self._storage.stream(row.address):
                     yield piece
             except StorageFailed as error:
-                raise await self._judged(error) from error
+                raise await self._classified(error) from error
 
         path = Path(row.address) if self._storage.folder is not None else None
         return Artifact.of(row, path, stream)
 
 
 def most_severe(errors: Sequence[Exception]) -> Exception:
-    """The one that decides how the attempt ends: a final error, else the longest wait, else the first."""
+    """Return the error that decides the attempt's result: a final one, else the longest wait, else the first."""
     return max(errors, key=lambda error: (isinstance(error, Reject), getattr(error, "after", 0.0)))
 
 
 def _stops_all(error: Exception) -> bool:
-    """Whether no other file may start: the provider asks us to wait, not only for a file that is not there yet."""
+    """Whether no further fetch may start: the provider requests a wait, and not only for a file that is missing yet."""
     return not isinstance(error, AudioError) or (isinstance(error, AudioDelayed) and not error.not_found)
 
 

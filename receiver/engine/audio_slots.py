@@ -1,7 +1,7 @@
-"""Which downloads may begin: a part of them is reserved for each source, so that a slow one cannot hold them all.
+"""Decides which downloads may start. Each source has reserved slots, so that a slow one cannot occupy all.
 
-The rule is that of the runs' slots (docs/adr/0036). Runs do not wait here: a waiting run would hold the dispatcher's
-slot, so it is postponed instead (docs/adr/0027).
+The rule is the same as for the runs' slots (docs/adr/0036). Runs do not wait here: a waiting run would occupy a slot of
+the dispatcher, so it is postponed instead (docs/adr/0027).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a fetch of audio needs to know of a source, and how the source is asked for fresh addresses of it.
+"""The data of a source for fetching audio, and the request for fresh addresses.
 
-Temporary addresses expire, and a run may come late: it was retried, or replayed. Where there are no others, the status
-of the job is asked for once more, at the source's own pace; its answer has new ones as long as the job is known there.
+Temporary addresses may have expired when a run is retried or replayed. If a job has no durable address, its status is
+requested once more, through the source's throttle. The response has new ones as long as the provider knows the job.
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from receiver.providers.types import (
 )
 
 Files = list[list[AudioRequest]]
-"""A job's files, and the ways to each."""
+"""A job's files; for each the requests that may return it, best first."""
 
 RefreshAudioUrls = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
-"""Given a source's name and a job id, gives what a completed job's event would have as its payload now; None if there
-is no such job any more. Raises AudioError where that could not be asked."""
+"""Takes a source's name and a job id; returns the payload that the completed job's event would have now, or None if the
+provider no longer knows the job. Raises AudioError if the request failed."""
 
-_ANY_KEY = "any"
-ASK_AGAIN_SECONDS = 30.0
-"""How long to wait where the source could not answer, and did not say how long."""
+_EXAMPLE_KEY = "any"
+RETRY_SECONDS = 30.0
+"""How long to wait after a failed request if the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSource:
-    """What a fetch needs to know of a source."""
+    """A source's data for fetching audio."""
 
     provider: Provider
     account: Account
     allow_private: bool
 
     def files(self, job_id: str, payload: Mapping[str, Any]) -> Files:
-        """The files of a completed job; empty if there is no way to any."""
+        """Return the files of a completed job; empty if none can be requested."""
         return self._files(self.account.api_key, job_id, payload)
 
     def lacks_key(self, job_id: str, payload: Mapping[str, Any]) -> bool:
-        """Whether a job without files would have some if only the source had an API key."""
-        return self.account.api_key is None and bool(self._files(_ANY_KEY, job_id, payload))
+        """Whether a job without files would have some if the source had an API key."""
+        return self.account.api_key is None and bool(self._files(_EXAMPLE_KEY, job_id, payload))
 
     def why_no_files(self, name: str, job_id: str, payload: Mapping[str, Any]) -> AudioError:
-        """The error of a completed job without files.
+        """Return the error of a completed job without files.
 
         Args:
             name: the source's.
         """
         if self.lacks_key(job_id, payload):
             return AudioRefused(
-                f"There is no way to fetch: the source {name} has no api_key, and the event no audio_url.",
+                f"The audio cannot be fetched: the source {name} has no api_key, and the event has no audio_url.",
                 reason="no_api_key",
             )
         if named := web_addresses(payload.get("audio_url")):
             return AudioRefused(
-                f"The provider names an address of the audio that cannot be used: {redacted_text(named[0], 80)!r}.",
+                f"The provider's address of the audio cannot be used: {redacted_text(named[0], 80)!r}.",
                 reason="bad_address",
             )
         return NoAudio("The job completed without audio.")
@@ -81,14 +81,14 @@ class AudioSource:
         return self.provider.audio_requests(self.account.base_url, api_key, job_id, payload)
 
     @property
-    def polled(self) -> PollingProvider | None:
-        """The provider, if jobs of this source can be polled: it has a status request, and there is an API key."""
+    def polling_provider(self) -> PollingProvider | None:
+        """The provider, if jobs of this source can be polled: it supports polling, and there is an API key."""
         has_key = self.account.api_key is not None
         return self.provider if has_key and isinstance(self.provider, PollingProvider) else None
 
 
 class AudioUrlRefresher:
-    """A `RefreshAudioUrls` that asks the source. On the handlers' loop, with the fetcher's clients."""
+    """A `RefreshAudioUrls` that requests the job's status. For the handlers' loop; it uses the fetcher's clients."""
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ class AudioUrlRefresher:
         self._throttles = throttles
 
     async def __call__(self, name: str, job_id: str) -> Mapping[str, Any] | None:
-        """Ask once.
+        """Request the job's status once.
 
         Raises:
-            AudioDelayed: the source is not to be asked now, or was not able to answer.
-            AudioRefused: it refuses our key, or the guard will not connect there.
+            AudioDelayed: the source is paused or busy, or the request failed.
+            AudioRefused: the source refuses the API key, or the address guard refuses its address.
         """
         source = self._sources.get(name)
-        if source is None or (provider := source.polled) is None:
+        if source is None or (provider := source.polling_provider) is None:
             return None
         throttle = self._throttles[name]
         client = self._fetcher.client(allow_private=source.allow_private)
@@ -125,22 +125,23 @@ class AudioUrlRefresher:
             raise audio_error(error) from error
         except SourceThrottled as error:
             raise AudioDelayed(
-                f"The address of the audio has expired, and the source {name} is not to be asked for another now.",
+                "The address of the audio has expired. A fresh one is requested later: "
+                f"the source {name} is paused, or its requests_per_second are used up.",
                 after=error.retry_after or 0.0,
                 reason="source_paused",
             ) from error
         except ProviderError as error:
-            raise await self._refused(throttle, error) from error
+            raise await self._refresh_error(throttle, error) from error
         if isinstance(status, Ended) and status.parsed.type == COMPLETED:
             return status.parsed.payload
         return None
 
-    async def _refused(self, throttle: Throttle, error: ProviderError) -> AudioError:
-        """What an error means for this audio."""
-        message = f"The address of the audio has expired, and there is no fresh one: {error}"
-        if isinstance(error, Unauthorized):  # so would polls be
+    async def _refresh_error(self, throttle: Throttle, error: ProviderError) -> AudioError:
+        """Return the error of this audio for an error of the status request."""
+        message = f"The address of the audio has expired, and requesting a fresh one failed: {error}"
+        if isinstance(error, Unauthorized):  # polls would be refused, too
             await throttle.pause_after(error)
         if isinstance(error, Unauthorized | OutOfCredits):
             return AudioRefused(message)
         seconds = pause_for(error, now=0.0)
-        return AudioDelayed(message, after=ASK_AGAIN_SECONDS if seconds is None else seconds, reason="not_renewed")
+        return AudioDelayed(message, after=RETRY_SECONDS if seconds is None else seconds, reason="not_renewed")

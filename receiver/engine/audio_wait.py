@@ -1,6 +1,6 @@
-"""How long to wait for audio that is not there yet: as long as the event is old, so no state is stored.
+"""How long to wait for audio that does not exist yet: as long as the event is old, so no state is stored.
 
-Pure. Such a wait is an `AudioPostponed`: the run is due again, and no attempt is used up (docs/adr/0027).
+Pure. Such a wait is an `AudioPostponed`: the run is due again later, without using an attempt (docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from receiver.errors import AudioError, AudioPostponed, Reject
 
 NOT_YET_SECONDS = 300.0
-"""For how long after an event a 404 may mean that the audio is not there yet."""
+"""For how long after an event a 404 may mean that the audio does not exist yet."""
 MAX_SKEW_SECONDS = 60.0
 """An event that is further in the future than this was received before the clock was set back."""
 MIN_WAIT_SECONDS = 1.0
@@ -16,7 +16,7 @@ MAX_WAIT_SECONDS = 60.0
 
 
 def retry_delay(age: float, draw: float) -> float:
-    """Seconds to wait: about as long as it has lasted, so that each wait is about twice the one before.
+    """Return the seconds to wait: about `age`, so that each wait is about twice the one before.
 
     Args:
         age: seconds since the event was received, or since the source's downloads have stalled.
@@ -26,7 +26,7 @@ def retry_delay(age: float, draw: float) -> float:
 
 
 def not_yet(error: AudioError, age: float, draw: float) -> AudioPostponed | None:
-    """The error to raise instead of a final one, if the audio may not be there yet; None where the error stands.
+    """Return the error to raise instead of `error` if the audio may not exist yet; None if `error` is final.
 
     Args:
         age, draw: as for `retry_delay`.

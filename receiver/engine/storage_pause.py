@@ -1,9 +1,9 @@
-"""When the audio storage cannot be written, fetching pauses: runs that need audio wait without using attempts.
+"""Pauses fetching while the audio storage cannot be written: runs that need audio wait without using attempts.
 
-Lives on the handlers' loop, like the fetches. A full disk or an object store that refuses us is no fault of a provider
-or a handler, and trying with every run would neither help nor end. So the first failure pauses all fetches; a trial
-file is written from time to time; once that succeeds one fetch is let through; and once that has stored its file the
-runs that wait are made due again, in growing batches, since the room may be small (docs/adr/0047).
+Runs on the handlers' loop, like the fetches. A full disk or an object store that refuses access is no error of a
+provider or a handler, and attempts by every run would not help. So the first failure pauses all fetches, and a test
+file is written from time to time. Once that succeeds, one fetch is allowed. Once that has stored its file, the waiting
+runs are made due, in growing batches, because little space may be free (docs/adr/0047).
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ log = structlog.get_logger("receiver.audio")
 
 FIRST_SECONDS = 2.0
 MAX_SECONDS = 30.0
-"""The first and the longest wait between two tries; each is twice the one before."""
+"""The first and the longest wait between two probes; each is twice the one before."""
 WAIT_SECONDS = 3600.0
-"""After how long a waiting run is due even if the pause has not ended."""
+"""A waiting run is due after this time even if the pause has not ended."""
 FIRST_BATCH = 32
-"""Runs that are made due at first when the pause has ended; twice as many each second after."""
+"""Runs that are made due when the pause ends; then twice as many each second."""
 BATCH_SECONDS = 1.0
 STORE_RETRY_SECONDS = 5.0
-"""When a run is tried again whose fetch met an unavailable store."""
+"""When a run is retried whose fetch failed because the store was unavailable."""
 
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-"""Errors that need no proof by a trial file: that is smaller than any audio."""
+"""Errors that pause without a test file, which is smaller than audio and might still fit."""
 
 
 async def postpone_if_store_unavailable(work: Awaitable[T]) -> T:
-    """The work of a fetch; where our own store is unavailable the attempt does not count.
+    """Await a fetch; if the store is unavailable, the attempt does not count.
 
     Raises:
         AudioPostponed: instead of `StoreUnavailable`.
@@ -58,8 +58,8 @@ class StoragePause:
     """Whether audio may be fetched now.
 
     Args:
-        probe: tries to write into the storage, and blocks; returns what is wrong, None if it works.
-        loop: where the fetches are.
+        probe: writes a test file into the storage, and blocks; returns the problem, or None.
+        loop: the event loop of the fetches.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class StoragePause:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Hold a fetch.
+        """Wrap a fetch: while fetching is paused, an allowed one ends the pause if it succeeds.
 
         Raises:
-            StoragePaused: no fetch may be made now.
+            StoragePaused: no fetch is allowed now.
         """
         if self.cause is None:
             yield
@@ -104,7 +104,7 @@ class StoragePause:
             self._trials -= 1
 
     async def classify(self, error: StorageFailed) -> AudioError:
-        """What a failure means for its run: a pause for all, or, if the storage can be written, the run's own error."""
+        """Return the error for the failed fetch. If the storage cannot be written, pause all fetches."""
         cause: str | None = str(error)
         if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_FULL_ERRORS):
             cause = await self._probe_storage()
@@ -114,9 +114,9 @@ class StoragePause:
         return self._paused(cause)
 
     def wake(self) -> None:
-        """Runs may wait in the store: those of a former process, or one whose end was stored just now.
+        """Look for waiting runs in the store: those of an earlier process, or one that was stored just now.
 
-        From any thread.
+        For any thread.
         """
         self._loop.call_soon_threadsafe(self._wake)
 
@@ -132,9 +132,9 @@ class StoragePause:
             self._since = self._clock.monotonic()
             log.error("audio.storage_paused", detail=cause)
             self._metrics.audio_paused.set(1)
-        elif not self._allowed:  # a fetch that was on its way when it was paused
+        elif not self._allowed:  # a fetch that was in progress when the pause began
             return
-        if self._task is not None:  # not recovered yet from the last time
+        if self._task is not None:  # still recovering from the last pause
             self._wait_longer()
         self.cause = cause
         self._allowed = 0
@@ -151,7 +151,7 @@ class StoragePause:
             self.cause = None
             self._changed.set()
 
-    # what goes on in the background while it is paused
+    # in the background during a pause
 
     def _start_recovery(self) -> None:
         if self._task is None:
@@ -162,7 +162,7 @@ class StoragePause:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("audio.pause_broken", exc_info=error)
-            self._resume()  # without it nothing would end the pause
+            self._resume()  # no other code would end the pause
 
     async def _recover(self) -> None:
         while True:
@@ -181,13 +181,13 @@ class StoragePause:
             self._wait_longer()
             self.cause = problem
             return
-        self._allowed += 1  # a fetch that hangs does not keep the others from being tried
+        self._allowed += 1  # one more each time: a fetch that hangs must not prevent others
         released = await self._release(self._allowed - self._trials)
-        if not released and not self._trials:  # nobody waits
+        if not released and not self._trials:  # no run waits
             self._resume()
 
     async def _release_all(self) -> bool:
-        """Make the waiting runs due, more with each second; False if fetching is paused again."""
+        """Make the waiting runs due, more each second; return False if fetching is paused again."""
         batch = FIRST_BATCH
         while self.cause is None:
             self._more_waiting = False
@@ -208,7 +208,7 @@ class StoragePause:
 
     async def _probe_storage(self) -> str | None:
         async def in_thread() -> str | None:
-            working_for.set("the audio storage")  # a storage that does not answer must not hold up the end
+            working_for.set("the audio storage")  # a storage that does not respond must not delay the shutdown
             return await asyncio.to_thread(self._probe)
 
         return await asyncio.create_task(in_thread())

@@ -387,7 +387,7 @@ async def test_audio_at_an_address_that_cannot_be_used_is_not_taken_for_no_audio
         await running.receiver.jobs.watch("voices", "j-1")
         await signal.until(lambda: len(lines.of("run.dead")) == 1)
     [line] = lines.of("run.dead")
-    assert "names an address of the audio that cannot be used" in line["error"]
+    assert "address of the audio cannot be used" in line["error"]
     assert address[:20] in line["error"]
 
 

@@ -256,4 +256,6 @@ async def test_without_an_api_key_and_an_address_there_is_no_way_and_words_for_i
         assert await sim.deliver(job_id, body=flat_body("job.completed", job_id=job_id, audio_endpoint=None)) == 202
         await signal.until(lambda: lines.of("run.dead"))
     [row] = rows(settings)
-    assert row["error"] == "There is no way to fetch: the source aitts has no api_key, and the event no audio_url."
+    assert row["error"] == (
+        "The audio cannot be fetched: the source aitts has no api_key, and the event has no audio_url."
+    )

@@ -338,7 +338,7 @@ async def test_a_storage_that_tells_us_to_wait_is_not_asked_for_the_next_file(be
 
 async def test_a_job_with_too_many_files_is_refused_in_words_and_its_first_is_to_be_had(bench: Bench) -> None:
     event = bench.event(count=MAX_FILES + 1)
-    with pytest.raises(AudioRefused, match=f"The job has {MAX_FILES + 1} files, and no more than {MAX_FILES}") as no:
+    with pytest.raises(AudioRefused, match=f"The job has {MAX_FILES + 1} files; at most {MAX_FILES}") as no:
         await bench.desk.get_all(event)
     assert (no.value.reason, bench.asked) == ("too_many_files", [])
     assert of([await bench.desk.get(event)]) == ALL[:1]
@@ -350,7 +350,7 @@ async def test_without_the_source_in_the_configuration_what_is_there_can_still_b
     bench.sources.clear()
     assert await bench.desk.get_all(event) == files
     Path(files[3].address).unlink()
-    with pytest.raises(AudioRefused, match="is not configured any more"):
+    with pytest.raises(AudioRefused, match="is no longer configured"):
         await bench.desk.get_all(event)
 
 
