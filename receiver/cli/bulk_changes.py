@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from receiver.cli.stop_signals import stop_signals
 from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
 from receiver.engine.pacing import PAUSE_FACTOR, PacedWriter
@@ -73,7 +74,6 @@ def run_in_batches(
         return PAUSE_FACTOR if any_process_lives(database.path) else 1.0
 
     async def run() -> None:
-        loop = asyncio.get_running_loop()
         working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pause_factor)))
 
         def stop(number: signal.Signals) -> None:
@@ -81,14 +81,8 @@ def run_in_batches(
                 working.cancel()
             stopped_by.append(number)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as for what a shell starts in the background
-                loop.add_signal_handler(number, stop, number)
-        try:
+        with stop_signals(stop):
             await working
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
 
     database.start()
     try:

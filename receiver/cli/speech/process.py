@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from receiver import logs
+from receiver.cli.stop_signals import stop_signals
 from receiver.engine.event_loops import new_loop
 from receiver.errors import ReceiverError
 from receiver.settings import Settings
@@ -43,30 +43,25 @@ def run(settings: Settings, source: str, work: Callable[[SpeechClient], Awaitabl
 
 
 async def _run(client: SpeechClient, work: Callable[[SpeechClient], Awaitable[int]]) -> int:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    signals: list[int] = []
+    task = asyncio.current_task()
+    stopped_by: list[signal.Signals] = []
 
-    def on_signal(number: int) -> None:
-        signals.append(number)
+    def stop(number: signal.Signals) -> None:
+        stopped_by.append(number)
         if task is not None:
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
     try:
-        try:
-            await client.start()
-            return await work(client)
-        finally:
-            await client.stop()
+        with stop_signals(stop):
+            try:
+                await client.start()
+                return await work(client)
+            finally:
+                await client.stop()
     except asyncio.CancelledError:
-        if not signals:
+        if not stopped_by:
             raise
-        return 128 + signals[0]
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):
-                loop.remove_signal_handler(number)
+        return 128 + stopped_by[0]
 
 
 def _drop_printed(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

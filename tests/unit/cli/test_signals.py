@@ -1,4 +1,4 @@
-"""Signals that make other programs reload do not end this one."""
+"""Signals that make other programs reload do not end this one, and ignored signals stay ignored."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from receiver.cli.serve import watch_signals
 from receiver.cli.serve_command import survive_reload_signals
+from receiver.cli.stop_signals import stop_signals
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +58,16 @@ async def test_a_signal_that_comes_while_everything_is_loaded_ends_nothing(befor
     survive_reload_signals()
     signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
+async def test_a_signal_that_a_shell_ignores_for_the_background_stops_no_command(before: None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopped_by: list[signal.Signals] = []
+    with stop_signals(stopped_by.append):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            while not stopped_by:
+                await asyncio.sleep(0)
+    assert stopped_by == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -1,0 +1,25 @@
+"""SIGINT and SIGTERM of commands that run an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_signals(on_stop: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call `on_stop` on the running loop for each SIGINT and SIGTERM.
+
+    A signal that the process ignores stays ignored: a shell sets SIGINT so for what it starts in the background.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    for number in numbers:
+        loop.add_signal_handler(number, on_stop, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
