@@ -55,7 +55,7 @@ class TimeBounds:
     request_times: Mapping[str, RequestTimes]
 
 
-class Moved(NamedTuple):
+class StepResult(NamedTuple):
     """The outcome of a step.
 
     Attributes:
@@ -67,7 +67,7 @@ class Moved(NamedTuple):
     after: Any | None = None
 
 
-Step = Callable[[Connection, Any | None], Moved]
+Step = Callable[[Connection, Any | None], StepResult]
 """Moves rows, in one transaction, from `after` on; None is the beginning. It reads about `BATCH` rows, and no later
 step reads them again."""
 
@@ -97,14 +97,14 @@ def renew_leases(connection: Connection, bounds: TimeBounds, now: float) -> None
         connection.execute(statement.values(lease_until=until))
 
 
-def _leases(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
+def _leases(connection: Connection, bounds: TimeBounds, now: float) -> StepResult:
     held = [IS_RUNNING]
     moved = _move(connection, runs, held, {runs.c.lease_until: now + bounds.run_lease})
     held = [jobs.c.lease_until.is_not(None)]
-    return Moved(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + bounds.job_lease}))
+    return StepResult(moved + _move(connection, jobs, held, {jobs.c.lease_until: now + bounds.job_lease}))
 
 
-def _runs(connection: Connection, now: float, after: tuple[str, float, str] | None) -> Moved:
+def _runs(connection: Connection, now: float, after: tuple[str, float, str] | None) -> StepResult:
     """Pending runs, one handler after the other, those furthest ahead first: in the order of their index."""
     pending = runs.c.state == "pending"
     handler, due_at, event_id = after or ("", 0.0, "")
@@ -112,48 +112,46 @@ def _runs(connection: Connection, now: float, after: tuple[str, float, str] | No
         following = select(func.min(runs.c.handler)).where(pending, runs.c.handler > handler)
         found = connection.execute(following).scalar()
         if found is None:
-            return Moved(0)
+            return StepResult(0)
         handler = found
     c = runs.c
     ahead = [c.handler == handler, pending, c.due_at > now + SLACK_SECONDS]
     if event_id:
         ahead.append(tuple_(c.due_at, c.event_id) < tuple_(literal(due_at), literal(event_id)))
     page = select(c.event_id, c.due_at, (c.due_at > now + c.wait_seconds + SLACK_SECONDS).label("late"))
-    looked_at = connection.execute(page.where(*ahead).order_by(c.due_at.desc(), c.event_id.desc()).limit(BATCH)).all()
-    late = [row.event_id for row in looked_at if row.late]
+    rows = connection.execute(page.where(*ahead).order_by(c.due_at.desc(), c.event_id.desc()).limit(BATCH)).all()
+    late = [row.event_id for row in rows if row.late]
     if late:
         statement = update(runs).where(c.handler == handler, pending, c.event_id.in_(late))
         connection.execute(statement.values(due_at=now + c.wait_seconds))
-    last = looked_at[-1] if len(looked_at) == BATCH else None
-    return Moved(len(late), (handler, 0.0, "") if last is None else (handler, last.due_at, last.event_id))
+    last = rows[-1] if len(rows) == BATCH else None
+    return StepResult(len(late), (handler, 0.0, "") if last is None else (handler, last.due_at, last.event_id))
 
 
-def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[str, str, str] | None) -> Moved:
+def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[str, str, str] | None) -> StepResult:
     """Open jobs of one source and state after the other, by their ids."""
     source, state, id_ = after or ("", "", "")
     if not state:
         found = connection.execute(select(func.min(jobs.c.source)).where(IS_OPEN, jobs.c.source > source)).scalar()
         if found is None:
-            return Moved(0)
+            return StepResult(0)
         source, state = found, OPEN_JOBS[0]
     conditions = [jobs.c.source == source, jobs.c.state == str(state), jobs.c.id > id_]
-    looked_at = (
-        connection.execute(select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(BATCH)).scalars().all()
-    )
+    ids = connection.execute(select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(BATCH)).scalars().all()
     moved = 0
-    if looked_at:
-        conditions.append(jobs.c.id <= looked_at[-1])
+    if ids:
+        conditions.append(jobs.c.id <= ids[-1])
         ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
         moved = _move(connection, jobs, conditions, ahead)
         if source in bounds.deadlines:
             moved += _move(connection, jobs, conditions, {jobs.c.deadline_at: now + bounds.deadlines[source]})
-    if len(looked_at) == BATCH:
-        return Moved(moved, (source, state, looked_at[-1]))
+    if len(ids) == BATCH:
+        return StepResult(moved, (source, state, ids[-1]))
     following = OPEN_JOBS.index(state) + 1
-    return Moved(moved, (source, OPEN_JOBS[following] if following < len(OPEN_JOBS) else "", ""))
+    return StepResult(moved, (source, OPEN_JOBS[following] if following < len(OPEN_JOBS) else "", ""))
 
 
-def _sources(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
+def _sources(connection: Connection, bounds: TimeBounds, now: float) -> StepResult:
     c = source_state.c
     ahead = {
         c.pause_until: now + c.pause_seconds,
@@ -164,23 +162,23 @@ def _sources(connection: Connection, bounds: TimeBounds, now: float) -> Moved:
     for source, times in bounds.request_times.items():
         late = [c.source == source, c.next_request_at > now + times.longest]
         moved += _move(connection, source_state, late, {c.next_request_at: now + times.usual})
-    return Moved(moved)
+    return StepResult(moved)
 
 
-def _keys(connection: Connection, now: float) -> Moved:
+def _keys(connection: Connection, now: float) -> StepResult:
     c = signing_keys.c
-    return Moved(_move(connection, signing_keys, [], {c.first_used_at: now, c.last_used_at: now}))
+    return StepResult(_move(connection, signing_keys, [], {c.first_used_at: now, c.last_used_at: now}))
 
 
-def _events(connection: Connection, now: float, after: str | None) -> Moved:
+def _events(connection: Connection, now: float, after: str | None) -> StepResult:
     """When events were received, the newest first. Their ids keep the time at which they were created."""
     before = [] if after is None else [events.c.id < after]
     newest = select(events.c.id).where(events.c.id >= first_id_at(now), *before).order_by(events.c.id.desc())
-    looked_at = connection.execute(newest.limit(BATCH)).scalars().all()
-    if not looked_at:
-        return Moved(0)
-    moved = _move(connection, events, [events.c.id >= looked_at[-1], *before], {events.c.received_at: now})
-    return Moved(moved, looked_at[-1] if len(looked_at) == BATCH else None)
+    ids = connection.execute(newest.limit(BATCH)).scalars().all()
+    if not ids:
+        return StepResult(0)
+    moved = _move(connection, events, [events.c.id >= ids[-1], *before], {events.c.received_at: now})
+    return StepResult(moved, ids[-1] if len(ids) == BATCH else None)
 
 
 def _move(connection: Connection, table: Table, conditions: list[ColumnElement[bool]], ahead: Mapping[Any, Any]) -> int:

@@ -144,7 +144,7 @@ def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order)
         one = select(events.c.id).where(events.c.id == filters.event_id, *_range(events.c.id, filters))
         if filters.job is not None:
             one = one.where(or_(events.c.key == filters.job, events.c.job_id == filters.job))
-        return list(connection.execute(one.where(*_checks_of_events(criteria, *_named(filters)))).scalars())
+        return list(connection.execute(one.where(*_checks_of_events(criteria, *_source_and_type(filters)))).scalars())
     if filters.job is not None:
         return _page_of_job(connection, criteria, limit, order)
     return _choose_plan(connection, criteria).ids(connection, limit, order)
@@ -154,7 +154,7 @@ def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order:
     """Events of one job. Those whose identity is the job are few: one for each source and type."""
     job = criteria.filters.job
     search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
-    checks = _checks_of_events(criteria, *_named(criteria.filters))
+    checks = _checks_of_events(criteria, *_source_and_type(criteria.filters))
     own = connection.execute(search.where(events.c.key == job, *checks)).scalars()
     others = _SearchPlan([search.where(events.c.job_id == job, _OF_ANOTHER_KEY)], checks).ids(connection, limit, order)
     pick = heapq.nlargest if order is Order.NEWEST_FIRST else heapq.nsmallest
@@ -177,7 +177,7 @@ def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
 
 def _one_by_one(criteria: _Criteria) -> _SearchPlan:
     search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
-    return _SearchPlan([search], _checks_of_events(criteria, *_named(criteria.filters)))
+    return _SearchPlan([search], _checks_of_events(criteria, *_source_and_type(criteria.filters)))
 
 
 def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
@@ -192,7 +192,7 @@ def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
         select(events.c.id.label("id")).where(_QUARANTINED, events.c.source == source, *_range(events.c.id, filters))
         for source in sources
     ]
-    return _SearchPlan(searches, _checks_of_events(criteria, *_named(filters)))
+    return _SearchPlan(searches, _checks_of_events(criteria, *_source_and_type(filters)))
 
 
 def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
@@ -254,7 +254,7 @@ def _range(id_: Any, filters: Filter) -> list[Any]:
     return conditions
 
 
-def _received(filters: Filter) -> list[Any]:
+def _received_between(filters: Filter) -> list[Any]:
     conditions = []
     if filters.after is not None:
         conditions.append(events.c.received_at >= filters.after)
@@ -263,7 +263,7 @@ def _received(filters: Filter) -> list[Any]:
     return conditions
 
 
-def _named(filters: Filter) -> list[Any]:
+def _source_and_type(filters: Filter) -> list[Any]:
     """Source and type as conditions to check: the plus keeps SQLite from searching by them."""
     conditions = []
     if filters.source is not None:
@@ -275,7 +275,7 @@ def _named(filters: Filter) -> list[Any]:
 
 def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
     """The conditions that are checked for each result of a search of events, these included."""
-    checks = [*more, *_received(criteria.filters)]
+    checks = [*more, *_received_between(criteria.filters)]
     if criteria.quarantined is not None:
         status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))
@@ -295,7 +295,7 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     """The conditions that are checked for each result of a search of runs."""
     checks: list[Any] = []
-    of_event = _received(criteria.filters) + _named(criteria.filters)
+    of_event = _received_between(criteria.filters) + _source_and_type(criteria.filters)
     if of_event:
         checks.append(exists().where(events.c.id == runs.c.event_id, *of_event))
     if criteria.without:

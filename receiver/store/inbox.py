@@ -66,9 +66,9 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     known, watched = _look_up(connection, deliveries)
     new: dict[Identity, Delivery] = {}
     for delivery in deliveries:
-        at = identity_of(delivery)
-        if at not in known:
-            new.setdefault(at, delivery)
+        identity = identity_of(delivery)
+        if identity not in known:
+            new.setdefault(identity, delivery)
     conflicts: set[str] = set()
     if new:
         _insert_events(connection, new.values())
@@ -79,15 +79,15 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     _record_key_uses(connection, deliveries)
     receipts = []
     for delivery in deliveries:
-        at = identity_of(delivery)
-        first = new.get(at)
+        identity = identity_of(delivery)
+        first = new.get(identity)
         if first is delivery:
             conflict = COMPLETED_AND_FAILED if delivery.event_id in conflicts else None
             receipts.append(
                 Receipt(delivery.event_id, duplicate=False, quarantined=delivery.quarantined, conflict=conflict)
             )
         else:
-            receipts.append(_count_duplicate(connection, delivery, first or known[at]))
+            receipts.append(_count_duplicate(connection, delivery, first or known[identity]))
     return receipts
 
 

@@ -83,8 +83,8 @@ def _refused(connection: Connection, deliveries: list[Delivery], max_events: int
     available: dict[str, int] = {}
     refused = set()
     for delivery in deliveries:
-        at = inbox.identity_of(delivery)
-        if at in known:
+        identity = inbox.identity_of(delivery)
+        if identity in known:
             continue
         if delivery.quarantined:
             left = available.get(delivery.source)
@@ -95,7 +95,7 @@ def _refused(connection: Connection, deliveries: list[Delivery], max_events: int
             if left <= 0:
                 refused.add(delivery.event_id)
                 continue
-        known.add(at)
+        known.add(identity)
     return refused
 
 

@@ -52,10 +52,10 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     left = list(range(len(results)))
     while left:
         # Two results of one attempt (its own, and "crashed") must not be in one statement.
-        turn = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
-        for key in _finish_each_once(connection, [results[index] for index in turn.values()]):
-            held[turn[key]] = True
-        written = set(turn.values())
+        batch = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
+        for key in _finish_each_once(connection, [results[index] for index in batch.values()]):
+            held[batch[key]] = True
+        written = set(batch.values())
         left = [index for index in left if index not in written]
     # Postponed attempts have done no work and may be many, so they get no row.
     done = [item for item, ours in zip(results, held, strict=True) if ours and item.outcome != "postponed"]
@@ -136,10 +136,10 @@ def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
     """
     changed: set[tuple[str, str]] = set()
     for start in range(0, len(keys), MAX_ROWS):
-        some = keys[start : start + MAX_ROWS]
-        named = [value for key in some for value in key]
-        changed.update(run_statement(connection, _replay_statement(len(some)), [*named, now]))
-        changed.update(run_statement(connection, _make_statement(len(some)), [*named, now]))
+        batch = keys[start : start + MAX_ROWS]
+        named = [value for key in batch for value in key]
+        changed.update(run_statement(connection, _replay_statement(len(batch)), [*named, now]))
+        changed.update(run_statement(connection, _insert_runs_statement(len(batch)), [*named, now]))
     return [key for key in keys if key in changed]
 
 
@@ -150,16 +150,16 @@ def cancel(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
     """
     cancelled: list[tuple[str, str]] = []
     for start in range(0, len(keys), MAX_ROWS):
-        some = keys[start : start + MAX_ROWS]
-        named = [value for key in some for value in key]
-        cancelled += run_statement(connection, _cancel_statement(len(some)), [*named, now])
+        batch = keys[start : start + MAX_ROWS]
+        named = [value for key in batch for value in key]
+        cancelled += run_statement(connection, _cancel_statement(len(batch)), [*named, now])
     return cancelled
 
 
 @lru_cache(maxsize=512)
 def _replay_statement(rows: int) -> str:
     return f"""
-        {_named(rows)}
+        {_with_named(rows)}
         UPDATE runs SET state = 'pending', due_at = ?, wait_seconds = 0, forgiven = attempt, finished_at = NULL,
             result = NULL, error = NULL
         FROM named
@@ -170,9 +170,9 @@ def _replay_statement(rows: int) -> str:
 
 
 @lru_cache(maxsize=512)
-def _make_statement(rows: int) -> str:
+def _insert_runs_statement(rows: int) -> str:
     return f"""
-        {_named(rows)}
+        {_with_named(rows)}
         INSERT INTO runs (event_id, handler, state, due_at)
         SELECT event_id, handler, 'pending', ? FROM named
         WHERE EXISTS (SELECT 1 FROM events WHERE events.id = named.event_id)
@@ -184,7 +184,7 @@ def _make_statement(rows: int) -> str:
 @lru_cache(maxsize=512)
 def _cancel_statement(rows: int) -> str:
     return f"""
-        {_named(rows)}
+        {_with_named(rows)}
         UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = ?,
             error = 'cancelled by an operator'
         FROM named
@@ -194,5 +194,5 @@ def _cancel_statement(rows: int) -> str:
     """  # noqa: S608 - placeholders only
 
 
-def _named(rows: int) -> str:
+def _with_named(rows: int) -> str:
     return f"WITH named (event_id, handler) AS (VALUES {', '.join(['(?, ?)'] * rows)})"

@@ -133,20 +133,20 @@ class Writer:
                 if (write := self._queue.get_nowait()) is not None:
                     writes.append(write)
         self._fail(writes, StoreUnavailable("The store's writer has ended: nothing is stored. Restart the receiver."))
-        self._report(writes)
+        self._resolve_all(writes)
 
     def _write_batches(self) -> None:
         while (first := self._queue.get()) is not None:
             writes = [first]
-            self._gather(writes)
-            self._commit(writes, self._gather)
+            self._add_waiting(writes)
+            self._commit(writes, self._add_waiting)
             self._committing = 0
-            self._report(writes)
+            self._resolve_all(writes)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _gather(self, writes: list[_Write]) -> None:
+    def _add_waiting(self, writes: list[_Write]) -> None:
         """Add waiting writes, up to `MAX_ITEMS`."""
         with contextlib.suppress(queue.Empty):
             while len(writes) < MAX_ITEMS:
@@ -157,8 +157,8 @@ class Writer:
                 writes.append(write)
         self._committing = len(writes)
 
-    def _commit(self, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
-        """Commit writes, and those that `join` adds after the transaction has begun."""
+    def _commit(self, writes: list[_Write], add_more: Callable[[list[_Write]], None]) -> None:
+        """Commit writes, and those that `add_more` adds after the transaction has begun."""
         health = self._health
         health.lock_requested()
         try:
@@ -167,7 +167,7 @@ class Writer:
             # First: while a connection is open, another process that ends does not remove the `-wal`.
             connection = self._connection_for_write()
             self._files.require_unchanged()
-            self._transaction(connection, writes, join)
+            self._transaction(connection, writes, add_more)
             self._files.require_unchanged()  # they may have been moved during the transaction
         except StoreUnavailable as error:
             if isinstance(error, WalRemoved):
@@ -194,13 +194,15 @@ class Writer:
             self._fail(writes, error)
             return
         for write in writes:
-            self._commit([write], _join_nothing)
+            self._commit([write], _add_nothing)
 
-    def _transaction(self, connection: Connection, writes: list[_Write], join: Callable[[list[_Write]], None]) -> None:
+    def _transaction(
+        self, connection: Connection, writes: list[_Write], add_more: Callable[[list[_Write]], None]
+    ) -> None:
         try:
             with connection.begin():
                 self._health.lock_acquired()
-                join(writes)  # those that arrived while this waited for the lock
+                add_more(writes)  # those that arrived while this waited for the lock
                 groups: dict[Any, list[_Write]] = {}
                 for write in writes:
                     groups.setdefault(write.function, []).append(write)
@@ -237,7 +239,7 @@ class Writer:
         for write in writes:
             write.error = error
 
-    def _report(self, writes: list[_Write]) -> None:
+    def _resolve_all(self, writes: list[_Write]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
         for write in writes:
             by_loop.setdefault(write.loop, []).append(write)
@@ -257,5 +259,5 @@ class Writer:
                 write.future.set_result(write.outcome)
 
 
-def _join_nothing(writes: list[_Write]) -> None:
+def _add_nothing(writes: list[_Write]) -> None:
     """Adds nothing, for a write in a transaction of its own."""
