@@ -146,7 +146,7 @@ def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
 def cancel(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
     """Cancel the open ones of these runs, (event id, handler); return those that were cancelled.
 
-    A running attempt loses its lease: its result is discarded.
+    A running attempt loses its lease: its result is discarded. A claim that has not started costs no attempt.
     """
     cancelled: list[tuple[str, str]] = []
     for start in range(0, len(keys), MAX_ROWS):
@@ -186,7 +186,7 @@ def _cancel_statement(rows: int) -> str:
     return f"""
         {_with_named(rows)}
         UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = ?,
-            error = 'cancelled by an operator'
+            error = 'cancelled by an operator', forgiven = forgiven + (state = 'running' AND started_at IS NULL)
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler
             AND runs.state IN ('pending', 'running')

@@ -97,6 +97,14 @@ def test_what_was_cancelled_or_taken_meanwhile_does_not_start(database: Database
     assert claim(database, 0, third).started[0].key == third.key
 
 
+def test_a_cancelled_run_has_the_attempts_that_started(database: Database, ten: None) -> None:
+    found = claim(database)
+    keys = [(run.event_id, "save_audio") for run in (*found.started, *found.ahead["save_audio"])]
+    assert database.transact(runs.cancel, keys, NOW) == keys
+    attempts = [(state, attempt - forgiven) for state, attempt, forgiven in rows(database, "state, attempt, forgiven")]
+    assert attempts[:6] == [("cancelled", 1)] * 2 + [("cancelled", 0)] * 3 + [("pending", 0)]
+
+
 def test_what_is_given_back_is_due_as_before_and_costs_nothing(database: Database, ten: None) -> None:
     ahead = claim(database).ahead["save_audio"]
     database.transact(turns.write, Turn("me", releases=ahead))
