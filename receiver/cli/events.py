@@ -247,7 +247,7 @@ def _change_each(
                     await paced.write(change, page, progress.add)
 
         run_in_batches(database, work, progress, nullcontext())  # the lines show the progress
-        echo(f"Runs due: {progress.due}; a running receiver starts them within a second.")
+        echo(f"Runs due: {progress.due:,}; a running receiver starts them within a second.")
         if progress.failed:
             raise typer.Exit(1)
 

@@ -76,4 +76,4 @@ def count(matches: Iterator[object]) -> int:
 
 def format_count(number: int) -> str:
     """The number as text, such as `10,000+` if there are more than were counted."""
-    return str(number) if number <= MAX_COUNTED else f"{MAX_COUNTED:,}+"
+    return f"{number:,}" if number <= MAX_COUNTED else f"{MAX_COUNTED:,}+"

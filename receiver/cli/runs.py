@@ -117,7 +117,7 @@ def replay(
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
     done = _change_each(config, event, filter, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
-    echo(f"Runs due: {done}; a running receiver starts them within a second.")
+    echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
 
 
 @app.command()
@@ -145,7 +145,7 @@ def cancel(
     done = _change_each(
         config, event, filter, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, resume_hint)
     )
-    echo(f"Runs cancelled: {done}.")
+    echo(f"Runs cancelled: {done:,}.")
 
 
 @dataclass(frozen=True, slots=True)

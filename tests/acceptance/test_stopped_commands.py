@@ -85,5 +85,5 @@ def test_a_replay_that_is_stopped_or_killed_has_done_what_it_printed(filled: Sit
 
     done = filled.command("events", "replay", "--source", "aitts", "--after", after_kill[-1], "--yes")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1].startswith(f"Runs due: {EVENTS - len(after_kill)};")
+    assert done.stdout.splitlines()[-1].startswith(f"Runs due: {EVENTS - len(after_kill):,};")
     assert len(due(filled)) == EVENTS

@@ -54,3 +54,12 @@ def test_what_fits_is_counted_up_to_a_bound_and_changed_all_the_same(
     monkeypatch.setattr(matching, "MAX_COUNTED", 3)
     assert said("events", "replay", "--type", "job.completed", "--yes")[0] == "Matching events: 3+."
     assert said("runs", "cancel", "--type", "job.completed", "--yes")[-1] == f"Runs cancelled: {len(ids)}."
+
+
+def test_large_counts_have_thousands_separators(store: Path) -> None:
+    add_events(store, 1200)
+    assert said("runs", "cancel", "--source", "aitts", "--yes") == ["Matching runs: 1,200.", "Runs cancelled: 1,200."]
+    assert said("runs", "replay", "--source", "aitts", "--yes")[-1].startswith("Runs due: 1,200; ")
+    assert said("runs", "cancel", "--source", "aitts", "--yes")[-1] == "Runs cancelled: 1,200."
+    replayed = said("events", "replay", "--source", "aitts", "--yes")
+    assert (replayed[0], replayed[-1].partition(";")[0]) == ("Matching events: 1,200.", "Runs due: 1,200")
