@@ -1,6 +1,6 @@
-# Every target sets itself up: Python 3.11 or newer, make and a package index are all that is needed.
+# Every target installs what it needs, given Python 3.11 or newer, make and a package index.
 
-# The first Python that really runs and is new enough: a name on the path may be an empty shell.
+# The first Python that runs and is new enough: a name on the PATH may be a shim without a Python behind it.
 FIND   := for p in python3 python3.13 python3.12 python3.11 python; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done
 PYTHON ?= $(shell $(FIND))
@@ -9,24 +9,24 @@ BIN    := $(VENV)/bin
 KILLS  ?= 100
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# What is compiled once is kept, also where images say otherwise: the tests start hundreds of processes.
+# Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo serve test coverage check format bench kills clean
 
 help:
-	@echo "make demo    run the main job end to end on loopback and print what happened"
+	@echo "make demo    run the main workflow end to end on loopback and print what happened"
 	@echo "make test    run every test"
-	@echo "make coverage  run every test, and measure what they run"
-	@echo "make check   lint, types, architecture"
-	@echo "make bench   measure, side by side with a bare endpoint"
-	@echo "make kills   kill the receiver 100 times under load, and measure how soon work goes on"
+	@echo "make coverage  run every test, and list the lines that none ran"
+	@echo "make check   check format, lint, types, architecture"
+	@echo "make bench   compare throughput with a bare endpoint"
+	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || \
-	  { echo "make: no Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	  { echo "make: no Python 3.11 or newer found; install one, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "make: $(PYTHON) has no venv module (Debian: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
 
