@@ -119,17 +119,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     database.close()
 
 
-async def until_done(world: World, most: int) -> None:
+async def until_done(world: World, max_crashes: int) -> None:
     """Live on until all runs have ended, with at most so many crashes more."""
     before = world.crashes
     while world.in_state("pending") or world.in_state("running"):
         await world.live()
-        assert world.crashes - before <= most
+        assert world.crashes - before <= max_crashes
 
 
 async def test_one_poisoned_run_among_ten_is_the_only_dead_letter(world: World) -> None:
     await world.add({f"innocent_{n}": 1.0 for n in range(10)} | {"poison": 0.1}, {"poison"})
-    await until_done(world, most=2 + work.attempts)
+    await until_done(world, max_crashes=2 + work.attempts)
     assert world.in_state("dead") == {"poison"}
     assert world.in_state("succeeded") == {f"innocent_{n}" for n in range(10)}
     rows = world.ended()
@@ -139,7 +139,7 @@ async def test_one_poisoned_run_among_ten_is_the_only_dead_letter(world: World) 
 
 async def test_runs_that_take_longer_than_the_poisons_waits_are_not_counted_as_its_victims(world: World) -> None:
     await world.add({f"long_{n}": 60.0 for n in range(4)} | {"poison": 0.1}, {"poison"})
-    await until_done(world, most=2 + work.attempts)
+    await until_done(world, max_crashes=2 + work.attempts)
     assert world.in_state("dead") == {"poison"}
     assert {row["counted"] for job, row in world.ended().items() if job != "poison"} == {1}
 
@@ -177,7 +177,7 @@ async def test_a_hundred_kills_every_five_seconds_make_no_dead_letter(world: Wor
         world.kills = [5.0]
         await world.live()
     assert world.in_state("dead") == set()
-    await until_done(world, most=0)
+    await until_done(world, max_crashes=0)
     assert world.in_state("dead") == set()
 
 
@@ -190,7 +190,7 @@ async def test_several_poisons_and_kills_make_dead_letters_of_the_poisons_alone(
     rng.shuffle(shuffled)
     await world.add(dict(shuffled), poison)
     world.kills = [rng.uniform(0.5, 10) for _ in range(10)]
-    await until_done(world, most=10 + 3 * (2 + work.attempts))
+    await until_done(world, max_crashes=10 + 3 * (2 + work.attempts))
     assert world.in_state("dead") == poison
     counted = Counter(row["counted"] for job, row in world.ended().items() if job not in poison)
     assert max(counted) <= 4

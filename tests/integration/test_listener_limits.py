@@ -24,11 +24,11 @@ HASTY = replace(GENEROUS, head_seconds=0.2)
 """Senders without a whole head are closed soon; nothing else is."""
 
 
-async def trickle(client: Client, piece: bytes, most: int) -> int:
+async def trickle(client: Client, piece: bytes, max_bytes: int) -> int:
     """Send the same piece again and again until the other side has had enough; how many bytes were sent."""
     sent = 0
     try:
-        while sent < most and not client.reader.at_eof():
+        while sent < max_bytes and not client.reader.at_eof():
             await client.send(piece)
             sent += len(piece)
     except ConnectionError:

@@ -232,22 +232,22 @@ async def test_a_job_with_one_file_has_a_list_of_one(bench: Bench) -> None:
 
 
 async def test_no_more_than_two_are_on_their_way_at_one_time(bench: Bench) -> None:
-    inside, most = 0, 0
+    inside, highest = 0, 0
     two = asyncio.Condition()
 
     async def in_pairs(asked: Asked) -> Say:
-        nonlocal inside, most
+        nonlocal inside, highest
         async with two:
             inside += 1
-            most = max(most, inside)
+            highest = max(highest, inside)
             two.notify_all()
-            await two.wait_for(lambda: most == MAX_CONCURRENT_FILES)
+            await two.wait_for(lambda: highest == MAX_CONCURRENT_FILES)
             inside -= 1
         return bench.answer(asked)
 
     bench.server.behave = in_pairs
     assert of(await bench.desk.get_all(bench.event())) == ALL
-    assert most == MAX_CONCURRENT_FILES == 2
+    assert highest == MAX_CONCURRENT_FILES == 2
 
 
 async def test_those_who_ask_at_the_same_time_share_one_fetch_for_each_file(bench: Bench) -> None:

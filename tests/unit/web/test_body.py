@@ -37,9 +37,9 @@ def pieces(*parts: bytes) -> list[dict[str, Any]]:
     ]
 
 
-async def read(sender: Sender, *, most: int = 10, seconds: float = 60, length: bytes | None = None) -> bytes:
+async def read(sender: Sender, *, max_bytes: int = 10, seconds: float = 60, length: bytes | None = None) -> bytes:
     headers = [] if length is None else [(b"content-length", length)]
-    return await read_body({"type": "http", "headers": headers}, sender.receive, BodyLimits(seconds, most))
+    return await read_body({"type": "http", "headers": headers}, sender.receive, BodyLimits(seconds, max_bytes))
 
 
 async def refused(sender: Sender, **how: Any) -> tuple[int | None, str]:
@@ -90,13 +90,13 @@ async def test_a_sender_that_goes_away_gets_no_answer(first: list[dict[str, Any]
     assert await refused(Sender([*first, {"type": "http.disconnect"}])) == (None, "sender_gone")
 
 
-@given(parts=st.lists(st.binary(max_size=8), min_size=1, max_size=6), most=st.integers(0, 30))
-async def test_whatever_way_it_is_cut_a_body_is_whole_or_refused(parts: list[bytes], most: int) -> None:
+@given(parts=st.lists(st.binary(max_size=8), min_size=1, max_size=6), max_bytes=st.integers(0, 30))
+async def test_whatever_way_it_is_cut_a_body_is_whole_or_refused(parts: list[bytes], max_bytes: int) -> None:
     whole = b"".join(parts)
-    if len(whole) <= most:
-        assert await read(Sender(pieces(*parts)), most=most) == whole
+    if len(whole) <= max_bytes:
+        assert await read(Sender(pieces(*parts)), max_bytes=max_bytes) == whole
     else:
-        assert await refused(Sender(pieces(*parts)), most=most) == (413, "too_large")
+        assert await refused(Sender(pieces(*parts)), max_bytes=max_bytes) == (413, "too_large")
 
 
 async def test_one_deadline_serves_many_senders_and_cuts_off_only_the_late() -> None:
