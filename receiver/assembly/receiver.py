@@ -108,7 +108,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         redact=parts.redact,
         clock=parts.clock,
         watch=watchdog,
-        waits=pause.wake,
+        on_storage_wait=pause.wake,
     )
     return _Dispatch(handlers=handlers, clients=clients, pause=pause, watchdog=watchdog, dispatcher=dispatcher)
 

@@ -115,7 +115,7 @@ async def _serve(
     def on_stop(name: str) -> None:
         if stop.is_set():
             log.warning("stop.hurried", signal=name)
-            receiver.dispatcher.hurry()
+            receiver.dispatcher.end_grace_period()
             private_server.force_exit = public_server.force_exit = True
             return
         log.info("stop.asked", signal=name, grace_seconds=grace)

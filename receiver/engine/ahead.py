@@ -1,7 +1,6 @@
-"""Runs that are claimed ahead of need, for handlers with few slots: what one gets through in half a second.
+"""Runs that are claimed ahead of need, for handlers with few slots: as many as one handles in half a second.
 
-What is claimed here no other process starts. So claims that do not start soon are released. Times are passed in
-(docs/adr/0057).
+No other process can start a claimed run, so claims that do not start soon are released (docs/adr/0057).
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from receiver.model.slots import Slots
 from receiver.store.claims import Claim
 
 AHEAD_SECONDS = 0.5
-"""How soon what is claimed ahead should start, as far as can be told. An attempt that takes longer is not quick."""
+"""How soon a run that is claimed ahead should start. An attempt that takes longer is not quick."""
 MAX_TIMES = 8
-"""How many times a handler's share of the slots is claimed ahead at the most."""
+"""At most this many times a handler's share of the slots is claimed ahead."""
 MAX_SLOTS = 4
-"""With more slots than this nothing is claimed ahead: one claim for all of them costs less than a mark for each run."""
+"""With more slots nothing is claimed ahead: one claim for all slots costs less than a second update of each run."""
 
 
 @dataclass(slots=True)
 class _EndRate:
-    """Quick attempts of a handler that ended in this stretch of `AHEAD_SECONDS`, and in the one before."""
+    """Quick attempts of a handler that ended in this period of `AHEAD_SECONDS`, and in the one before."""
 
     since: float
     ended: int = 0

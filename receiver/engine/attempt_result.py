@@ -1,4 +1,4 @@
-"""What the end of an attempt means for its run. Pure, and therefore apart from the dispatcher."""
+"""Decides the result of an attempt: the new state of its run. Pure, unlike the dispatcher."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AttemptRules:
     redact: Redactor
 
     def decide(self, ended: Ended, at: float, attempts: int, draw: float) -> AttemptResult:
-        """Decide what an attempt's end means.
+        """Decide the result of an attempt.
 
         Args:
             at: when it ended, unix seconds.
@@ -65,7 +65,7 @@ class AttemptRules:
         if outcome.word == "released":
             return RunResult(
                 claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at, forgiven=1,
-                crashes=claim.crashes,  # it has not shown yet that it does not end the process
+                crashes=claim.crashes,  # unchanged: it did not finish, so it may still crash the process
             )  # fmt: skip
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, draw)

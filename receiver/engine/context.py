@@ -1,4 +1,4 @@
-"""What a handler is given beside the event: its log, its client, its options, and the audio."""
+"""What a handler gets beside the event: log, HTTP client, options and audio."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Artifact:
 
     Attributes:
         n: which of the job's files it is, from 0; the first is the job's audio.
-        address: where it lies: an absolute path, or an object's address.
-        path: the file, where the store is a local folder; else None.
+        address: an absolute path, or an object's address.
+        path: the file, if the audio storage is a local folder; else None.
         bytes: its size.
         sha256: hex digest of its bytes.
-        content_type: such as `audio/wav`, told from the bytes.
+        content_type: such as `audio/wav`, recognized by its bytes.
         format: a short word: `wav`, `mp3`, `ogg`, `flac`, …
-        duration: seconds; None where uncertain.
-        sample_rate: Hz; likewise.
-        channels: likewise.
+        duration: seconds; None if uncertain.
+        sample_rate: Hz; None if uncertain.
+        channels: None if uncertain.
     """
 
     n: int
@@ -48,7 +48,7 @@ class Artifact:
     _stream: Callable[[], AsyncIterator[builtins.bytes]] = field(repr=False, compare=False)
 
     def stream(self) -> AsyncIterator[builtins.bytes]:
-        """The bytes in pieces, from wherever they lie."""
+        """The bytes in pieces, from the folder or the object storage."""
         return self._stream()
 
     async def read(self) -> builtins.bytes:
@@ -57,7 +57,7 @@ class Artifact:
 
     @classmethod
     def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[builtins.bytes]]) -> Artifact:
-        """Make one out of its row."""
+        """Make one from its row."""
         return cls(
             n=row.n,
             address=row.address,
@@ -75,12 +75,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(Generic[O]):
-    """One attempt's surroundings.
+    """What one attempt of a handler works with.
 
     Attributes:
         handler: the handler's name.
         attempt: which attempt this is, from 1.
-        idempotency_key: the same for every attempt at this event by this handler: give it to services that take one.
+        idempotency_key: the same for all attempts of this handler at this event, for services that accept one.
         options: the handler's checked options; None if it has none.
     """
 
@@ -101,7 +101,7 @@ class Context(Generic[O]):
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """A client for the handler's own calls, shared by its runs: no credentials, no redirects unless a call asks.
+        """A client for the handler's own requests, shared by its runs. No credentials; redirects only on request.
 
         Its requests raise httpx's errors, and BlockedAddress for a private address, unless the handler's table has
         `allow_private_addresses`.
@@ -112,26 +112,26 @@ class Context(Generic[O]):
         """The event's audio: fetched, verified and stored once for all handlers. Of several files the first.
 
         Raises:
-            NoAudio: the job completed without audio (a transcript), or the event is no completed job.
+            NoAudio: the job completed without audio (a transcript), or the event is not a completed job.
             AudioGone: the provider no longer has it.
-            AudioRefused: the provider refuses us, or the audio cannot be fetched safely.
-            AudioDelayed: the provider told us to wait.
-            AudioError: it did not work this time. Let all of them pass: each makes the right end of this attempt.
+            AudioRefused: the provider refuses access, or the audio cannot be fetched safely.
+            AudioDelayed: the provider asks to wait.
+            AudioError: the fetch failed this time. Do not catch these: each ends the attempt in the right way.
         """
         return await self._audio()
 
     async def audio_files(self) -> tuple[Artifact, ...]:
         """All files of the event's job, in the provider's order: stems of a song, parts of a podcast.
 
-        For a job with one file that one alone. Each is fetched, verified and stored once, two at a time; one that is
-        there already, from an attempt before this one, is not fetched again.
+        Each is fetched, verified and stored once, two at a time. A file that an earlier attempt stored is not fetched
+        again.
 
         Raises:
-            AudioError: as `audio`. One file that cannot be had is enough; those that are there stay.
-            AudioRefused: also where the job has more files than are fetched for one job.
+            AudioError: as `audio`, if any file cannot be fetched; the others stay stored.
+            AudioRefused: also if the job has more files than are fetched for one job.
         """
         return await self._audio_files()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """For plain handlers, which run in a thread: wait for something async, as in `ctx.wait(ctx.audio())`."""
+        """For plain handlers, which run in a thread: wait for a coroutine, as in `ctx.wait(ctx.audio())`."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

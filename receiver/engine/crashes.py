@@ -1,6 +1,6 @@
-"""Runs whose process ended without a result: they start again, suspects one at a time (docs/adr/0042).
+"""Recovers runs whose process ended without a result: they start again, suspects one at a time (docs/adr/0042).
 
-The code that finds a dead process hands over the runs that it held. The rule is in `receiver.model.crashes`.
+The dispatcher passes the runs whose leases have expired. The rule is in `receiver.model.crashes`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from receiver.telemetry.hooks import Telemetry
 
 
 class CrashedRuns:
-    """Gives the runs of ended processes back.
+    """Makes runs of dead processes due again.
 
     Args:
         backoff: the waits of suspects; each handler's own number of attempts replaces the policy's.
@@ -42,14 +42,14 @@ class CrashedRuns:
         self._rng = rng
 
     async def take_up(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
-        """Make each run due again, or a dead letter. One that has ended since, or is held by another, is left alone.
+        """Make each run due again, or a dead letter. Runs that have ended since, or that another process holds, stay.
 
         Args:
-            crashed: what a process held when it ended, with the lease owner that names it.
+            crashed: each run with the lease owner, which names the dead process.
             now: unix seconds.
 
         Raises:
-            StoreUnavailable: not all were written; those that were not are still held by their owner.
+            StoreUnavailable: not all were written; the others are still held by their owner.
         """
         decided = [(claim, owner, self._decide(claim)) for claim, owner in crashed]
         written = [
@@ -72,7 +72,7 @@ def _finish(claim: Claim, owner: str, after: CrashDecision, now: float) -> RunRe
         "crashed",
         RunState.DEAD if after.wait is None else RunState.PENDING,
         now,
-        # Without a wait it keeps its place among the due runs: those that ran together start together.
+        # Without a wait it keeps its position among the due runs: those that ran together start together.
         due_at=now + after.wait if after.wait else min(claim.due_at, now),
         forgiven=0 if after.counts else 1,
         error=_sentence(after),

@@ -1,7 +1,7 @@
-"""Claims due runs, has them executed, writes how they ended: in turns, each of which is one transaction.
+"""Claims due runs, has them executed and writes their results, in turns. Each turn is one transaction.
 
-Lives on the intake's loop, handlers on their own: leases are extended and timeouts kept whatever a handler does. While
-a turn is being committed the attempts that end gather for the next one (docs/adr/0057).
+The dispatcher runs on the intake's event loop and handlers on a loop of their own, so no handler can delay leases and
+timeouts. Results of attempts that end during a commit are written in the next turn (docs/adr/0057).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from receiver.telemetry.log import run_fields
 log = structlog.get_logger("receiver.dispatch")
 
 POLL_INTERVAL_SECONDS = 1.0
-"""How often the store is looked at for runs that another process made due."""
+"""How often the store is polled for runs that another process made due."""
 BLOCKED_POLL_INTERVAL_SECONDS = 0.1
-"""How often it is looked whether the handlers' loop turns again."""
+"""How often the dispatcher checks whether a blocked handlers' loop runs again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much at once and for how long. Seconds throughout."""
+    """Limits of the dispatcher: runs at one time, and seconds."""
 
     concurrency: int = 16
     lease_seconds: float = 30.0
@@ -51,12 +51,12 @@ class Dispatcher:
     """Runs handlers for due runs until stopped.
 
     Args:
-        owner: names this process in leases; unique among all that ever ran.
-        execute: makes one execution of a handler.
+        owner: names this process in leases; no other process has ever had this name.
+        execute: makes the coroutine that executes a handler once.
         handlers: the loop that handlers run on.
-        watch: of that loop.
-        waits: called after a run was stored that waits for the audio storage.
-        backoff: the shape of the waits; each handler's own number of attempts replaces the policy's.
+        watch: reports whether that loop is blocked.
+        on_storage_wait: called after a run was stored that waits for the audio storage.
+        backoff: the waits between attempts; each handler's own number of attempts replaces the policy's.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Dispatcher:
         redact: Redactor,
         backoff: RetryPolicy | None = None,
         watch: LoopWatch,
-        waits: Callable[[], None] = lambda: None,
+        on_storage_wait: Callable[[], None] = lambda: None,
         clock: Clock,
         rng: random.Random | None = None,
     ) -> None:
@@ -88,11 +88,9 @@ class Dispatcher:
         self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
-        self._waits = waits
+        self._on_storage_wait = on_storage_wait
         self._clock = clock
-        self._executions = Executions(
-            registry, execute, handlers, watch=watch, clock=self._clock, ended=self._note_ended
-        )
+        self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
         self._held: dict[RunKey, Token] = {}
         """Started, until the result is in the store or given up; with what `run_started` returned."""
         self._results: list[AttemptResult] = []
@@ -100,7 +98,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._claims_ended = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._grace_ended = asyncio.Event()
         self._leases_ended = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._turn = 0
@@ -112,7 +110,7 @@ class Dispatcher:
 
     @property
     def alive(self) -> bool:
-        """Whether both of its loops still turn."""
+        """Whether both of its tasks still run."""
         return bool(self._loops) and not any(loop.done() for loop in self._loops)
 
     def start(self) -> None:
@@ -120,15 +118,15 @@ class Dispatcher:
         self._loops = [asyncio.create_task(self._turn_until_stopped()), asyncio.create_task(self._keep_leases())]
 
     def wake(self) -> None:
-        """Something may be due: look now."""
+        """Take a turn now: a run may be due."""
         self._wake.set()
 
     def leases_ended(self) -> None:
-        """Leases of a dead process were ended: take up its runs now."""
+        """Recover the runs of a dead process now: its leases were ended."""
         self._leases_ended.set()
 
     async def stop(self) -> None:
-        """Claim no more; give back what has not started, and after the grace period what has not ended."""
+        """Claim no more; release what has not started, and after the grace period what has not ended."""
         self._stop.set()
         self._wake.set()
         if self._loops:
@@ -136,21 +134,21 @@ class Dispatcher:
             if self._held:
                 grace = self._bounds.grace_seconds
                 log.info("dispatch.waiting_for_handlers", running=len(self._held), grace_seconds=grace)
-                await self._wait_for(self._hurry, grace)
-            self.hurry()  # the grace is over: a result that cannot be stored is not tried again
+                await self._wait_for(self._grace_ended, grace)
+            self.end_grace_period()  # the grace is over: a result that cannot be stored is not tried again
             self._executions.release_all()
             await asyncio.wait(self._loops[:1])
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
-    def hurry(self) -> None:
+    def end_grace_period(self) -> None:
         """End the grace period now."""
-        self._hurry.set()
+        self._grace_ended.set()
         self._wake.set()
 
     async def _wait_for(self, event: asyncio.Event, seconds: float | None = None) -> None:
-        """Wait for the event, the end of the turns or the time, whichever is first."""
+        """Wait until the event is set, the turns end, or the time is over."""
         waiting = asyncio.ensure_future(event.wait())
         await asyncio.wait([waiting, *self._loops[:1]], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -166,7 +164,7 @@ class Dispatcher:
             except Exception:
                 log.exception("dispatch.broken")
                 seconds = POLL_INTERVAL_SECONDS
-            if stopping:  # before the turn: one that was on its way may have claimed
+            if stopping:  # was set before the turn began: an earlier turn may have claimed
                 self._claims_ended.set()
             if not self._is_over:
                 await self._clock.wait(self._wake, seconds)
@@ -175,11 +173,11 @@ class Dispatcher:
     def _is_over(self) -> bool:
         if not self._claims_ended.is_set() or self._held:
             return False
-        return not self._ahead.to_release or self._hurry.is_set()
+        return not self._ahead.to_release or self._grace_ended.is_set()
 
     async def _take_turn(self) -> float:
-        """Write what has ended, start and claim what is due and fits; seconds until it is worth looking again."""
-        blocked = self._watch.blocked is not None  # another process may have what would only be held up here
+        """Write results, start and claim due runs; returns the seconds until the next turn."""
+        blocked = self._watch.blocked is not None  # runs would not start here; another process may claim them
         stopping = self._stop.is_set()
         if blocked or stopping:
             self._ahead.release_all()
@@ -203,9 +201,9 @@ class Dispatcher:
         return ClaimRequest(free, lease, now, self._ahead.claims, self._ahead.wanted(self._clock.monotonic()))
 
     async def _write(self, turn: Turn, results: list[AttemptResult]) -> float:
-        """Write a turn with these results; seconds until it is worth looking again.
+        """Write a turn with these results; returns the seconds until the next turn.
 
-        While the store is away results are kept, and tried again as long as this process holds their runs.
+        While the store is unavailable, results are kept and written again as long as this process holds their runs.
         """
         try:
             written = await self._database.write(turns.write, turn)
@@ -235,13 +233,13 @@ class Dispatcher:
         for result in results:
             claim = result.row.claim
             log.error("run.result_not_stored", detail=str(error), **run_fields(claim))
-            if self._hurry.is_set():  # its lease expires
+            if self._grace_ended.is_set():  # its lease expires
                 self._discard(claim, result.row.outcome, result.seconds, NOT_STORED)
             else:
                 self._results.append(result)
 
     def _start(self, claimed: Claimed) -> float:
-        """Have executed what was started; seconds until it is worth looking again."""
+        """Execute the runs that were started; returns the seconds until the next turn."""
         now = self._clock.now()
         for claim in claimed.new:
             self._telemetry.run_claimed(claim)
@@ -256,19 +254,19 @@ class Dispatcher:
         return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
-        waits = False
+        storage_wait = False
         for result, ours in zip(results, held, strict=True):
             row, seconds, trace = result
             if ours:
                 self._telemetry.run_finished(self._held.pop(row.claim.key), row, seconds, trace)
-                waits = waits or row.waits_for is not None
+                storage_wait = storage_wait or row.waits_for is not None
             else:
                 self._discard(row.claim, row.outcome, seconds, LEASE_LOST)
-        if waits:
-            self._waits()
+        if storage_wait:
+            self._on_storage_wait()
 
-    def _note_ended(self, attempts: list[Ended]) -> None:
-        """Decide what the ends of attempts mean; they are written in the next turn."""
+    def _on_ended(self, attempts: list[Ended]) -> None:
+        """Decide the results of attempts; they are written in the next turn."""
         now, at = self._clock.now(), self._clock.monotonic()
         for ended in attempts:
             claim = ended.claim
@@ -281,7 +279,7 @@ class Dispatcher:
         self._wake.set()
 
     def _give_up(self, claim: Claim, outcome: str, seconds: float) -> None:
-        """A bug of ours is being handled: the lease of the run expires, and it starts again."""
+        """Discard an attempt because of a bug, from its `except` block: the lease expires, and the run starts again."""
         log.exception("dispatch.broken", **run_fields(claim))
         self._discard(claim, outcome, seconds, NOT_STORED)
 
@@ -303,14 +301,14 @@ class Dispatcher:
             await self._clock.wait(self._leases_ended, self._bounds.lease_seconds / 3)
 
     async def _extend(self) -> None:
-        """Extend our own leases first, so that we never take our own runs for crashed ones."""
+        """Extend our own leases. Comes before `_expire`, which would otherwise treat our own runs as crashed."""
         held = [*self._held, *(claim.key for ahead in self._ahead.claims.values() for claim in ahead)]
         until = self._clock.now() + self._bounds.lease_seconds
         if held:
             self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
 
     async def _expire(self) -> None:
-        """Take up the runs of processes that have let their leases end."""
+        """Recover runs whose process let their lease expire."""
         now = self._clock.now()
         if await self._database.read(claims.has_expired, now):
             if released := await self._database.write(claims.release_expired, now):

@@ -1,7 +1,7 @@
-"""Attempts at work: begun on the handlers' loop and timed from the intake's.
+"""Running attempts: their handlers run on the handlers' loop, their timeouts on the intake's.
 
-A batch is handed over with one wake-up of the other loop, and what ended there comes back with one. Every attempt ends
-exactly once: by its outcome, by its time-out, or because it is released; whatever comes later is dropped.
+A batch is passed to the handlers' loop with one wake-up, and a batch of outcomes comes back with one. Every attempt
+ends exactly once: by its outcome, its timeout, or its release. An outcome that arrives later is dropped.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from receiver.errors import LoopBlocked
 from receiver.store.claims import Claim, RunKey
 
 HELD_UP_SECONDS = 1.0
-"""When a run is due again that was timed out because another one blocked the handlers' loop."""
+"""Until the next attempt of a run that timed out because another one blocked the handlers' loop."""
 
 Execute = Callable[[Claim], Coroutine[Any, Any, Outcome]]
-"""Make the coroutine that executes a handler once. Called on the handlers' loop; what it raises ends the attempt."""
+"""Makes the coroutine that executes a handler once. Called on the handlers' loop; an exception ends the attempt."""
 
 
 class LoopWatch(Protocol):
-    """Tells whether the handlers' loop is blocked."""
+    """Reports whether the handlers' loop is blocked."""
 
     @property
     def blocked(self) -> str | None:
-        """Who blocks it; None while it turns."""
+        """Which handler blocks it, and where, in a sentence; None while it runs."""
 
     def find_blocker(self) -> str | None:
         """The `run_key` of the run that blocks it, if known."""
@@ -51,11 +51,11 @@ class _Active(NamedTuple):
     claim: Claim
     began: float
     deadline: float
-    """When it is timed out, in the intake loop's time."""
+    """When it times out, in the intake loop's time."""
 
 
 class Executions:
-    """The attempts that are at work. Its public methods belong to the intake's loop.
+    """The running attempts. Its public methods are called on the intake's loop.
 
     Args:
         loop: the handlers'.
@@ -134,7 +134,7 @@ class Executions:
         return Outcome.of_error(LoopBlocked(f"Not done after {seconds:g} s. {blocked}", after=HELD_UP_SECONDS))
 
     def _end(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
-        """End attempts whose handlers may still be at work."""
+        """End attempts whose handlers may still run."""
         if outcomes:
             self._tasks.cancel([key for key, _ in outcomes])
             self._take(outcomes)
@@ -172,7 +172,7 @@ class _HandlerTasks:
         self._loop.call_soon_threadsafe(self._begin, claims, back)
 
     def cancel(self, keys: list[RunKey]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is at work there
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task runs there
             self._loop.call_soon_threadsafe(self._cancel, keys)
 
     # on the handlers' loop
@@ -194,7 +194,7 @@ class _HandlerTasks:
 
     def _done(self, key: RunKey, back: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome]) -> None:
         del self._tasks[key]
-        if task.cancelled():  # by a handler, or at the end; if by us, its attempt has ended already
+        if task.cancelled():  # by a handler or the shutdown; if by us, its attempt has ended already
             outcome = Outcome.of_error(asyncio.CancelledError())
         else:
             error = task.exception()
@@ -203,10 +203,10 @@ class _HandlerTasks:
 
     def _send(self, key: RunKey, outcome: Outcome, back: asyncio.AbstractEventLoop) -> None:
         self._outcomes.append((key, outcome))
-        if len(self._outcomes) == 1:  # whatever else ends in this turn of the loop goes with it
+        if len(self._outcomes) == 1:  # sent together with all that end in this iteration of the loop
             self._loop.call_soon(self._send_all, back)
 
     def _send_all(self, back: asyncio.AbstractEventLoop) -> None:
         outcomes, self._outcomes = self._outcomes, []
-        with contextlib.suppress(RuntimeError):  # the intake's loop is closed: nobody waits for these any more
+        with contextlib.suppress(RuntimeError):  # the intake's loop is closed: outcomes are no longer needed
             back.call_soon_threadsafe(self._take, outcomes)

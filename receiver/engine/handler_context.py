@@ -20,7 +20,7 @@ from receiver.store.claims import Claim
 
 
 class HandlerCalls:
-    """Makes the call of a handler from its claim; what its context gives access to is the same for all of them.
+    """Makes the call of a handler from its claim. All contexts give access to the same services.
 
     Args:
         handlers: the loop on which they run.

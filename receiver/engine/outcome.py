@@ -1,7 +1,7 @@
-"""How one execution of a handler ended: what it returned or raised, in a form that the rest can rely on.
+"""How one execution of a handler ended: what it returned or raised, as bounded plain values.
 
-Made where the handler ran. Everything that the handler's own objects can do when they are looked at (a text that cannot
-be made, that does not end, that is huge) happens there, and not in the thread that takes deliveries.
+Made on the thread or loop where the handler ran. The handler's own objects can misbehave when they are converted to
+text (raise, never end, be huge); here they cannot harm the thread that receives deliveries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from receiver.model.redact import truncate
 from receiver.model.retry import RetryPolicy, wait_seconds
 
 MAX_TEXT = 262_144
-"""Characters of an error's text or trace that are kept until secrets are cut out of it."""
+"""Characters of an error's text or trace that are kept until it is redacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Outcome:
 
     @classmethod
     def of_timeout(cls, seconds: float) -> Self:
-        """The end of a handler that was not done in time."""
+        """The end of a handler that timed out."""
         error = TimeoutError(f"not done after {seconds:g} s")
         return cls("timeout", error=error, text=_text(error))
 
@@ -71,7 +71,7 @@ class Outcome:
         return self.word != "postponed"
 
     def wait(self, policy: RetryPolicy, attempt: int, draw: float) -> float | None:
-        """Seconds until the next attempt after one that did not succeed; None where there is none.
+        """Seconds until the next attempt after one that failed; None if there is none.
 
         Args:
             attempt: attempts that count so far, this one included.
@@ -92,7 +92,7 @@ def _seconds(after: Any) -> float:
 def _text(error: BaseException) -> str:
     name = type(error).__name__
     try:
-        text = str.__str__(str(error))  # a subclass of str would be asked for each part of it
+        text = str.__str__(str(error))  # not the methods of a subclass of str
     except BaseException:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
         return name
     text = truncate(text, MAX_TEXT)
@@ -113,5 +113,5 @@ def _trace(error: BaseException) -> str:
 
 
 def _writable(text: str) -> str:
-    """No store takes an unpaired surrogate, which a file's name can bring in."""
+    """The text without unpaired surrogates, which a file name can contain and SQLite refuses."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,7 +1,7 @@
-"""What `/readyz` reports: whether a delivery would be stored now, whether background work goes on, and what is paused.
+"""What `/readyz` reports: whether a delivery would be stored now, whether background tasks run, and what is paused.
 
-Apart from `app` because the question of the store has a deadline and a frequency of its own: it is public, and must
-neither wait behind the deliveries nor cost a commit for each request.
+The check of the store has a deadline and a minimum interval, because `/readyz` is public: it must neither wait behind
+the deliveries nor cost a commit for each request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Report:
 
     Attributes:
         missing: why the receiver is not ready; empty if it is.
-        paused: which kind of work waits for the end of an outage; deliveries are taken all the same.
+        paused: which kinds of work wait for the end of an outage; deliveries are still accepted.
     """
 
     missing: dict[str, str]
@@ -42,8 +42,8 @@ class Readiness:
 
     Args:
         max_waiting: writes that may wait for the store.
-        alive: the word of each background task, and whether it still runs.
-        paused: the word of each kind of work, and why it is paused.
+        alive: by the name of each background task, whether it still runs.
+        paused: by the name of each kind of work, why it is paused; None if it is not.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Readiness:
         self._probed_at = float("-inf")
 
     async def report(self) -> Report:
-        """The answer now."""
+        """The report now."""
         if self.state != READY:
             return Report({"receiver": f"is {self.state}"})
         missing = {}
@@ -87,7 +87,7 @@ class Readiness:
         return None if outage is None else self._redact(str(outage))
 
     async def _wait_for_probe(self) -> None:
-        """Write a probe, unless one is being written or was a moment ago; wait for it up to the deadline."""
+        """Write a probe, unless one is being written or was recently; wait for it up to the deadline."""
         now = time.monotonic()
         if (self._probe is None or self._probe.done()) and now - self._probed_at >= PROBE_SECONDS:
             self._probe, self._probed_at = self._database.probe(), now

@@ -1,7 +1,7 @@
-"""What a handler returned as JSON values, within bounds: its size, its depth, and the work to find them out.
+"""Converts what a handler returned to JSON values, with limits on its size, its depth and the work.
 
-Runs where the handler ran. A value is read item by item and given up as soon as it is too much. Iterators are not
-consumed: one can be endless, and to read it inside a serializer would stop the whole process.
+Runs on the thread or loop where the handler ran. A value is read item by item, and reading stops at the first limit.
+Iterators are not consumed: one can be endless, and reading it inside a serializer would block the whole process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONTAINERS: tuple[Any, ...] = (list, tuple, set, frozenset, deque)
 
 
 class _TooMuchError(Exception):
-    """The note to keep in place of the result."""
+    """A limit is exceeded; `note` is stored instead of the result."""
 
     def __init__(self, **note: Any) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ class _TooMuchError(Exception):
 
 
 def bounded_json(value: Any) -> Any:
-    """The value as JSON values. Raises nothing: what a handler returned must not undo what it did.
+    """Convert to JSON values. Raises nothing: the handler has succeeded, whatever it returned.
 
     Returns:
-        The value; `{"truncated": True, …}` where it is too large, with how much was seen; `{"not_json": TYPE,
-        "reason": …}` where it has no JSON form.
+        The value; `{"truncated": True, …}` if it is too large, with how much was read; `{"not_json": TYPE,
+        "reason": …}` if it has no JSON form.
     """
     if value is None:
         return None
@@ -60,7 +60,7 @@ def bounded_json(value: Any) -> Any:
 
 
 class _Reading:
-    """Reads one result and counts."""
+    """Reads one result, and counts values and bytes."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -111,9 +111,9 @@ class _Reading:
         return pydantic_core.from_json(written)
 
     def inside(self, value: Any, read: Any) -> Any:
-        """Read what is in a container; one that holds itself has no end."""
+        """Read the content of a container; refuse one that contains itself."""
         if id(value) in self.around:
-            raise ValueError("it holds itself")
+            raise ValueError("it contains itself")
         self.around.add(id(value))
         self.count(2)
         found = read()
@@ -139,7 +139,7 @@ def _is_dataclass(value: Any) -> bool:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """The items as the built-in type has them, whatever a subclass makes of its `__iter__`."""
+    """The items of the built-in type, not those of a subclass's `__iter__`."""
     kind = next(kind for kind in _CONTAINERS if isinstance(value, kind))
     items: Iterable[Any] = kind.__iter__(value)
     return items

@@ -1,8 +1,8 @@
 """The handlers' own event loop, in a thread of its own.
 
-Apart from the intake's loop so that a handler which blocks cannot stop deliveries from being taken, leases from being
-extended, or another handler from being timed out. Plain functions run in daemon threads, never two in one: one that
-never returns keeps neither the others nor the process.
+Separate from the intake's loop, so a handler that blocks cannot stop deliveries, the extension of leases or the
+timeouts of other handlers. Plain functions run in daemon threads, one function in each: one that never returns stops
+neither the others nor the shutdown.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HandlerLoop:
 
     Args:
         factory: makes the loop.
-        abandoned: told +1 when a plain handler's thread is given up and -1 when it returns after all.
+        abandoned: called with +1 when a plain handler's thread is abandoned, and with -1 when it returns after all.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HandlerLoop:
 
     @property
     def thread_id(self) -> int | None:
-        """The thread's identity, for a look at its stack."""
+        """The thread's identifier, to find its stack."""
         return self._thread.ident
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class HandlerLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     async def run_shared(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run work that several handlers may wait for outside the calling handler's threads. On this loop only."""
+        """Run work that several handlers may wait for, outside the calling handler's threads. On this loop only."""
         return await self.loop.create_task(run_shared(coroutine))
 
     def stop(self, seconds: float) -> bool:
@@ -129,18 +129,18 @@ class HandlerLoop:
             return ended if isinstance(ended, Outcome) else Outcome.of_result(await ended)
         except asyncio.CancelledError as error:
             if task is not None and task.cancelling():
-                raise  # we were asked to end it
+                raise  # requested by the dispatcher
             return Outcome.of_error(error)
         except BaseException as error:  # noqa: BLE001 - any exception of a handler ends its attempt only
             return Outcome.of_error(error)
 
     def find_current_run(self) -> str | None:
-        """The `run_key` of the run that the loop is in the middle of, from any thread; None if it is none."""
+        """The `run_key` of the run whose task is current, from any thread; None if there is none."""
         task = asyncio.current_task(self.loop)
         return task.run if isinstance(task, _Task) else None
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        """A task that a handler makes belongs to its run, and bears the handler's name unless it is given one."""
+        """A task that a handler creates belongs to its run, and has the handler's name unless it is given another."""
         task = _Task(coroutine, loop=loop, **options)
         parent = asyncio.current_task(loop)
         if isinstance(parent, _Task) and parent.run is not None:
@@ -173,7 +173,7 @@ class HandlerLoop:
 
         def work() -> Callable[[], None]:
             ended: Outcome | Awaitable[Any]
-            if done.cancelled():  # no thread came before its time was over
+            if done.cancelled():  # it timed out before a thread took it
                 return partial(self._resolve_there, resolve, Outcome("released"))
             try:
                 result = handler.function(event, ctx)
@@ -193,5 +193,5 @@ class HandlerLoop:
 
 
 def run_key(event_id: str, handler: str) -> str:
-    """Names a run among those at work."""
+    """Identifies a run among those that run."""
     return f"{event_id}:{handler}"

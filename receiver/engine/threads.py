@@ -1,7 +1,7 @@
-"""Threads for blocking work on the handlers' loop: each handler's apart from the others', and apart from our own.
+"""Threads for blocking work on the handlers' loop: separate ones for each handler, and for the receiver itself.
 
 asyncio gives a loop one pool of very few threads (six on two cores) for `asyncio.to_thread` and name resolution.
-One handler's slow work would fill it, and the others' work and the fetching of audio would wait behind it.
+One handler's slow work would occupy all of them and delay other handlers and the fetching of audio.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_THREADS_PER_HANDLER = 64
-"""A handler's threads at one time; further work waits for one of them."""
+"""Threads of one handler at one time; further work waits for one of them."""
 MAX_RECEIVER_THREADS = 64
 IDLE_SECONDS = 5.0
 """How long a thread of a plain handler waits for the next run."""
 
 working_for: ContextVar[str | None] = ContextVar("working_for", default=None)
-"""The handler whose code runs; none for our own. Tasks and threads that a handler starts inherit it."""
+"""The handler whose code runs; None for the receiver's own. Tasks and threads that a handler starts inherit it."""
 
 
 async def run_shared(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run our own work that one handler requested and others may wait for. Needs a task of its own."""
+    """Run work of the receiver that one handler requested and others may wait for. Needs a task of its own."""
     working_for.set(None)
     return await coroutine
 
@@ -66,7 +66,7 @@ class HandlerThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except StopIteration as error:  # asyncio's futures do not take it: its waiter would wait for ever
+            except StopIteration as error:  # asyncio's futures refuse it, and the caller would wait forever
                 stopped = RuntimeError("the call raised StopIteration")
                 stopped.__cause__ = error
                 future.set_exception(stopped)
@@ -96,9 +96,9 @@ class HandlerThreads(ThreadPoolExecutor):
 class PlainThreads:
     """Daemon threads for plain handlers. No run waits for a thread that another run of its handler is in.
 
-    While runs wait, a thread is on its way to them. It takes one and has the next thread woken before it begins, so
-    that one which does not return keeps nothing waiting. A thread that is done takes the next run itself: quick runs
-    that come together need one thread and no switch between threads for each.
+    While runs wait, one thread has been woken or started for them. It takes a run and wakes the next thread before it
+    begins, so a run that never returns delays no other. A thread that is done takes the next run itself: quick runs
+    that arrive together need one thread, and no switch between threads for each.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class PlainThreads:
         self._closed = False
 
     def run(self, handler: str, work: Callable[[], Callable[[], None]]) -> None:
-        """Run `work` in a thread of the handler, and there what it returns, once the thread can be used again.
+        """Run `work` in a thread of the handler; there, once the thread can be used again, call what it returned.
 
         Raises:
             RuntimeError: the process can start no more threads, and the handler has none.
@@ -123,7 +123,7 @@ class PlainThreads:
                     raise
 
     def close(self) -> None:
-        """End the threads that have nothing to do; the others end with their work."""
+        """End the idle threads; the others end with their work."""
         with self._guard:
             self._closed = True
             idle = [thread for pool in self._pools.values() for thread in pool.idle]
@@ -134,7 +134,7 @@ class PlainThreads:
             thread.put(_END)
 
     def _wake_one(self, handler: str, pool: _PlainPool) -> None:
-        """Have one thread come, unless one is on its way. With the guard held."""
+        """Wake or start one thread, unless one is coming already. With the guard held."""
         if pool.coming:
             return
         if pool.idle:
@@ -162,7 +162,7 @@ class PlainThreads:
                 work = self._take(handler, pool, mine)
 
     def _take(self, handler: str, pool: _PlainPool, mine: _Wakes) -> Callable[[], Callable[[], None]] | None:
-        """The next work; None if the thread is idle now, or is to end. With the guard held."""
+        """The next work; None if the thread is idle now, or has to end. With the guard held."""
         if not pool.waiting:
             if self._closed:
                 pool.threads -= 1
@@ -185,7 +185,7 @@ class PlainThreads:
                     pool.idle.remove(mine)
                     pool.threads -= 1
                     return _END
-            return mine.get()  # it has been chosen meanwhile
+            return mine.get()  # it was woken meanwhile
 
 
 _Wakes: TypeAlias = "queue.SimpleQueue[object]"
@@ -199,8 +199,8 @@ class _PlainPool:
 
     Attributes:
         threads: how many there are.
-        idle: what wakes each that has nothing to do.
-        coming: whether a thread is on its way to what waits.
+        idle: what wakes each idle thread.
+        coming: whether a thread was woken or started for waiting work and has not taken it yet.
     """
 
     waiting: deque[Callable[[], Callable[[], None]]] = field(default_factory=deque)

@@ -1,7 +1,7 @@
-"""Notices a handler that blocks the handlers' event loop, and names it.
+"""Detects a handler that blocks the handlers' event loop, and names it.
 
-A thread asks the loop for a sign of life while handlers run. If none comes in time, the task that the loop is in the
-middle of is the one that blocks; its stack says where.
+While handlers run, a thread schedules a callback on the loop. If the callback is not called in time, the current task
+blocks the loop, and its stack shows where.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from receiver.metrics import Metrics
 log = structlog.get_logger("receiver.handlers")
 
 PATIENCE_SECONDS = 0.5
-"""A loop that does not answer for this long counts as blocked."""
+"""A loop that does not call back for this long counts as blocked."""
 
 _LOOPS_OWN = (str(Path(asyncio.__file__).parent), runner.__file__)
-"""Whose frames stand around a handler's."""
+"""Files whose frames surround a handler's."""
 
 
 class LoopWatchdog:
     """Watches one handler loop.
 
     Attributes:
-        blocked: who blocks the loop, in a sentence; None while it turns.
+        blocked: which handler blocks the loop, and where, in a sentence; None while it runs.
 
     Args:
-        busy: whether any handler runs; nothing is asked while none does.
+        busy: whether any handler runs; the loop is checked only then.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LoopWatchdog:
         self._thread.join(self._patience * 2)
 
     def find_blocker(self) -> str | None:
-        """The `run_key` of the run that blocks the loop; None while it turns, or if unknown."""
+        """The `run_key` of the run that blocks the loop; None while it runs, or if unknown."""
         return None if self.blocked is None else self._handlers.find_current_run()
 
     def _run(self) -> None:
@@ -92,7 +92,7 @@ class LoopWatchdog:
     def _find_culprit(self) -> tuple[str, str]:
         task = asyncio.current_task(self._handlers.loop)
         named = task.get_name() if task is not None else ""
-        # Any other name is the handler's own choice for a task of its own: no label for a metric.
+        # The handler named the task itself: any text, which must not become a label of a metric.
         name = named.removeprefix(TASK_PREFIX) if named.startswith(TASK_PREFIX) else "unknown"
         thread = self._handlers.thread_id
         frame = sys._current_frames().get(thread) if thread is not None else None  # noqa: SLF001 - documented
@@ -100,7 +100,7 @@ class LoopWatchdog:
 
 
 def _location(frame: FrameType | None) -> str:
-    """Where the handler's own code stands; what it called from there may be deep in a library."""
+    """The line of the handler's own code; the innermost frame may be deep in a library."""
     if frame is None:
         return "unknown"
     found, at = frame, frame.f_back

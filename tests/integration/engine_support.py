@@ -357,7 +357,7 @@ class Engine:
         """End the dispatcher; handlers that still run are given back at once."""
         if not self.stopped:
             self.stopped = True
-            self.dispatcher.hurry()
+            self.dispatcher.end_grace_period()
             await (self.stopping or self.dispatcher.stop())
 
 

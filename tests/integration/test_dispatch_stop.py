@@ -145,7 +145,7 @@ async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: P
         stopping = await begin_to_stop(up, lines)
         gate.open()
         await up.until_state("succeeded")
-        up.dispatcher.hurry()  # as the end of the grace period
+        up.dispatcher.end_grace_period()  # as the end of the grace period
         await stopping
         assert {row["handler"]: row["state"] for row in up.runs()} == {"slow": "pending", "quick": "succeeded"}
 
@@ -159,7 +159,7 @@ async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, l
         up.new("job_1")
         await up.until(lambda: gate.inside)
         stopping = await begin_to_stop(up, lines)
-        up.dispatcher.hurry()
+        up.dispatcher.end_grace_period()
         async with asyncio.timeout(PATIENCE):
             await stopping
         assert up.run()["state"] == "pending"
