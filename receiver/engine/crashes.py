@@ -41,7 +41,7 @@ class CrashedRuns:
         self._telemetry = telemetry
         self._rng = rng
 
-    async def take_up(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
+    async def recover(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
         """Make each run due again, or a dead letter. Runs that have ended since, or that another process holds, stay.
 
         Args:

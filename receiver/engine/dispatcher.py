@@ -313,5 +313,5 @@ class Dispatcher:
         if await self._database.read(claims.has_expired, now):
             if released := await self._database.write(claims.release_expired, now):
                 log.info("dispatch.claims_released", runs=released)
-            await self._crashed.take_up(await self._database.read(claims.expired, now), now)
+            await self._crashed.recover(await self._database.read(claims.expired, now), now)
         self._wake.set()

@@ -65,7 +65,7 @@ class _Reading:
     def __init__(self) -> None:
         self.bytes = 0
         self.values = 0
-        self.around: set[int] = set()
+        self.open_containers: set[int] = set()
 
     def read(self, value: Any, depth: int) -> Any:
         self.values += 1
@@ -83,9 +83,9 @@ class _Reading:
         if isinstance(value, _LEAVES):
             return self.text(value)
         if isinstance(value, Mapping | pydantic.BaseModel) or _is_dataclass(value):
-            return self.inside(value, lambda: self.mapping(value, depth))
+            return self.container(value, lambda: self.mapping(value, depth))
         if isinstance(value, _CONTAINERS):
-            return self.inside(value, lambda: [self.item(item, depth) for item in _items(value)])
+            return self.container(value, lambda: [self.item(item, depth) for item in _items(value)])
         return self.text(truncate(repr(value), MAX_REPR_CHARACTERS))
 
     def count(self, size: int) -> None:
@@ -110,14 +110,14 @@ class _Reading:
         self.count(len(written))
         return pydantic_core.from_json(written)
 
-    def inside(self, value: Any, read: Any) -> Any:
+    def container(self, value: Any, read: Any) -> Any:
         """Read the content of a container; refuse one that contains itself."""
-        if id(value) in self.around:
+        if id(value) in self.open_containers:
             raise ValueError("it contains itself")
-        self.around.add(id(value))
+        self.open_containers.add(id(value))
         self.count(2)
         found = read()
-        self.around.discard(id(value))
+        self.open_containers.discard(id(value))
         return found
 
     def item(self, value: Any, depth: int) -> Any:

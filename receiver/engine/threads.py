@@ -138,7 +138,7 @@ class PlainThreads:
         if pool.coming:
             return
         if pool.idle:
-            pool.idle.pop().put(_COME)
+            pool.idle.pop().put(_WAKE)
         else:
             threading.Thread(target=self._work, args=[handler, pool], name=f"handler-{handler}", daemon=True).start()
             pool.threads += 1
@@ -151,10 +151,10 @@ class PlainThreads:
             work = self._take(handler, pool, mine)
         while True:
             while work is not None:
-                tell = work()
+                report = work()
                 with self._guard:
                     work = self._take(handler, pool, mine)
-                tell()
+                report()
             if self._wait(pool, mine) is _END:
                 return
             with self._guard:
@@ -190,7 +190,7 @@ class PlainThreads:
 
 _Wakes: TypeAlias = "queue.SimpleQueue[object]"
 """Wakes one idle thread."""
-_COME, _END = object(), object()
+_WAKE, _END = object(), object()
 
 
 @dataclass(slots=True)

@@ -94,7 +94,7 @@ class World:
                 assert await self.database.batch(runs.finish, ended)
         self.crashes += 1
         self.now += RESTART
-        await self.crashed.take_up([(claim, owner) for claim in held.values()], self.now)
+        await self.crashed.recover([(claim, owner) for claim in held.values()], self.now)
 
     def ended(self) -> dict[str, dict[str, Any]]:
         """Job to its run's row."""
@@ -148,7 +148,7 @@ async def test_a_clock_that_stepped_back_does_not_make_a_crashed_run_wait(world:
     await world.add({"job": 1.0})
     free = Slots(16, {"work": None}).free({})
     [claim] = await world.database.write(claim_due, free, "process", NOW, NOW + 30)
-    await world.crashed.take_up([(claim, "process")], NOW - 3600)
+    await world.crashed.recover([(claim, "process")], NOW - 3600)
     assert world.ended()["job"]["due_at"] == NOW - 3600
 
 
