@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -121,6 +122,29 @@ async def test_a_refused_delivery_ends_with_its_error_and_stores_nothing(tmp_pat
     assert (source, status, client) == ("aitts", 401, "127.0.0.1")
     assert isinstance(error, SignatureError)
     assert error.reason == outcome
+
+
+async def test_a_delivery_whose_work_is_cancelled_ends_without_a_reason_and_is_not_counted(tmp_path: Path) -> None:
+    async with receiving(configured(tmp_path), refuse) as up:
+        reading = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            reading.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            raise AssertionError
+
+        scope = {"type": "http", "method": "POST", "path": "/webhooks/aitts", "headers": [], "query_string": b""}
+        task = asyncio.ensure_future(up.receiver.public(scope, receive, send))
+        await reading.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert "tts_receiver_deliveries_total{" not in up.receiver.metrics.render().decode()
+    assert up.recorder.calls == [*RECEIVED, ("delivery_refused", "delivery_received 0")]
+    [(_, status, outcome, error, _)] = up.recorder.arguments("delivery_refused")
+    assert (status, outcome, type(error)) == (None, None, asyncio.CancelledError)
 
 
 async def test_a_failed_run_finishes_with_its_result(tmp_path: Path) -> None:
