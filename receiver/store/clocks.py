@@ -73,7 +73,7 @@ step reads them again."""
 
 
 def steps(bounds: TimeBounds, now: float) -> Iterator[tuple[str, Step]]:
-    """Every step that moves times back, with a word for its rows. Leases are first: they free runs and jobs."""
+    """Every step that moves times back, each with the name of its rows. Leases are first: they free runs and jobs."""
     yield "leases", lambda connection, after: _leases(connection, bounds, now)
     yield "runs", lambda connection, after: _runs(connection, now, after)
     yield "jobs", lambda connection, after: _jobs(connection, bounds, now, after)

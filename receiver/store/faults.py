@@ -1,4 +1,4 @@
-"""Converts SQLite's errors to ours, whose messages have the path, the cause and what to do. SQLite names none of them.
+"""Converts SQLite's errors, which name neither path nor cause, to ours, which say both and what to do.
 
 No function here opens the store's own files: closing one would release SQLite's locks on it in this process.
 """

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from receiver.store.states import EventStatus, JobState, RunState
 
 HEAD = "0006"
-"""The newest migration; a test holds it against the scripts."""
+"""The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(
     naming_convention={
