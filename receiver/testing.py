@@ -174,11 +174,11 @@ def run_handler(
         PluginError: the options are invalid, with the message of the receiver's startup.
         ValueError: the handler does not subscribe to the event, or the format of `audio` is not supported.
     """
-    if not handler.wants(event.type):
+    if not handler.subscribes_to(event.type):
         raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}.")
     table = HandlerSettings(**(options or {}))
     checked = check_options(handler.name, handler, table.options)
-    bounded = handler.bounded(table.attempts, table.timeout, table.concurrency)
+    bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
     log = _log_into(lines, event, bounded.name, attempt)
     with (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from receiver.engine.pacing import PacedWriter
     from receiver.engine.plugins import Registry
-    from receiver.engine.replay import Outcome
+    from receiver.engine.replay import ReplayResult
     from receiver.settings import Settings
     from receiver.store.event_pages import Filter
 
@@ -123,7 +123,9 @@ def replay(
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
     only = handler or []
 
-    def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
+    def change(
+        connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]
+    ) -> list[ReplayResult]:
         return replay_events(connection, settings, registry, ids, only, time.time())
 
     def resume_hint(last: str) -> str:
@@ -152,7 +154,9 @@ def release(
     if filter != event_filter(None, None, None, None, None, None):
         filter = replace(filter, state="quarantined")
 
-    def change(connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]) -> list[Outcome]:
+    def change(
+        connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str]
+    ) -> list[ReplayResult]:
         return release_events(connection, settings, registry, ids, time.time())
 
     def resume_hint(last: str) -> str:
@@ -173,7 +177,7 @@ class _BulkAction:
 
     verb: str
     past: str
-    change: Callable[[Connection, Settings, Registry, Sequence[str]], list[Outcome]]
+    change: Callable[[Connection, Settings, Registry, Sequence[str]], list[ReplayResult]]
     resume_hint: Callable[[str], str]
 
 
@@ -185,7 +189,7 @@ class _Progress:
         self._last = ""
         self.succeeded = self.failed = self.due = 0
 
-    def add(self, outcomes: list[Outcome]) -> None:
+    def add(self, outcomes: list[ReplayResult]) -> None:
         self._last = outcomes[-1].event_id
         for event_id, handlers, error in outcomes:
             if error is not None:
@@ -237,7 +241,7 @@ def _change_each(
             confirm(f"{action.verb.capitalize()} {matching.format_count(number)} events?", yes)
         progress = _Progress(action)
 
-        def change(connection: Connection, some: Sequence[str]) -> list[Outcome]:
+        def change(connection: Connection, some: Sequence[str]) -> list[ReplayResult]:
             return action.change(connection, settings, registry, some)
 
         async def work(paced: PacedWriter) -> None:

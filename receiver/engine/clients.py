@@ -1,10 +1,10 @@
 """The handlers' own HTTP clients, `ctx.http`: one for each handler, behind the address guard.
 
-Apart from each other because a client has a bounded number of connections and a jar of cookies: one handler's slow
-calls would keep another's waiting, and its cookies would be sent with them.
+Each handler has its own, because a client has a limited number of connections and a cookie jar: one handler's slow
+requests would delay another's, and its cookies would be sent with them.
 
-The guard sits in the connection pool, below redirects and keep-alive: each connection goes to an address that it has
-checked. Proxies of the environment are not used, since a proxy looks names up where nobody checks them.
+The guard is in the connection pool, below redirects and keep-alive: each connection goes to an address that it has
+checked. Proxies of the environment are not used, because a proxy resolves names itself, unchecked.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.guarded_transport import GuardedBackend, trusted_certificates
 
 TIMEOUT_SECONDS = 30.0
-"""How long connecting, sending and each wait for an answer's next bytes may take. A run's own time-out bounds all."""
+"""How long connecting, sending and each wait for further bytes may take. The run's time-out bounds the whole."""
 MAX_CONNECTIONS = 100
-"""Of one handler, at one time."""
+"""Connections of one handler at one time."""
 MAX_IDLE_CONNECTIONS = 20
 IDLE_SECONDS = 5.0
 """How many unused connections are kept, and for how long."""
 
 
 class HandlerClients:
-    """Clients by handler, made on first use.
+    """Clients by handler, created on first use.
 
     Args:
         private: names of the handlers that may connect to private addresses.
@@ -42,7 +42,7 @@ class HandlerClients:
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     def get(self, handler: str) -> httpx.AsyncClient:
-        """The handler's client; from any thread."""
+        """Return the handler's client. For any thread."""
         with self._guard:
             client = self._clients.get(handler)
             if client is None:
@@ -57,19 +57,19 @@ class HandlerClients:
 
 
 def handler_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """A client as handlers have it: no credentials, no redirects unless a call asks for them."""
+    """Create a client for handlers: without credentials; it follows redirects only if a call requests it."""
     return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False)
 
 
 def handler_guard(handler: str, *, allow_private: bool) -> AddressGuard:
-    """Where a handler's client may connect to; its refusal names the handler's table."""
+    """Create the guard of a handler's client; a refusal names the handler's table."""
     return AddressGuard(allow_private, table=f"[handlers.{handler}]")
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
     """An httpx transport whose connections go only to addresses that the guard has checked.
 
-    A refusal is a `BlockedAddress`; everything else that goes wrong is httpx's own error, as in any client of it.
+    A refusal is a `BlockedAddress`; every other error is one of httpx, as in any client of it.
     """
 
     def __init__(self, guard: AddressGuard) -> None:
@@ -85,7 +85,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Send one request.
 
         Raises:
-            BlockedAddress: the guard will not connect there.
+            BlockedAddress: the guard refuses the address.
             httpx.TransportError: as httpx's own transport.
         """
         address = httpcore.URL(
@@ -94,7 +94,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        with _errors_of_httpx(request):
+        with _httpx_errors(request):
             response = await self._pool.handle_async_request(
                 httpcore.Request(
                     request.method,
@@ -122,7 +122,7 @@ class _Body(httpx.AsyncByteStream):
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _errors_of_httpx(self._request):
+        with _httpx_errors(self._request):
             async for piece in self._response.aiter_stream():
                 yield piece
 
@@ -140,7 +140,7 @@ _ERRORS = (
 
 
 @contextmanager
-def _errors_of_httpx(request: httpx.Request) -> Iterator[None]:
+def _httpx_errors(request: httpx.Request) -> Iterator[None]:
     """Raise httpx's error for each of httpcore's: the two have the same names."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""The decorator that makes a function a handler. The face of the product for plugin authors: small and typed."""
+"""The decorator that makes a function a handler: small and typed, because plugin authors use it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ E = TypeVar("E", bound=Event)
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 Result = Any
-"""What a handler may return: JSON values, kept with the run; usually a dict or None."""
+"""What a handler may return: JSON values, stored with the run; usually a dict or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function that subscribes to event types, and its bounds.
 
-    Still callable as the function it was: `await publish(event, ctx)`.
+    It can still be called like the function: `await publish(event, ctx)`.
 
     Attributes:
-        name: unique; names the runs, the log lines and the `[handlers.NAME]` table.
+        name: unique; used in the runs, the log lines and the `[handlers.NAME]` table.
         on: event classes it subscribes to.
         attempts: executions before the run is dead.
         timeout: seconds one attempt may take.
-        concurrency: how many of it may run at once; None for the dispatcher's bound alone.
-        options: a pydantic model or dataclass that the table's own keys are checked against.
+        concurrency: how many of its runs may execute at once; None: only the dispatcher's bound.
+        options: a pydantic model or dataclass that validates the table's other keys.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Handler:
     concurrency: int | None = None
     options: type[Any] | None = None
     is_async: bool = field(init=False, repr=False, compare=False)
-    """Whether it runs on the handlers' loop; a plain function gets a thread."""
+    """Whether it runs on the handlers' loop; a plain function runs in a thread."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
@@ -53,13 +53,13 @@ class Handler:
         """Call the function itself."""
         return self.function(event, ctx)
 
-    def wants(self, event_type: str) -> bool:
+    def subscribes_to(self, event_type: str) -> bool:
         """Whether it subscribes to this event word."""
         cls = event_class(event_type)
         return any(issubclass(cls, wanted) for wanted in self.on)
 
-    def bounded(self, attempts: int | None, timeout: float | None, concurrency: int | None) -> Handler:
-        """The same handler with bounds from the configuration where it gives any."""
+    def with_bounds(self, attempts: int | None, timeout: float | None, concurrency: int | None) -> Handler:
+        """Return a copy with the bounds that the configuration sets."""
         return replace(
             self,
             attempts=attempts or self.attempts,
@@ -79,8 +79,8 @@ def handler(
 ) -> Callable[[Callable[[E, Context[Any]], Awaitable[Result] | Result]], Handler]:
     """Make a function `(event, ctx)` a handler.
 
-    An async function runs on the handlers' event loop, a plain one in a thread of its own. What it returns is kept with
-    the run. An exception means another attempt, with exponential backoff; `Reject` ends the run as a dead letter,
+    An async function runs on the handlers' event loop, a plain one in a thread of its own. Its return value is stored
+    with the run. An exception means another attempt, with exponential backoff; `Reject` ends the run as a dead letter,
     `RetryLater` says when to try again.
 
     Args:
@@ -88,7 +88,7 @@ def handler(
         name: the function's name if not given; lower-case letters, digits and underscores.
         attempts: executions before the run is dead; at least 1.
         timeout: seconds one attempt may take.
-        concurrency: how many of it may run at once.
+        concurrency: how many of its runs may execute at once.
         options: a pydantic model or dataclass for the keys of `[handlers.NAME]`; given as `ctx.options`.
 
     Raises:
@@ -96,9 +96,9 @@ def handler(
     """
 
     def decorate(function: Callable[[E, Context[Any]], Awaitable[Result] | Result]) -> Handler:
-        called = name or str(getattr(function, "__name__", ""))
-        where = f"The handler {called!r}"
-        if not NAME.match(called) or len(called) > 63:
+        handler_name = name or str(getattr(function, "__name__", ""))
+        where = f"The handler {handler_name!r}"
+        if not NAME.match(handler_name) or len(handler_name) > 63:
             raise PluginError(f"{where}: a name is lower-case letters, digits and single underscores; give name=….")
         types = on if isinstance(on, tuple) else (on,)
         if not types or not all(isinstance(cls, type) and issubclass(cls, Event) for cls in types):
@@ -109,6 +109,6 @@ def handler(
             inspect.signature(function).bind(None, None)
         except TypeError:
             raise PluginError(f"{where}: the function must take (event, ctx).") from None
-        return Handler(called, function, types, attempts, timeout, concurrency, options)
+        return Handler(handler_name, function, types, attempts, timeout, concurrency, options)
 
     return decorate

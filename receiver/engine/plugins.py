@@ -1,10 +1,10 @@
-"""Find the handlers that the configuration names, check them, and say by name what does not load.
+"""Finds, checks and loads the handlers that the configuration names; errors name each handler that does not load.
 
-Three places: an installed package's entry point (group `tts_receiver.handlers`), the plugins directory, and
-`use = "module:name"`. Only what is named in the configuration or lies in the directory is active.
+A handler comes from an entry point of an installed package (group `tts_receiver.handlers`), the plugins directory, or
+`use = "module:name"`. Only handlers that are named in the configuration or are in the directory are active.
 
-The built-in ones are loaded from beside this package by their file, never by the name `handlers`: a user's own folder
-of that name in the working directory must neither shadow them nor break the start.
+Built-in handlers are loaded from their files beside this package, never by the name `handlers`: a user's folder of that
+name in the working directory must neither shadow them nor break the start.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, suggestion
 
-GROUP = "tts_receiver.handlers"
-OUR_KEYS = tuple(HandlerSettings.model_fields)
-"""The keys of a handler's table that are no options of its own."""
+ENTRY_POINT_GROUP = "tts_receiver.handlers"
+RESERVED_KEYS = tuple(HandlerSettings.model_fields)
+"""The keys of a handler's table that are not its own options."""
 BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
 
 @dataclass(frozen=True, slots=True)
-class Active:
-    """One active handler: its bounds after configuration, its checked options, and where it came from.
+class ActiveHandler:
+    """One active handler: with its configured bounds, its validated options, and its origin.
 
     Attributes:
         allow_private_addresses: whether its `ctx.http` may connect to private and loopback addresses.
@@ -51,11 +51,11 @@ class Active:
 class Registry:
     """The active handlers by name."""
 
-    def __init__(self, active: Mapping[str, Active]) -> None:
+    def __init__(self, active: Mapping[str, ActiveHandler]) -> None:
         self.active = dict(active)
         self._by_type: dict[str, tuple[str, ...]] = {}
 
-    def __getitem__(self, name: str) -> Active:
+    def __getitem__(self, name: str) -> ActiveHandler:
         return self.active[name]
 
     def __contains__(self, name: str) -> bool:
@@ -65,8 +65,8 @@ class Registry:
         """Names of the handlers that subscribe to this event word."""
         found = self._by_type.get(event_type)
         if found is None:
-            found = tuple(name for name, active in self.active.items() if active.handler.wants(event_type))
-            if len(self._by_type) < 1000:  # words come from outside
+            found = tuple(name for name, active in self.active.items() if active.handler.subscribes_to(event_type))
+            if len(self._by_type) < 1000:  # bounded: event types come from outside
                 self._by_type[event_type] = found
         return found
 
@@ -83,38 +83,38 @@ def load_registry(settings: Settings) -> Registry:
     """Load every active handler.
 
     Raises:
-        ConfigError: with each handler that cannot be loaded, by name, and why.
+        ConfigError: names each handler that cannot be loaded, and why.
     """
     problems: list[Problem] = []
-    dropped = _from_directory(settings, problems)
-    active: dict[str, Active] = {}
-    for name in [*settings.handlers, *(name for name in dropped if name not in settings.handlers)]:
+    from_files = _from_directory(settings, problems)
+    active: dict[str, ActiveHandler] = {}
+    for name in [*settings.handlers, *(name for name in from_files if name not in settings.handlers)]:
         table = settings.handlers.get(name, HandlerSettings())
         try:
-            found, where = _find(name, table, dropped)
-            bounded = found.bounded(table.attempts, table.timeout, table.concurrency)
+            found, where = _find(name, table, from_files)
+            bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency)
             options = check_options(name, found, table.options)
-            active[name] = Active(bounded, options, where, table.allow_private_addresses)
+            active[name] = ActiveHandler(bounded, options, where, table.allow_private_addresses)
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
     if problems:
-        redact = Redactor(settings.secrets())  # the code that fails may have quoted what it read
+        redact = Redactor(settings.secrets())  # an error of the author's code may quote what it read
         raise ConfigError([Problem(problem.where, redact(problem.what)) for problem in problems])
     return Registry(active)
 
 
-def _find(name: str, table: HandlerSettings, dropped: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
+def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
     if table.use is not None:
         found, where = _from_reference(table.use), table.use
-    elif name in dropped:
-        found, where = dropped[name]
+    elif name in from_files:
+        found, where = from_files[name]
     else:
-        installed = {point.name: point for point in entry_points(group=GROUP)}
+        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         if name not in installed:
-            known = suggestion(name, [*installed, *dropped])
+            known = suggestion(name, [*installed, *from_files])
             raise PluginError(f'there is no handler of this name{known} (or say use = "module:name")')
         found, where = _from_entry_point(installed[name]), f"entry point {installed[name].value}"
-    # The table's name is the handler's: one function may serve under two names with other options.
+    # Named after its table: one function may be configured twice, with different options.
     return Handler(
         name, found.function, found.on, found.attempts, found.timeout, found.concurrency, found.options
     ), where
@@ -133,9 +133,9 @@ def _from_reference(reference: str) -> Handler:
         raise PluginError(f"{reference!r} is not module:name")
     try:
         loaded = importlib.import_module(module)
-    except KeyboardInterrupt:  # somebody wants to end us
+    except KeyboardInterrupt:  # from the user
         raise
-    except BaseException as error:  # whatever somebody else's code raises
+    except BaseException as error:  # the author's code may raise anything, SystemExit included
         failure = import_failure(error, module) + (_path_hint(error, module) or install_hint(error, module))
         raise PluginError(f"the module {module} cannot be imported: {failure}") from error
     return _attribute(loaded, attribute, reference)
@@ -148,7 +148,7 @@ def _path_hint(error: BaseException, module: str) -> str:
 
 
 def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tuple[Handler, str]]:
-    """Handlers by name with their file; what does not load is added to `problems`."""
+    """Return handlers by name with their file; files that do not load are added to `problems`."""
     found: dict[str, tuple[Handler, str]] = {}
     if settings.plugins.directory is None:
         return found
@@ -191,7 +191,7 @@ def _attribute(module: ModuleType, attribute: str, reference: str) -> Handler:
 
 
 def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
-    """A handler's options, made from the keys of its table that are not ours; None for a handler without options.
+    """Validate a handler's options, from its table's keys without the reserved ones; None if it has no options.
 
     Raises:
         PluginError: a key is not known, or a value does not fit.
@@ -203,7 +203,7 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
     known = _option_names(found.options)
     for key in given:
         if known is not None and key not in known:
-            raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *OUR_KEYS])}")
+            raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *RESERVED_KEYS])}")
     try:
         return TypeAdapter(found.options).validate_python(given)
     except ValidationError as error:
@@ -211,14 +211,14 @@ def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
         raise PluginError(
             "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
         ) from None
-    except KeyboardInterrupt:  # somebody wants to end us
+    except KeyboardInterrupt:  # from the user
         raise
-    except BaseException as error:  # the author's own code: a validator, or a type that pydantic cannot use
+    except BaseException as error:  # the author's code: a validator, or a type that pydantic cannot use
         raise PluginError(f"its options cannot be checked: {_reason(error)}") from error
 
 
 def _bounds_hint(given: dict[str, Any]) -> str:
-    return suggestion(next(iter(given)), OUR_KEYS)
+    return suggestion(next(iter(given)), RESERVED_KEYS)
 
 
 def _option_names(options: type[Any]) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Replay and release: an operator's second chance for an event. The stored signature is checked again first."""
+"""Replays events, and releases them from quarantine. The stored signature is verified again first."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from receiver.store.states import EventStatus
 
 
 class NotReplayable(ReceiverError):
-    """The event cannot be replayed as it stands; the message says why and what to do."""
+    """The event cannot be replayed in its state; the message says why and what to do."""
 
     reason = "not_replayable"
 
 
-class Outcome(NamedTuple):
-    """What became of one event.
+class ReplayResult(NamedTuple):
+    """The result for one event.
 
     Attributes:
-        handlers: names of those that will run.
-        error: why nothing was changed; None if it was not refused.
+        handlers: names of the handlers that will run.
+        error: why the event was refused and not changed; None if it was not.
     """
 
     event_id: str
@@ -41,17 +41,17 @@ def replay_events(
     ids: Sequence[str],
     only: Collection[str],
     now: float,
-) -> list[Outcome]:
+) -> list[ReplayResult]:
     """Make the runs of events due again.
 
-    An event is refused, and the others are not, if it is not there or in quarantine, if a handler is not active, or if
-    its stored body no longer fits its signature.
+    An event is refused, without affecting the others, if it does not exist or is in quarantine, if a handler is not
+    active, or if its stored signature does not match its stored body.
 
     Args:
         only: names of handlers; empty for all that subscribe to the event.
 
     Returns:
-        One an event, in order.
+        One result for each event, in order.
     """
 
     def wanted_of(event: Mapping[str, Any]) -> list[str]:
@@ -69,19 +69,19 @@ def replay_events(
     due: dict[str, list[str]] = {}
     for event_id, name in runs.replay(connection, keys, now):
         due.setdefault(event_id, []).append(name)
-    return [Outcome(event_id, due.get(event_id, []), error) for event_id, _, error in checked]
+    return [ReplayResult(event_id, due.get(event_id, []), error) for event_id, _, error in checked]
 
 
 def release_events(
     connection: Connection, settings: Settings, registry: Registry, ids: Sequence[str], now: float
-) -> list[Outcome]:
+) -> list[ReplayResult]:
     """Take events out of quarantine and dispatch them.
 
-    An event is refused, and the others are not, if it is not there or not in quarantine, or if its stored body no
-    longer fits its signature.
+    An event is refused, without affecting the others, if it does not exist or is not in quarantine, or if its stored
+    signature does not match its stored body.
 
     Returns:
-        One an event, in order.
+        One result for each event, in order.
     """
 
     def names_of(event: Mapping[str, Any]) -> list[str]:
@@ -99,26 +99,26 @@ def release_events(
 
 def _check(
     connection: Connection, ids: Sequence[str], handlers_of: Callable[[Mapping[str, Any]], list[str]]
-) -> list[Outcome]:
-    """What is to be done with each event, or why nothing. One body is in memory at a time."""
-    found: dict[str, Outcome] = {}
+) -> list[ReplayResult]:
+    """Return each event's handlers, or the error that refuses it. One body is in memory at a time."""
+    found: dict[str, ReplayResult] = {}
     for event in views.signed_events(connection, ids):
         event_id = event["id"]
         try:
-            found[event_id] = Outcome(event_id, handlers_of(event))
+            found[event_id] = ReplayResult(event_id, handlers_of(event))
         except ReceiverError as error:
-            found[event_id] = Outcome(event_id, [], error)
-    return [found.get(id_) or Outcome(id_, [], NotFound(f"There is no event {id_}.")) for id_ in ids]
+            found[event_id] = ReplayResult(event_id, [], error)
+    return [found.get(id_) or ReplayResult(id_, [], NotFound(f"There is no event {id_}.")) for id_ in ids]
 
 
 def reverify(settings: Settings, event: Mapping[str, Any]) -> bool:
-    """Check the stored signature over the stored body again.
+    """Verify the stored signature over the stored body again.
 
     Returns:
-        True if it holds; False if it cannot be told: the event came by polling, or its key was retired.
+        True if it is valid; False if it cannot be verified: the event came by polling, or its key was retired.
 
     Raises:
-        NotReplayable: the key is there, and the signature does not hold: somebody changed the row.
+        NotReplayable: the signature is invalid although its key is configured: the row was changed.
     """
     source = settings.sources.get(event["source"])
     if event["origin"] != Origin.WEBHOOK or source is None or (scheme := source.scheme) is None:
@@ -131,6 +131,6 @@ def reverify(settings: Settings, event: Mapping[str, Any]) -> bool:
         scheme.verify(headers, event["body"], keys, event["received_at"])
     except SignatureError as error:
         raise NotReplayable(
-            f"{event['id']}: the stored body does not fit its stored signature ({error.reason}): the row was changed."
+            f"{event['id']}: the stored signature does not match the stored body ({error.reason}): the row was changed."
         ) from None
     return True

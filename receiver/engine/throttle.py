@@ -2,12 +2,12 @@
 
 Three rules for all of them:
 
-1. Each request has a time, reserved in the store: all processes together keep the source's rate.
-2. A rate limiter of this process bounds the requests in any one-second window, also where some are late.
-3. While the source is paused nobody asks. A pause is a row in the store: after `429`, a `Retry-After`, a used-up
-   `X-RateLimit`, or a refused key. It is looked up again just before a request is sent.
+1. Each request has a scheduled time, reserved in the store, so that all processes together keep the source's rate.
+2. A rate limiter in each process bounds the requests in any one-second window, even if some are late.
+3. While the source is paused, no request is sent. `429`, `Retry-After`, a used-up `X-RateLimit` and a refused key pause
+   it. A pause is a row in the store, which is read again just before a request is sent.
 
-What `X-RateLimit` leaves below a fifth is kept from polls, for submits and audio (`ThrottleState.poll_pause_until`).
+Polls leave the last fifth of an `X-RateLimit` to submits and audio (`ThrottleState.poll_pause_until`).
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from receiver.telemetry.hooks import Telemetry
 T = TypeVar("T")
 
 MARGIN = 1.02
-"""Requests are scheduled this much further apart than the rate says: what is sent apart can arrive together."""
+"""The factor by which intervals are longer than the rate requires: requests sent apart can arrive together."""
 AHEAD_SECONDS = 1.0
-"""How far ahead requests are scheduled for jobs: a pause that another process stores is seen before the next claim."""
+"""How far ahead the job loop reserves times. It reads the pauses of other processes before each claim."""
 MAX_WAIT_SECONDS = 60.0
-"""How far ahead a time is reserved for a caller that has nothing in the store, at the most."""
-PAUSE_SECONDS = 0.2
-"""How late a pause that another process stores may be seen by a request that has its time already; our own at once."""
+"""How far ahead a time is reserved at most for a caller that waits for its response."""
+PAUSE_MAX_AGE_SECONDS = 0.2
+"""How old the pause may be that a request is checked against; one of this process is always known."""
 REFUSED_PAUSE_SECONDS = 300.0
-"""How long a source is left alone that refuses our key: an operator has to act."""
+"""How long a source is paused that refuses the API key: an operator has to act."""
 LIMIT_PAUSE_SECONDS = 60.0
-"""How long, where it says "too many requests" and not until when."""
-KEPT_SHARE = 5
-"""One in so many requests of a rate limit's window is kept from polls, for submits and audio."""
+"""How long a source is paused after "too many requests" without a time."""
+RESERVED_SHARE = 5
+"""Polls leave this fraction (one in so many) of a rate limit's requests to submits and audio."""
 LIMIT_USED_UP = "rate_limit_used_up"
 
 
 class SourceThrottled(RateLimited):
-    """The request was not made: the source is paused, or its next free time is too far ahead (`retry_after`)."""
+    """The request was not sent: the source is paused, or its next free time is too far ahead (`retry_after`)."""
 
 
 class _Reserved(NamedTuple):
-    """When a request may be made, unix seconds; `granted` is False if that is too far ahead, and not reserved."""
+    """When a request may be sent, unix seconds; `granted` is False if that is too far ahead and was not reserved."""
 
     at: float
     granted: bool
@@ -68,7 +68,7 @@ class Throttle:
 
     Args:
         source: its name.
-        requests_per_second: of all processes together.
+        requests_per_second: the limit for all processes together.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Throttle:
         self._telemetry = telemetry
         self._guard = threading.Lock()
         self._limiter = RateLimiter(requests_per_second)
-        self._pauses = 0
+        self._pause_version = 0
         self._pause_until = 0.0
-        self._pause_seen_at = float("-inf")
+        self._pause_read_at = float("-inf")
 
-    # for a caller with a transaction of its own: the job loop
+    # for callers that reserve times in their own transactions: the job loop
 
     def free_slots(self, state: ThrottleState, now: float) -> int:
-        """How many requests could be made within `AHEAD_SECONDS` of `now`, unix seconds."""
+        """How many times are free within `AHEAD_SECONDS` of `now`, unix seconds."""
         return state.free_times(now, self.interval_seconds, AHEAD_SECONDS)
 
     def reserve(self, connection: Connection, count: int, now: float) -> list[float]:
@@ -100,37 +100,37 @@ class Throttle:
         """Wait for a reserved time.
 
         Args:
-            at: by the clock's monotonic time: should the other one be set meanwhile, requests keep their distance.
+            at: in the clock's monotonic time, so that a step of the machine's clock does not change the intervals.
             stop: ends the wait.
 
         Returns:
-            Whether the request may be made; False if the source has been paused meanwhile, or `stop` is set.
+            Whether the request may be sent; False if the source has been paused meanwhile, or `stop` is set.
         """
         while not stop.is_set():
             passed = self._clock.monotonic()
             if at > passed:
                 await self._clock.wait(stop, at - passed)
-            elif passed - self._pause_seen_at >= PAUSE_SECONDS:
-                await self._see_pause(passed)
+            elif passed - self._pause_read_at >= PAUSE_MAX_AGE_SECONDS:
+                await self._read_pause(passed)
             else:
                 return self._pause_until <= self._clock.now()
         return False
 
     async def send(self, client: Client, request: Request, stop: asyncio.Event) -> Response:
-        """Make a request that has had its time, and obey what its answer says of the source's rate limit.
+        """Send a request whose scheduled time has come, and apply the rate limit that its response reports.
 
         Args:
-            stop: ends the wait for the rate limiter; the request is made all the same.
+            stop: ends the wait for the rate limiter; the request is sent regardless.
 
         Raises:
             Unavailable: as `outbound.api.call_api`.
             UnusableAddress: as `outbound.api.call_api`.
         """
-        slot = await self._enter(stop)
+        slot = await self._wait_for_slot(stop)
         response = await self._call_api(client, request)
         with self._guard:
-            self._limiter.answered(slot, self._clock.monotonic())
-        await self._obey(response)
+            self._limiter.record_response(slot, self._clock.monotonic())
+        await self._apply_rate_limit(response)
         return response
 
     async def _call_api(self, client: Client, request: Request) -> Response:
@@ -144,23 +144,23 @@ class Throttle:
         return response
 
     def store_pause(self, connection: Connection, until: float | None, reason: str, now: float) -> None:
-        """Store a pause in the caller's transaction, if there is one; `pause_changed` is for after the commit."""
+        """Store a pause, unless `until` is None, in the caller's transaction. Call `pause_changed` after the commit."""
         if until is not None:
             throttle_state.pause(connection, self._source, until, reason, now)
 
     def pause_changed(self) -> None:
-        """A pause of ours was committed: the next request looks for it."""
+        """A pause was committed by this process: the next request reads it."""
         with self._guard:
-            self._pauses += 1
-            self._pause_seen_at = float("-inf")
+            self._pause_version += 1
+            self._pause_read_at = float("-inf")
 
-    # for a caller with nothing in the store
+    # for callers that wait for the response
 
     async def call(self, client: Client, request: Request, read: Callable[[Response], T], max_wait_seconds: float) -> T:
-        """Wait for the source's next free time, make the request, read its answer; store a pause that it asks for.
+        """Wait for the source's next free time, send the request, read its response; store the pause that it requests.
 
         Args:
-            read: makes the result of the answer; raises ProviderError if it is none.
+            read: turns the response into the result; raises ProviderError if it is an error.
             max_wait_seconds: a request whose time is further ahead is refused; up to `MAX_WAIT_SECONDS`.
 
         Raises:
@@ -168,12 +168,12 @@ class Throttle:
             ProviderError: as `send` and `read`.
             UnusableAddress: as `send`.
         """
-        stop = asyncio.Event()  # nobody sets it: who no longer wants the answer is cancelled
-        now, passed = self._clock.now(), self._clock.monotonic()
+        stop = asyncio.Event()  # never set: a caller that no longer needs the response is cancelled
+        now, monotonic = self._clock.now(), self._clock.monotonic()
         at, granted = await self._database.write(self._reserve_soon, now, min(max_wait_seconds, MAX_WAIT_SECONDS))
         if not granted:
             raise self._throttled(at - now)
-        if not await self.wait_for(at - now + passed, stop):
+        if not await self.wait_for(at - now + monotonic, stop):
             raise self._throttled(self._pause_until - self._clock.now())
         try:
             return read(await self.send(client, request, stop))
@@ -182,7 +182,7 @@ class Throttle:
             raise
 
     async def pause_after(self, error: ProviderError | UnusableAddress) -> None:
-        """Leave the source alone as long as an error wants it (`pause_for`), if it does."""
+        """Pause the source for as long as an error requires (`pause_for`), if it does."""
         await self._pause(pause_for(error, self._clock.now()), error.reason)
 
     async def _pause(self, until: float | None, reason: str) -> None:
@@ -200,31 +200,31 @@ class Throttle:
     def _throttled(self, seconds: float) -> SourceThrottled:
         wait = max(0.0, seconds)
         return SourceThrottled(
-            f"The source {self._source} takes no request now: it is paused, or its requests_per_second are used up. "
+            f"No request to {self._source} is possible now: it is paused, or its requests_per_second are used up. "
             f"Try again in {wait:.0f} s.",
             retry_after=wait,
         )
 
-    async def _see_pause(self, passed: float) -> None:
-        seen = self._pauses
+    async def _read_pause(self, passed: float) -> None:
+        seen = self._pause_version
         until = (await self._database.read(throttle_state.get, self._source)).pause_until
         with self._guard:
             self._pause_until = until
-            if seen == self._pauses:  # else it may be from before
-                self._pause_seen_at = passed
+            if seen == self._pause_version:  # else it may be older than the change
+                self._pause_read_at = passed
 
-    async def _enter(self, stop: asyncio.Event) -> RequestSlot:
-        """Wait until the rate limiter lets a request through."""
+    async def _wait_for_slot(self, stop: asyncio.Event) -> RequestSlot:
+        """Wait until the rate limiter allows a request."""
         while True:
             now = self._clock.monotonic()
             with self._guard:
-                at = self._limiter.opens_at(now)
+                at = self._limiter.next_send_at(now)
                 if at <= now or stop.is_set():
-                    return self._limiter.sent(now)
+                    return self._limiter.record_sent(now)
             await self._clock.wait(stop, at - now)
 
-    async def _obey(self, response: Response) -> None:
-        """Pause the source, or its polls, where the answer says that few requests or none are left."""
+    async def _apply_rate_limit(self, response: Response) -> None:
+        """Pause the source, or only its polls, if the response reports that no or few requests are left."""
         now = self._clock.now()
         theirs = sender_time(response.header("date"), now)
         limit = read_rate_limit(response.header, theirs)
@@ -233,7 +233,7 @@ class Throttle:
         until = now + (limit.reset_at - theirs)
         if limit.remaining == 0:
             await self._pause(until, LIMIT_USED_UP)
-        elif limit.remaining <= (limit.limit or 0) // KEPT_SHARE:
+        elif limit.remaining <= (limit.limit or 0) // RESERVED_SHARE:
             await self._database.write(throttle_state.pause_polls, self._source, until, now)
 
 
@@ -244,16 +244,16 @@ def request_times(requests_per_second: float) -> RequestTimes:
 
 
 def pause_for(error: ProviderError | UnusableAddress, now: float) -> float | None:
-    """Until when an error pauses its whole source, unix seconds; None if it is one job's own."""
+    """Until when an error pauses its whole source, unix seconds; None if it concerns one job only."""
     if isinstance(error, Unauthorized | UnusableAddress):
         return now + REFUSED_PAUSE_SECONDS
     return pause_for_rate(error, now)
 
 
 def pause_for_rate(error: ProviderError, now: float) -> float | None:
-    """The same for a request that polls and submits are no measure of: a list of voices may need a key of its own.
+    """As `pause_for`, but a refused API key pauses nothing: a list of voices may need another key than polls.
 
-    Only what the provider says about its rate pauses the source then.
+    Only what the provider reports about its rate limit pauses the source.
     """
     if isinstance(error, RateLimited):
         return now + (LIMIT_PAUSE_SECONDS if error.retry_after is None else error.retry_after)

@@ -1,6 +1,6 @@
-"""The voices of a source's provider, asked for at the source's own pace.
+"""Lists the voices of a source's provider, through the source's throttle.
 
-Apart from the jobs because nothing is stored: the caller waits for the answer.
+Separate from the jobs, because nothing is stored: the caller waits for the response.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from receiver.providers.types import Invalid, Voice, VoiceQuery
 from receiver.settings import Source
 
 MAX_WAIT_SECONDS = 10.0
-"""How long a caller waits for the source to be free; then it is asked to come later."""
+"""How long a caller waits for a free time; if that is later, it is refused."""
 
 
 class VoiceService:
-    """Asks providers for their voices.
+    """Requests voices from providers.
 
     Args:
         sources: by name.
-        throttles: by the source's name, those of its other requests.
+        throttles: by the source's name; its other requests use the same.
     """
 
     def __init__(self, sources: Mapping[str, Source], throttles: Mapping[str, Throttle]) -> None:
@@ -33,14 +33,14 @@ class VoiceService:
         self._clients: dict[str, Client] = {}
 
     async def voices(self, name: str, query: VoiceQuery) -> list[Voice]:
-        """The voices that fit; the documented ones where there is no list to ask for.
+        """Return the voices that match; the documented ones if the provider has no list.
 
         Args:
             name: of a configured source.
 
         Raises:
-            Invalid: there is no list, it cannot be asked for without a key, or a filter is not taken.
-            SourceThrottled: the source is paused, or its requests are used up for now.
+            Invalid: there is no list, it requires an API key, or a filter is not supported.
+            SourceThrottled: the source is paused, or its next free time is too far ahead.
             ProviderError: the provider's refusal.
             UnusableAddress: the source's address guard will not connect there.
         """
@@ -50,16 +50,14 @@ class VoiceService:
             return [Voice(id=known) for known in known_voices]
         provider = require_voices(source.provider)
         if source.api_key is None:
-            raise Invalid(
-                f"The source {name} has no api_key, and {source.provider_name} tells its voices to customers only."
-            )
+            raise Invalid(f"The source {name} has no api_key: {source.provider_name} lists its voices only with one.")
         request = provider.voices_request(source.account, query)
-        if name not in self._clients:  # made when the source is first asked
+        if name not in self._clients:  # created on the source's first use
             self._clients[name] = Client(AddressGuard(source.allow_private_addresses))
         read = partial(provider.read_voices, source.account)
         return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Close all clients."""
         for client in self._clients.values():
             await client.aclose()

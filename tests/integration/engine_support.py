@@ -23,7 +23,7 @@ from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.handler import Handler
 from receiver.engine.handler_context import HandlerCalls
 from receiver.engine.outcome import Outcome
-from receiver.engine.plugins import Active, Registry
+from receiver.engine.plugins import ActiveHandler, Registry
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.metrics import Metrics
@@ -195,7 +195,7 @@ def fresh_store(path: Path) -> Path:
 
 def registry(*handlers: Handler, options: Any = None) -> Registry:
     """These handlers, active."""
-    return Registry({found.name: Active(found, options, "here") for found in handlers})
+    return Registry({found.name: ActiveHandler(found, options, "here") for found in handlers})
 
 
 def query(path: Path, statement: str, *values: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.assembly.receiver import build_receiver
 from receiver.engine.handler import Handler
-from receiver.engine.plugins import Active, Registry
+from receiver.engine.plugins import ActiveHandler, Registry
 from receiver.settings import Settings
 from tests.integration.engine_support import Gate, Signal, ended, receiving, telling
 from tests.integration.intake_support import Lines, Running, completed, configured, started
@@ -46,7 +46,7 @@ class Service:
 
 
 def receiving_with_private_addresses(settings: Settings, *handlers: Handler) -> AbstractAsyncContextManager[Running]:
-    active = {found.name: Active(found, None, "here", allow_private_addresses=True) for found in handlers}
+    active = {found.name: ActiveHandler(found, None, "here", allow_private_addresses=True) for found in handlers}
     return started(build_receiver(settings, Registry(active)))
 
 

@@ -413,7 +413,7 @@ def test_save_audio_lists_the_files_of_a_job_that_has_several(tmp_path: Path) ->
 
 
 def test_save_audio_subscribes_to_completed_jobs_alone() -> None:
-    wanted = {word: save_audio.wants(word) for word in ("job.completed", "job.failed", "test", "voice.cloned")}
+    wanted = {word: save_audio.subscribes_to(word) for word in ("job.completed", "job.failed", "test", "voice.cloned")}
     assert wanted == {"job.completed": True, "job.failed": False, "test": False, "voice.cloned": False}
 
 

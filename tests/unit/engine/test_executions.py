@@ -13,7 +13,7 @@ from receiver.clock import SystemClock
 from receiver.engine.executions import Ended, Executions
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
-from receiver.engine.plugins import Active, Registry
+from receiver.engine.plugins import ActiveHandler, Registry
 from receiver.store.claims import Claim
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,8 @@ class Work:
 
     def __init__(self) -> None:
         active = {
-            name: Active(hanging(name, seconds), None, "here") for name, seconds in {**SECONDS, "quick": HOUR}.items()
+            name: ActiveHandler(hanging(name, seconds), None, "here")
+            for name, seconds in {**SECONDS, "quick": HOUR}.items()
         }
         self.ended: list[Ended] = []
         self.changed = asyncio.Event()

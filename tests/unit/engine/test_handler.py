@@ -53,7 +53,9 @@ def test_a_handler_is_still_callable_as_the_function_it_was() -> None:
 )
 def test_a_handler_wants_the_events_of_its_classes(on: Any, wanted: list[str]) -> None:
     made = handler(on=on)(publish)
-    assert [word for word in ("job.completed", "job.failed", "test", "voice.cloned") if made.wants(word)] == wanted
+    assert [
+        word for word in ("job.completed", "job.failed", "test", "voice.cloned") if made.subscribes_to(word)
+    ] == wanted
 
 
 @pytest.mark.parametrize(
@@ -133,5 +135,5 @@ def test_whatever_is_called_like_an_async_function_runs_as_one(function: Any, re
 
 def test_bounds_from_the_configuration_replace_the_handlers_own_where_there_are_any() -> None:
     made = handler(on=Event, attempts=5, timeout=9, concurrency=2)(publish)
-    assert made.bounded(None, None, None) == made
-    assert made.bounded(1, 0.5, 7) == handler(on=Event, attempts=1, timeout=0.5, concurrency=7)(publish)
+    assert made.with_bounds(None, None, None) == made
+    assert made.with_bounds(1, 0.5, 7) == handler(on=Event, attempts=1, timeout=0.5, concurrency=7)(publish)

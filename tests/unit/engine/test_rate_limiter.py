@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.engine.rate_limiter import LATE_SHARE, REMEMBERED, SPAN, RateLimiter, RequestSlot
+from receiver.engine.rate_limiter import LATE_SHARE, MIN_SAMPLES, WINDOW_FACTOR, RateLimiter, RequestSlot
 
 
 def through(limiter: RateLimiter, now: float) -> tuple[float, RequestSlot]:
     """Go through as soon as it opens, `now` at the earliest."""
-    while (at := limiter.opens_at(now)) > now:
+    while (at := limiter.next_send_at(now)) > now:
         now = at
-    return now, limiter.sent(now)
+    return now, limiter.record_sent(now)
 
 
 def most_in_a_window(times: list[float], window: float) -> int:
@@ -29,15 +29,15 @@ def test_who_is_on_time_does_not_wait() -> None:
     limiter = RateLimiter(50)
     for number in range(200):
         now = 1000 + number * 1.02 / 50
-        assert limiter.opens_at(now) <= now
-        limiter.answered(limiter.sent(now), now + 0.1)
+        assert limiter.next_send_at(now) <= now
+        limiter.record_response(limiter.record_sent(now), now + 0.1)
 
 
 def test_those_that_are_late_catch_up_at_twice_the_rate_and_stay_within_the_window() -> None:
     limiter, times = RateLimiter(10), []
     for _ in range(30):
         now, slot = through(limiter, times[-1] if times else 1000.0)
-        limiter.answered(slot, now)
+        limiter.record_response(slot, now)
         times.append(now)
     assert times[1] - times[0] == pytest.approx(0.05)
     assert most_in_a_window(times, 1.0) == 10
@@ -48,37 +48,37 @@ def test_a_request_that_may_have_arrived_late_is_waited_for(rate: float) -> None
     limiter, in_window = RateLimiter(rate), max(1, int(rate))
     late = 0.1 * in_window / rate
     first, slot = through(limiter, 1000.0)
-    limiter.answered(slot, first + late)  # it had to connect, perhaps
+    limiter.record_response(slot, first + late)  # it had to connect, perhaps
     for _ in range(in_window - 1):
         now, slot = through(limiter, first)
-        limiter.answered(slot, now)
+        limiter.record_response(slot, now)
     if in_window == 1:
-        limiter.answered(RequestSlot(0.0), 0.0)  # another was quick
+        limiter.record_response(RequestSlot(0.0), 0.0)  # another was quick
     now, _ = through(limiter, first)
-    assert now - first == pytest.approx(SPAN * in_window / rate + late)
+    assert now - first == pytest.approx(WINDOW_FACTOR * in_window / rate + late)
 
 
 @pytest.mark.parametrize("seconds", [None, 60.0])
 def test_an_answer_that_takes_for_ever_holds_up_the_others_by_a_part_of_the_window_only(seconds: float | None) -> None:
     limiter = RateLimiter(1)
-    limiter.answered(RequestSlot(0.0), 0.1)
-    slot = limiter.sent(1000.0)
+    limiter.record_response(RequestSlot(0.0), 0.1)
+    slot = limiter.record_sent(1000.0)
     if seconds is not None:
-        limiter.answered(slot, 1000.0 + seconds)
+        limiter.record_response(slot, 1000.0 + seconds)
     now, _ = through(limiter, 1000.5)
-    assert now == pytest.approx(1000.0 + SPAN + LATE_SHARE)
+    assert now == pytest.approx(1000.0 + WINDOW_FACTOR + LATE_SHARE)
 
 
 def test_a_provider_that_has_become_slow_is_not_taken_for_late_requests_for_ever() -> None:
     limiter, now = RateLimiter(1), 1000.0
-    limiter.answered(limiter.sent(now), now + 0.01)
+    limiter.record_response(limiter.record_sent(now), now + 0.01)
     waits = []
-    for _ in range(REMEMBERED + 2):
+    for _ in range(MIN_SAMPLES + 2):
         before = now
         now, slot = through(limiter, now + 1.02)
         waits.append(now - before)
-        limiter.answered(slot, now + 0.9)
-    assert waits[2] == pytest.approx(SPAN + LATE_SHARE)
+        limiter.record_response(slot, now + 0.9)
+    assert waits[2] == pytest.approx(WINDOW_FACTOR + LATE_SHARE)
     assert waits[-1] == pytest.approx(1.02)
 
 
@@ -96,21 +96,21 @@ def test_no_window_has_too_many_whatever_is_late_within_what_is_thought_of(
     """
     limiter, in_window = RateLimiter(rate), max(1, int(rate))
     most_late = LATE_SHARE * in_window / rate
-    limiter.answered(RequestSlot(0.0), quickest)
+    limiter.record_response(RequestSlot(0.0), quickest)
     now, arrivals, answers = 1000.0, [], list[tuple[float, int, RequestSlot]]()
     for number, (pause, late) in enumerate(requests):
         now += pause * 0.5 / rate
         while True:
             for answered_at, _, slot in [answer for answer in answers if answer[0] <= now]:
-                limiter.answered(slot, answered_at)
+                limiter.record_response(slot, answered_at)
             answers = [answer for answer in answers if answer[0] > now]
-            at = limiter.opens_at(now)
+            at = limiter.next_send_at(now)
             if at <= now:
                 break
             now = min([at, *(answer[0] for answer in answers)])
-        on_the_way = late * most_late if number % (REMEMBERED // 2) else 0.0
+        on_the_way = late * most_late if number % (MIN_SAMPLES // 2) else 0.0
         arrivals.append(now + on_the_way)
-        answers.append((now + quickest + on_the_way, number, limiter.sent(now)))
+        answers.append((now + quickest + on_the_way, number, limiter.record_sent(now)))
     window = in_window / rate
     assert most_in_a_window(arrivals, window * (1 - 1e-9)) <= in_window
     assert math.isfinite(now)
@@ -118,12 +118,12 @@ def test_no_window_has_too_many_whatever_is_late_within_what_is_thought_of(
 
 def test_the_order_of_arrival_is_another_than_that_of_sending() -> None:
     dice, limiter, times = random.Random(7), RateLimiter(50), []
-    limiter.answered(RequestSlot(0.0), 0.01)
+    limiter.record_response(RequestSlot(0.0), 0.01)
     now = 1000.0
     for number in range(500):
         now, slot = through(limiter, max(now, 1000 + number * 1.02 / 50))
         late = dice.choice([0.0, 0.0, 0.0, 0.15])
         times.append(now + late)
-        limiter.answered(slot, now + 0.01 + late)
+        limiter.record_response(slot, now + 0.01 + late)
     assert times != sorted(times)
     assert most_in_a_window(times, 1.0) <= 50

@@ -96,7 +96,7 @@ async def test_a_time_that_is_too_far_ahead_is_refused_with_how_long_to_wait_and
     await bench.database.write(throttle.reserve, 11, NOW)
     taken = (await bench.database.read(throttle_state.get, "aitts")).next_request_at
     with pytest.raises(
-        SourceThrottled, match=r"^The source aitts takes no request now: .* Try again in 11 s\.$"
+        SourceThrottled, match=r"^No request to aitts is possible now: .* Try again in 11 s\.$"
     ) as caught:
         await bench.call(throttle)
     assert caught.value.retry_after == pytest.approx(11 * 1.02)
