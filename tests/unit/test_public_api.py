@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_docs import DOCS, PAGES, ROOT, blocks, imported, run_tests_of
+from tests.unit.test_docs import DOCS, PAGES, ROOT, blocks
+from tests.unit.test_docs_examples import imported, run_tests_of
 
 PUBLIC = ("receiver", "receiver.signing", "receiver.testing", "receiver.providers", "receiver.contract")
 FOR_HANDLERS = ("receiver", "receiver.signing", "receiver.testing")
