@@ -26,7 +26,7 @@ from receiver.engine.watchdog import LoopWatchdog
 from receiver.errors import ListingTimeout
 from receiver.metrics import Metrics
 from receiver.outbound.audio import AudioFetcher
-from receiver.outbound.stored import Storage
+from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store import views
 from receiver.store.database import Database

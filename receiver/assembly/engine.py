@@ -25,7 +25,7 @@ from receiver.model.redact import Redactor
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.stored import Storage
+from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store.database import Database
 from receiver.store.processes import ProcessFiles, new_owner

@@ -12,7 +12,7 @@ from receiver.store.database import Database
 from receiver.store.engines import sqlite_path
 
 if TYPE_CHECKING:
-    from receiver.outbound.stored import Storage
+    from receiver.outbound.storage_types import Storage
 
 
 def open_database(settings: Settings) -> Database:

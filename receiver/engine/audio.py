@@ -32,7 +32,7 @@ from receiver.errors import (
 )
 from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
-from receiver.outbound.storage import Storage
+from receiver.outbound.storage_types import Storage
 from receiver.providers.base import AudioRequest
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow

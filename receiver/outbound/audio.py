@@ -28,7 +28,7 @@ from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.names import artifact_name, part_name
 from receiver.outbound.part import PartialDownload, PublishedChecksums, sweep
-from receiver.outbound.stored import Storage, Stored
+from receiver.outbound.storage_types import Storage, Stored
 from receiver.outbound.threads import in_thread
 from receiver.outbound.verification import VerifiedFile, hash_large_file, verify_checksums, verify_file
 from receiver.providers.base import AudioRequest

@@ -11,7 +11,7 @@ from receiver.durable_files import move_durably
 from receiver.errors import NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
-from receiver.outbound.stored import PIECE, Stored, no_action
+from receiver.outbound.storage_types import PIECE, Stored, no_action
 from receiver.outbound.threads import in_thread, opened
 
 

@@ -18,7 +18,7 @@ from obstore.store import from_url
 
 from receiver.errors import NotFound, StorageFailed
 from receiver.model.redact import truncate
-from receiver.outbound.stored import PIECE, Stored, no_action
+from receiver.outbound.storage_types import PIECE, Stored, no_action
 from receiver.outbound.threads import in_thread, opened
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from receiver.outbound.folder import LocalFolder
-from receiver.outbound.stored import Storage, Stored
+from receiver.outbound.storage_types import Storage
 from receiver.paths import setting_path
-
-__all__ = ["Storage", "Stored", "open_storage"]
 
 REMOTE_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "memory")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import AudioError
-from receiver.outbound.storage import Storage, open_storage
+from receiver.outbound.storage import open_storage
+from receiver.outbound.storage_types import Storage
 from tests.integration.s3_support import Bucket, serving_bucket
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from receiver.clock import Clock
     from receiver.engine.plugins import Registry
     from receiver.model.redact import Redactor
-    from receiver.outbound.storage import Storage
+    from receiver.outbound.storage_types import Storage
     from receiver.providers.types import Speech, Voice, VoiceQuery
     from receiver.settings import Settings
     from receiver.store.database import Database
