@@ -210,6 +210,6 @@ def check_they_are_shown(site: Site, lost: set[str]) -> None:
     shown = json.loads(done.stdout)
     assert {row["id"] for row in shown} == {intents(site)[text]["id"] for text in lost}
     for row in shown:
-        assert "Look there" in row["error"]
+        assert "Check there" in row["error"]
         assert f"jobs watch --source miragic --for {row['id']}" in row["error"]
         assert f"jobs cancel {row['id']}" in row["error"]
