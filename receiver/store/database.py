@@ -128,10 +128,14 @@ class Database:
         """
         return await self._lists.read(function, *args)
 
-    async def write(self, function: Callable[..., T], *args: Any) -> T:
+    async def write(self, function: Callable[..., T], *args: Any, committing: Callable[[T], None] | None = None) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.
 
         `function` may run a second time, if another write made the shared transaction fail.
+
+        Args:
+            committing: called on the running loop with what `function` returned while the transaction is being
+                committed, which is mostly waiting for the disk. Nothing is stored yet, and the commit may fail.
 
         Raises:
             StoreUnavailable: it did not commit.
@@ -140,7 +144,7 @@ class Database:
         def alone(connection: Connection, items: list[Any]) -> list[T]:
             return [function(connection, *args) for _ in items]
 
-        result: T = await self.batch(alone, None)
+        result: T = await self._writer.batch(alone, None, committing=committing)
         return result
 
     def batch(

@@ -40,12 +40,17 @@ LOCKED_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Write:
-    """One item for the next transaction, and the future that gets its outcome."""
+    """One item for the next transaction, and the future that gets its outcome.
+
+    Attributes:
+        committing: called on `loop` with the outcome when only the commit is left.
+    """
 
     function: Callable[[Connection, list[Any]], Sequence[Any]]
     item: Any
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    committing: Callable[[Any], None] | None = None
     outcome: Any = field(default=None)
     error: BaseException | None = field(default=None)
 
@@ -100,11 +105,12 @@ class Writer:
         function: Callable[[Connection, list[I]], Sequence[T]],
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
+        committing: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """Pass `item` to `function(connection, items)` with all others that wait for it; see `Database.batch`."""
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(function, item, loop, future))
+        self._queue.put(_Write(function, item, loop, future, committing))
         if self._ended:
             self._refuse_waiting()
         return future
@@ -210,6 +216,9 @@ class Writer:
                     results = function(connection, [write.item for write in group])
                     for write, outcome in zip(group, results, strict=True):
                         write.outcome = outcome
+                for write in writes:
+                    if write.committing is not None:
+                        _call_on(write.loop, write.committing, write.outcome)
         except BaseException:
             connection.close()
             self._connection = None  # its state is unknown: use a new one
@@ -244,9 +253,7 @@ class Writer:
         for write in writes:
             by_loop.setdefault(write.loop, []).append(write)
         for loop, group in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(self._resolve, group)
-            except RuntimeError:  # that loop is closed, and with it the callers
+            if not _call_on(loop, self._resolve, group):
                 log.warning("store.nobody_waiting", writes=len(group))
 
     def _resolve(self, writes: list[_Write]) -> None:
@@ -257,6 +264,15 @@ class Writer:
                 write.future.set_exception(write.error)
             else:
                 write.future.set_result(write.outcome)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: Any) -> bool:
+    """Call a function on another thread's loop; False if that loop is closed, and with it the callers."""
+    try:
+        loop.call_soon_threadsafe(function, argument)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _add_nothing(writes: list[_Write]) -> None:

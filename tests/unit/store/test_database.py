@@ -275,3 +275,39 @@ async def test_a_write_that_comes_while_the_transaction_is_begun_shares_it(datab
     other.close()
     assert [await one for one in (first, *rest)] == [1, 2, 3]
     assert shared == [[1, 2, 3]]
+
+
+async def test_a_writer_is_told_when_only_the_commit_is_left(database: Database) -> None:
+    """What a write returned is known before its commit, and nothing else can be read then."""
+    seen: list[tuple[str, set[str]]] = []
+    told = asyncio.Event()
+
+    def committing(found: str) -> None:
+        seen.append((found, ids(database.path)))
+        told.set()
+
+    def write(connection: Connection) -> str:
+        connection.execute(text("UPDATE events SET duplicates = duplicates"))
+        return "written"
+
+    assert await database.write(write, committing=committing) == "written"
+    assert [found for found, _ in seen] == ["written"]  # before the future is done, on the same loop
+
+
+async def test_a_commit_that_fails_was_announced_and_stores_nothing(database: Database) -> None:
+    seen: list[int] = []
+    calls = 0
+
+    def write(connection: Connection) -> int:
+        nonlocal calls
+        calls += 1
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        connection.exec_driver_sql(
+            "INSERT INTO runs (event_id, handler, state, due_at) VALUES ('none', 'h', 'dead', 0)"
+        )
+        return calls
+
+    with pytest.raises(exc.IntegrityError):  # found by the commit
+        await database.write(write, committing=seen.append)
+    assert seen == list(range(1, calls + 1))
+    assert await database.read(lambda connection: connection.execute(text("SELECT * FROM runs")).all()) == []
