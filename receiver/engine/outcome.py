@@ -41,9 +41,9 @@ class Outcome:
     after: float = 0.0
 
     @classmethod
-    def of_result(cls, result: Any) -> Self:
+    def of_result(cls, result: Any) -> Outcome:
         """The end of a handler that returned."""
-        return cls("succeeded", result=bounded_json(result))
+        return _SUCCEEDED if result is None else cls("succeeded", result=bounded_json(result))
 
     @classmethod
     def of_error(cls, error: BaseException) -> Self:
@@ -80,6 +80,9 @@ class Outcome:
         if self.word == "rejected":
             return None
         return wait_seconds(policy, attempt, draw, retry_after=self.after) if self.counts else self.after
+
+
+_SUCCEEDED = Outcome("succeeded")
 
 
 def _seconds(after: Any) -> float:
