@@ -57,7 +57,7 @@ class ClaimsAhead:
             seconds: how long it took.
             at: monotonic seconds.
         """
-        if seconds < AHEAD_SECONDS:
+        if seconds < AHEAD_SECONDS and self._limits[handler] <= MAX_SLOTS:
             rate = self._end_rates.setdefault(handler, _EndRate(at))
             rate.turn(at)
             rate.ended += 1
@@ -68,7 +68,7 @@ class ClaimsAhead:
         for handler, rate in self._end_rates.items():
             rate.turn(at)
             quick, limit = max(rate.ended, rate.before), self._limits[handler]
-            if limit < quick and limit <= MAX_SLOTS:
+            if limit < quick:
                 wanted[handler] = min(quick, MAX_TIMES * limit)
         return wanted
 

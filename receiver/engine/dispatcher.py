@@ -26,7 +26,8 @@ from receiver.store import claims, turns
 from receiver.store.claims import Claim, Claimed, ClaimRequest, RunKey
 from receiver.store.database import Database
 from receiver.store.leases import Lease
-from receiver.store.turns import Turn
+from receiver.store.turns import Turn, Written
+from receiver.telemetry.deferred import DeferredCalls
 from receiver.telemetry.hooks import LEASE_LOST, NOT_STORED, RELEASED, Telemetry, Token
 from receiver.telemetry.log import run_fields
 
@@ -93,6 +94,7 @@ class Dispatcher:
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
         self._held: dict[RunKey, Token] = {}
         """Started, until the result is in the store or given up; with what `run_started` returned."""
+        self._deferred = DeferredCalls()
         self._results: list[AttemptResult] = []
         """To be written in the next turn."""
         self._wake = asyncio.Event()
@@ -141,6 +143,8 @@ class Dispatcher:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        self._executions.discard_prepared()
+        self._deferred.run()
 
     def end_grace_period(self) -> None:
         """End the grace period now."""
@@ -206,7 +210,7 @@ class Dispatcher:
         While the store is unavailable, results are kept and written again as long as this process holds their runs.
         """
         try:
-            written = await self._database.write(turns.write, turn)
+            written = await self._database.write(turns.write, turn, committing=self._prepare)
         except StoreUnavailable as error:
             self._keep(turn, results, error)
         except Exception:
@@ -223,9 +227,18 @@ class Dispatcher:
                 for claim in turn.releases:
                     self._telemetry.claim_ended(claim, RELEASED)
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
-            self._report(results, written.held)
+            if results:
+                tokens = [self._held.pop(result.row.claim.key) for result in results]
+                self._deferred.add(self._report, results, written.held, tokens)
             return seconds
+        self._executions.discard_prepared()
         return POLL_INTERVAL_SECONDS
+
+    def _prepare(self, written: Written) -> None:
+        """What there is time for while a turn is being committed."""
+        self._deferred.run()
+        if written.claimed is not None:
+            self._executions.prepare(written.claimed.started)
 
     def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
         if turn.request is not None:
@@ -253,15 +266,15 @@ class Dispatcher:
         self._ahead.claims = claimed.ahead
         return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
-    def _report(self, results: list[AttemptResult], held: list[bool]) -> None:
+    def _report(self, results: list[AttemptResult], held: list[bool], tokens: list[Token]) -> None:
         storage_wait = False
-        for result, ours in zip(results, held, strict=True):
+        for result, ours, token in zip(results, held, tokens, strict=True):
             row, seconds, trace = result
             if ours:
-                self._telemetry.run_finished(self._held.pop(row.claim.key), row, seconds, trace)
+                self._telemetry.run_finished(token, row, seconds, trace)
                 storage_wait = storage_wait or row.waits_for is not None
             else:
-                self._discard(row.claim, row.outcome, seconds, LEASE_LOST)
+                self._telemetry.run_discarded(token, row.claim, row.outcome, seconds, LEASE_LOST)
         if storage_wait:
             self._on_storage_wait()
 

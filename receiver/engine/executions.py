@@ -25,7 +25,8 @@ HELD_UP_SECONDS = 1.0
 """Until the next attempt of a run that timed out because another one blocked the handlers' loop."""
 
 Execute = Callable[[Claim], Coroutine[Any, Any, Outcome]]
-"""Makes the coroutine that executes a handler once. Called on the handlers' loop; an exception ends the attempt."""
+"""Makes the coroutine that executes a handler once on the handlers' loop. An exception ends the attempt."""
+_Call = tuple[RunKey, Coroutine[Any, Any, Outcome]]
 
 
 class LoopWatch(Protocol):
@@ -80,22 +81,48 @@ class Executions:
         self._active: dict[RunKey, _Active] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._tasks = _HandlerTasks(execute, loop, self._take)
+        self._execute = execute
+        self._prepared: dict[RunKey, Coroutine[Any, Any, Outcome]] = {}
+        self._tasks = _HandlerTasks(loop, self._take)
         self.running: Counter[str] = Counter()
         """How many of each handler's attempts are at work."""
 
+    def prepare(self, claims: list[Claim]) -> None:
+        """Make the calls of these runs for the next `start`, while their claims are being committed."""
+        self.discard_prepared()
+        self._prepared = {claim.key: self._call(claim) for claim in claims}
+
+    def discard_prepared(self) -> None:
+        """Forget the prepared calls: their claims were not committed."""
+        prepared, self._prepared = self._prepared, {}
+        for call in prepared.values():
+            call.close()
+
     def start(self, claims: list[Claim]) -> None:
-        """Begin to execute these runs."""
+        """Begin to execute these runs, whose claims are committed."""
         loop = asyncio.get_running_loop()
         began, at = self._clock.monotonic(), loop.time()
-        for claim in claims:
+        prepared, self._prepared = self._prepared, {}
+        calls = [(claim.key, prepared[claim.key] if claim.key in prepared else self._call(claim)) for claim in claims]
+        error: RuntimeError | None = None
+        try:
+            self._tasks.begin(calls, loop)
+        except RuntimeError as closed:  # the handlers' loop
+            error = closed
+        for claim in claims:  # after `begin`: the handlers' thread takes longer to wake up than this does
             self._active[claim.key] = _Active(claim, began, at + self._timeout(claim))
             self.running[claim.handler] += 1
         self._set_timer(loop, at + min(map(self._timeout, claims), default=math.inf))
-        try:
-            self._tasks.begin(claims, loop)
-        except RuntimeError as error:  # the handlers' loop is closed
+        if error is not None:
+            for _, call in calls:
+                call.close()
             self._take([(claim.key, Outcome.of_error(error)) for claim in claims])
+
+    def _call(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
+        try:
+            return self._execute(claim)
+        except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
+            return _failed(error)
 
     def release(self, keys: Iterable[RunKey]) -> None:
         """Cancel the handlers of these attempts. They end at once, whatever the handler does."""
@@ -151,16 +178,14 @@ class Executions:
             self._ended(ended)
 
 
+async def _failed(error: Exception) -> Outcome:
+    return Outcome.of_error(error)
+
+
 class _HandlerTasks:
     """The tasks on the handlers' loop. Their outcomes are sent to the intake's loop in batches."""
 
-    def __init__(
-        self,
-        execute: Execute,
-        loop: asyncio.AbstractEventLoop,
-        take: Callable[[list[tuple[RunKey, Outcome]]], None],
-    ) -> None:
-        self._execute = execute
+    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[list[tuple[RunKey, Outcome]]], None]) -> None:
         self._loop = loop
         self._take = take
         self._tasks: dict[RunKey, asyncio.Task[Outcome]] = {}
@@ -168,8 +193,8 @@ class _HandlerTasks:
 
     # called from the intake's loop
 
-    def begin(self, claims: list[Claim], back: asyncio.AbstractEventLoop) -> None:
-        self._loop.call_soon_threadsafe(self._begin, claims, back)
+    def begin(self, calls: list[_Call], back: asyncio.AbstractEventLoop) -> None:
+        self._loop.call_soon_threadsafe(self._begin, calls, back)
 
     def cancel(self, keys: list[RunKey]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: no task runs there
@@ -177,15 +202,10 @@ class _HandlerTasks:
 
     # on the handlers' loop
 
-    def _begin(self, claims: list[Claim], back: asyncio.AbstractEventLoop) -> None:
-        for claim in claims:
-            try:
-                task = self._loop.create_task(self._execute(claim))
-            except Exception as error:  # noqa: BLE001 - a run that cannot even start is a failed attempt, not a lost one
-                self._send(claim.key, Outcome.of_error(error), back)
-            else:
-                self._tasks[claim.key] = task
-                task.add_done_callback(partial(self._done, claim.key, back))
+    def _begin(self, calls: list[_Call], back: asyncio.AbstractEventLoop) -> None:
+        for key, call in calls:
+            task = self._tasks[key] = self._loop.create_task(call)
+            task.add_done_callback(partial(self._done, key, back))
 
     def _cancel(self, keys: list[RunKey]) -> None:
         for key in keys:

@@ -78,6 +78,19 @@ async def ended(lines: Lines, signal: Signal, runs: int) -> None:
     await signal.until(lambda: len(lines.of("run.succeeded")) == runs)
 
 
+class Notifying(Telemetry):
+    """Notifies a signal of what is reported after its turn."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+
+    def run_finished(self, *args: Any) -> None:
+        self._signal.notify()
+
+    def run_discarded(self, *args: Any) -> None:
+        self._signal.notify()
+
+
 class ManualClock:
     """Time stands still until the test moves it."""
 
@@ -319,7 +332,13 @@ class Engine:
 
     @property
     def _is_reported(self) -> bool:
-        return self.dispatcher._held.keys() == self.dispatcher._executions._active.keys()
+        dispatcher = self.dispatcher
+        return dispatcher._held.keys() == dispatcher._executions._active.keys() and not dispatcher._deferred.waiting
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt runs, and every result is written, logged and counted."""
+        return not self.dispatcher.busy and not self.dispatcher._deferred.waiting
 
     async def look(self) -> None:
         """Have the dispatcher look for due runs, and return when it has started what it found."""
@@ -412,7 +431,7 @@ async def engine(
         loop.loop,
         owner=owner,
         bounds=bounds or Bounds(lease_seconds=LEASE),
-        telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry(), *reporting),
+        telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry(), Notifying(signal), *reporting),
         redact=Redactor([SECRET]),
         backoff=backoff,
         clock=clock,

@@ -105,7 +105,7 @@ async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_disca
         take(up)
         theirs = up.run()
         up.clock.advance(HEARTBEAT)
-        await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
+        await up.until(lambda: gate.cancelled and up.is_idle)
         assert up.run() == theirs
         assert up.attempts() == []
         assert lines.of("run.lease_lost")
@@ -123,7 +123,7 @@ async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: 
         take(up)
         theirs = up.run()
         gate.open()  # it returns before the next heartbeat
-        await up.until(lambda: not up.dispatcher.busy)
+        await up.until(lambda: up.is_idle)
         assert (up.run(), up.attempts()) == (theirs, [])
         [line] = lines.of("run.lease_lost")
         assert (line["event"], line["handler"], line["outcome"]) == (event_id, "work", "succeeded")
@@ -139,7 +139,7 @@ async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_hea
         await up.until(lambda: gate.inside)
         assert up.database.transact(runs.cancel, [(event_id, "work")], NOW)
         up.clock.advance(HEARTBEAT)
-        await up.until(lambda: gate.cancelled and not up.dispatcher.busy)
+        await up.until(lambda: gate.cancelled and up.is_idle)
         assert (up.run()["state"], up.run()["error"]) == ("cancelled", "cancelled by an operator")
 
 
@@ -317,7 +317,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
         clock.advance(LEASE + HEARTBEAT)
         await two.until_state("succeeded")
         gate.open()
-        await one.until(lambda: not one.dispatcher.busy)
+        await one.until(lambda: one.is_idle)
         assert two.run()["result"] == "second"
         assert len(lines.of("run.succeeded")) == 1  # and none of the first, which was thrown away
         [line] = lines.of("run.lease_lost")

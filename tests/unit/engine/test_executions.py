@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -29,6 +30,10 @@ def hanging(name: str, timeout: float) -> Handler:
     return hang
 
 
+def claim(handler: str, attempt: int = 1) -> Claim:
+    return Claim("evt_1", handler, attempt, attempt, 0.0, 1.0, {})
+
+
 class Turning:
     """A loop that is not blocked."""
 
@@ -44,9 +49,10 @@ class Work:
     def __init__(self) -> None:
         active = {
             name: ActiveHandler(hanging(name, seconds), None, "here")
-            for name, seconds in {**SECONDS, "quick": HOUR}.items()
+            for name, seconds in {**SECONDS, "quick": HOUR, "broken": HOUR}.items()
         }
         self.ended: list[Ended] = []
+        self.calls: list[Coroutine[Any, Any, Outcome]] = []
         self.changed = asyncio.Event()
         self.executions = Executions(
             Registry(active), self.execute, asyncio.get_running_loop(), watch=Turning(), clock=SystemClock(),
@@ -54,19 +60,23 @@ class Work:
         )  # fmt: skip
 
     def execute(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
+        if claim.handler == "broken":
+            raise ValueError("its event cannot be read")
+
         async def run() -> Outcome:
             if claim.handler != "quick":
                 await asyncio.get_running_loop().create_future()
             return Outcome("succeeded")
 
-        return run()
+        self.calls.append(run())
+        return self.calls[-1]
 
     def end(self, ended: list[Ended]) -> None:
         self.ended += ended
         self.changed.set()
 
     def start(self, *handlers: str, attempt: int = 1) -> None:
-        self.executions.start([Claim("evt_1", name, attempt, attempt, 0.0, 1.0, {}) for name in handlers])
+        self.executions.start([claim(name, attempt) for name in handlers])
 
     async def until_ended(self, number: int) -> list[tuple[str, str]]:
         async with asyncio.timeout(30):
@@ -112,3 +122,28 @@ async def test_many_attempts_that_end_in_time_leave_one_timer(work: Work, monkey
         work.start("quick", attempt=attempt)
         await work.until_ended(attempt)
     assert len(timers) == 1
+
+
+async def test_prepared_calls_are_those_that_start(work: Work) -> None:
+    claims = [claim("quick"), claim("third")]
+    work.executions.prepare(claims)
+    assert len(work.calls) == 2
+    work.executions.start(claims)
+    assert await work.until_ended(2) == [("quick", "succeeded"), ("third", "timeout")]
+    assert len(work.calls) == 2
+
+
+async def test_prepared_calls_whose_claims_were_not_committed_are_closed(work: Work) -> None:
+    work.executions.prepare([claim("long")])
+    work.executions.prepare([claim("quick")])  # the transaction was repeated
+    assert [inspect.getcoroutinestate(call) for call in work.calls] == ["CORO_CLOSED", "CORO_CREATED"]
+    work.executions.discard_prepared()
+    assert [inspect.getcoroutinestate(call) for call in work.calls] == ["CORO_CLOSED", "CORO_CLOSED"]
+    assert not work.executions.running
+
+
+async def test_a_call_that_cannot_be_made_fails_its_attempt_alone(work: Work) -> None:
+    claims = [claim("broken"), claim("quick")]
+    work.executions.prepare(claims)
+    work.executions.start(claims)
+    assert sorted(await work.until_ended(2)) == [("broken", "failed"), ("quick", "succeeded")]
