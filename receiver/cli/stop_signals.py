@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,10 +13,13 @@ from contextlib import contextmanager
 def stop_signals(on_stop: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Call `on_stop` on the running loop for each SIGINT and SIGTERM.
 
-    A signal that the process ignores stays ignored: a shell sets SIGINT so for what it starts in the background.
+    A signal that the process ignores stays ignored: a shell sets SIGINT so for what it starts in the background. Beside
+    the main thread the signals are the program's, and nothing is changed.
     """
     loop = asyncio.get_running_loop()
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
     for number in numbers:
         loop.add_signal_handler(number, on_stop, number)
     try:
