@@ -104,16 +104,13 @@ class Executions:
         began, at = self._clock.monotonic(), loop.time()
         prepared, self._prepared = self._prepared, {}
         calls = [(claim.key, prepared[claim.key] if claim.key in prepared else self._call(claim)) for claim in claims]
-        error: RuntimeError | None = None
-        try:
-            self._tasks.begin(calls, loop)
-        except RuntimeError as closed:  # the handlers' loop
-            error = closed
-        for claim in claims:  # after `begin`: the handlers' thread takes longer to wake up than this does
+        for claim in claims:
             self._active[claim.key] = _Active(claim, began, at + self._timeout(claim))
             self.running[claim.handler] += 1
         self._set_timer(loop, at + min(map(self._timeout, claims), default=math.inf))
-        if error is not None:
+        try:
+            self._tasks.begin(calls, loop)
+        except RuntimeError as error:  # the handlers' loop is closed
             for _, call in calls:
                 call.close()
             self._take([(claim.key, Outcome.of_error(error)) for claim in claims])
