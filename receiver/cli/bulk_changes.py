@@ -55,7 +55,7 @@ def run_in_batches(
     progress: BulkProgress,
     status: AbstractContextManager[Any],
 ) -> None:
-    """Do the work. If Ctrl-C or SIGTERM stops it, or it fails, finish the current batch, and print what was done.
+    """Do the work. If a signal stops it, or it fails, finish the current batch, and print what was done.
 
     A second signal changes nothing: the batch is committed in any case, and would not be counted.
 
@@ -64,7 +64,7 @@ def run_in_batches(
 
     Raises:
         KeyboardInterrupt: Ctrl-C stopped it.
-        SystemExit: SIGTERM stopped it.
+        SystemExit: SIGTERM or SIGHUP stopped it.
         ReceiverError: it failed.
     """
     stopped_by: list[signal.Signals] = []
@@ -90,8 +90,8 @@ def run_in_batches(
             asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
         echo_error(f"Stopped. {progress.summary()}. {progress.resume_hint()}")
-        if stopped_by and stopped_by[0] is signal.SIGTERM:
-            sys.exit(128 + signal.SIGTERM)
+        if stopped_by and stopped_by[0] is not signal.SIGINT:
+            sys.exit(128 + stopped_by[0])
         raise KeyboardInterrupt from None
     except Exception:
         echo_error(f"Not finished. {progress.summary()}. {progress.resume_hint()}")

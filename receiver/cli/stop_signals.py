@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM of commands that run an event loop."""
+"""SIGINT, SIGTERM and SIGHUP (a terminal that closes) of commands that run an event loop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_signals(on_stop: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call `on_stop` on the running loop for each SIGINT and SIGTERM.
+    """Call `on_stop` on the running loop for each SIGINT, SIGTERM and SIGHUP.
 
-    A signal that the process ignores stays ignored: a shell sets SIGINT so for what it starts in the background. Beside
-    the main thread the signals are the program's, and nothing is changed.
+    A signal that the process ignores stays ignored: a shell sets SIGINT so for what it starts in the background, and
+    nohup SIGHUP. Beside the main thread the signals are the program's, and nothing is changed.
     """
     loop = asyncio.get_running_loop()
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [n for n in stops if signal.getsignal(n) is not signal.SIG_IGN]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     for number in numbers:

@@ -23,7 +23,7 @@ _PRINTED_EVENT = "job.not_submitted"
 def run(settings: Settings, source: str, work: Callable[[SpeechClient], Awaitable[int]], *, level: str) -> int:
     """Do the work with a started client; return its exit code, or that of the signal that ended it.
 
-    Ctrl-C and SIGTERM cancel the work; a second one also cancels the cleanup.
+    Ctrl-C, SIGTERM and SIGHUP cancel the work; a second one also cancels the cleanup.
 
     Args:
         level: of the log lines on standard error.

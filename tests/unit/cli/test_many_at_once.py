@@ -161,7 +161,7 @@ def test_a_replay_that_fails_says_how_far_it_came_and_goes_on_there(
     assert [id_ for id_, state in states(store).items() if state == "succeeded"] == ids[:20]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_what_is_being_committed_at_a_stop_is_counted_however_often_it_is_stopped(
     store: Path,
     ids: list[str],

@@ -60,6 +60,18 @@ async def test_a_signal_that_comes_while_everything_is_loaded_ends_nothing(befor
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_command_is_stopped_by_each_signal_that_ends_programs(before: None, number: signal.Signals) -> None:
+    signal.signal(number, lambda *_: None)
+    stopped_by: list[signal.Signals] = []
+    with stop_signals(stopped_by.append):
+        signal.raise_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            while not stopped_by:
+                await asyncio.sleep(0)
+    assert stopped_by == [number]
+
+
 async def test_a_signal_that_a_shell_ignores_for_the_background_stops_no_command(before: None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stopped_by: list[signal.Signals] = []
