@@ -116,7 +116,9 @@ def replay(
     def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
-    done = _change_each(config, event, filter, yes, _BulkAction("Replay", "Runs due", closed, runs.replay, resume_hint))
+    done = _change_each(
+        config, event, filter, yes, _BulkAction("Replay", "Runs due", "replayed", closed, runs.replay, resume_hint)
+    )
     echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
 
 
@@ -143,7 +145,11 @@ def cancel(
 
     states = (RunState.PENDING, RunState.RUNNING)
     done = _change_each(
-        config, event, filter, yes, _BulkAction("Cancel", "Runs cancelled", states, runs.cancel, resume_hint)
+        config,
+        event,
+        filter,
+        yes,
+        _BulkAction("Cancel", "Runs cancelled", "cancelled", states, runs.cancel, resume_hint),
     )
     echo(f"Runs cancelled: {done:,}.")
 
@@ -153,7 +159,7 @@ class _BulkAction:
     """A change of many runs.
 
     Attributes:
-        verb, past: for the messages, such as `Cancel` and `Runs cancelled`.
+        verb, past, participle: for the messages, such as `Cancel`, `Runs cancelled` and `cancelled`.
         states: of the runs that it can change; the first is the example in a message.
         change: changes some runs, (event id, handler), in one transaction; returns those that it changed.
         resume_hint: how to continue after a stop, given the last event that was changed.
@@ -161,6 +167,7 @@ class _BulkAction:
 
     verb: str
     past: str
+    participle: str
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
     resume_hint: Callable[[str], str]
@@ -200,13 +207,19 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
 
     if event is None and filter == Filter():
         raise typer.BadParameter(f"Name an event, or filter the runs, as in --state {action.states[0]}.")
+    if filter.state is not None and filter.state not in action.states:
+        *others, last = action.states
+        raise typer.BadParameter(
+            f"--state: a run that is {filter.state} cannot be {action.participle}; "
+            f"one that is {', '.join(others)} or {last} can."
+        )
     with open_session(config) as (settings, database):
         check_names(settings, database, filter.source, filter.type)
         if event is not None:
             filter = replace(filter, event_id=find_event_id(database, event))
         states = tuple(state for state in action.states if filter.state in (None, state))
         filter = matching.up_to_now(database, filter)
-        number = matching.count(matching.runs(database, filter, states)) if states else 0
+        number = matching.count(matching.runs(database, filter, states))
         if not number:
             check_handler(settings, filter.handler)
         echo(f"Matching runs: {matching.format_count(number)}.")

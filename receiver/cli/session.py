@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+
 from receiver.assembly.resources import open_database
 from receiver.engine.filters import check_filter, check_handlers
 from receiver.engine.plugins import load_registry
@@ -61,8 +63,13 @@ def find_event_id(database: Database, prefix: str) -> str:
     """The id of the event that starts with this prefix.
 
     Raises:
+        typer.BadParameter: it is empty, as an unset variable of a script is; every id would start with it.
         NotFound: no event or several events start with it.
     """
+    if prefix in ("", "evt_"):
+        raise typer.BadParameter(
+            f"{prefix!r} names no event: give its id, or a unique prefix; `tts-receiver events list` lists the ids."
+        )
     text = prefix if prefix.startswith("evt_") else f"evt_{prefix}"
     found = database.query_list(views.find_event, text)
     if not found:
@@ -78,8 +85,11 @@ def find_job(database: Database, reference: str, source: str | None) -> Row:
     """The job with this id, ours or the provider's.
 
     Raises:
+        typer.BadParameter: the id is empty.
         NotFound: there is none, or several sources have a job of this id.
     """
+    if not reference:
+        raise typer.BadParameter("The id is empty: give that of a job; `tts-receiver jobs list` lists the ids.")
     found = database.query_list(jobs.find, reference, source)
     if not found:
         of = f" of source {source}" if source else ""

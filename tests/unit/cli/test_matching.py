@@ -44,7 +44,7 @@ def test_every_event_that_fits_is_replayed_once_the_oldest_first(ids: list[str])
 def test_every_run_that_fits_is_changed_once(ids: list[str]) -> None:
     assert said("runs", "replay", "--source", "aitts", "--yes")[0] == "Matching runs: 14."
     assert said("runs", "cancel", "--handler", "other", "--yes") == ["Matching runs: 7.", "Runs cancelled: 7."]
-    assert said("runs", "cancel", "--state", "cancelled", "--yes")[0] == "Matching runs: 0."
+    assert said("runs", "cancel", "--state", "running", "--yes")[0] == "Matching runs: 0."
     assert said("runs", "cancel", ids[3]) == ["Matching runs: 1.", "Runs cancelled: 1."]
 
 
