@@ -1,7 +1,8 @@
 """Finds, checks and loads the handlers that the configuration names; errors name each handler that does not load.
 
 A handler comes from an entry point of an installed package (group `tts_receiver.handlers`), the plugins directory, or
-`use = "module:name"`. Only handlers that are named in the configuration or are in the directory are active.
+`use = "module:name"`. A table finds the handler of its own name, or of another with `use = "name"`, so that several can
+use one. Only handlers that are named in the configuration or are in the directory are active.
 
 Built-in handlers are loaded from their files beside this package, never by the name `handlers`: a user's folder of that
 name in the working directory must neither shadow them nor break the start.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -104,20 +105,24 @@ def load_registry(settings: Settings) -> Registry:
 
 
 def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
-    if table.use is not None:
+    if table.use is not None and ":" in table.use:
         found, where = _from_reference(table.use), table.use
-    elif name in from_files:
-        found, where = from_files[name]
     else:
-        installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        if name not in installed:
-            known = suggestion(name, [*installed, *from_files])
-            raise PluginError(f'there is no handler of this name{known} (or say use = "module:name")')
-        found, where = _from_entry_point(installed[name]), f"entry point {installed[name].value}"
-    # Named after its table: one function may be configured twice, with different options.
-    return Handler(
-        name, found.function, found.on, found.attempts, found.timeout, found.concurrency, found.options
-    ), where
+        found, where = _named(name if table.use is None else table.use, table, from_files)
+    return replace(found, name=name), where  # after its table: several may use one function, with different options
+
+
+def _named(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
+    """Return the handler that a file of the plugins directory, or an installed package, has under this name."""
+    if name in from_files:
+        return from_files[name]
+    installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in installed:
+        known = suggestion(name, [*installed, *from_files])
+        if table.use is not None:
+            raise PluginError(f"use: there is no handler {name!r}{known} (or module:name)")
+        raise PluginError(f'there is no handler of this name{known} (or say use = "module:name")')
+    return _from_entry_point(installed[name]), f"entry point {installed[name].value}"
 
 
 def _from_entry_point(point: EntryPoint) -> Handler:

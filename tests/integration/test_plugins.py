@@ -166,6 +166,28 @@ def test_one_function_serves_under_two_names_with_options_of_their_own(site: Sit
     assert registry.names_for("job.completed") == ("east", "west")
 
 
+def test_several_tables_use_one_handler_by_its_name_wherever_it_is_from(site: Site) -> None:
+    site.module(WITH_MODEL)
+    site.install(publish=f"{site.name}:publish")
+    site.drop("one.py", HANDLER.format(name="one"))
+    registry = site.load(
+        "plugins",
+        east={"use": "publish", "bucket": "east"},
+        west={"use": "publish", "bucket": "west", "attempts": 2},
+        again={"use": "one"},
+        events={"use": "log"},
+    )
+    assert {key: (active.handler.name, active.where) for key, active in registry.active.items()} == {
+        "east": ("east", f"entry point {site.name}:publish"),
+        "west": ("west", f"entry point {site.name}:publish"),
+        "again": ("again", str(site.plugins / "one.py")),
+        "events": ("events", "entry point handlers.log:log"),
+        "one": ("one", str(site.plugins / "one.py")),
+    }
+    assert [registry[key].options.bucket for key in ("east", "west")] == ["east", "west"]
+    assert registry["west"].handler.attempts == 2
+
+
 def test_files_with_a_leading_underscore_are_not_plugins(site: Site) -> None:
     site.drop("_notes.py", "raise RuntimeError('not to be loaded')")
     site.drop("one.py", HANDLER.format(name="one"))
@@ -279,7 +301,9 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest(site: Site) -> No
         ("no_such_module:x", "or let the variable PYTHONPATH name the folder it is in"),
         ("{name}:missing", "{name}:missing is not there"),
         ("{name}:plain", "{name}:plain is not a handler; put @handler(on=…) above the function"),
-        ("{name}", "'{name}' is not module:name"),
+        ("{name}", "use: there is no handler '{name}'; there is: log, save_audio (or module:name)"),
+        ("save_audo", "use: there is no handler 'save_audo'; did you mean 'save_audio'? (or module:name)"),
+        ("", "use: there is no handler ''"),
         (":x", "':x' is not module:name"),
         ("{name}:", "'{name}:' is not module:name"),
         (".relative:x", "the module .relative cannot be imported: TypeError"),
