@@ -28,7 +28,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store.database import Database
-from receiver.store.processes import ProcessFiles, new_owner
+from receiver.store.leases import new_owner
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
@@ -161,4 +161,4 @@ def build_jobs(
 
 def build_membership(parts: EngineParts, on_release: Sequence[Callable[[], None]]) -> Membership:
     """Build the membership of the processes on this store; `on_release` as for `Membership`."""
-    return Membership(parts.database, ProcessFiles(parts.database.path, parts.owner), on_release, parts.clock)
+    return Membership(parts.database, parts.database.processes(parts.owner), on_release, parts.clock)

@@ -9,7 +9,7 @@ from receiver.errors import ConfigError, Problem
 from receiver.outbound.beneath import make_folders
 from receiver.settings import Settings
 from receiver.store.database import Database
-from receiver.store.engines import sqlite_path
+from receiver.store.sqlite.engine import sqlite_path
 
 if TYPE_CHECKING:
     from receiver.outbound.storage_types import Storage

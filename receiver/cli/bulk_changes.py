@@ -16,7 +16,6 @@ from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
 from receiver.engine.pacing import PAUSE_FACTOR, PacedWriter
 from receiver.store.database import Database
-from receiver.store.processes import any_process_lives
 
 
 class BulkProgress(Protocol):
@@ -71,7 +70,7 @@ def run_in_batches(
 
     def pause_factor() -> float:
         """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
-        return PAUSE_FACTOR if any_process_lives(database.path) else 1.0
+        return PAUSE_FACTOR if database.any_process_lives() else 1.0
 
     async def run() -> None:
         working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pause_factor)))

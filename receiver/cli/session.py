@@ -31,7 +31,7 @@ def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
     settings = load(config)
     database = open_database(settings)
     if not database.exists():
-        raise NotFound(f"There is no store at {database.path} yet; `tts-receiver serve` creates it.")
+        raise NotFound(f"There is no store at {database.location} yet; `tts-receiver serve` creates it.")
     try:
         database.query(require_current)
         yield settings, database

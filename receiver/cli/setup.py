@@ -209,8 +209,9 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     uses = database.query(views.key_uses) if found is not None else {}
     waiting = count_waiting(database)  # before the first line, so that no error follows a success
     echo("✓ The configuration can be used.")
-    echo(f"  store    {database.path}{store_note(found)}")
-    echo(f"           {space_note(database.path.parent)}")
+    echo(f"  store    {database.location}{store_note(found)}")
+    if database.folder is not None:
+        echo(f"           {space_note(database.folder)}")
     storage = open_audio(settings)
     echo(f"  audio    {storage.url}")
     if storage.folder is not None:

@@ -116,7 +116,7 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
 
     database = open_database(settings)
     try:
-        found = database.query(revision) if database.path.exists() else None
+        found = database.query(revision) if database.exists() else None
         if found is None:
             return {}, {}
         # From a store of an earlier release only tables that have not changed are read.

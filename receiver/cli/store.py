@@ -25,4 +25,4 @@ def upgrade(config: Config = None) -> None:
     database = open_database(load(config))
     before, after = migrate(database)
     database.close()
-    echo(f"{database.path}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+    echo(f"{database.location}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))

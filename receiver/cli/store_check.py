@@ -29,20 +29,19 @@ def check_audio(settings: Settings) -> list[Problem]:
 
 def check_store(database: Database) -> list[Problem]:
     """Test writing to the store, if it exists."""
-    from receiver.store.engines import write_page
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
 
-    folder = database.path.parent
+    folder = database.folder
     try:
         if not database.exists():
-            if os.access(folder, os.W_OK):
+            if folder is None or os.access(folder, os.W_OK):
                 return []
             return [Problem("store.url", f"{folder} is not writable")]
         found = database.query(revision)
         if found is not None and found > HEAD:
-            return [Problem("store.url", f"{database.path} is at schema {found}, newer than this release's {HEAD}")]
-        database.transact(write_page)
+            return [Problem("store.url", f"{database.location} is at schema {found}, newer than this release's {HEAD}")]
+        database.test_write()
     except ReceiverError as error:
         return [Problem("store.url", str(error))]
     return []
@@ -50,14 +49,11 @@ def check_store(database: Database) -> list[Problem]:
 
 def check_deeply(database: Database) -> list[Problem]:
     """Read the whole store and look for damage; takes about a second for each gigabyte, and more on a slow disk."""
-    from receiver.store.engines import quick_check
-    from receiver.store.faults import malformed
-
     try:
-        damage = database.query(quick_check) if database.exists() else None
+        damage = database.find_damage() if database.exists() else None
     except ReceiverError as error:
         return [Problem("store.url", str(error))]
-    return [Problem("store.url", str(malformed(database.path, damage)))] if damage else []
+    return [Problem("store.url", str(damage))] if damage else []
 
 
 def store_note(found: str | None) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
+from receiver.store.backend import Processes
 from receiver.store.database import Database
 from receiver.store.leases import end_leases
 
@@ -26,34 +27,6 @@ POLL_INTERVAL_SECONDS = 1.0
 """How often dead processes are looked for."""
 REJOIN_SECONDS = 60.0
 """How often a process that could not join tries again: on a file system without locks each try fails."""
-
-
-class Processes(Protocol):
-    """Detects which owners of leases are dead. Every method blocks, and may raise OSError."""
-
-    owner: str
-
-    @property
-    def is_visible(self) -> bool:
-        """Whether other processes can detect that this process is alive."""
-
-    def join(self) -> None:
-        """Show the other processes that this process is alive.
-
-        Until it has succeeded once, `find_dead` finds no process.
-        """
-
-    def find_dead(self) -> list[str]:
-        """Return owners that are certainly dead; no other process finds them until `remove`."""
-
-    def remove(self, owner: str) -> None:
-        """Record that a dead owner holds no leases: it is not found again."""
-
-    def leave(self) -> None:
-        """Record that this process holds no leases."""
-
-    def close(self) -> None:
-        """Let other processes find this one dead: it still holds leases but has stopped working."""
 
 
 class Membership:

@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 from receiver.clock import Clock
 from receiver.errors import ListingBusy
 from receiver.store.database import Database
-from receiver.store.engines import checkpoint
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -113,7 +112,7 @@ class PacedWriter:
         committed(outcome)
         self._batches += 1
         if self._batches % CHECKPOINT_BATCHES == 0:
-            await self._read(checkpoint)
+            await self._read(self._database.checkpoint)
 
     async def _pause(self, begun: float) -> None:
         """Leave the store to other work, in proportion to the time since `begun`."""

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.model.slots import FreeSlots
-from receiver.store.engines import run_statement
 from receiver.store.leases import Lease
+from receiver.store.sqlite.engine import run_statement
 from receiver.store.suspects import claim_suspect, next_suspect_due
 
 RunKey = tuple[str, str, int]

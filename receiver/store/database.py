@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
-from receiver.store.engines import sqlite_engine, write_page
-from receiver.store.faults import is_outage, unreachable
+from receiver.errors import StoreMalformed
+from receiver.store.backend import Processes
 from receiver.store.health import StoreHealth
 from receiver.store.readers import LISTING_SECONDS, ListReaders, Readers
-from receiver.store.writer import Writer
+from receiver.store.sqlite.backend import SqliteBackend
+from receiver.store.writer import Writer, is_outage
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -35,10 +36,11 @@ class Database:
 
     def __init__(self, path: Path, listing_seconds: float = LISTING_SECONDS) -> None:
         self.path = path
-        self.health = StoreHealth(path)
-        self._writer_engine = sqlite_engine(path, BUSY_SECONDS, writes=True)
-        self._writer = Writer(path, self._writer_engine, BUSY_SECONDS, self.health)
-        reading = path, BUSY_SECONDS
+        self._backend = SqliteBackend(path)
+        self.health = StoreHealth(self._backend.location, self._backend.locked)
+        self._writer_engine = self._backend.writer_engine(BUSY_SECONDS)
+        self._writer = Writer(self._backend, self._writer_engine, BUSY_SECONDS, self.health)
+        reading = self._backend, BUSY_SECONDS
         self._readers = Readers(*reading, "store-read", self._writer.unavailable)
         self._lists = ListReaders(*reading, "store-list", self._writer.unavailable, listing_seconds)
 
@@ -52,16 +54,39 @@ class Database:
         """Whether the writer thread is running: started, and neither closed nor failed."""
         return self._writer.running
 
+    @property
+    def location(self) -> str:
+        """Names the store in messages; without secrets."""
+        return self._backend.location
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on whose disk the store is; None if a server has it."""
+        return self._backend.folder
+
     def exists(self) -> bool:
-        """Whether the file exists.
+        """Whether the store exists.
 
         Raises:
-            StoreUnavailable: its folder cannot be read.
+            StoreUnavailable: that cannot be determined.
         """
-        try:
-            return self.path.exists()
-        except OSError as error:
-            raise unreachable(error, self.path) from error
+        return self._backend.exists()
+
+    def create(self) -> None:
+        """Create an empty store, for `migrate`.
+
+        Raises:
+            StoreUnavailable: it cannot be created.
+        """
+        self._backend.create()
+
+    def processes(self, owner: str) -> Processes:
+        """The processes that share the store, of which this one is `owner` (`leases.new_owner`)."""
+        return self._backend.processes(owner)
+
+    def any_process_lives(self) -> bool:
+        """Whether a running process shares the store; True if that cannot be determined. Blocks."""
+        return self._backend.any_process_lives()
 
     def start(self) -> None:
         """Start the writer. Call `migrate` before, and `close` at the end."""
@@ -106,6 +131,27 @@ class Database:
             StoreUnavailable: the store cannot be read.
         """
         return self._lists.query(function, *args)
+
+    def test_write(self) -> None:
+        """Write something without changing anything, in this thread.
+
+        Raises:
+            StoreUnavailable: a delivery could not be stored.
+        """
+        self.transact(self._backend.probe)
+
+    def find_damage(self) -> StoreMalformed | None:
+        """Read the whole store, in this thread; the error for the first damage found, None if there is none.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        damage = self.query(self._backend.find_damage)
+        return self._backend.malformed(damage) if damage else None
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Do the work that commits have left for later, for `read_list`."""
+        self._backend.checkpoint(connection)
 
     # asynchronous use: the running receiver
 
@@ -166,14 +212,13 @@ class Database:
         return self._writer.batch(function, item, loop)
 
     def probe(self) -> asyncio.Future[None]:
-        """`write_page` in the next transaction.
+        """`Backend.probe` in the next transaction.
 
         Raises (from the future):
             StoreUnavailable: it did not commit.
         """
-        return self.batch(_probe, None)
+        return self.batch(self._probe, None)
 
-
-def _probe(connection: Connection, items: list[None]) -> list[None]:
-    write_page(connection)
-    return items
+    def _probe(self, connection: Connection, items: list[None]) -> list[None]:
+        self._backend.probe(connection)
+        return items

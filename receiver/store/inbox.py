@@ -17,8 +17,8 @@ from receiver.model.delivery import Delivery
 from receiver.model.duplicates import bodies_contradict, contradicts
 from receiver.model.event import OPPOSITE, TERMINAL
 from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
-from receiver.store.engines import run_statement
 from receiver.store.schema import events, runs, signing_keys
+from receiver.store.sqlite.engine import run_statement
 from receiver.store.states import EventStatus, RunState
 
 _EVENT_COLUMNS = (

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
+import socket
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, update
@@ -28,6 +32,12 @@ class Held(NamedTuple):
 
     runs: int
     jobs: int
+
+
+def new_owner() -> str:
+    """A unique name for this process in leases, which is also a valid name of a file."""
+    host = re.sub(r"[^A-Za-z0-9]", "-", socket.gethostname())[:40]
+    return f"{host}_{os.getpid()}_{secrets.token_hex(8)}"
 
 
 def end_leases(connection: Connection, owner: str) -> Held:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
 from receiver.errors import ReceiverError
 from receiver.store.database import Database
-from receiver.store.faults import unreachable
 from receiver.store.schema import HEAD
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -40,11 +38,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
         StoreUnavailable: the store cannot be opened.
     """
     if not database.exists():
-        # Deliveries are private. SQLite gives the files beside it the same mode.
-        try:
-            os.close(os.open(database.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise unreachable(error, database.path) from error
+        database.create()
     before = database.query(revision)
     if before == HEAD:
         return before, HEAD

@@ -1,7 +1,7 @@
 """Threads that read the store: two for the engine, and two for lists. Neither kind waits for the other.
 
-Separate from `Database` because of the time limit of lists: another thread interrupts SQLite. That works in the middle
-of a statement, also during reads from a slow disk, and costs nothing otherwise.
+Separate from `Database` because of the time limit of lists: another thread interrupts the database. That works in the
+middle of a statement, also during reads from a slow disk, and costs nothing otherwise.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
 from receiver.errors import ListingBusy, ListingTimeout, StoreUnavailable
-from receiver.store.engines import sqlite_engine
+from receiver.store.backend import Backend
 
 T = TypeVar("T")
 
@@ -37,16 +36,20 @@ class Readers:
     """Threads that read, each with a connection of its own.
 
     Args:
-        path: the SQLite file.
+        backend: the store.
         busy_seconds: how long a statement waits for another process's transaction.
         name: of the threads.
         unavailable: converts an error of the driver to the error to raise.
     """
 
     def __init__(
-        self, path: Path, busy_seconds: float, name: str, unavailable: Callable[[exc.DBAPIError], StoreUnavailable]
+        self,
+        backend: Backend,
+        busy_seconds: float,
+        name: str,
+        unavailable: Callable[[exc.DBAPIError], StoreUnavailable],
     ) -> None:
-        self._engine = sqlite_engine(path, busy_seconds, writes=False)
+        self._engine = backend.reader_engine(busy_seconds)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._unavailable = unavailable
 
@@ -73,25 +76,26 @@ class ListReaders(Readers):
 
     Args:
         seconds: how long a query may take, and how long it may wait for a thread.
-        path, busy_seconds, name, unavailable: as for `Readers`.
+        backend, busy_seconds, name, unavailable: as for `Readers`.
     """
 
     def __init__(
         self,
-        path: Path,
+        backend: Backend,
         busy_seconds: float,
         name: str,
         unavailable: Callable[[exc.DBAPIError], StoreUnavailable],
         seconds: float = LISTING_SECONDS,
     ) -> None:
-        super().__init__(path, busy_seconds, name, unavailable)
+        super().__init__(backend, busy_seconds, name, unavailable)
+        self._interrupt_driver = backend.interrupt
         self._seconds = seconds
         self._free = asyncio.Semaphore(THREADS)
         self._running: set[_Listing] = set()
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """See `Database.query_list`."""
-        listing, finished = _Listing(), threading.Event()
+        listing, finished = _Listing(self._interrupt_driver), threading.Event()
 
         def watch() -> None:
             seconds = self._seconds
@@ -115,7 +119,7 @@ class ListReaders(Readers):
                 f"Other lists are being read, and none of them ended within {self._seconds:g} s; "
                 "this one was not started. Try again."
             ) from None
-        loop, listing = asyncio.get_running_loop(), _Listing()
+        loop, listing = asyncio.get_running_loop(), _Listing(self._interrupt_driver)
         try:
             reading = loop.run_in_executor(self._threads, partial(self._run, listing, function, *args))
         except BaseException:
@@ -171,7 +175,8 @@ class ListReaders(Readers):
 class _Listing:
     """A query of one thread, which another thread can interrupt."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupt: Callable[[Any], None]) -> None:
+        self._interrupt = interrupt
         self.interrupted = False
         self._lock = threading.Lock()
         self._driver: Any = None
@@ -192,4 +197,4 @@ class _Listing:
         with self._lock:
             self.interrupted = True
             if self._driver is not None:
-                self._driver.interrupt()
+                self._interrupt(self._driver)

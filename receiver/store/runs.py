@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from receiver.store.claims import MAX_ROWS, Claim, RunKey
-from receiver.store.engines import run_statement
+from receiver.store.sqlite.engine import run_statement
 from receiver.store.states import RunState
 
 

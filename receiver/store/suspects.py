@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
-from receiver.store.engines import run_statement
+from receiver.store.sqlite.engine import run_statement
 
 _OPEN_SUSPECTS = f"crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
 """The condition of the index `ix_runs_suspects`, word for word: otherwise SQLite does not use the index."""

@@ -11,20 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.engines import checkpoint, wait_for_lock
-from receiver.store.faults import is_outage, unavailable
-from receiver.store.health import StoreFiles, StoreHealth, WalRemoved
+from receiver.store.backend import Backend, CommitsAtRisk
+from receiver.store.health import StoreHealth
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -55,22 +52,27 @@ class _Write:
     error: BaseException | None = field(default=None)
 
 
+def is_outage(error: exc.DBAPIError) -> bool:
+    """Whether the store itself has failed (full, locked, unreadable), rather than this one write."""
+    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
+
+
 class Writer:
     """The thread that writes to one store, and the queue of writes.
 
     Args:
-        path: the SQLite file.
+        backend: the store.
         engine: creates the connection.
         busy_seconds: how long a statement waits for another process's transaction before the store counts as locked.
         health: is updated.
     """
 
-    def __init__(self, path: Path, engine: Engine, busy_seconds: float, health: StoreHealth) -> None:
-        self._path = path
+    def __init__(self, backend: Backend, engine: Engine, busy_seconds: float, health: StoreHealth) -> None:
+        self._backend = backend
+        self._durability = backend.durability
         self._engine = engine
         self._busy_seconds = self._lock_seconds = busy_seconds
         self._health = health
-        self._files = StoreFiles(path)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -89,7 +91,7 @@ class Writer:
 
     def start(self) -> None:
         """Start the thread."""
-        self._files.opened()
+        self._durability.opened()
         self._thread = threading.Thread(target=self._write_until_closed, name="store-write", daemon=True)
         self._thread.start()
 
@@ -116,8 +118,8 @@ class Writer:
         return future
 
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
-        """Convert an error of SQLite to ours; damage is recorded while the thread runs."""
-        found = unavailable(error, self._path)
+        """Convert an error of the driver to ours; damage is recorded while the thread runs."""
+        found = self._backend.unavailable(error)
         if isinstance(found, StoreMalformed) and self._thread is not None:
             self._health.damaged(found)
         return found
@@ -172,12 +174,12 @@ class Writer:
                 raise health.malformed
             # First: while a connection is open, another process that ends does not remove the `-wal`.
             connection = self._connection_for_write()
-            self._files.require_unchanged()
+            self._durability.require_unchanged()
             self._transaction(connection, writes, add_more)
-            self._files.require_unchanged()  # they may have been moved during the transaction
+            self._durability.require_unchanged()  # they may have been moved during the transaction
         except StoreUnavailable as error:
-            if isinstance(error, WalRemoved):
-                self._save_removed_wal()
+            if isinstance(error, CommitsAtRisk):
+                self._save_commits()
             self._fail(writes, error)
             health.failed(error)
         except exc.DBAPIError as error:
@@ -229,20 +231,20 @@ class Writer:
         locked = isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
         if self._connection is None:
-            self._files.require_store()  # connecting would create a new file
+            self._durability.require_store()  # connecting would create a new file
             self._connection = self._engine.connect()
             self._lock_seconds = -1.0
         if seconds != self._lock_seconds:
-            wait_for_lock(self._connection, seconds)
+            self._backend.set_lock_seconds(self._connection, seconds)
             self._lock_seconds = seconds
         return self._connection
 
-    def _save_removed_wal(self) -> None:
-        """Copy acknowledged commits from a removed `-wal` into the store: they would be lost with this process."""
+    def _save_commits(self) -> None:
+        """Save acknowledged commits that would be lost with this process."""
         try:
-            checkpoint(self._connection_for_write())
-        except (exc.DBAPIError, sqlite3.Error) as error:
-            log.error("store.log_not_saved", path=str(self._path), detail=str(error))
+            self._backend.checkpoint(self._connection_for_write())
+        except exc.DBAPIError as error:
+            log.error("store.log_not_saved", path=self._backend.location, detail=str(error))
 
     def _fail(self, writes: list[_Write], error: BaseException) -> None:
         for write in writes:

@@ -25,7 +25,7 @@ EXEMPT = ("receiver/settings/", "receiver/assembly/")
 """They make and connect the parts."""
 ASIDE = (
     *("receiver/logs/", "receiver/metrics.py", "receiver/local_counters.py", "receiver/telemetry/"),
-    *("receiver/engine/membership.py", "receiver/engine/watchdog.py", "receiver/store/processes.py"),
+    *("receiver/engine/membership.py", "receiver/engine/watchdog.py", "receiver/store/sqlite/processes.py"),
 )
 """What every part reports to, and what works by the clock: neither they nor what they call counts."""
 END = "receiver/engine/outcome.py"

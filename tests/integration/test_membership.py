@@ -18,9 +18,9 @@ from receiver.simulator import Simulator
 from receiver.store import claims, job_leases, jobs
 from receiver.store import database as database_module
 from receiver.store.database import Database
-from receiver.store.leases import Lease
+from receiver.store.leases import Lease, new_owner
 from receiver.store.migrate import migrate
-from receiver.store.processes import ProcessFiles, new_owner
+from receiver.store.sqlite.processes import ProcessFiles
 from tests.faults import another_user
 from tests.integration.engine_support import (
     NOW,

@@ -57,8 +57,8 @@ DIRECT = {
     "receiver/signing.py",
     # Threads of the store, and short waits of listeners and streams: tests run them with real files and sockets.
     "receiver/engine/readiness.py",
-    "receiver/store/engines.py",
     "receiver/store/health.py",
+    "receiver/store/sqlite/engine.py",
     "receiver/web/api/feed.py",
     "receiver/web/api/stream.py",
     "receiver/web/http/server.py",

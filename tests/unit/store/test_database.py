@@ -16,7 +16,7 @@ from receiver.model.delivery import Delivery
 from receiver.store import database as database_module
 from receiver.store import inbox
 from receiver.store.database import Database
-from receiver.store.engines import sqlite_path
+from receiver.store.sqlite.engine import sqlite_path
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,7 @@ from receiver.model.delivery import Delivery
 from receiver.store import health, inbox
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from receiver.store.sqlite import engine
 from tests.faults import another_user, damage, fill, small_disk
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +72,7 @@ def test_a_folder_that_may_not_be_looked_into_any_more_is_named_with_the_reason(
     with another_user() as folder:
         path = folder / "receiver.db"
         path.touch()
-        files = health.StoreFiles(path)
+        files = engine.StoreFiles(path)
         files.opened()
         folder.chmod(0)
         with pytest.raises(StoreUnavailable, match="Permission denied"):
@@ -166,15 +167,15 @@ async def test_another_process_that_ends_just_before_our_first_transaction_remov
 ) -> None:
     other = sqlite3.connect(database.path, check_same_thread=False)
     assert other.execute("SELECT count(*) FROM events").fetchone() == (0,)
-    check = health.StoreFiles.require_all
+    check = engine.StoreFiles.require_all
 
-    def check_and_end_the_other(files: health.StoreFiles) -> None:
+    def check_and_end_the_other(files: engine.StoreFiles) -> None:
         check(files)
         other.close()  # as the last one it removes the files beside the store
         for name in ("a", "b"):  # nor do those that are made anew get the numbers of the old ones
             database.path.with_name(name).touch()
 
-    monkeypatch.setattr(health.StoreFiles, "require_all", check_and_end_the_other)
+    monkeypatch.setattr(engine.StoreFiles, "require_all", check_and_end_the_other)
     await database.batch(inbox.accept, delivery("first"))
     assert seen_by_another(database.path) == 1
 
@@ -190,7 +191,7 @@ def test_files_that_were_checked_are_checked_again_when_their_folder_changes(
     for name in ("", "-wal", "-shm"):
         Path(f"{path}{name}").touch()
     os.utime(path.parent, (1_700_000_000, 1_700_000_000))  # long settled
-    files = health.StoreFiles(path)
+    files = engine.StoreFiles(path)
     files.opened()
     for _ in range(2):
         files.require_unchanged()

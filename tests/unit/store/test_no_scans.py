@@ -57,7 +57,7 @@ from receiver.store.turns import Turn
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of, require_flat
 
-FUNCTIONS_OF_THE_FILE = {"engines", "migrate"}
+FUNCTIONS_OF_THE_FILE = {"migrate"}
 """Modules whose functions of a connection ask the file, not the tables."""
 
 EVENT = f"evt_{1:032x}"

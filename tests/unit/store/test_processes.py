@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.processes import ProcessFiles, any_process_lives, new_owner
+from receiver.store.leases import new_owner
+from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
 from tests.patience import PATIENCE
 
 HOLDER = """
 import sys
 from pathlib import Path
-from receiver.store.processes import ProcessFiles
+from receiver.store.sqlite.processes import ProcessFiles
 files = ProcessFiles(Path(sys.argv[1]), sys.argv[2])
 files.join()
 exec(sys.argv[3])

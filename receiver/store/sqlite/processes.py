@@ -11,8 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
-import socket
 import stat
 import weakref
 from collections.abc import Iterator
@@ -30,17 +28,11 @@ _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def new_owner() -> str:
-    """A unique name for this process in leases, which is also a valid file name."""
-    host = re.sub(r"[^A-Za-z0-9]", "-", socket.gethostname())[:40]
-    return f"{host}_{os.getpid()}_{secrets.token_hex(8)}"
-
-
 class ProcessFiles:
     """The lock files of the processes that share the SQLite store at `store`, in a folder beside it. All methods block.
 
     Args:
-        owner: as made by `new_owner`.
+        owner: as made by `leases.new_owner`.
     """
 
     def __init__(self, store: Path, owner: str) -> None:

@@ -29,11 +29,6 @@ _VERBS = {
 }
 
 
-def is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the store itself has failed (full, locked, unreadable), rather than this one write."""
-    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
-
-
 def unavailable(error: exc.DBAPIError, path: Path) -> StoreUnavailable:
     """Convert an error of SQLite."""
     text = str(error.orig)

@@ -1,0 +1,141 @@
+"""What `Database` needs from a kind of database: connections, errors, and how processes detect each other.
+
+There is one implementation for each kind, in a package of its own. The statements are in `store.dialect`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, exc
+
+from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+
+
+class CommitsAtRisk(StoreUnavailable):
+    """Commits are lost when this process ends, unless `Backend.checkpoint` saves them."""
+
+
+class DurabilityCheck(Protocol):
+    """Detects that commits would not be durable any more. The writer asks it around each transaction."""
+
+    def opened(self) -> None:
+        """Remember the store as it is now, before it is used."""
+
+    def require_store(self) -> None:
+        """Check the store before connecting to it.
+
+        Raises:
+            StoreUnavailable: it is not the store that was opened.
+        """
+
+    def require_unchanged(self) -> None:
+        """Check the store before and after a transaction.
+
+        Raises:
+            CommitsAtRisk: as `require_store`, and earlier commits are at risk.
+            StoreUnavailable: as `require_store`.
+        """
+
+
+class Processes(Protocol):
+    """Detects which owners of leases are dead. Every method blocks, and may raise OSError."""
+
+    owner: str
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether other processes can detect that this process is alive."""
+
+    def join(self) -> None:
+        """Show the other processes that this process is alive.
+
+        Until it has succeeded once, `find_dead` finds no process.
+        """
+
+    def find_dead(self) -> list[str]:
+        """Return owners that are certainly dead; no other process finds them until `remove`."""
+
+    def remove(self, owner: str) -> None:
+        """Record that a dead owner holds no leases: it is not found again."""
+
+    def leave(self) -> None:
+        """Record that this process holds no leases."""
+
+    def close(self) -> None:
+        """Let other processes find this one dead: it still holds leases but has stopped working."""
+
+
+class Backend(Protocol):
+    """One store of one kind of database."""
+
+    @property
+    def location(self) -> str:
+        """Names the store in messages and log lines; without secrets."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on whose disk the store is; None if a server has it."""
+
+    @property
+    def durability(self) -> DurabilityCheck:
+        """What the writer asks around each transaction."""
+
+    def exists(self) -> bool:
+        """Whether the store exists.
+
+        Raises:
+            StoreUnavailable: that cannot be determined.
+        """
+
+    def create(self) -> None:
+        """Create an empty store that only the receiver's user can read.
+
+        Raises:
+            StoreUnavailable: it cannot be created.
+        """
+
+    def writer_engine(self, lock_seconds: float) -> Engine:
+        """Connections whose transactions may write. A statement waits `lock_seconds` for another process."""
+
+    def reader_engine(self, lock_seconds: float) -> Engine:
+        """Connections whose transactions are read-only snapshots; as `writer_engine`."""
+
+    def set_lock_seconds(self, connection: Connection, seconds: float) -> None:
+        """Change how long the connection's statements wait for another process. Only outside a transaction.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the connection is broken.
+        """
+
+    def interrupt(self, driver_connection: Any) -> None:
+        """Interrupt the statement that a connection of the driver executes, if any, from another thread."""
+
+    def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
+        """Convert an error of the driver to one that names the store, the cause and what to do."""
+
+    def locked(self) -> StoreLocked:
+        """The error for a transaction of another process that does not end."""
+
+    def malformed(self, text: str) -> StoreMalformed:
+        """The error for a damaged store; `text` is the database's description."""
+
+    def probe(self, connection: Connection) -> None:
+        """Write something without changing anything, to test whether a delivery could be stored."""
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Do the work that a commit may leave for later. Only outside a transaction.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the store cannot be written.
+        """
+
+    def find_damage(self, connection: Connection) -> str | None:
+        """Read the whole store; return a description of the first damage found, None if there is none."""
+
+    def processes(self, owner: str) -> Processes:
+        """The processes that share the store, of which this one is `owner`."""
+
+    def any_process_lives(self) -> bool:
+        """Whether a running process shares the store; True if that cannot be determined. Blocks."""

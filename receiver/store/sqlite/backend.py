@@ -1,0 +1,93 @@
+"""A store in a SQLite file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, exc
+
+from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.sqlite import engine, faults
+from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
+
+
+class SqliteBackend:
+    """The SQLite file at `path`, whose folder must exist; see `store.backend`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.location = str(path)
+        self.folder: Path | None = path.parent
+        self.durability = engine.StoreFiles(path)
+
+    def exists(self) -> bool:
+        """Whether the file exists.
+
+        Raises:
+            StoreUnavailable: its folder cannot be read.
+        """
+        try:
+            return self._path.exists()
+        except OSError as error:
+            raise faults.unreachable(error, self._path) from error
+
+    def create(self) -> None:
+        """Create an empty file. Deliveries are private: SQLite gives the files beside it the same mode.
+
+        Raises:
+            StoreUnavailable: it cannot be created.
+        """
+        try:
+            os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise faults.unreachable(error, self._path) from error
+
+    def writer_engine(self, lock_seconds: float) -> Engine:
+        """Connections whose transactions take the write lock when they begin."""
+        return engine.sqlite_engine(self._path, lock_seconds, writes=True)
+
+    def reader_engine(self, lock_seconds: float) -> Engine:
+        """Connections that cannot write."""
+        return engine.sqlite_engine(self._path, lock_seconds, writes=False)
+
+    def set_lock_seconds(self, connection: Connection, seconds: float) -> None:
+        """Change how long the connection waits for the write lock. Only outside a transaction."""
+        engine.wait_for_lock(connection, seconds)
+
+    def interrupt(self, driver_connection: Any) -> None:
+        """Interrupt the statement that is being executed, if any."""
+        driver_connection.interrupt()
+
+    def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
+        """Convert an error of SQLite."""
+        return faults.unavailable(error, self._path)
+
+    def locked(self) -> StoreLocked:
+        """The error for a write transaction of another process that does not end."""
+        return faults.locked(self._path)
+
+    def malformed(self, text: str) -> StoreMalformed:
+        """The error for a damaged file; `text` is SQLite's description."""
+        return faults.malformed(self._path, text)
+
+    def probe(self, connection: Connection) -> None:
+        """Write a page without changing it."""
+        engine.write_page(connection)
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Copy the `-wal` into the file, as far as no reader needs it. Only outside a transaction."""
+        engine.checkpoint(connection)
+
+    def find_damage(self, connection: Connection) -> str | None:
+        """Read the whole file; the first damage that SQLite finds."""
+        return engine.quick_check(connection)
+
+    def processes(self, owner: str) -> ProcessFiles:
+        """The processes that have lock files beside the file."""
+        return ProcessFiles(self._path, owner)
+
+    def any_process_lives(self) -> bool:
+        """Whether a running process has a lock file beside the file; True if that cannot be determined. Blocks."""
+        return any_process_lives(self._path)
