@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RetryLater,
     )
     from receiver.model.event import Event, JobCompleted, JobFailed, Origin, OtherEvent, TestEvent
+    from receiver.outbound.retry_after import retry_after
     from receiver.settings import Settings, load
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ _EXPORTS = {
         "PluginError", "ReceiverError", "Reject", "RetryLater",
     ),
     "receiver.model.event": ("Event", "JobCompleted", "JobFailed", "Origin", "OtherEvent", "TestEvent"),
+    "receiver.outbound.retry_after": ("retry_after",),
     "receiver.settings": ("Settings", "load"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -49,6 +51,7 @@ __all__ = [
     "Artifact", "AudioDelayed", "AudioError", "AudioGone", "AudioRefused", "BlockedAddress", "ConfigError",
     "Context", "Event", "Handler", "JobCompleted", "JobFailed", "NoAudio", "Origin", "OtherEvent", "PluginError",
     "ReceiverError", "Reject", "RetryLater", "Settings", "TestEvent", "create_app", "handler", "load",
+    "retry_after",
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def test_the_built_in_handlers_import_nothing_else() -> None:
 def test_the_handler_that_signs_works_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = blocks(DOCS / "how-to" / "call-another-service.md", "python")
     (tmp_path / "shown.py").write_text(block + SHOWN_TEST)
-    assert run_tests_of(imported("shown", tmp_path / "shown.py", monkeypatch)) == 1
+    assert run_tests_of(imported("shown", tmp_path / "shown.py", monkeypatch)) == 2
 
 
 SHOWN_TEST = """
@@ -78,6 +78,16 @@ import httpx
 
 from receiver.model.signature import SCHEMES
 from receiver.testing import completed, run_handler, wav
+
+OPTIONS = {"url": "https://shop.example/audio", "secrets": ["whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE="]}
+
+
+def test_it_waits_as_told():
+    for headers, seconds in [({"Retry-After": "7"}, 7), ({}, 60)]:
+        busy = httpx.MockTransport(lambda request: httpx.Response(503, headers=headers))
+        outcome = run_handler(forward, completed(), audio=wav(), options=OPTIONS, http=busy)
+        assert (outcome.state, outcome.retry_after) == ("retry", seconds)
+
 
 OLD, NEW = "whsec_b2xkLXNlY3JldC1vZi0yNC1ieXRlcyE=", "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE="
 
