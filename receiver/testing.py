@@ -37,8 +37,8 @@ from receiver.engine.audio import most_severe
 from receiver.engine.clients import HandlerClients, handler_client
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
+from receiver.engine.handler_options import OptionsContext, check_options
 from receiver.engine.outcome import Outcome
-from receiver.engine.plugins import check_options
 from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
@@ -177,7 +177,9 @@ def run_handler(
     if not handler.subscribes_to(event.type):
         raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}.")
     table = HandlerSettings(**(options or {}))
-    checked = check_options(handler.name, handler, table.options)
+    checked = check_options(
+        handler.name, handler, table.options, OptionsContext(object_storage=False, folder=Path.cwd())
+    )
     bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
     lines: list[Mapping[str, Any]] = []
     log = _log_into(lines, event, bounded.name, attempt)

@@ -41,7 +41,7 @@ class EngineParts:
     Attributes:
         owner: this process's name in leases.
         telemetry: what all parts report to.
-        redact: removes the configured secrets from a text.
+        redact: removes the configured secrets, and those of handlers' options, from a text.
         throttles: by source; each spaces all requests to its source.
     """
 
@@ -85,7 +85,7 @@ def build_engine(
         clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
         metrics=metrics,
         telemetry=telemetry,
-        redact=Redactor(settings.secrets()),
+        redact=Redactor([*settings.secrets(), *registry.secrets()]),
         owner=new_owner(),
         database=database,
         storage=storage,

@@ -55,6 +55,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     else:
         require_private_socket(settings, inherited.private)
     receiver = build_receiver(settings)
+    logs.add_secrets(receiver.registry.secrets())
     public = inherited.public or _listen(server.host, server.port, "server.port")
     private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
     _log_inherited(inherited)

@@ -11,16 +11,15 @@ name in the working directory must neither shadow them nor break the start.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
 from receiver.engine.handler import Handler
+from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
 from receiver.engine.plugin_files import PluginFolder
 from receiver.errors import ConfigError, PluginError, Problem
 from receiver.model.import_errors import import_failure, install_hint
@@ -30,8 +29,6 @@ from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, suggestion
 
 ENTRY_POINT_GROUP = "tts_receiver.handlers"
-RESERVED_KEYS = tuple(HandlerSettings.model_fields)
-"""The keys of a handler's table that are not its own options."""
 BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
 
@@ -75,6 +72,11 @@ class Registry:
         """Names of the handlers that may connect to private addresses."""
         return [name for name, active in self.active.items() if active.allow_private_addresses]
 
+    def secrets(self) -> Iterator[str]:
+        """All secrets in the handlers' options, for redaction."""
+        for active in self.active.values():
+            yield from secrets_in(active.options)
+
     def slots(self, concurrency: int) -> Slots:
         """How these handlers share `concurrency` slots, within each one's own bound."""
         return Slots(concurrency, {name: active.handler.concurrency for name, active in self.active.items()})
@@ -87,6 +89,7 @@ def load_registry(settings: Settings) -> Registry:
         ConfigError: names each handler that cannot be loaded, and why.
     """
     problems: list[Problem] = []
+    context = OptionsContext.of(settings)
     from_files = _from_directory(settings, problems)
     active: dict[str, ActiveHandler] = {}
     for name in [*settings.handlers, *(name for name in from_files if name not in settings.handlers)]:
@@ -94,14 +97,15 @@ def load_registry(settings: Settings) -> Registry:
         try:
             found, where = _find(name, table, from_files)
             bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency)
-            options = check_options(name, found, table.options)
+            options = check_options(name, found, table.options, context)
             active[name] = ActiveHandler(bounded, options, where, table.allow_private_addresses)
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
+    registry = Registry(active)
     if problems:
-        redact = Redactor(settings.secrets())  # an error of the author's code may quote what it read
+        redact = Redactor([*settings.secrets(), *registry.secrets()])  # an error of the author's code may quote them
         raise ConfigError([Problem(problem.where, redact(problem.what)) for problem in problems])
-    return Registry(active)
+    return registry
 
 
 def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
@@ -193,44 +197,3 @@ def _attribute(module: ModuleType, attribute: str, reference: str) -> Handler:
         return value
     what = "is not there" if value is None else "is not a handler; put @handler(on=…) above the function"
     raise PluginError(f"{reference} {what}")
-
-
-def check_options(name: str, found: Handler, given: dict[str, Any]) -> Any:
-    """Validate a handler's options, from its table's keys without the reserved ones; None if it has no options.
-
-    Raises:
-        PluginError: a key is not known, or a value does not fit.
-    """
-    if found.options is None:
-        if given:
-            raise PluginError(f"takes no options, but has {', '.join(sorted(given))}{_bounds_hint(given)}")
-        return None
-    known = _option_names(found.options)
-    for key in given:
-        if known is not None and key not in known:
-            raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *RESERVED_KEYS])}")
-    try:
-        return TypeAdapter(found.options).validate_python(given)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        raise PluginError(
-            "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
-        ) from None
-    except KeyboardInterrupt:  # from the user
-        raise
-    except BaseException as error:  # the author's code: a validator, or a type that pydantic cannot use
-        raise PluginError(f"its options cannot be checked: {_reason(error)}") from error
-
-
-def _bounds_hint(given: dict[str, Any]) -> str:
-    return suggestion(next(iter(given)), RESERVED_KEYS)
-
-
-def _option_names(options: type[Any]) -> list[str] | None:
-    if isinstance(options, type) and issubclass(options, BaseModel):
-        return list(options.model_fields)
-    return [item.name for item in fields(options)] if is_dataclass(options) else None
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

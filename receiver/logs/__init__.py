@@ -23,7 +23,7 @@ from receiver.logs.thinning import Thinning
 from receiver.logs.writer import LogWriter
 from receiver.model.redact import Redactor
 
-__all__ = ["LIBRARY_LEVELS", "capture_interpreter_errors", "configure", "dropped_lines"]
+__all__ = ["LIBRARY_LEVELS", "add_secrets", "capture_interpreter_errors", "configure", "dropped_lines"]
 
 LIBRARY_LEVELS = {
     "httpx": logging.WARNING,
@@ -70,7 +70,7 @@ def configure(
     structlog.configure(
         processors=[thinning, render],
         wrapper_class=bound_logger(threshold),
-        logger_factory=LineLoggers(writer),
+        logger_factory=LineLoggers(writer, redact),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -79,6 +79,13 @@ def configure(
     for name, minimum in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(minimum, threshold))
     return writer
+
+
+def add_secrets(secrets: Iterable[str]) -> None:
+    """Redact these texts as well, in every further line. No effect if `configure` was not called."""
+    factory = structlog.get_config()["logger_factory"]
+    if isinstance(factory, LineLoggers):
+        factory.redact.add(secrets)
 
 
 def dropped_lines() -> Mapping[str, int]:
@@ -90,8 +97,9 @@ def dropped_lines() -> Mapping[str, int]:
 class LineLoggers:
     """The logger factory of structlog: its logger passes a line's text to the writer."""
 
-    def __init__(self, writer: LogWriter) -> None:
+    def __init__(self, writer: LogWriter, redact: Redactor) -> None:
         self.writer = writer
+        self.redact = redact
         self._logger = LineLogger(writer)
 
     def __call__(self, *names: Any) -> LineLogger:

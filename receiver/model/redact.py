@@ -38,8 +38,14 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms: set[str] = set()
-        encoded: set[str] = set()
+        self._secrets: tuple[str, ...] = ()
+        self._encoded: tuple[str, ...] = ()
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Redact these secrets as well, from now on."""
+        forms: set[str] = set(self._secrets)
+        encoded: set[str] = set(self._encoded)
         for secret in secrets:
             if len(secret) >= MIN_SECRET_CHARACTERS:
                 for form in (secret, repr(secret)[1:-1]):

@@ -65,19 +65,29 @@ def list_of_secrets(key: str) -> Callable[[Any], Any]:
 
     def read(value: Any) -> Any:
         if isinstance(value, str):
-            if value.lstrip().startswith("["):
-                try:
-                    return read(json.loads(value))
-                except (ValueError, RecursionError):
-                    raise ValueError("looks like JSON, but is not") from None
-            value = secret_lines(value)
-            if not value:
-                raise ValueError("is empty; it needs one secret per line. Remove it if there is no secret")
+            value = text_items(value)
         if isinstance(value, list):
             return [{key: item} if isinstance(item, str) else item for item in value]
         return value
 
     return read
+
+
+def text_items(text: str) -> Any:
+    """The items of a list that is given as a text: JSON, or one item a line, with blank lines and comments.
+
+    Raises:
+        ValueError: it is empty, it looks like JSON and is not, or a line cannot be a key or secret.
+    """
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("looks like JSON, but is not") from None
+    items = secret_lines(text)
+    if not items:
+        raise ValueError("is empty; it needs one secret per line. Remove it if there is no secret")
+    return items
 
 
 def hashed_id(kind: str, secret: str) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 from receiver.errors import Problem
 from receiver.settings.loading import config_file, read_toml
 
-_SECRETS = frozenset({"api_key", "signing_secrets", "tokens"})
+_SECRETS = frozenset({"api_key", "signing_secrets", "tokens", "password", "secret", "secrets", "token"})
+"""The receiver's own keys, and the usual names of handlers' options."""
 
 
 def exposed_secrets(config: Path | None) -> list[Problem]:

@@ -17,6 +17,7 @@ from receiver.errors import ConfigError, Problem
 from receiver.paths import setting_path
 from receiver.providers.registry import name_conflicts
 from receiver.settings.base import suggestion
+from receiver.settings.option_texts import with_option_texts
 from receiver.settings.problems import is_consequence, problem_of, without_keys
 from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
@@ -102,7 +103,10 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     problems += unreadable
     given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
     try:
-        for values in (SecretsDirectory(texts)(), EnvSettingsSource(Settings)()):
+        for values in (
+            with_option_texts(SecretsDirectory(texts)(), texts),
+            with_option_texts(EnvSettingsSource(Settings)(), os.environ, ENV_PREFIX),
+        ):
             given = _merge(given, values)
     except SettingsError as error:
         problems.append(_invalid_json_problem(error))

@@ -26,13 +26,18 @@ def storage_secrets() -> Iterator[str]:
     return (os.environ[name] for name in (*_ONE_LINE, *_DOCUMENTS) if os.environ.get(name))
 
 
+def is_object_storage(url: str) -> bool:
+    """Whether `audio.url` names an object store, not a folder."""
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)) and not url.lower().startswith("file:")
+
+
 def storage_problems(url: str) -> list[Problem]:
     """Problems with the keys in the environment, if audio is stored in an object store.
 
     Args:
         url: `audio.url`.
     """
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url) or url.lower().startswith("file:"):
+    if not is_object_storage(url):
         return []
     found = ((name, secret_problem(os.environ[name])) for name in _ONE_LINE if name in os.environ)
     return [Problem(name, fault) for name, fault in found if fault is not None]

@@ -1,0 +1,184 @@
+"""Checks a handler's options against its model, and finds the secrets in them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter, ValidationError
+
+from receiver.engine.handler import Handler
+from receiver.errors import PluginError
+from receiver.model.redact import Redactor
+from receiver.settings import HandlerSettings, Settings, suggestion
+from receiver.settings.option_texts import OptionText
+from receiver.settings.storage_keys import is_object_storage
+
+RESERVED_KEYS = tuple(HandlerSettings.model_fields)
+"""The keys of a handler's table that are not its own options."""
+
+_LIST_ERRORS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"})
+_TABLE_ERRORS = frozenset({"dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"})
+
+_WRITE_ONLY = '"writeOnly": true'
+"""In the JSON schema of a pydantic secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsContext:
+    """What the validators of an options model get as `info.context`, a mapping with these keys.
+
+    Attributes:
+        object_storage: whether audio is stored in an object store.
+        folder: the folder that relative paths start from.
+    """
+
+    object_storage: bool
+    folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> OptionsContext:
+        """The context of a configuration."""
+        return cls(is_object_storage(settings.audio.url), settings.base)
+
+
+def check_options(name: str, found: Handler, given: dict[str, Any], context: OptionsContext) -> Any:
+    """Validate a handler's options, from its table's keys without the reserved ones; None if it has no options.
+
+    A list or a table that the environment or the secrets directory gives as a text is read as one.
+
+    Raises:
+        PluginError: a key is not known, or a value does not fit.
+    """
+    if found.options is None:
+        if given:
+            raise PluginError(f"takes no options, but has {', '.join(sorted(given))}{_bounds_hint(given)}")
+        return None
+    known = _option_names(found.options)
+    for key in given:
+        if known is not None and key not in known:
+            raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *RESERVED_KEYS])}")
+    try:
+        return _validated(name, found.options, given, context)
+    except PluginError as error:  # an author's validator may quote the value
+        raise PluginError(Redactor(_given_secrets(found.options, given))(str(error))) from error.__cause__
+
+
+def _validated(name: str, options: type[Any], given: dict[str, Any], context: OptionsContext) -> Any:
+    named = {"object_storage": context.object_storage, "folder": context.folder}
+    try:
+        model = TypeAdapter(options)
+        try:
+            return model.validate_python(given, context=named)
+        except ValidationError as error:
+            read = _with_texts_read(given, error)
+            if read is None:
+                raise
+            return model.validate_python(read, context=named)
+    except PluginError:
+        raise
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        raise PluginError(
+            "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
+        ) from None
+    except KeyboardInterrupt:  # from the user
+        raise
+    except BaseException as error:  # the author's code: a validator, or a type that pydantic cannot use
+        raise PluginError(f"its options cannot be checked: {type(error).__name__}: {error}") from error
+
+
+def _with_texts_read(given: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
+    """The options with each text read as the list or table that is wanted there; None if there is no such text.
+
+    Raises:
+        PluginError: a text cannot be read as that.
+    """
+    read = copy.deepcopy(given)
+    changed = False
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        if item["type"] in _LIST_ERRORS | _TABLE_ERRORS:
+            table: Any = read
+            for depth, part in enumerate(item["loc"]):
+                value = table.get(part) if isinstance(table, dict) else None
+                if isinstance(value, OptionText):
+                    try:
+                        table[part] = value.as_list() if item["type"] in _LIST_ERRORS else value.as_table()
+                    except ValueError as problem:
+                        raise PluginError(f"{'.'.join(map(str, item['loc'][: depth + 1]))} {problem}") from None
+                    changed = True
+                table = value
+    return read if changed else None
+
+
+def _bounds_hint(given: dict[str, Any]) -> str:
+    return suggestion(next(iter(given)), RESERVED_KEYS)
+
+
+def _option_names(options: type[Any]) -> list[str] | None:
+    if isinstance(options, type) and issubclass(options, BaseModel):
+        return list(options.model_fields)
+    return [item.name for item in fields(options)] if is_dataclass(options) else None
+
+
+def _given_secrets(options: type[Any], given: dict[str, Any]) -> Iterator[str]:
+    """The texts of options that could not be validated, and whose fields are or contain secrets."""
+    try:
+        schema = TypeAdapter(options).json_schema(by_alias=False)
+    except Exception:  # noqa: BLE001 - a type of the author's that has no schema: any text may be a secret
+        schema = {}
+    types, nested = schema.get("properties", {}), json.dumps(schema.get("$defs"))
+    for key, value in given.items():
+        described = json.dumps(types[key]) if key in types else _WRITE_ONLY
+        if _WRITE_ONLY in described or ('"$ref"' in described and _WRITE_ONLY in nested):
+            yield from _all_texts(value)
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield str(value)
+        yield from str(value).splitlines()
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _all_texts(inner)
+
+
+def secrets_in(options: Any) -> Iterator[str]:
+    """The texts of all pydantic secrets in validated options, at any depth of models, dataclasses and collections."""
+    seen: set[int] = set()
+    waiting = [options]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, SecretStr | SecretBytes | Secret):
+            yield from _texts(value.get_secret_value())
+        elif id(value) not in seen:
+            seen.add(id(value))
+            waiting += _inside(value)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, BaseModel):
+        return [
+            *vars(value).values(),
+            *(value.model_extra or {}).values(),
+            *(value.__pydantic_private__ or {}).values(),
+        ]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, item.name, None) for item in fields(value)]
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, list | tuple | AbstractSet) else ()
+
+
+def _texts(secret: Any) -> Iterator[str]:
+    """The texts in which a secret may appear."""
+    if isinstance(secret, bytes):
+        yield repr(secret)[2:-1]
+        yield secret.decode(errors="replace")
+    else:
+        yield str(secret)
