@@ -177,8 +177,7 @@ def _yes_or_no(value: bool) -> str:
 def _to_dict(result: ProbeResult) -> dict[str, Any]:
     """The result as JSON values."""
     limit = result.rate_limit
-    fields = {"asked" if name == "requested" else name: value for name, value in result._asdict().items()}
-    return fields | {"rate_limit": with_iso_times(limit._asdict(), "reset_at") if limit is not None else None}
+    return result._asdict() | {"rate_limit": with_iso_times(limit._asdict(), "reset_at") if limit is not None else None}
 
 
 def _print_result(result: ProbeResult) -> None:

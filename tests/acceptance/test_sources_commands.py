@@ -51,7 +51,7 @@ def outcomes(site: Site, *names: str, code: int) -> dict[str, dict[str, Any]]:
 def test_every_provider_is_reached_with_its_key(site: Site, provider: Provider) -> None:
     four(site, provider)
     found = outcomes(site, code=0)
-    assert {name: (one["asked"], one["key"]) for name, one in found.items()} == {
+    assert {name: (one["requested"], one["key"]) for name, one in found.items()} == {
         "aitts": ("voices", "works"),
         "audixa": ("voices", "works"),
         "finevoice": ("a job", "works"),
@@ -88,7 +88,7 @@ def test_a_list_of_voices_that_anybody_gets_does_not_make_a_key_right(site: Site
     wrong = {name: f"{name}_no_longer_valid_1234" for name in (SOURCE, *KEYS)} if key == "refused" else {}
     four(site, provider, **wrong)
     found = outcomes(site, SOURCE, "audixa", code=0 if key == "works" else 1)
-    assert {name: (one["asked"], one["key"], one["ok"]) for name, one in found.items()} == dict.fromkeys(
+    assert {name: (one["requested"], one["key"], one["ok"]) for name, one in found.items()} == dict.fromkeys(
         (SOURCE, "audixa"), ("a job", key, key == "works")
     )
 
@@ -124,7 +124,7 @@ def test_a_key_without_the_scope_for_voices_works_if_it_may_ask_for_jobs(
 
     fresh(site, stub(answer).url, f'signing_secrets = ["{SECRET}"]\napi_key = "{API_KEY}"')
     one = outcomes(site, code=0)[SOURCE]
-    assert (one["asked"], one["key"], one["detail"]) == (
+    assert (one["requested"], one["key"], one["detail"]) == (
         "a job",
         "works",
         "The key works. It has no permission to list voices.",

@@ -363,7 +363,7 @@ def test_a_batch_saves_every_line_reports_it_and_goes_on_where_it_was(site: Site
     first = site.command(*batch, "--json")
     assert first.returncode == 1
     told = json.loads(first.stdout)
-    assert (told["total"], told["completed"], told["failed"]) == (3, 2, 1)
+    assert (told["total"], told["completed"], told["failed"], told["remaining"]) == (3, 2, 1, 0)
     folder = site.folder / "speech-lines"
     assert sorted(path.name for path in folder.iterdir()) == ["0001.mp3", "0004.mp3", "report.jsonl"]
     for record in records(folder):

@@ -66,7 +66,7 @@ def _summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> 
         "completed": stats.done,
         "failed": stats.failed,
         "unknown": stats.unknown,
-        "left": stats.remaining,
+        "remaining": stats.remaining,
         "skipped": len(preflight.invalid_numbers),
         "folder": os.fspath(options.folder),
         "report": os.fspath(options.report),
