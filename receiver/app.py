@@ -113,7 +113,7 @@ class Receiver:
         try:
             found = await self.database.read_list(views.orphaned, list(self.registry.active))
         except ListingTimeout as error:
-            log.warning("handler.not_looked_for", detail=str(error))
+            log.warning("handler.check_timeout", detail=str(error))
             return
         for name, count in found.items():
             log.warning("handler.not_active", handler=name, pending=count, hint="its runs wait until it is configured")

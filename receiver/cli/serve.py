@@ -115,11 +115,11 @@ async def _serve(
 
     def on_stop(name: str) -> None:
         if stop.is_set():
-            log.warning("stop.hurried", signal=name)
+            log.warning("receiver.stop_forced", signal=name)
             receiver.dispatcher.end_grace_period()
             private_server.force_exit = public_server.force_exit = True
             return
-        log.info("stop.asked", signal=name, grace_seconds=grace)
+        log.info("receiver.stopping", signal=name, grace_seconds=grace)
         stop.set()
 
     watch_signals(on_stop)

@@ -313,7 +313,7 @@ class AudioService:
             fresh = [] if payload is None else source.files(event.job_id, payload)
             if len(fresh) == count:  # with another number of files it is unknown which is which
                 audio.fresh, audio.refresh = fresh, None
-                log.info("audio.renewed", source=event.source, event_id=event.id, job=event.job_id)
+                log.info("audio.addresses_refreshed", source=event.source, event_id=event.id, job=event.job_id)
 
         if audio.fresh is not known:
             return

@@ -114,8 +114,8 @@ class ClockWatch:
                 await self._database.write(clocks.renew_leases, self._bounds, now)
             moved = await correct_times(self._database, self._bounds, now)
         except StoreUnavailable as error:
-            log.error("clock.not_put_right", detail=str(error))
+            log.error("clock.times_not_corrected", detail=str(error))
             return
         self._stepped = self._uncorrected = False
         if moved:
-            log.warning("clock.times_moved", **moved)
+            log.warning("clock.times_corrected", **moved)

@@ -101,6 +101,6 @@ class Maintenance:
         try:
             swept = await self._sweep(ABANDONED_SECONDS)
             if swept:
-                log.info("audio.swept", files=swept)
+                log.info("audio.partials_removed", files=swept)
         except AudioError as error:
-            log.error("audio.not_swept", detail=str(error))
+            log.error("audio.partials_not_removed", detail=str(error))

@@ -77,7 +77,7 @@ class Membership:
         try:
             await self._in_thread(self._processes.leave)
         except OSError as error:
-            log.warning("process.not_removed", owner=self._processes.owner, detail=str(error))
+            log.warning("process.lock_not_removed", owner=self._processes.owner, detail=str(error))
 
     async def _update_until_left(self) -> None:
         await self._clock.wait(self._leaving, POLL_INTERVAL_SECONDS)
@@ -90,7 +90,7 @@ class Membership:
             await self._register()
             await self._release_dead()
         except StoreUnavailable as error:
-            log.error("process.not_taken_up", detail=str(error))
+            log.error("process.work_not_released", detail=str(error))
         except Exception:
             log.exception("process.broken")
 
@@ -112,7 +112,7 @@ class Membership:
         self._seen = True
         if self._warned:
             self._warned = False
-            log.info("process.seen", owner=self._processes.owner)
+            log.info("process.lock_restored", owner=self._processes.owner)
 
     async def _release_dead(self) -> None:
         for owner in await self._in_thread(self._processes.find_dead):
@@ -126,7 +126,7 @@ class Membership:
         try:
             await self._in_thread(lambda: self._processes.remove(owner))
         except OSError as error:
-            log.warning("process.not_removed", owner=owner, detail=str(error))
+            log.warning("process.lock_not_removed", owner=owner, detail=str(error))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -136,4 +136,4 @@ class Membership:
             return
         self._warned = True
         hint = "if it is killed, other processes continue its work only when its leases expire"
-        log.warning("process.not_seen", owner=self._processes.owner, detail=detail, hint=hint)
+        log.warning("process.lock_failed", owner=self._processes.owner, detail=detail, hint=hint)

@@ -82,7 +82,7 @@ class HandlerLoop:
             try:
                 self.loop.run_forever()
             except (KeyboardInterrupt, SystemExit) as error:  # from a task that a handler made; the others go on
-                log.warning("handler.exits", error=Outcome.of_error(error).text)
+                log.warning("handler.exit_ignored", error=Outcome.of_error(error).text)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there, from any thread."""

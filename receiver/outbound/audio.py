@@ -194,7 +194,7 @@ class AudioFetcher:
 
     async def _download(self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload) -> None:
         if part.complete and part.size <= self._policy.max_bytes:
-            logger.info("audio.already_whole", part=part.path.name)
+            logger.info("audio.already_complete", part=part.path.name)
             return
         await first_success(requests, lambda request: download(client, request, part, self._policy), lambda: part.size)
 
@@ -301,7 +301,7 @@ async def first_success(
                 if len(failures) == 1:
                     raise
                 raise summary(failures) from error
-            logger.info("audio.next_way", where=redacted_url(request.url), reason=error.reason, why=str(error))
+            logger.info("audio.next_address", where=redacted_url(request.url), reason=error.reason, why=str(error))
         else:
             return
 

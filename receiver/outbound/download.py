@@ -100,13 +100,13 @@ async def _download_resuming(
             logger.info("audio.address_expired", where=redacted_url(request.url), why=str(error))
         except KeyRequired as error:
             request = replace(request, headers=request.headers_if_refused, headers_if_refused={})
-            logger.info("audio.asked_with_key", where=redacted_url(request.url), why=str(error))
+            logger.info("audio.retried_with_key", where=redacted_url(request.url), why=str(error))
         except RestartRequired as error:
             await in_thread(part.reset)
             resumes += 1
             if resumes > MAX_RESUMES:
                 raise
-            logger.info("audio.begun_again", where=redacted_url(request.url), why=str(error))
+            logger.info("audio.restarted", where=redacted_url(request.url), why=str(error))
         except Interrupted as error:
             if part.size <= best or resumes >= MAX_RESUMES:
                 raise

@@ -147,9 +147,9 @@ def read_facts(path: Path, format: Format) -> Facts:
             size = reader.size
             _READERS[format](reader, found)
     except (Unreadable, OSError) as error:
-        logger.info("audio.facts_unknown", file=path.name, error=str(error))
+        logger.info("audio.metadata_unknown", file=path.name, error=str(error))
     except Exception as error:  # noqa: BLE001 - a bug in a reader must not lose the audio
-        logger.info("audio.facts_unknown", file=path.name, error=type(error).__name__)
+        logger.info("audio.metadata_unknown", file=path.name, error=type(error).__name__)
     return Facts(_seconds(found.duration, size), _whole(found.sample_rate), _whole(found.channels))
 
 

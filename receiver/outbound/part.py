@@ -200,7 +200,7 @@ class PartialDownload:
             else:
                 self.discard()
         except OSError as error:
-            logger.warning("audio.part_not_kept", file=self.path.name, error=error.strerror)
+            logger.warning("audio.partial_not_saved", file=self.path.name, error=error.strerror)
         finally:
             self._release()
 

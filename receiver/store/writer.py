@@ -244,7 +244,7 @@ class Writer:
         try:
             self._backend.checkpoint(self._connection_for_write())
         except exc.DBAPIError as error:
-            log.error("store.log_not_saved", path=self._backend.location, detail=str(error))
+            log.error("store.wal_not_saved", path=self._backend.location, detail=str(error))
 
     def _fail(self, writes: list[_Write], error: BaseException) -> None:
         for write in writes:
@@ -256,7 +256,7 @@ class Writer:
             by_loop.setdefault(write.loop, []).append(write)
         for loop, group in by_loop.items():
             if not _call_on(loop, self._resolve, group):
-                log.warning("store.nobody_waiting", writes=len(group))
+                log.warning("store.committed_late", writes=len(group))
 
     def _resolve(self, writes: list[_Write]) -> None:
         for write in writes:

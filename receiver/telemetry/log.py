@@ -80,7 +80,7 @@ class LogTelemetry(Telemetry):
             self._succeeded(**fields, seconds=took)
             return
         if result.outcome == "released":
-            _dispatch.warning("run.given_back", **fields, seconds=took)
+            _dispatch.warning("run.released", **fields, seconds=took)
             return
         again_in = None if result.due_at is None else round(result.due_at - result.ended, 1)
         if result.outcome == "postponed":

@@ -58,7 +58,7 @@ def test_runs_and_polls_of_an_hour_ahead_are_taken_up_at_once(site: Site, provid
     provider.finish(job)
 
     server = site.start()
-    moved = server.wait_for("clock.times_moved")
+    moved = server.wait_for("clock.times_corrected")
     assert moved["runs"] == 1
     site.wait_for_state(event, "later", "succeeded")
     row = until("the job has ended", lambda: site.rows("SELECT * FROM jobs WHERE state = 'completed'"))[0]

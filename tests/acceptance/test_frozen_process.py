@@ -43,7 +43,7 @@ def test_the_result_of_a_process_that_was_frozen_is_logged_as_lost_and_not_as_a_
     assert (lost["handler"], lost["job"]) == ("work", "job-1")
     assert frozen.stop() == 0
     assert not list(frozen.lines("run.succeeded"))
-    assert not list(frozen.lines("run.given_back"))
+    assert not list(frozen.lines("run.released"))
     assert site.rows("SELECT state, result, crashes FROM runs") == [
         {"state": "succeeded", "result": '"second"', "crashes": 0}
     ]

@@ -119,7 +119,7 @@ def test_a_handler_that_takes_longer_is_given_back_and_done_by_the_next_process(
     run = site.run_of(event, "gated")
     assert (run["state"], run["lease_owner"], run["attempt"] - run["forgiven"]) == ("pending", None, 0)
     assert [row["outcome"] for row in site.rows("SELECT outcome FROM attempts")] == ["released"]
-    assert server.wait_for("run.given_back")["handler"] == "gated"
+    assert server.wait_for("run.released")["handler"] == "gated"
     assert notes(site) == ["start 1"]
     (site.folder / "gate").touch()
     site.start()
@@ -134,7 +134,7 @@ def test_a_second_signal_ends_the_grace(site: Site) -> None:
 
     assert server.stop(signal.SIGINT) == 0
 
-    assert server.wait_for("stop.hurried")["signal"] == "SIGINT"
+    assert server.wait_for("receiver.stop_forced")["signal"] == "SIGINT"
     run = site.run_of(event, "gated")
     assert (run["state"], run["attempt"] - run["forgiven"]) == ("pending", 0)
 
@@ -150,7 +150,7 @@ def test_an_idle_receiver_ends_at_once_with_exit_code_0(site: Site, number: sign
 
         assert server.stop(number, 30) == 0
 
-    assert server.wait_for("stop.asked")["signal"] == number.name
+    assert server.wait_for("receiver.stopping")["signal"] == number.name
     assert list(server.lines("receiver.stopped"))
     assert "Traceback" not in server.text()
 
@@ -190,7 +190,7 @@ def test_a_delivery_on_its_way_is_stored_and_answered_or_not_acknowledged(site: 
     assert deliver(server.public, completed("whole")) is not None  # so the halves before it were read
 
     server.send_signal(signal.SIGTERM)
-    server.wait_for("stop.asked")
+    server.wait_for("receiver.stopping")
     answers = {job: end(*half) for job, half in begun.items()}
 
     assert server.wait() == 0

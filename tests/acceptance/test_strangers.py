@@ -217,7 +217,7 @@ def test_a_refusal_can_be_read_after_twenty_megabytes(server: Server) -> None:
 def test_silent_connections_take_neither_deliveries_nor_audio_their_descriptors(site: Site, provider: Provider) -> None:
     site.configure(base_url=provider.sim.base_url, handlers="[handlers.save_audio]")
     server = site.start(files=1024)
-    line = server.wait_for("connections.few")
+    line = server.wait_for("connections.limit_lowered")
     assert line["limit"] == 1024
     with ExitStack() as stack:
         strangers = Strangers(server, stack)

@@ -57,7 +57,7 @@ async def test_the_last_use_of_a_key_is_noted_though_the_clock_was_set_back_sinc
         async with started(receiver) as up:
             assert (await up.post(completed("a"))).status_code == 202
             set_by[0] = -HOUR
-            await signal.until(lambda: lines.of("clock.times_moved"))
+            await signal.until(lambda: lines.of("clock.times_corrected"))
             set_by[0] += 120  # two minutes later
             await signal.until(lambda: len(lines.of("clock.stepped")) == 2)
             assert (await up.post(completed("b"), at=clock.now())).status_code == 202

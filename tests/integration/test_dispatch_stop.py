@@ -102,7 +102,7 @@ async def test_a_handler_that_outlasts_the_grace_is_given_back_and_the_attempt_d
         assert (row["state"], row["lease_owner"], row["error"]) == ("pending", None, None)
         assert (row["attempt"], row["forgiven"], row["due_at"]) == (1, 1, up.clock.now())
         assert up.attempts() == [(1, "released")]
-        assert lines.of("run.given_back")
+        assert lines.of("run.released")
     async with engine(store, work) as next_process:
         await next_process.until_state("succeeded")
         assert next_process.run()["result"] == 1

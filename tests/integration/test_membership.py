@@ -202,7 +202,7 @@ async def test_while_the_store_is_away_a_dead_process_is_not_forgotten(
     other = sqlite3.connect(store, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     await away.membership.join()
-    assert lines.of("process.not_taken_up")
+    assert lines.of("process.work_not_released")
     other.execute("ROLLBACK")
     other.close()
     await away.look()
@@ -243,7 +243,7 @@ async def test_where_locks_cannot_be_had_leases_are_the_measure(store: Path, mem
     await member.membership.join()
     await member.look()
     assert holders(store) == ["killed", "killed"]
-    [line] = lines.of("process.not_seen")
+    [line] = lines.of("process.lock_failed")
     assert "exists" in line["detail"]
 
 
@@ -254,7 +254,7 @@ async def test_a_file_that_somebody_removed_is_told_of_once(store: Path, member:
     await member.look()
     await member.look()
     assert holders(store) == [None, None]
-    assert len(lines.of("process.not_seen")) == 1
+    assert len(lines.of("process.lock_failed")) == 1
 
 
 async def test_a_process_whose_file_was_removed_is_seen_again(store: Path, member: Member, lines: Lines) -> None:
@@ -264,7 +264,7 @@ async def test_a_process_whose_file_was_removed_is_seen_again(store: Path, membe
     (member.files.folder / "me").unlink()
     await member.look()
     assert member.files.is_visible
-    assert len(lines.of("process.seen")) == 1
+    assert len(lines.of("process.lock_restored")) == 1
     assert other.find_dead() == []
     member.files.close()  # as when it is killed
     assert other.find_dead() == ["me"]
@@ -282,7 +282,7 @@ async def test_a_process_that_could_not_be_seen_tries_again(store: Path, member:
     member.clock.advance(REJOIN_SECONDS)
     await member.look()
     assert (member.files.is_visible, holders(store)) == (True, [None] * 2)
-    assert (len(lines.of("process.not_seen")), len(lines.of("process.seen"))) == (1, 1)
+    assert (len(lines.of("process.lock_failed")), len(lines.of("process.lock_restored"))) == (1, 1)
 
 
 async def test_a_dead_process_whose_file_cannot_be_removed_is_told_of_once(signal: Signal, lines: Lines) -> None:
@@ -302,7 +302,7 @@ async def test_a_dead_process_whose_file_cannot_be_removed_is_told_of_once(signa
         member.database.close()
         assert holders(store) == [None] * 4
         assert len(lines.of("process.dead")) == 2
-        assert sorted(line["owner"] for line in lines.of("process.not_removed")) == ["killed", "killed_too"]
+        assert sorted(line["owner"] for line in lines.of("process.lock_not_removed")) == ["killed", "killed_too"]
         assert lines.of("process.broken") == []
         later = ProcessFiles(store, "later")
         later.join()

@@ -264,4 +264,4 @@ async def test_where_one_documented_address_has_no_audio_the_next_is_tried(
     [artifact] = rows(settings, "artifacts")
     assert artifact["sha256"] == sha256_at_the_origin(job)
     assert (sim.requests["miragic.audio"], sim.requests["storage"]) == (1, 1)
-    assert [line["reason"] for line in lines.of("audio.next_way")] == ["audio_gone"]
+    assert [line["reason"] for line in lines.of("audio.next_address")] == ["audio_gone"]

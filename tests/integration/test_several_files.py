@@ -363,7 +363,7 @@ async def test_expired_addresses_are_renewed_by_asking_once_for_all_files(bench:
     assert bench.statuses == 1
     assert sorted(path for path in bench.asked if "v2" in path) == [f"/v2/{n}" for n in range(6)]
     assert len([path for path in bench.asked if "v1" in path]) <= MAX_CONCURRENT_FILES
-    assert len(lines.of("audio.renewed")) == 1
+    assert len(lines.of("audio.addresses_refreshed")) == 1
     assert KEY not in lines.text
     carried = {one.path for one in bench.server.asked if KEY in str(one.headers)}
     assert carried == {"/v1/task/job-1"}
@@ -547,4 +547,4 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
     [run] = query(database.path, "SELECT * FROM runs")
     assert [file["address"] for file in json.loads(run["result"])["files"]] == [row["address"] for row in rows]
     assert sim.requests["finevoice.status"] == 1 + expired
-    assert len(lines.of("audio.renewed")) == int(expired)
+    assert len(lines.of("audio.addresses_refreshed")) == int(expired)

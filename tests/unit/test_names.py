@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ MODULES = """
     answers asking awaited checking copies desk earlier_bodies ending ends fixed holding hops intents opening
     outstanding pinned places refusals showing table trying turnstile watch wire
 """
+LOG_WORDS = "asked begun exits facts few given hurried kept looked moved nobody put renewed seen swept taken way whole"
+"""Words of log events that said too little, or something else than the field's words say."""
 
 
 def private_words(path: Path) -> Iterator[str]:
@@ -43,6 +46,23 @@ def private_words(path: Path) -> Iterator[str]:
                 name.lstrip("_") in VARIABLES.split()
             ):
                 yield f"{where}:{node.lineno}: {name}"
+
+
+def log_events(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the name of each constant log event."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="debug" | "info" | "warning" | "error" | "exception"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                yield node.lineno, name
+
+
+def test_no_log_event_has_a_private_word() -> None:
+    found = [(path, *line) for path in sorted((ROOT / "receiver").rglob("*.py")) for line in log_events(path)]
+    assert len(found) > 80
+    assert [line for line in found if set(re.split(r"[._]", line[2])) & set(LOG_WORDS.split())] == []
 
 
 def test_no_module_class_function_or_variable_has_a_private_word() -> None:

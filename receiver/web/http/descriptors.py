@@ -39,7 +39,7 @@ def share_descriptors(wanted: int) -> Shares:
         return Shares(wanted, PRIVATE_CONNECTIONS)
     shares = divide(limit)
     log.warning(
-        "connections.few",
+        "connections.limit_lowered",
         limit=limit,
         public=shares.public,
         wanted=wanted,

@@ -101,7 +101,7 @@ async def test_a_start_moves_what_another_clock_has_left(database: Database, lin
     await watch.start()
     await watch.stop()
     assert times(database, "due_at") == [NOW]
-    [line] = lines.of("clock.times_moved")
+    [line] = lines.of("clock.times_corrected")
     assert (line["runs"], line["events"]) == (1, 1)
     assert lines.of("clock.stepped") == []
 
@@ -161,7 +161,7 @@ async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: 
     database.path.rename(aside)
     machine.wall -= HOUR
     await machine.look()
-    assert lines.of("clock.not_put_right")
+    assert lines.of("clock.times_not_corrected")
     aside.rename(database.path)
     await machine.look()
     await watch.stop()
