@@ -21,6 +21,10 @@ COMMANDS = {
     "send": ("signing:send", "Sign and send one delivery, as the provider would."),
     "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
     "verify": ("signing:verify", "Explain why a signature is valid or not."),
+    "forward-test": (
+        "forward_test.command:forward_test",
+        "Run a small application that verifies and prints forwarded events.",
+    ),
     "voices": ("voices:voices", "List the provider's voices, or the documented ones."),
     "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),

@@ -26,6 +26,7 @@ from receiver.model.scheme import (
 )
 
 _ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
+_PRIVATE = "whsk_"
 _SPACES = re.compile(r"[ \t]+")
 
 
@@ -37,7 +38,7 @@ def _base64(text: str) -> bytes:
 
 
 def _standard_key(id_: str, text: str) -> Key:
-    if text.startswith("whsk_"):
+    if text.startswith(_PRIVATE):
         raise ValueError("is a private key (whsk_…); a receiver needs the public one (whpk_…)")
     if re.match(r"v1a?,", text):
         raise ValueError("begins with a version and a comma, which are no part of it: leave out what is before whsec_")
@@ -122,12 +123,27 @@ def _sign_standard(secret: str, body: bytes, now: int, id_: str) -> list[tuple[s
     return [("webhook-id", id_), ("webhook-timestamp", str(now)), ("webhook-signature", signature)]
 
 
+def public_secret(secret: str) -> str:
+    """What verifies the signatures of a secret: `whpk_…` for the private key `whsk_…`, else the secret itself.
+
+    Raises:
+        ValueError: it begins with `whsk_` and is no private key.
+    """
+    if not secret.startswith(_PRIVATE):
+        return secret
+    return "whpk_" + base64.b64encode(_private_key(secret).public_key().public_bytes_raw()).decode()
+
+
+def _private_key(secret: str) -> Ed25519PrivateKey:
+    seed = _base64_secret(secret.removeprefix(_PRIVATE))[:32]
+    if len(seed) != 32:
+        raise ValueError("is not an ed25519 private key of 32 bytes")
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
 def _signature(secret: str, message: bytes) -> str:
-    if secret.startswith("whsk_"):
-        seed = _base64_secret(secret.removeprefix("whsk_"))[:32]
-        if len(seed) != 32:
-            raise ValueError("is not an ed25519 private key of 32 bytes")
-        return "v1a," + base64.b64encode(Ed25519PrivateKey.from_private_bytes(seed).sign(message)).decode()
+    if secret.startswith(_PRIVATE):
+        return "v1a," + base64.b64encode(_private_key(secret).sign(message)).decode()
     key = _standard_key("", secret)
     if key.public:
         raise ValueError("is a public key (whpk_…), which cannot sign")

@@ -56,6 +56,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("send --source aitts --url localhost:8080", "'localhost:8080' is not an http or https address"),
         ("simulate --fault eror_500=1", "there is no fault 'eror_500'; did you mean 'error_500'?"),
         ("simulate --fault x=1", "there is no fault 'x'; there is: audio_gone, "),
+        ("forward-test --status 700", "'--status': Input should be less than or equal to 599"),
+        ("forward-test --status 100", "'--status': Input should be greater than or equal to 200"),
+        ("forward-test --port 70000", "'--port': Input should be less than or equal to 65535"),
         ("sources tst", "No such command 'tst'. Did you mean 'test'?"),
     ],
 )

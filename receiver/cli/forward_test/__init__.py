@@ -1,0 +1,1 @@
+"""`forward-test`: a small application that verifies and prints what the handler `forward` sends."""

@@ -1,0 +1,149 @@
+"""Finds what `forward-test` plays: the target of a configured handler that uses `forward`, or a new one.
+
+The handler's options are read as `serve` reads them, so that secrets from files and variables are the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from receiver.engine.plugins import BUILT_IN, ActiveHandler, load_registry
+from receiver.errors import NotFound, ReceiverError
+from receiver.model.scheme import Scheme
+from receiver.model.signature import SCHEMES
+from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
+from receiver.settings import Settings, suggestion
+from receiver.settings.private import is_loopback
+
+USE = "forward"
+HOST = "127.0.0.1"
+DEFAULT_PORT = 9000
+PATH = "/speech-events"
+
+
+class ForwardTestError(ReceiverError):
+    """`forward-test` cannot be started."""
+
+    reason = "forward_test"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to play.
+
+    Attributes:
+        handler: its name; for a new target, that of the table to add.
+        private: whether the handler may connect to loopback addresses.
+        is_new: whether the configuration has no such handler yet.
+    """
+
+    handler: str
+    scheme: Scheme
+    secrets: tuple[str, ...]
+    url: SplitResult
+    private: bool = True
+    is_new: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether a plain HTTP server on this machine can have its address."""
+        return self.url.scheme == "http" and is_loopback(self.url.hostname)
+
+    @property
+    def host(self) -> str:
+        """The loopback address to listen on."""
+        name = self.url.hostname
+        return name if self.is_here and name and not name.startswith("localhost") else HOST
+
+    @property
+    def port(self) -> int:
+        """The port to listen on, unless another is named."""
+        return (self.url.port or 80) if self.is_here else DEFAULT_PORT
+
+
+def find_target(settings: Settings, name: str | None) -> Target:
+    """The target of the handler of this name, or of the only one that uses `forward`; a new one if there is none.
+
+    Raises:
+        ConfigError: a handler cannot be loaded as configured.
+        NotFound: there is no handler of this name.
+        ForwardTestError: it does not use `forward`; or no name is given, and several do.
+    """
+    active = load_registry(settings).active
+    found = [handler for handler in active if _uses_forward(active[handler])]
+    if name is not None:
+        if name not in active:
+            raise NotFound(f"There is no handler {name!r}{suggestion(name, active)}")
+        if name not in found:
+            known = f"those that do: {', '.join(found)}" if found else "none does; without --handler a table is printed"
+            raise ForwardTestError(f"The handler {name} does not use {USE} ({known}).")
+        return _configured(name, active[name])
+    if len(found) > 1:
+        raise ForwardTestError(f"Several handlers use {USE}: name one with --handler, of {', '.join(found)}.")
+    return _configured(found[0], active[found[0]]) if found else _new(settings)
+
+
+def _uses_forward(active: ActiveHandler) -> bool:
+    """Whether it is the built-in handler, by its file: a plugin may have the same name."""
+    function: Any = active.handler.function
+    return Path(function.__code__.co_filename).resolve() == BUILT_IN / f"{USE}.py"
+
+
+def _configured(name: str, active: ActiveHandler) -> Target:
+    options: Any = active.options
+    return Target(
+        name,
+        SCHEMES[options.scheme],
+        tuple(secret.get_secret_value() for secret in options.secrets),
+        urlsplit(str(options.url)),
+        active.allow_private_addresses,
+    )
+
+
+def _new(settings: Settings) -> Target:
+    name = USE if USE not in settings.handlers else f"{USE}_test"
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return Target(name, STANDARD_WEBHOOKS, (secret,), urlsplit(f"http://{HOST}:{DEFAULT_PORT}{PATH}"), is_new=True)
+
+
+def introduction(target: Target, url: str, config: Path) -> list[str]:
+    """What to print first: where it listens, for which handler, and what to change in the configuration.
+
+    Args:
+        url: where it listens, without a path.
+    """
+    listening = f"Listening on {url}"
+    if target.is_new:
+        return [
+            f"{listening}. No handler in {config} uses {USE}. Add this, then restart the receiver:",
+            "",
+            *_table(target, url),
+            "",
+            "To forward a test event: tts-receiver send --source SOURCE",
+            f"To forward a stored one: tts-receiver events replay EVENT --handler {target.handler}",
+        ]
+    table = f"[handlers.{target.handler}]"
+    lines = [f"{listening} for {table} of {config}."]
+    own = f"{target.url.scheme}://{target.url.netloc.rpartition('@')[2]}"
+    if not target.is_here or (target.url.port or 80) != urlsplit(url).port:
+        lines.append(f'Its url is at {own}: to forward to here, set url = "{url}{target.url.path or PATH}" in it.')
+    if not target.private:
+        lines.append(f"To forward to this machine, {table} needs allow_private_addresses = true.")
+    return lines
+
+
+def _table(target: Target, url: str) -> list[str]:
+    """A new target's table."""
+    use = [] if target.handler == USE else [f'use = "{USE}"']
+    return [
+        f"[handlers.{target.handler}]",
+        *use,
+        f'url = "{url}{PATH}"',
+        f'secrets = ["{target.secrets[0]}"]',
+        "allow_private_addresses = true  # the application is on this machine",
+    ]
