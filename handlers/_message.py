@@ -48,7 +48,7 @@ class MessageOptions(BaseModel):
 
     format: Literal["cloudevents", "cloudevents-binary", "provider"] = "cloudevents"
     audio: AudioDelivery | None = None
-    max_inline_bytes: Annotated[int, Field(ge=1, le=33_554_432)] = 1_048_576
+    max_inline_bytes: Annotated[int, Field(ge=1, le=8_388_608)] = 1_048_576
     signed_url_seconds: Annotated[int, Field(ge=1, le=604_800)] = 3600
 
     @field_validator("audio")

@@ -65,8 +65,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def trees() -> Iterator[tuple[Path, ast.AST]]:
-    """The receiver's modules, without the simulator."""
-    for file in sorted((ROOT / "receiver").rglob("*.py")):
+    """The receiver's modules, without the simulator, and the built-in handlers."""
+    for file in sorted([*(ROOT / "receiver").rglob("*.py"), *(ROOT / "handlers").glob("*.py")]):
         if "simulator" not in file.relative_to(ROOT).parts:
             yield file, ast.parse(file.read_text())
 
