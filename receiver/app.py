@@ -15,6 +15,7 @@ from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
+from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
@@ -47,6 +48,7 @@ class Receiver:
     Attributes:
         handlers: the event loop of the handlers.
         clients: the handlers' own HTTP clients.
+        links: of stored audio; whoever serves `private` reports its address there.
         loops: submit and poll the jobs, by source.
         public: accepts deliveries; its lifespan starts and stops the receiver.
         private: the API, metrics and health.
@@ -62,6 +64,7 @@ class Receiver:
     handlers: HandlerLoop
     clients: HandlerClients
     pause: StoragePause
+    links: AudioLinks
     watchdog: LoopWatchdog
     dispatcher: Dispatcher
     jobs: JobService

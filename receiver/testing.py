@@ -33,11 +33,12 @@ import pydantic_core
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from receiver.engine.audio import most_severe
+from receiver.engine.audio_failures import most_severe
 from receiver.engine.clients import HandlerClients, handler_client
 from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options
+from receiver.engine.links import AudioLinks
 from receiver.engine.outcome import Outcome
 from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
@@ -52,6 +53,9 @@ __all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler",
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """The default `received_at` of events."""
+
+API_URL = "http://127.0.0.1:8081"
+"""What the artifacts' links begin with: the default address of the private listener."""
 
 STOP_SECONDS = 5.0
 
@@ -312,7 +316,9 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
         **dataclasses.asdict(read_facts(path, kind)),
     )
     real = path.resolve()  # a test's file may be a link
-    return Artifact.of(row, path, lambda: LocalFolder(real.parent).stream(str(real)))
+    return Artifact.of(
+        row, path, lambda: LocalFolder(real.parent).stream(str(real)), lambda: AudioLinks(API_URL).link(event.id, n)
+    )
 
 
 def _log_into(

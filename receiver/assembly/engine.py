@@ -16,6 +16,7 @@ from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
 from receiver.engine.jobs.source import JobSource
+from receiver.engine.links import AudioLinks
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
 from receiver.engine.storage_pause import StoragePause
@@ -107,8 +108,10 @@ def _with_webhooks(settings: Settings) -> frozenset[str]:
     return frozenset(name for name, source in settings.sources.items() if source.receives_webhooks)
 
 
-def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None = None) -> AudioService:
-    """Build the service that fetches events' audio; `downloads` and `pause` as for `AudioService`."""
+def build_audio(
+    parts: EngineParts, downloads: int, pause: StoragePause | None = None, links: AudioLinks | None = None
+) -> AudioService:
+    """Build the service that fetches events' audio; `downloads`, `pause` and `links` as for `AudioService`."""
     sources = audio_sources(parts.settings)
     refresh_urls = AudioUrlRefresher(parts.fetcher, sources, parts.throttles)
     return AudioService(
@@ -121,6 +124,7 @@ def build_audio(parts: EngineParts, downloads: int, pause: StoragePause | None =
         downloads,
         clock=parts.clock,
         pause=pause,
+        links=links,
     )
 
 

@@ -15,6 +15,7 @@ from receiver.engine.dispatcher import Bounds, Dispatcher
 from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.handler_context import HandlerCalls
 from receiver.engine.jobs.loop import SourceLoop
+from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
@@ -64,6 +65,7 @@ def build_receiver(
         handlers=dispatch.handlers,
         clients=dispatch.clients,
         pause=dispatch.pause,
+        links=dispatch.links,
         watchdog=dispatch.watchdog,
         dispatcher=dispatch.dispatcher,
         jobs=jobs,
@@ -86,6 +88,7 @@ class _Dispatch:
     handlers: HandlerLoop
     clients: HandlerClients
     pause: StoragePause
+    links: AudioLinks
     watchdog: LoopWatchdog
     dispatcher: Dispatcher
 
@@ -95,7 +98,8 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
     handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc)
     clients = HandlerClients(parts.registry.with_private_addresses())
     pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
-    audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause)
+    links = AudioLinks(settings.api.url)
+    audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause, links)
     watchdog = LoopWatchdog(handlers, parts.metrics, lambda: dispatcher.busy)
     dispatcher = Dispatcher(
         parts.database,
@@ -110,7 +114,9 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         watch=watchdog,
         on_storage_wait=pause.wake,
     )
-    return _Dispatch(handlers=handlers, clients=clients, pause=pause, watchdog=watchdog, dispatcher=dispatcher)
+    return _Dispatch(
+        handlers=handlers, clients=clients, pause=pause, links=links, watchdog=watchdog, dispatcher=dispatcher
+    )
 
 
 def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int:

@@ -59,6 +59,7 @@ def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
     public = inherited.public or _listen(server.host, server.port, "server.port")
     private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
     _log_inherited(inherited)
+    receiver.links.listening_at(_reachable(_address(private)) + server.root_path)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(receiver, settings, notifier, public, private))
 
@@ -223,6 +224,11 @@ def _freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+def _reachable(address: str) -> str:
+    """The address, with this machine's loopback instead of the wildcard that a listener on all interfaces has."""
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _address(listener: socket.socket) -> str:

@@ -15,10 +15,12 @@ from pathlib import Path
 import structlog
 
 from receiver.clock import Clock
+from receiver.engine.audio_failures import most_severe, stops_all
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files, RefreshAudioUrls
 from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
+from receiver.engine.links import AudioLinks
 from receiver.engine.storage_pause import StoragePause
 from receiver.errors import (
     AudioDelayed,
@@ -27,7 +29,6 @@ from receiver.errors import (
     AudioRefused,
     NoAudio,
     NotFound,
-    Reject,
     StorageFailed,
 )
 from receiver.model.event import Event, JobCompleted
@@ -80,6 +81,7 @@ class AudioService:
         clock: for the age of events, and when a file was fetched.
         rng: for jitter.
         pause: postpones runs while the storage cannot be written; without it each fetch fails separately.
+        links: of the artifacts, in the receiver's API.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class AudioService:
         clock: Clock,
         rng: random.Random | None = None,
         pause: StoragePause | None = None,
+        links: AudioLinks | None = None,
     ) -> None:
         self._pause = pause
+        self._links = links
         self._database = database
         self._fetcher = fetcher
         self._storage = storage
@@ -144,7 +148,7 @@ class AudioService:
                     found[n] = await self._shared(job, audio, n)
                 except Exception as error:  # noqa: BLE001 - raised below, after the other fetches have ended
                     failed.append(error)
-                if any(map(_stops_all, failed)):
+                if any(map(stops_all, failed)):
                     return
 
         async with asyncio.TaskGroup() as group:
@@ -331,17 +335,11 @@ class AudioService:
                 raise await self._classified(error) from error
 
         path = Path(row.address) if self._storage.folder is not None else None
-        return Artifact.of(row, path, stream)
 
+        def link() -> str | None:
+            return None if self._links is None else self._links.link(row.event_id, row.n)
 
-def most_severe(errors: Sequence[Exception]) -> Exception:
-    """Return the error that decides the attempt's result: a final one, else the longest wait, else the first."""
-    return max(errors, key=lambda error: (isinstance(error, Reject), getattr(error, "after", 0.0)))
-
-
-def _stops_all(error: Exception) -> bool:
-    """Whether no further fetch may start: the provider requests a wait, and not only for a file that is missing yet."""
-    return not isinstance(error, AudioError) or (isinstance(error, AudioDelayed) and not error.not_found)
+        return Artifact.of(row, path, stream, link)
 
 
 def _completed(event: Event) -> JobCompleted:

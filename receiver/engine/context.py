@@ -46,6 +46,12 @@ class Artifact:
     sample_rate: int | None
     channels: int | None
     _stream: Callable[[], AsyncIterator[builtins.bytes]] = field(repr=False, compare=False)
+    _link: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
+
+    @property
+    def link(self) -> str | None:
+        """Its address in the receiver's API; None if the receiver has no private listener and no `[api] url`."""
+        return self._link()
 
     def stream(self) -> AsyncIterator[builtins.bytes]:
         """The bytes in pieces, from the folder or the object storage."""
@@ -56,7 +62,13 @@ class Artifact:
         return b"".join([piece async for piece in self._stream()])
 
     @classmethod
-    def of(cls, row: ArtifactRow, path: Path | None, stream: Callable[[], AsyncIterator[builtins.bytes]]) -> Artifact:
+    def of(
+        cls,
+        row: ArtifactRow,
+        path: Path | None,
+        stream: Callable[[], AsyncIterator[builtins.bytes]],
+        link: Callable[[], str | None],
+    ) -> Artifact:
         """Make one from its row."""
         return cls(
             n=row.n,
@@ -70,6 +82,7 @@ class Artifact:
             sample_rate=row.sample_rate,
             channels=row.channels,
             _stream=stream,
+            _link=link,
         )
 
 

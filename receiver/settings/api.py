@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from receiver.providers.base import origin_of
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets
 
 MIN_TOKEN_CHARACTERS = 20
 """The shortest bearer token: 80 bits even in hex digits."""
+
+_ADDRESS = re.compile(r"[!\"$->@-~]+")
+"""Printable ASCII without white space, `?` and `#`."""
 
 
 class ApiToken(Table):
@@ -40,9 +45,20 @@ class ApiToken(Table):
         return given
 
 
-class Api(Table):
-    """Access to the private API."""
+def _base_address(value: str) -> str:
+    if origin_of(value) is None or not _ADDRESS.fullmatch(value):
+        raise ValueError("must be an absolute http(s) address without credentials, query and fragment")
+    return value.rstrip("/")
 
+
+class Api(Table):
+    """Access to the private API.
+
+    `url` is the base address under which the application reaches it, for links to audio; by default the private
+    listener's own.
+    """
+
+    url: Annotated[str, AfterValidator(_base_address)] | None = None
     tokens: Annotated[tuple[ApiToken, ...], NoDecode, BeforeValidator(list_of_secrets("token"))] = ()
 
     @field_validator("tokens")
