@@ -18,7 +18,7 @@ from receiver.engine.voices import VoiceService
 from receiver.errors import StoreUnavailable
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
-from receiver.store import quarantine
+from receiver.store import inbox
 from receiver.web.api.application import LazyApi
 from receiver.web.api.authentication import Authenticator
 from receiver.web.api.context import ApiContext
@@ -40,7 +40,7 @@ def public_app(
 ) -> PublicApp:
     """Build the application that accepts deliveries; `wake` is called after one with runs was committed."""
     settings, database = parts.settings, parts.database
-    writer = DeliveryWriter(database, quarantine.bounded(settings.store.max_quarantined), feed)
+    writer = DeliveryWriter(database, inbox.bounded(settings.store.max_quarantined), feed)
     context = IntakeContext(
         accept=writer.write,
         handlers_for=parts.registry.names_for,

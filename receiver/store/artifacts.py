@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from receiver.store.dialect import DIALECTS
 from receiver.store.schema import artifacts
 
 
@@ -41,16 +41,6 @@ def get(connection: Connection, event_id: str, n: int = 0) -> ArtifactRow | None
 
 def put_all(connection: Connection, rows: Sequence[ArtifactRow]) -> list[None]:
     """Write the rows in one statement; a later fetch of the same file replaces its row."""
-    values = [value for row in rows for value in astuple(row)]
-    connection.exec_driver_sql(_statement(len(rows)), tuple(values))
+    last = {(row.event_id, row.n): row for row in rows}
+    DIALECTS[connection.dialect.name].events.put_artifacts(connection, list(last.values()))
     return [None] * len(rows)
-
-
-@lru_cache(maxsize=512)
-def _statement(rows: int) -> str:
-    names = [field.name for field in fields(ArtifactRow)]
-    row = f"({', '.join('?' * len(names))})"
-    return (
-        f"INSERT INTO artifacts ({', '.join(names)}) VALUES {', '.join([row] * rows)} "  # noqa: S608 - our own names
-        f"ON CONFLICT (event_id, n) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names[2:])}"
-    )

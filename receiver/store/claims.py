@@ -9,48 +9,19 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.model.slots import FreeSlots
+from receiver.store.dialect import DIALECTS, MAX_ROWS
 from receiver.store.leases import Lease
-from receiver.store.sqlite.engine import run_statement
-from receiver.store.suspects import claim_suspect, next_suspect_due
 
 RunKey = tuple[str, str, int]
 """Event id, handler, attempt: identifies one attempt."""
 
-MAX_ROWS = 256
-"""Runs in one statement at the most."""
-
-_DUE = f"handler = ? AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
-_CLAIM = f"""
-    UPDATE runs SET state = 'running', attempt = attempt + 1, lease_owner = ?, lease_until = ?, started_at = ?,
-        waits_for = NULL
-    WHERE handler = ? AND state = 'pending' AND event_id IN (
-        SELECT event_id FROM runs WHERE {_DUE} AND due_at <= ? ORDER BY due_at LIMIT ?
-    )
-    RETURNING event_id, handler, attempt, forgiven, due_at, crashes
-"""  # noqa: S608 - constants only
-_NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
-_PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
-_RUNNING = "runs INDEXED BY ix_runs_unfinished"
-_EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < ?"
-"""Contains the condition of the index, word for word: otherwise SQLite does not use the index."""
-_RELEASE_EXPIRED = f"""
-    UPDATE {_RUNNING} SET {_PENDING_AGAIN} WHERE {_EXPIRED_LEASE} AND started_at IS NULL
-    RETURNING event_id
-"""  # noqa: S608 - constants only
-_ANY_EXPIRED = f"SELECT 1 FROM {_RUNNING} WHERE {_EXPIRED_LEASE} LIMIT 1"  # noqa: S608 - constants only
-_EXPIRED = f"""
-    SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM {_RUNNING}
-    WHERE {_EXPIRED_LEASE} AND started_at IS NOT NULL
-"""  # noqa: S608 - constants only
 _EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw")
 """The parameters of `model.event.build_event`."""
 
@@ -125,9 +96,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
     is running.
     """
     left = request.free.copy()  # a shared transaction that fails is repeated with the same request
-    starting = _claimed(
-        claim_suspect(connection, left.startable(), request.lease.owner, request.now, request.lease.until), request.now
-    )
+    starting = _claim_suspect(connection, left.startable(), request)
     new = list(starting)
     for suspect in starting:
         left.take(suspect.handler, 1)
@@ -167,9 +136,17 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
 def _claim_due(
     connection: Connection, request: ClaimRequest, handler: str, limit: int, *, started: float | None
 ) -> list[Claim]:
-    owner, until = request.lease
-    rows = run_statement(connection, _CLAIM, (owner, until, started, handler, handler, request.now, limit))
+    statements = DIALECTS[connection.dialect.name].claims
+    rows = statements.claim_due(connection, handler, limit, request.now, *request.lease, started)
     return sorted(_claimed(rows, started or 0.0), key=lambda found: found.due_at)
+
+
+def _claim_suspect(connection: Connection, handlers: Sequence[str], request: ClaimRequest) -> list[Claim]:
+    """Of all suspects in the store, one runs at a time."""
+    if not handlers:
+        return []
+    statements = DIALECTS[connection.dialect.name].claims
+    return _claimed(statements.claim_suspect(connection, handlers, request.now, *request.lease), request.now)
 
 
 def _claimed(rows: Iterable[Any], started: float) -> list[Claim]:
@@ -184,8 +161,8 @@ def _start(connection: Connection, starting: list[Claim], request: ClaimRequest)
     if not starting:
         return [], []
     marking = {found.key for found in starting if not found.started}
-    change = "started_at = ?"
-    ours = _change(connection, change, (request.now,), marking, request.lease.owner) if marking else set()
+    start = DIALECTS[connection.dialect.name].claims.start_held
+    ours = _change_held(connection, start, marking, request.lease.owner, request.now)
     lost = [found for found in starting if found.key in marking and found.key not in ours]
     if lost:
         starting = [found for found in starting if found.key not in marking or found.key in ours]
@@ -201,22 +178,17 @@ def _start(connection: Connection, starting: list[Claim], request: ClaimRequest)
 
 def _event_facts(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
-    for row in run_statement(connection, _facts_statement(len(ids)), list(ids)):
+    for row in DIALECTS[connection.dialect.name].claims.event_facts(connection, ids):
         event = dict(zip(_EVENT, row, strict=True))
         event["payload"] = json.loads(event["payload"])
         facts[event["id"]] = event
     return facts
 
 
-@lru_cache(maxsize=512)
-def _facts_statement(rows: int) -> str:
-    columns = "id, source, type, job_id, origin, received_at, payload, body"
-    return f"SELECT {columns} FROM events WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608 - placeholders only
-
-
 def release(connection: Connection, claims: Collection[Claim], owner: str) -> None:
     """End claims that have not started: their runs are due again as before. Claims that were lost are ignored."""
-    _change(connection, _PENDING_AGAIN, (), [found.key for found in claims], owner)
+    statements = DIALECTS[connection.dialect.name].claims
+    _change_held(connection, statements.release_held, [found.key for found in claims], owner)
 
 
 def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_until: float) -> list[RunKey]:
@@ -225,43 +197,34 @@ def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_u
     Returns:
         The runs that were lost: cancelled, or claimed by another process after the lease expired.
     """
-    ours = _change(connection, "lease_until = ?", (lease_until,), held, owner)
+    ours = _change_held(connection, DIALECTS[connection.dialect.name].claims.extend_held, held, owner, lease_until)
     return [key for key in held if key not in ours]
 
 
-def _change(
-    connection: Connection, change: str, values: tuple[Any, ...], keys: Collection[RunKey], owner: str
+def _change_held(
+    connection: Connection,
+    change: Callable[..., list[Any]],
+    keys: Collection[RunKey],
+    owner: str,
+    *value: float,
 ) -> set[RunKey]:
     """Change the runs that are still held by this attempt and owner; return their keys."""
     ours: set[RunKey] = set()
     left = list(keys)
     while left:
         part, left = left[:MAX_ROWS], left[MAX_ROWS:]
-        parameters = [value for key in part for value in key]
-        ours.update(run_statement(connection, _change_statement(change, len(part)), (*parameters, *values, owner)))
+        ours.update(change(connection, part, owner, *value))
     return ours
-
-
-@lru_cache(maxsize=1024)
-def _change_statement(change: str, rows: int) -> str:
-    """One statement for all runs: one for each would be most of the dispatcher's work."""
-    return f"""
-        WITH mine (event_id, handler, attempt) AS (VALUES {", ".join(["(?, ?, ?)"] * rows)})
-        UPDATE runs SET {change} FROM mine
-        WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler AND runs.attempt = mine.attempt
-            AND runs.lease_owner = ? AND runs.state = 'running'
-        RETURNING event_id, handler, attempt
-    """  # noqa: S608 - constants and placeholders only
 
 
 def has_expired(connection: Connection, now: float) -> bool:
     """Whether any lease has expired."""
-    return bool(run_statement(connection, _ANY_EXPIRED, (now,)))
+    return DIALECTS[connection.dialect.name].claims.has_expired(connection, now)
 
 
 def release_expired(connection: Connection, now: float) -> int:
     """Make the runs due again whose lease expired before they started; return how many."""
-    return len(run_statement(connection, _RELEASE_EXPIRED, (now,)))
+    return DIALECTS[connection.dialect.name].claims.release_expired(connection, now)
 
 
 def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
@@ -271,15 +234,17 @@ def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
     """
     return [
         (Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, {}, crashes), owner)
-        for event_id, handler, attempt, forgiven, due_at, crashes, started, owner in run_statement(
-            connection, _EXPIRED, (now,)
-        )
+        for event_id, handler, attempt, forgiven, due_at, crashes, started, owner in DIALECTS[
+            connection.dialect.name
+        ].claims.expired(connection, now)
     ]
 
 
 def next_due(connection: Connection, handlers: Sequence[str]) -> float | None:
     """When the next pending run of these handlers is due, unix seconds; None if none is pending."""
-    earliest = [next_suspect_due(connection, handlers)]
-    for handler in handlers:
-        earliest += [due_at for (due_at,) in run_statement(connection, _NEXT_DUE, (handler,))]
+    if not handlers:
+        return None
+    statements = DIALECTS[connection.dialect.name].claims
+    earliest = [statements.next_suspect_due(connection, handlers)]
+    earliest += [statements.next_due(connection, handler) for handler in handlers]
     return min((at for at in earliest if at is not None), default=None)

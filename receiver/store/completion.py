@@ -6,7 +6,6 @@ Separate from events and jobs, because either can be stored first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
@@ -14,6 +13,8 @@ from sqlalchemy import Connection, select, update
 from receiver.model.event import COMPLETED, TERMINAL
 from receiver.store.schema import events, jobs
 from receiver.store.states import EventStatus, JobState
+
+_IS_WATCHED = jobs.c.state == str(JobState.WATCHING)
 
 
 class TerminalEvent(NamedTuple):
@@ -62,7 +63,9 @@ def complete_jobs(connection: Connection, outcomes: Sequence[TerminalEvent]) -> 
     """Complete the watched jobs whose end these events report."""
     if not outcomes:
         return
-    rows = connection.exec_driver_sql(_watched(len(outcomes)), tuple(event.job_id for event in outcomes)).all()
+    ids = [event.job_id for event in outcomes]
+    watched = select(jobs.c.id, jobs.c.source, jobs.c.job_id).where(jobs.c.job_id.in_(ids), _IS_WATCHED)
+    rows = connection.execute(watched).all()
     if rows:
         complete_watched(connection, [WatchedJob(*row) for row in rows], outcomes)
 
@@ -78,9 +81,9 @@ def complete_watched(connection: Connection, watched: Iterable[WatchedJob], outc
 
 
 def complete_job(connection: Connection, id: str, event: TerminalEvent) -> None:
-    """Complete the job with this id (ours) as the event reports."""
+    """Complete the watched job with this id (ours) as the event reports."""
     values = completion_values(final_state(event.type), event.at, event.event_id)
-    connection.execute(update(jobs).where(jobs.c.id == id).values(**values))
+    connection.execute(update(jobs).where(jobs.c.id == id, _IS_WATCHED).values(**values))
 
 
 def completion_values(state: JobState, ended_at: float, event_id: str) -> dict[str, Any]:
@@ -94,9 +97,3 @@ def completion_values(state: JobState, ended_at: float, event_id: str) -> dict[s
         "error_code": None,
         "error": None,
     }
-
-
-@lru_cache(maxsize=1024)
-def _watched(ids: int) -> str:
-    marks = ", ".join("?" * ids)
-    return f"SELECT id, source, job_id FROM jobs WHERE job_id IN ({marks}) AND state = 'watching'"  # noqa: S608

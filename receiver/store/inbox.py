@@ -6,30 +6,19 @@ This is the hot path. Each statement covers the whole batch, and is compiled onc
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Container, Iterable, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, insert, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from receiver.model.delivery import Delivery
 from receiver.model.duplicates import bodies_contradict, contradicts
 from receiver.model.event import OPPOSITE, TERMINAL
+from receiver.store import quarantine
 from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
-from receiver.store.schema import events, runs, signing_keys
-from receiver.store.sqlite.engine import run_statement
+from receiver.store.dialect import DIALECTS
+from receiver.store.schema import events, runs
 from receiver.store.states import EventStatus, RunState
-
-_EVENT_COLUMNS = (
-    "id", "source", "type", "key", "job_id", "origin", "payload", "body", "headers", "key_id", "skew", "received_at",
-    "status",
-)  # fmt: skip
-"""All but the last are the first fields of a `Delivery`, in its order."""
-_EVENT_FIELDS = len(_EVENT_COLUMNS) - 1
-_RUN_COLUMNS = ("event_id", "handler", "state", "due_at")
-_MAX_VALUES = 8000 * len(_RUN_COLUMNS)
-"""SQLite allows 32,766 values in a statement. A full batch of events has fewer; its runs may have more."""
 
 DUPLICATE_DIFFERS = "duplicate_differs"
 COMPLETED_AND_FAILED = "completed_and_failed"
@@ -57,12 +46,16 @@ class Receipt(NamedTuple):
     refused: bool = False
 
 
+QUARANTINE_FULL = Receipt("", duplicate=False, quarantined=False, refused=True)
+
+
 def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     """Store deliveries: the first of each identity becomes an event, the others are counted as duplicates.
 
     Returns:
         One receipt for each delivery, in order.
     """
+    statements = DIALECTS[connection.dialect.name].events
     known, watched = _look_up(connection, deliveries)
     new: dict[Identity, Delivery] = {}
     for delivery in deliveries:
@@ -71,8 +64,8 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
             new.setdefault(identity, delivery)
     conflicts: set[str] = set()
     if new:
-        _insert_events(connection, new.values())
-        _insert_runs(connection, [first for first in new.values() if not first.quarantined])
+        statements.insert_events(connection, new.values())
+        statements.insert_runs(connection, [first for first in new.values() if not first.quarantined])
         conflicts = _flag_opposites(connection, new, known)
     if watched:
         complete_watched(connection, watched, _terminal_events(new.values()))
@@ -91,20 +84,67 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     return receipts
 
 
+def bounded(max_quarantined: int) -> Callable[[Connection, list[Delivery]], list[Receipt]]:
+    """`accept_bounded` with this limit, as one function object, so that the store's writer batches its calls."""
+
+    def accept_within(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
+        return accept_bounded(connection, deliveries, max_quarantined)
+
+    return accept_within
+
+
+def accept_bounded(connection: Connection, deliveries: list[Delivery], max_quarantined: int) -> list[Receipt]:
+    """`accept`, which refuses deliveries that would exceed `max_quarantined` in their source's quarantine.
+
+    It needs a limit because anyone who recorded such deliveries can send them again. A duplicate of a stored event is
+    counted as usual, and a fresh delivery needs no check.
+
+    Returns:
+        One receipt for each delivery, in order; that of a refused one has `refused`, and nothing of it is stored.
+    """
+    if not any(delivery.quarantined for delivery in deliveries):
+        return accept(connection, deliveries)
+    refused = _refused(connection, deliveries, max_quarantined)
+    taken = [delivery for delivery in deliveries if delivery.event_id not in refused]
+    receipts = iter(accept(connection, taken)) if taken else iter(())
+    return [QUARANTINE_FULL if delivery.event_id in refused else next(receipts) for delivery in deliveries]
+
+
+def _refused(connection: Connection, deliveries: list[Delivery], max_quarantined: int) -> set[str]:
+    """The event ids of the deliveries that exceed the limit."""
+    known = stored(connection, [identity_of(delivery) for delivery in deliveries if delivery.quarantined])
+    available: dict[str, int] = {}
+    refused = set()
+    for delivery in deliveries:
+        identity = identity_of(delivery)
+        if identity in known:
+            continue
+        if delivery.quarantined:
+            left = available.get(delivery.source)
+            if left is None:
+                left = max_quarantined - quarantine.count(connection, delivery.source, max_quarantined)
+            available[delivery.source] = left - 1 if left > 0 else 0
+            if left <= 0:
+                refused.add(delivery.event_id)
+                continue
+        known.add(identity)
+    return refused
+
+
 def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
     """Release an event from quarantine and create its runs; False if it was not in quarantine."""
-    statement = (
-        update(events)
-        .where(events.c.id == event_id, events.c.status == EventStatus.QUARANTINED)
-        .values(status=EventStatus.ACCEPTED)
-    )
-    if connection.execute(statement).rowcount != 1:
+    columns = (events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
+    quarantined = (events.c.id == event_id, events.c.status == EventStatus.QUARANTINED)
+    found = connection.execute(select(*columns).where(*quarantined)).first()
+    if found is None:
+        return False
+    event = TerminalEvent(*found)
+    DIALECTS[connection.dialect.name].events.hold_keys(connection, [event.job_id])
+    if connection.execute(update(events).where(*quarantined).values(status=EventStatus.ACCEPTED)).rowcount != 1:
         return False
     rows = [{"event_id": event_id, "handler": name, "state": RunState.PENDING, "due_at": now} for name in handlers]
     if rows:
         connection.execute(insert(runs), rows)
-    columns = (events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
-    event = TerminalEvent(*connection.execute(select(*columns).where(events.c.id == event_id)).one())
     if event.type in TERMINAL:
         complete_jobs(connection, [event])
     return True
@@ -121,47 +161,6 @@ def _terminal_events(deliveries: Iterable[Delivery]) -> list[TerminalEvent]:
 def identity_of(delivery: Delivery) -> Identity:
     """The values that identify the delivery's event in the database."""
     return delivery.key, delivery.source, delivery.type
-
-
-def _insert_events(connection: Connection, deliveries: Collection[Delivery]) -> None:
-    """Insert events that do not exist: no other process writes during this transaction."""
-    values: list[Any] = []
-    for item in deliveries:
-        values += item[:_EVENT_FIELDS]
-        values.append("quarantined" if item.quarantined else "accepted")
-    run_statement(connection, _event_insert(len(deliveries)), values)
-
-
-def _insert_runs(connection: Connection, deliveries: list[Delivery]) -> None:
-    values: list[Any] = []
-    for item in deliveries:
-        for name in item.handlers:
-            values += (item.event_id, name, "pending", item.received_at)
-    for start in range(0, len(values), _MAX_VALUES):
-        part = values[start : start + _MAX_VALUES]
-        run_statement(connection, _run_insert(len(part) // len(_RUN_COLUMNS)), part)
-
-
-# One statement for the whole batch: the driver releases the interpreter's lock once, not once for each row. Its text
-# differs only in the number of rows, so that the driver's cache has the usual sizes.
-#
-# OR FAIL: the rows before a refused one stay, but the exception ends the transaction with all of them. Otherwise SQLite
-# would copy each page that the statement changes, to undo it alone: to a temporary file above 64 KB.
-
-
-@lru_cache(maxsize=1024)
-def _event_insert(rows: int) -> str:
-    return _insert_statement("events", _EVENT_COLUMNS, rows)
-
-
-@lru_cache(maxsize=1024)
-def _run_insert(rows: int) -> str:
-    return _insert_statement("runs", _RUN_COLUMNS, rows)
-
-
-def _insert_statement(table: str, columns: Sequence[str], rows: int) -> str:
-    one = f"({', '.join('?' * len(columns))})"
-    return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
 class StoredEvent(NamedTuple):
@@ -182,27 +181,18 @@ class _Found(NamedTuple):
 def _look_up(connection: Connection, deliveries: Sequence[Delivery]) -> _Found:
     """Read what is stored under the keys of these deliveries: one query for all of them, which usually returns no row.
 
-    That includes events with the same key and another type, such as the opposite end of a job. The query is by key
-    alone, because SQLite scans the table for row values.
+    That includes events with the same key and another type, such as the opposite end of a job. No other transaction
+    stores an event with one of these keys, or watches such a job, until the end of this one.
     """
     keys = list(dict.fromkeys(delivery.key for delivery in deliveries))
     found = _Found({}, [])
-    for table, key, source, type_, id_, payload, status in run_statement(connection, _by_key(len(keys)), keys):
+    rows = DIALECTS[connection.dialect.name].events.find_by_keys(connection, keys)
+    for table, key, source, type_, id_, payload, status in rows:
         if table == "jobs":
             found.jobs.append(WatchedJob(id_, source, key))
         else:
             found.events[key, source, type_] = StoredEvent(id_, payload, status)
     return found
-
-
-@lru_cache(maxsize=1024)
-def _by_key(keys: int) -> str:
-    marks = ", ".join(f"?{number}" for number in range(1, keys + 1))
-    return (
-        f"SELECT 'events', key, source, type, id, payload, status FROM events WHERE key IN ({marks}) "  # noqa: S608
-        f"UNION ALL SELECT 'jobs', job_id, source, NULL, id, NULL, NULL FROM jobs "
-        f"WHERE job_id IN ({marks}) AND state = 'watching'"
-    )
 
 
 def stored(connection: Connection, identities: Iterable[Identity]) -> set[Identity]:
@@ -238,11 +228,12 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
     """Count a duplicate; flag the event if the duplicate contradicts it; release it if the duplicate is fresh."""
     event_id = first.event_id if isinstance(first, Delivery) else first.id
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
-    [(other,)] = run_statement(connection, _COUNT_DUPLICATE, (event_id, delivery.origin, delivery.body))
+    statements = DIALECTS[connection.dialect.name].events
+    other = statements.count_duplicate(connection, event_id, delivery.origin, delivery.body)
     differs = contradicts(json.loads(first.payload), json.loads(delivery.payload))
     differs = differs or (other is not None and bodies_contradict(other, delivery.body))
     if differs:
-        run_statement(connection, _SET_CONFLICT, (DUPLICATE_DIFFERS, event_id))
+        statements.set_conflict(connection, event_id, DUPLICATE_DIFFERS)
     released = quarantined and not delivery.quarantined
     if released:
         released = release(connection, event_id, delivery.handlers, delivery.received_at)
@@ -255,31 +246,7 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
     )
 
 
-_COUNT_DUPLICATE = """
-    UPDATE events SET duplicates = duplicates + 1 WHERE id = ?
-    RETURNING CASE WHEN origin = ? AND body != ? THEN body END
-"""
-"""Returns the event's body if the duplicate has the same origin and a different body; most have the same."""
-_SET_CONFLICT = "UPDATE events SET conflict = coalesce(conflict, ?) WHERE id = ?"
-
-_RECORD_KEY_USE = sqlite.insert(signing_keys)
-_RECORD_KEY_USE = _RECORD_KEY_USE.on_conflict_do_update(
-    index_elements=["source", "key_id"],
-    set_={
-        "last_used_at": case(
-            (
-                _RECORD_KEY_USE.excluded.last_used_at > signing_keys.c.last_used_at,
-                _RECORD_KEY_USE.excluded.last_used_at,
-            ),
-            else_=signing_keys.c.last_used_at,
-        )
-    },
-)
-
-
 def _record_key_uses(connection: Connection, deliveries: list[Delivery]) -> None:
     used = {(item.source, item.key_id): item.received_at for item in deliveries if item.key_id and item.records_key_use}
     for (source, key_id), at in used.items():
-        connection.execute(
-            _RECORD_KEY_USE, {"source": source, "key_id": key_id, "first_used_at": at, "last_used_at": at}
-        )
+        DIALECTS[connection.dialect.name].events.record_key_use(connection, source, key_id, at)

@@ -11,35 +11,27 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from receiver.store import runs
+from receiver.store.dialect import DIALECTS
 from receiver.store.runs import RunResult
 
 AUDIO_STORAGE = "audio_storage"
 
-_WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
-
 
 def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     """`runs.finish`, which also marks runs that wait for something."""
+    statements = DIALECTS[connection.dialect.name].runs
     held = runs.finish(connection, results)
     for item, ours in zip(results, held, strict=True):
         if ours and item.waits_for:
-            connection.exec_driver_sql(
-                "UPDATE runs SET waits_for = ? WHERE event_id = ? AND handler = ?",
-                (item.waits_for, item.claim.event_id, item.claim.handler),
-            )
+            statements.mark_waiting(connection, item.claim.event_id, item.claim.handler, item.waits_for)
     return held
 
 
 def release(connection: Connection, limit: int, now: float) -> int:
     """Make up to `limit` runs that wait for the audio storage due, the first postponed first; return how many."""
-    chosen = f"SELECT event_id, handler FROM {_WAITING} ORDER BY due_at LIMIT ?"  # noqa: S608 - constants only
-    return connection.exec_driver_sql(
-        f"UPDATE runs SET due_at = ?, wait_seconds = 0, waits_for = NULL WHERE (event_id, handler) IN ({chosen})",  # noqa: S608
-        (now, max(0, limit)),
-    ).rowcount
+    return DIALECTS[connection.dialect.name].runs.release_waiting(connection, max(0, limit), now)
 
 
 def count(connection: Connection) -> int:
     """How many runs wait."""
-    found: int = connection.exec_driver_sql(f"SELECT count(*) FROM {_WAITING}").scalar_one()  # noqa: S608
-    return found
+    return DIALECTS[connection.dialect.name].runs.count_waiting(connection)

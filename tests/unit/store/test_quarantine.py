@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
 from receiver.model.delivery import Delivery
-from receiver.store import quarantine
+from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.store.quarantine import FULL, counts, delete_old, find_old
+from receiver.store.quarantine import counts, delete_old, find_old
 from receiver.store.schema import events
 
 NOW = 1_700_000_000.0
@@ -23,7 +23,7 @@ Make = Callable[..., Delivery]
 
 
 def accept(database: Database, *deliveries: Delivery, limit: int = MOST) -> list[Receipt]:
-    return database.transact(quarantine.accept, list(deliveries), limit)
+    return database.transact(inbox.accept_bounded, list(deliveries), limit)
 
 
 def prune(database: Database, before: float) -> int:
@@ -54,7 +54,7 @@ def test_a_further_stale_event_is_refused_and_nothing_of_it_is_kept(
     given_ = stale(delivery, "a", "b", "c", "d", "e")
     receipts = accept(database, *given_) if one_batch else [accept(database, one)[0] for one in given_]
     assert [receipt.refused for receipt in receipts] == [False] * MOST + [True] * 2
-    assert receipts[-1] == FULL
+    assert receipts[-1] == inbox.QUARANTINE_FULL
     assert kept(database) == [(job, "quarantined", 0) for job in "abc"]
     assert database.query(counts) == {"aitts": MOST}
 
@@ -89,12 +89,12 @@ def test_copies_of_what_is_there_and_fresh_deliveries_never_ask_for_room(databas
 def test_of_a_full_quarantine_the_fresh_copy_in_the_same_batch_is_taken(database: Database, delivery: Make) -> None:
     accept(database, *stale(delivery, "a", "b", "c"))
     refused, taken = accept(database, *stale(delivery, "d"), delivery("d"))
-    assert (refused, taken.duplicate, taken.quarantined) == (FULL, False, False)
+    assert (refused, taken.duplicate, taken.quarantined) == (inbox.QUARANTINE_FULL, False, False)
 
 
 def test_room_that_a_release_or_a_prune_makes_is_used(database: Database, delivery: Make) -> None:
     accept(database, *stale(delivery, "a", received_at=NOW - 100), *stale(delivery, "b", "c"))
-    assert accept(database, *stale(delivery, "d")) == [FULL]
+    assert accept(database, *stale(delivery, "d")) == [inbox.QUARANTINE_FULL]
     accept(database, delivery("b"))
     assert prune(database, NOW) == 1
     assert [one.refused for one in accept(database, *stale(delivery, "d", "e", "f"))] == [False, False, True]
@@ -133,7 +133,7 @@ def test_counting_and_looking_for_the_old_look_at_the_quarantine_alone(
     for function, *arguments in ((counts,), (find_old, NOW + 1, None, 10)):
         for plan in plans(function, *arguments):
             assert "ix_events_quarantined" in plan
-    looked = plans(quarantine.accept, stale(delivery, "b"), MOST)
+    looked = plans(inbox.accept_bounded, stale(delivery, "b"), MOST)
     assert any("ix_events_quarantined (source=?)" in plan for plan in looked)
     assert not any(plan.startswith("SCAN events") and "ix_events_quarantined" not in plan for plan in looked)
 

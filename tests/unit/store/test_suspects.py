@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import claims, runs, suspects
+from receiver.store import claims, runs
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
+from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
 
@@ -93,11 +94,11 @@ def test_a_suspect_that_is_not_due_is_not_claimed(database: Database, two: None)
 
 
 def test_looking_for_suspects_costs_one_look_into_their_index(database: Database) -> None:
-    def plans(connection: Connection) -> list[str]:
-        statement = f"EXPLAIN QUERY PLAN {suspects._claim_statement(3)}"
-        rows = connection.exec_driver_sql(statement, ("me", NOW, NOW, NOW, "a", "b", "c"))
-        return [str(row[3]) for row in rows if " runs" in str(row[3])]
-
-    found = database.query(plans)
+    slots = Slots(10, dict.fromkeys("abc")).free({})
+    plans = plans_of(database, claim_due, slots, "me", NOW, NOW + 30)
+    [claiming] = [
+        plan for plan in plans if "INDEXED BY ix_runs_suspects" in plan.statement and "UPDATE" in plan.statement
+    ]
+    found = [line for line in claiming.lines if " runs" in line]
     assert found
-    assert all("ix_runs_suspects" in plan or "sqlite_autoindex_runs" in plan or "PRIMARY" in plan for plan in found)
+    assert all("ix_runs_suspects" in line or "sqlite_autoindex_runs" in line or "PRIMARY" in line for line in found)

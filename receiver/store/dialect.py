@@ -1,0 +1,160 @@
+"""The statements that differ between kinds of databases: what each must do, and where each kind has its own.
+
+The modules of the store contain what is the same: the order of the work, receipts, fencing. Where one of them reads and
+then writes, it is right only if nothing else writes in between. In SQLite a transaction that writes has the whole
+store. Another database must lock what a statement below says that it holds, until the end of the transaction: keys
+before rows, and the rows of a batch in one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection
+
+from receiver.store.sqlite import claims as sqlite_claims
+from receiver.store.sqlite import events as sqlite_events
+from receiver.store.sqlite import runs as sqlite_runs
+
+if TYPE_CHECKING:
+    from receiver.model.delivery import Delivery
+    from receiver.store.artifacts import ArtifactRow
+    from receiver.store.claims import RunKey
+    from receiver.store.runs import RunResult
+
+MAX_ROWS = 256
+"""Runs that one statement gets, at the most."""
+
+
+class EventStatements(Protocol):
+    """Statements of events, duplicates, uses of keys, and rows of audio."""
+
+    def hold_keys(self, connection: Connection, keys: Collection[str]) -> None:
+        """Let no other transaction store, release or watch anything with these keys until the end of this one.
+
+        A key is that of an event, or the provider's id of a job.
+        """
+
+    def find_by_keys(self, connection: Connection, keys: Sequence[str]) -> list[Any]:
+        """`hold_keys`, then the stored events with these keys and the watched jobs with these ids.
+
+        Returns:
+            For an event: "events", key, source, type, id, payload as text, status. For a job: "jobs", the provider's
+            id, source, None, our id, None, None.
+        """
+
+    def insert_events(self, connection: Connection, deliveries: Collection[Delivery]) -> None:
+        """Insert the events of deliveries, whose keys are held and none of which is stored."""
+
+    def insert_runs(self, connection: Connection, deliveries: Collection[Delivery]) -> None:
+        """Insert a run for each handler of the deliveries, due at once."""
+
+    def count_duplicate(self, connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:
+        """Count a duplicate of an event; the event's body, if it is from the same origin and differs from this one."""
+
+    def set_conflict(self, connection: Connection, event_id: str, conflict: str) -> None:
+        """Set why an operator should look at an event, unless that is set."""
+
+    def record_key_use(self, connection: Connection, source: str, key_id: str, at: float) -> None:
+        """Record the use of a signing key; a later use that is recorded stays."""
+
+    def put_artifacts(self, connection: Connection, rows: Sequence[ArtifactRow]) -> None:
+        """Write rows, no two of one file. They replace those of the same files."""
+
+
+class ClaimStatements(Protocol):
+    """Statements of claims. A claimed run is event_id, handler, attempt, forgiven, due_at, crashes."""
+
+    def claim_due(
+        self,
+        connection: Connection,
+        handler: str,
+        limit: int,
+        now: float,
+        owner: str,
+        until: float,
+        started: float | None,
+    ) -> list[Any]:
+        """Claim up to `limit` due runs of a handler that are no suspects, those that have been due longest.
+
+        They are not those that another transaction is claiming.
+        """
+
+    def next_due(self, connection: Connection, handler: str) -> float | None:
+        """When the handler's next pending run that is no suspect is due; None for none."""
+
+    def claim_suspect(
+        self, connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float
+    ) -> list[Any]:
+        """Claim the suspect of these handlers that has been due longest, unless a suspect is running in any process.
+
+        Of two transactions that do this at once, one claims none. No run or one.
+        """
+
+    def next_suspect_due(self, connection: Connection, handlers: Sequence[str]) -> float | None:
+        """When the next suspect of these handlers is due; None if one is running, or there is none."""
+
+    def start_held(self, connection: Connection, keys: Sequence[RunKey], owner: str, at: float) -> list[Any]:
+        """Set `started_at` of those among up to `MAX_ROWS` runs that this attempt and owner holds; their keys."""
+
+    def extend_held(self, connection: Connection, keys: Sequence[RunKey], owner: str, until: float) -> list[Any]:
+        """Set `lease_until`, as `start_held`."""
+
+    def release_held(self, connection: Connection, keys: Sequence[RunKey], owner: str) -> list[Any]:
+        """Make the runs pending again, at no cost of an attempt, as `start_held`."""
+
+    def event_facts(self, connection: Connection, ids: Collection[str]) -> list[Any]:
+        """Events as id, source, type, job_id, origin, received_at, payload as text, body; in no order."""
+
+    def has_expired(self, connection: Connection, now: float) -> bool:
+        """Whether any lease has expired."""
+
+    def release_expired(self, connection: Connection, now: float) -> int:
+        """Make the runs pending whose lease expired before they started, at no cost of an attempt; how many."""
+
+    def expired(self, connection: Connection, now: float) -> list[Any]:
+        """Runs that started and whose lease expired: as a claimed run, then started_at, lease_owner."""
+
+
+class RunStatements(Protocol):
+    """Statements of results and of an operator's changes, each for up to `MAX_ROWS` runs."""
+
+    def finish_held(self, connection: Connection, results: Sequence[RunResult]) -> list[Any]:
+        """Write results, no two of one attempt, of the runs that their attempt and owner holds; the runs' keys."""
+
+    def insert_attempts(self, connection: Connection, results: Sequence[RunResult]) -> None:
+        """Insert a row for each attempt."""
+
+    def replay_ended(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+        """Make those of the runs (event id, handler) due that have ended, with all attempts; which ones."""
+
+    def insert_missing(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+        """Create those of the runs (event id, handler) that do not exist and whose event does; which ones."""
+
+    def cancel_open(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+        """Cancel those of the runs (event id, handler) that are open; which ones. A claim that has not started costs
+        no attempt."""
+
+    def mark_waiting(self, connection: Connection, event_id: str, handler: str, waits_for: str) -> None:
+        """Set what a run waits for."""
+
+    def release_waiting(self, connection: Connection, limit: int, now: float) -> int:
+        """Make up to `limit` runs that wait for something due, the first postponed first; how many."""
+
+    def count_waiting(self, connection: Connection) -> int:
+        """How many runs wait for something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The statements of one kind of database. Times are unix seconds."""
+
+    events: EventStatements
+    claims: ClaimStatements
+    runs: RunStatements
+
+
+DIALECTS: Mapping[str, Dialect] = {"sqlite": Dialect(sqlite_events, sqlite_claims, sqlite_runs)}
+"""By the name of a connection's dialect."""
