@@ -174,7 +174,7 @@ async def _access(file: Any, delivery: AudioDelivery, options: MessageOptions) -
         seconds = options.signed_url_seconds
         expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         return {"url": await file.signed_url(seconds), "url_expires_at": _timestamp(expires_at)}
-    return {"link": getattr(file, "link", None)}
+    return {"link": file.link}
 
 
 def _without_queries(value: Any) -> Any:
