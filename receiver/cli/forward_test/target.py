@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from receiver.settings import Settings, suggestion
 from receiver.settings.private import is_loopback
 
 USE = "forward"
+MODULE = "handlers.forward:forward"
+"""Names the built-in handler also where a plugin is called `forward`."""
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9000
 PATH = "/speech-events"
@@ -85,7 +88,7 @@ def find_target(settings: Settings, name: str | None) -> Target:
         return _configured(name, active[name])
     if len(found) > 1:
         raise ForwardTestError(f"Several handlers use {USE}: name one with --handler, of {', '.join(found)}.")
-    return _configured(found[0], active[found[0]]) if found else _new(settings)
+    return _configured(found[0], active[found[0]]) if found else _new(active)
 
 
 def _uses_forward(active: ActiveHandler) -> bool:
@@ -105,10 +108,27 @@ def _configured(name: str, active: ActiveHandler) -> Target:
     )
 
 
-def _new(settings: Settings) -> Target:
-    name = USE if USE not in settings.handlers else f"{USE}_test"
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    return Target(name, STANDARD_WEBHOOKS, (secret,), urlsplit(f"http://{HOST}:{DEFAULT_PORT}{PATH}"), is_new=True)
+def new_secret() -> str:
+    """A secret of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def table_lines(name: str, url: str, secret: str) -> list[str]:
+    """The table of a handler that forwards to this machine."""
+    return [
+        f"[handlers.{name}]",
+        *([] if name == USE else [f'use = "{MODULE}"']),
+        f'url = "{url}"',
+        f'secrets = ["{secret}"]',
+        "allow_private_addresses = true  # the application is on this machine",
+    ]
+
+
+def _new(taken: Collection[str]) -> Target:
+    name = USE if USE not in taken else f"{USE}_test"
+    return Target(
+        name, STANDARD_WEBHOOKS, (new_secret(),), urlsplit(f"http://{HOST}:{DEFAULT_PORT}{PATH}"), is_new=True
+    )
 
 
 def introduction(target: Target, url: str, config: Path) -> list[str]:
@@ -122,7 +142,7 @@ def introduction(target: Target, url: str, config: Path) -> list[str]:
         return [
             f"{listening}. No handler in {config} uses {USE}. Add this, then restart the receiver:",
             "",
-            *_table(target, url),
+            *table_lines(target.handler, url + PATH, target.secrets[0]),
             "",
             "To forward a test event: tts-receiver send --source SOURCE",
             f"To forward a stored one: tts-receiver events replay EVENT --handler {target.handler}",
@@ -131,19 +151,7 @@ def introduction(target: Target, url: str, config: Path) -> list[str]:
     lines = [f"{listening} for {table} of {config}."]
     own = f"{target.url.scheme}://{target.url.netloc.rpartition('@')[2]}"
     if not target.is_here or (target.url.port or 80) != urlsplit(url).port:
-        lines.append(f'Its url is at {own}: to forward to here, set url = "{url}{target.url.path or PATH}" in it.')
+        lines.append(f'Its url is at {own}: to forward to here, set url = "{url}{target.url.path or PATH}" in {table}.')
     if not target.private:
         lines.append(f"To forward to this machine, {table} needs allow_private_addresses = true.")
     return lines
-
-
-def _table(target: Target, url: str) -> list[str]:
-    """A new target's table."""
-    use = [] if target.handler == USE else [f'use = "{USE}"']
-    return [
-        f"[handlers.{target.handler}]",
-        *use,
-        f'url = "{url}{PATH}"',
-        f'secrets = ["{target.secrets[0]}"]',
-        "allow_private_addresses = true  # the application is on this machine",
-    ]
