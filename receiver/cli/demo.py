@@ -16,7 +16,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated faults and ids.")] = 7,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the servers running at the end.")] = False,
 ) -> None:
-    """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened."""
+    """Run jobs of four providers end to end on loopback, with duplicates and a forgery, and print what happened.
+
+    Each event is forwarded to a small application, which verifies it.
+    """
     import asyncio
 
     from receiver.cli.demo_scenario import DemoError, run

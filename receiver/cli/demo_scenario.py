@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from receiver.assembly.resources import open_database
+from receiver.cli.demo_application import DemoApplication
+from receiver.cli.demo_report import print_hints, print_report, progress_table
 from receiver.cli.output import cell, console
 from receiver.errors import ReceiverError
-from receiver.model.printable import printable
 from receiver.settings import load
 from receiver.simulator import VOICES as VOICE_ROWS
 from receiver.simulator import Job, Simulator
@@ -56,8 +56,6 @@ JOBS: tuple[tuple[str, str, str | None], ...] = (
 VOICES = {"aitts": VOICE_ROWS[0].voice_id, "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
 WEBHOOK_SECONDS = 4.0
 """The wait for the lost webhook; a real source waits for minutes."""
-WIDTH_OF_ALL_COLUMNS = 160
-"""On a narrower terminal the last table leaves out attempts and hashes."""
 MAX_EVENTS = 1000
 """More events than the demo has."""
 
@@ -69,7 +67,7 @@ class DemoError(ReceiverError):
 
 
 @dataclass(slots=True)
-class _Scenario:
+class Scenario:
     """The running demo, and what has happened so far.
 
     Attributes:
@@ -77,6 +75,7 @@ class _Scenario:
     """
 
     sim: Simulator
+    application: DemoApplication
     database: Database
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -123,7 +122,7 @@ class _Scenario:
         copies = sum(event["duplicates"] for event in by_job.values())
         if copies < 1:
             problems.append("no duplicate was counted")
-        return problems
+        return [*problems, *self.application.problems(by_job.values())]
 
     def _origin_problems(self, by_job: dict[str, dict[str, Any]]) -> Iterator[str]:
         for job_id, event in by_job.items():
@@ -148,8 +147,8 @@ async def run(root: Path, seed: int, stay: bool) -> list[str]:
     out = console()
     if (task := asyncio.current_task()) is not None:  # the receiver must not outlive a SIGTERM, either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with Simulator(seed=seed, job_seconds=1.0) as sim:
-        config = _configure(root, sim)
+    async with Simulator(seed=seed, job_seconds=1.0) as sim, DemoApplication() as application:
+        config = _configure(root, sim, application)
         async with _receiver(config, root / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
             out.print(
@@ -162,23 +161,25 @@ async def run(root: Path, seed: int, stay: bool) -> list[str]:
             )
             database = open_database(load(config))
             try:
-                scenario = _Scenario(sim, database)
+                scenario = Scenario(sim, application, database)
                 await _run_jobs(scenario, private, out)
+                await application.fetch_audio()
                 problems = scenario.problems()
-                _report(scenario, root, out)
+                print_report(scenario, root, out)
             finally:
                 database.close()
             if stay and not problems:
-                await _stay(sim, address, config, out)
+                print_hints(sim, address, config, out)
+                await asyncio.Event().wait()
     return problems
 
 
-def _configure(root: Path, sim: Simulator) -> Path:
+def _configure(root: Path, sim: Simulator, application: DemoApplication) -> Path:
     config = root / "receiver.toml"
     config.touch(mode=0o600)
     config.write_text(
         "[server]\nport = 0\nprivate_port = 0\n\n[handlers.save_audio]\n[handlers.log]\n\n"
-        + "\n".join(_source(name, sim) for name in sim.base_urls)
+        f"{application.table}\n" + "\n".join(_source(name, sim) for name in sim.base_urls)
     )
     return config
 
@@ -231,7 +232,7 @@ def _listening(log: Path) -> tuple[str, str] | None:
     return None
 
 
-async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
+async def _run_jobs(scenario: Scenario, private: str, out: Console) -> None:
     """Submit the jobs, and show the progress until all are handled."""
     sim = scenario.sim
     # Before the first job: on a slow machine jobs end while others are still being submitted.
@@ -250,7 +251,7 @@ async def _run_jobs(scenario: _Scenario, private: str, out: Console) -> None:
                 out.print(f"[red]Not finished after {TIMEOUT_SECONDS:.0f} s.[/]")
                 return
             if out.is_terminal:
-                live.update(await asyncio.to_thread(_progress, scenario))
+                live.update(await asyncio.to_thread(progress_table, scenario))
             await asyncio.sleep(0.1)
 
 
@@ -263,72 +264,3 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
     if response.status_code != httpx.codes.ACCEPTED:
         raise DemoError(f"The receiver answered a submit with {response.status_code}: {response.text}")
     return str(response.json()["job_id"])
-
-
-def _progress(scenario: _Scenario) -> Table:
-    by_job = {event["job_id"]: event for event in scenario.events()}
-    table = Table(title="In progress", title_justify="left")
-    for column in ("text", "at the provider", "deliveries", "event", "handlers"):
-        table.add_column(column)
-    for job in scenario.sim.jobs:
-        event = by_job.get(job.id)
-        sent = sum(delivery.job_id == job.id for delivery in scenario.sim.deliveries)
-        handlers = ", ".join(f"{run['handler']} {run['state']}" for run in event["runs"]) if event else None
-        table.add_row(
-            cell(scenario.texts[job.id]), cell(job.state), cell(sent or None), cell(event["type"] if event else None),
-            cell(handlers),
-        )  # fmt: skip
-    return table
-
-
-def _report(scenario: _Scenario, root: Path, out: Console) -> None:
-    events = scenario.events()
-    columns = ("event", "origin", "handler", "attempts", "file", "bytes", "SHA-256", "duration")
-    left_out = {"attempts", "SHA-256"} if out.width < WIDTH_OF_ALL_COLUMNS else set()
-    table = Table(title="What happened", title_justify="left")
-    for column in columns:
-        if column not in left_out:
-            justify: JustifyMethod = "right" if column in ("attempts", "bytes", "duration") else "left"
-            table.add_column(column, overflow="fold", justify=justify, no_wrap=column not in ("event", "file"))
-    for event in events:
-        artifact = event["artifacts"][0] if event["artifacts"] else None
-        for run in event["runs"]:
-            what = f"{event['source']} {event['type']} {event['job_id'][:8]}"
-            row: list[Any] = [what, event["origin"], run["handler"], run["attempt"]]
-            if artifact and run["handler"] == "save_audio":
-                address = Path(artifact["address"])
-                sha256 = artifact["sha256"] if out.width >= 200 else artifact["sha256"][:12] + "…"
-                file = address.relative_to(root) if address.is_relative_to(root) else address
-                row += [file, f"{artifact['bytes']:,}", sha256, f"{artifact['duration'] or 0:.2f} s"]
-            else:
-                row += [None] * 4
-            shown = zip(columns, row, strict=True)
-            table.add_row(*(cell(value) for column, value in shown if column not in left_out))
-    out.print(table)
-    kinds = [delivery.kind for delivery in scenario.sim.deliveries]
-    statuses = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
-    out.print(
-        f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
-        f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, statuses))})."
-    )
-    out.print(
-        f"Everything is in [bold]{cell(root)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",
-        soft_wrap=True,
-    )
-
-
-async def _stay(sim: Simulator, address: str, config: Path, out: Console) -> None:
-    out.print("\nThe servers keep running until Ctrl-C. Try:")
-    out.print(
-        f"  curl -X POST {sim.base_url}/api/v1/tts -H 'Authorization: Bearer {sim.api_key}' "
-        """-H 'Content-Type: application/json' -d '{"text":"Hello","voice_id":"alloy","output_format":"mp3"}'""",
-        markup=False,
-        soft_wrap=True,
-    )
-    out.print(f"  tts-receiver events list --config {printable(str(config))}", markup=False, soft_wrap=True)
-    out.print(
-        f"  tts-receiver send --source aitts --url {address}/webhooks/aitts --config {printable(str(config))}",
-        markup=False,
-        soft_wrap=True,
-    )
-    await asyncio.Event().wait()
