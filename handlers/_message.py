@@ -132,7 +132,9 @@ async def _data(event: Event, ctx: Context[Any], options: MessageOptions) -> dic
         "status": "failed" if failed else "completed",
         "metadata": dict(event.metadata),
         "chars_charged": charged if isinstance(charged, int) else None,
-        "error": {"code": event.code, "message": event.message} if isinstance(event, JobFailed) else None,
+        "error": {"code": event.code, "message": _without_queries(event.message)}
+        if isinstance(event, JobFailed)
+        else None,
     }
     if options.audio != "none":
         data["audio"] = [] if failed else await _audio(ctx, options)

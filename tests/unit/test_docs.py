@@ -16,6 +16,8 @@ import typer.main
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from handlers._forward_options import ForwardOptions
+from handlers._message import MessageOptions
 from receiver import settings
 from receiver.cli.commands import COMMANDS, build
 from receiver.logs.thinning import THINNED
@@ -45,6 +47,12 @@ TABLES: dict[str, type[BaseModel]] = {
     "[sources.NAME.poll]": settings.Poll,
     "[[sources.NAME.signing_secrets]]": settings.SigningSecret,
 }
+
+OPTIONS: dict[str, type[BaseModel]] = {
+    "Options of forward": ForwardOptions,
+    "Options of messages": MessageOptions,
+}
+"""The options of built-in handlers. What one inherits from another is on the page once."""
 
 OUTCOMES = {"too_large", "too_slow", "no_room", "sender_gone"}
 """Outcomes of a delivery whose body was not taken: of an exception that never leaves the intake."""
@@ -83,7 +91,7 @@ def documented_keys() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for section in (REFERENCE / "configuration.md").read_text().split("\n## ")[1:]:
         heading = section.partition("\n")[0].strip("`")
-        if heading in TABLES:
+        if heading in {*TABLES, *OPTIONS}:
             rows = re.findall(r"^\| `(\w+)` \| .*? \| ([^|]+) \| .*\|$", section, re.MULTILINE)
             found[heading] = {key: default.strip() for key, default in rows}
     return found
@@ -97,14 +105,18 @@ def written(default: Any) -> str:
         return "none"
     if isinstance(default, BaseModel):
         return "see below"
-    value = list(default) if isinstance(default, tuple) else default
+    value = list(default) if isinstance(default, tuple | frozenset) else default
     return f"`{json.dumps(value)}`"
 
 
 def test_every_key_of_the_configuration_is_documented_with_its_default_and_no_other() -> None:
     wanted = {
-        heading: {field.alias or name: written(field.default) for name, field in model.model_fields.items()}
-        for heading, model in TABLES.items()
+        heading: {
+            field.alias or name: written(field.default)
+            for name, field in model.model_fields.items()
+            if name in model.__annotations__
+        }
+        for heading, model in (TABLES | OPTIONS).items()
     }
     assert documented_keys() == wanted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -11,11 +12,14 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from handlers.forward import forward
 from receiver.errors import BlockedAddress
 from receiver.model.signature import SCHEMES
 from receiver.outbound.guard import AddressGuard
+from receiver.testing import completed, run_handler, wav
 from tests.unit.test_docs import DOCS, ROOT, blocks
 
 
@@ -88,6 +92,59 @@ def test_python_that_is_shown_can_be_loaded(page: str, tmp_path: Path, monkeypat
         file = tmp_path / f"shown_{number}.py"
         file.write_text(block)
         imported(file.stem, file, monkeypatch)
+
+
+class Told(httpx.AsyncBaseTransport):
+    """An application that accepts everything, and keeps it."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(202)
+
+
+FORWARDING = DOCS / "how-to" / "forward-to-your-application.md"
+
+
+def forwarded(**options: Any) -> httpx.Request:
+    """What `forward` sends of a completed job."""
+    told = Told()
+    secret = re.findall(r"whsec_[\w+/]+=*", FORWARDING.read_text())[0]
+    given = {"url": "https://app.example/tts", "secrets": [secret], **options}
+    outcome = run_handler(forward, completed(metadata={"order": 7}), audio=wav(), options=given, http=told)
+    assert outcome.state == "succeeded"
+    [request] = told.requests
+    return request
+
+
+def test_an_application_that_verifies_as_it_is_shown_takes_what_forward_sends_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = blocks(FORWARDING, "python")
+    (tmp_path / "shown.py").write_text(block)
+    receive = imported("shown", tmp_path / "shown.py", monkeypatch).receive
+    request = forwarded()
+    headers = dict(request.headers)
+    assert receive(request.content, headers) == 204
+    assert capsys.readouterr().out.endswith("/audio?n=0\n")
+    for changed in ({"webhook-signature": "nonsense"}, {"webhook-timestamp": "1"}, {"webhook-id": ""}):
+        assert receive(request.content, headers | changed) == 401
+    assert receive(b"\xff" + request.content, headers) == 401
+
+
+def test_the_document_that_is_shown_has_the_fields_of_one_that_is_sent() -> None:
+    (block,) = blocks(FORWARDING, "json")
+
+    def fields_of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: fields_of(item) for name, item in value.items()}
+        return [fields_of(item) for item in value] if isinstance(value, list) else None
+
+    shown, sent = json.loads(block), json.loads(forwarded().content)
+    assert fields_of(shown) == fields_of(sent)
+    assert list(shown["data"]) == list(sent["data"])
 
 
 def test_the_refusal_that_is_shown_is_the_guards() -> None:

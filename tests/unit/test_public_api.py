@@ -85,7 +85,7 @@ OPTIONS = {"url": "https://shop.example/audio", "secrets": ["whsec_bmV3LXNlY3Jld
 def test_it_waits_as_told():
     for headers, seconds in [({"Retry-After": "7"}, 7), ({}, 60)]:
         busy = httpx.MockTransport(lambda request: httpx.Response(503, headers=headers))
-        outcome = run_handler(forward, completed(), audio=wav(), options=OPTIONS, http=busy)
+        outcome = run_handler(tell_shop, completed(), audio=wav(), options=OPTIONS, http=busy)
         assert (outcome.state, outcome.retry_after) == ("retry", seconds)
 
 
@@ -100,11 +100,11 @@ def test_it_signs_with_both():
         return httpx.Response(202)
 
     options = {"url": "https://shop.example/audio", "secrets": [NEW, OLD]}
-    outcome = run_handler(forward, completed(), audio=wav(), options=options, http=httpx.MockTransport(answer))
+    outcome = run_handler(tell_shop, completed(), audio=wav(), options=options, http=httpx.MockTransport(answer))
     assert outcome.result == {"status": 202}
     scheme, now = SCHEMES["standard-webhooks"], float(asked[0].headers["webhook-timestamp"])
     for secret in (OLD, NEW):
         key = scheme.parse_secret("key", secret)
         lines = [(name.lower(), value) for name, value in asked[0].headers.raw]
-        assert scheme.verify(lines, asked[0].content, [key], now).message_id.endswith(":forward")
+        assert scheme.verify(lines, asked[0].content, [key], now).message_id.endswith(":tell_shop")
 """

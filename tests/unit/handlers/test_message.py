@@ -147,6 +147,8 @@ def test_no_temporary_address_of_the_provider_is_sent(mode: str) -> None:
     body = {"data": {"audio_url": TEMPORARY}}
     event = completed(body=body, audio_url=TEMPORARY, audio_urls=[TEMPORARY], audio_url_alternatives=[TEMPORARY])
     assert b"storage.example" not in message_of(event, wav(), format=mode).body
+    quoting = failed(message=f"could not write to {TEMPORARY}")
+    assert sent(quoting, format=mode).data["error"]["message"] == "could not write to https://storage.example/a.wav"
 
 
 def test_the_payload_of_other_events_has_no_queries_except_in_the_submitters_metadata() -> None:
