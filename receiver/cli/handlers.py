@@ -32,7 +32,7 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
             "attempts": active.handler.attempts,
             "timeout": active.handler.timeout,
             "concurrency": active.handler.concurrency,
-            "where": active.where,
+            "from": active.loaded_from,
         }
         for name, active in load_registry(load(config)).active.items()
     ]
@@ -43,7 +43,7 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
         f"Active handlers: {len(rows)}",
         ["name", "on", "kind", "attempts", "timeout s", "concurrency", "from"],
         [
-            (r["name"], ", ".join(r["on"]), r["kind"], r["attempts"], r["timeout"], r["concurrency"], r["where"])
+            (r["name"], ", ".join(r["on"]), r["kind"], r["attempts"], r["timeout"], r["concurrency"], r["from"])
             for r in rows
         ],
     )

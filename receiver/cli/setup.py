@@ -219,7 +219,7 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     if waiting:
         echo(f"           ! runs that wait for the audio storage: {waiting}")
     for name, active in registry.active.items():
-        echo(f"  handler  {name} ({active.where})")
+        echo(f"  handler  {name} ({active.loaded_from})")
     _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         echo("  ! no handler is active: events are stored, but not handled")

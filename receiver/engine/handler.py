@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from receiver.errors import PluginError
-from receiver.model.event import Event, event_class
+from receiver.engine.routing import stated_where
+from receiver.errors import ConfigError, PluginError
+from receiver.model.event import Event, subscribes
+from receiver.model.routing import Mismatch, Where, first_mismatch
 
 if TYPE_CHECKING:
     from receiver.engine.context import Context
@@ -34,6 +36,7 @@ class Handler:
         timeout: seconds one attempt may take.
         concurrency: how many of its runs may execute at once; None: only the dispatcher's bound.
         options: a pydantic model or dataclass that validates the table's other keys.
+        where: the conditions that an event must meet, the handler's own and those of the configuration.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Handler:
     timeout: float = 300.0
     concurrency: int | None = None
     options: type[Any] | None = None
+    where: Where = ()
     is_async: bool = field(init=False, repr=False, compare=False)
     """Whether it runs on the handlers' loop; a plain function runs in a thread."""
 
@@ -55,8 +59,13 @@ class Handler:
 
     def subscribes_to(self, event_type: str) -> bool:
         """Whether it subscribes to this event word."""
-        cls = event_class(event_type)
-        return any(issubclass(cls, wanted) for wanted in self.on)
+        return subscribes(self.on, event_type)
+
+    def mismatch(self, type: str, source: str, payload: Mapping[str, Any]) -> Mismatch | None:
+        """Why it gets no event of this type, source and normalised payload; None if it gets it."""
+        if not self.subscribes_to(type):
+            return Mismatch("on", tuple(cls.__name__ for cls in self.on), type)
+        return first_mismatch(self.where, type, source, payload)
 
     def with_bounds(self, attempts: int | None, timeout: float | None, concurrency: int | None) -> Handler:
         """Return a copy with the bounds that the configuration sets."""
@@ -67,6 +76,10 @@ class Handler:
             concurrency=concurrency or self.concurrency,
         )
 
+    def narrowed(self, where: Where) -> Handler:
+        """Return a copy whose events must meet these conditions as well."""
+        return replace(self, where=self.where + where)
+
 
 def handler(
     *,
@@ -76,6 +89,7 @@ def handler(
     timeout: float = 300.0,
     concurrency: int | None = None,
     options: type[Any] | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[[E, Context[Any]], Awaitable[Result] | Result]], Handler]:
     """Make a function `(event, ctx)` a handler.
 
@@ -90,6 +104,9 @@ def handler(
         timeout: seconds one attempt may take.
         concurrency: how many of its runs may execute at once.
         options: a pydantic model or dataclass for the keys of `[handlers.NAME]`; given as `ctx.options`.
+        where: conditions on `source`, `type` and `metadata` that an event must meet; those of the configuration apply
+            as well. A value is a text, a number, true or false, a text with `*`, `?` or `[` (a glob), or a list of
+            these, any of which matches.
 
     Raises:
         PluginError: an argument does not fit; the message names the function.
@@ -97,18 +114,22 @@ def handler(
 
     def decorate(function: Callable[[E, Context[Any]], Awaitable[Result] | Result]) -> Handler:
         handler_name = name or str(getattr(function, "__name__", ""))
-        where = f"The handler {handler_name!r}"
+        stated = f"The handler {handler_name!r}"
         if not NAME.match(handler_name) or len(handler_name) > 63:
-            raise PluginError(f"{where}: a name is lower-case letters, digits and single underscores; give name=….")
+            raise PluginError(f"{stated}: a name is lower-case letters, digits and single underscores; give name=….")
         types = on if isinstance(on, tuple) else (on,)
         if not types or not all(isinstance(cls, type) and issubclass(cls, Event) for cls in types):
-            raise PluginError(f"{where}: on= takes event classes such as JobCompleted.")
+            raise PluginError(f"{stated}: on= takes event classes such as JobCompleted.")
         if attempts < 1 or timeout <= 0 or (concurrency is not None and concurrency < 1):
-            raise PluginError(f"{where}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+            raise PluginError(f"{stated}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+        try:
+            conditions = () if where is None else stated_where(where, types)
+        except ConfigError as error:
+            raise PluginError(f"{stated}: {'; '.join(map(str, error.problems))}.") from None
         try:
             inspect.signature(function).bind(None, None)
         except TypeError:
-            raise PluginError(f"{where}: the function must take (event, ctx).") from None
-        return Handler(handler_name, function, types, attempts, timeout, concurrency, options)
+            raise PluginError(f"{stated}: the function must take (event, ctx).") from None
+        return Handler(handler_name, function, types, attempts, timeout, concurrency, options, conditions)
 
     return decorate

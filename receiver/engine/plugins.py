@@ -16,14 +16,16 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
 from receiver.engine.plugin_files import PluginFolder
+from receiver.engine.routing import configured_where
 from receiver.errors import ConfigError, PluginError, Problem
 from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.redact import Redactor
+from receiver.model.routing import first_mismatch
 from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, suggestion
@@ -34,16 +36,24 @@ BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
 @dataclass(frozen=True, slots=True)
 class ActiveHandler:
-    """One active handler: with its configured bounds, its validated options, and its origin.
+    """One active handler: with its configured bounds and conditions, and its validated options.
 
     Attributes:
+        loaded_from: the file, entry point or `module:name` that it is from.
         allow_private_addresses: whether its `ctx.http` may connect to private and loopback addresses.
     """
 
     handler: Handler
     options: Any
-    where: str
+    loaded_from: str
     allow_private_addresses: bool = False
+
+
+class _Subscribers(NamedTuple):
+    """Names of the handlers that subscribe to an event type, and whether any of them has conditions."""
+
+    names: tuple[str, ...]
+    conditional: bool
 
 
 class Registry:
@@ -51,7 +61,7 @@ class Registry:
 
     def __init__(self, active: Mapping[str, ActiveHandler]) -> None:
         self.active = dict(active)
-        self._by_type: dict[str, tuple[str, ...]] = {}
+        self._by_type: dict[str, _Subscribers] = {}
 
     def __getitem__(self, name: str) -> ActiveHandler:
         return self.active[name]
@@ -59,13 +69,28 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self.active
 
-    def names_for(self, event_type: str) -> tuple[str, ...]:
-        """Names of the handlers that subscribe to this event word."""
-        found = self._by_type.get(event_type)
+    def names_for(self, type: str, source: str, payload: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the handlers that get an event: those that subscribe to its type, and whose conditions it meets.
+
+        Args:
+            payload: the normalised payload.
+        """
+        found = self._by_type.get(type)
         if found is None:
-            found = tuple(name for name, active in self.active.items() if active.handler.subscribes_to(event_type))
-            if len(self._by_type) < 1000:  # bounded: event types come from outside
-                self._by_type[event_type] = found
+            found = self._subscribers(type)
+        if not found.conditional:
+            return found.names
+        return tuple(
+            name
+            for name in found.names
+            if first_mismatch(self.active[name].handler.where, type, source, payload) is None
+        )
+
+    def _subscribers(self, type: str) -> _Subscribers:
+        names = tuple(name for name, active in self.active.items() if active.handler.subscribes_to(type))
+        found = _Subscribers(names, any(self.active[name].handler.where for name in names))
+        if len(self._by_type) < 1000:  # bounded: event types come from outside
+            self._by_type[type] = found
         return found
 
     def with_private_addresses(self) -> list[str]:
@@ -95,12 +120,16 @@ def load_registry(settings: Settings) -> Registry:
     for name in [*settings.handlers, *(name for name in from_files if name not in settings.handlers)]:
         table = settings.handlers.get(name, HandlerSettings())
         try:
-            found, where = _find(name, table, from_files)
+            found, loaded_from = _find(name, table, from_files)
             bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency)
+            if table.where is not None:
+                bounded = bounded.narrowed(configured_where(table.where, found.on, settings.sources))
             options = check_options(name, found, table.options, context)
-            active[name] = ActiveHandler(bounded, options, where, table.allow_private_addresses)
+            active[name] = ActiveHandler(bounded, options, loaded_from, table.allow_private_addresses)
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
+        except ConfigError as error:
+            problems += [Problem(f"handlers.{name}.{problem.where}", problem.what) for problem in error.problems]
     registry = Registry(active)
     if problems:
         redact = Redactor([*settings.secrets(), *registry.secrets()])  # an error of the author's code may quote them
@@ -110,10 +139,12 @@ def load_registry(settings: Settings) -> Registry:
 
 def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
     if table.use is not None and ":" in table.use:
-        found, where = _from_reference(table.use), table.use
+        found, loaded_from = _from_reference(table.use), table.use
     else:
-        found, where = _named(name if table.use is None else table.use, table, from_files)
-    return replace(found, name=name), where  # after its table: several may use one function, with different options
+        found, loaded_from = _named(name if table.use is None else table.use, table, from_files)
+    return replace(
+        found, name=name
+    ), loaded_from  # after its table: several may use one function, with different options
 
 
 def _named(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:

@@ -45,10 +45,10 @@ def replay_events(
     """Make the runs of events due again.
 
     An event is refused, without affecting the others, if it does not exist or is in quarantine, if a handler is not
-    active, or if its stored signature does not match its stored body.
+    active or not for the event, or if its stored signature does not match its stored body.
 
     Args:
-        only: names of handlers; empty for all that subscribe to the event.
+        only: names of handlers; empty for all that the event is for.
 
     Returns:
         One result for each event, in order.
@@ -58,10 +58,15 @@ def replay_events(
         if event["status"] == EventStatus.QUARANTINED:
             raise NotReplayable(f"{event['id']} is in quarantine; `tts-receiver events release` dispatches it.")
         reverify(settings, event)
-        wanted = list(dict.fromkeys(only)) or list(registry.names_for(event["type"]))
+        if not only:
+            return _names_for(registry, event)
+        wanted = list(dict.fromkeys(only))
         for name in wanted:
             if name not in registry:
                 raise NotReplayable(f"No handler {name!r} is active{suggestion(name, registry.active)}")
+            mismatch = registry[name].handler.mismatch(event["type"], event["source"], event["payload"])
+            if mismatch is not None:
+                raise NotReplayable(f"{event['id']} is not for the handler {name}: its {mismatch}.")
         return wanted
 
     checked = _check(connection, ids, wanted_of)
@@ -88,13 +93,17 @@ def release_events(
         reverify(settings, event)
         if event["status"] != EventStatus.QUARANTINED:
             raise NotReplayable(f"{event['id']} is not in quarantine.")
-        return list(registry.names_for(event["type"]))
+        return _names_for(registry, event)
 
     checked = _check(connection, ids, names_of)
     for event_id, names, error in checked:
         if error is None:
             inbox.release(connection, event_id, names, now)
     return checked
+
+
+def _names_for(registry: Registry, event: Mapping[str, Any]) -> list[str]:
+    return list(registry.names_for(event["type"], event["source"], event["payload"]))
 
 
 def _check(

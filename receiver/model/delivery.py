@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.model.event import TERMINAL
+from receiver.model.routing import HandlersFor
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines as in ASGI: lower-case names, raw values, repeated lines kept."""
@@ -44,6 +45,8 @@ class Delivery(NamedTuple):
         skew: our clock minus the signed time, in seconds; None if the scheme signs no time.
         handlers: names of the handlers that get a run.
         quarantined: store the event, but do not dispatch it.
+        handlers_for: returns `handlers` again for the event that this delivery releases from quarantine, because that
+            event keeps the payload of its first delivery; None if `handlers` are the same for any payload.
         records_key_use: whether to record this use of the key; once in a while is enough.
         received_at: unix seconds.
     """
@@ -62,6 +65,7 @@ class Delivery(NamedTuple):
     received_at: float
     handlers: tuple[str, ...]
     quarantined: bool = False
+    handlers_for: HandlersFor | None = None
     records_key_use: bool = True
 
 

@@ -113,6 +113,11 @@ def event_class(type_: str) -> type[Event]:
     return _BY_TYPE.get(type_, OtherEvent)
 
 
+def subscribes(on: tuple[type[Event], ...], type_: str) -> bool:
+    """Whether a handler of these event classes gets events of this type."""
+    return issubclass(event_class(type_), on)
+
+
 def build_event(
     *,
     id: str,

@@ -94,7 +94,8 @@ class Logs(Table):
 class HandlerSettings(BaseModel):
     """One handler: limits that override the plugin's own, and the plugin's options.
 
-    `allow_private_addresses`: let its `ctx.http` connect to private and loopback addresses.
+    `allow_private_addresses`: let its `ctx.http` connect to private and loopback addresses. `where`: conditions that an
+    event must meet, besides the handler's own; checked when the handler is loaded.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
@@ -104,6 +105,7 @@ class HandlerSettings(BaseModel):
     timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
     allow_private_addresses: bool = False
+    where: dict[str, Any] | None = None
 
     @property
     def options(self) -> dict[str, Any]:

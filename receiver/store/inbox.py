@@ -230,13 +230,17 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
     quarantined = first.quarantined if isinstance(first, Delivery) else first.status == EventStatus.QUARANTINED
     statements = DIALECTS[connection.dialect.name].events
     other = statements.count_duplicate(connection, event_id, delivery.origin, delivery.body)
-    differs = contradicts(json.loads(first.payload), json.loads(delivery.payload))
+    payload = json.loads(first.payload)
+    differs = contradicts(payload, json.loads(delivery.payload))
     differs = differs or (other is not None and bodies_contradict(other, delivery.body))
     if differs:
         statements.set_conflict(connection, event_id, DUPLICATE_DIFFERS)
     released = quarantined and not delivery.quarantined
     if released:
-        released = release(connection, event_id, delivery.handlers, delivery.received_at)
+        names = delivery.handlers
+        if delivery.handlers_for is not None:  # by the payload that the handlers will get
+            names = delivery.handlers_for(delivery.type, delivery.source, payload)
+        released = release(connection, event_id, names, delivery.received_at)
     return Receipt(
         event_id,
         duplicate=True,

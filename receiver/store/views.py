@@ -96,9 +96,9 @@ def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
 
 
 def signed_events(connection: Connection, ids: Sequence[str]) -> Iterable[Mapping[str, Any]]:
-    """The columns by which these events' signatures are verified; read one by one, in no order."""
+    """The columns by which these events' signatures are verified and handlers chosen; read one by one, in no order."""
     c = events.c
-    columns = (c.id, c.source, c.type, c.status, c.origin, c.key_id, c.headers, c.body, c.received_at)
+    columns = (c.id, c.source, c.type, c.status, c.origin, c.key_id, c.headers, c.body, c.received_at, c.payload)
     rows: Iterable[Any] = connection.execute(select(*columns).where(c.id.in_(ids))).mappings()
     return rows
 

@@ -27,6 +27,7 @@ from receiver.errors import (
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import Origin
 from receiver.model.ids import event_id
+from receiver.model.routing import HandlersFor
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
@@ -66,7 +67,7 @@ class IntakeContext:
 
     Attributes:
         accept: stores a delivery; returns after the commit.
-        handlers_for: names of the handlers that subscribe to an event type.
+        handlers_for: names of the handlers that get an event.
         wake: called after the commit of an event with runs.
         telemetry: gets each delivery and each new event.
         client: the sender's address, for the log lines of refused and stale deliveries.
@@ -75,7 +76,7 @@ class IntakeContext:
     """
 
     accept: Callable[[Delivery], Awaitable[Receipt]]
-    handlers_for: Callable[[str], tuple[str, ...]]
+    handlers_for: HandlersFor
     wake: Callable[[], None]
     waiting: Callable[[], int]
     max_waiting: int
@@ -150,7 +151,7 @@ class Intake:
             raise QuarantineFull("The source has as many events in quarantine as store.max_quarantined allows.")
         if delivery.records_key_use:
             self._key_recorded_at[verified.key_id] = now  # only now: without a commit it was not recorded
-        if delivery.handlers and not receipt.quarantined and (not receipt.duplicate or receipt.released):
+        if receipt.released or (delivery.handlers and not receipt.duplicate and not receipt.quarantined):
             context.wake()
         if not receipt.duplicate:
             context.telemetry.event_stored(delivery)
@@ -203,8 +204,9 @@ class Intake:
             key_id=verified.key_id,
             skew=verified.skew,
             received_at=now,
-            handlers=self._context.handlers_for(parsed.type),
+            handlers=self._context.handlers_for(parsed.type, source.name, parsed.payload),
             quarantined=quarantined,
+            handlers_for=self._context.handlers_for,
             records_key_use=self._records_key_use(verified.key_id, now),
         )
 

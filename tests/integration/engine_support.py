@@ -284,7 +284,7 @@ class Engine:
                 key_id=None,
                 skew=0.0,
                 received_at=self.clock.now(),
-                handlers=self.registry.names_for(type) if handlers is None else handlers,
+                handlers=self.registry.names_for(type, "aitts", {}) if handlers is None else handlers,
             )
             for job in jobs
         ]

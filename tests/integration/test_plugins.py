@@ -120,9 +120,9 @@ def test_only_what_the_configuration_names_is_active(site: Site) -> None:
     assert list(site.load().active) == []
     assert list(site.load(log={}).active) == ["log"]
     registry = site.load(save_audio={}, log={})
-    assert registry.active["save_audio"].where == "entry point handlers.save_audio:save_audio"
-    assert registry.names_for("job.completed") == ("save_audio", "log")
-    assert registry.names_for("job.failed") == registry.names_for("job.exploded") == ("log",)
+    assert registry.active["save_audio"].loaded_from == "entry point handlers.save_audio:save_audio"
+    assert registry.names_for("job.completed", "aitts", {}) == ("save_audio", "log")
+    assert registry.names_for("job.failed", "aitts", {}) == registry.names_for("job.exploded", "aitts", {}) == ("log",)
 
 
 def test_an_installed_packages_entry_point_is_found_by_its_name(site: Site) -> None:
@@ -130,7 +130,7 @@ def test_an_installed_packages_entry_point_is_found_by_its_name(site: Site) -> N
     site.install(publish=f"{site.name}:publish")
     assert list(site.load(log={}).active) == ["log"]
     active = site.load(publish={}).active["publish"]
-    assert (active.handler.attempts, active.where) == (3, f"entry point {site.name}:publish")
+    assert (active.handler.attempts, active.loaded_from) == (3, f"entry point {site.name}:publish")
 
 
 def test_every_handler_in_the_directory_is_active_without_a_table(site: Site) -> None:
@@ -138,7 +138,7 @@ def test_every_handler_in_the_directory_is_active_without_a_table(site: Site) ->
     site.drop("more.py", HANDLER.format(name="two") + HANDLER.format(name="three"))
     registry = site.load("plugins", log={})
     assert sorted(registry.active) == ["log", "one", "three", "two"]
-    assert registry.active["one"].where == str(site.plugins / "one.py")
+    assert registry.active["one"].loaded_from == str(site.plugins / "one.py")
 
 
 def test_a_table_gives_a_dropped_handler_its_bounds(site: Site) -> None:
@@ -150,7 +150,7 @@ def test_a_table_gives_a_dropped_handler_its_bounds(site: Site) -> None:
 def test_use_names_any_importable_handler(site: Site) -> None:
     name = site.module(HANDLER.format(name="publish"))
     active = site.load(mine={"use": f"{name}:publish"}).active["mine"]
-    assert (active.handler.name, active.handler.attempts, active.where) == ("mine", 3, f"{name}:publish")
+    assert (active.handler.name, active.handler.attempts, active.loaded_from) == ("mine", 3, f"{name}:publish")
 
 
 def test_one_function_serves_under_two_names_with_options_of_their_own(site: Site) -> None:
@@ -163,7 +163,7 @@ def test_one_function_serves_under_two_names_with_options_of_their_own(site: Sit
         ("east", "east", 8),
         ("west", "west", 2),
     ]
-    assert registry.names_for("job.completed") == ("east", "west")
+    assert registry.names_for("job.completed", "aitts", {}) == ("east", "west")
 
 
 def test_several_tables_use_one_handler_by_its_name_wherever_it_is_from(site: Site) -> None:
@@ -177,7 +177,7 @@ def test_several_tables_use_one_handler_by_its_name_wherever_it_is_from(site: Si
         again={"use": "one"},
         events={"use": "log"},
     )
-    assert {key: (active.handler.name, active.where) for key, active in registry.active.items()} == {
+    assert {key: (active.handler.name, active.loaded_from) for key, active in registry.active.items()} == {
         "east": ("east", f"entry point {site.name}:publish"),
         "west": ("west", f"entry point {site.name}:publish"),
         "again": ("again", str(site.plugins / "one.py")),
@@ -198,6 +198,60 @@ def test_a_dropped_handler_may_define_its_own_classes(site: Site) -> None:
     site.drop("publish.py", WITH_DATACLASS)
     [active] = site.load("plugins", publish={"folder": "/srv"}).active.values()
     assert active.options.folder == Path("/srv")
+
+
+# conditions
+
+
+CONDITIONAL = """
+    from receiver import JobCompleted, handler
+
+    @handler(on=JobCompleted, where={"metadata": {"kind": "episode"}})
+    def publish(event, ctx): ...
+"""
+
+
+def test_a_handler_gets_the_events_that_meet_its_own_conditions_and_those_of_its_table(site: Site) -> None:
+    use = f"{site.module(CONDITIONAL)}:publish"
+    registry = site.load(all={"use": use}, acme={"use": use, "where": {"metadata": {"customer": "acme"}}}, log={})
+    assert [str(condition) for condition in registry["acme"].handler.where] == [
+        'metadata.kind = "episode"',
+        'metadata.customer = "acme"',
+    ]
+
+    def names_for(**metadata: str) -> tuple[str, ...]:
+        return registry.names_for("job.completed", "aitts", {"metadata": metadata})
+
+    assert names_for(kind="episode", customer="acme") == ("all", "acme", "log")
+    assert names_for(kind="episode", customer="globex") == ("all", "log")
+    assert names_for(kind="advert", customer="acme") == ("log",), "the table narrows and does not widen"
+    assert registry.names_for("job.failed", "aitts", {}) == ("log",)
+
+
+def test_without_conditions_names_are_looked_up_by_type_alone(site: Site) -> None:
+    registry = site.load(save_audio={}, log={"where": {"type": "test"}})
+    assert registry.names_for("test", "aitts", {}) == ("log",)
+    unconditional = site.load(save_audio={}, log={})
+    found = unconditional.names_for("job.completed", "aitts", {})
+    assert unconditional.names_for("job.completed", "other", {"metadata": {}}) is found
+
+
+def test_conditions_that_no_event_can_meet_are_problems_of_the_start(site: Site) -> None:
+    use = f"{site.module(CONDITIONAL)}:publish"
+    assert site.problems(
+        a={"use": use, "where": {"source": ["aits", "aitts"], "type": "*"}},
+        b={"use": use, "where": {"source": "other-*"}},
+        c={"use": use, "where": {"type": ["job.completed", "job.failed"]}},
+        d={"use": use, "where": {"metdata": {"customer": "acme"}, "source": 7}},
+        e={"use": use, "where": {}},
+    ) == {
+        "handlers.a.where.source": "there is no source 'aits'; did you mean 'aitts'?",
+        "handlers.b.where.source": "no source matches 'other-*'; there is: aitts",
+        "handlers.c.where.type": "the handler never gets 'job.failed': it subscribes to JobCompleted",
+        "handlers.d.where.metdata": "is not a condition; there is: source, type, metadata",
+        "handlers.d.where.source": "must be a text, or a list of texts",
+        "handlers.e.where": "has no condition; remove it to match every event",
+    }
 
 
 # bounds and options

@@ -26,21 +26,24 @@ class JobCompletion:
 
     def build_delivery(self, claim: JobClaim, job_id: str, parsed: Parsed, body: bytes, origin: Origin) -> Delivery:
         """Return the job's end as a delivery, as a webhook would have sent it."""
-        now = self._deps.clock.now()
+        deps = self._deps
+        now = deps.clock.now()
+        payload = _add_metadata(parsed.payload, claim.request)
         return Delivery(
-            event_id=event_id(now, self._deps.rng.getrandbits(74)),
+            event_id=event_id(now, deps.rng.getrandbits(74)),
             source=claim.source,
             type=parsed.type,
             key=job_id,
             job_id=job_id,
             origin=origin.value,
-            payload=pydantic_core.to_json(_add_metadata(parsed.payload, claim.request)).decode(),
+            payload=pydantic_core.to_json(payload).decode(),
             body=body,
             headers="[]",
             key_id=None,
             skew=None,
             received_at=now,
-            handlers=self._deps.handlers_for(parsed.type),
+            handlers=deps.handlers_for(parsed.type, claim.source, payload),
+            handlers_for=deps.handlers_for,
         )
 
     async def complete(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:

@@ -24,6 +24,7 @@ from receiver.engine.jobs.source import JobContext, JobSource, log
 from receiver.engine.jobs.submitting import Submitter
 from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
+from receiver.model.routing import HandlersFor
 from receiver.outbound.client import Client
 from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
@@ -52,7 +53,7 @@ class SourceLoop:
         client: makes the requests; its guard is the source's.
         throttle: spaces them, with all other requests to the source.
         owner: names this process in leases, as in `Dispatcher`.
-        handlers_for: names of the handlers that subscribe to an event word.
+        handlers_for: names of the handlers that get an event.
         wake: called after an event with runs was committed.
         changed: called with our id of a job whose row has changed.
     """
@@ -65,7 +66,7 @@ class SourceLoop:
         throttle: Throttle,
         *,
         owner: str,
-        handlers_for: Callable[[str], tuple[str, ...]],
+        handlers_for: HandlersFor,
         wake: Callable[[], None],
         telemetry: Telemetry,
         clock: Clock,

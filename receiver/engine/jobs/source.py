@@ -13,6 +13,7 @@ from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.throttle import Throttle
 from receiver.model.poll_schedule import PollSchedule
+from receiver.model.routing import HandlersFor
 from receiver.outbound.client import Client
 from receiver.providers.protocols import PollingProvider
 from receiver.providers.types import Account, Capabilities, Request, Response
@@ -53,7 +54,7 @@ class JobContext:
     Attributes:
         client: makes the requests; its guard is the source's.
         owner: names this process in leases.
-        handlers_for: names of the handlers that subscribe to an event word.
+        handlers_for: names of the handlers that get an event.
         wake: called after an event with runs was committed.
         stop: set when the loop is to end.
         changed: called with our id of a job whose row has changed.
@@ -65,7 +66,7 @@ class JobContext:
     source: JobSource
     client: Client
     owner: str
-    handlers_for: Callable[[str], tuple[str, ...]]
+    handlers_for: HandlersFor
     wake: Callable[[], None]
     telemetry: Telemetry
     clock: Clock

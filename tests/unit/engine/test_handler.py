@@ -137,3 +137,23 @@ def test_bounds_from_the_configuration_replace_the_handlers_own_where_there_are_
     made = handler(on=Event, attempts=5, timeout=9, concurrency=2)(publish)
     assert made.with_bounds(None, None, None) == made
     assert made.with_bounds(1, 0.5, 7) == handler(on=Event, attempts=1, timeout=0.5, concurrency=7)(publish)
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ({}, "where: has no condition; remove it to match every event"),
+        ({"type": "job.failed"}, "where.type: the handler never gets 'job.failed': it subscribes to JobCompleted"),
+        (
+            {"cust": 1, "source": 7},
+            (
+                "where.cust: is not a condition; there is: source, type, metadata; "
+                "where.source: must be a text, or a list of texts"
+            ),
+        ),
+    ],
+)
+def test_conditions_that_cannot_be_used_are_refused(where: dict[str, Any], what: str) -> None:
+    with pytest.raises(PluginError) as raised:
+        handler(on=JobCompleted, where=where)(publish)
+    assert str(raised.value) == f"The handler 'publish': {what}."

@@ -406,3 +406,18 @@ def test_settings_can_be_made_in_code_and_the_environment_does_not_reach_them(
     monkeypatch.setenv("TTS_RECEIVER_SERVER__PORT", "9000")
     made = Settings(sources={"aitts": {"provider": "aitts", "signing_secrets": [SECRET]}}, base=tmp_path)
     assert made.server.port == 8080
+
+
+def test_conditions_come_from_file_and_environment_with_their_types(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert problems(write(GOOD + '[handlers.log]\nwhere = "aitts"\n')) == {
+        "handlers.log.where": "must be a table of keys"
+    }
+    file = write(GOOD + "[handlers.log.where]\nmetadata.plan.tier = [1, true]\n")
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__SOURCE", "aitts")
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__METADATA__CUSTOMER", "7")
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__MORE__WHERE", '{"type": ["job.*", "test"]}')
+    handlers = load(file).handlers
+    assert handlers["log"].where == {"source": "aitts", "metadata": {"customer": 7, "plan": {"tier": [1, True]}}}
+    assert handlers["more"].where == {"type": ["job.*", "test"]}

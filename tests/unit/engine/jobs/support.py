@@ -207,7 +207,7 @@ class Polling:
             Client(AddressGuard(private), timeouts=timeouts),
             Throttle(database, source, rate, self.clock, self.telemetry),
             owner=f"process {len(self.pollers)}",
-            handlers_for=lambda word: ("notes",) if word.startswith("job.") else (),
+            handlers_for=lambda word, source, payload: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
             telemetry=self.telemetry,
             clock=self.clock,
