@@ -143,7 +143,9 @@ def _what(error: httpx.RequestError) -> str:
 def _line(text: str) -> str:
     """Text from outside as one line: printable and bounded. A cut one ends with an ellipsis.
 
-    By the ellipsis the beginning of a secret is recognized and removed before the text is stored or logged.
+    By the ellipsis the beginning of a secret is recognized and removed before the text is stored or logged, and by its
+    slashes an address, which some applications escape in JSON.
     """
+    text = text.replace("\\/", "/")
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= MAX_QUOTED_CHARACTERS else line[:MAX_QUOTED_CHARACTERS] + "…"

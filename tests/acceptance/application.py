@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Any
 
 WAIT_SECONDS = 7200
-BODY = b"\x1b[31mno\r\nroom at https://app.example/orders?token=from-the-application"
+BODY = (
+    b"\x1b[31mno\r\nroom at https://app.example/orders?token=from-the-application "
+    b"or https:\\/\\/app.example\\/other?token=from-the-application "
+)
 
 
 class Application(http.server.ThreadingHTTPServer):

@@ -23,6 +23,7 @@ from tests.acceptance.support import Provider, Server, Site, completed, deliver,
 from tests.patience import PATIENCE
 
 NEW, OLD = "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE=", "whsec_b2xkLXNlY3JldC1vZi0yNC1ieXRlcyE="
+NEWEST = "whsec_bmV3ZXN0LXNlY3JldC0yNC1ieXRlcw=="
 OURS = "a-secret-of-our-own-scheme"
 TOKEN = "Bearer-of-the-application"
 SECRETS = (NEW, OLD, OURS, TOKEN)
@@ -217,7 +218,10 @@ def test_each_target_gets_the_audio_in_its_way(
         base_url=provider.sim.base_url,
         handlers="\n".join(table(name, f"{base}/{name}", of) for name, of in more.items()),
     )
-    server = site.start()
+    secrets = site.folder / "secrets"
+    secrets.mkdir()
+    (secrets / "handlers__link__secrets").write_text(f"# the newest first\n{NEWEST}\n{NEW}\n")
+    server = site.start(TTS_RECEIVER_SECRETS_DIR=str(secrets))
     job = provider.completed_job("Good morning.")
     body = completed(job.id, audio_url="https://storage.example/temporary.wav?X-Signature=of-the-provider")
     event = event_of(server, body)
@@ -228,6 +232,7 @@ def test_each_target_gets_the_audio_in_its_way(
     sha256 = sha256_at_the_origin(job)
     for each in received.values():
         Webhook(NEW).verify(each.body, each.headers)
+    Webhook(NEWEST).verify(received["link"].body, received["link"].headers)
     assert received.pop("original").body == body
     files = {}
     for name, each in received.items():

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from handlers.forward import MAX_RESPONSE_BYTES, forward
@@ -199,6 +201,24 @@ def test_no_more_than_the_beginning_of_an_answer_is_read() -> None:
 
     assert Application(lambda request: httpx.Response(200, content=endless())).forward().state == "succeeded"
     assert read <= MAX_RESPONSE_BYTES
+
+
+HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100)
+
+
+@given(st.integers(100, 999), st.sampled_from([b"", b"Location", b"Retry-After", b"Date"]), HEADER, st.binary())
+def test_whatever_the_application_answers_is_an_outcome_with_a_short_reason(
+    status: int, name: bytes, value: str, body: bytes
+) -> None:
+    headers = [(name, value.encode())] if name else []
+    application = Application(lambda request: httpx.Response(status, headers=headers, content=body))
+    outcome = application.forward()
+    assert len(application.requests) == 1
+    assert (outcome.state == "succeeded") == (200 <= status < 300)
+    if outcome.error is not None:
+        assert getattr(outcome.error, "reason", "").startswith("forward_")
+        assert str(outcome.error).isprintable()
+        assert len(str(outcome.error)) < 600
 
 
 def test_an_application_that_cannot_be_reached_is_tried_again() -> None:

@@ -163,6 +163,20 @@ def test_the_payload_of_other_events_has_no_queries_except_in_the_submitters_met
     assert "audio" not in found.data
 
 
+TEXT = st.text('aä\u2028\x00\x1f"%\\\\ /?#😀', max_size=10)
+JSON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(TEXT, JSON_VALUE, max_size=3), st.sampled_from(["cloudevents", "cloudevents-binary"]))
+def test_any_payload_and_any_metadata_is_read_back(payload: dict[str, Any], mode: str) -> None:
+    assert sent(make_event("job.progress", payload=payload), format=mode).data["payload"] == payload
+    assert sent(failed(metadata=payload), format=mode).data["metadata"] == payload
+
+
 def test_an_event_without_a_job_has_no_subject() -> None:
     found = sent(make_event("test", None, payload={"hello": True}))
     assert "subject" not in found.attributes
