@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 import structlog
+import typing_extensions
 
 from receiver.store.artifacts import ArtifactRow
 
 O = TypeVar("O")  # noqa: E741 - the handler's options
+S = typing_extensions.TypeVar("S", default=Any)  # the value of its lifespan
 T = TypeVar("T")
 
 
@@ -87,7 +89,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context(Generic[O]):
+class Context(Generic[O, S]):
     """What one attempt of a handler works with.
 
     Attributes:
@@ -95,12 +97,14 @@ class Context(Generic[O]):
         attempt: which attempt this is, from 1.
         idempotency_key: the same for all attempts of this handler at this event, for services that accept one.
         options: the handler's checked options; None if it has none.
+        state: the value of the handler's lifespan; None if it has none.
     """
 
     handler: str
     attempt: int
     idempotency_key: str
     options: O
+    state: S = None  # type: ignore[assignment]
     _log: Callable[[], structlog.typing.FilteringBoundLogger] = field(repr=False)
     _http: Callable[[], httpx.AsyncClient] = field(repr=False)
     _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)

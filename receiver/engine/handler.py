@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,9 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 Result = Any
 """What a handler may return: JSON values, stored with the run; usually a dict or None."""
 
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+"""Gets the handler's checked options. Its value is `ctx.state`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Handler:
@@ -37,6 +41,7 @@ class Handler:
         concurrency: how many of its runs may execute at once; None: only the dispatcher's bound.
         options: a pydantic model or dataclass that validates the table's other keys.
         where: the conditions that an event must meet, the handler's own and those of the configuration.
+        lifespan: opens what its runs share, `ctx.state`.
     """
 
     name: str
@@ -47,13 +52,14 @@ class Handler:
     concurrency: int | None = None
     options: type[Any] | None = None
     where: Where = ()
+    lifespan: Lifespan | None = None
     is_async: bool = field(init=False, repr=False, compare=False)
     """Whether it runs on the handlers' loop; a plain function runs in a thread."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
 
-    def __call__(self, event: Event, ctx: Context[Any]) -> Any:
+    def __call__(self, event: Event, ctx: Context[Any, Any]) -> Any:
         """Call the function itself."""
         return self.function(event, ctx)
 
@@ -90,7 +96,8 @@ def handler(
     concurrency: int | None = None,
     options: type[Any] | None = None,
     where: Mapping[str, Any] | None = None,
-) -> Callable[[Callable[[E, Context[Any]], Awaitable[Result] | Result]], Handler]:
+    lifespan: Lifespan | None = None,
+) -> Callable[[Callable[[E, Context[Any, Any]], Awaitable[Result] | Result]], Handler]:
     """Make a function `(event, ctx)` a handler.
 
     An async function runs on the handlers' event loop, a plain one in a thread of its own. Its return value is stored
@@ -107,12 +114,16 @@ def handler(
         where: conditions on `source`, `type` and `metadata` that an event must meet; those of the configuration apply
             as well. A value is a text, a number, true or false, a text with `*`, `?` or `[` (a glob), or a list of
             these, any of which matches.
+        lifespan: a function of the options that returns an async context manager, such as one made with
+            `@asynccontextmanager`. It is entered once for each table, before the first run, and exited when the
+            receiver stops; its value is `ctx.state`. If entering fails, so does the attempt, and the next one enters
+            it again.
 
     Raises:
         PluginError: an argument does not fit; the message names the function.
     """
 
-    def decorate(function: Callable[[E, Context[Any]], Awaitable[Result] | Result]) -> Handler:
+    def decorate(function: Callable[[E, Context[Any, Any]], Awaitable[Result] | Result]) -> Handler:
         handler_name = name or str(getattr(function, "__name__", ""))
         stated = f"The handler {handler_name!r}"
         if not NAME.match(handler_name) or len(handler_name) > 63:
@@ -130,6 +141,20 @@ def handler(
             inspect.signature(function).bind(None, None)
         except TypeError:
             raise PluginError(f"{stated}: the function must take (event, ctx).") from None
-        return Handler(handler_name, function, types, attempts, timeout, concurrency, options, conditions)
+        if lifespan is not None and not _takes_options(lifespan):
+            raise PluginError(
+                f"{stated}: lifespan= takes a function of the options; it returns an async context manager."
+            )
+        return Handler(handler_name, function, types, attempts, timeout, concurrency, options, conditions, lifespan)
 
     return decorate
+
+
+def _takes_options(lifespan: Any) -> bool:
+    try:
+        inspect.signature(lifespan).bind(None)
+    except TypeError:  # not callable, or with other parameters
+        return False
+    except ValueError:  # a callable without a signature, written in C
+        return True
+    return True

@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import structlog
 
 from receiver.engine.context import Context
 from receiver.engine.handler import Handler
+from receiver.engine.lifespans import EXIT_SECONDS, USE_SECONDS, Lifespans
 from receiver.engine.outcome import Outcome
 from receiver.engine.threads import HandlerThreads, PlainThreads, run_shared, working_for
 from receiver.errors import ThreadsExhausted
@@ -63,6 +65,7 @@ class HandlerLoop:
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
         self._plain = PlainThreads()
+        self._lifespans = Lifespans(self._new_lifespan_task)
         self._hanging: Counter[str] = Counter()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
@@ -93,11 +96,19 @@ class HandlerLoop:
         return await self.loop.create_task(run_shared(coroutine))
 
     def stop(self, seconds: float) -> bool:
-        """Cancel what still runs, close the loop; False if a handler blocks it for longer than `seconds`."""
+        """Exit the lifespans, cancel what still runs, close the loop.
+
+        False if a handler blocks it for longer than `seconds`. Lifespans may take `EXIT_SECONDS` beyond that.
+        """
         self._plain.close()
         if not self._thread.is_alive():
             self.loop.close()
             return True
+        if self._lifespans:
+            try:
+                self.submit(self._lifespans.aclose()).result(USE_SECONDS + EXIT_SECONDS + seconds)
+            except TimeoutError:
+                return False
         self.submit(self._wind_up())
         self._thread.join(seconds)
         if self._thread.is_alive():
@@ -122,6 +133,8 @@ class HandlerLoop:
             task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watchdog names when the loop is blocked
             task.run = run_key(event.id, handler.name)
         try:
+            if handler.lifespan is not None:
+                ctx = replace(ctx, state=await self._lifespans.acquire(handler, ctx.options))
             if handler.is_async:
                 return Outcome.of_result(await handler.function(event, ctx))
             ended = await self._in_thread(handler, event, ctx)
@@ -133,6 +146,9 @@ class HandlerLoop:
             return Outcome.of_error(error)
         except BaseException as error:  # noqa: BLE001 - any exception of a handler ends its attempt only
             return Outcome.of_error(error)
+        finally:
+            if handler.lifespan is not None:
+                self._lifespans.release(handler.name)
 
     def find_current_run(self) -> str | None:
         """The `run_key` of the run whose task is current, from any thread; None if there is none."""
@@ -143,10 +159,17 @@ class HandlerLoop:
         """A task that a handler creates belongs to its run, and has the handler's name unless it is given another."""
         task = _Task(coroutine, loop=loop, **options)
         parent = asyncio.current_task(loop)
-        if isinstance(parent, _Task) and parent.run is not None:
+        if isinstance(parent, _Task):
             task.run = parent.run
             if options.get("name") is None and parent.get_name().startswith(TASK_PREFIX):
                 task.set_name(parent.get_name())
+        return task
+
+    def _new_lifespan_task(self, handler: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of a handler that belongs to no run, and has nothing of the context of the run that is the first."""
+        task = self.loop.create_task(coroutine, name=f"{TASK_PREFIX}{handler}", context=contextvars.Context())
+        if isinstance(task, _Task):
+            task.run = None
         return task
 
     def _count_hanging(self, handler: str, change: int) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,15 @@ def test_the_refusal_that_is_shown_is_the_guards() -> None:
     with pytest.raises(BlockedAddress) as refusal:
         asyncio.run(AddressGuard(allow_private=False, table=table).resolve(host, 443))
     assert f"BlockedAddress: {refusal.value}\n" == shown
+
+
+def test_the_lifespan_that_is_shown_keeps_one_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks_shown = blocks(DOCS / "reference" / "handler-api.md", "python")
+    [block] = [block for block in blocks_shown if "lifespan=connect" in block]
+    (tmp_path / "shown.py").write_text(block)
+    index = imported("shown", tmp_path / "shown.py", monkeypatch).index
+    database = tmp_path / "episodes.db"
+    for job in ("job-1", "job-2", "job-1"):
+        assert run_handler(index, completed(job), options={"database": str(database)}).state == "succeeded"
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT job FROM episodes ORDER BY job").fetchall() == [("job-1",), ("job-2",)]
