@@ -36,7 +36,7 @@ def _measured(clock: Callable[[], float]) -> float:
 
 
 @contextmanager
-def costs_at_most(seconds: float, clock: Callable[[], float] = time.process_time) -> Iterator[None]:
+def max_cpu_seconds(seconds: float, clock: Callable[[], float] = time.process_time) -> Iterator[None]:
     """Fail if the block takes more of the processor than this, whatever else the machine does meanwhile.
 
     Args:

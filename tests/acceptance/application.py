@@ -90,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Refuse it, and repeat what was sent."""
         self._answer(500, BODY + str(self.headers).encode())
 
-    def gone(self) -> None:
+    def unwanted(self) -> None:
         """Never want it."""
         self._answer(410, b"no such order")
 

@@ -144,7 +144,9 @@ def is_recovered(site: Site, before: float) -> bool:
     return not site.rows(" UNION ALL ".join(queries) + " LIMIT 1", before, before, before)
 
 
-def measure(site: Site, provider: Provider, plan: Plan, told: Callable[[str], None] = lambda _: None) -> Report:
+def measure(
+    site: Site, provider: Provider, plan: Plan, report_progress: Callable[[str], None] = lambda _: None
+) -> Report:
     """Kill it as planned; what came of it, once all that was acknowledged has ended."""
     configured(site, provider)
     rng = random.Random(20261126)
@@ -165,7 +167,7 @@ def measure(site: Site, provider: Provider, plan: Plan, told: Callable[[str], No
             killed = time.time()
             server = ready(site.launch(), load, submits)
             report.recovered.append(recovery(site, killed, plan))
-            told(f"kill {len(report.recovered)}: recovered {report.recovered[-1]:.2f} s after it was ready")
+            report_progress(f"kill {len(report.recovered)}: recovered {report.recovered[-1]:.2f} s after it was ready")
         load.no_more()
         submits.stop()
         until("every delivery is acknowledged", lambda: load.everything_acknowledged)
@@ -220,7 +222,7 @@ def check(site: Site, provider: Provider, load: Load, submits: Submits, report: 
             report.lost.append(f"the audio of {job_id}")
     open_runs = site.rows("SELECT event_id, handler, state FROM runs WHERE state NOT IN ('succeeded', 'dead')")
     report.lost += [f"the run {row}" for row in open_runs]
-    report.lost += load.wrong
+    report.lost += load.contradictions
 
 
 def main() -> int:

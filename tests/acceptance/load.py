@@ -20,7 +20,7 @@ CONNECTIONS = 6
 class Load:
     """A provider with many connections: unique signed deliveries, some twice, each again until it is answered 2xx."""
 
-    dice: random.Random
+    rng: random.Random
     per_second: float
     new_job: Callable[[int], str] = "job-{:06}".format
     """Makes the n-th job; its id."""
@@ -31,7 +31,7 @@ class Load:
     acknowledged: dict[str, str] = field(default_factory=dict)
     """Job id to the event that the receiver's answer named."""
     duplicates: int = 0
-    wrong: list[str] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._waiting: collections.deque[str] = collections.deque()
@@ -68,8 +68,8 @@ class Load:
                 job = self.new_job(self._made)
                 self._made += 1
             self._waiting.append(job)
-            if self.dice.random() < 0.1:  # the same again, at once or a little later
-                self._waiting.insert(self.dice.randrange(len(self._waiting) + 1), job)
+            if self.rng.random() < 0.1:  # the same again, at once or a little later
+                self._waiting.insert(self.rng.randrange(len(self._waiting) + 1), job)
             self._over.wait(1 / self.per_second)
 
     def _send(self) -> None:
@@ -98,4 +98,4 @@ class Load:
             return
         self.duplicates += said["status"] == "duplicate"
         if self.acknowledged.setdefault(job, said["event"]) != said["event"]:
-            self.wrong.append(f"{job} was {self.acknowledged[job]} and is {said['event']}")
+            self.contradictions.append(f"{job} was {self.acknowledged[job]} and is {said['event']}")

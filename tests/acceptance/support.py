@@ -195,14 +195,14 @@ class Server:
     def wait_for(self, message: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """The first log line of this kind, once it is there."""
 
-        def look() -> dict[str, Any] | None:
+        def find() -> dict[str, Any] | None:
             over = self.process.poll() is not None  # asked first: what it wrote last is read after
             found = next(self.lines(message), None)
             if found is None and over:
                 raise AssertionError(f"it ended ({self.process.returncode}) without {message!r}:\n{self.text()}")
             return found
 
-        found = until(f"the log line {message!r}", look, seconds)
+        found = until(f"the log line {message!r}", find, seconds)
         assert found is not None
         return found
 

@@ -231,10 +231,10 @@ def test_a_source_with_neither_a_secret_nor_a_key_does_not_start(site: Site) -> 
 def test_commands_about_events_say_when_there_is_no_store_yet(site: Site) -> None:
     site.configure()
 
-    asked = site.command("events", "list")
+    result = site.command("events", "list")
 
-    assert asked.returncode == 1
-    assert f"There is no store at {site.store} yet" in asked.stderr
+    assert result.returncode == 1
+    assert f"There is no store at {site.store} yet" in result.stderr
 
 
 def test_the_store_is_made_once_and_its_upgrade_can_be_repeated(site: Site) -> None:
@@ -514,9 +514,9 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
                 connection.execute(f"UPDATE {table} SET event_id = ? WHERE event_id = ?", (id, event))
         connection.execute("UPDATE runs SET finished_at = ? WHERE event_id = ?", (then, aged[old]))
 
-    asked = site.command("prune")
-    assert asked.returncode == 2
-    assert asked.stdout == "Finished events older than 30 days: 1.\n"
+    result = site.command("prune")
+    assert result.returncode == 2
+    assert result.stdout == "Finished events older than 30 days: 1.\n"
     assert len(site.rows("SELECT 1 FROM events")) == 3
     done = site.command("prune", "--yes")
     assert done.returncode == 0
@@ -524,7 +524,7 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
     assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2
-    assert "clock" not in asked.stderr + done.stderr
+    assert "clock" not in result.stderr + done.stderr
 
     with closing(sqlite3.connect(site.store)) as connection, connection:
         connection.execute("DELETE FROM events WHERE id = ?", (new,))

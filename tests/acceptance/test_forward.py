@@ -115,7 +115,7 @@ def test_each_answer_of_the_application_has_its_outcome(
 ) -> None:
     app, mortal = start_application(), start_application()
     base = f"http://127.0.0.1:{app.port}"
-    names = ["accepts", "moves", "garbage", "compressed", "gone", "busy", "maintenance"]
+    names = ["accepts", "moves", "garbage", "compressed", "unwanted", "busy", "maintenance"]
     tables = [table(name, f"{base}/{name}/{name}") for name in names]
     tables += [
         table("slow", f"{base}/slow/slow", "request_seconds = 0.5"),
@@ -149,7 +149,7 @@ def test_each_answer_of_the_application_has_its_outcome(
     assert ended("drips")["state"] == "succeeded"  # the status was there
 
     final = {
-        "gone": f'{here} answered 410: it does not accept this event: "no such order".',
+        "unwanted": f'{here} answered 410: it does not accept this event: "no such order".',
         "invalid": f"{here} answered 422: it does not accept this event.",
     }
     for name, error in final.items():

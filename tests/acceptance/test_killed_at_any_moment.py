@@ -147,7 +147,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_succeeds_twice(
 ) -> None:
     site.plugin("journal", JOURNAL)
     site.configure('[plugins]\ndirectory = "plugins"', handlers="")
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     load = Load(random.Random(SEED + 1), PER_SECOND)
     killed: dict[int, int] = {}
     server = site.start()
@@ -157,11 +157,11 @@ def test_nothing_acknowledged_is_lost_and_nothing_succeeds_twice(
     try:
         for number in range(KILLS):
             if number % 5 == 4:  # while it starts: before it listens, or just then
-                time.sleep(dice.uniform(0.0, 1.0))
+                time.sleep(rng.uniform(0.0, 1.0))
             else:
                 server.wait_until_listening()
                 load.base = server.public
-                time.sleep(dice.uniform(0.0, 2.5))
+                time.sleep(rng.uniform(0.0, 2.5))
             killed[server.pid] = server.kill()
             check_nothing_is_lost(site, dict(load.acknowledged))
             running = site.rows(
@@ -192,7 +192,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_succeeds_twice(
             f"process that was killed, {outcomes['crashed']} crashed, {sum(count > 1 for count in twice.values())} "
             "runs were done twice: once where it could not be recorded"
         )
-    assert load.wrong == []
+    assert load.contradictions == []
     assert set(load.statuses) == {202}
     check_nothing_is_lost(site, load.acknowledged)
     assert len(site.rows("SELECT 1 FROM events")) == len(load.acknowledged)
@@ -254,7 +254,7 @@ def wait_for_bytes(site: Site, server: Server, at_least: int) -> None:
 def test_no_part_of_a_file_is_ever_under_a_final_name(
     site: Site, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dice = random.Random(SEED + 2)
+    rng = random.Random(SEED + 2)
     site.configure(base_url=provider.sim.base_url, handlers="[handlers.save_audio]\nattempts = 100")
     jobs = [provider.completed_job("Big.", GeneratedWav(bytes=BIG))]
     jobs += [provider.completed_job("Small.", GeneratedWav(bytes=SMALL + 2 * number)) for number in range(2)]
@@ -272,7 +272,7 @@ def test_no_part_of_a_file_is_ever_under_a_final_name(
     for number in range(AUDIO_KILLS):
         # some as soon as bytes come, some after the first megabytes were made durable, some near the end
         wait_for_bytes(site, server, (1, 18, 30)[number % 3] * 1024 * 1024)
-        time.sleep(dice.uniform(0.0, 0.3))
+        time.sleep(rng.uniform(0.0, 0.3))
         server.kill()
         check_final_files(site, origins)
         parts += len(list((site.audio / ".spool").glob("*.part")))

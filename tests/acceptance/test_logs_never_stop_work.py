@@ -142,13 +142,13 @@ def start(site: Site, stderr: StandardError) -> Server:
 def wait_for_line(read: Callable[[], bytes], message: str) -> dict[str, str]:
     rest = b""
 
-    def look() -> dict[str, str] | None:
+    def find() -> dict[str, str] | None:
         nonlocal rest
         *whole, rest = (rest + read()).split(b"\n")  # the last line may still be on its way
         lines = [json.loads(line) for line in map(bytes.strip, whole) if line.startswith(b"{") and line.endswith(b"}")]
         return next((line for line in lines if line["message"] == message), None)
 
-    found = until(f"the line {message}", look)
+    found = until(f"the line {message}", find)
     assert found is not None
     return found
 

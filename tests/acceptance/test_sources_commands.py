@@ -183,14 +183,14 @@ def test_what_stands_between_us_and_a_provider_is_named(
         "another": ("provider_unreadable", "unknown"),
         "selfmade": ("connect_failed", "unknown"),
     }
-    told = {name: f"{one['detail']} {one['advice']}" for name, one in found.items()}
-    assert "a firewall may block it" in told["nobody"]
-    assert "cannot be resolved" in told["nameless"]
-    assert "set allow_private_addresses" in told["private"]
-    assert "Is base_url right?" in told["hotel"]
-    assert "a body that is not JSON" in told["missing"]
-    assert "the same response to a wrong key" in told["another"]
-    assert "SSL_CERT_FILE" in told["selfmade"]
+    messages = {name: f"{one['detail']} {one['advice']}" for name, one in found.items()}
+    assert "a firewall may block it" in messages["nobody"]
+    assert "cannot be resolved" in messages["nameless"]
+    assert "set allow_private_addresses" in messages["private"]
+    assert "Is base_url right?" in messages["hotel"]
+    assert "a body that is not JSON" in messages["missing"]
+    assert "the same response to a wrong key" in messages["another"]
+    assert "SSL_CERT_FILE" in messages["selfmade"]
     assert not any(one["ok"] for one in found.values())
 
 
@@ -233,7 +233,7 @@ def test_the_list_shows_how_each_source_is_heard_and_why_it_is_paused(site: Site
 
 def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: Provider) -> None:
     four(site, provider)
-    asked, openai, filtered, refused, known, none, wrong = site.together(
+    result, openai, filtered, refused, known, none, wrong = site.together(
         ["voices", "--source", "aitts"],
         ["voices", "--source", "aitts", "--provider", "openai"],
         ["voices", "--source", "aitts", "--gender", "female", "--language", "en-GB", "--json"],
@@ -242,9 +242,9 @@ def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: P
         ["voices", "--source", "finevoice"],
         ["voices", "--source", "miragic", "--language", "en-US"],
     )
-    assert asked.returncode == 0, asked.stderr
-    assert "de-DE-Neural2-B" in asked.stdout
-    assert all(word in asked.stdout for word in ("provider", "google", "tier", "premium", "can", "ssml, multi"))
+    assert result.returncode == 0, result.stderr
+    assert "de-DE-Neural2-B" in result.stdout
+    assert all(word in result.stdout for word in ("provider", "google", "tier", "premium", "can", "ssml, multi"))
     assert "Voices of aitts: 1" in openai.stdout
     assert "alloy" in openai.stdout
     [voice] = json.loads(filtered.stdout)

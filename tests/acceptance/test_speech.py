@@ -53,7 +53,7 @@ def words(source: str, *more: str) -> list[str]:
     return ["speech", *more, "--source", source, "--voice", VOICES[source]]
 
 
-class Speaking:
+class SpeechProcess:
     """A `speech` that was started and is not waited for."""
 
     def __init__(self, site: Site, *arguments: str) -> None:
@@ -82,8 +82,8 @@ class Speaking:
 
 
 @contextmanager
-def speaking(site: Site, *arguments: str) -> Iterator[Speaking]:
-    it = Speaking(site, *arguments)
+def speech_process(site: Site, *arguments: str) -> Iterator[SpeechProcess]:
+    it = SpeechProcess(site, *arguments)
     try:
         yield it
     finally:
@@ -296,7 +296,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
 
 def test_without_a_network_it_keeps_trying_and_ctrl_c_leaves_a_job_that_goes_on(site: Site, provider: Provider) -> None:
     configured(site, provider, aitts=NOBODY)
-    with speaking(site, *words(SOURCE, "Later."), "-o", "later.wav") as it:
+    with speech_process(site, *words(SOURCE, "Later."), "-o", "later.wav") as it:
         it.wait_for("No connection")
         assert it.end(signal.SIGINT) == 130
     said = it.err.read_text()
@@ -319,7 +319,7 @@ def test_without_a_network_it_keeps_trying_and_ctrl_c_leaves_a_job_that_goes_on(
 def test_ctrl_c_while_it_is_watched_says_how_to_go_on(site: Site, provider: Provider) -> None:
     configured(site, provider)
     provider.sim.settings = replace(provider.sim.settings, job_seconds=None)
-    with speaking(site, *words("miragic", "Slow."), "-o", "slow.mp3") as it:
+    with speech_process(site, *words("miragic", "Slow."), "-o", "slow.mp3") as it:
         it.wait_for("watching")
         assert it.end(signal.SIGINT) == 130
     [row] = jobs_of(site)
@@ -435,7 +435,7 @@ def test_csv_on_standard_input_and_never_more_jobs_open_than_asked_for(site: Sit
     given.write_text(table)
     site.command("db", "upgrade")
     batch = [*words(SOURCE), "--file", "given.csv", "--output-dir", "out", "--concurrency", "2"]
-    with speaking(site, *batch) as it:
+    with speech_process(site, *batch) as it:
         for done in range(5):
             open_now = min(2, 5 - done)
             until("jobs are watched", lambda n=open_now: sum(r["state"] == "watching" for r in jobs_of(site)) == n)
@@ -491,7 +491,7 @@ def test_after_a_sigkill_the_same_command_completes_every_line_and_charges_for_n
         provider._loop.call_soon_threadsafe(gate.clear)
     else:
         provider.sim.settings = replace(provider.sim.settings, job_seconds=None)
-    with speaking(site, *batch) as it:
+    with speech_process(site, *batch) as it:
         if moment == "while submits are on their way":
             until("submits are on their way", lambda: provider.sim.requests["aitts.submit"] == 4)
         else:
@@ -500,7 +500,7 @@ def test_after_a_sigkill_the_same_command_completes_every_line_and_charges_for_n
             for job in list(provider.sim.jobs)[:3]:
                 provider.finish(job)
             until("some are saved", lambda: it.err.read_text().count("saved") == 3)
-        with speaking(site, *batch) as second:
+        with speech_process(site, *batch) as second:
             assert second.process.wait(PATIENCE) == 1
             assert "already running" in second.err.read_text()
         it.end(signal.SIGKILL)
@@ -532,7 +532,7 @@ def test_killed_again_and_again_it_comes_to_its_end_with_one_job_a_line(site: Si
     kills = [("submit", 1), ("status", 1), ("audio", 2), ("submit", 4), ("storage", 3), ("audio", 1)]
     for endpoint, more in kills:
         seen = provider.sim.requests[endpoint]
-        with speaking(site, *batch) as it:
+        with speech_process(site, *batch) as it:
             until(
                 f"{more} more {endpoint}, or its end",
                 lambda s=seen + more, e=endpoint: provider.sim.requests[e] >= s or it.process.poll() is not None,
@@ -553,7 +553,7 @@ def test_after_a_sigkill_a_service_without_idempotency_keys_is_not_asked_twice(s
     wanted = [f"Text {n}." for n in range(6)]
     (site.folder / "lines.txt").write_text("\n".join(wanted))
     batch = [*words("miragic"), "--file", "lines.txt", "--concurrency", "3"]
-    with speaking(site, *batch) as it:
+    with speech_process(site, *batch) as it:
         until("submits are begun", lambda: sum(row["submits"] > 0 for row in jobs_of(site)) >= 2)
         it.end(signal.SIGKILL)
     site.command(*batch)
@@ -596,7 +596,7 @@ def test_ctrl_c_ends_a_batch_and_the_same_command_goes_on(site: Site, provider: 
     configured(site, provider)
     provider.sim.settings = replace(provider.sim.settings, job_seconds=None)
     (site.folder / "lines.txt").write_text("One.\nTwo.\n")
-    with speaking(site, *words(SOURCE), "--file", "lines.txt") as it:
+    with speech_process(site, *words(SOURCE), "--file", "lines.txt") as it:
         until("both are watched", lambda: sum(row["state"] == "watching" for row in jobs_of(site)) == 2)
         assert it.end(signal.SIGINT) == 130
     assert "Stopped. 0 of 2 lines are done, 0 have failed. The same command continues" in it.err.read_text()

@@ -105,14 +105,14 @@ def configured(site: Site, provider: Provider) -> Site:
     return site.configure(miragic, base_url=sim.base_urls["aitts"], source=source, handlers=HANDLERS)
 
 
-def intents(site: Site) -> dict[str, dict[str, Any]]:
+def submitted_jobs(site: Site) -> dict[str, dict[str, Any]]:
     """The jobs' rows by their texts."""
     return {json.loads(row["request"])["text"]: row for row in site.rows("SELECT * FROM jobs")}
 
 
 def on_its_way(site: Site, source: str) -> dict[str, dict[str, Any]]:
     """Those whose request was begun and whose answer is not written down."""
-    rows = intents(site).items()
+    rows = submitted_jobs(site).items()
     return {text: row for text, row in rows if row["source"] == source and _begun(row)}
 
 
@@ -135,22 +135,22 @@ def settled(site: Site) -> bool:
 def test_no_job_is_lost_and_none_is_submitted_twice(
     site: Site, provider: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dice, application, sim = random.Random(SEED), Application(), provider.sim
+    rng, application, sim = random.Random(SEED), Application(), provider.sim
     configured(site, provider)
     server = site.start()
     application.base = server.private
     lost: set[str] = set()
     again: set[str] = set()
-    asked: dict[str, str] = {}
+    accepted: dict[str, str] = {}
     try:
         for number in range(KILLS):
             for source in VOICES:
                 for piece in range(AT_A_TIME):
                     ends = "[fail]" if piece == 0 else "well"
                     text = f"{source} {number}.{piece} {ends}"
-                    asked[text] = source
+                    accepted[text] = source
                     application.ask(source, text)
-            wait_for_a_moment(site, dice, number)
+            wait_for_a_moment(site, rng, number)
             server.kill()
             lost |= set(on_its_way(site, "miragic"))
             again |= set(on_its_way(site, "aitts"))
@@ -160,11 +160,11 @@ def test_no_job_is_lost_and_none_is_submitted_twice(
         until("every job is settled", lambda: settled(site))
     finally:
         application.stop()
-    check(site, sim, application, asked, lost)
+    check(site, sim, application, accepted, lost)
     check_they_are_shown(site, lost)
     with capsys.disabled():
         print(
-            f"\n  {KILLS} kills; {len(asked)} jobs; {len(again)} submits at aitts were cut off, and made again;"
+            f"\n  {KILLS} kills; {len(accepted)} jobs; {len(again)} submits at aitts were cut off, and made again;"
             f" {len(lost)} at miragic are unknown: it has {sum(made(sim, 'miragic')[text] for text in lost)} of them"
         )
     assert again, "the kills hit submits at aitts"
@@ -172,18 +172,18 @@ def test_no_job_is_lost_and_none_is_submitted_twice(
     assert server.stop() == 0
 
 
-def wait_for_a_moment(site: Site, dice: random.Random, number: int) -> None:
+def wait_for_a_moment(site: Site, rng: random.Random, number: int) -> None:
     """Some time after submits have begun at both; now and then any moment."""
     if number % 3 != 2:
         until("submits are on their way", lambda: all(on_its_way(site, source) for source in VOICES))
-    time.sleep(dice.uniform(0.0, ANSWER_SECONDS * 1.5))
+    time.sleep(rng.uniform(0.0, ANSWER_SECONDS * 1.5))
 
 
-def check(site: Site, sim: Simulator, application: Application, asked: dict[str, str], lost: set[str]) -> None:
+def check(site: Site, sim: Simulator, application: Application, accepted: dict[str, str], lost: set[str]) -> None:
     """What was asked for is there once, has ended, and was made once at the most."""
-    rows = intents(site)
-    assert {text: row["source"] for text, row in rows.items()} == asked
-    assert len(site.rows("SELECT id FROM jobs")) == len(asked)
+    rows = submitted_jobs(site)
+    assert {text: row["source"] for text, row in rows.items()} == accepted
+    assert len(site.rows("SELECT id FROM jobs")) == len(accepted)
     assert {text: said.get("id", said.get("job", {}).get("id")) for text, (_, said) in application.answers.items()} == {
         text: row["id"] for text, row in rows.items()
     }
@@ -193,10 +193,10 @@ def check(site: Site, sim: Simulator, application: Application, asked: dict[str,
             continue
         assert row["state"] == ("failed" if "[fail]" in text else "completed"), f"{text}: {row['error']}"
         assert sim.jobs[row["job_id"]].submission.text == text
-    assert made(sim, "aitts") == {text: 1 for text, source in asked.items() if source == "aitts"}
+    assert made(sim, "aitts") == {text: 1 for text, source in accepted.items() if source == "aitts"}
     at_miragic = made(sim, "miragic")
     assert max(at_miragic.values()) == 1
-    assert {text for text, source in asked.items() if source == "miragic"} - set(at_miragic) <= lost
+    assert {text for text, source in accepted.items() if source == "miragic"} - set(at_miragic) <= lost
     events = site.rows("SELECT job_id, type FROM events")
     ended = {row["job_id"]: f"job.{row['state']}" for row in rows.values() if row["job_id"] is not None}
     assert {event["job_id"]: event["type"] for event in events} == ended
@@ -208,7 +208,7 @@ def check_they_are_shown(site: Site, lost: set[str]) -> None:
     done = site.command("jobs", "list", "--state", "unknown", "--json", "--limit", "1000")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
-    assert {row["id"] for row in shown} == {intents(site)[text]["id"] for text in lost}
+    assert {row["id"] for row in shown} == {submitted_jobs(site)[text]["id"] for text in lost}
     for row in shown:
         assert "Check there" in row["error"]
         assert f"jobs watch --source miragic --for {row['id']}" in row["error"]

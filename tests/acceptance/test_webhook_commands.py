@@ -43,7 +43,7 @@ def test_an_address_that_the_receiver_does_not_listen_at_is_told_and_one_under_i
     fresh(site, provider.sim.base_url)
     token = {ID_TOKEN: provider.sim.id_token}
     prefix = {"TTS_RECEIVER_SERVER__ROOT_PATH": "/tts"}
-    for path, environment, told in (
+    for path, environment, variables in (
         ("/tts/webhooks/aitts", token, True),
         ("/tts/webhooks/aitts", token | prefix, False),
         ("/webhooks/aitts", token | prefix, False),
@@ -51,7 +51,9 @@ def test_an_address_that_the_receiver_does_not_listen_at_is_told_and_one_under_i
     ):
         done = site.command(*webhook("register", url=f"https://tts.example.com{path}"), **environment)
         assert done.returncode == 0
-        assert (f"listens at /webhooks/aitts: configure the proxy to forward {path} to it" in done.stdout) == told, path
+        assert (
+            f"listens at /webhooks/aitts: configure the proxy to forward {path} to it" in done.stdout
+        ) == variables, path
 
 
 def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, provider: Provider) -> None:
@@ -251,7 +253,7 @@ def test_ctrl_c_ends_it_quietly_and_leaves_the_file_alone(
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=site.folder,
         env=clean_environment(**{ID_TOKEN: "eyJhbGciOi.a.b"}),
     )  # fmt: skip
-    until("it has asked", silent.asked.is_set)
+    until("it has asked", silent.requested.is_set)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     let_go.set()

@@ -31,14 +31,14 @@ class Stub:
     """A provider that answers every request as one function says. Not the simulator: these answers are wrong."""
 
     def __init__(self, answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> None:
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         stub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def handle_one_request(self) -> None:
                 self.raw_requestline = self.rfile.readline(65537)
                 if self.raw_requestline and self.parse_request():
-                    stub.asked.set()
+                    stub.requested.set()
                     answer(self)
                 self.close_connection = True
 

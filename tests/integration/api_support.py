@@ -117,13 +117,13 @@ class Api:
 def problem(answer: httpx.Response) -> tuple[int, str]:
     """Status and reason of a problem, whose form is checked."""
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert told["status"] == answer.status_code
-    assert told["type"] == f"urn:tts-receiver:problem:{told['reason']}"
-    assert told["title"]
-    assert told["detail"]
-    assert "instance" not in told
-    return answer.status_code, told["reason"]
+    problem_body = answer.json()
+    assert problem_body["status"] == answer.status_code
+    assert problem_body["type"] == f"urn:tts-receiver:problem:{problem_body['reason']}"
+    assert problem_body["title"]
+    assert problem_body["detail"]
+    assert "instance" not in problem_body
+    return answer.status_code, problem_body["reason"]
 
 
 @asynccontextmanager

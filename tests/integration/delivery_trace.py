@@ -18,7 +18,7 @@ from receiver.web.http.server import listener_server
 from tests.integration.engine_support import Signal, ended, telling
 from tests.integration.intake_support import completed, configured, logged, signature
 from tests.integration.listener_support import GENEROUS
-from tests.integration.outbound_support import Asked, Say, make_wav, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 EXEMPT = ("receiver/settings/", "receiver/assembly/")
@@ -92,8 +92,8 @@ async def provider() -> AsyncIterator[str]:
     """A provider's address, whose audio endpoint redirects to its storage."""
     wav = make_wav(0.2)
 
-    def answer(asked: Asked) -> Say:
-        if asked.path.startswith("/storage"):
+    def answer(request: ReceivedRequest) -> Say:
+        if request.path.startswith("/storage"):
             return Say(200, {"Content-Type": "audio/wav"}, wav)
         return Say(307, {"Location": "/storage/job_1?signature=1"})
 

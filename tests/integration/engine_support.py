@@ -143,7 +143,7 @@ class Gate:
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self.entered = self.inside = self.peak = self.cancelled = 0
 
-    async def hold(self) -> None:
+    async def wait_open(self) -> None:
         """For async handlers."""
         with self._count():
             mine = asyncio.Event()
@@ -296,21 +296,21 @@ class Engine:
         self.dispatcher.wake()
         return ids
 
-    def runs(self, **which: str) -> list[dict[str, Any]]:
+    def runs(self, **criteria: str) -> list[dict[str, Any]]:
         """Rows of runs, oldest event first, JSON read."""
         rows = query(self.path, "SELECT * FROM runs ORDER BY event_id, handler")
         for row in rows:
             if isinstance(row["result"], str):  # SQLite keeps a lone number as a number
                 row["result"] = json.loads(row["result"])
-        return [row for row in rows if all(row[name] == value for name, value in which.items())]
+        return [row for row in rows if all(row[name] == value for name, value in criteria.items())]
 
     def runs_where(self, condition: str) -> list[dict[str, Any]]:
         """Rows of runs, oldest event first."""
         return query(self.path, f"SELECT * FROM runs WHERE {condition} ORDER BY event_id, handler")
 
-    def run(self, **which: str) -> dict[str, Any]:
+    def run(self, **criteria: str) -> dict[str, Any]:
         """The one run."""
-        [row] = self.runs(**which)
+        [row] = self.runs(**criteria)
         return row
 
     def states(self) -> Counter[str]:
@@ -340,7 +340,7 @@ class Engine:
         """Whether no attempt runs, and every result is written, logged and counted."""
         return not self.dispatcher.busy and not self.dispatcher._deferred.waiting
 
-    async def look(self) -> None:
+    async def poll_once(self) -> None:
         """Have the dispatcher look for due runs, and return when it has started what it found."""
         for _ in range(2):  # a first look may have begun before
             before = self._looks

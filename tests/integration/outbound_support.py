@@ -12,7 +12,7 @@ from functools import cache
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request as it came."""
 
     path: str
@@ -38,15 +38,15 @@ class Say:
     drip: AsyncIterator[bytes] | None = None
 
 
-Behave = Callable[[Asked], Say | Awaitable[Say]]
+Behave = Callable[[ReceivedRequest], Say | Awaitable[Say]]
 
 
 class Server:
     """Answers with `behave`; remembers what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.behave: Behave = lambda asked: Say(404)
+        self.requests: list[ReceivedRequest] = []
+        self.behave: Behave = lambda request: Say(404)
         self.port = 0
         self.sent: asyncio.Event = asyncio.Event()
 
@@ -63,9 +63,9 @@ class Server:
                     headers[name.lower()] = value.strip()
                 method, path, _ = first.split(" ")
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                asked = Asked(path, headers, method, body)
-                self.asked.append(asked)
-                say = self.behave(asked)
+                request = ReceivedRequest(path, headers, method, body)
+                self.requests.append(request)
+                say = self.behave(request)
                 if isinstance(say, Awaitable):
                     say = await say
                 if not await self._answer(writer, say):
@@ -128,11 +128,11 @@ def make_wav(seconds: float = 1.0, rate: int = 24_000, channels: int = 1) -> byt
     return out.getvalue()
 
 
-def ranged(body: bytes, asked: Asked, etag: str = '"v1"', **more: str) -> Say:
+def ranged(body: bytes, request: ReceivedRequest, etag: str = '"v1"', **more: str) -> Say:
     """What a storage with ranges says."""
     headers = {"ETag": etag, "Content-Type": "audio/wav", **more}
-    wanted = asked.headers.get("range")
-    if wanted and asked.headers.get("if-range", etag) == etag:
+    wanted = request.headers.get("range")
+    if wanted and request.headers.get("if-range", etag) == etag:
         start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(body):
             return Say(416, {"Content-Range": f"bytes */{len(body)}"})

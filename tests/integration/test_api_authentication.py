@@ -32,23 +32,23 @@ def guarded(tmp_path: Path) -> Settings:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_path_wants_a_token_if_there_are_tokens(guarded: Settings, path: str) -> None:
-    async with api(guarded) as asked:
-        answer = await asked.get(path)
+    async with api(guarded) as client:
+        answer = await client.get(path)
         assert problem(answer) == (401, "no_token")
         assert answer.headers["www-authenticate"] == 'Bearer realm="tts-receiver"'
-        answer = await asked.get(path, authorization="Bearer something-else-0123456789")
+        answer = await client.get(path, authorization="Bearer something-else-0123456789")
         assert problem(answer) == (401, "bad_token")
         assert answer.headers["www-authenticate"] == 'Bearer realm="tts-receiver", error="invalid_token"'
-        assert (await asked.get(path, **BEARER)).status_code in (200, 404)
+        assert (await client.get(path, **BEARER)).status_code in (200, 404)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json"])
 async def test_health_and_what_describes_the_api_are_for_everybody(guarded: Settings, path: str) -> None:
-    async with api(guarded) as asked:
-        answer = await asked.get(path)
+    async with api(guarded) as client:
+        answer = await client.get(path)
         assert answer.status_code == 200
         assert TOKEN not in answer.text
-        assert (await asked.get(path, authorization="Bearer something-else-0123456789")).status_code == 200
+        assert (await client.get(path, authorization="Bearer something-else-0123456789")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -67,23 +67,23 @@ async def test_health_and_what_describes_the_api_are_for_everybody(guarded: Sett
     ],
 )
 async def test_a_token_is_taken_as_it_is_or_not_at_all(guarded: Settings, given: str, status: int) -> None:
-    async with api(guarded) as asked:
-        answer = await asked.client.get("/v1/events", headers=[(b"authorization", given.encode("latin-1"))])
+    async with api(guarded) as client:
+        answer = await client.client.get("/v1/events", headers=[(b"authorization", given.encode("latin-1"))])
         assert answer.status_code == status
 
 
 async def test_two_authorizations_are_none(guarded: Settings) -> None:
-    async with api(guarded) as asked:
+    async with api(guarded) as client:
         headers = [("authorization", f"Bearer {TOKEN}"), ("authorization", "Bearer x")]
-        assert problem(await asked.client.get("/v1/events", headers=headers)) == (401, "bad_token")
+        assert problem(await client.client.get("/v1/events", headers=headers)) == (401, "bad_token")
 
 
 async def test_no_refusal_and_no_log_line_has_a_token(guarded: Settings) -> None:
     with logged(secrets=()) as lines:
-        async with api(guarded) as asked:
-            answer = await asked.get("/v1/events", authorization="Bearer sent-by-mistake-0123456789")
+        async with api(guarded) as client:
+            answer = await client.get("/v1/events", authorization="Bearer sent-by-mistake-0123456789")
             assert "sent-by-mistake" not in answer.text
-            answer = await asked.post("/v1/jobs", {"source": "nobody", "job_id": "1"}, **BEARER)
+            answer = await client.post("/v1/jobs", {"source": "nobody", "job_id": "1"}, **BEARER)
             assert TOKEN not in answer.text
         assert "sent-by-mistake" not in lines.text
         assert TOKEN not in lines.text
@@ -92,22 +92,22 @@ async def test_no_refusal_and_no_log_line_has_a_token(guarded: Settings) -> None
 
 async def test_the_token_that_changed_something_is_named_in_the_log(guarded: Settings) -> None:
     with logged() as lines:
-        async with api(guarded) as asked:
-            (id,) = await asked.add(1)
-            assert (await asked.post(f"/v1/events/{id}/replay", **BEARER)).status_code == 202
+        async with api(guarded) as client:
+            (id,) = await client.add(1)
+            assert (await client.post(f"/v1/events/{id}/replay", **BEARER)).status_code == 202
         (line,) = lines.of("api.changed")
         assert (line["operation"], line["status"], line["token"]) == ("replay", 202, "app")
 
 
 async def test_with_tokens_any_host_may_be_named(guarded: Settings) -> None:
-    async with api(guarded, base_url="http://receiver.internal:8081") as asked:
-        assert (await asked.get("/v1/events", origin="http://app.internal", **BEARER)).status_code == 200
+    async with api(guarded, base_url="http://receiver.internal:8081") as client:
+        assert (await client.get("/v1/events", origin="http://app.internal", **BEARER)).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081", "127.9.9.9", "::1"])
 async def test_without_tokens_the_host_is_this_machine(settings: Settings, host: str) -> None:
-    async with api(settings) as asked:
-        status = (await asked.get("/v1/events", host=host)).status_code
+    async with api(settings) as client:
+        status = (await client.get("/v1/events", host=host)).status_code
         assert status == (403 if host == "::1" else 200)
 
 
@@ -120,8 +120,8 @@ async def test_without_tokens_the_host_is_this_machine(settings: Settings, host:
 async def test_without_tokens_a_name_that_was_made_to_point_here_is_refused(
     settings: Settings, host: str, path: str
 ) -> None:
-    async with api(settings) as asked:
-        assert problem(await asked.get(path, host=host)) == (403, "foreign_host")
+    async with api(settings) as client:
+        assert problem(await client.get(path, host=host)) == (403, "foreign_host")
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ async def test_without_tokens_a_name_that_was_made_to_point_here_is_refused(
     ],
 )
 async def test_without_tokens_a_page_of_another_origin_is_refused(settings: Settings, headers: dict[str, str]) -> None:
-    async with api(settings) as asked:
+    async with api(settings) as client:
         body = b'{"source":"aitts","job_id":"1"}'
-        answer = await asked.client.post("/v1/jobs", content=body, headers=headers)
+        answer = await client.client.post("/v1/jobs", content=body, headers=headers)
         assert problem(answer) == (403, "foreign_origin")
-        assert asked.up.rows("jobs") == []
+        assert client.up.rows("jobs") == []
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,18 @@ async def test_without_tokens_a_page_of_another_origin_is_refused(settings: Sett
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/v1/events", "/metrics", "/docs"])
 async def test_without_tokens_what_a_proxy_passes_on_is_refused(settings: Settings, header: str, path: str) -> None:
-    async with api(settings) as asked:
-        answer = await asked.client.get(path, headers={header: "x"})
+    async with api(settings) as client:
+        answer = await client.client.get(path, headers={header: "x"})
         assert problem(answer) == (403, "proxied")
-        told = answer.json()["detail"]
-        assert f"it has the header {header.lower()}." in told
-        assert "[api] tokens" in told
-        assert (await asked.client.get("/livez", headers={header: "x"})).status_code == 200
+        detail = answer.json()["detail"]
+        assert f"it has the header {header.lower()}." in detail
+        assert "[api] tokens" in detail
+        assert (await client.client.get("/livez", headers={header: "x"})).status_code == 200
 
 
 async def test_with_tokens_proxies_may_pass_requests_on(guarded: Settings) -> None:
-    async with api(guarded, **BEARER) as asked:
-        assert (await asked.get("/v1/events", x_forwarded_for="203.0.113.9", via="1.1 proxy")).status_code == 200
+    async with api(guarded, **BEARER) as client:
+        assert (await client.get("/v1/events", x_forwarded_for="203.0.113.9", via="1.1 proxy")).status_code == 200
 
 
 @pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200)])
@@ -169,7 +169,7 @@ async def test_without_tokens_a_request_as_nginx_passes_it_on_is_refused(
     settings: Settings, version: str, status: int
 ) -> None:
     """nginx by default: HTTP/1.0, the upstream's address as `Host`, and no header that tells of the client."""
-    async with api(settings) as asked, listening(asked.up.receiver.private) as base:
+    async with api(settings) as client, listening(client.up.receiver.private) as base:
         host = base.removeprefix("http://")
         reader, writer = await asyncio.open_connection(*host.split(":"))
         writer.write(f"GET /v1/events HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -180,8 +180,8 @@ async def test_without_tokens_a_request_as_nginx_passes_it_on_is_refused(
 
 
 async def test_our_own_page_may_ask(settings: Settings) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get("/openapi.json", origin="http://127.0.0.1:8081", sec_fetch_site="same-origin")
+    async with api(settings) as client:
+        answer = await client.get("/openapi.json", origin="http://127.0.0.1:8081", sec_fetch_site="same-origin")
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
 

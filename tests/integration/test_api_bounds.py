@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver import Settings
-from tests.cost import costs_at_most
+from tests.cost import max_cpu_seconds
 from tests.integration.api_support import api, deliver, event_number, problem
 from tests.integration.intake_support import configured
 
@@ -26,26 +26,26 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("last", ["0", "2edf", "2ee0"], ids=["first again", "last again", "all distinct"])
 async def test_more_query_parameters_than_any_operation_has_are_refused_unread(settings: Settings, last: str) -> None:
     query = "&".join([*(f"{number:x}" for number in range(12_000)), last])
-    async with api(settings) as asked:
-        with costs_at_most(CPU_SECONDS):
-            answer = await asked.get(f"/v1/events?{query}")
+    async with api(settings) as client:
+        with max_cpu_seconds(CPU_SECONDS):
+            answer = await client.get(f"/v1/events?{query}")
         assert problem(answer) == (400, "invalid_request")
         assert answer.json()["errors"] == [{"where": "query", "what": "has more than 64 parameters"}]
 
 
 async def test_a_repeated_query_parameter_is_named(settings: Settings) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get("/v1/events?limit=1&source=a&source=b&limit=2")
+    async with api(settings) as client:
+        answer = await client.get("/v1/events?limit=1&source=a&source=b&limit=2")
         assert answer.json()["errors"] == [{"where": "query.source", "what": "is given more than once"}]
-        answer = await asked.get(f"/v1/events?{'n' * 5000}=1&{'n' * 5000}=1")
+        answer = await client.get(f"/v1/events?{'n' * 5000}=1&{'n' * 5000}=1")
         assert answer.json()["errors"] == [{"where": f"query.{'n' * 99}…", "what": "is given more than once"}]
 
 
 async def test_a_body_with_very_many_unknown_names_is_answered_with_some_of_them(settings: Settings) -> None:
     body = json.dumps({"source": 5, **{f"{number:x}": 1 for number in range(80_000)}})
-    async with api(settings) as asked:
-        with costs_at_most(CPU_SECONDS):
-            answer = await asked.client.post("/v1/jobs", content=body)
+    async with api(settings) as client:
+        with max_cpu_seconds(CPU_SECONDS):
+            answer = await client.client.post("/v1/jobs", content=body)
         assert problem(answer) == (400, "invalid_request")
         errors = answer.json()["errors"]
         assert len(errors) == 20
@@ -57,9 +57,9 @@ async def test_a_body_with_very_many_unknown_names_is_answered_with_some_of_them
 @pytest.mark.parametrize("item", ['"a"', "1", "[]"])
 async def test_a_list_that_is_too_long_is_one_error(settings: Settings, item: str) -> None:
     body = f'{{"handlers":[{",".join([item] * 250_000)}]}}'
-    async with api(settings) as asked:
-        with costs_at_most(CPU_SECONDS):
-            answer = await asked.client.post(f"/v1/events/{event_number(1)}/replay", content=body)
+    async with api(settings) as client:
+        with max_cpu_seconds(CPU_SECONDS):
+            answer = await client.client.post(f"/v1/events/{event_number(1)}/replay", content=body)
         assert problem(answer) == (400, "invalid_request")
         assert len(answer.json()["errors"]) == 1
 
@@ -78,12 +78,12 @@ async def test_a_list_that_is_too_long_is_one_error(settings: Settings, item: st
 )
 async def test_a_long_header_is_read_in_linear_time(settings: Settings, name: str, value: str) -> None:
     speech = {"source": "aitts", "text": "x", "voice": "v"}
-    async with api(settings) as asked:
-        with costs_at_most(CPU_SECONDS):
+    async with api(settings) as client:
+        with max_cpu_seconds(CPU_SECONDS):
             answers = [
-                await asked.client.get(f"/v1/events/{event_number(1)}/audio", headers={name: value}),
-                await asked.client.get("/v1/stream?seconds=0", headers={name: value}),
-                await asked.client.post("/v1/speech", json=speech, headers={name: value}),
+                await client.client.get(f"/v1/events/{event_number(1)}/audio", headers={name: value}),
+                await client.client.get("/v1/stream?seconds=0", headers={name: value}),
+                await client.client.post("/v1/speech", json=speech, headers={name: value}),
             ]
         assert {answer.status_code for answer in answers} <= {200, 400, 403, 404, 422}
         assert all(len(answer.content) < 4096 for answer in answers)
@@ -91,8 +91,8 @@ async def test_a_long_header_is_read_in_linear_time(settings: Settings, name: st
 
 async def test_a_stored_text_is_shown_in_linear_time(settings: Settings) -> None:
     """A signed delivery's own words: each letter of `a.a.a` could begin the scheme of an address."""
-    async with api(settings) as asked:
+    async with api(settings) as client:
         body = json.dumps({"event": "test", "data": {"about": "http://a.example/ " + "a." * 40_000}}).encode()
-        event = await deliver(asked.up, body)
-        with costs_at_most(CPU_SECONDS):
-            assert (await asked.get(f"/v1/events/{event}")).status_code == 200
+        event = await deliver(client.up, body)
+        with max_cpu_seconds(CPU_SECONDS):
+            assert (await client.get(f"/v1/events/{event}")).status_code == 200

@@ -44,17 +44,17 @@ def references(value: Any) -> Iterator[str]:
 
 
 async def test_the_document_has_every_operation_and_what_it_points_to(settings: Settings) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get("/openapi.json")
+    async with api(settings) as client:
+        answer = await client.get("/openapi.json")
         assert answer.headers["content-type"] == "application/json"
-        told = answer.json()
-        assert told == document(ROUTES, tokens=False)
-        assert told["openapi"].startswith("3.1.")
-        listed = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+        received = answer.json()
+        assert received == document(ROUTES, tokens=False)
+        assert received["openapi"].startswith("3.1.")
+        listed = {(method.upper(), path) for path, methods in received["paths"].items() for method in methods}
         assert listed == {(operation.method, operation.path) for operation in ROUTES}
-        schemas = {f"#/components/schemas/{name}" for name in told["components"]["schemas"]}
-        assert set(references(told)) <= schemas
-        names = [operation["operationId"] for methods in told["paths"].values() for operation in methods.values()]
+        schemas = {f"#/components/schemas/{name}" for name in received["components"]["schemas"]}
+        assert set(references(received)) <= schemas
+        names = [operation["operationId"] for methods in received["paths"].values() for operation in methods.values()]
         assert len(set(names)) == len(names)
 
 
@@ -67,23 +67,23 @@ def test_every_operation_says_what_it_does() -> None:
 
 
 async def test_tokens_are_in_the_document_only_where_they_are_wanted(tmp_path: Path) -> None:
-    async with api(configured(tmp_path / "a", handlers={}, api={"tokens": [TOKEN]}), **BEARER) as asked:
-        told = await asked.json("/openapi.json")
-        assert told["security"] == [{"token": []}]
-        assert told["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+    async with api(configured(tmp_path / "a", handlers={}, api={"tokens": [TOKEN]}), **BEARER) as client:
+        received = await client.json("/openapi.json")
+        assert received["security"] == [{"token": []}]
+        assert received["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
         assert all(
             "401" in operation["responses"] and "403" not in operation["responses"]
-            for methods in told["paths"].values()
+            for methods in received["paths"].values()
             for operation in methods.values()
         )
-        assert TOKEN not in str(told)
-    async with api(configured(tmp_path / "b", handlers={})) as asked:
-        assert "security" not in await asked.json("/openapi.json")
+        assert TOKEN not in str(received)
+    async with api(configured(tmp_path / "b", handlers={})) as client:
+        assert "security" not in await client.json("/openapi.json")
 
 
 async def test_the_page_needs_nothing_from_anywhere(settings: Settings) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get("/docs")
+    async with api(settings) as client:
+        answer = await client.get("/docs")
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         policy = answer.headers["content-security-policy"]
         text = answer.text
@@ -107,27 +107,27 @@ def sha256(text: str) -> str:
 
 
 async def test_nothing_that_is_typed_into_the_page_has_a_name_that_an_address_could_have(tmp_path: Path) -> None:
-    async with api(configured(tmp_path, handlers={}, api={"tokens": [TOKEN]})) as asked:
-        text = (await asked.get("/docs")).text
+    async with api(configured(tmp_path, handlers={}, api={"tokens": [TOKEN]})) as client:
+        text = (await client.get("/docs")).text
         fields = re.findall(r"<(?:input|textarea)[^>]*>", text)
         assert len(fields) > len(ROUTES)
         assert not [field for field in fields if " name=" in field]
         assert sum('type="password"' in field for field in fields) == 1
-    async with api(configured(tmp_path / "open", handlers={})) as asked:
-        assert 'type="password"' not in (await asked.get("/docs")).text
+    async with api(configured(tmp_path / "open", handlers={})) as client:
+        assert 'type="password"' not in (await client.get("/docs")).text
 
 
 def test_the_page_shows_texts_and_never_runs_them() -> None:
-    told = document(ROUTES, tokens=True)
-    told["info"]["summary"] = told["paths"]["/v1/events"]["get"]["summary"] = '<script>"x"</script> `<b>`'
-    assert page(told).count("<script") == 1
-    assert "<code>&lt;b&gt;</code>" in page(told)
+    received = document(ROUTES, tokens=True)
+    received["info"]["summary"] = received["paths"]["/v1/events"]["get"]["summary"] = '<script>"x"</script> `<b>`'
+    assert page(received).count("<script") == 1
+    assert "<code>&lt;b&gt;</code>" in page(received)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/events/", "/v1/nothing", "/docs/", "/webhooks/aitts"])
 async def test_a_path_that_there_is_not_is_a_problem(settings: Settings, path: str) -> None:
-    async with api(settings) as asked:
-        assert problem(await asked.get(path)) == (404, "no_such_path")
+    async with api(settings) as client:
+        assert problem(await client.get(path)) == (404, "no_such_path")
 
 
 @pytest.mark.parametrize(
@@ -146,32 +146,32 @@ async def test_a_path_that_there_is_not_is_a_problem(settings: Settings, path: s
 async def test_a_method_that_a_path_does_not_take_is_a_problem(
     settings: Settings, method: str, path: str, allowed: str
 ) -> None:
-    async with api(settings) as asked:
-        answer = await asked.client.request(method, path)
+    async with api(settings) as client:
+        answer = await client.client.request(method, path)
         assert problem(answer) == (405, "method_not_allowed")
         assert sorted(answer.headers["allow"].split(", ")) == allowed.split(", ")
 
 
 async def test_a_head_is_answered_as_a_get(settings: Settings) -> None:
-    async with api(settings) as asked:
+    async with api(settings) as client:
         for path in ("/v1/events", "/v1/jobs", "/openapi.json", "/docs"):
-            assert (await asked.client.head(path)).status_code == 200
+            assert (await client.client.head(path)).status_code == 200
 
 
-async def broken(asked: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+async def broken(client: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
     """What a list of events is answered with when it raises this."""
 
     async def breaks(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(asked.up.receiver.database, "read_list", breaks)
-    return await asked.get("/v1/events")
+    monkeypatch.setattr(client.up.receiver.database, "read_list", breaks)
+    return await client.get("/v1/events")
 
 
 async def test_a_fault_of_ours_says_nothing_of_itself(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with logged() as lines:
-        async with api(settings) as asked:
-            answer = await broken(asked, monkeypatch, RuntimeError("the details"))
+        async with api(settings) as client:
+            answer = await broken(client, monkeypatch, RuntimeError("the details"))
             assert problem(answer) == (500, "error")
             assert "the details" not in answer.text
         (line,) = lines.of("api.broken")
@@ -182,29 +182,29 @@ async def test_a_status_that_is_not_declared_does_not_go_out(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with logged() as lines:
-        async with api(settings) as asked:
-            answer = await broken(asked, monkeypatch, ProblemError(418, "I am a teapot.", reason="error"))
+        async with api(settings) as client:
+            answer = await broken(client, monkeypatch, ProblemError(418, "I am a teapot.", reason="error"))
             assert problem(answer) == (500, "error")
         assert lines.of("api.broken")
 
 
 async def test_a_store_that_is_away_is_told(settings: Settings) -> None:
-    async with api(settings) as asked:
-        (id,) = await asked.add(1)
-        file = asked.up.receiver.database.path
+    async with api(settings) as client:
+        (id,) = await client.add(1)
+        file = client.up.receiver.database.path
         file.rename(file.with_suffix(".away"))
-        answer = await asked.post(f"/v1/events/{id}/replay")
+        answer = await client.post(f"/v1/events/{id}/replay")
         file.with_suffix(".away").rename(file)
         assert problem(answer) == (503, "store_unavailable")
         assert answer.headers["retry-after"] == "10"
 
 
 async def test_a_receiver_that_stops_answers_that_it_stops(settings: Settings) -> None:
-    async with api(settings) as asked:
-        asked.up.receiver.drain()
-        answer = await asked.get("/v1/events")
+    async with api(settings) as client:
+        client.up.receiver.drain()
+        answer = await client.get("/v1/events")
         assert problem(answer) == (503, "stopping")
-        assert (await asked.get("/docs")).status_code == 200
+        assert (await client.get("/docs")).status_code == 200
 
 
 def test_the_models_are_not_built_before_they_are_needed() -> None:

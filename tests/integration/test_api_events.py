@@ -23,12 +23,12 @@ def settings(tmp_path: Path) -> Settings:
     return configured(tmp_path, source={"api_key": KEY}, handlers={})
 
 
-async def pages(asked: Api, path: str) -> list[list[str]]:
+async def pages(client: Api, path: str) -> list[list[str]]:
     """The ids of every page."""
     found = []
     cursor = ""
     while True:
-        page = await asked.json(path + cursor)
+        page = await client.json(path + cursor)
         found.append([item["id"] for item in page["items"]])
         if page["next"] is None:
             return found
@@ -36,11 +36,11 @@ async def pages(asked: Api, path: str) -> list[list[str]]:
 
 
 async def test_events_come_by_pages_the_newest_first(settings: Settings) -> None:
-    async with api(settings) as asked:
-        ids = await asked.add(*range(1, 8))
-        assert await pages(asked, "/v1/events?limit=3") == [ids[6:3:-1], ids[3:0:-1], ids[:1]]
-        assert await pages(asked, "/v1/events?limit=7") == [ids[::-1]]
-        assert (await asked.json("/v1/events"))["items"][0] == {
+    async with api(settings) as client:
+        ids = await client.add(*range(1, 8))
+        assert await pages(client, "/v1/events?limit=3") == [ids[6:3:-1], ids[3:0:-1], ids[:1]]
+        assert await pages(client, "/v1/events?limit=7") == [ids[::-1]]
+        assert (await client.json("/v1/events"))["items"][0] == {
             "id": event_number(7),
             "source": "aitts",
             "type": "job.completed",
@@ -54,23 +54,23 @@ async def test_events_come_by_pages_the_newest_first(settings: Settings) -> None
 
 
 async def test_a_page_is_not_moved_by_events_that_come_meanwhile(settings: Settings) -> None:
-    async with api(settings) as asked:
-        ids = await asked.add(*range(1, 5))
-        first = await asked.json("/v1/events?limit=2")
-        await asked.add(5, 6)
-        second = await asked.json(f"/v1/events?limit=2&cursor={first['next']}")
+    async with api(settings) as client:
+        ids = await client.add(*range(1, 5))
+        first = await client.json("/v1/events?limit=2")
+        await client.add(5, 6)
+        second = await client.json(f"/v1/events?limit=2&cursor={first['next']}")
         assert [item["id"] for item in second["items"]] == ids[1::-1]
 
 
 async def test_events_are_found_by_source_type_job_and_state(settings: Settings) -> None:
-    async with api(settings) as asked:
-        await asked.add(1, 2, handlers=("nobody",))
-        await asked.add(3, source="other", key_id="key-1")
-        await asked.add(4, type="job.failed")
-        await asked.add(5, quarantined=True)
+    async with api(settings) as client:
+        await client.add(1, 2, handlers=("nobody",))
+        await client.add(3, source="other", key_id="key-1")
+        await client.add(4, type="job.failed")
+        await client.add(5, quarantined=True)
 
         async def numbers(query: str) -> list[int]:
-            return [int(item["id"][4:], 16) for item in (await asked.json(f"/v1/events?{query}"))["items"]]
+            return [int(item["id"][4:], 16) for item in (await client.json(f"/v1/events?{query}"))["items"]]
 
         assert await numbers("source=other") == [3]
         assert await numbers("type=job.failed") == [4]
@@ -82,9 +82,9 @@ async def test_events_are_found_by_source_type_job_and_state(settings: Settings)
 
 
 async def test_a_name_that_means_nothing_is_answered_with_the_nearest(settings: Settings) -> None:
-    async with api(settings) as asked:
-        await asked.add(1, type="job.complete", key_id="key-1")
-        await asked.add(2, source="former", key_id="key-1")
+    async with api(settings) as client:
+        await client.add(1, type="job.complete", key_id="key-1")
+        await client.add(2, source="former", key_id="key-1")
         for path, reason, said in (
             ("/v1/events?source=aits", "no_such_source", "There is no source 'aits'; did you mean 'aitts'?"),
             ("/v1/events?source=formr", "no_such_source", "There is no source 'formr'; did you mean 'former'?"),
@@ -94,11 +94,11 @@ async def test_a_name_that_means_nothing_is_answered_with_the_nearest(settings: 
             ("/v1/events?type=job.complet", "no_such_type", "did you mean 'job.completed'?"),
             ("/v1/stream?type=jobcompleted&seconds=0", "no_such_type", "did you mean 'job.completed'?"),
         ):
-            answer = await asked.get(path)
+            answer = await client.get(path)
             assert problem(answer) == (404, reason), path
             assert said in answer.json()["detail"]
-        assert [of["id"] for of in (await asked.json("/v1/events?type=job.complete"))["items"]] == [event_number(1)]
-        assert (await asked.json("/v1/jobs?source=former"))["items"] == []
+        assert [of["id"] for of in (await client.json("/v1/events?type=job.complete"))["items"]] == [event_number(1)]
+        assert (await client.json("/v1/jobs?source=former"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ async def test_a_name_that_means_nothing_is_answered_with_the_nearest(settings: 
 async def test_a_query_that_is_wrong_is_answered_with_where_and_what(
     settings: Settings, query: str, where: str
 ) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get(f"/v1/events?{query}")
+    async with api(settings) as client:
+        answer = await client.get(f"/v1/events?{query}")
         assert problem(answer) == (400, "invalid_request")
         assert [wrong["where"] for wrong in answer.json()["errors"]] == [where]
 
@@ -134,30 +134,30 @@ async def refuse(event: JobCompleted, ctx: Context[Any]) -> None:
     raise Reject(f"never, says https://example.test/why?key={KEY}")
 
 
-async def until_done(asked: Api, event_id: str) -> dict[str, Any]:
+async def until_done(client: Api, event_id: str) -> dict[str, Any]:
     """The event once none of its runs is open."""
     signal = Signal()
     while True:
-        told: dict[str, Any] = await asked.json(f"/v1/events/{event_id}")
-        if told["state"] != "open":
-            return told
+        received: dict[str, Any] = await client.json(f"/v1/events/{event_id}")
+        if received["state"] != "open":
+            return received
         await signal._loop.run_in_executor(None, lambda: None)
 
 
 async def test_an_event_is_shown_with_its_runs_attempts_and_audio(settings: Settings) -> None:
-    async with api(settings, publish, refuse) as asked:
-        id = await deliver(asked.up, completed("job_1", metadata={"episode": 7}))
-        digest = await asked.give_audio(id, b"RIFF....WAVE")
-        told = await until_done(asked, id)
-        assert (told["state"], told["job_id"], told["signature"]) == ("dead", "job_1", "valid")
-        assert told["payload"]["metadata"] == {"episode": 7}
-        assert told["document"] == json.loads(told["body"])
-        assert told["document"] == json.loads(completed("job_1", metadata={"episode": 7}))
-        runs = {run["handler"]: run for run in told["runs"]}
+    async with api(settings, publish, refuse) as client:
+        id = await deliver(client.up, completed("job_1", metadata={"episode": 7}))
+        digest = await client.give_audio(id, b"RIFF....WAVE")
+        received = await until_done(client, id)
+        assert (received["state"], received["job_id"], received["signature"]) == ("dead", "job_1", "valid")
+        assert received["payload"]["metadata"] == {"episode": 7}
+        assert received["document"] == json.loads(received["body"])
+        assert received["document"] == json.loads(completed("job_1", metadata={"episode": 7}))
+        runs = {run["handler"]: run for run in received["runs"]}
         assert (runs["publish"]["state"], runs["publish"]["result"]) == ("succeeded", {"published": "job_1"})
         assert (runs["refuse"]["state"], runs["refuse"]["attempts"]) == ("dead", 1)
-        assert sorted(attempt["outcome"] for attempt in told["attempts"]) == ["rejected", "succeeded"]
-        (audio,) = told["artifacts"]
+        assert sorted(attempt["outcome"] for attempt in received["attempts"]) == ["rejected", "succeeded"]
+        (audio,) = received["artifacts"]
         assert (audio["audio"], audio["sha256"], audio["bytes"]) == (f"/v1/events/{id}/audio?n=0", digest, 12)
 
 
@@ -168,29 +168,29 @@ async def test_no_secret_is_in_what_is_shown(settings: Settings) -> None:
         note=f"{KEY} and {SECRET}",
         metadata={"mine": "https://me.test/?id=1", "oops": KEY},
     )
-    async with api(settings, refuse) as asked:
-        id = await deliver(asked.up, body, **{"user-agent": "Provider/1"})
-        await until_done(asked, id)
-        answer = await asked.get(f"/v1/events/{id}")
+    async with api(settings, refuse) as client:
+        id = await deliver(client.up, body, **{"user-agent": "Provider/1"})
+        await until_done(client, id)
+        answer = await client.get(f"/v1/events/{id}")
         assert KEY not in answer.text
         assert SECRET not in answer.text
         assert "deadbeef" not in answer.text
-        told = answer.json()
-        assert told["payload"]["audio_url"] == "https://cdn.test/a.wav?[redacted]"
-        assert told["payload"]["metadata"] == {"mine": "https://me.test/?id=1", "oops": "[redacted]"}
-        assert {line["name"]: line["value"] for line in told["headers"]} == {
+        received = answer.json()
+        assert received["payload"]["audio_url"] == "https://cdn.test/a.wav?[redacted]"
+        assert received["payload"]["metadata"] == {"mine": "https://me.test/?id=1", "oops": "[redacted]"}
+        assert {line["name"]: line["value"] for line in received["headers"]} == {
             "x-tts-signature": "[redacted]",
             "user-agent": "Provider/1",
         }
 
 
 async def test_a_row_that_was_changed_is_shown_as_such_and_not_replayed(settings: Settings) -> None:
-    async with api(settings, publish) as asked:
-        id = await deliver(asked.up, completed("job_1"))
-        await until_done(asked, id)
-        execute(asked.up.receiver.database.path, "UPDATE events SET body = ?", b'{"event":"job.completed"}')
-        assert (await asked.json(f"/v1/events/{id}"))["signature"] == "invalid"
-        assert problem(await asked.post(f"/v1/events/{id}/replay")) == (409, "not_replayable")
+    async with api(settings, publish) as client:
+        id = await deliver(client.up, completed("job_1"))
+        await until_done(client, id)
+        execute(client.up.receiver.database.path, "UPDATE events SET body = ?", b'{"event":"job.completed"}')
+        assert (await client.json(f"/v1/events/{id}"))["signature"] == "invalid"
+        assert problem(await client.post(f"/v1/events/{id}/replay")) == (409, "not_replayable")
 
 
 async def test_a_replay_runs_the_handlers_again(settings: Settings) -> None:
@@ -199,33 +199,36 @@ async def test_a_replay_runs_the_handlers_again(settings: Settings) -> None:
 
     @handler(on=JobCompleted)
     async def counted(event: JobCompleted, ctx: Context[Any]) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
-    async with api(settings, counted, publish) as asked:
-        id = await deliver(asked.up, completed("job_1"))
-        await until_done(asked, id)
-        answer = await asked.post(f"/v1/events/{id}/replay")
+    async with api(settings, counted, publish) as client:
+        id = await deliver(client.up, completed("job_1"))
+        await until_done(client, id)
+        answer = await client.post(f"/v1/events/{id}/replay")
         assert (answer.status_code, answer.json()) == (202, {"event": id, "handlers": ["counted", "publish"]})
         await gate._signal.until(lambda: gate.entered == 2 and gate.inside == 0)
-        await until_done(asked, id)
-        answer = await asked.post(f"/v1/events/{id}/replay", {"handlers": ["counted"]})
+        await until_done(client, id)
+        answer = await client.post(f"/v1/events/{id}/replay", {"handlers": ["counted"]})
         assert answer.json()["handlers"] == ["counted"]
         await gate._signal.until(lambda: gate.entered == 3)
 
 
 async def test_what_cannot_be_replayed_is_refused_with_why(settings: Settings) -> None:
-    async with api(settings, publish) as asked:
-        (waiting,) = await asked.add(1, quarantined=True)
-        (id,) = await asked.add(2)
-        assert problem(await asked.post(f"/v1/events/{waiting}/replay")) == (409, "not_replayable")
-        assert problem(await asked.post(f"/v1/events/{id}/replay", {"handlers": ["nobody"]})) == (409, "not_replayable")
-        assert problem(await asked.post(f"/v1/events/{event_number(9)}/replay")) == (404, "not_found")
-        assert problem(await asked.post(f"/v1/events/{id}/replay", {"handler": "publish"})) == (400, "invalid_request")
-        assert problem(await asked.post(f"/v1/events/{id}/replay", ["publish"])) == (400, "not_an_object")
+    async with api(settings, publish) as client:
+        (waiting,) = await client.add(1, quarantined=True)
+        (id,) = await client.add(2)
+        assert problem(await client.post(f"/v1/events/{waiting}/replay")) == (409, "not_replayable")
+        assert problem(await client.post(f"/v1/events/{id}/replay", {"handlers": ["nobody"]})) == (
+            409,
+            "not_replayable",
+        )
+        assert problem(await client.post(f"/v1/events/{event_number(9)}/replay")) == (404, "not_found")
+        assert problem(await client.post(f"/v1/events/{id}/replay", {"handler": "publish"})) == (400, "invalid_request")
+        assert problem(await client.post(f"/v1/events/{id}/replay", ["publish"])) == (400, "not_an_object")
 
 
 @pytest.mark.parametrize("id", [event_number(1), "evt_1", "EVT_" + "0" * 32, "evt_" + "0" * 33, "%00", "..%2f"])
 async def test_an_event_that_is_not_there_is_not_found(settings: Settings, id: str) -> None:
-    async with api(settings) as asked:
-        assert (await asked.get(f"/v1/events/{id}")).status_code == 404
-        assert (await asked.get(f"/v1/events/{id}/audio")).status_code == 404
+    async with api(settings) as client:
+        assert (await client.get(f"/v1/events/{id}")).status_code == 404
+        assert (await client.get(f"/v1/events/{id}/audio")).status_code == 404

@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def held_lists(asked: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[asyncio.Task[Any]]]:
+async def held_lists(client: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Several lists at a time, of which each that is being read goes on until the end of this."""
     go, begun = threading.Event(), threading.Semaphore(0)
 
@@ -41,7 +41,7 @@ async def held_lists(asked: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         return []
 
     monkeypatch.setattr(views, "list_events", list_events)
-    asking = [asyncio.create_task(asked.get("/v1/events")) for _ in range(LISTS)]
+    asking = [asyncio.create_task(client.get("/v1/events")) for _ in range(LISTS)]
     try:
         for _ in range(2):
             assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
@@ -73,11 +73,11 @@ async def test_handlers_start_and_leases_are_extended_while_lists_hold_their_thr
         rows = query(settings.base / "data" / "receiver.db", "SELECT lease_until FROM runs WHERE state = 'running'")
         return {row["lease_until"] for row in rows}
 
-    async with api(settings, work) as asked:
+    async with api(settings, work) as client:
         try:
-            async with held_lists(asked, monkeypatch):
+            async with held_lists(client, monkeypatch):
                 for number in range(1, 4):
-                    await deliver(asked.up, completed(f"job-{number}"))
+                    await deliver(client.up, completed(f"job-{number}"))
                     await until(lambda number=number: len(started) == number)
                 for _ in range(3):
                     before = leases()
@@ -102,26 +102,26 @@ async def test_handlers_start_and_leases_are_extended_while_lists_hold_their_thr
 async def test_what_finds_every_list_thread_held_is_told_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    async with api(settings) as asked:
-        asked.up.receiver.database._lists._seconds = 0.05
-        [id] = await asked.add(1)
-        async with held_lists(asked, monkeypatch) as lists:
-            answer = await asked.get(path.format(id.removeprefix("evt_") if "job_" in path else id))
+    async with api(settings) as client:
+        client.up.receiver.database._lists._seconds = 0.05
+        [id] = await client.add(1)
+        async with held_lists(client, monkeypatch) as lists:
+            answer = await client.get(path.format(id.removeprefix("evt_") if "job_" in path else id))
             assert problem(answer) == (503, "listing_busy")
             assert "none of them ended" in answer.json()["detail"]
             assert int(answer.headers["retry-after"]) > 0
-            told = [problem(await asked_) for asked_ in lists]
-        assert sorted(set(told)) == [(503, "listing_busy"), (503, "listing_timeout")]
+            problems = [problem(await asked_) for asked_ in lists]
+        assert sorted(set(problems)) == [(503, "listing_busy"), (503, "listing_timeout")]
 
 
 async def test_metrics_that_find_every_list_thread_held_say_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with api(settings) as asked:
-        asked.up.receiver.database._lists._seconds = 0.05
-        async with held_lists(asked, monkeypatch):
-            assert problem(await asked.get("/metrics")) == (503, "listing_busy")
-        assert (await asked.get("/metrics")).status_code == 200
+    async with api(settings) as client:
+        client.up.receiver.database._lists._seconds = 0.05
+        async with held_lists(client, monkeypatch):
+            assert problem(await client.get("/metrics")) == (503, "listing_busy")
+        assert (await client.get("/metrics")).status_code == 200
 
 
 async def test_a_list_whose_client_has_gone_is_ended(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ async def test_what_may_be_large_is_read_and_written_out_beside_the_loop(
         return document_of(body)
 
     monkeypatch.setattr(api_events, "document_of", noted)
-    async with api(settings) as asked:
-        await asked.add(1)
-        assert (await asked.json(f"/v1/events/{event_number(1)}"))["document"] == {}
+    async with api(settings) as client:
+        await client.add(1)
+        assert (await client.json(f"/v1/events/{event_number(1)}"))["document"] == {}
     assert [name.startswith("store-list") for name in threads] == [True]

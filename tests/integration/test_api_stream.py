@@ -70,7 +70,7 @@ class Followed:
 class Site:
     """A receiver whose private side listens."""
 
-    asked: Api
+    api_client: Api
     base: str
     client: httpx.AsyncClient
 
@@ -87,41 +87,41 @@ class Site:
 @asynccontextmanager
 async def site(settings: Settings) -> AsyncIterator[Site]:
     async with (
-        api(settings) as asked,
-        listening(asked.up.receiver.private) as base,
+        api(settings) as api_client,
+        listening(api_client.up.receiver.private) as base,
         httpx.AsyncClient(timeout=PATIENCE) as client,
     ):
         try:
-            yield Site(asked, base, client)
+            yield Site(api_client, base, client)
         finally:
-            asked.up.receiver.drain()
+            api_client.up.receiver.drain()
 
 
 async def test_an_event_comes_as_soon_as_it_is_committed(settings: Settings) -> None:
     async with site(settings) as at, at.follow() as stream:
         assert stream.answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert stream.answer.headers["cache-control"] == "no-store"
-        id = await deliver(at.asked.up, completed("job_1"))
+        id = await deliver(at.api_client.up, completed("job_1"))
         message = await stream.message()
         assert (message["id"], message["event"]) == (id, "job.completed")
-        assert json.loads(message["data"]) == (await at.asked.json("/v1/events"))["items"][0]
+        assert json.loads(message["data"]) == (await at.api_client.json("/v1/events"))["items"][0]
 
 
 async def test_a_commit_of_this_process_is_not_waited_for(settings: Settings) -> None:
-    async with api(settings) as asked:
-        asked.up.receiver.feed._poll_interval_seconds = 3600.0
-        async with listening(asked.up.receiver.private) as base, httpx.AsyncClient(timeout=PATIENCE) as client:
-            async with Site(asked, base, client).follow() as stream:
-                ids = [await deliver(asked.up, completed(f"job_{number}")) for number in range(3)]
+    async with api(settings) as api_client:
+        api_client.up.receiver.feed._poll_interval_seconds = 3600.0
+        async with listening(api_client.up.receiver.private) as base, httpx.AsyncClient(timeout=PATIENCE) as client:
+            async with Site(api_client, base, client).follow() as stream:
+                ids = [await deliver(api_client.up, completed(f"job_{number}")) for number in range(3)]
                 assert await stream.ids(3) == ids
-            asked.up.receiver.drain()
+            api_client.up.receiver.drain()
 
 
 async def test_events_of_another_process_come_too(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1)
+        await at.api_client.add(1)
         async with at.follow() as stream:
-            other = sqlite3.connect(at.asked.up.receiver.database.path)
+            other = sqlite3.connect(at.api_client.up.receiver.database.path)
             with other:
                 other.execute(
                     "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
@@ -134,9 +134,9 @@ async def test_events_of_another_process_come_too(settings: Settings) -> None:
 
 async def test_only_events_of_a_source_or_type_come_if_asked_for(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1, 2)
-        await at.asked.add(3, source="other", key_id="key-1")
-        await at.asked.add(4, type="job.failed")
+        await at.api_client.add(1, 2)
+        await at.api_client.add(3, source="other", key_id="key-1")
+        await at.api_client.add(4, type="job.failed")
         after = f"after={event_number(1)}&seconds=0"
         for query, numbers in (("source=other", [3]), ("type=job.failed", [4]), ("source=aitts", [2, 4])):
             async with at.follow(f"{after}&{query}") as stream:
@@ -146,11 +146,11 @@ async def test_only_events_of_a_source_or_type_come_if_asked_for(settings: Setti
 async def test_who_comes_again_gets_what_was_committed_since_in_the_order_of_the_commits(settings: Settings) -> None:
     """Ids are made before the commit: an event can appear behind one whose id is later."""
     async with site(settings) as at:
-        await at.asked.add(10)
+        await at.api_client.add(10)
         async with at.follow() as stream:
-            await at.asked.add(20, 15)
+            await at.api_client.add(20, 15)
             assert await stream.ids(2) == [event_number(20), event_number(15)]
-        await at.asked.add(12, 30, 18)
+        await at.api_client.add(12, 30, 18)
         async with at.follow("seconds=0", **{"last-event-id": event_number(15)}) as stream:
             assert await stream.rest() == [event_number(12), event_number(30), event_number(18)]
         async with at.follow(f"seconds=0&after={event_number(20)}") as stream:
@@ -159,27 +159,27 @@ async def test_who_comes_again_gets_what_was_committed_since_in_the_order_of_the
 
 async def test_an_event_that_was_pruned_is_still_a_place_to_go_on_from(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1, 2, 3, 4)
-        execute(at.asked.up.receiver.database.path, "DELETE FROM events WHERE id <= ?", event_number(2))
+        await at.api_client.add(1, 2, 3, 4)
+        execute(at.api_client.up.receiver.database.path, "DELETE FROM events WHERE id <= ?", event_number(2))
         async with at.follow(f"seconds=0&after={event_number(2)}") as stream:
             assert await stream.rest() == [event_number(3), event_number(4)]
         async with at.follow(f"seconds=0&after={event_number(9)}") as stream:
             assert await stream.rest() == []
-        execute(at.asked.up.receiver.database.path, "DELETE FROM events")
-        await at.asked.add(5)  # the first row again
+        execute(at.api_client.up.receiver.database.path, "DELETE FROM events")
+        await at.api_client.add(5)  # the first row again
         async with at.follow(f"seconds=0&after={event_number(4)}") as stream:
             assert await stream.rest() == [event_number(5)]
 
 
 async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1)
+        await at.api_client.add(1)
         async with at.follow() as stream:
-            await at.asked.add(2)
+            await at.api_client.add(2)
             assert await stream.ids(1) == [event_number(2)]
-            execute(at.asked.up.receiver.database.path, "DELETE FROM events")
-            await at.asked.add(3)
-            at.asked.up.receiver.feed.wake()
+            execute(at.api_client.up.receiver.database.path, "DELETE FROM events")
+            await at.api_client.add(3)
+            at.api_client.up.receiver.feed.wake()
             last = await stream.rest()  # the rows have new numbers: the stream ends, and its client comes again
             assert last == []
         async with at.follow("seconds=0", **{"last-event-id": event_number(2)}) as stream:
@@ -191,14 +191,14 @@ async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
 ) -> None:
     monkeypatch.setattr(feed, "MAX_QUEUED", 5)
     monkeypatch.setattr(feed, "PAGE_SIZE", 7)
-    async with api(settings) as asked:
-        news = asked.up.receiver.feed
+    async with api(settings) as api_client:
+        news = api_client.up.receiver.feed
         place = await news.subscribe(None)
-        ids = await asked.add(*range(1, 40))
+        ids = await api_client.add(*range(1, 40))
         while not place.behind:
             news.wake()
             await asyncio.sleep(0)
-            await asked.up.receiver.database.read(lambda connection: None)
+            await api_client.up.receiver.database.read(lambda connection: None)
         assert len(place.queue) <= 5
         found: list[str] = []
         async for row in news.follow(place, lambda: 0.0 if len(found) >= 39 else PATIENCE):
@@ -208,8 +208,8 @@ async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
 
 
 async def test_many_streams_share_one_reader_and_each_gets_everything(settings: Settings) -> None:
-    async with api(settings) as asked:
-        news = asked.up.receiver.feed
+    async with api(settings) as api_client:
+        news = api_client.up.receiver.feed
         places = [await news.subscribe(None) for _ in range(20)]
         reader = news._reader
 
@@ -222,7 +222,7 @@ async def test_many_streams_share_one_reader_and_each_gets_everything(settings: 
         async def commit() -> list[str]:
             made = []
             for number in range(30):
-                made += await asked.add(100 - number)
+                made += await api_client.add(100 - number)
                 news.wake()
             return made
 
@@ -234,20 +234,20 @@ async def test_many_streams_share_one_reader_and_each_gets_everything(settings: 
 
 
 async def test_joining_while_events_are_committed_loses_none_and_repeats_none(settings: Settings) -> None:
-    async with api(settings) as asked:
-        news = asked.up.receiver.feed
-        await asked.add(1000)
+    async with api(settings) as api_client:
+        news = api_client.up.receiver.feed
+        await api_client.add(1000)
 
         async def commit() -> list[str]:
             made = []
             for number in range(40):
-                made += await asked.add(1001 + number)
+                made += await api_client.add(1001 + number)
                 news.wake()
             return made
 
         async def subscribe(turns: int) -> list[str]:
             for _ in range(turns):
-                await asked.up.receiver.database.read(lambda connection: None)
+                await api_client.up.receiver.database.read(lambda connection: None)
             place = await news.subscribe(event_number(1000))
             found: list[str] = []
             async for row in news.follow(place, lambda: 0.0 if len(found) >= 40 else PATIENCE):
@@ -265,22 +265,22 @@ async def test_nothing_new_is_told_by_a_comment(settings: Settings, monkeypatch:
     monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 0.01)
     async with site(settings) as at, at.follow() as stream:
         assert await stream.message() == {"comment": "nothing new"}
-        await at.asked.add(1)
+        await at.api_client.add(1)
         assert await stream.ids(1) == [event_number(1)]
 
 
 async def test_streams_end_at_once_with_the_receiver(settings: Settings) -> None:
     async with site(settings) as at, at.follow() as stream, at.follow() as other:
-        at.asked.up.receiver.drain()
+        at.api_client.up.receiver.drain()
         assert await stream.rest() == []
         assert await other.rest() == []
         assert problem(await at.client.get(f"{at.base}/v1/stream")) == (503, "stopping")
 
 
 async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Settings) -> None:
-    async with api(settings) as asked:
-        await asked.add(1)
-        others = sqlite3.connect(asked.up.receiver.database.path)
+    async with api(settings) as api_client:
+        await api_client.add(1)
+        others = sqlite3.connect(api_client.up.receiver.database.path)
         with others:
             others.executemany(
                 "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
@@ -289,20 +289,20 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Se
             )
         others.close()
         async with asyncio.timeout(PATIENCE):
-            async with listening(asked.up.receiver.private) as base:
+            async with listening(api_client.up.receiver.private) as base:
                 host, port = base.removeprefix("http://").split(":")
                 reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
                 writer.write(f"GET /v1/stream?after={event_number(1)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-                (place,) = asked.up.receiver.feed._streams
+                (place,) = api_client.up.receiver.feed._streams
                 before = None
                 while before != place.cursor:  # until the connection takes no more
                     before = place.cursor
                     for _ in range(200):
-                        await asked.up.receiver.database.read(lambda connection: None)
+                        await api_client.up.receiver.database.read(lambda connection: None)
                 assert 1 < place.cursor.row < 29_999
-                asked.up.receiver.drain()
-            assert not asked.up.receiver.feed.active
+                api_client.up.receiver.drain()
+            assert not api_client.up.receiver.feed.active
         writer.close()
 
 
@@ -315,10 +315,10 @@ async def test_a_fault_ends_every_stream_rather_than_leave_a_gap(
     with logged() as lines:
         async with site(settings) as at, at.follow() as stream:
             monkeypatch.setattr(feed.feed, "events_after", breaks)
-            at.asked.up.receiver.feed.wake()
+            at.api_client.up.receiver.feed.wake()
             assert await stream.rest() == []
             monkeypatch.undo()
-            await at.asked.add(1)
+            await at.api_client.add(1)
             async with at.follow(f"seconds=0&after={'evt_' + '0' * 32}") as again:
                 assert await again.rest() == [event_number(1)]
         assert lines.of("stream.broken")
@@ -326,7 +326,7 @@ async def test_a_fault_ends_every_stream_rather_than_leave_a_gap(
 
 async def test_a_type_with_line_breaks_makes_no_lines_of_its_own(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1, type="one\nid: evil\r\ndata: {}")
+        await at.api_client.add(1, type="one\nid: evil\r\ndata: {}")
         async with at.follow(f"seconds=0&after={'evt_' + '0' * 32}") as stream:
             message = await stream.message()
             assert (message["id"], message["event"]) == (event_number(1), "one id: evil data: {}")
@@ -334,22 +334,22 @@ async def test_a_type_with_line_breaks_makes_no_lines_of_its_own(settings: Setti
 
 async def test_there_are_only_so_many_streams(settings: Settings) -> None:
     async with site(settings) as at:
-        at.asked.up.receiver.feed._max_streams = 2
+        at.api_client.up.receiver.feed._max_streams = 2
         async with at.follow() as first, at.follow():
             answer = await at.client.get(f"{at.base}/v1/stream")
             assert problem(answer) == (503, "too_many_streams")
             assert answer.headers["retry-after"] == "10"
             assert first.answer.status_code == 200
         async with asyncio.timeout(PATIENCE):
-            while at.asked.up.receiver.feed.active:  # until the server has seen that they are gone
-                await at.asked.up.receiver.database.read(lambda connection: None)
+            while at.api_client.up.receiver.feed.active:  # until the server has seen that they are gone
+                await at.api_client.up.receiver.database.read(lambda connection: None)
         async with at.follow("seconds=0") as stream:
             assert await stream.rest() == []
 
 
 async def test_the_reader_ends_with_the_last_stream(settings: Settings) -> None:
-    async with api(settings) as asked:
-        news = asked.up.receiver.feed
+    async with api(settings) as api_client:
+        news = api_client.up.receiver.feed
         place = await news.subscribe(None)
         assert news._reader is not None
         news.unsubscribe(place)
@@ -362,15 +362,15 @@ async def test_the_reader_ends_with_the_last_stream(settings: Settings) -> None:
     ("query", "where"), [("after=nowhere", "query.after"), ("seconds=-1", "query.seconds"), ("from=1", "query.from")]
 )
 async def test_a_query_that_is_wrong_is_refused(settings: Settings, query: str, where: str) -> None:
-    async with api(settings) as asked:
-        answer = await asked.get(f"/v1/stream?{query}")
+    async with api(settings) as api_client:
+        answer = await api_client.get(f"/v1/stream?{query}")
         assert problem(answer) == (400, "invalid_request")
         assert answer.json()["errors"][0]["where"] == where
 
 
 async def test_a_last_id_that_is_none_of_ours_is_passed_over(settings: Settings) -> None:
     async with site(settings) as at:
-        await at.asked.add(1)
+        await at.api_client.add(1)
         async with at.follow("seconds=0", **{"last-event-id": "17"}) as stream:
             assert await stream.rest() == []
         async with at.follow(f"seconds=0&after={'evt_' + '0' * 32}", **{"last-event-id": "17"}) as stream:
@@ -378,6 +378,6 @@ async def test_a_last_id_that_is_none_of_ours_is_passed_over(settings: Settings)
 
 
 async def test_the_head_of_a_stream_does_not_wait(settings: Settings) -> None:
-    async with api(settings, base_url=HOST) as asked:
-        answer = await asked.client.head("/v1/stream")
+    async with api(settings, base_url=HOST) as api_client:
+        answer = await api_client.client.head("/v1/stream")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")

@@ -18,7 +18,7 @@ from receiver.outbound.formats import Facts, Format, read_facts
 from receiver.outbound.storage import open_storage
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
-from tests.cost import costs_at_most
+from tests.cost import max_cpu_seconds
 from tests.integration.outbound_support import Say, Server, make_wav, serving
 from tests.patience import PATIENCE
 from tests.unit.outbound.audio_files import FTYP, MP3_FRAME, adts, box, flac, id3, webm, xing
@@ -34,7 +34,7 @@ class Bench:
         )
 
     async def fetch(self, body: bytes, job: str = "j1", source: str = "aitts") -> FetchedAudio:
-        self.server.behave = lambda asked: Say(200, body=body)
+        self.server.behave = lambda request: Say(200, body=body)
         request = AudioRequest(self.server.url("/a"), {}, durable=True)
         return await self.fetcher.fetch([request], source=source, job_id=job, allow_private=True)
 
@@ -80,7 +80,7 @@ async def test_fetched_audio_has_the_right_format_and_length(
     "body", [FTYP + box(b"free") * (4 << 20), id3() + b"\xff" * (33 << 20)], ids=["empty boxes", "no frames"]
 )
 async def test_a_hostile_file_is_stored_without_facts_and_costs_little(bench: Bench, body: bytes) -> None:
-    with costs_at_most(6.5):
+    with max_cpu_seconds(6.5):
         got = await bench.fetch(body)
     assert (got.bytes, got.duration) == (len(body), None)
 

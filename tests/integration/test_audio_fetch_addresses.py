@@ -12,7 +12,7 @@ from receiver.outbound.audio import MAX_CHARACTERS, MAX_LISTED, AudioFetcher, Fe
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.clocks import CallbackClock, FixedRandom
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -37,11 +37,11 @@ class Bench:
     async def sleep(self, seconds: float) -> None:
         pass
 
-    def answer(self, asked: Asked) -> Say:
-        word = asked.path.partition("?")[0].rpartition("/")[2]
+    def answer(self, request: ReceivedRequest) -> Say:
+        word = request.path.partition("?")[0].rpartition("/")[2]
         if word.isdigit():
             return Say(int(word), {"Retry-After": "17"} if word == "503" else {})
-        return Say(200, {}, b"<html>no audio</html>" * 9) if word == "html" else ranged(WAV, asked)
+        return Say(200, {}, b"<html>no audio</html>" * 9) if word == "html" else ranged(WAV, request)
 
     def temporary(self, path: str, server: Server | None = None) -> AudioRequest:
         server = server or self.api
@@ -56,7 +56,7 @@ class Bench:
 
     @property
     def paths(self) -> list[str]:
-        return [asked.path for asked in self.api.asked]
+        return [request.path for request in self.api.requests]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 def keys(server: Server) -> list[str | None]:
-    return [asked.headers.get("x-api-key") for asked in server.asked]
+    return [request.headers.get("x-api-key") for request in server.requests]
 
 
 # the key
@@ -76,7 +76,7 @@ def keys(server: Server) -> list[str | None]:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_address_same_origin_that_refuses_us_is_asked_again_with_the_key(bench: Bench, status: int) -> None:
-    bench.api.behave = lambda asked: ranged(WAV, asked) if "x-api-key" in asked.headers else Say(status)
+    bench.api.behave = lambda request: ranged(WAV, request) if "x-api-key" in request.headers else Say(status)
     assert (await bench.fetch(bench.temporary("/wav"))).bytes == len(WAV)
     assert keys(bench.api) == [None, "miragic_secret"]
 
@@ -94,7 +94,7 @@ async def test_the_key_is_not_shown_to_an_address_that_has_nothing_or_has_expire
 
 
 async def test_the_key_is_not_shown_to_another_origin_that_a_redirect_leads_to(bench: Bench) -> None:
-    bench.api.behave = lambda asked: Say(302, {"Location": bench.storage.url("/401")})
+    bench.api.behave = lambda request: Say(302, {"Location": bench.storage.url("/401")})
     with pytest.raises(AudioGone):
         await bench.fetch(bench.temporary("/away"))
     assert keys(bench.api) == keys(bench.storage) == [None]
@@ -102,7 +102,7 @@ async def test_the_key_is_not_shown_to_another_origin_that_a_redirect_leads_to(b
 
 async def test_the_key_stays_same_origin_when_the_address_that_wanted_it_leads_away(bench: Bench) -> None:
     away = Say(302, {"Location": bench.storage.url("/wav")})
-    bench.api.behave = lambda asked: away if "x-api-key" in asked.headers else Say(401)
+    bench.api.behave = lambda request: away if "x-api-key" in request.headers else Say(401)
     await bench.fetch(bench.temporary("/away"))
     assert (keys(bench.api), keys(bench.storage)) == ([None, "miragic_secret"], [None])
 
@@ -149,9 +149,9 @@ async def test_where_we_are_told_to_wait_no_other_address_is_asked(bench: Bench)
 
 
 async def test_what_has_come_from_one_address_is_not_given_up_for_another(bench: Bench) -> None:
-    def cut(asked: Asked) -> Say:
-        say = ranged(WAV, asked)
-        say.cut = 20_000 if "range" not in asked.headers else 0
+    def cut(request: ReceivedRequest) -> Say:
+        say = ranged(WAV, request)
+        say.cut = 20_000 if "range" not in request.headers else 0
         return say
 
     bench.storage.behave = cut
@@ -159,17 +159,17 @@ async def test_what_has_come_from_one_address_is_not_given_up_for_another(bench:
     with pytest.raises(AudioError) as caught:
         await bench.fetch(*requests)
     assert (caught.value.reason, bench.paths) == ("interrupted", [])
-    bench.storage.behave = lambda asked: ranged(WAV, asked)
-    bench.storage.asked.clear()
+    bench.storage.behave = lambda request: ranged(WAV, request)
+    bench.storage.requests.clear()
     assert (await bench.fetch(*requests)).bytes == len(WAV)
-    assert [asked.headers["range"] for asked in bench.storage.asked] == ["bytes=20000-"]
+    assert [request.headers["range"] for request in bench.storage.requests] == ["bytes=20000-"]
     assert bench.paths == []
 
 
 async def test_an_address_that_brings_nothing_more_is_followed_by_the_next_all_the_same(bench: Bench) -> None:
-    def cut(asked: Asked) -> Say:
-        say = ranged(WAV, asked)
-        say.cut = 0 if "range" in asked.headers else 20_000
+    def cut(request: ReceivedRequest) -> Say:
+        say = ranged(WAV, request)
+        say.cut = 0 if "range" in request.headers else 20_000
         return say
 
     bench.storage.behave = cut
@@ -181,7 +181,7 @@ async def test_an_address_that_brings_nothing_more_is_followed_by_the_next_all_t
 
 
 async def test_audio_that_is_too_large_is_too_large_everywhere(bench: Bench) -> None:
-    bench.storage.behave = lambda asked: Say(200, {}, make_wav(60.0))
+    bench.storage.behave = lambda request: Say(200, {}, make_wav(60.0))
     with pytest.raises(AudioRefused) as caught:
         await bench.fetch(bench.temporary("/a", bench.storage), bench.temporary("/wav"))
     assert (caught.value.reason, bench.paths) == ("audio_too_large", [])
@@ -204,7 +204,7 @@ async def test_the_error_lists_every_address_with_its_reason_and_no_signature(be
 
 
 async def test_an_error_at_the_end_of_redirects_names_the_address_that_was_asked(bench: Bench) -> None:
-    bench.api.behave = lambda asked: Say(302, {"Location": bench.storage.url("/404?sig=SECRET")})
+    bench.api.behave = lambda request: Say(302, {"Location": bench.storage.url("/404?sig=SECRET")})
     with pytest.raises(AudioGone) as caught:
         await bench.fetch(bench.durable("/audio"), bench.temporary("/410", bench.storage))
     assert f"(1) {bench.api.url('/audio')}: {bench.storage.url('/404')} answers 404" in str(caught.value)

@@ -21,7 +21,7 @@ from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, compressio
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.clocks import CallbackClock
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ class Bench:
         self.time += seconds
 
     def says(self, body: bytes, label: str, **headers: str) -> None:
-        self.server.behave = lambda asked: Say(200, {"Content-Encoding": label, **headers}, body)
+        self.server.behave = lambda request: Say(200, {"Content-Encoding": label, **headers}, body)
 
     async def fetch(self, fetcher: AudioFetcher | None = None) -> FetchedAudio:
         request = AudioRequest(self.server.url("/a"), {}, durable=True)
@@ -100,8 +100,8 @@ def stored(got: FetchedAudio) -> bytes:
 async def test_a_label_on_plain_audio_is_passed_over(bench: Bench, label: str) -> None:
     bench.says(WAV, label)
     assert stored(await bench.fetch()) == WAV
-    assert bench.server.asked[0].headers["accept-encoding"] == "identity"
-    assert bench.server.asked[0].headers["user-agent"].startswith("tts-receiver")
+    assert bench.server.requests[0].headers["accept-encoding"] == "identity"
+    assert bench.server.requests[0].headers["user-agent"].startswith("tts-receiver")
 
 
 @pytest.mark.parametrize("label", COMPRESS)
@@ -133,28 +133,28 @@ async def test_compressed_audio_is_resumed_in_its_compressed_bytes(bench: Bench)
     body = gzip.compress(WAV)
     lengths = [5_000]
 
-    def behave(asked: Asked) -> Say:
-        say = ranged(body, asked, **({} if "range" in asked.headers else {"Content-Encoding": "gzip"}))
+    def behave(request: ReceivedRequest) -> Say:
+        say = ranged(body, request, **({} if "range" in request.headers else {"Content-Encoding": "gzip"}))
         return dataclasses.replace(say, cut=lengths.pop()) if lengths else say
 
     bench.server.behave = behave
     assert stored(await bench.fetch()) == WAV
-    assert [one.headers.get("range") for one in bench.server.asked] == [None, "bytes=5000-"]
+    assert [one.headers.get("range") for one in bench.server.requests] == [None, "bytes=5000-"]
 
 
 async def test_compressed_bytes_are_not_gone_on_with_in_plain_ones(bench: Bench) -> None:
     body = gzip.compress(WAV)
 
-    def behave(asked: Asked) -> Say:
-        if len(bench.server.asked) == 1:
-            return dataclasses.replace(ranged(body, asked, **{"Content-Encoding": "gzip"}), cut=5_000)
-        return ranged(body, asked, **{"Content-Encoding": "identity"} if "range" in asked.headers else {"X": "1"})
+    def behave(request: ReceivedRequest) -> Say:
+        if len(bench.server.requests) == 1:
+            return dataclasses.replace(ranged(body, request, **{"Content-Encoding": "gzip"}), cut=5_000)
+        return ranged(body, request, **{"Content-Encoding": "identity"} if "range" in request.headers else {"X": "1"})
 
     bench.server.behave = behave
     with pytest.raises(AudioError) as caught:
         await bench.fetch()
     assert caught.value.reason == "not_audio"
-    assert [one.headers.get("range") for one in bench.server.asked] == [None, "bytes=5000-", None]
+    assert [one.headers.get("range") for one in bench.server.requests] == [None, "bytes=5000-", None]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ async def world(tmp_path: Path, certificate: Path) -> AsyncIterator[World]:
     context.load_cert_chain(certificate)
     listener = await asyncio.start_server(made.server.serve, "127.0.0.1", 0, ssl=context)
     made.internet.port = listener.sockets[0].getsockname()[1]
-    made.server.behave = lambda asked: Say(200, {}, WAV)
+    made.server.behave = lambda request: Say(200, {}, WAV)
     yield made
     await made.fetcher.aclose()
     listener.close()
@@ -108,7 +108,7 @@ async def test_a_connection_goes_to_the_address_that_was_checked_and_keeps_the_n
     assert (await world.fetch()).bytes == len(WAV)
     assert world.internet.dialled == [(PUBLIC, 443)]
     assert world.looked_up == ["provider.example"]
-    assert world.server.asked[0].headers["host"] == "provider.example"
+    assert world.server.requests[0].headers["host"] == "provider.example"
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ async def test_a_connection_goes_to_the_address_that_was_checked_and_keeps_the_n
 )
 async def test_a_redirect_into_a_private_network_is_not_followed(world: World, target: str) -> None:
     world.names |= {"inside.example": [["192.168.1.7"]], "two-faced.example": [[PUBLIC, "127.0.0.1"]]}
-    world.server.behave = lambda asked: Say(307, {"Location": target})
+    world.server.behave = lambda request: Say(307, {"Location": target})
     with pytest.raises(AudioRefused) as caught:
         await world.fetch()
     assert caught.value.reason == "blocked_address"
     assert world.internet.dialled == [(PUBLIC, 443)]
-    assert len(world.server.asked) == 1
+    assert len(world.server.requests) == 1
 
 
 async def test_a_name_that_turns_private_after_the_check_is_still_connected_to_as_checked(world: World) -> None:
@@ -166,26 +166,26 @@ async def test_a_certificate_of_another_name_is_not_accepted(world: World) -> No
     world.names["other.example"] = [[PUBLIC]]
     with pytest.raises(AudioError, match="Cannot connect"):
         await world.fetch("https://other.example/audio")
-    assert world.server.asked == []
+    assert world.server.requests == []
 
 
 async def test_the_key_stays_with_the_provider_on_the_same_address_and_certificate(world: World) -> None:
-    world.server.behave = lambda asked: (
-        Say(307, {"Location": "https://storage.example/x"}) if asked.path == "/audio" else Say(200, {}, WAV)
+    world.server.behave = lambda request: (
+        Say(307, {"Location": "https://storage.example/x"}) if request.path == "/audio" else Say(200, {}, WAV)
     )
     await world.fetch()
-    assert [(one.headers["host"], "authorization" in one.headers) for one in world.server.asked] == [
+    assert [(one.headers["host"], "authorization" in one.headers) for one in world.server.requests] == [
         ("provider.example", True),
         ("storage.example", False),
     ]
 
 
 async def test_another_port_of_the_provider_is_another_origin(world: World) -> None:
-    world.server.behave = lambda asked: (
-        Say(307, {"Location": "https://provider.example:8443/x"}) if asked.path == "/audio" else Say(200, {}, WAV)
+    world.server.behave = lambda request: (
+        Say(307, {"Location": "https://provider.example:8443/x"}) if request.path == "/audio" else Say(200, {}, WAV)
     )
     await world.fetch()
-    assert "authorization" not in world.server.asked[1].headers
+    assert "authorization" not in world.server.requests[1].headers
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ async def test_an_address_that_can_be_read_in_two_ways_is_refused(world: World, 
 
 async def test_a_signed_address_is_in_no_log_and_no_message(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    world.server.behave = lambda asked: (
+    world.server.behave = lambda request: (
         Say(307, {"Location": "https://storage.example/x?X-Sig=SECRET"})
-        if asked.path == "/audio"
+        if request.path == "/audio"
         else Say(200, {}, WAV, cut=10)
     )
     with pytest.raises(AudioError) as caught:

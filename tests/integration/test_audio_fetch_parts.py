@@ -18,7 +18,7 @@ from receiver.outbound.part import PartialDownload
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.clocks import CallbackClock
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -65,14 +65,14 @@ async def until_there_is_a_part_of(folder: Path, size: int) -> None:
 
 async def test_a_second_fetch_of_the_same_file_is_told_to_wait(tmp_path: Path) -> None:
     release = asyncio.Event()
-    async with serving(lambda asked: Say(200, {}, WAV, hang=release)) as server:
-        server.behave = lambda asked: dataclasses.replace(ranged(WAV, asked), cut=600_000, hang=release)
+    async with serving(lambda request: Say(200, {}, WAV, hang=release)) as server:
+        server.behave = lambda request: dataclasses.replace(ranged(WAV, request), cut=600_000, hang=release)
         first = asyncio.create_task(fetch(tmp_path, server))
         await server.sent.wait()
         with pytest.raises(AudioDelayed) as caught:
             await fetch(tmp_path, server)
         assert (caught.value.reason, caught.value.after) == ("fetch_in_progress", 5.0)
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.behave = lambda request: ranged(WAV, request)
         release.set()
         assert (await first).bytes == len(WAV)
 
@@ -81,7 +81,7 @@ async def test_a_cancelled_fetch_leaves_a_part_to_resume_and_no_open_file(tmp_pa
     release = asyncio.Event()
     body = WAV * 3  # three megabytes, so that a piece is on the disk before the end
     async with serving() as server:
-        server.behave = lambda asked: dataclasses.replace(ranged(body, asked), cut=2_500_000, hang=release)
+        server.behave = lambda request: dataclasses.replace(ranged(body, request), cut=2_500_000, hang=release)
         task = asyncio.create_task(fetch(tmp_path, server))
         await until_there_is_a_part_of(tmp_path, 1 << 20)
         task.cancel()
@@ -89,17 +89,17 @@ async def test_a_cancelled_fetch_leaves_a_part_to_resume_and_no_open_file(tmp_pa
             await task
         assert open_files(tmp_path) == []
         release.set()
-        server.asked.clear()
-        server.behave = lambda asked: ranged(body, asked)
+        server.requests.clear()
+        server.behave = lambda request: ranged(body, request)
         got = await fetch(tmp_path, server)
         assert got.sha256 == hashlib.sha256(body).hexdigest()
-        start = int(server.asked[0].headers["range"].removeprefix("bytes=").removesuffix("-"))
+        start = int(server.requests[0].headers["range"].removeprefix("bytes=").removesuffix("-"))
         assert start >= 1 << 20
 
 
 async def test_a_fetch_can_be_cancelled_at_any_moment_and_still_ends_well(tmp_path: Path) -> None:
     async with serving() as server:
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.behave = lambda request: ranged(WAV, request)
         for turns in range(0, 60, 3):
             task = asyncio.create_task(fetch(tmp_path, server))
             for _ in range(turns):
@@ -127,65 +127,65 @@ async def test_a_fetch_can_be_cancelled_at_any_moment_and_still_ends_well(tmp_pa
 )
 async def test_a_part_whose_note_makes_no_sense_is_begun_again(tmp_path: Path, note: str) -> None:
     async with serving() as server:
-        server.behave = lambda asked: dataclasses.replace(
-            ranged(WAV, asked), cut=0 if "range" in asked.headers else 20_000
+        server.behave = lambda request: dataclasses.replace(
+            ranged(WAV, request), cut=0 if "range" in request.headers else 20_000
         )
         with pytest.raises(AudioError):
             await fetch(tmp_path, server)
         next((tmp_path / ".spool").glob("*.json")).write_text(note)
-        server.asked.clear()
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.requests.clear()
+        server.behave = lambda request: ranged(WAV, request)
         assert (await fetch(tmp_path, server)).sha256 == hashlib.sha256(WAV).hexdigest()
-        assert "range" not in server.asked[0].headers
+        assert "range" not in server.requests[0].headers
 
 
 async def test_bytes_after_the_last_note_are_not_trusted(tmp_path: Path) -> None:
     async with serving() as server:
-        server.behave = lambda asked: dataclasses.replace(
-            ranged(WAV, asked), cut=0 if "range" in asked.headers else 20_000
+        server.behave = lambda request: dataclasses.replace(
+            ranged(WAV, request), cut=0 if "range" in request.headers else 20_000
         )
         with pytest.raises(AudioError):
             await fetch(tmp_path, server)
         with next((tmp_path / ".spool").glob("*.part")).open("ab") as file:
             file.write(bytes(5000))
-        server.asked.clear()
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.requests.clear()
+        server.behave = lambda request: ranged(WAV, request)
         assert (await fetch(tmp_path, server)).sha256 == hashlib.sha256(WAV).hexdigest()
-        assert server.asked[0].headers["range"] == "bytes=20000-"
+        assert server.requests[0].headers["range"] == "bytes=20000-"
 
 
 async def test_bytes_of_another_origin_are_not_continued(tmp_path: Path) -> None:
     async with serving() as first, serving() as second:
-        first.behave = lambda asked: dataclasses.replace(
-            ranged(WAV, asked), cut=0 if "range" in asked.headers else 20_000
+        first.behave = lambda request: dataclasses.replace(
+            ranged(WAV, request), cut=0 if "range" in request.headers else 20_000
         )
         with pytest.raises(AudioError):
             await fetch(tmp_path, first)
-        second.behave = lambda asked: ranged(WAV, asked)
+        second.behave = lambda request: ranged(WAV, request)
         assert (await fetch(tmp_path, second)).sha256 == hashlib.sha256(WAV).hexdigest()
-        assert [one.headers.get("range") for one in second.asked] == ["bytes=20000-", None]
+        assert [one.headers.get("range") for one in second.requests] == ["bytes=20000-", None]
 
 
 @pytest.mark.parametrize("etag", ['W/"weak"', ""])
 async def test_without_a_strong_validator_the_whole_is_fetched_again(tmp_path: Path, etag: str) -> None:
     lengths = [20_000, 30_000]
 
-    def behave(asked: Asked) -> Say:
+    def behave(request: ReceivedRequest) -> Say:
         headers = {"ETag": etag} if etag else {}
         return Say(200, headers, WAV, cut=lengths.pop(0) if lengths else None)
 
     async with serving(behave) as server:
         server.behave = behave
         assert (await fetch(tmp_path, server)).sha256 == hashlib.sha256(WAV).hexdigest()
-        assert not any("range" in one.headers for one in server.asked)
+        assert not any("range" in one.headers for one in server.requests)
 
 
 async def test_an_old_last_modified_will_do_for_a_resume(tmp_path: Path) -> None:
-    def behave(asked: Asked) -> Say:
+    def behave(request: ReceivedRequest) -> Say:
         dates = {"Last-Modified": "Mon, 12 Jan 2026 13:00:00 GMT", "Date": "Mon, 12 Jan 2026 14:00:00 GMT"}
-        if len(server.asked) == 1:
+        if len(server.requests) == 1:
             return Say(200, dates, WAV, cut=20_000)
-        assert asked.headers["if-range"] == dates["Last-Modified"]
+        assert request.headers["if-range"] == dates["Last-Modified"]
         return Say(206, {**dates, "Content-Range": f"bytes 20000-{len(WAV) - 1}/{len(WAV)}"}, WAV[20_000:])
 
     async with serving() as server:
@@ -195,7 +195,7 @@ async def test_an_old_last_modified_will_do_for_a_resume(tmp_path: Path) -> None
 
 async def test_a_whole_part_that_could_not_be_put_in_place_is_not_fetched_again(tmp_path: Path) -> None:
     async with serving() as server:
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.behave = lambda request: ranged(WAV, request)
         (tmp_path / "aitts").write_text("in the way")
         with pytest.raises(AudioError) as caught:
             await fetch(tmp_path, server)
@@ -204,7 +204,7 @@ async def test_a_whole_part_that_could_not_be_put_in_place_is_not_fetched_again(
         assert note["have"] == note["total"] == len(WAV)
         (tmp_path / "aitts").unlink()
         assert (await fetch(tmp_path, server)).bytes == len(WAV)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ async def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "pwrite", full)
     async with serving() as server:
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.behave = lambda request: ranged(WAV, request)
         with pytest.raises(AudioError, match="No space left") as caught:
             await fetch(tmp_path, server)
         assert caught.value.reason == "storage_failed"

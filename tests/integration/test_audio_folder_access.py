@@ -33,7 +33,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    async with serving(lambda asked: ranged(WAV, asked)) as made:
+    async with serving(lambda request: ranged(WAV, request)) as made:
         yield made
 
 
@@ -62,7 +62,7 @@ def too_open(folder: Path) -> list[str]:
 async def test_folders_and_files_are_kept_from_others_whatever_the_umask(
     tmp_path: Path, server: Server, umask: int
 ) -> None:
-    server.behave = lambda asked: Say(200, {"ETag": '"v1"'}, WAV, cut=1_200_000, hang=asyncio.Event())
+    server.behave = lambda request: Say(200, {"ETag": '"v1"'}, WAV, cut=1_200_000, hang=asyncio.Event())
     async with fetching(tmp_path / "data" / "audio") as fetcher:
         fetch_cut = asyncio.create_task(fetch(fetcher, server))
         await server.sent.wait()
@@ -73,7 +73,7 @@ async def test_folders_and_files_are_kept_from_others_whatever_the_umask(
         await asyncio.gather(fetch_cut, return_exceptions=True)
         assert {path.suffix for path in spool.iterdir()} == {".part", ".json"}
         assert too_open(tmp_path / "data") == []
-        server.behave = lambda asked: ranged(WAV, asked)
+        server.behave = lambda request: ranged(WAV, request)
         path = await fetch(fetcher, server)
     assert path == tmp_path / "data" / "audio" / "aitts" / "j1.wav"
     assert path.read_bytes() == WAV

@@ -27,7 +27,7 @@ from receiver.store.database import Database
 from tests.clocks import CallbackClock
 from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
 from tests.integration.intake_support import Lines, configured
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -64,9 +64,9 @@ class Bench:
             await self.looked.wait()
             self.time += seconds
 
-    def dripping(self, piece: int, seconds: float) -> Callable[[Asked], Say]:
-        def behave(asked: Asked) -> Say:
-            say = ranged(WAV, asked)
+    def dripping(self, piece: int, seconds: float) -> Callable[[ReceivedRequest], Say]:
+        def behave(request: ReceivedRequest) -> Say:
+            say = ranged(WAV, request)
             say.drip = self.drip(say.body, piece, seconds)
             return say
 
@@ -91,11 +91,11 @@ async def test_a_download_that_brings_too_little_is_cut_and_goes_on_later_where_
         await bench.fetch()
     assert (caught.value.reason, caught.value.after, caught.value.counts) == ("download_too_slow", 60.0, True)
     assert WINDOW_SECONDS <= bench.time <= WINDOW_SECONDS + 20
-    assert len(bench.server.asked) == 1
-    bench.server.asked.clear()
-    bench.server.behave = lambda asked: ranged(WAV, asked)
+    assert len(bench.server.requests) == 1
+    bench.server.requests.clear()
+    bench.server.behave = lambda request: ranged(WAV, request)
     assert (await bench.fetch()).sha256 == hashlib.sha256(WAV).hexdigest()
-    start = int(bench.server.asked[0].headers["range"].removeprefix("bytes=").removesuffix("-"))
+    start = int(bench.server.requests[0].headers["range"].removeprefix("bytes=").removesuffix("-"))
     assert 15_000 <= start <= 25_000
 
 
@@ -112,17 +112,17 @@ async def test_one_that_keeps_the_least_rate_alone_is_cut_at_the_deadline_of_its
 
 
 async def test_breaking_the_connection_now_and_then_does_not_make_it_quick(bench: Bench) -> None:
-    def behave(asked: Asked) -> Say:
+    def behave(request: ReceivedRequest) -> Say:
         bench.time += 12.0
-        say = ranged(WAV, asked)
+        say = ranged(WAV, request)
         start = len(WAV) - len(say.body)
-        return Say(say.status, say.headers, say.body, cut=max(0, 2_000 + 1_000 * len(bench.server.asked) - start))
+        return Say(say.status, say.headers, say.body, cut=max(0, 2_000 + 1_000 * len(bench.server.requests) - start))
 
     bench.server.behave = behave
     with pytest.raises(AudioDelayed) as caught:
         await bench.fetch()
     assert caught.value.reason == "download_too_slow"
-    assert len(bench.server.asked) <= 4
+    assert len(bench.server.requests) <= 4
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
 ) -> None:
     release = asyncio.Event()
 
-    async def hang(asked: Asked) -> Say:
-        if asked.path.startswith("/slow/"):
+    async def hang(request: ReceivedRequest) -> Say:
+        if request.path.startswith("/slow/"):
             await release.wait()
-        return ranged(WAV, asked)
+        return ranged(WAV, request)
 
     async with serving(hang) as server:
 
@@ -235,7 +235,7 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
         finally:
             release.set()
     assert {line["source"] for line in lines.of("run.succeeded")} == {"quick"}
-    assert len([asked for asked in server.asked if asked.path.startswith("/slow/")]) == 3
+    assert len([request for request in server.requests if request.path.startswith("/slow/")]) == 3
     postponed = {line["event"] for line in lines.of("run.postponed")}
     assert all(event.startswith("evt_slow") for event in postponed)
     rows = query(database.path, "SELECT * FROM runs WHERE state = 'pending' AND event_id LIKE 'evt_slow%'")

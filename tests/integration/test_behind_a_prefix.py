@@ -58,38 +58,38 @@ async def test_a_delivery_is_taken_under_the_prefix(tmp_path: Path, passed_on: s
 
 @PREFIXES
 async def test_a_location_leads_back_through_the_proxy(tmp_path: Path, passed_on: str) -> None:
-    async with shown(prefixed(tmp_path)) as (asked, _):
-        answer = await asked.post(f"{passed_on}/v1/jobs", {"source": "aitts", "job_id": "j-1"})
+    async with shown(prefixed(tmp_path)) as (client, _):
+        answer = await client.post(f"{passed_on}/v1/jobs", {"source": "aitts", "job_id": "j-1"})
         assert answer.status_code == 201
         assert answer.headers["location"] == f"/tts/v1/jobs/{answer.json()['id']}"
-        assert (await asked.json(answer.headers["location"]))["job_id"] == "j-1"
-        (event,) = await asked.add(1)
-        await asked.give_audio(event, b"RIFF")
-        (artifact,) = (await asked.json(f"{passed_on}/v1/events/{event}"))["artifacts"]
+        assert (await client.json(answer.headers["location"]))["job_id"] == "j-1"
+        (event,) = await client.add(1)
+        await client.give_audio(event, b"RIFF")
+        (artifact,) = (await client.json(f"{passed_on}/v1/events/{event}"))["artifacts"]
         assert artifact["audio"] == f"/tts/v1/events/{event}/audio?n=0"
-        assert (await asked.get(artifact["audio"])).content == b"RIFF"
+        assert (await client.get(artifact["audio"])).content == b"RIFF"
 
 
 @PREFIXES
 async def test_the_document_and_its_page_are_of_the_prefix(tmp_path: Path, passed_on: str) -> None:
-    async with shown(prefixed(tmp_path)) as (asked, _):
-        assert (await asked.json(f"{passed_on}/openapi.json"))["servers"] == [{"url": "/tts"}]
-        page = await asked.get(f"{passed_on}/docs")
+    async with shown(prefixed(tmp_path)) as (client, _):
+        assert (await client.json(f"{passed_on}/openapi.json"))["servers"] == [{"url": "/tts"}]
+        page = await client.get(f"{passed_on}/docs")
         assert page.status_code == 200
         assert 'href="openapi.json"' in page.text  # beside the page, wherever that is
-        assert (await asked.get(f"{passed_on}/metrics")).status_code == 200
-        assert problem(await asked.get(f"{passed_on}/v1/nothing")) == (404, "no_such_path")
+        assert (await client.get(f"{passed_on}/metrics")).status_code == 200
+        assert problem(await client.get(f"{passed_on}/v1/nothing")) == (404, "no_such_path")
 
 
 async def test_without_a_prefix_there_are_no_servers_in_the_document(tmp_path: Path) -> None:
-    async with api(configured(tmp_path, handlers={})) as asked:
-        assert "servers" not in await asked.json("/openapi.json")
+    async with api(configured(tmp_path, handlers={})) as client:
+        assert "servers" not in await client.json("/openapi.json")
 
 
 @PREFIXES
 async def test_the_guard_sees_paths_without_the_prefix(tmp_path: Path, passed_on: str) -> None:
-    async with shown(prefixed(tmp_path, api={"tokens": [TOKEN]})) as (asked, _):
-        assert (await asked.get(f"{passed_on}/livez")).status_code == 200
-        assert problem(await asked.get(f"{passed_on}/v1/events")) == (401, "no_token")
-        assert problem(await asked.get(f"{passed_on}/metrics")) == (401, "no_token")
-        assert (await asked.get(f"{passed_on}/v1/events", **BEARER)).status_code == 200
+    async with shown(prefixed(tmp_path, api={"tokens": [TOKEN]})) as (client, _):
+        assert (await client.get(f"{passed_on}/livez")).status_code == 200
+        assert problem(await client.get(f"{passed_on}/v1/events")) == (401, "no_token")
+        assert problem(await client.get(f"{passed_on}/metrics")) == (401, "no_token")
+        assert (await client.get(f"{passed_on}/v1/events", **BEARER)).status_code == 200

@@ -46,7 +46,7 @@ def quick_then_slow(gate: Gate) -> Handler:
     @handler(on=JobCompleted)
     async def work(event: JobCompleted, ctx: Ctx) -> int:
         if event.job_id.startswith("slow"):
-            await gate.hold()
+            await gate.wait_open()
         return ctx.attempt
 
     return work
@@ -61,7 +61,7 @@ async def held_up(up: Engine, gate: Gate, slots: int = 4) -> list[dict[str, Any]
     """The quick runs have ended, slow ones hold every slot; the runs that are claimed behind them."""
     up.new(*QUICK, *SLOW)
     await up.until(lambda: gate.inside == slots and up.states()["succeeded"] == len(QUICK))
-    await up.look()
+    await up.poll_once()
     ahead = claimed(up)
     assert slots < len(ahead) <= MAX_TIMES * slots
     assert up.states() == {"succeeded": 40, "running": slots + len(ahead), "pending": 50 - slots - len(ahead)}
@@ -73,7 +73,7 @@ async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Pat
     async def work(event: Event, ctx: Ctx) -> None: ...
 
     async with engine(store, work, bounds=Bounds(concurrency=16)) as up:
-        await up.look()
+        await up.poll_once()
         commits: list[object] = []
         sqlalchemy.event.listen(up.database._writer_engine, "commit", commits.append)
         up.new(*(f"job_{number}" for number in range(160)))
@@ -84,7 +84,7 @@ async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Pat
 
 async def test_one_commit_lies_between_a_lone_event_and_its_handler(store: Path, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal) as up:
-        await up.look()
+        await up.poll_once()
         commits: list[object] = []
         up.add("slow_1")
         sqlalchemy.event.listen(up.database._writer_engine, "commit", commits.append)
@@ -197,7 +197,7 @@ async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_claim
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         up.watch.blocked = "The handler work blocks the handlers' event loop."
-        await up.look()
+        await up.poll_once()
         assert up.states() == {"succeeded": 40, "running": 4, "pending": 46}
         up.watch.blocked = None
         gate.open()

@@ -60,7 +60,7 @@ async def test_an_accepted_delivery_is_logged_without(tmp_path: Path) -> None:
 async def test_a_refused_request_of_the_api_is_logged_with_the_clients_address(tmp_path: Path) -> None:
     settings = configured(tmp_path, handlers={}, api={"tokens": [TOKEN]}, server={"trusted_proxies": ["127.0.0.1"]})
     with logged() as lines:
-        async with api(settings) as asked:
-            assert (await asked.get("/v1/events", forwarded='for="[2001:db8::9]:80"')).status_code == 401
+        async with api(settings) as client:
+            assert (await client.get("/v1/events", forwarded='for="[2001:db8::9]:80"')).status_code == 401
         (line,) = lines.of("api.refused")
         assert (line["outcome"], line["client"], line["path"]) == ("no_token", "2001:db8::9", "/v1/events")

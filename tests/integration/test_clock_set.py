@@ -44,8 +44,8 @@ async def test_a_run_that_waits_is_tried_again_though_the_clock_is_set_back(tmp_
             [stepped] = lines.of("clock.stepped")
             assert stepped["seconds"] == pytest.approx(-HOUR, abs=1)
             private = httpx.ASGITransport(app=receiver.private)
-            async with httpx.AsyncClient(transport=private, base_url="http://127.0.0.1") as asked:
-                assert "tts_receiver_clock_steps_total 1.0" in (await asked.get("/metrics")).text
+            async with httpx.AsyncClient(transport=private, base_url="http://127.0.0.1") as client:
+                assert "tts_receiver_clock_steps_total 1.0" in (await client.get("/metrics")).text
     assert len(attempts) == 2
 
 

@@ -42,7 +42,7 @@ async def test_a_new_event_starts_its_handler_at_once(store: Path, lines: Lines)
         return {"job": event.job_id, "attempt": ctx.attempt, "key": ctx.idempotency_key}
 
     async with engine(store, work) as up:
-        await up.look()  # it has looked, found nothing and waits; the clock never moves from here on
+        await up.poll_once()  # it has looked, found nothing and waits; the clock never moves from here on
         [event_id] = up.new("job_1")
         await up.until_state("succeeded")
         row = up.run()
@@ -69,7 +69,7 @@ async def test_a_run_that_another_process_made_due_is_found_within_a_second(stor
     async def work(event: Event, ctx: Ctx) -> None: ...
 
     async with engine(store, work) as up:
-        await up.look()
+        await up.poll_once()
         up.add("job_1")  # and nobody tells this dispatcher
         assert up.run()["state"] == "pending"
         up.clock.advance(1)
@@ -115,7 +115,7 @@ async def test_the_runs_of_a_handler_that_is_not_active_wait(store: Path) -> Non
     async with engine(store, work) as up:
         up.new("job_1", handlers=("work", "retired"))
         await up.until_state("succeeded")
-        await up.look()
+        await up.poll_once()
         assert (up.run(handler="retired")["state"], up.run(handler="retired")["attempt"]) == ("pending", 0)
 
 
@@ -137,7 +137,7 @@ async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_
             due += wait
             assert (up.run()["due_at"], up.run()["error"]) == (due, f"ValueError: not the {number}.")
             up.clock.advance(wait - 0.5)
-            await up.look()
+            await up.poll_once()
             assert up.run()["attempt"] == number
             up.clock.advance(0.5)
         await up.until_state("succeeded")
@@ -176,7 +176,7 @@ async def test_a_run_is_dead_after_its_attempts_and_kept(store: Path, lines: Lin
         assert (line["level"], line["event"], line["attempt"]) == ("error", event_id, 2)
         assert "Traceback" in line["exception"]
         up.clock.advance(100_000)
-        await up.look()
+        await up.poll_once()
         assert up.run() == row
 
 
@@ -290,7 +290,7 @@ async def test_an_async_handler_that_swallows_its_cancellation_is_timed_out_all_
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             swallowed.append(True)
-        await release.hold()
+        await release.wait_open()
         return "too late"
 
     @handler(on=JobFailed)
@@ -471,12 +471,12 @@ async def test_no_more_handlers_run_at_once_than_the_bound_and_all_run_in_the_en
 
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal, bounds=Bounds(concurrency=3)) as up:
         up.new(*(f"job_{number}" for number in range(10)))
         await up.until(lambda: gate.entered == 3)
-        await up.look()
+        await up.poll_once()
         assert up.states() == {"running": 3, "pending": 7}
         gate.open()
         await up.until_state("succeeded", 10)
@@ -493,12 +493,12 @@ async def test_a_handlers_own_bound_holds_it_alone(store: Path) -> None:
 
     @handler(on=Event)
     async def wide(event: Event, ctx: Ctx) -> None:
-        await wide_gate.hold()
+        await wide_gate.wait_open()
 
     async with engine(store, narrow, wide, signal=signal) as up:
         up.new(*(f"job_{number}" for number in range(6)))
         await up.until(lambda: narrow_gate.entered == 2 and wide_gate.entered == 6)
-        await up.look()
+        await up.poll_once()
         assert len(up.runs(handler="narrow", state="running")) == 2
         narrow_gate.open()
         wide_gate.open()
@@ -530,7 +530,7 @@ async def test_a_hundred_handlers_that_wait_do_not_keep_a_new_one_waiting(store:
 
     @handler(on=JobCompleted)
     async def waits(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     @handler(on=JobFailed)
     async def quick(event: Event, ctx: Ctx) -> None: ...

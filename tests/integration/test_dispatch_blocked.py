@@ -67,7 +67,7 @@ async def test_a_handler_that_awaits_or_runs_in_a_thread_is_not_called_blocking(
 
     @handler(on=Event)
     async def polite(event: Event, ctx: Ctx) -> None:
-        await others.hold()
+        await others.wait_open()
 
     @handler(on=Event)
     def in_a_thread(event: Event, ctx: Ctx) -> None:
@@ -75,7 +75,7 @@ async def test_a_handler_that_awaits_or_runs_in_a_thread_is_not_called_blocking(
 
     @handler(on=Event)
     async def rude(event: Event, ctx: Ctx) -> None:
-        await others_are_inside.hold()
+        await others_are_inside.wait_open()
         gate.block()
 
     others_are_inside = Gate(gate._signal)
@@ -113,7 +113,7 @@ async def test_who_is_held_up_by_a_blocking_run_loses_no_attempt(tmp_path: Path,
 
     @handler(on=Event, timeout=0.5, attempts=1)
     async def polite(event: Event, ctx: Ctx) -> str:
-        await others.hold()
+        await others.wait_open()
         return "done"
 
     @handler(on=Event, timeout=0.5, attempts=1)

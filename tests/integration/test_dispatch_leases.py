@@ -59,7 +59,7 @@ def take(up: Engine, owner: str = "other") -> None:
 async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Path, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")
@@ -96,7 +96,7 @@ async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_disca
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
-        await gate.hold()
+        await gate.wait_open()
         return "too late"
 
     async with engine(store, work, signal=gate._signal) as up:
@@ -114,7 +114,7 @@ async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_disca
 async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: Path, lines: Lines, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
-        await gate.hold()
+        await gate.wait_open()
         return "too late"
 
     async with engine(store, work, signal=gate._signal) as up:
@@ -132,7 +132,7 @@ async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: 
 async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_heartbeat(store: Path, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal) as up:
         [event_id] = up.new("job_1")
@@ -192,7 +192,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_li
         up.add("job_1")
         dead_owner(up, attempt=2, crashes=3)
         await up.start()
-        await up.look()
+        await up.poll_once()
         await up.beat(LEASE + 1)
         assert up.run()["error"] == "The process ended 4 times in a row while this ran. The attempts are used up."
         assert (up.run()["state"], up.attempts()) == ("dead", [(2, "crashed")])
@@ -206,7 +206,7 @@ async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store:
         up.add("job_1")
         dead_owner(up, crashes=2)
         await up.start()
-        await up.look()
+        await up.poll_once()
         await up.beat(LEASE + 1)
         assert (up.run()["state"], up.run()["crashes"]) == ("pending", 3)
         assert 2.5 < up.run()["due_at"] - up.clock.now() < 2.51
@@ -217,7 +217,7 @@ async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store:
 async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal, start=False) as up:
         up.add("job_1")
@@ -233,7 +233,7 @@ async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_ow
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")
@@ -294,7 +294,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
     async def work(event: Event, ctx: Ctx) -> str:
         if gate.entered:
             return "second"
-        await gate.hold()
+        await gate.wait_open()
         return "first"
 
     signal = gate._signal
@@ -303,7 +303,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
         engine(store, work, signal=signal, clock=clock, owner="two") as two,
         engine(store, work, signal=signal, clock=clock, owner="one") as one,
     ):
-        await two.look()
+        await two.poll_once()
         one.new("job_1")
         await one.until(lambda: gate.inside)
         for beat in range(1, 7):
@@ -311,7 +311,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
             clock.advance(HEARTBEAT)
             await one.until(lambda beats=beats: clock.seconds[HEARTBEAT] == beats + 2)  # both of them
             assert one.run()["lease_until"] == NOW + beat * HEARTBEAT + LEASE
-            await two.look()
+            await two.poll_once()
         assert (one.run()["lease_owner"], one.attempts()) == ("one", [])
         one.dispatcher._loops[1].cancel()  # it is cut off: no heartbeat, and its handler goes on
         clock.advance(LEASE + HEARTBEAT)
@@ -338,7 +338,7 @@ async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_b
 
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
-        await gate.hold()
+        await gate.wait_open()
         return "done once"
 
     async with engine(store, work, signal=gate._signal) as up:
@@ -389,7 +389,7 @@ async def test_leases_are_extended_again_after_an_outage(
 
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")

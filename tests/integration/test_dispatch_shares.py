@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Path:
 def that_awaits(gate: Gate) -> Handler:
     @handler(on=JobCompleted)
     async def slow(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     return slow
 
@@ -63,7 +63,7 @@ async def held_up(up: Engine, gate: Gate, slots: int) -> None:
     """Sixteen slow runs are due, as many of them as can be hold a slot, and the others are left where they are."""
     up.new(*SIXTEEN)
     await up.until(lambda: gate.inside >= slots)
-    await up.look()
+    await up.poll_once()
     assert up.states() == {"running": slots, "pending": 16 - slots}
 
 

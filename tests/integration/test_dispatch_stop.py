@@ -50,7 +50,7 @@ async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_start
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
-        await gate.hold()
+        await gate.wait_open()
         return "done"
 
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
@@ -71,7 +71,7 @@ async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_start
 async def test_a_lease_is_extended_during_the_grace_as_well(store: Path, gate: Gate, lines: Lines) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
@@ -90,7 +90,7 @@ async def test_a_handler_that_outlasts_the_grace_is_given_back_and_the_attempt_d
     @handler(on=Event, attempts=1)
     async def work(event: Event, ctx: Ctx) -> int:
         if gate.entered == 0:
-            await gate.hold()
+            await gate.wait_open()
         return ctx.attempt
 
     async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
@@ -136,7 +136,7 @@ async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: P
 
     @handler(on=JobFailed)
     async def quick(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, slow, quick, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
@@ -153,7 +153,7 @@ async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: P
 async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, lines: Lines) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal, bounds=LONG) as up:
         up.new("job_1")
@@ -170,7 +170,7 @@ async def test_an_idle_dispatcher_stops_at_once(store: Path) -> None:
     async def work(event: Event, ctx: Ctx) -> None: ...
 
     async with engine(store, work, bounds=LONG) as up:
-        await up.look()
+        await up.poll_once()
         assert up.dispatcher.alive
         async with asyncio.timeout(PATIENCE):
             await up.dispatcher.stop()
@@ -184,7 +184,7 @@ async def test_a_result_that_cannot_be_stored_does_not_hold_up_the_end(
 
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
         up.new("job_1")

@@ -69,13 +69,13 @@ class VoiceService:
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, Any]]] = {}
         self.keys: list[tuple[str, str | None]] = []
-        self.asked: Counter[str] = Counter()
+        self.polls: Counter[str] = Counter()
         self.app = Starlette(routes=[Route("/v1/jobs/{id}", self._status), Route("/files/{name}", self._file)])
 
     async def _status(self, request: Request) -> Response:
         self.keys.append((request.url.path, request.headers.get("x-voice-key")))
         id = request.path_params["id"]
-        self.asked[id] += 1
+        self.polls[id] += 1
         left = self.answers.get(id, [(404, {"problem": {"text": "no such job"}})])
         status, body = left.pop(0) if len(left) > 1 else left[0]
         return JSONResponse(body, status)
@@ -345,7 +345,7 @@ async def test_a_polled_job_runs_completes_and_its_audio_is_on_disk(
     assert (row["state"], row["progress"]) == ("completed", 60)
     assert json.loads(event["payload"])["metadata"] == {"chapter": 3}
     assert Path(artifact["address"]).read_bytes() == wav()
-    assert api.asked["j-1"] == 4
+    assert api.polls["j-1"] == 4
     assert set(api.keys) == {("/v1/jobs/j-1", f"Key {KEY}")}
     assert files.keys == [("/files/a.wav", None)]  # another origin does not get the key
     assert KEY not in lines.text
@@ -401,8 +401,8 @@ async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped
     api, url = service
     polled_body = {"job": {"state": "finished", "creditsUsed": 3}, "odd": [{"unknown": None}]}
     api.answers["j-1"] = [(200, polled_body)]
-    told = {"type": "speech", "data": {"job": {"id": "j-2", "state": "finished"}}, "chars_charged": 42}
-    body = json.dumps(told).encode()
+    sent = {"type": "speech", "data": {"job": {"id": "j-2", "state": "finished"}}, "chars_charged": 42}
+    body = json.dumps(sent).encode()
     table = {
         "scheme": "elevenlabs",
         "event": "type",
@@ -417,7 +417,7 @@ async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped
     results = [json.loads(run["result"]) for run in running.rows("runs")]
     assert sorted(results, key=lambda result: str(result["origin"])) == [
         {"origin": "poll", "body": polled_body, "mapped": ["status"]},
-        {"origin": "webhook", "body": told, "mapped": ["status"]},
+        {"origin": "webhook", "body": sent, "mapped": ["status"]},
     ]
 
 
@@ -436,7 +436,7 @@ async def test_a_polled_job_that_fails_says_why_and_one_that_is_not_known_is_giv
     assert results[1] == "TEXT_TOO_LONG: The text is too long."
     assert results[0].startswith("JOB_UNKNOWN: ")
     assert {row["job_id"]: row["state"] for row in rows(settings, "jobs")} == {"j-1": "failed", "gone": "expired"}
-    assert api.asked == {"j-1": 1, "gone": 5}
+    assert api.polls == {"j-1": 1, "gone": 5}
 
 
 async def test_a_submit_is_refused_in_words_and_nothing_is_stored(

@@ -39,7 +39,7 @@ class Service:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         if head.startswith("GET /slow"):
-            await self.gate.hold()
+            await self.gate.wait_open()
         cookie = head.split()[1].strip("/").encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nSet-Cookie: of=%s\r\n\r\n" % cookie)
         writer.close()
@@ -90,14 +90,14 @@ async def test_a_handler_has_one_client_for_all_its_runs(tmp_path: Path, lines: 
     clients: list[Any] = []
 
     @handler(on=JobCompleted)
-    async def one(event: Event, ctx: Ctx) -> None:
+    async def with_client(event: Event, ctx: Ctx) -> None:
         clients.append(ctx.http)
 
     @handler(on=JobCompleted)
     def other(event: Event, ctx: Ctx) -> None:
         clients.append(ctx.http)
 
-    async with receiving(configured(tmp_path), one, other) as up:
+    async with receiving(configured(tmp_path), with_client, other) as up:
         signal = Signal()
         with telling(lines, signal):
             await up.post(completed("job_1"))

@@ -25,7 +25,7 @@ ALLOWED = {"allow_private_addresses": True}
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    async with serving(lambda asked: Say(200, {}, b"spoken")) as server:
+    async with serving(lambda request: Say(200, {}, b"spoken")) as server:
         yield server
 
 
@@ -48,7 +48,7 @@ async def test_a_private_address_is_refused_before_anything_is_sent_and_the_refu
         assert outcome.state == "retry"
         assert isinstance(outcome.error, BlockedAddress)
         assert "set allow_private_addresses = true in [handlers.tell_us]" in str(outcome.error)
-    assert server.asked == []
+    assert server.requests == []
 
 
 async def test_a_handler_whose_table_allows_it_talks_to_its_sidecar(server: Server) -> None:
@@ -58,7 +58,7 @@ async def test_a_handler_whose_table_allows_it_talks_to_its_sidecar(server: Serv
 
 
 async def test_redirects_are_followed_only_where_a_call_asks_for_it_and_each_hop_is_checked(server: Server) -> None:
-    server.behave = lambda asked: Say(302, {"Location": "http://169.254.169.254/latest/meta-data"})
+    server.behave = lambda request: Say(302, {"Location": "http://169.254.169.254/latest/meta-data"})
     assert (await call(server.url("/"), ALLOWED)).result == [302, ""]
     outcome = await call(server.url("/"), ALLOWED, follow_redirects=True)
     assert isinstance(outcome.error, BlockedAddress)
@@ -78,7 +78,7 @@ async def test_what_goes_wrong_on_the_way_is_an_error_of_httpx(server: Server) -
     outcome = await call(f"http://{'a' * 64}.test/", {})
     assert type(outcome.error) is httpx.ConnectError
     assert "cannot be resolved" in str(outcome.error)
-    server.behave = lambda asked: Say(200, {}, b"spoken", cut=3)
+    server.behave = lambda request: Say(200, {}, b"spoken", cut=3)
     outcome = await call(server.url("/"), ALLOWED)
     assert type(outcome.error) is httpx.RemoteProtocolError
     outcome = await call("ftp://example.test/", {})

@@ -35,10 +35,10 @@ async def config(tmp_path: Path) -> Path:
         answer = await up.post(completed("job_1"))
         event = answer.json()["event"]
     store = sqlite3.connect(up.receiver.database.path)
-    told = json.dumps({"event": "job.completed", "metadata": {TEXT: TEXT}, "data": {"job_id": TEXT}})
+    response = json.dumps({"event": "job.completed", "metadata": {TEXT: TEXT}, "data": {"job_id": TEXT}})
     headers = json.dumps([["x-tts-signature", TEXT], ["user-agent", TEXT]])
     store.execute("UPDATE events SET job_id=?, key=?, payload=?, body=?, headers=?, key_id=?, conflict=?",
-                  (TEXT, TEXT, told, TEXT.encode(), headers, TEXT, TEXT))  # fmt: skip
+                  (TEXT, TEXT, response, TEXT.encode(), headers, TEXT, TEXT))  # fmt: skip
     store.execute("UPDATE runs SET state='dead', error=?, result=?", (TEXT, json.dumps(TEXT)))
     store.execute("INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, error_code, error) "
                   "VALUES ('spj_1', 'aitts', ?, 'failed', ?, ?, ?, ?, ?)",
@@ -99,9 +99,9 @@ async def test_json_has_no_control_and_the_same_values(config: Path) -> None:
     event = (config.parent / "event").read_text()
     for words in SHOWN:
         given = [event if word == "EVENT" else word for word in words]
-        told = json.loads(printed(config, *given, "--json"))
+        response = json.loads(printed(config, *given, "--json"))
         if words[0] in ("events", "runs", "jobs"):
-            assert TEXT in set(strings(told)), words
+            assert TEXT in set(strings(response)), words
 
 
 def test_commands_print_through_the_modules_that_escape() -> None:

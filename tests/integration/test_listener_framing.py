@@ -272,10 +272,10 @@ HEADERS = st.sampled_from(["", *UPGRADES, "X-A: \r\nX-B: v\r\n"])
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], list[bytes]]:
     """What is asked (path, body), and the same on the wire, cut anywhere."""
-    asked, wire = [], b""
+    requests, wire = [], b""
     for number in range(draw(st.integers(1, 5))):
         body, framing, headers = draw(BODIES), draw(FRAMINGS), draw(HEADERS)
-        asked.append((f"/{number}", body))
+        requests.append((f"/{number}", body))
         wire += draw(st.sampled_from([b"", b"\r\n", b"\r\n\r\n"]))
         if framing == "length":
             wire += request(draw(METHODS), f"/{number}", body, headers)
@@ -283,7 +283,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], list[bytes]
         wire += request(draw(METHODS), f"/{number}", None, headers + "Transfer-Encoding: chunked\r\n")
         wire += chunked(body, size=draw(st.integers(1, 20)), trailer="X-T: v\r\n" * (framing == "trailers"))
     cuts = sorted(draw(st.lists(st.integers(0, len(wire)), max_size=8)))
-    return asked, [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
+    return requests, [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -291,16 +291,16 @@ def conversations(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], list[bytes]
 async def test_whatever_is_asked_and_however_it_is_cut_each_request_gets_its_own_answer(
     conversation: tuple[list[tuple[str, bytes]], list[bytes]],
 ) -> None:
-    asked, pieces = conversation
+    requests, pieces = conversation
     async with listening_raw() as listener:
         client = await listener.open()
         client.writer.transport.set_write_buffer_limits(high=0)
-        reading = asyncio.create_task(_answers(client, len(asked)))
+        reading = asyncio.create_task(_answers(client, len(requests)))
         for piece in pieces:
             await client.send(piece)
             await asyncio.sleep(0)  # each piece on its own, as far as the kernel lets it
-        assert await reading == [path for path, _ in asked]
-        assert [(path, body) for _, path, body in listener.application.seen] == asked
+        assert await reading == [path for path, _ in requests]
+        assert [(path, body) for _, path, body in listener.application.seen] == requests
         assert (listener.table.partial_bytes, listener.table.pipelined_bytes) == (0, 0)
 
 

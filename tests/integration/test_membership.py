@@ -143,7 +143,7 @@ class Member:
     def _count(self) -> None:
         self.taken_up += 1
 
-    async def look(self) -> None:
+    async def poll_once(self) -> None:
         """Let it look once more."""
         before = self.clock.seconds[POLL_INTERVAL_SECONDS]
         await self.signal.until(lambda: self.clock.seconds[POLL_INTERVAL_SECONDS] > 0)
@@ -183,10 +183,10 @@ async def test_only_the_leases_of_the_dead_end(store: Path, member: Member, line
     await member.membership.join()
     assert holders(store) == ["host:123:an_earlier_release"] * 2 + [None] * 2 + ["living"] * 2
     assert member.taken_up == 1
-    await member.look()
+    await member.poll_once()
     assert member.taken_up == 1
     living.close()
-    await member.look()
+    await member.poll_once()
     assert holders(store) == ["host:123:an_earlier_release"] * 2 + [None] * 4
     assert member.taken_up == 2
     assert [(line["owner"], line["jobs"]) for line in lines.of("process.dead")] == [("killed", 2), ("living", 2)]
@@ -205,7 +205,7 @@ async def test_while_the_store_is_away_a_dead_process_is_not_forgotten(
     assert lines.of("process.work_not_released")
     other.execute("ROLLBACK")
     other.close()
-    await away.look()
+    await away.poll_once()
     assert holders(store) == [None, None]
     await away.membership.leave()
     away.database.close()
@@ -241,7 +241,7 @@ async def test_where_locks_cannot_be_had_leases_are_the_measure(store: Path, mem
     member.files.folder.write_text("not a folder")
     held(store, "killed")
     await member.membership.join()
-    await member.look()
+    await member.poll_once()
     assert holders(store) == ["killed", "killed"]
     [line] = lines.of("process.lock_failed")
     assert "exists" in line["detail"]
@@ -251,8 +251,8 @@ async def test_a_file_that_somebody_removed_is_told_of_once(store: Path, member:
     await member.membership.join()
     (member.files.folder / "me").unlink()
     held(store, dead(store, "killed"))
-    await member.look()
-    await member.look()
+    await member.poll_once()
+    await member.poll_once()
     assert holders(store) == [None, None]
     assert len(lines.of("process.lock_failed")) == 1
 
@@ -262,7 +262,7 @@ async def test_a_process_whose_file_was_removed_is_seen_again(store: Path, membe
     other.join()
     await member.membership.join()
     (member.files.folder / "me").unlink()
-    await member.look()
+    await member.poll_once()
     assert member.files.is_visible
     assert len(lines.of("process.lock_restored")) == 1
     assert other.find_dead() == []
@@ -277,10 +277,10 @@ async def test_a_process_that_could_not_be_seen_tries_again(store: Path, member:
     await member.membership.join()
     member.files.folder.unlink()
     dead(store, "killed")
-    await member.look()
+    await member.poll_once()
     assert (member.files.is_visible, holders(store)) == (False, ["killed"] * 2)
     member.clock.advance(REJOIN_SECONDS)
-    await member.look()
+    await member.poll_once()
     assert (member.files.is_visible, holders(store)) == (True, [None] * 2)
     assert (len(lines.of("process.lock_failed")), len(lines.of("process.lock_restored"))) == (1, 1)
 
@@ -294,9 +294,9 @@ async def test_a_dead_process_whose_file_cannot_be_removed_is_told_of_once(signa
         for owner in ("killed", "killed_too"):
             held(store, dead(store, owner))
         member.files.folder.chmod(0o500)
-        await member.look()
-        await member.look()
-        await member.look()
+        await member.poll_once()
+        await member.poll_once()
+        await member.poll_once()
         member.files.folder.chmod(0o700)
         await member.membership.leave()
         member.database.close()
@@ -317,9 +317,9 @@ async def test_a_fault_does_not_end_the_looking(
     held(store, dead(store, "killed"))
     with monkeypatch.context() as broken:
         broken.setattr(ProcessFiles, "find_dead", lambda _: 1 / 0)
-        await member.look()
+        await member.poll_once()
     assert lines.of("process.broken")
-    await member.look()
+    await member.poll_once()
     assert holders(store) == [None, None]
 
 

@@ -34,7 +34,7 @@ async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
 
     @handler(on=JobCompleted)
     async def publish(event: JobCompleted, ctx: Context[Any]) -> dict[str, Any]:
-        await gate.hold()
+        await gate.wait_open()
         return {"published": event.job_id}
 
     module = ModuleType("my_podcast")

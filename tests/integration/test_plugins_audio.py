@@ -74,7 +74,7 @@ def fetches(sim: Simulator) -> tuple[int, int]:
     return sim.requests["audio"], sim.requests["storage"]
 
 
-class Heard:
+class AudioRecorder:
     """Handlers that ask for the audio at the same moment and keep what they are given."""
 
     def __init__(self, signal: Signal) -> None:
@@ -83,7 +83,7 @@ class Heard:
         self.signal = signal
 
     async def __call__(self, event: JobCompleted, ctx: Ctx) -> dict[str, Any]:
-        await self.gate.hold()
+        await self.gate.wait_open()
         artifact = await ctx.audio()
         read = await artifact.read()
         assert artifact.path is not None
@@ -100,16 +100,16 @@ class Heard:
 
 
 async def test_two_handlers_of_one_event_share_one_fetch(settings: Settings, sim: Simulator, signal: Signal) -> None:
-    heard = Heard(signal)
-    async with serving(settings, sim, heard.handler("a"), heard.handler("b")):
+    received = AudioRecorder(signal)
+    async with serving(settings, sim, received.handler("a"), received.handler("b")):
         job = sim.finish(await sim.submit("Hello"))
-        await signal.until(lambda: heard.gate.inside == 2)
-        heard.gate.open()
-        await signal.until(lambda: len(heard.artifacts) == 2)
+        await signal.until(lambda: received.gate.inside == 2)
+        received.gate.open()
+        await signal.until(lambda: len(received.artifacts) == 2)
     assert fetches(sim) == (1, 1)
     [artifact] = rows(settings, "artifacts", "n")
     assert [(row["handler"], row["state"]) for row in rows(settings)] == [("a", "succeeded"), ("b", "succeeded")]
-    first, second = heard.artifacts
+    first, second = received.artifacts
     assert first == second
     assert first.sha256 == artifact["sha256"] == hashlib.sha256(first.path.read_bytes()).hexdigest()  # type: ignore[union-attr]
     assert (first.format, first.content_type, first.bytes) == ("wav", "audio/wav", artifact["bytes"])
@@ -120,17 +120,17 @@ async def test_two_handlers_of_one_event_share_one_fetch(settings: Settings, sim
 
 
 async def test_a_replay_does_not_fetch_again(settings: Settings, sim: Simulator, signal: Signal) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
-    async with serving(settings, sim, heard.handler("a")):
+    received = AudioRecorder(signal)
+    received.gate.open()
+    async with serving(settings, sim, received.handler("a")):
         sim.finish(await sim.submit("Hello"))
-        await signal.until(lambda: len(heard.artifacts) == 1)
+        await signal.until(lambda: len(received.artifacts) == 1)
     before = fetches(sim)
     replay(settings, "a")
-    async with serving(settings, sim, heard.handler("a")):
-        await signal.until(lambda: len(heard.artifacts) == 2)
+    async with serving(settings, sim, received.handler("a")):
+        await signal.until(lambda: len(received.artifacts) == 2)
     assert fetches(sim) == before == (1, 1)
-    assert heard.artifacts[0] == heard.artifacts[1]
+    assert received.artifacts[0] == received.artifacts[1]
     assert [row["state"] for row in rows(settings)] == ["succeeded"]
 
 
@@ -138,34 +138,34 @@ async def test_a_replay_does_not_fetch_again(settings: Settings, sim: Simulator,
 async def test_a_file_that_was_harmed_by_hand_is_fetched_again(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines, damage: str
 ) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
-    async with serving(settings, sim, heard.handler("a")):
+    received = AudioRecorder(signal)
+    received.gate.open()
+    async with serving(settings, sim, received.handler("a")):
         sim.finish(await sim.submit("Hello"))
-        await signal.until(lambda: len(heard.artifacts) == 1)
-    path = Path(heard.artifacts[0].address)
+        await signal.until(lambda: len(received.artifacts) == 1)
+    path = Path(received.artifacts[0].address)
     if damage == "removed":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:100])
     replay(settings, "a")
-    async with serving(settings, sim, heard.handler("a")):
-        await signal.until(lambda: len(heard.artifacts) == 2)
+    async with serving(settings, sim, received.handler("a")):
+        await signal.until(lambda: len(received.artifacts) == 2)
     assert fetches(sim) == (2, 2)
-    assert heard.artifacts[1].sha256 == heard.artifacts[0].sha256
+    assert received.artifacts[1].sha256 == received.artifacts[0].sha256
     assert len(rows(settings, "artifacts", "n")) == 1
     assert lines.of("audio.missing")
 
 
 async def test_a_handler_added_later_uses_what_is_there(settings: Settings, sim: Simulator, signal: Signal) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
-    async with serving(settings, sim, heard.handler("a")):
+    received = AudioRecorder(signal)
+    received.gate.open()
+    async with serving(settings, sim, received.handler("a")):
         sim.finish(await sim.submit("Hello"))
-        await signal.until(lambda: len(heard.artifacts) == 1)
+        await signal.until(lambda: len(received.artifacts) == 1)
     replay(settings, "b")
-    async with serving(settings, sim, heard.handler("a"), heard.handler("b")):
-        await signal.until(lambda: len(heard.artifacts) == 2)
+    async with serving(settings, sim, received.handler("a"), received.handler("b")):
+        await signal.until(lambda: len(received.artifacts) == 2)
     assert fetches(sim) == (1, 1)
 
 
@@ -175,13 +175,13 @@ async def test_a_failed_job_has_no_audio_and_says_so(settings: Settings, sim: Si
         try:
             await ctx.audio()
         finally:
-            asked.append(True)
+            requested.append(True)
             signal.notify()
 
-    asked: list[bool] = []
+    requested: list[bool] = []
     async with serving(settings, sim, curious):
         sim.fail(await sim.submit("Hello"))
-        await signal.until(lambda: asked)
+        await signal.until(lambda: requested)
     [row] = rows(settings)
     assert (row["state"], row["attempt"]) == ("dead", 1)
     assert row["error"] == "job.failed has no audio; subscribe with on=JobCompleted."
@@ -191,18 +191,18 @@ async def test_a_failed_job_has_no_audio_and_says_so(settings: Settings, sim: Si
 async def test_one_handlers_timeout_does_not_break_the_fetch_that_another_waits_for(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
+    received = AudioRecorder(signal)
+    received.gate.open()
 
     @handler(on=JobCompleted, timeout=0.05, attempts=1)
     async def hasty(event: JobCompleted, ctx: Ctx) -> None:
         await ctx.audio()
 
-    async with serving(settings, sim, heard.handler("patient"), hasty):
+    async with serving(settings, sim, received.handler("patient"), hasty):
         sim.force("slow_audio", value=0.5)
         sim.finish(await sim.submit("Hello"))
         await signal.until(lambda: lines.of("run.dead"))
-        await signal.until(lambda: len(heard.artifacts) == 1)
+        await signal.until(lambda: len(received.artifacts) == 1)
     assert fetches(sim) == (1, 1)
     assert {row["handler"]: row["state"] for row in rows(settings)} == {"hasty": "dead", "patient": "succeeded"}
 
@@ -210,14 +210,14 @@ async def test_one_handlers_timeout_does_not_break_the_fetch_that_another_waits_
 async def test_audio_that_is_not_there_just_after_the_end_is_asked_for_again_and_no_attempt_is_used_up(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
-    async with serving(settings, sim, heard.handler("a", attempts=1)):
+    received = AudioRecorder(signal)
+    received.gate.open()
+    async with serving(settings, sim, received.handler("a", attempts=1)):
         sim.force("object_gone", 4)  # by the durable endpoint, and at the temporary address
         sim.finish(await sim.submit("Hello"))
         await ended(lines, signal, 1)
     [row] = rows(settings)
-    assert (row["state"], row["attempt"] - row["forgiven"], len(heard.artifacts)) == ("succeeded", 1, 1)
+    assert (row["state"], row["attempt"] - row["forgiven"], len(received.artifacts)) == ("succeeded", 1, 1)
     assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_not_yet"] * 2
     assert (len(lines.of("run.postponed")), lines.of("run.failed")) == (2, [])
     assert [row["outcome"] for row in rows(settings, "attempts")] == ["succeeded"]
@@ -227,9 +227,9 @@ async def test_audio_that_is_not_there_just_after_the_end_is_asked_for_again_and
 async def test_audio_that_is_gone_is_a_dead_letter_at_once(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
-    async with serving(settings, sim, heard.handler("a")) as receiver:
+    received = AudioRecorder(signal)
+    received.gate.open()
+    async with serving(settings, sim, received.handler("a")) as receiver:
         sim.force("audio_gone", 10)
         sim.force("object_gone", 10)
         sim.finish(await sim.submit("Hello"))
@@ -238,7 +238,7 @@ async def test_audio_that_is_gone_is_a_dead_letter_at_once(
         execute(receiver.database.path, "UPDATE events SET received_at = received_at - 600")
         await signal.until(lambda: lines.of("run.dead"))
     [row] = rows(settings)
-    assert (row["state"], row["attempt"] - row["forgiven"], heard.artifacts) == ("dead", 1, [])
+    assert (row["state"], row["attempt"] - row["forgiven"], received.artifacts) == ("dead", 1, [])
     assert [line["reason"] for line in lines.of("audio.not_fetched")] == ["audio_not_yet", "audio_gone"]
     assert rows(settings, "artifacts", "n") == []
 
@@ -246,11 +246,11 @@ async def test_audio_that_is_gone_is_a_dead_letter_at_once(
 async def test_without_an_api_key_and_an_address_there_is_no_way_and_words_for_it(
     settings: Settings, sim: Simulator, signal: Signal, lines: Lines
 ) -> None:
-    heard = Heard(signal)
-    heard.gate.open()
+    received = AudioRecorder(signal)
+    received.gate.open()
     source = settings.sources["aitts"].model_copy(update={"api_key": None})
     settings = settings.model_copy(update={"sources": {"aitts": source}})
-    async with serving(settings, sim, heard.handler("a")):
+    async with serving(settings, sim, received.handler("a")):
         job_id = await sim.submit("Hello")
         sim.jobs.complete(job_id, 0)
         assert await sim.deliver(job_id, body=flat_body("job.completed", job_id=job_id, audio_endpoint=None)) == 202

@@ -205,14 +205,14 @@ async def test_while_deliveries_wait_nothing_is_deleted(database: Database, tran
     go, held = threading.Event(), list[asyncio.Future[None]]()
     seen: list[int] = []
 
-    def hold(connection: Connection) -> None:
+    def block(connection: Connection) -> None:
         assert go.wait(PATIENCE)
 
     async def busy() -> None:
         if not transactions.deleted:
             return
         if not held:
-            held.append(asyncio.ensure_future(database.write(hold)))
+            held.append(asyncio.ensure_future(database.write(block)))
             await asyncio.sleep(0)  # it is handed in
         seen.append(sum(transactions.deleted))
         if len(seen) == 5:
@@ -323,12 +323,12 @@ async def test_what_is_on_its_way_at_the_stop_is_finished_and_counted(database: 
     clock, go = Clock(), threading.Event()
     held = list[asyncio.Future[None]]()
 
-    def hold(connection: Connection) -> None:
+    def block(connection: Connection) -> None:
         assert go.wait(PATIENCE)
 
     async def busy() -> None:
         if not held:
-            held.append(asyncio.ensure_future(database.write(hold)))
+            held.append(asyncio.ensure_future(database.write(block)))
         await asyncio.sleep(0)
 
     clock.meanwhile = busy
@@ -382,12 +382,12 @@ async def test_it_waits_for_its_turn_among_long_lists(database: Database, monkey
                 go.set()
             raise
 
-    def hold(connection: Connection) -> None:
+    def block(connection: Connection) -> None:
         assert go.wait(PATIENCE)
 
     add(database, 50)
     monkeypatch.setattr(lists, "_seconds", 0.02)
-    held = [asyncio.ensure_future(read(hold)) for _ in range(2)]
+    held = [asyncio.ensure_future(read(block)) for _ in range(2)]
     await asyncio.wait(held)
     monkeypatch.setattr(lists, "read", noted)
     await prune(database, Clock())

@@ -55,8 +55,8 @@ async def test_a_full_disk_makes_it_not_ready_until_there_is_room(
             monkeypatch.setattr(health, "FULL_SECONDS", 0.0)  # they have passed
             assert (await up.post(completed("job_last"))).status_code == 202
             assert await readyz(up) == (200, {})
-        [told] = lines.of("store.unavailable")
-        assert told["reason"] == "store_full"
+        [unavailable] = lines.of("store.unavailable")
+        assert unavailable["reason"] == "store_full"
         assert len(lines.of("store.available")) == 1
 
 
@@ -96,8 +96,8 @@ async def test_a_damaged_store_stays_not_ready(eager: None, tmp_path: Path, line
         assert (await up.post(completed())).status_code == 503
         path.write_bytes(content)
         assert (await readyz(up))[0] == 503
-    [told] = lines.of("store.unavailable")
-    assert "restore the backup" in told["detail"]
+    [unavailable] = lines.of("store.unavailable")
+    assert "restore the backup" in unavailable["detail"]
 
 
 async def test_a_wal_that_is_gone_makes_it_not_ready(eager: None, up: Running) -> None:

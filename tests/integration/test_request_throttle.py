@@ -35,37 +35,37 @@ class Up:
 
     running: Running
     server: Server
-    renewal: AudioUrlRefresher
+    refresh_audio_urls: AudioUrlRefresher
 
-    async def pace(self) -> ThrottleState:
+    async def throttle(self) -> ThrottleState:
         return await self.running.receiver.database.read(throttle_state.get, "aitts")
 
     def answers(self, status: int, **headers: str) -> None:
         named = {"Content-Type": "application/json"} | {name.replace("_", "-"): of for name, of in headers.items()}
-        self.server.behave = lambda asked: Say(status, named, json.dumps(COMPLETED).encode())
+        self.server.behave = lambda request: Say(status, named, json.dumps(COMPLETED).encode())
 
 
 async def voices(up: Up) -> None:
     await up.running.receiver.voices.voices("aitts", VoiceQuery())
 
 
-async def renewal(up: Up) -> None:
+async def refresh_audio_urls(up: Up) -> None:
     """The status is asked for once more, on the handlers' loop, for fresh addresses of a job's audio."""
     receiver = up.running.receiver
 
     async def renew() -> Any:
-        return await up.renewal("aitts", "job-1")
+        return await up.refresh_audio_urls("aitts", "job-1")
 
     await asyncio.wrap_future(receiver.handlers.submit(renew()))
 
 
 async def poll(up: Up) -> None:
-    desk = up.running.receiver.jobs
-    row, _ = await desk.watch("aitts", "job-1")
-    await desk._wait_until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
+    jobs = up.running.receiver.jobs
+    row, _ = await jobs.watch("aitts", "job-1")
+    await jobs._wait_until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
 
 
-EVERYBODY = pytest.mark.parametrize("ask", [voices, renewal, poll])
+EVERYBODY = pytest.mark.parametrize("ask", [voices, refresh_audio_urls, poll])
 Ask = Callable[[Up], Awaitable[None]]
 
 
@@ -73,12 +73,12 @@ Ask = Callable[[Up], Awaitable[None]]
 async def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Up]:
     made: list[AudioUrlRefresher] = []
 
-    class Kept(AudioUrlRefresher):
+    class Recorded(AudioUrlRefresher):
         def __init__(self, *args: Any, **named: Any) -> None:
             super().__init__(*args, **named)
             made.append(self)
 
-    monkeypatch.setattr("receiver.assembly.engine.AudioUrlRefresher", Kept)
+    monkeypatch.setattr("receiver.assembly.engine.AudioUrlRefresher", Recorded)
     async with serving() as server:
         source = {
             "provider": "aitts",
@@ -96,7 +96,7 @@ async def test_requests_are_scheduled_equally_far_apart_whoever_asks(up: Up, ask
     up.answers(200)
     before = time.time()
     await ask(up)
-    assert (await up.pace()).next_request_at - before >= 1.02 * INTERVAL
+    assert (await up.throttle()).next_request_at - before >= 1.02 * INTERVAL
 
 
 @EVERYBODY
@@ -105,12 +105,12 @@ async def test_a_429_pauses_the_source_for_all_whoever_asked(up: Up, ask: Ask) -
     before = time.time()
     with suppress(ProviderError, AudioDelayed):
         await ask(up)
-    found = await up.pace()
+    found = await up.throttle()
     assert (round(found.pause_until - before), found.why) == (90, "provider_rate_limited")
-    for other in (voices, renewal):
+    for other in (voices, refresh_audio_urls):
         with pytest.raises((ProviderError, AudioDelayed)):
             await other(up)
-    assert len(up.server.asked) == 1
+    assert len(up.server.requests) == 1
 
 
 @EVERYBODY
@@ -118,7 +118,7 @@ async def test_a_used_up_rate_limit_pauses_the_source_whoever_asked(up: Up, ask:
     up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="0", X_RateLimit_Reset="60")
     before = time.time()
     await ask(up)
-    found = await up.pace()
+    found = await up.throttle()
     assert (round(found.pause_until - before), found.why) == (60, "rate_limit_used_up")
 
 
@@ -127,5 +127,5 @@ async def test_the_last_requests_of_a_rate_limit_are_kept_from_polls_whoever_ask
     up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="20", X_RateLimit_Reset="60")
     before = time.time()
     await ask(up)
-    found = await up.pace()
+    found = await up.throttle()
     assert (found.pause_until, round(found.poll_pause_until - before)) == (0.0, 60)

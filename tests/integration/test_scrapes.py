@@ -37,11 +37,11 @@ async def occupied(read: Any) -> AsyncIterator[threading.Event]:
     """Both threads of `read` are at work until the end of the block, or until the event is set."""
     entered, free = threading.Semaphore(0), threading.Event()
 
-    def hold(connection: Connection) -> None:
+    def block(connection: Connection) -> None:
         entered.release()
         assert free.wait(PATIENCE)
 
-    held = [asyncio.ensure_future(read(hold)) for _ in range(2)]
+    held = [asyncio.ensure_future(read(block)) for _ in range(2)]
     for _ in held:
         assert await asyncio.to_thread(entered.acquire, timeout=PATIENCE)
     try:
@@ -87,10 +87,10 @@ async def test_counting_that_takes_too_long_is_answered_503_in_words(
     async with scraper(up) as client:
         readers, free = up.receiver.database._lists, threading.Event()
 
-        def hold(*_: Any) -> None:
+        def block(*_: Any) -> None:
             assert free.wait(PATIENCE)
 
-        event.listen(readers._engine, "before_cursor_execute", hold)
+        event.listen(readers._engine, "before_cursor_execute", block)
         with monkeypatch.context() as slow:
             slow.setattr(readers, "_seconds", 0.05)
             answer = await client.get("/metrics")

@@ -46,7 +46,7 @@ from receiver.testing import completed, make_event
 from tests.clocks import CallbackClock
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, serving
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +111,7 @@ class Bench:
         throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self), Telemetry())
         renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
         telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
-        self.desk = AudioService(
+        self.audio_service = AudioService(
             self.database, self.fetcher, self.storage, self.sources, telemetry, renew, clock=SystemClock()
         )
         server.behave = self.answer
@@ -120,10 +120,10 @@ class Bench:
         self.slept.append(seconds)
         self.now += seconds
 
-    def answer(self, asked: Asked) -> Say:
-        if asked.path.startswith("/v1/task/"):
+    def answer(self, request: ReceivedRequest) -> Say:
+        if request.path.startswith("/v1/task/"):
             return self.status()
-        version, n = asked.path[1:].split("/")
+        version, n = request.path[1:].split("/")
         if version != self.version:
             return Say(403)
         return Say(200, {"ETag": f'"{n}"', "Content-Type": "audio/wav"}, STEMS[int(n)])
@@ -150,13 +150,13 @@ class Bench:
         return event
 
     @property
-    def asked(self) -> list[str]:
-        """Files that were asked for, by their path."""
-        return [one.path for one in self.server.asked if not one.path.startswith("/v1/task/")]
+    def requested(self) -> list[str]:
+        """Files that were requested, by their path."""
+        return [request.path for request in self.server.requests if not request.path.startswith("/v1/task/")]
 
     @property
     def statuses(self) -> int:
-        return len(self.server.asked) - len(self.asked)
+        return len(self.server.requests) - len(self.requested)
 
     def rows(self) -> list[dict[str, Any]]:
         return query(self.database.path, "SELECT * FROM artifacts ORDER BY n")
@@ -207,7 +207,7 @@ async def test_all_files_come_in_order_each_with_its_row_its_metric_and_its_log_
     bench: Bench, lines: Lines
 ) -> None:
     event = bench.event()
-    files = await bench.desk.get_all(event)
+    files = await bench.audio_service.get_all(event)
     assert of(files) == ALL == [(row["n"], row["sha256"]) for row in bench.rows()]
     assert [Path(file.address).name for file in files] == ["job-1.wav", *(f"job-1~{n}.wav" for n in range(1, 6))]
     assert [Path(file.address).read_bytes() for file in files] == STEMS
@@ -219,23 +219,23 @@ async def test_all_files_come_in_order_each_with_its_row_its_metric_and_its_log_
 
 
 async def test_who_asks_for_the_audio_is_given_the_first_file_and_no_other_is_fetched(bench: Bench) -> None:
-    first = await bench.desk.get(bench.event())
+    first = await bench.audio_service.get(bench.event())
     assert of([first]) == ALL[:1]
-    assert (bench.asked, bench.there()) == (["/v1/0"], [0])
+    assert (bench.requested, bench.there()) == (["/v1/0"], [0])
     assert Path(first.address).name == "job-1.wav"
 
 
 async def test_a_job_with_one_file_has_a_list_of_one(bench: Bench) -> None:
     event = bench.event(count=1)
-    assert of(await bench.desk.get_all(event)) == ALL[:1]
-    assert bench.asked == ["/v1/0"]
+    assert of(await bench.audio_service.get_all(event)) == ALL[:1]
+    assert bench.requested == ["/v1/0"]
 
 
 async def test_no_more_than_two_are_on_their_way_at_one_time(bench: Bench) -> None:
     inside, highest = 0, 0
     two = asyncio.Condition()
 
-    async def in_pairs(asked: Asked) -> Say:
+    async def in_pairs(request: ReceivedRequest) -> Say:
         nonlocal inside, highest
         async with two:
             inside += 1
@@ -243,17 +243,19 @@ async def test_no_more_than_two_are_on_their_way_at_one_time(bench: Bench) -> No
             two.notify_all()
             await two.wait_for(lambda: highest == MAX_CONCURRENT_FILES)
             inside -= 1
-        return bench.answer(asked)
+        return bench.answer(request)
 
     bench.server.behave = in_pairs
-    assert of(await bench.desk.get_all(bench.event())) == ALL
+    assert of(await bench.audio_service.get_all(bench.event())) == ALL
     assert highest == MAX_CONCURRENT_FILES == 2
 
 
 async def test_those_who_ask_at_the_same_time_share_one_fetch_for_each_file(bench: Bench) -> None:
     event = bench.event()
-    first, *lists = await asyncio.gather(bench.desk.get(event), *(bench.desk.get_all(event) for _ in range(3)))
-    assert sorted(bench.asked) == [f"/v1/{n}" for n in range(6)]
+    first, *lists = await asyncio.gather(
+        bench.audio_service.get(event), *(bench.audio_service.get_all(event) for _ in range(3))
+    )
+    assert sorted(bench.requested) == [f"/v1/{n}" for n in range(6)]
     assert lists[0] == lists[1] == lists[2]
     assert lists[0][0] == first
 
@@ -261,47 +263,47 @@ async def test_those_who_ask_at_the_same_time_share_one_fetch_for_each_file(benc
 async def test_one_who_gives_up_does_not_break_the_fetches_that_another_waits_for(bench: Bench) -> None:
     event, begun, release = bench.event(), asyncio.Event(), asyncio.Event()
 
-    async def held(asked: Asked) -> Say:
+    async def held(request: ReceivedRequest) -> Say:
         begun.set()
         await release.wait()
-        return bench.answer(asked)
+        return bench.answer(request)
 
     bench.server.behave = held
-    hasty, patient = (asyncio.create_task(bench.desk.get_all(event)) for _ in range(2))
+    hasty, patient = (asyncio.create_task(bench.audio_service.get_all(event)) for _ in range(2))
     await begun.wait()
     hasty.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hasty
     release.set()
     assert of(await patient) == ALL
-    assert sorted(bench.asked) == [f"/v1/{n}" for n in range(6)]
+    assert sorted(bench.requested) == [f"/v1/{n}" for n in range(6)]
 
 
 async def test_after_an_end_in_the_middle_only_the_missing_files_are_fetched(bench: Bench, tmp_path: Path) -> None:
     event, stuck, release = bench.event(), asyncio.Event(), asyncio.Event()
 
-    async def up_to_two(asked: Asked) -> Say:
-        if asked.path in ("/v1/2", "/v1/3"):
-            if len(bench.asked) == 4:
+    async def up_to_two(request: ReceivedRequest) -> Say:
+        if request.path in ("/v1/2", "/v1/3"):
+            if len(bench.requested) == 4:
                 stuck.set()
             await release.wait()
-        return bench.answer(asked)
+        return bench.answer(request)
 
     bench.server.behave = up_to_two
-    asking = asyncio.create_task(bench.desk.get_all(event))
+    asking = asyncio.create_task(bench.audio_service.get_all(event))
     await stuck.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
     release.set()
     assert bench.there() == [0, 1]
-    before = len(bench.asked)
+    before = len(bench.requested)
     async with bench_over(tmp_path, bench.server) as restarted:
-        assert of(await restarted.desk.get_all(event)) == ALL
-        assert sorted(bench.asked[before:]) == ["/v1/2", "/v1/3", "/v1/4", "/v1/5"]
+        assert of(await restarted.audio_service.get_all(event)) == ALL
+        assert sorted(bench.requested[before:]) == ["/v1/2", "/v1/3", "/v1/4", "/v1/5"]
         Path(restarted.rows()[4]["address"]).unlink()
-        assert of(await restarted.desk.get_all(event)) == ALL
-        assert bench.asked[before + 4 :] == ["/v1/4"]
+        assert of(await restarted.audio_service.get_all(event)) == ALL
+        assert bench.requested[before + 4 :] == ["/v1/4"]
 
 
 # when one fails
@@ -309,49 +311,49 @@ async def test_after_an_end_in_the_middle_only_the_missing_files_are_fetched(ben
 
 async def test_a_file_that_is_gone_fails_the_attempt_and_leaves_the_others(bench: Bench, lines: Lines) -> None:
     bench.known = False
-    bench.server.behave = lambda asked: Say(404) if asked.path in ("/v1/1", "/v1/4") else bench.answer(asked)
+    bench.server.behave = lambda request: Say(404) if request.path in ("/v1/1", "/v1/4") else bench.answer(request)
     with pytest.raises(AudioGone, match="/v1/1"):
-        await bench.desk.get_all(bench.event())
+        await bench.audio_service.get_all(bench.event())
     assert bench.there() == [0, 2, 3, 5]
     assert {line["n"]: line["reason"] for line in lines.of("audio.not_fetched")} == {1: "audio_gone", 4: "audio_gone"}
 
 
 async def test_a_file_that_fails_for_now_is_all_that_the_next_attempt_fetches(bench: Bench) -> None:
     event = bench.event()
-    bench.server.behave = lambda asked: Say(500) if asked.path == "/v1/2" else bench.answer(asked)
+    bench.server.behave = lambda request: Say(500) if request.path == "/v1/2" else bench.answer(request)
     with pytest.raises(AudioError) as caught:
-        await bench.desk.get_all(event)
+        await bench.audio_service.get_all(event)
     assert (caught.value.reason, isinstance(caught.value, Reject)) == ("server_error", False)
     assert bench.there() == [0, 1, 3, 4, 5]
-    bench.server.behave, before = bench.answer, len(bench.asked)
-    assert of(await bench.desk.get_all(event)) == ALL
-    assert bench.asked[before:] == ["/v1/2"]
+    bench.server.behave, before = bench.answer, len(bench.requested)
+    assert of(await bench.audio_service.get_all(event)) == ALL
+    assert bench.requested[before:] == ["/v1/2"]
 
 
 async def test_a_storage_that_tells_us_to_wait_is_not_asked_for_the_next_file(bench: Bench) -> None:
-    bench.server.behave = lambda asked: Say(503, {"Retry-After": "17"})
+    bench.server.behave = lambda request: Say(503, {"Retry-After": "17"})
     with pytest.raises(AudioDelayed) as caught:
-        await bench.desk.get_all(bench.event())
+        await bench.audio_service.get_all(bench.event())
     assert caught.value.after == 17
-    assert sorted(bench.asked) == ["/v1/0", "/v1/1"]
+    assert sorted(bench.requested) == ["/v1/0", "/v1/1"]
 
 
 async def test_a_job_with_too_many_files_is_refused_in_words_and_its_first_is_to_be_had(bench: Bench) -> None:
     event = bench.event(count=MAX_FILES + 1)
     with pytest.raises(AudioRefused, match=f"The job has {MAX_FILES + 1} files; at most {MAX_FILES}") as no:
-        await bench.desk.get_all(event)
-    assert (no.value.reason, bench.asked) == ("too_many_files", [])
-    assert of([await bench.desk.get(event)]) == ALL[:1]
+        await bench.audio_service.get_all(event)
+    assert (no.value.reason, bench.requested) == ("too_many_files", [])
+    assert of([await bench.audio_service.get(event)]) == ALL[:1]
 
 
 async def test_without_the_source_in_the_configuration_what_is_there_can_still_be_had(bench: Bench) -> None:
     event = bench.event()
-    files = await bench.desk.get_all(event)
+    files = await bench.audio_service.get_all(event)
     bench.sources.clear()
-    assert await bench.desk.get_all(event) == files
+    assert await bench.audio_service.get_all(event) == files
     Path(files[3].address).unlink()
     with pytest.raises(AudioRefused, match="is no longer configured"):
-        await bench.desk.get_all(event)
+        await bench.audio_service.get_all(event)
 
 
 # addresses that have expired
@@ -359,74 +361,74 @@ async def test_without_the_source_in_the_configuration_what_is_there_can_still_b
 
 async def test_expired_addresses_are_renewed_by_asking_once_for_all_files(bench: Bench, lines: Lines) -> None:
     bench.version = "v2"
-    assert of(await bench.desk.get_all(bench.event(version="v1"))) == ALL
+    assert of(await bench.audio_service.get_all(bench.event(version="v1"))) == ALL
     assert bench.statuses == 1
-    assert sorted(path for path in bench.asked if "v2" in path) == [f"/v2/{n}" for n in range(6)]
-    assert len([path for path in bench.asked if "v1" in path]) <= MAX_CONCURRENT_FILES
+    assert sorted(path for path in bench.requested if "v2" in path) == [f"/v2/{n}" for n in range(6)]
+    assert len([path for path in bench.requested if "v1" in path]) <= MAX_CONCURRENT_FILES
     assert len(lines.of("audio.addresses_refreshed")) == 1
     assert KEY not in lines.text
-    carried = {one.path for one in bench.server.asked if KEY in str(one.headers)}
+    carried = {request.path for request in bench.server.requests if KEY in str(request.headers)}
     assert carried == {"/v1/task/job-1"}
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 async def test_the_first_file_is_renewed_whichever_way_its_address_has_expired(bench: Bench, status: int) -> None:
     bench.version = "v2"
-    bench.server.behave = lambda asked: Say(status) if asked.path == "/v1/0" else bench.answer(asked)
-    assert of([await bench.desk.get(bench.event())]) == ALL[:1]
-    assert (bench.asked, bench.statuses) == (["/v1/0", "/v2/0"], 1)
+    bench.server.behave = lambda request: Say(status) if request.path == "/v1/0" else bench.answer(request)
+    assert of([await bench.audio_service.get(bench.event())]) == ALL[:1]
+    assert (bench.requested, bench.statuses) == (["/v1/0", "/v2/0"], 1)
 
 
 async def test_addresses_that_expire_while_files_are_fetched_are_renewed_again(bench: Bench) -> None:
     bench.version = "v2"
 
-    def short_lived(asked: Asked) -> Say:
-        if asked.path == "/v2/3":
+    def short_lived(request: ReceivedRequest) -> Say:
+        if request.path == "/v2/3":
             bench.version = "v3"
-        return bench.answer(asked)
+        return bench.answer(request)
 
     bench.server.behave = short_lived
-    assert of(await bench.desk.get_all(bench.event())) == ALL
+    assert of(await bench.audio_service.get_all(bench.event())) == ALL
     assert bench.statuses == 2
 
 
 async def test_a_job_that_is_gone_at_the_provider_is_asked_about_once_and_its_audio_is_gone(bench: Bench) -> None:
     bench.version, bench.known = "v2", False
     with pytest.raises(AudioGone, match="the temporary address of the audio has expired"):
-        await bench.desk.get_all(bench.event())
+        await bench.audio_service.get_all(bench.event())
     assert (bench.statuses, bench.there()) == (1, [])
 
 
 async def test_fresh_addresses_of_another_number_of_files_are_not_used(bench: Bench) -> None:
     bench.version, bench.files = "v2", 5
     with pytest.raises(AudioGone):
-        await bench.desk.get_all(bench.event())
-    assert [path for path in bench.asked if "v2" in path] == []
+        await bench.audio_service.get_all(bench.event())
+    assert [path for path in bench.requested if "v2" in path] == []
 
 
 async def test_fresh_addresses_that_are_not_good_either_are_the_end(bench: Bench) -> None:
     bench.version = "v2"
-    bench.server.behave = lambda asked: Say(404) if asked.path == "/v2/0" else bench.answer(asked)
+    bench.server.behave = lambda request: Say(404) if request.path == "/v2/0" else bench.answer(request)
     with pytest.raises(AudioGone):
-        await bench.desk.get(bench.event())
-    assert (bench.asked, bench.statuses) == (["/v1/0", "/v2/0"], 1)
+        await bench.audio_service.get(bench.event())
+    assert (bench.requested, bench.statuses) == (["/v1/0", "/v2/0"], 1)
 
 
 async def test_a_source_that_tells_us_to_wait_is_left_alone_by_everybody_until_then(bench: Bench) -> None:
     bench.version, event = "v2", bench.event()
-    told = Say(429, {"Retry-After": "90"}, b"{}")
-    bench.server.behave = lambda asked: told if "task" in asked.path else bench.answer(asked)
+    reported = Say(429, {"Retry-After": "90"}, b"{}")
+    bench.server.behave = lambda request: reported if "task" in request.path else bench.answer(request)
     with pytest.raises(AudioDelayed) as caught:
-        await bench.desk.get(event)
+        await bench.audio_service.get(event)
     assert (caught.value.reason, caught.value.after) == ("not_renewed", 90)
     assert bench.database.transact(throttle_state.get, "finevoice").pause_until == NOW + 90
     bench.now += 30
     with pytest.raises(AudioDelayed) as caught:
-        await bench.desk.get(event)
+        await bench.audio_service.get(event)
     assert (caught.value.reason, caught.value.after, bench.statuses) == ("source_paused", 60, 1)
     bench.server.behave = bench.answer
     bench.now += 60
-    assert of([await bench.desk.get(event)]) == ALL[:1]
+    assert of([await bench.audio_service.get(event)]) == ALL[:1]
 
 
 @pytest.mark.parametrize(
@@ -445,9 +447,9 @@ async def test_what_the_source_says_instead_decides_whether_it_is_tried_again(
     bench: Bench, say: Say, *, final: bool
 ) -> None:
     bench.version = "v2"
-    bench.server.behave = lambda asked: say if "task" in asked.path else bench.answer(asked)
+    bench.server.behave = lambda request: say if "task" in request.path else bench.answer(request)
     with pytest.raises(AudioError) as caught:
-        await bench.desk.get(bench.event())
+        await bench.audio_service.get(bench.event())
     assert isinstance(caught.value, Reject) is final
     assert bench.statuses == 1
 
@@ -455,7 +457,7 @@ async def test_what_the_source_says_instead_decides_whether_it_is_tried_again(
 async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
     bench.version = "v2"
     bench.database.transact(throttle_state.reserve_times, "finevoice", 3, NOW, 2.0)
-    await bench.desk.get(bench.event())
+    await bench.audio_service.get(bench.event())
     assert bench.slept == [6.0]
     assert bench.database.transact(throttle_state.get, "finevoice").next_request_at == NOW + 6 + 2 * MARGIN
 
@@ -463,10 +465,10 @@ async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
 async def test_a_durable_endpoint_is_not_renewed(bench: Bench) -> None:
     url = bench.server.url("").rstrip("/")
     bench.sources["finevoice"] = AudioSource(PROVIDERS["aitts"], Account(url, KEY), True)
-    bench.server.behave = lambda asked: Say(404)
+    bench.server.behave = lambda request: Say(404)
     with pytest.raises(AudioGone):
-        await bench.desk.get(bench.event(audio_url=None, audio_urls=None))
-    assert [one.path for one in bench.server.asked] == ["/api/v1/tts/job-1/audio"]
+        await bench.audio_service.get(bench.event(audio_url=None, audio_urls=None))
+    assert [request.path for request in bench.server.requests] == ["/api/v1/tts/job-1/audio"]
 
 
 async def test_without_an_api_key_nobody_is_asked(bench: Bench) -> None:
@@ -474,7 +476,7 @@ async def test_without_an_api_key_nobody_is_asked(bench: Bench) -> None:
     url = bench.server.url("").rstrip("/")
     bench.sources["finevoice"] = AudioSource(PROVIDERS["finevoice"], Account(url, None), True)
     with pytest.raises(AudioGone):
-        await bench.desk.get(bench.event())
+        await bench.audio_service.get(bench.event())
     assert bench.statuses == 0
 
 
@@ -485,10 +487,10 @@ async def test_a_job_without_audio_is_said_to_have_none_whether_there_is_a_key_o
     url = bench.server.url("").rstrip("/")
     bench.sources["finevoice"] = AudioSource(PROVIDERS["finevoice"], Account(url, key), True)
     event = bench.event(audio_url=None, audio_urls=None)
-    for ask in (bench.desk.get, bench.desk.get_all):
+    for ask in (bench.audio_service.get, bench.audio_service.get_all):
         with pytest.raises(NoAudio, match=r"^The job completed without audio\.$"):
             await ask(event)
-    assert bench.server.asked == []
+    assert bench.server.requests == []
 
 
 # from end to end
@@ -501,7 +503,7 @@ async def sim() -> AsyncIterator[Simulator]:
     assert sim.leaks == []
 
 
-async def told(sim: Simulator, job: Job) -> JobCompleted:
+async def reported(sim: Simulator, job: Job) -> JobCompleted:
     """The event that a poll of the job makes."""
     async with httpx.AsyncClient(timeout=PATIENCE) as client:
         answer = await client.get(
@@ -532,7 +534,7 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
     job = sim.finish(sim.create_task("separation", outputs=3))
     if expired:
         sim.force("expired_url", at="finevoice.status")
-    event = await told(sim, job)
+    event = await reported(sim, job)
     (tmp_path / "data").mkdir()
     database = Database(fresh_store(tmp_path / "data" / "receiver.db"))
     database.transact(inbox.accept, [delivery(event, "save_audio")])

@@ -21,7 +21,7 @@ from receiver.store.database import Database
 from tests.faults import fill, small_disk
 from tests.integration.engine_support import execute, fresh_store, metric, query, receiving
 from tests.integration.intake_support import Lines, configured
-from tests.integration.outbound_support import Asked, Say, Server, make_wav, ranged, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.integration.s3_support import Bucket, serving_bucket
 from tests.patience import PATIENCE
 
@@ -35,7 +35,7 @@ CONCURRENCY = 16
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    async with serving(lambda asked: ranged(WAV, asked)) as made:
+    async with serving(lambda request: ranged(WAV, request)) as made:
         yield made
 
 
@@ -115,7 +115,7 @@ async def test_a_full_audio_disk_costs_no_attempts_and_holds_up_only_what_needs_
 
             assert len(lines.of("audio.storage_paused")) == 1
             assert "No space left on device" in lines.of("audio.storage_paused")[0]["detail"]
-            assert len(server.asked) <= 2 * CONCURRENCY, "whoever was at work when it was noticed, and trials"
+            assert len(server.requests) <= 2 * CONCURRENCY, "whoever was at work when it was noticed, and trials"
             assert query(path, "SELECT * FROM attempts WHERE handler = 'keep'") == []
             assert count(path, "handler = 'keep' AND state = 'pending' AND attempt > forgiven") == 0
             [claims] = query(path, "SELECT sum(attempt) AS claims FROM runs WHERE handler = 'keep'")
@@ -176,11 +176,11 @@ async def test_a_run_whose_fetch_met_a_locked_store_is_not_charged(
     path = stored(given, 1, keep)
     locks: list[sqlite3.Connection] = []
 
-    def lock(asked: Asked) -> Say:
+    def lock(request: ReceivedRequest) -> Say:
         if not locks:
             locks.append(sqlite3.connect(path, isolation_level=None))
             locks[0].execute("BEGIN IMMEDIATE")
-        return ranged(WAV, asked)
+        return ranged(WAV, request)
 
     server.behave = lock
     async with receiving(given, keep):

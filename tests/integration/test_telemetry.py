@@ -23,7 +23,7 @@ from receiver.simulator.serving import LoopServer
 from receiver.telemetry.hooks import LEASE_LOST
 from tests.integration.engine_support import Gate, Signal, execute, registry
 from tests.integration.intake_support import completed, configured, signature
-from tests.integration.outbound_support import Asked, Say, make_wav, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 from tests.integration.telemetry_support import Recorder
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ async def receiving(settings: Settings, *handlers: Handler) -> AsyncIterator[Up]
 async def storage(say: Say) -> AsyncIterator[dict[str, Any]]:
     """The table of a source whose audio is answered like this."""
 
-    def answer(asked: Asked) -> Say:
+    def answer(request: ReceivedRequest) -> Say:
         return say
 
     async with serving(answer) as server:
@@ -161,7 +161,7 @@ async def test_a_run_whose_lease_is_lost_ends_when_its_result_is_discarded(tmp_p
 
     @handler(on=Event)
     async def wait(event: Event, ctx: Ctx) -> None:
-        await gate.hold()
+        await gate.wait_open()
 
     async with receiving(configured(tmp_path), wait) as up:
         await up.deliver(completed("job_1"))
@@ -210,11 +210,11 @@ async def test_a_job_is_reported_from_its_submit_until_a_poll_has_stored_its_eve
             await up.until("run_finished")
     calls, polls = up.recorder.calls, len(up.recorder.arguments("job_polled"))
 
-    def asked(number: int, what: str) -> list[tuple[str, str | None]]:
+    def calls_of(number: int, what: str) -> list[tuple[str, str | None]]:
         token = f"request_sent {number}"
         return [("request_sent", token), ("request_answered", token), (what, None)]
 
-    asks = [*asked(0, "job_submitted"), *(call for n in range(polls) for call in asked(n + 1, "job_polled"))]
+    asks = [*calls_of(0, "job_submitted"), *(call for n in range(polls) for call in calls_of(n + 1, "job_polled"))]
     assert calls[: len(asks)] == asks
     run = [("run_claimed", None), ("run_started", "run_started 0"), ("run_finished", "run_started 0")]
     assert calls[len(asks) :] == [("event_stored", None), *run]

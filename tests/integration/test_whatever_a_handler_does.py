@@ -186,11 +186,11 @@ async def test_a_handler_that_stops_the_loop_does_not_stop_it(store: Path) -> No
 
 
 async def test_an_error_whose_text_does_not_end_holds_up_only_its_own_run(store: Path) -> None:
-    asked, release = threading.Event(), threading.Event()
+    requested, release = threading.Event(), threading.Event()
 
     class EndlessError(Exception):
         def __str__(self) -> str:
-            asked.set()
+            requested.set()
             assert release.wait(PATIENCE * 2)
             return "at last"
 
@@ -201,7 +201,7 @@ async def test_an_error_whose_text_does_not_end_holds_up_only_its_own_run(store:
     async with engine(store, work, after) as up:
         up.new("job_1")
         await up.until(up.attempts)
-        assert asked.is_set()
+        assert requested.is_set()
         assert up.attempts() == [(1, "timeout")]
         up.new("job_2", type="job.failed")
         await up.until_state("succeeded")

@@ -65,12 +65,12 @@ async def test_a_failed_task_has_an_error_object(sim: Simulator, api: httpx.Asyn
 
 
 async def test_without_use_async_the_answer_waits_for_the_audio(sim: Simulator, api: httpx.AsyncClient) -> None:
-    asked = asyncio.create_task(api.post(SUBMIT, json={"voice": "james", "text": "Hello"}))
+    submit = asyncio.create_task(api.post(SUBMIT, json={"voice": "james", "text": "Hello"}))
     await sim.wait_until(lambda: len(sim.jobs))
     [job] = sim.jobs
-    assert not asked.done()
+    assert not submit.done()
     sim.finish(job.id)
-    reported = (await asked).json()
+    reported = (await submit).json()
     assert (reported["status"], reported["taskId"]) == (200, job.id)
     assert reported["url"].startswith(sim.storage_url)
 
@@ -83,10 +83,10 @@ async def test_a_fast_service_answers_200_although_asked_for_async() -> None:
 async def test_a_submit_that_waits_does_not_delay_the_end() -> None:
     async with Simulator(job_seconds=None) as sim:
         api = client(sim)
-        asked = asyncio.create_task(api.post(SUBMIT, json={"voice": "james", "text": "Hello"}))
+        submit = asyncio.create_task(api.post(SUBMIT, json={"voice": "james", "text": "Hello"}))
         await sim.wait_until(lambda: len(sim.jobs))
     with pytest.raises(httpx.TransportError):
-        await asked
+        await submit
     await api.aclose()
 
 

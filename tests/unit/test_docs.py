@@ -141,7 +141,7 @@ def columns() -> dict[str, Provider]:
     return found
 
 
-def told(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A capability as the page writes it."""
     if isinstance(value, bool) or value in (None, ()):
         return "yes" if value else "no"
@@ -149,7 +149,7 @@ def told(value: Any) -> str:
         groups: dict[Any, list[str]] = {}
         for name, of in value.items():
             groups.setdefault(of, []).append(name or "none named")
-        return "; ".join(f"{', '.join(names)}: {told(of)}" for of, names in groups.items()) or "no"
+        return "; ".join(f"{', '.join(names)}: {as_text(of)}" for of, names in groups.items()) or "no"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
@@ -159,7 +159,7 @@ def test_every_capability_is_documented_as_it_is_and_no_other() -> None:
     shown = {row[0].strip("`"): dict(zip(rows[0][1:-1], row[1:-1], strict=True)) for row in rows[2:]}
     wanted = {head: describe_capabilities(provider) for head, provider in columns().items()}
     names = next(iter(wanted.values()))
-    assert shown == {name: {head: told(values[name]) for head, values in wanted.items()} for name in names}
+    assert shown == {name: {head: as_text(values[name]) for head, values in wanted.items()} for name in names}
 
 
 def test_the_outcome_of_every_error_of_a_provider_is_documented() -> None:

@@ -36,6 +36,8 @@ def private_words(path: Path) -> Iterator[str]:
         yield f"{where}: the module"
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
+            case ast.Attribute(value=ast.Name(id="shutil")):
+                pass  # the standard library's `shutil.which`
             case ast.ClassDef(name=name) if name.lstrip("_") in CLASSES.split():
                 yield f"{where}:{node.lineno}: class {name}"
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.lstrip("_") in FUNCTIONS.split():
@@ -66,6 +68,6 @@ def test_no_log_event_has_a_private_word() -> None:
 
 
 def test_no_module_class_function_or_variable_has_a_private_word() -> None:
-    paths = [path for package in ("receiver", "handlers") for path in sorted((ROOT / package).rglob("*.py"))]
-    assert len(paths) > 100
+    paths = [path for folder in ("receiver", "handlers", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(paths) > 500
     assert [found for path in paths for found in private_words(path)] == []

@@ -65,11 +65,11 @@ class Host:
 
     def __init__(self, status: int = 201) -> None:
         self.status = status
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
         self.transport = httpx.MockTransport(self._answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         return httpx.Response(self.status, headers={"retry-after": "30"})
 
 
@@ -100,9 +100,9 @@ def test_an_event_may_have_all_that_the_provider_said() -> None:
 def test_what_the_handler_sent_and_logged_can_be_looked_at() -> None:
     host = Host()
     outcome = run_handler(publish_episode, EPISODE, audio=wav(seconds=2), options=TO_X, http=host.transport)
-    [asked] = host.asked
-    assert (asked.method, asked.url.path, asked.content) == ("PUT", "/x/7", wav(seconds=2))
-    assert asked.headers["idempotency-key"] == f"{EPISODE.id}:publish_episode"
+    [request] = host.requests
+    assert (request.method, request.url.path, request.content) == ("PUT", "/x/7", wav(seconds=2))
+    assert request.headers["idempotency-key"] == f"{EPISODE.id}:publish_episode"
     [line] = outcome.logs
     assert (line["level"], line["message"], line["episode"], line["seconds"]) == ("info", "episode.published", 7, 2.0)
     assert (line["event"], line["source"], line["job"], line["handler"], line["attempt"]) == (
@@ -130,7 +130,7 @@ def test_an_exception_is_tried_again_until_the_last_attempt() -> None:
     assert [outcome.state for outcome in states] == ["retry", "retry", "dead"]
     assert isinstance(states[0].error, httpx.HTTPStatusError)
     assert states[0].retry_after is None
-    assert len({request.headers["idempotency-key"] for request in host.asked}) == 1
+    assert len({request.headers["idempotency-key"] for request in host.requests}) == 1
 
 
 @pytest.mark.parametrize(

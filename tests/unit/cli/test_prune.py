@@ -33,11 +33,11 @@ def prune_with(*words: str) -> Result:
 
 
 def test_what_is_counted_to_the_end_is_exact(filled: Path) -> None:
-    asked = prune_with("prune")
-    assert asked.exit_code == 2
-    assert "Finished events older than 30 days: 30.\n" in asked.stdout
-    assert "Events in quarantine older than 30 days: 20.\n" in asked.stdout
-    assert "Delete 50 events?" in asked.output
+    result = prune_with("prune")
+    assert result.exit_code == 2
+    assert "Finished events older than 30 days: 30.\n" in result.stdout
+    assert "Events in quarantine older than 30 days: 20.\n" in result.stdout
+    assert "Delete 50 events?" in result.output
 
 
 def test_counting_ends_at_a_bound_and_deleting_does_not(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,10 +55,10 @@ def test_jobs_whose_events_are_gone_go_too(filled: Path) -> None:
     """A `prune` that was ended between the events and their jobs has left them."""
     assert prune_with("prune", "--yes").exit_code == 0
     insert_ended_jobs(filled, 3)
-    asked = prune_with("prune")
-    assert asked.exit_code == 2
-    assert "Ended jobs older than 30 days, without an event: 3.\n" in asked.stdout
-    assert "Delete 3 jobs?" in asked.output
+    result = prune_with("prune")
+    assert result.exit_code == 2
+    assert "Ended jobs older than 30 days, without an event: 3.\n" in result.stdout
+    assert "Delete 3 jobs?" in result.output
     assert "Events deleted: 0, jobs: 3.\n" in prune_with("prune", "--yes").stdout
     assert "jobs" not in prune_with("prune").output
 

@@ -46,7 +46,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
         yield manager, address
 
 
-def heard(manager: socket.socket) -> list[str]:
+def messages(manager: socket.socket) -> list[str]:
     found = []
     with suppress(BlockingIOError):
         while True:
@@ -56,7 +56,7 @@ def heard(manager: socket.socket) -> list[str]:
 
 async def test_the_manager_hears_what_is_sent(manager: tuple[socket.socket, str]) -> None:
     await Notifier(manager[1], None, SetClock()).send("READY=1", "STATUS=Takes deliveries")
-    assert heard(manager[0]) == ["READY=1\nSTATUS=Takes deliveries"]
+    assert messages(manager[0]) == ["READY=1\nSTATUS=Takes deliveries"]
 
 
 async def test_without_a_manager_nothing_is_sent() -> None:
@@ -111,7 +111,7 @@ async def test_the_watchdog_is_fed_at_half_its_time_for_as_long_as_all_works(
     with capture_logs() as logs, suppress(Stop):
         await notifier.feed_watchdog(lambda: next(ended))
     assert clock.waited == [15.0] * 4
-    assert heard(manager[0]) == ["WATCHDOG=1"] * 2
+    assert messages(manager[0]) == ["WATCHDOG=1"] * 2
     assert [(line["event"], line["ended"]) for line in logs] == [("watchdog.not_fed", "dispatcher")]
 
 
@@ -138,7 +138,7 @@ async def test_only_the_watched_process_feeds_and_no_child_finds_the_manager(
     feeding.cancel()
     with suppress(asyncio.CancelledError):
         await feeding
-    assert heard(manager[0]) == (["WATCHDOG=1"] if feeds else [])
+    assert messages(manager[0]) == (["WATCHDOG=1"] if feeds else [])
 
 
 async def test_a_long_start_asks_for_more_time_before_it_is_over(manager: tuple[socket.socket, str]) -> None:
@@ -146,4 +146,4 @@ async def test_a_long_start_asks_for_more_time_before_it_is_over(manager: tuple[
     with suppress(Stop):
         await Notifier(manager[1], None, clock).extend_start()
     assert clock.waited == [10.0] * 3
-    assert heard(manager[0]) == ["EXTEND_TIMEOUT_USEC=60000000"] * 2
+    assert messages(manager[0]) == ["EXTEND_TIMEOUT_USEC=60000000"] * 2

@@ -75,8 +75,8 @@ def test_a_wrong_command_is_told_the_nearest() -> None:
 
 @pytest.mark.parametrize(("typed", "offered"), [("ev", ["events"]), ("events re", ["replay", "release"])])
 def test_a_shell_completes_commands(typed: str, offered: list[str]) -> None:
-    asked = {"_TTS_RECEIVER_COMPLETE": "complete_bash", "COMP_WORDS": f"tts-receiver {typed}"}
+    environment = {"_TTS_RECEIVER_COMPLETE": "complete_bash", "COMP_WORDS": f"tts-receiver {typed}"}
     answered = CliRunner().invoke(
-        build(), prog_name="tts-receiver", env={**asked, "COMP_CWORD": str(len(typed.split()))}
+        build(), prog_name="tts-receiver", env={**environment, "COMP_CWORD": str(len(typed.split()))}
     )
     assert answered.output.split() == offered

@@ -11,8 +11,8 @@ from receiver.cli import output
 from receiver.cli.voices import print_voices
 from receiver.providers.types import Voice
 
-ABLE = {"provider": "google", "tier": "premium", "supports_ssml": True, "supports_multispeaker": True}
-CHIRP = Voice("en-US-Chirp3-HD-Achernar", language="en-US", gender="female", details=ABLE)
+CAPABILITIES = {"provider": "google", "tier": "premium", "supports_ssml": True, "supports_multispeaker": True}
+CHIRP = Voice("en-US-Chirp3-HD-Achernar", language="en-US", gender="female", details=CAPABILITIES)
 ALLOY = Voice("alloy", language="en-US", details={"provider": "openai", "tier": 3, "supports_ssml": "yes"})
 
 
@@ -42,7 +42,7 @@ def test_provider_tier_and_what_a_voice_can_are_shown(screen: io.StringIO) -> No
 
 
 def test_an_id_is_whole_however_much_there_is_beside_it(screen: io.StringIO) -> None:
-    voice = Voice("a-voice-of-thirty-one-characters", "A name of some length", "en-US", "female", "ultra", ABLE)
+    voice = Voice("a-voice-of-thirty-one-characters", "A name of some length", "en-US", "female", "ultra", CAPABILITIES)
     print_voices("aitts", [voice])
     assert f"id       {voice.id}" in screen.getvalue().splitlines()
 

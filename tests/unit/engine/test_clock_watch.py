@@ -48,7 +48,7 @@ class Machine(SteadyClock):
         await self.turns.put(turn)
         await turn.wait()
 
-    async def look(self) -> None:
+    async def poll_once(self) -> None:
         """Have the watch look once, and return when it has."""
         (await self.turns.get()).set()
         following = await self.turns.get()
@@ -112,10 +112,10 @@ async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, 
     await watch.start()
     come(database, machine.now(), "a", "notes")
     machine.pass_time(1)
-    await machine.look()
+    await machine.poll_once()
     assert times(database, "due_at") == [NOW], "nothing was set"
     machine.wall -= HOUR
-    await machine.look()
+    await machine.poll_once()
     await watch.stop()
     assert times(database, "due_at") == [machine.now()] == [NOW + 1 - HOUR]
     assert [line["seconds"] for line in lines.of("clock.stepped")] == [-HOUR]
@@ -130,7 +130,7 @@ async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lin
     held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = ?"
     execute(database.path, held, NOW + 30)
     machine.wall += 40 * DAY
-    await machine.look()
+    await machine.poll_once()
     await watch.stop()
     assert times(database, "lease_until") == [NOW + 40 * DAY + 30]
 
@@ -145,9 +145,9 @@ async def test_a_fault_does_not_end_the_watching(
     machine.wall -= HOUR
     with monkeypatch.context() as broken:
         broken.setattr("receiver.store.clocks.steps", lambda waits, now: 1 / 0)
-        await machine.look()
+        await machine.poll_once()
     assert len(lines.of("clock.broken")) == 1
-    await machine.look()
+    await machine.poll_once()
     await watch.stop()
     assert times(database, "due_at") == [NOW - HOUR]
 
@@ -160,10 +160,10 @@ async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: 
     aside = database.path.with_name("aside.db")
     database.path.rename(aside)
     machine.wall -= HOUR
-    await machine.look()
+    await machine.poll_once()
     assert lines.of("clock.times_not_corrected")
     aside.rename(database.path)
-    await machine.look()
+    await machine.poll_once()
     await watch.stop()
     assert times(database, "due_at") == [NOW - HOUR]
 

@@ -20,7 +20,7 @@ def through(limiter: RateLimiter, now: float) -> tuple[float, RequestSlot]:
     return now, limiter.record_sent(now)
 
 
-def most_in_a_window(times: list[float], window: float) -> int:
+def max_in_window(times: list[float], window: float) -> int:
     times = sorted(times)
     return max(index + 1 - bisect.bisect_right(times, at - window) for index, at in enumerate(times))
 
@@ -40,7 +40,7 @@ def test_those_that_are_late_catch_up_at_twice_the_rate_and_stay_within_the_wind
         limiter.record_response(slot, now)
         times.append(now)
     assert times[1] - times[0] == pytest.approx(0.05)
-    assert most_in_a_window(times, 1.0) == 10
+    assert max_in_window(times, 1.0) == 10
 
 
 @pytest.mark.parametrize("rate", [0.1, 1, 2.5, 50])
@@ -95,7 +95,7 @@ def test_no_window_has_too_many_whatever_is_late_within_what_is_thought_of(
     What is quick can be told only as long as a quick one is remembered.
     """
     limiter, in_window = RateLimiter(rate), max(1, int(rate))
-    most_late = LATE_SHARE * in_window / rate
+    max_late = LATE_SHARE * in_window / rate
     limiter.record_response(RequestSlot(0.0), quickest)
     now, arrivals, answers = 1000.0, [], list[tuple[float, int, RequestSlot]]()
     for number, (pause, late) in enumerate(requests):
@@ -108,22 +108,22 @@ def test_no_window_has_too_many_whatever_is_late_within_what_is_thought_of(
             if at <= now:
                 break
             now = min([at, *(answer[0] for answer in answers)])
-        on_the_way = late * most_late if number % (MIN_SAMPLES // 2) else 0.0
+        on_the_way = late * max_late if number % (MIN_SAMPLES // 2) else 0.0
         arrivals.append(now + on_the_way)
         answers.append((now + quickest + on_the_way, number, limiter.record_sent(now)))
     window = in_window / rate
-    assert most_in_a_window(arrivals, window * (1 - 1e-9)) <= in_window
+    assert max_in_window(arrivals, window * (1 - 1e-9)) <= in_window
     assert math.isfinite(now)
 
 
 def test_the_order_of_arrival_is_another_than_that_of_sending() -> None:
-    dice, limiter, times = random.Random(7), RateLimiter(50), []
+    rng, limiter, times = random.Random(7), RateLimiter(50), []
     limiter.record_response(RequestSlot(0.0), 0.01)
     now = 1000.0
     for number in range(500):
         now, slot = through(limiter, max(now, 1000 + number * 1.02 / 50))
-        late = dice.choice([0.0, 0.0, 0.0, 0.15])
+        late = rng.choice([0.0, 0.0, 0.0, 0.15])
         times.append(now + late)
         limiter.record_response(slot, now + 0.01 + late)
     assert times != sorted(times)
-    assert most_in_a_window(times, 1.0) <= 50
+    assert max_in_window(times, 1.0) <= 50

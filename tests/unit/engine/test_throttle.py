@@ -16,7 +16,7 @@ from receiver.store import throttle_state
 from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry
 from tests.integration.engine_support import NOW, fresh_store
-from tests.integration.outbound_support import Asked, Say, Server, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ class Bench:
         self.request = Request("GET", server.url("/"), {}, None)
         server.behave = self.answer
 
-    def answer(self, asked: Asked) -> Say:
+    def answer(self, request: ReceivedRequest) -> Say:
         self.sent.append(self.clock.now() - NOW)
         return Say(200)
 

@@ -84,13 +84,13 @@ def test_more_kinds_than_are_kept_in_memory_are_written(thinned: Thinned, monkey
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(THINNED)), st.integers(0, 3), st.floats(0, 100))))
-def test_every_line_is_written_or_counted(course: list[tuple[str, int, float]]) -> None:
+def test_every_line_is_written_or_counted(calls: list[tuple[str, int, float]]) -> None:
     thinned = Thinned()
-    told: list[str] = []
-    for message, number, seconds in course:
+    written: list[str] = []
+    for message, number, seconds in calls:
         thinned.clock.time += seconds
-        told += thinned.thinning.due_lines()
+        written += thinned.thinning.due_lines()
         thinned.log(message, **dict.fromkeys(THINNED[message], number))
-    told += thinned.thinning.remaining_lines()
-    counted = sum(int(line.partition("'repeated': ")[2].partition(",")[0]) for line in told)
-    assert len(thinned.passed) + counted == len(course)
+    written += thinned.thinning.remaining_lines()
+    counted = sum(int(line.partition("'repeated': ")[2].partition(",")[0]) for line in written)
+    assert len(thinned.passed) + counted == len(calls)

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from receiver.model.redact import MIN_PREFIX_CHARACTERS, MIN_SECRET_CHARACTERS, Redactor, truncate
-from tests.cost import costs_at_most
+from tests.cost import max_cpu_seconds
 
 SECRET = "tts_signing_secret"
 
@@ -122,11 +122,11 @@ def test_no_secret_survives_in_any_text_plain_or_as_json(secrets: list[str], bef
 
 
 _SAFE = st.text(string.ascii_letters + string.digits + "-_.~%&=+:;,", min_size=1, max_size=20)
-_AROUND = st.text(string.ascii_letters + string.digits + " _-\n\t.,()<>\"'éß", max_size=10)
+_CONTEXT = st.text(string.ascii_letters + string.digits + " _-\n\t.,()<>\"'éß", max_size=10)
 
 
 @given(
-    before=_AROUND,
+    before=_CONTEXT,
     scheme=st.sampled_from(["http", "https", "postgresql", "s3", "HTTPS"]),
     host=st.sampled_from(["a.example", "127.0.0.1:80", "[::1]:8443"]),
     path=st.sampled_from(["", "/", "/a/b.wav", "/@x"]),
@@ -142,7 +142,7 @@ def test_no_url_query_survives_whatever_stands_before_it(
     assert hidden not in Redactor()(f"{before}{scheme}://{host}{path}{mark}{hidden} end")
 
 
-@given(before=_AROUND, user=_SAFE, password=st.text(string.ascii_letters + "@:%!$", min_size=1))
+@given(before=_CONTEXT, user=_SAFE, password=st.text(string.ascii_letters + "@:%!$", min_size=1))
 @example("1", "u", "p")
 @example("", "u", "p@p")
 def test_no_urls_credentials_survive_whatever_stands_before_it(before: str, user: str, password: str) -> None:
@@ -157,5 +157,5 @@ def test_no_urls_credentials_survive_whatever_stands_before_it(before: str, user
 )
 def test_a_long_text_is_searched_in_linear_time(piece: str) -> None:
     text = "https://a.example/ " + piece * 400_000
-    with costs_at_most(10):
+    with max_cpu_seconds(10):
         Redactor([SECRET])(text)

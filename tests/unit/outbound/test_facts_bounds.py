@@ -30,7 +30,7 @@ from receiver.outbound.formats import (
     sniff_file,
 )
 from tests.clocks import CallbackClock
-from tests.cost import costs_at_most
+from tests.cost import max_cpu_seconds
 from tests.unit.outbound.audio_files import (
     FTYP,
     MP3_FRAME,
@@ -90,7 +90,7 @@ def test_a_hostile_file_costs_little(tmp_path: Path, name: str) -> None:
     format, data = HOSTILE[name]
     path = tmp_path / "x"
     path.write_bytes(data)
-    with costs_at_most(CPU_SECONDS, time.thread_time):
+    with max_cpu_seconds(CPU_SECONDS, time.thread_time):
         read_facts(path, format)
 
 

@@ -282,7 +282,7 @@ def test_the_providers_are_known_by_their_names() -> None:
 # audio
 
 
-def ways(
+def audio_addresses(
     payload: dict[str, Any], base: str = BASE, key: str | None = KEY, job: str = "job_1"
 ) -> list[tuple[str, bool]]:
     files = AITTS.audio_requests(base, key, job, payload)
@@ -291,30 +291,32 @@ def ways(
 
 
 def test_the_durable_endpoint_comes_first_with_the_key_then_the_temporary_address_without() -> None:
-    assert ways(dict(DOCUMENTED["data"])) == [
+    assert audio_addresses(dict(DOCUMENTED["data"])) == [
         (f"{BASE}/api/v1/tts/job_1/audio", True),
         ("https://storage.example.com/job_1.wav?sig=x", False),
     ]
 
 
 def test_a_missing_audio_endpoint_is_derived_from_the_job_id() -> None:
-    assert ways({}) == [(f"{BASE}/api/v1/tts/job_1/audio", True)]
-    assert ways({}, job="a/../b?c#d ü") == [(f"{BASE}/api/v1/tts/a%2F..%2Fb%3Fc%23d%20%C3%BC/audio", True)]
+    assert audio_addresses({}) == [(f"{BASE}/api/v1/tts/job_1/audio", True)]
+    assert audio_addresses({}, job="a/../b?c#d ü") == [(f"{BASE}/api/v1/tts/a%2F..%2Fb%3Fc%23d%20%C3%BC/audio", True)]
 
 
 def test_an_absolute_audio_endpoint_on_the_sources_own_origin_is_used() -> None:
-    assert ways({"audio_endpoint": f"{BASE}/v9/audio/1"}) == [(f"{BASE}/v9/audio/1", True)]
-    assert ways({"audio_endpoint": f"{BASE}:443/v9"}) == [(f"{BASE}:443/v9", True)]
+    assert audio_addresses({"audio_endpoint": f"{BASE}/v9/audio/1"}) == [(f"{BASE}/v9/audio/1", True)]
+    assert audio_addresses({"audio_endpoint": f"{BASE}:443/v9"}) == [(f"{BASE}:443/v9", True)]
 
 
 def test_a_base_url_with_a_path_or_port_is_kept() -> None:
-    assert ways({}, "http://127.0.0.1:9000/")[0][0] == "http://127.0.0.1:9000/api/v1/tts/job_1/audio"
-    assert ways({}, "https://proxy.example/tts")[0][0] == "https://proxy.example/tts/api/v1/tts/job_1/audio"
+    assert audio_addresses({}, "http://127.0.0.1:9000/")[0][0] == "http://127.0.0.1:9000/api/v1/tts/job_1/audio"
+    assert audio_addresses({}, "https://proxy.example/tts")[0][0] == "https://proxy.example/tts/api/v1/tts/job_1/audio"
 
 
 def test_without_an_api_key_only_the_temporary_address_is_left() -> None:
-    assert ways(dict(DOCUMENTED["data"]), key=None) == [("https://storage.example.com/job_1.wav?sig=x", False)]
-    assert ways({}, key=None) == []
+    assert audio_addresses(dict(DOCUMENTED["data"]), key=None) == [
+        ("https://storage.example.com/job_1.wav?sig=x", False)
+    ]
+    assert audio_addresses({}, key=None) == []
 
 
 _FOREIGN = [
@@ -345,7 +347,7 @@ _FOREIGN = [
 
 @pytest.mark.parametrize("endpoint", _FOREIGN)
 def test_the_api_key_stays_at_home_whatever_the_audio_endpoint_is(endpoint: str) -> None:
-    [(url, authorized)] = ways({"audio_endpoint": endpoint})
+    [(url, authorized)] = audio_addresses({"audio_endpoint": endpoint})
     assert authorized
     assert origin_of(url) == origin_of(BASE)
 

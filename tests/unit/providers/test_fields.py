@@ -14,7 +14,7 @@ from receiver.providers.miragic import Miragic
 from receiver.providers.requests import bearer, get, key_header, path_segment
 from receiver.providers.responses import MAX_QUOTE, RequestContext, read_object
 from receiver.providers.types import Account, Invalid, Response, Unauthorized, Unavailable, UnknownJob
-from tests.cost import costs_at_most
+from tests.cost import max_cpu_seconds
 
 KEY = "key_0123456789"
 ACCOUNT = Account("https://api.example/", KEY)
@@ -44,7 +44,7 @@ def test_a_status_word_is_lower_case_text(value: object, word: str | None) -> No
 
 
 @pytest.mark.parametrize(
-    ("body", "trouble"),
+    ("body", "error"),
     [
         ({"error": {"code": "X", "message": "y"}}, ("X", "y")),
         ({"error": "y", "detail": "z"}, ("", "y")),
@@ -56,8 +56,8 @@ def test_a_status_word_is_lower_case_text(value: object, word: str | None) -> No
         ({}, ("", "")),
     ],
 )
-def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], trouble: tuple[str, str]) -> None:
-    assert error_detail(*unwrap(body), others=("message",)) == ErrorDetail(*trouble)
+def test_what_went_wrong_is_found_under_any_name(body: dict[str, Any], error: tuple[str, str]) -> None:
+    assert error_detail(*unwrap(body), others=("message",)) == ErrorDetail(*error)
 
 
 def test_only_web_addresses_and_paths_are_taken_each_once() -> None:
@@ -71,9 +71,9 @@ def test_an_address_that_cannot_be_used_is_kept_if_there_is_no_other() -> None:
     assert web_addresses(None, "", []) == []
 
 
-@pytest.mark.parametrize("around", [" ", "  ", "\n", "\t", "\r\n", "\u00a0"])
-def test_white_space_around_an_address_is_no_part_of_it(around: str) -> None:
-    assert web_addresses(f"{around}{A}", [f"{B}{around}"], {"x": f"{around}{A}{around}"}) == [A, B]
+@pytest.mark.parametrize("space", [" ", "  ", "\n", "\t", "\r\n", "\u00a0"])
+def test_white_space_around_an_address_is_no_part_of_it(space: str) -> None:
+    assert web_addresses(f"{space}{A}", [f"{B}{space}"], {"x": f"{space}{A}{space}"}) == [A, B]
 
 
 def test_each_output_is_a_file_with_one_way_to_get_it() -> None:
@@ -139,7 +139,7 @@ def test_the_services_words_are_shown_short_on_one_line_and_without_the_key() ->
 
 
 def test_long_words_of_a_service_are_searched_for_tokens_in_bounded_time() -> None:
-    with costs_at_most(5), pytest.raises(Invalid, match=r"It says: eyJeyJ.*…$"):
+    with max_cpu_seconds(5), pytest.raises(Invalid, match=r"It says: eyJeyJ.*…$"):
         answer(400, json.dumps({"detail": "eyJ" * 300_000}).encode())
 
 

@@ -116,9 +116,9 @@ def test_under_a_status_of_a_fault_it_may_have_made_one(provider: str) -> None:
 
 def test_a_submit_that_broke_is_told_from_a_question_that_broke() -> None:
     body = json.dumps(code("GENERATION_FAILED")).encode()
-    with pytest.raises(Unavailable) as asked:
+    with pytest.raises(Unavailable) as raised:
         PROVIDERS["aitts"].read_status(ACCOUNT, "job-1", Response(500, [], body))
-    assert type(asked.value) is Unavailable
+    assert type(raised.value) is Unavailable
     assert type(answered("aitts", 500, code("GENERATION_FAILED"))) is GenerationFailed
 
 

@@ -162,11 +162,11 @@ def test_the_word_for_a_better_model_is_another_one_in_each_version() -> None:
 
 
 def test_where_a_service_says_nothing_of_rates_any_that_could_be_one_is_sent() -> None:
-    able = Capabilities(options=("sample_rate", "bitrate_kbps"))
-    check_speech("mine", Speech(text="t", voice="v", sample_rate=11025, bitrate_kbps=7), able)
+    capabilities = Capabilities(options=("sample_rate", "bitrate_kbps"))
+    check_speech("mine", Speech(text="t", voice="v", sample_rate=11025, bitrate_kbps=7), capabilities)
     for wish in ({"sample_rate": 0}, {"bitrate_kbps": -1}):
         with pytest.raises(Invalid, match="above 0"):
-            check_speech("mine", Speech(text="t", voice="v", **wish), able)
+            check_speech("mine", Speech(text="t", voice="v", **wish), capabilities)
     only_wav = Capabilities(formats=("wav", "mp3"), options=("sample_rate",), sample_rates={"wav": (8000,)})
     with pytest.raises(Invalid, match="does not accept sample_rate with format mp3; formats that accept it: wav"):
         check_speech("mine", Speech(text="t", voice="v", format="mp3", sample_rate=8000), only_wav)

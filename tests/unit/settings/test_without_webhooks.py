@@ -128,8 +128,8 @@ def test_a_generic_source_that_is_polled_needs_no_secret_as_long_as_it_names_no_
     assert (source.receives_webhooks, source.schedule.first_seconds) == (False, 0)
 
 
-@pytest.mark.parametrize("asked", [ASKED, "", "audio_needs_key = true\n"])
-def test_a_generic_source_that_says_how_it_is_signed_needs_a_secret(write: Write, asked: str) -> None:
-    found = problems(write(GENERIC + SIGNED + asked))
+@pytest.mark.parametrize("setting", [ASKED, "", "audio_needs_key = true\n"])
+def test_a_generic_source_that_says_how_it_is_signed_needs_a_secret(write: Write, setting: str) -> None:
+    found = problems(write(GENERIC + SIGNED + setting))
     assert set(found) == {"sources.voices.signing_secrets"}
     assert "generic.scheme" in found["sources.voices.signing_secrets"]

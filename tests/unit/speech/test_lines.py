@@ -36,19 +36,19 @@ def check(speech: Speech) -> None:
 
 
 def read(
-    data: bytes, form: InputFormat = InputFormat.TEXT, manner: SpeechDefaults = VOICE
+    data: bytes, form: InputFormat = InputFormat.TEXT, defaults: SpeechDefaults = VOICE
 ) -> list[BatchLine | InvalidLine]:
-    return list(read_lines(io.BytesIO(data), form, "aitts", manner, FORMATS, check))
+    return list(read_lines(io.BytesIO(data), form, "aitts", defaults, FORMATS, check))
 
 
-def good(data: bytes, form: InputFormat = InputFormat.TEXT, manner: SpeechDefaults = VOICE) -> list[BatchLine]:
-    found = read(data, form, manner)
+def good(data: bytes, form: InputFormat = InputFormat.TEXT, defaults: SpeechDefaults = VOICE) -> list[BatchLine]:
+    found = read(data, form, defaults)
     assert not [str(line) for line in found if isinstance(line, InvalidLine)]
     return [line for line in found if isinstance(line, BatchLine)]
 
 
-def bad(data: bytes, form: InputFormat = InputFormat.TEXT, manner: SpeechDefaults = VOICE) -> str:
-    return "\n".join(str(line) for line in read(data, form, manner) if isinstance(line, InvalidLine))
+def bad(data: bytes, form: InputFormat = InputFormat.TEXT, defaults: SpeechDefaults = VOICE) -> str:
+    return "\n".join(str(line) for line in read(data, form, defaults) if isinstance(line, InvalidLine))
 
 
 def test_a_text_a_line_is_numbered_as_in_the_file_and_blank_ones_are_left_out() -> None:
@@ -62,8 +62,8 @@ def test_a_text_a_line_is_numbered_as_in_the_file_and_blank_ones_are_left_out() 
 
 def test_json_lines_say_what_the_options_do_not() -> None:
     row = {"text": "Hi", "voice": "emma", "format": "mp3", "bitrate": 64, "speed": 1, "metadata": {"n": 1}, "id": 7}
-    manner = SpeechDefaults(voice="alloy", format="wav", sample_rate=24000, metadata={"from": "options"})
-    first, second = good(json.dumps(row).encode() + b'\n{"text": "Ho"}', InputFormat.JSONL, manner)
+    defaults = SpeechDefaults(voice="alloy", format="wav", sample_rate=24000, metadata={"from": "options"})
+    first, second = good(json.dumps(row).encode() + b'\n{"text": "Ho"}', InputFormat.JSONL, defaults)
     assert first.speech == Speech(
         text="Hi", voice="emma", format="mp3", sample_rate=24000, bitrate_kbps=64, speed=1.0, metadata={"n": 1}
     )
@@ -155,7 +155,7 @@ def test_a_table_that_cannot_be_read_on_is_refused_as_a_whole(data: bytes, why: 
 
 def test_without_a_voice_a_line_is_none() -> None:
     assert (
-        bad(b"Hello", manner=SpeechDefaults())
+        bad(b"Hello", defaults=SpeechDefaults())
         == "line 1: no voice: name one in the line, or for all lines with --voice"
     )
 

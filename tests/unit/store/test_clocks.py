@@ -331,18 +331,18 @@ def test_no_run_waits_for_longer_than_it_was_to_however_the_clock_is_set(
 @pytest.mark.parametrize("kind", ["leases", "runs", "jobs", "events"])
 def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) -> None:
     """Not one statement reads a table from end to end."""
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
-    def look(connection: Connection) -> list[str]:
+    def read_plans(connection: Connection) -> list[str]:
         cursor = connection.connection.cursor()
         plans = []
-        for statement, values in asked:
+        for statement, values in statements:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             plans += [found[3] for found in cursor.fetchall()]
         return plans
 
     def note(conn: Any, cursor: Any, statement: str, values: Any, *more: Any) -> None:
-        asked.append((statement, values))
+        statements.append((statement, values))
 
     database.transact(
         lambda c: c.execute(
@@ -360,8 +360,8 @@ def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) ->
         dict(clocks.steps(WAITS, NOW))[kind](connection, None)
         event.remove(database._writer_engine, "before_cursor_execute", note)
         connection.rollback()
-    assert asked
-    plans = [plan for plan in database.query(look) if plan.startswith("SCAN")]
+    assert statements
+    plans = [plan for plan in database.query(read_plans) if plan.startswith("SCAN")]
     assert all("INDEX" in plan for plan in plans), plans
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 Make = Callable[..., Delivery]
 
 
-def opening(path: Path) -> str:
+def open_error(path: Path) -> str:
     """What a start says of this store."""
     database = Database(path)
     try:
@@ -41,7 +41,7 @@ def opening(path: Path) -> str:
 def test_a_folder_in_the_stores_place_is_named(tmp_path: Path) -> None:
     path = tmp_path / "receiver.db"
     path.mkdir()
-    assert opening(path) == (
+    assert open_error(path) == (
         f"The store {path} cannot be opened (unable to open database file): {path}: Is a directory. "
         "Name a file instead."
     )
@@ -53,7 +53,7 @@ def test_a_store_that_may_not_be_read_is_named_with_the_reason(template: Path) -
         path = folder / "receiver.db"
         path.write_bytes(content)
         path.chmod(0)
-        said = opening(path)
+        said = open_error(path)
         assert f"{path}: Permission denied. Give the user that runs the receiver access to it." in said
 
 
@@ -61,11 +61,11 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_reason() -> None:
     with another_user() as folder:
         folder.chmod(0o500)
         path = folder / "receiver.db"
-        assert opening(path) == (
+        assert open_error(path) == (
             f"The store {path} cannot be opened: Permission denied. Give the user that runs the receiver access to it."
         )
         folder.chmod(0)
-        assert "Permission denied" in opening(path)
+        assert "Permission denied" in open_error(path)
 
 
 def test_a_folder_that_may_not_be_looked_into_any_more_is_named_with_the_reason() -> None:
@@ -84,7 +84,7 @@ def test_a_folder_that_may_not_be_looked_into_any_more_is_named_with_the_reason(
 def test_a_full_disk_at_the_start_is_named(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         fill(disk)
-        said = opening(disk / "receiver.db")
+        said = open_error(disk / "receiver.db")
         assert f"{disk}: No space left on device. Free some space there." in said
 
 
@@ -104,7 +104,7 @@ def test_a_file_system_for_reading_only_is_named(tmp_path: Path, template: Path)
 def test_a_file_that_is_no_store_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "receiver.db"
     path.write_bytes(b"this is not a database, it only looks like a file" * 100)
-    assert opening(path) == (
+    assert open_error(path) == (
         f"{path} is not a store (file is not a database). Restore it from the backup, or let store.url name another "
         "file."
     )
@@ -273,12 +273,12 @@ async def test_a_probe_meets_a_full_disk_which_counts_for_some_seconds_more(
 
 
 async def test_a_probe_changes_nothing_and_does_not_let_the_store_grow(database: Database) -> None:
-    def look(connection: Connection) -> list[Any]:
+    def read_plans(connection: Connection) -> list[Any]:
         names = ("user_version", "schema_version", "page_count")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
 
-    before = await database.read(look)
+    before = await database.read(read_plans)
     size = os.stat(f"{database.path}-wal").st_size if os.path.exists(f"{database.path}-wal") else 0
     await database.probe()
     assert os.stat(f"{database.path}-wal").st_size > size, "it costs a page"
-    assert await database.read(look) == before
+    assert await database.read(read_plans) == before

@@ -33,23 +33,23 @@ RARE = 12
 
 def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
     """Finished events, and as many in every store that are not; a job for each end of one."""
-    dice = random.Random(3)
+    rng = random.Random(3)
     apart = (finished + UNFINISHED) // UNFINISHED
     rare_apart = (finished + UNFINISHED) // RARE
     events, ended, watched = [], [], []
     for n in range(finished + UNFINISHED):
         at = NOW + n
         kind = ("open", "dead", "quarantined")[n // apart % 3] if n % apart == 0 else "done"
-        type_ = "rare" if n % rare_apart == 1 else dice.choice(TYPES)
+        type_ = "rare" if n % rare_apart == 1 else rng.choice(TYPES)
         is_end = type_ in TYPES[:2]
         event = delivery(
-            f"job-{n}", source=dice.choice(SOURCES), type=type_, key=f"job-{n}" if is_end else f"message-{n}",
-            event_id=event_id(at, dice.getrandbits(74)), received_at=at, quarantined=kind == "quarantined",
+            f"job-{n}", source=rng.choice(SOURCES), type=type_, key=f"job-{n}" if is_end else f"message-{n}",
+            event_id=event_id(at, rng.getrandbits(74)), received_at=at, quarantined=kind == "quarantined",
             handlers=("x", "seldom") if type_ == "rare" else ("x",),
         )  # fmt: skip
         events.append(event)
         if is_end:
-            id_ = new_job_id(at, dice.getrandbits(74))
+            id_ = new_job_id(at, rng.getrandbits(74))
             times = {"created_at": at, "due_at": at, "deadline_at": at + 60}
             watched.append({"id": id_, "source": event.source, "job_id": f"job-{n}", "state": "watching", **times})
         if kind in ("dead", "done"):
@@ -81,12 +81,12 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
         for type_ in (None, "job.failed", "rare"):
             for time in ({}, {"after": NOW + 150.0, "before": NOW + 200.0}):
                 for state in (None, *EVENT_STATES):
-                    which = Filter(source, type_, state, **time)
-                    yield f"events {which}", views.list_events, (which, 5)
+                    criteria = Filter(source, type_, state, **time)
+                    yield f"events {criteria}", views.list_events, (criteria, 5)
                 for state in (None, *RunState):
                     for handler in (None, "seldom"):
-                        which = Filter(source, type_, state, handler=handler, **time)
-                        yield f"runs {which}", views.list_runs, (which, 5)
+                        criteria = Filter(source, type_, state, handler=handler, **time)
+                        yield f"runs {criteria}", views.list_runs, (criteria, 5)
         for states in (None, ["watching"], ["completed"], ["unknown"], ["completed", "failed"]):
             yield f"jobs {source} {states}", jobs.list_jobs, (JobFilter(source=source, states=states), 5)
     for job in ("job-7", "job-9", "none"):

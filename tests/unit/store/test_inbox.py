@@ -403,8 +403,8 @@ def test_any_interleaving_gives_one_event_an_identity_and_counts_every_copy(
 def test_a_batch_is_one_question_and_one_insert_a_table(database: Database, accept: Accept, delivery: Make) -> None:
     accept(delivery("job_1"))  # notes the key's use
     batch = [delivery(f"job_{n}")._replace(records_key_use=False) for n in range(2, 40)]
-    asked = [plan.statement.split(maxsplit=1)[0] for plan in plans_of(database, inbox.accept, batch)]
-    assert asked == ["SELECT", "INSERT", "INSERT"]
+    statements = [plan.statement.split(maxsplit=1)[0] for plan in plans_of(database, inbox.accept, batch)]
+    assert statements == ["SELECT", "INSERT", "INSERT"]
 
 
 def test_a_row_that_the_store_refuses_takes_its_whole_transaction_with_it(

@@ -31,7 +31,7 @@ def watch(database: Database, *ids: str, source: str = "aitts", at: float = NOW)
     return [database.transact(jobs.watch, f"{source}-{job}", source, job, NOW, at, DEADLINE)[1] for job in ids]
 
 
-def intend(database: Database, number: int = 1, key: str | None = None, **values: Any) -> tuple[Row, bool]:
+def enqueue(database: Database, number: int = 1, key: str | None = None, **values: Any) -> tuple[Row, bool]:
     new = {"source": "aitts", "request": SPEECH, "now": NOW, "deadline_at": DEADLINE, **values}
     return database.transact(jobs.enqueue, NewJob(id=own(number), submit_key=f"key-{number}", client_key=key, **new))
 
@@ -289,8 +289,8 @@ def test_jobs_are_listed_the_newest_first_by_source_and_state(database: Database
         database.transact(jobs.watch, own(number), source, job_id, NOW, NOW, DEADLINE)
     database.transact(jobs.cancel, own(0), NOW)
 
-    def listed(limit: int = 50, **which: Any) -> list[str]:
-        return [row["job_id"] for row in database.query(jobs.list_jobs, JobFilter(**which), limit)]
+    def listed(limit: int = 50, **criteria: Any) -> list[str]:
+        return [row["job_id"] for row in database.query(jobs.list_jobs, JobFilter(**criteria), limit)]
 
     assert listed() == ["c", "b", "a"]
     assert listed(2) == ["c", "b"]
@@ -312,8 +312,8 @@ def test_a_list_shows_the_newest_jobs_of_every_source(
         if n % 4 == 0:
             database.transact(jobs.cancel, f"job_{n}", NOW)
 
-    def listed(limit: int = 9, **which: Any) -> list[str]:
-        return [row["id"] for row in database.query(jobs.list_jobs, JobFilter(**which), limit, jobs.SUMMARY)]
+    def listed(limit: int = 9, **criteria: Any) -> list[str]:
+        return [row["id"] for row in database.query(jobs.list_jobs, JobFilter(**criteria), limit, jobs.SUMMARY)]
 
     assert listed(states=["watching"]) == ["job_7", "job_6", "job_5", "job_3", "job_2", "job_1"]
     assert listed(2, states=["watching"], before="job_6") == ["job_5", "job_3"]
@@ -324,7 +324,7 @@ def test_a_list_shows_the_newest_jobs_of_every_source(
 def test_a_job_is_found_by_either_id_and_at_every_source_that_has_it(database: Database) -> None:
     watch(database, "a")
     watch(database, "a", source="other")
-    intend(database)
+    enqueue(database)
     assert [row["source"] for row in database.query(jobs.find, "a")] == ["aitts", "other"]
     assert [row["id"] for row in database.query(jobs.find, "a", "other")] == ["other-a"]
     assert [row["id"] for row in database.query(jobs.find, own(1))] == [own(1)]
@@ -357,10 +357,10 @@ def test_an_event_ends_the_job_that_it_tells_of_in_the_same_transaction(
 ) -> None:
     watch(database, "a", "b")
     watch(database, "a", source="other")
-    told = delivery(job="a", type="job.failed", received_at=NOW + 3)
-    database.transact(inbox.accept, [told, delivery(job="c")])
+    delivered = delivery(job="a", type="job.failed", received_at=NOW + 3)
+    database.transact(inbox.accept, [delivered, delivery(job="c")])
     row = job(database)
-    assert (row["state"], row["event_id"], row["ended_at"]) == ("failed", told.event_id, NOW + 3)
+    assert (row["state"], row["event_id"], row["ended_at"]) == ("failed", delivered.event_id, NOW + 3)
     assert job(database, "b")["state"] == "watching"
     assert ids(claim(database, source="other")) == ["a"]
 
@@ -379,10 +379,10 @@ def test_an_event_in_quarantine_ends_no_job_until_it_is_released(
 def test_a_job_whose_event_is_here_already_has_ended_when_it_is_watched(
     database: Database, delivery: Callable[..., Delivery]
 ) -> None:
-    told = delivery(job="a")
-    database.transact(inbox.accept, [told])
+    delivered = delivery(job="a")
+    database.transact(inbox.accept, [delivered])
     assert watch(database, "a") == [True]
-    assert (job(database)["state"], job(database)["event_id"]) == ("completed", told.event_id)
+    assert (job(database)["state"], job(database)["event_id"]) == ("completed", delivered.event_id)
     assert claim(database, NOW + 999) == []
 
 
@@ -405,37 +405,37 @@ def submitted(database: Database, held: JobClaim, job_id: str = "a", now: float 
 
 
 def test_an_intent_is_there_before_anything_is_asked(database: Database) -> None:
-    row, new = intend(database)
+    row, new = enqueue(database)
     assert new
     assert (row["state"], row["job_id"], row["request"], row["submits"]) == ("submitting", None, SPEECH, 0)
     assert (row["due_at"], row["deadline_at"], row["submit_key"]) == (NOW, DEADLINE, "key-1")
 
 
 def test_one_client_key_is_one_job_and_no_other_request(database: Database) -> None:
-    first, _ = intend(database, 1, "mine")
-    assert intend(database, 2, "mine") == (first, False)
+    first, _ = enqueue(database, 1, "mine")
+    assert enqueue(database, 2, "mine") == (first, False)
     with pytest.raises(ClientKeyReused, match=own(1)):
-        intend(database, 3, "mine", request={"text": "Bye", "voice": "alloy"})
+        enqueue(database, 3, "mine", request={"text": "Bye", "voice": "alloy"})
     with pytest.raises(ClientKeyReused):
-        intend(database, 4, "mine", source="other")
+        enqueue(database, 4, "mine", source="other")
     assert len(database.query(jobs.list_jobs, JobFilter(), 9)) == 1
 
 
 def test_what_is_to_be_submitted_is_claimed_before_what_is_to_be_polled(database: Database) -> None:
     watch(database, "a", at=NOW - 99)
-    intend(database)
+    enqueue(database)
     assert [(held.id, held.state) for held in claim(database, limit=1)] == [(own(1), JobState.SUBMITTING)]
     assert ids(claim(database)) == ["a"]
 
 
 def test_a_claim_to_submit_has_the_request_and_its_key(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     assert (held.job_id, held.request, held.submit_key, held.submits) == (None, SPEECH, "key-1", 0)
 
 
 def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_sure(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     assert database.transact(job_leases.begin_submit, held)
     assert database.query(jobs.get, own(1))["submits"] == 1
@@ -451,7 +451,7 @@ def test_a_request_counts_from_before_it_is_made_and_not_if_it_was_refused_for_s
 
 
 def test_a_submitted_job_is_watched_under_the_provider_s_id(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     row = submitted(database, held)
     assert row == database.query(jobs.get, own(1))
@@ -462,17 +462,17 @@ def test_a_submitted_job_is_watched_under_the_provider_s_id(database: Database) 
 def test_a_submitted_job_whose_event_was_quicker_has_ended(
     database: Database, delivery: Callable[..., Delivery]
 ) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
-    told = delivery(job="a")
-    database.transact(inbox.accept, [told])
+    delivered = delivery(job="a")
+    database.transact(inbox.accept, [delivered])
     row = submitted(database, held)
     assert row is not None
-    assert (row["state"], row["event_id"]) == ("completed", told.event_id)
+    assert (row["state"], row["event_id"]) == ("completed", delivered.event_id)
 
 
 def test_a_submitted_job_takes_over_the_one_that_was_watched_under_its_id(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     watch(database, "a")
     submitted(database, held)
@@ -481,7 +481,7 @@ def test_a_submitted_job_takes_over_the_one_that_was_watched_under_its_id(databa
 
 def test_two_submits_with_one_id_do_not_become_one_job_in_silence(database: Database) -> None:
     for number in (1, 2):
-        intend(database, number)
+        enqueue(database, number)
         [held] = claim(database)
         submitted(database, held)
     assert job(database)["id"] == own(1)
@@ -492,7 +492,7 @@ def test_two_submits_with_one_id_do_not_become_one_job_in_silence(database: Data
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.UNKNOWN])
 def test_a_submit_that_came_to_nothing_says_why_and_is_not_tried_again(database: Database, state: JobState) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     assert database.transact(job_leases.mark_not_submitted, held, state, NOW + 2, "provider_invalid", "No such voice.")
     row = database.query(jobs.get, own(1))
@@ -503,7 +503,7 @@ def test_a_submit_that_came_to_nothing_says_why_and_is_not_tried_again(database:
 
 
 def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [lost] = claim(database)
     [held] = claim(database, NOW + LEASE + 1)
     before = database.query(jobs.get, own(1))
@@ -515,8 +515,8 @@ def test_whoever_lost_a_submit_writes_nothing_any_more(database: Database) -> No
 
 
 def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -> None:
-    intend(database, 1)
-    intend(database, 2)
+    enqueue(database, 1)
+    enqueue(database, 2)
     [held] = claim(database, limit=1)
     assert database.transact(jobs.cancel, own(1), NOW) is False
     assert database.transact(jobs.cancel, own(2), NOW) is True
@@ -527,7 +527,7 @@ def test_only_a_submit_that_has_not_begun_can_be_cancelled(database: Database) -
 
 
 def unknown(database: Database) -> None:
-    intend(database)
+    enqueue(database)
     [held] = claim(database)
     database.transact(job_leases.mark_not_submitted, held, JobState.UNKNOWN, NOW, "timeout", "Nobody can say.")
 
@@ -547,7 +547,7 @@ def test_a_person_who_finds_the_job_of_an_unknown_one_has_it_watched(
 
 def test_only_an_unknown_job_takes_an_id_and_no_other_submitted_ones(database: Database) -> None:
     unknown(database)
-    intend(database, 2)
+    enqueue(database, 2)
     [held] = claim(database)
     submitted(database, held)
     assert database.transact(jobs.adopt, own(2), "b", NOW, NOW) is None
@@ -566,7 +566,7 @@ def test_an_unknown_job_that_a_person_did_not_find_can_be_closed(database: Datab
 
 def test_the_next_due_time_is_that_of_the_states_asked_for(database: Database) -> None:
     watch(database, "a", at=NOW + 7)
-    intend(database)
+    enqueue(database)
     assert next_due(database) == NOW
     assert database.query(job_leases.next_due, "aitts", [JobState.WATCHING]) == NOW + 7
 
@@ -611,7 +611,7 @@ def test_open_jobs_are_counted_and_a_silent_source_is_seen(
     database: Database, delivery: Callable[..., Delivery]
 ) -> None:
     watch(database, "a", "b")
-    intend(database)
+    enqueue(database)
     assert database.query(gauges.counts) == {("aitts", "watching"): 2, ("aitts", "submitting"): 1}
     assert database.query(gauges.silent_seconds, ["aitts", "other"], NOW + 60) == {"aitts": 60, "other": 0}
     database.transact(throttle_state.record_response, "aitts", NOW + 40)

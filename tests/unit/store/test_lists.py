@@ -29,8 +29,8 @@ Accept = Callable[..., list[Receipt]]
 Make = Callable[..., Delivery]
 
 
-def listed(database: Database, **which: Any) -> list[str]:
-    return [row["id"] for row in database.query(views.list_events, Filter(**which), 100)]
+def listed(database: Database, **criteria: Any) -> list[str]:
+    return [row["id"] for row in database.query(views.list_events, Filter(**criteria), 100)]
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_runs_are_listed_by_state_and_handler(database: Database, accept: Accept
     accept(delivery("a", handlers=("x", "y")), delivery("b", handlers=("x",)))
     database.transact(claim, "y")
 
-    def rows(**which: Any) -> list[tuple[str, str, str]]:
-        found = database.query(views.list_runs, Filter(**which), 100)
+    def rows(**criteria: Any) -> list[tuple[str, str, str]]:
+        found = database.query(views.list_runs, Filter(**criteria), 100)
         return [(row["job_id"], row["handler"], row["state"]) for row in found]
 
     assert rows() == [("b", "x", "pending"), ("a", "x", "pending"), ("a", "y", "running")]
@@ -108,7 +108,7 @@ ENDS = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED, RunState.RUNNING,
 @pytest.fixture
 def mixed(database: Database, at: Make) -> Database:
     """Sixty events with every combination of what a filter asks for, and more than one event of a job."""
-    dice = random.Random(7)
+    rng = random.Random(7)
 
     def fill(connection: Connection) -> None:
         for n in range(60):
@@ -119,7 +119,7 @@ def mixed(database: Database, at: Make) -> Database:
             )._replace(event_id=event_id(NOW + n // 2, n << 63 | n))  # fmt: skip
             inbox.accept(connection, [event])
             for handler in event.handlers if n % 7 else ():
-                state = dice.choice(ENDS)
+                state = rng.choice(ENDS)
                 if state is RunState.CANCELLED:
                     runs.cancel(connection, [(event.event_id, handler)], NOW)
                 elif state is not RunState.PENDING:
@@ -131,16 +131,16 @@ def mixed(database: Database, at: Make) -> Database:
     return database
 
 
-def fits(row: dict[str, Any], which: Filter) -> bool:
+def fits(row: dict[str, Any], criteria: Filter) -> bool:
     """The meaning of a filter, its state apart."""
     return (
-        which.source in (None, row["source"])
-        and which.type in (None, row["type"])
-        and which.job in (None, row["key"], row["job_id"])
-        and (which.after is None or row["received_at"] >= which.after)
-        and (which.before is None or row["received_at"] < which.before)
-        and (which.older_than is None or row["id"] < which.older_than)
-        and (which.newer_than is None or row["id"] > which.newer_than)
+        criteria.source in (None, row["source"])
+        and criteria.type in (None, row["type"])
+        and criteria.job in (None, row["key"], row["job_id"])
+        and (criteria.after is None or row["received_at"] >= criteria.after)
+        and (criteria.before is None or row["received_at"] < criteria.before)
+        and (criteria.older_than is None or row["id"] < criteria.older_than)
+        and (criteria.newer_than is None or row["id"] > criteria.newer_than)
     )
 
 
@@ -186,13 +186,13 @@ def test_a_list_of_events_shows_the_newest_that_fit_whatever_the_filter(
     all_events = everything(mixed)
 
     def compare(connection: Connection) -> None:
-        for which in some_filters(all_events, EVENT_STATES, 150):
-            expected = [row for row in all_events if fits(row, which) and which.state in (None, row["state"])]
-            shown = views.list_events(connection, which, 7)
-            assert [row["id"] for row in shown] == [row["id"] for row in expected[:7]], which
+        for criteria in some_filters(all_events, EVENT_STATES, 150):
+            expected = [row for row in all_events if fits(row, criteria) and criteria.state in (None, row["state"])]
+            shown = views.list_events(connection, criteria, 7)
+            assert [row["id"] for row in shown] == [row["id"] for row in expected[:7]], criteria
             assert [row["state"] for row in shown] == [row["state"] for row in expected[:7]]
-            oldest = views.event_ids(connection, which, 5)
-            assert oldest == [row["id"] for row in expected[::-1][:5]], which
+            oldest = views.event_ids(connection, criteria, 5)
+            assert oldest == [row["id"] for row in expected[::-1][:5]], criteria
 
     mixed.query(compare)
 
@@ -202,27 +202,27 @@ def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mix
     all_events = everything(mixed)
 
     def compare(connection: Connection) -> None:
-        for which in some_filters(all_events, tuple(RunState), 300):
+        for criteria in some_filters(all_events, tuple(RunState), 300):
             expected = [
                 (row["id"], run["handler"], run["state"])
                 for row in all_events
-                if fits(row, which)
+                if fits(row, criteria)
                 for run in row["runs"]
-                if which.state in (None, run["state"]) and which.handler in (None, run["handler"])
+                if criteria.state in (None, run["state"]) and criteria.handler in (None, run["handler"])
             ]
-            shown = views.list_runs(connection, which, 7)
-            assert [(row["event_id"], row["handler"], row["state"]) for row in shown] == expected[:7], which
+            shown = views.list_runs(connection, criteria, 7)
+            assert [(row["event_id"], row["handler"], row["state"]) for row in shown] == expected[:7], criteria
 
     mixed.query(compare)
 
 
-@pytest.mark.parametrize("which", [{"source": "one"}, {"type": "test"}, {"state": "quarantined"}, {"state": "open"}])
+@pytest.mark.parametrize("criteria", [{"source": "one"}, {"type": "test"}, {"state": "quarantined"}, {"state": "open"}])
 def test_where_there_are_too_many_kinds_a_list_walks_along_the_ids(
-    mixed: Database, monkeypatch: pytest.MonkeyPatch, which: dict[str, str]
+    mixed: Database, monkeypatch: pytest.MonkeyPatch, criteria: dict[str, str]
 ) -> None:
     """And sorts nothing: a walk that finds a page ends there."""
     monkeypatch.setattr(event_pages, "MAX_SEARCHES", 0)
-    require_flat(plans_of(mixed, views.list_events, Filter(**which), 5))
+    require_flat(plans_of(mixed, views.list_events, Filter(**criteria), 5))
 
 
 def test_pages_of_runs_to_change_are_all_runs_once_oldest_event_first(mixed: Database) -> None:

@@ -86,7 +86,7 @@ FILTERS = [
 
 
 def _with_states(states: Any) -> list[Filter]:
-    return [replace(which, state=state) for which in FILTERS for state in (None, *states)]
+    return [replace(criteria, state=state) for criteria in FILTERS for state in (None, *states)]
 
 
 def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, ...]]]:
@@ -177,18 +177,18 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
         views.end_of_events: [()],
-        views.event_ids: [(which, 10) for which in _with_states(EVENT_STATES)],
+        views.event_ids: [(criteria, 10) for criteria in _with_states(EVENT_STATES)],
         views.find_event: [("evt_1",)],
         views.get_event: [(EVENT,)],
         views.key_uses: [()],
-        views.list_events: [(which, 10) for which in _with_states(EVENT_STATES)],
+        views.list_events: [(criteria, 10) for criteria in _with_states(EVENT_STATES)],
         views.list_runs: [
-            (replace(which, handler=handler), 10)
-            for which in _with_states(RunState)
+            (replace(criteria, handler=handler), 10)
+            for criteria in _with_states(RunState)
             for handler in (None, "save_audio")
         ],
         views.orphaned: [(["save_audio"],)],
-        views.runs_of_page: [(which, tuple(RunState), 10) for which in FILTERS],
+        views.runs_of_page: [(criteria, tuple(RunState), 10) for criteria in FILTERS],
         views.signed_events: [([EVENT, f"evt_{2:032x}"],)],
         waiting_runs.count: [()],
         waiting_runs.finish: [([FINISH],)],

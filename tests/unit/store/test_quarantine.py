@@ -17,12 +17,12 @@ from receiver.store.quarantine import counts, delete_old, find_old
 from receiver.store.schema import events
 
 NOW = 1_700_000_000.0
-MOST = 3
+MAX_EVENTS = 3
 
 Make = Callable[..., Delivery]
 
 
-def accept(database: Database, *deliveries: Delivery, limit: int = MOST) -> list[Receipt]:
+def accept(database: Database, *deliveries: Delivery, limit: int = MAX_EVENTS) -> list[Receipt]:
     return database.transact(inbox.accept_bounded, list(deliveries), limit)
 
 
@@ -36,7 +36,7 @@ def prune(database: Database, before: float) -> int:
             return database.transact(delete_old, before, found)
 
 
-def kept(database: Database) -> list[tuple[str, str, int]]:
+def stored(database: Database) -> list[tuple[str, str, int]]:
     def run(connection: Connection) -> list[tuple[str, str, int]]:
         return [tuple(row) for row in connection.execute(select(events.c.key, events.c.status, events.c.duplicates))]
 
@@ -53,17 +53,17 @@ def test_a_further_stale_event_is_refused_and_nothing_of_it_is_kept(
 ) -> None:
     given_ = stale(delivery, "a", "b", "c", "d", "e")
     receipts = accept(database, *given_) if one_batch else [accept(database, one)[0] for one in given_]
-    assert [receipt.refused for receipt in receipts] == [False] * MOST + [True] * 2
+    assert [receipt.refused for receipt in receipts] == [False] * MAX_EVENTS + [True] * 2
     assert receipts[-1] == inbox.QUARANTINE_FULL
-    assert kept(database) == [(job, "quarantined", 0) for job in "abc"]
-    assert database.query(counts) == {"aitts": MOST}
+    assert stored(database) == [(job, "quarantined", 0) for job in "abc"]
+    assert database.query(counts) == {"aitts": MAX_EVENTS}
 
 
 def test_each_source_has_a_quarantine_of_its_own(database: Database, delivery: Make) -> None:
     accept(database, *stale(delivery, "a", "b", "c"))
     receipts = accept(database, *stale(delivery, "a", "d", source="other"), *stale(delivery, "d"))
     assert [receipt.refused for receipt in receipts] == [False, False, True]
-    assert database.query(counts) == {"aitts": MOST, "other": 2}
+    assert database.query(counts) == {"aitts": MAX_EVENTS, "other": 2}
 
 
 def test_copies_of_what_is_there_and_fresh_deliveries_never_ask_for_room(database: Database, delivery: Make) -> None:
@@ -77,7 +77,7 @@ def test_copies_of_what_is_there_and_fresh_deliveries_never_ask_for_room(databas
         (True, False),
     ]
     assert receipts[-1].released
-    assert kept(database) == [
+    assert stored(database) == [
         ("a", "quarantined", 1),
         ("b", "accepted", 1),
         ("c", "quarantined", 0),
@@ -104,7 +104,7 @@ def test_an_old_event_in_quarantine_goes_and_no_other(database: Database, delive
     old = {"received_at": NOW - 0.001}
     accept(database, *stale(delivery, "a", **old), *stale(delivery, "b", received_at=NOW), delivery("c", **old))
     assert prune(database, NOW) == 1
-    assert kept(database) == [("b", "quarantined", 0), ("c", "accepted", 0)]
+    assert stored(database) == [("b", "quarantined", 0), ("c", "accepted", 0)]
 
 
 def test_the_old_ones_of_every_source_are_found_in_pages_of_any_size(database: Database, delivery: Make) -> None:
@@ -123,7 +123,7 @@ def test_an_event_that_was_released_since_it_was_found_stays(database: Database,
     found = database.query(find_old, NOW, None, 10).ids
     accept(database, delivery("a"))
     assert database.transact(delete_old, NOW, found) == 1
-    assert kept(database) == [("a", "accepted", 1)]
+    assert stored(database) == [("a", "accepted", 1)]
 
 
 def test_counting_and_looking_for_the_old_look_at_the_quarantine_alone(
@@ -133,9 +133,9 @@ def test_counting_and_looking_for_the_old_look_at_the_quarantine_alone(
     for function, *arguments in ((counts,), (find_old, NOW + 1, None, 10)):
         for plan in plans(function, *arguments):
             assert "ix_events_quarantined" in plan
-    looked = plans(inbox.accept_bounded, stale(delivery, "b"), MOST)
-    assert any("ix_events_quarantined (source=?)" in plan for plan in looked)
-    assert not any(plan.startswith("SCAN events") and "ix_events_quarantined" not in plan for plan in looked)
+    found = plans(inbox.accept_bounded, stale(delivery, "b"), MAX_EVENTS)
+    assert any("ix_events_quarantined (source=?)" in plan for plan in found)
+    assert not any(plan.startswith("SCAN events") and "ix_events_quarantined" not in plan for plan in found)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -161,7 +161,7 @@ def test_whatever_comes_the_bound_holds_and_every_fresh_delivery_is_kept(
             assert one.quarantined or not receipt.refused
             if not one.quarantined:
                 fresh.add((one.source, one.key))
-        assert all(count <= MOST for count in database.query(counts).values())
+        assert all(count <= MAX_EVENTS for count in database.query(counts).values())
 
     def accepted(connection: Connection) -> set[tuple[str, str]]:
         found = select(events.c.source, events.c.key).where(events.c.status == "accepted")

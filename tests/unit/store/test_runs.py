@@ -37,7 +37,7 @@ def finish(database: Database, *results: RunResult) -> list[bool]:
     return database.transact(runs.finish, list(results))
 
 
-def one(database: Database, event_id: str, handler: str = "save_audio") -> dict[str, Any]:
+def get_run(database: Database, event_id: str, handler: str = "save_audio") -> dict[str, Any]:
     event = database.query(views.get_event, event_id)
     assert event is not None
     return next(run for run in event["runs"] if run["handler"] == handler)
@@ -60,7 +60,7 @@ def test_a_claim_has_the_event_and_holds_the_run(database: Database, stored: str
     assert (held.event_id, held.handler, held.attempt, held.counted) == (stored, "save_audio", 1, 1)
     assert held.event["payload"] == {"status": "completed"}
     assert held.event["job_id"] == "job_1"
-    run = one(database, stored)
+    run = get_run(database, stored)
     assert (run["state"], run["lease_owner"], run["lease_until"]) == ("running", "me", NOW + LEASE)
     assert claim(database, "other") == []
 
@@ -85,7 +85,7 @@ def test_what_is_not_due_yet_is_not_claimed(database: Database, stored: str) -> 
 def test_a_success_is_written_with_its_result(database: Database, stored: str) -> None:
     [held] = claim(database)
     assert finish(database, end(held, result={"file": "a.wav"})) == [True]
-    run = one(database, stored)
+    run = get_run(database, stored)
     assert (run["state"], run["result"], run["finished_at"]) == ("succeeded", {"file": "a.wav"}, NOW + 1)
     assert (run["lease_owner"], run["lease_until"]) == (None, None)
     assert attempts(database, stored) == [(1, "succeeded")]
@@ -96,7 +96,7 @@ def test_a_failure_makes_the_run_due_later(database: Database, stored: str) -> N
     [held] = claim(database)
     again = end(held, RunState.PENDING, outcome="failed", due_at=NOW + 60, error="no disk")
     assert finish(database, again) == [True]
-    run = one(database, stored)
+    run = get_run(database, stored)
     assert (run["state"], run["due_at"], run["error"], run["finished_at"]) == ("pending", NOW + 60, "no disk", None)
     assert claim(database, now=NOW + 59) == []
     [second] = claim(database, now=NOW + 60)
@@ -113,10 +113,10 @@ def test_a_result_counts_only_from_the_attempt_that_holds_the_run(database: Data
         end(held._replace(event_id="evt_none")),
     ]
     assert finish(database, *stale) == [False] * 5
-    assert one(database, stored)["state"] == "running"
+    assert get_run(database, stored)["state"] == "running"
     assert attempts(database, stored) == []
     assert finish(database, end(held), end(held, RunState.DEAD)) == [True, False]
-    assert one(database, stored)["state"] == "succeeded"
+    assert get_run(database, stored)["state"] == "succeeded"
     assert attempts(database, stored) == [(1, "succeeded")]
 
 
@@ -131,7 +131,7 @@ def test_an_attempt_whose_lease_ended_cannot_overwrite_its_successor(database: D
     assert (quick.attempt, quick.counted) == (2, 2)
     assert finish(database, end(slow, owner="slow", result="old")) == [False]
     assert finish(database, end(quick, owner="quick", result="new")) == [True]
-    assert one(database, stored)["result"] == "new"
+    assert get_run(database, stored)["result"] == "new"
     assert attempts(database, stored) == [(1, "crashed"), (2, "succeeded")]
 
 
@@ -149,7 +149,7 @@ def test_extending_a_lease_keeps_it_and_names_what_was_lost(
     assert database.transact(runs.cancel, [(other, "save_audio")], NOW)
     assert database.transact(claims.extend, held, "me", NOW + 99) == [(other, "save_audio", 1)]
     assert database.query(claims.expired, NOW + 98) == []
-    assert one(database, stored)["lease_until"] == NOW + 99
+    assert get_run(database, stored)["lease_until"] == NOW + 99
     assert database.transact(claims.extend, held[:1], "other", NOW + 999) == held[:1]
 
 
@@ -164,7 +164,7 @@ def test_a_replay_gives_the_attempts_back_and_keeps_their_history(database: Data
     [held] = claim(database)
     finish(database, end(held, RunState.DEAD, error="broken"))
     assert database.transact(runs.replay, [(stored, "save_audio")], NOW + 5) == [(stored, "save_audio")]
-    run = one(database, stored)
+    run = get_run(database, stored)
     assert (run["state"], run["due_at"], run["error"], run["finished_at"]) == ("pending", NOW + 5, None, None)
     [again] = claim(database, now=NOW + 5)
     assert (again.attempt, again.counted) == (2, 1)
@@ -175,10 +175,10 @@ def test_a_replay_gives_the_attempts_back_and_keeps_their_history(database: Data
 def test_a_replay_leaves_open_runs_alone_and_makes_missing_ones(database: Database, stored: str) -> None:
     both = [(stored, "save_audio"), (stored, "log")]
     assert database.transact(runs.replay, both, NOW + 5) == [(stored, "log")]
-    assert one(database, stored)["due_at"] == NOW
+    assert get_run(database, stored)["due_at"] == NOW
     claim(database)
     assert database.transact(runs.replay, both, NOW + 6) == []
-    assert one(database, stored)["state"] == "running"
+    assert get_run(database, stored)["state"] == "running"
 
 
 def test_a_cancelled_run_discards_the_attempt_on_its_way(database: Database, stored: str) -> None:
@@ -187,7 +187,7 @@ def test_a_cancelled_run_discards_the_attempt_on_its_way(database: Database, sto
     assert database.transact(runs.cancel, [key, (stored, "log")], NOW + 2) == [key]
     assert database.transact(runs.cancel, [key], NOW + 3) == []
     assert finish(database, end(held)) == [False]
-    run = one(database, stored)
+    run = get_run(database, stored)
     assert (run["state"], run["finished_at"], run["lease_owner"]) == ("cancelled", NOW + 2, None)
     assert claim(database, now=NOW + 9999) == []
 

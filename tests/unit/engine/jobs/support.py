@@ -35,7 +35,7 @@ from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from tests.integration.engine_support import NOW, Signal, query
-from tests.integration.outbound_support import Asked, Say, Server, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
 
 KEY = "an-api-key-0123456789"
 UNPACED = 1e9
@@ -113,8 +113,8 @@ COMPLETED = status("COMPLETED", audioUrl="https://storage.example/a.mp3")
 FAILED = status("FAILED", errorMessage="No such voice.")
 
 
-def job_of(asked: Asked) -> str:
-    return asked.path.rpartition("/")[2]
+def job_of(request: ReceivedRequest) -> str:
+    return request.path.rpartition("/")[2]
 
 
 @dataclass
@@ -136,32 +136,32 @@ class Polling:
     polls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """When each job was asked about."""
 
-    submits: list[Asked] = field(default_factory=list)
+    submits: list[ReceivedRequest] = field(default_factory=list)
     """The requests to submit a job, as they came."""
 
     def __post_init__(self) -> None:
         self.telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
 
-    def takes_on(self, behave: Callable[[Asked], Any]) -> None:
+    def takes_on(self, behave: Callable[[ReceivedRequest], Any]) -> None:
         """The provider answers what is submitted as `behave` says; what is polled it says is running."""
 
-        def answer(asked: Asked) -> Any:
-            if asked.method != "POST":
-                self.polls[job_of(asked)].append(self.clock.now())
+        def answer(request: ReceivedRequest) -> Any:
+            if request.method != "POST":
+                self.polls[job_of(request)].append(self.clock.now())
                 return PENDING
-            self.submits.append(asked)
+            self.submits.append(request)
             self.signal.notify()
-            return behave(asked)
+            return behave(request)
 
         self.server.behave = answer
 
     def answers(self, behave: Callable[[str], Any]) -> None:
         """The provider answers as `behave` says, which is given the job id."""
 
-        def answer(asked: Asked) -> Any:
-            self.polls[job_of(asked)].append(self.clock.now())
+        def answer(request: ReceivedRequest) -> Any:
+            self.polls[job_of(request)].append(self.clock.now())
             self.signal.notify()
-            return behave(job_of(asked))
+            return behave(job_of(request))
 
         self.server.behave = answer
 
@@ -247,7 +247,7 @@ class Polling:
         finally:
             database.close()
 
-    async def settle(self) -> None:
+    async def until_idle(self) -> None:
         """Return when every poller waits for the clock."""
         await self.signal.until(lambda: all(poller.stands_still(self.clock) for poller in self.pollers))
 
@@ -256,17 +256,17 @@ class Polling:
 
     async def jump(self, seconds: float) -> None:
         """So much later at once, and all done that is due then."""
-        await self.settle()
+        await self.until_idle()
         self.clock.set(self.clock.monotonic() + seconds)
-        await self.settle()
+        await self.until_idle()
 
     async def pass_time(self, seconds: float) -> None:
         """So much later, by every moment that somebody waits for."""
         end = self.clock.monotonic() + seconds
-        await self.settle()
+        await self.until_idle()
         while (moment := min(self.clock.moments())) <= end:
             self.clock.set(moment)
-            await self.settle()
+            await self.until_idle()
         self.clock.set(end)
 
     def job(self, job_id: str = "a", source: str = "miragic") -> dict[str, Any]:

@@ -53,9 +53,9 @@ async def test_too_many_requests_pause_the_source_as_long_as_it_says_for_every_p
     up.watch(*ids)
     up.answers(lambda job: Say(429, headers))
     await up.poller(rate=1.0)
-    await up.settle()
+    await up.until_idle()
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     await up.pass_time(seconds - 0.5)
     assert up.times == [0]
     assert up.pause() == (seconds, "provider_rate_limited")
@@ -145,7 +145,7 @@ async def test_an_answer_that_is_not_begun_in_time_is_tried_again(up: Polling) -
 
     up.answers(late)
     await up.poller(timeouts=Timeouts(read=0.05))
-    await up.settle()
+    await up.until_idle()
     assert (up.job()["state"], up.job()["polls"]) == ("watching", 1)
     assert "in time" in up.job()["error"]
     await up.jump(5)
@@ -159,7 +159,7 @@ async def test_an_answer_that_drips_in_for_ever_is_given_up(up: Polling, monkeyp
     never = asyncio.Event()
     up.answers(lambda job: Say(200, {}, b" " * 100, cut=1, hang=never))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert (up.job()["state"], up.job()["polls"]) == ("watching", 1)
     assert "in time" in up.job()["error"]
     never.set()
@@ -170,7 +170,7 @@ async def test_an_answer_that_is_too_long_is_no_status(up: Polling, monkeypatch:
     up.watch("a")
     up.answers(lambda job: status("COMPLETED", padding="x" * 1000))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert up.job()["state"] == "watching"
     assert "too long" in up.job()["error"]
 
@@ -194,7 +194,7 @@ async def test_an_answer_that_is_compressed_unasked_is_read(
     up.watch("a")
     up.answers(lambda job: Say(200, headers, pack(COMPLETED.body)))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert up.states() == {"completed": 1}
     assert up.events()[0]["body"] == COMPLETED.body
 
@@ -206,7 +206,7 @@ async def test_an_answer_is_not_unpacked_beyond_what_an_answer_may_have(up: Poll
     await up.poller()
     tracemalloc.start()
     try:
-        await up.settle()
+        await up.until_idle()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -220,7 +220,7 @@ async def test_a_compressed_answer_that_is_cut_short_means_what_its_status_does(
     up.watch("a")
     up.answers(lambda job: Say(status_code, {"Content-Encoding": "gzip"}, gzip.compress(COMPLETED.body)[:-20]))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert up.job()["state"] == "watching"
     assert ("unreadable" if status_code == 200 else "API key is wrong") in up.job()["error"]
 
@@ -240,7 +240,7 @@ async def test_an_answer_with_a_fault_that_does_not_change_its_meaning_ends_the_
     up.watch("a")
     up.answers(lambda job: Say(200, {}, body))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     [event] = up.events()
     assert up.states() == {"completed" if read is None else "failed": 1}
     assert read is None or event["payload"]["error"]["message"] == read
@@ -249,7 +249,7 @@ async def test_an_answer_with_a_fault_that_does_not_change_its_meaning_ends_the_
 async def test_a_provider_that_does_not_listen_is_asked_again_later(up: Polling) -> None:
     up.watch("a")
     await up.poller(base_url="http://127.0.0.1:1")
-    await up.settle()
+    await up.until_idle()
     row = up.job()
     assert (row["state"], row["polls"]) == ("watching", 1)
     assert "Cannot connect" in row["error"]
@@ -260,8 +260,8 @@ async def test_an_address_that_is_not_allowed_is_never_connected_to_and_pauses_t
     up.watch("a")
     up.answers(lambda job: COMPLETED)
     await up.poller(private=False)
-    await up.settle()
-    assert up.server.asked == []
+    await up.until_idle()
+    assert up.server.requests == []
     assert up.job()["state"] == "watching"
     pause = up.pause()
     assert pause is not None

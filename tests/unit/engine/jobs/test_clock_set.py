@@ -27,7 +27,7 @@ async def test_a_job_that_has_its_turn_is_polled_though_the_clock_is_set_back_me
     up.watch("a", "b")
     up.answers(lambda job: PENDING)
     await up.poller(rate=2)
-    await up.settle()
+    await up.until_idle()
     assert len(up.polls) == 1, "the other one has its turn half a second later"
     up.clock.step(-3600)
     await up.pass_time(1)
@@ -35,16 +35,16 @@ async def test_a_job_that_has_its_turn_is_polled_though_the_clock_is_set_back_me
 
 
 async def test_requests_keep_their_distance_and_go_on_when_the_clock_is_set_back(up: Polling) -> None:
-    asked: list[float] = []
+    polled_at: list[float] = []
 
     def answer(job: str) -> Say:
-        asked.append(up.clock.monotonic())
+        polled_at.append(up.clock.monotonic())
         return PENDING
 
     up.watch(*"abcd")
     up.answers(answer)
     await up.poller(rate=0.5)
-    await up.settle()
+    await up.until_idle()
     up.clock.step(-3600)
     with up.writing() as database:  # as the watch does
         database.transact(lambda c: c.exec_driver_sql("UPDATE jobs SET due_at = due_at - 3600"))
@@ -52,8 +52,8 @@ async def test_requests_keep_their_distance_and_go_on_when_the_clock_is_set_back
             lambda c: c.exec_driver_sql("UPDATE source_state SET next_request_at = next_request_at - 3600")
         )
     await up.pass_time(10)
-    assert len(asked) >= 4
-    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(asked))
+    assert len(polled_at) >= 4
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(polled_at))
 
 
 async def test_a_job_past_its_deadline_by_a_clock_that_is_days_ahead_is_not_given_up(up: Polling) -> None:
@@ -94,7 +94,7 @@ async def test_a_deadline_that_passes_while_we_run_needs_nobody_elses_clock(up: 
 
 
 async def test_a_submit_past_its_deadline_by_a_wrong_clock_is_neither_made_nor_given_up(up: Polling) -> None:
-    up.takes_on(lambda asked: Say(500))
+    up.takes_on(lambda polled_at: Say(500))
     await up.poller(schedule=PollSchedule(deadline_seconds=3600.0), trust=ClockTrust(up.clock))
     up.clock.step(-40 * DAYS)
     id = up.submit("Hello")

@@ -24,7 +24,7 @@ async def test_an_end_that_is_seen_becomes_an_event_with_its_runs(up: Polling, s
     up.watch("a")
     up.answers(lambda job: say)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     event, row = up.event(), up.job()
     assert (event["type"], event["origin"], event["status"], event["job_id"]) == (type, "poll", "accepted", "a")
     assert (event["body"], event["conflict"]) == (say.body, None)
@@ -41,7 +41,7 @@ async def test_an_end_that_is_seen_becomes_an_event_with_its_runs(up: Polling, s
 async def test_a_job_that_another_process_began_to_watch_is_seen_within_a_second(up: Polling) -> None:
     up.answers(lambda job: COMPLETED)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     up.watch("a")
     await up.jump(1)
     assert up.states() == {"completed": 1}
@@ -57,7 +57,7 @@ async def test_after_a_webhook_nothing_is_asked_any_more(up: Polling, type: str,
         [receipt] = database.transact(inbox.accept, [webhook("a", type)])
     up.answers(lambda job: COMPLETED)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     row, event = up.job(), up.event()
     assert (row["state"], row["event_id"], row["polls"]) == (state, receipt.event_id, 0)
     assert (event["origin"], event["duplicates"]) == ("webhook", 0)
@@ -76,7 +76,7 @@ async def test_a_webhook_while_the_poll_is_on_its_way_makes_the_event_and_the_po
 
     up.answers(behave)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     event = up.event()
     assert event["id"] == receipts[0].event_id == up.job()["event_id"]
     assert (event["origin"], event["duplicates"], event["conflict"]) == ("webhook", 1, None)
@@ -88,7 +88,7 @@ async def test_a_webhook_after_the_poll_is_a_counted_duplicate_and_no_conflict(u
     up.watch("a")
     up.answers(lambda job: COMPLETED)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     with up.writing() as database:
         [receipt] = database.transact(inbox.accept, [webhook("a")])
     event = up.event()
@@ -106,15 +106,15 @@ async def test_a_job_that_does_not_end_in_time_is_expired_and_its_handlers_are_t
     await up.poller()
     await up.pass_time(99)
     assert (up.states(), up.events()) == ({"watching": 1}, [])
-    asked = len(up.times)
+    polls = len(up.times)
     await up.pass_time(2)
     event, row = up.event(), up.job()
-    asked += 1  # once more, at the deadline
-    assert (row["state"], row["event_id"], row["polls"]) == ("expired", event["id"], asked)
+    polls += 1  # once more, at the deadline
+    assert (row["state"], row["event_id"], row["polls"]) == ("expired", event["id"], polls)
     assert row["ended_at"] - NOW == pytest.approx(100, abs=0.01)
     assert (event["type"], event["payload"]["error"]["code"]) == ("job.failed", "POLL_TIMEOUT")
     assert up.runs() == [(event["id"], "notes", "pending")]
-    assert len(up.times) == asked
+    assert len(up.times) == polls
     assert up.woken == 1
 
 
@@ -123,7 +123,7 @@ async def test_a_job_that_ended_while_nobody_was_here_to_ask_is_not_given_up_una
     up.clock.set(NOW + 5000)
     up.answers(lambda job: COMPLETED if job == "a" else PENDING)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert (up.job("a")["state"], up.job("b")["state"]) == ("completed", "expired")
     assert len(up.times) == 2
 
@@ -141,7 +141,7 @@ async def test_a_job_that_the_provider_does_not_know_five_times_is_given_up(up: 
     up.watch("a")
     up.answers(lambda job: Say(404))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     for miss in range(1, MAX_MISSES):
         assert (up.job()["misses"], up.job()["state"]) == (miss, "watching")
         await up.jump(60)
@@ -156,7 +156,7 @@ async def test_a_job_that_is_known_after_four_times_goes_on(up: Polling) -> None
     up.watch("a")
     up.answers(lambda job: PENDING if len(up.polls[job]) % MAX_MISSES == 0 else Say(404))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     for _ in range(2 * MAX_MISSES - 1):
         await up.jump(60)
     assert (up.job()["state"], up.job()["misses"], up.events()) == ("watching", 0, [])

@@ -14,7 +14,7 @@ from receiver.providers import PROVIDERS
 from receiver.providers.types import HISTORY_PAGE
 from tests.integration.engine_support import NOW
 from tests.integration.intake_support import Lines
-from tests.integration.outbound_support import Asked, Say
+from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.unit.engine.jobs.support import PENDING, Polling, Watched
 
 pytestmark = pytest.mark.anyio
@@ -27,13 +27,13 @@ class Audixa:
         self.up = up
         self.words = words
         self.pages: list[float] = []
-        self.asked: list[str] = []
+        self.polled: list[str] = []
         self.refusal: Say | None = None
         up.server.behave = self.behave
 
-    def behave(self, asked: Asked) -> Say:
-        query = {name: values[0] for name, values in parse_qs(urlsplit(asked.path).query).items()}
-        if asked.path.startswith("/v3/history"):
+    def behave(self, request: ReceivedRequest) -> Say:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+        if request.path.startswith("/v3/history"):
             self.pages.append(self.up.clock.now() - NOW)
             self.up.signal.notify()
             if self.refusal is not None:
@@ -42,7 +42,7 @@ class Audixa:
             newest = list(reversed(self.words))[offset : offset + int(query["limit"])]
             return said({"history": [self.row(job) for job in newest]})
         job = query["generation_id"]
-        self.asked.append(job)
+        self.polled.append(job)
         self.up.polls[job].append(self.up.clock.now())
         return said(self.row(job)) if job in self.words else Say(404, {}, b'{"detail": "No such job."}')
 
@@ -71,9 +71,9 @@ async def test_many_jobs_are_settled_by_one_call(up: Polling) -> None:
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
     await audixa(up)
-    await up.settle()
+    await up.until_idle()
     assert states(up, ids) == {"completed"}
-    assert (service.pages, service.asked) == ([0], [])
+    assert (service.pages, service.polled) == ([0], [])
     assert len(up.events()) == HISTORY_PAGE
     event = up.events()[0]
     assert (event["origin"], event["payload"]["audio_url"]) == ("poll", f"https://x.example/{event['job_id']}.mp3")
@@ -86,12 +86,12 @@ async def test_those_that_run_on_are_looked_up_again_together(up: Polling) -> No
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "GENERATING"))
     await audixa(up)
-    await up.settle()
+    await up.until_idle()
     assert states(up, ids) == {"watching"}
     service.words = dict.fromkeys(ids, "FAILED")
     await up.pass_time(5)
     assert states(up, ids) == {"failed"}
-    assert len(service.pages) + len(service.asked) <= 6
+    assert len(service.pages) + len(service.polled) <= 6
 
 
 async def test_few_jobs_are_asked_about_one_by_one(up: Polling) -> None:
@@ -101,23 +101,23 @@ async def test_few_jobs_are_asked_about_one_by_one(up: Polling) -> None:
     await audixa(up)
     await up.pass_time(MIN_JOBS_FOR_HISTORY * 2)
     assert states(up, ids) == {"completed"}
-    assert (service.pages, sorted(service.asked)) == ([], ids)
+    assert (service.pages, sorted(service.polled)) == ([], ids)
 
 
 async def test_a_version_without_history_is_asked_about_each_job(up: Polling) -> None:
     ids = names(8)
     up.watch(*ids, source="audixa")
-    asked = []
+    paths = []
 
-    def behave(request: Asked) -> Say:
-        asked.append(urlsplit(request.path).path)
+    def behave(request: ReceivedRequest) -> Say:
+        paths.append(urlsplit(request.path).path)
         return said({"status": "Completed", "url": "https://x.example/a.mp3"})
 
     up.server.behave = behave
     await audixa(up, "v2", rate=1000)
     await up.pass_time(2)
     assert states(up, ids) == {"completed"}
-    assert asked == ["/v2/status"] * 8
+    assert paths == ["/v2/status"] * 8
 
 
 async def test_older_jobs_are_looked_for_on_further_pages_each_with_its_turn(up: Polling) -> None:
@@ -128,7 +128,7 @@ async def test_older_jobs_are_looked_for_on_further_pages_each_with_its_turn(up:
     await up.pass_time(5)
     assert states(up, watched) == {"completed"}
     assert service.pages == [0, pytest.approx(2.04)]
-    assert service.asked == []
+    assert service.polled == []
 
 
 async def test_jobs_that_are_not_in_the_history_are_asked_about_one_by_one(up: Polling) -> None:
@@ -139,7 +139,7 @@ async def test_jobs_that_are_not_in_the_history_are_asked_about_one_by_one(up: P
     await up.pass_time(5)
     assert states(up, ids) == {"completed"}
     assert len(service.pages) == MAX_HISTORY_PAGES
-    assert sorted(service.asked) == ids
+    assert sorted(service.polled) == ids
 
 
 async def test_of_many_that_are_not_in_the_history_no_more_are_held_than_can_be_asked_about(up: Polling) -> None:
@@ -174,7 +174,7 @@ async def test_a_history_that_refuses_our_key_pauses_the_source(up: Polling) -> 
     service.refusal = Say(401)
     await audixa(up, rate=10)
     await up.jump(REFUSED_PAUSE_SECONDS - 1)
-    assert (len(service.pages), service.asked) == (1, [])
+    assert (len(service.pages), service.polled) == (1, [])
     await up.pass_time(5)
     assert states(up, ids) == {"completed"}
 
@@ -204,23 +204,23 @@ async def test_a_limit_that_is_used_up_pauses_everything_until_its_reset_for_eve
     up.watch("a", "b")
     up.answers(lambda job: limited(0))
     await up.poller(rate=1.0)
-    await up.settle()
+    await up.until_idle()
     assert up.pause() == (90, LIMIT_USED_UP)
     await up.poller(rate=1.0)
     up.submit()
     await up.jump(89)
     assert up.times == [0]
-    assert len(up.server.asked) == 1
+    assert len(up.server.requests) == 1
 
 
 async def test_a_submit_is_made_while_polls_wait_for_the_limits_reset(up: Polling) -> None:
     up.watch("a")
     up.answers(lambda job: limited(1))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     up.submit()
     await up.jump(5)
-    assert [asked.method for asked in up.server.asked] == ["GET", "POST"]
+    assert [request.method for request in up.server.requests] == ["GET", "POST"]
 
 
 async def test_a_reset_that_is_past_or_missing_pauses_nothing(up: Polling) -> None:

@@ -32,9 +32,9 @@ async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyw
     put_off(up, later)
     service = Audixa(up, **dict.fromkeys([*due, *later], "COMPLETED"))
     await audixa(up)
-    await up.settle()
+    await up.until_idle()
     assert states(up, [*due, *later]) == {"completed"}
-    assert (service.pages, service.asked) == ([0], [])
+    assert (service.pages, service.polled) == ([0], [])
     assert len(up.events()) == 2 * MIN_JOBS_FOR_HISTORY
 
 
@@ -45,7 +45,7 @@ async def test_one_that_is_not_due_and_runs_on_stays_as_it_was(up: Polling) -> N
     before = up.job("later", "audixa")
     Audixa(up, **dict.fromkeys(due, "COMPLETED") | {"later": "GENERATING"})
     await audixa(up)
-    await up.settle()
+    await up.until_idle()
     assert states(up, due) == {"completed"}
     assert up.job("later", "audixa") == before
 
@@ -58,7 +58,7 @@ async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
     before = up.job("held", "audixa")
     Audixa(up, **dict.fromkeys([*due, "held"], "COMPLETED"))
     await audixa(up)
-    await up.settle()
+    await up.until_idle()
     assert states(up, due) == {"completed"}
     assert up.job("held", "audixa") == before
 
@@ -71,7 +71,7 @@ async def test_as_long_as_pages_end_jobs_the_next_is_looked_at_however_far_it_go
     await up.pass_time(MAX_HISTORY_PAGES + 5)
     assert states(up, ids) == {"completed"}
     assert len(service.pages) in (MAX_HISTORY_PAGES + 3, MAX_HISTORY_PAGES + 4)
-    assert service.asked == []
+    assert service.polled == []
     assert len(up.events()) == len(ids)
 
 
@@ -79,15 +79,17 @@ async def test_while_pages_are_looked_at_nothing_is_asked_about_alone_and_submit
     ids = names(HISTORY_PAGE * 3)
     up.watch(*ids, source="audixa")
     service = Audixa(up, **dict.fromkeys(ids, "COMPLETED"))
-    up.server.behave = lambda asked: said({"generation_id": "own"}) if asked.method == "POST" else service.behave(asked)
+    up.server.behave = lambda request: (
+        said({"generation_id": "own"}) if request.method == "POST" else service.behave(request)
+    )
     await audixa(up, rate=0.5)
-    await up.settle()
+    await up.until_idle()
     up.submit(source="audixa")
     await up.pass_time(7)
     assert up.job("own", "audixa")["state"] == "watching"
     assert states(up, ids) == {"completed"}
     assert len(service.pages) == 3
-    assert service.asked == []
+    assert service.polled == []
 
 
 async def test_a_history_that_ends_too_few_is_left_after_some_pages(up: Polling) -> None:
@@ -100,4 +102,4 @@ async def test_a_history_that_ends_too_few_is_left_after_some_pages(up: Polling)
     await up.pass_time(5)
     assert states(up, [*old, *ended]) == {"completed"}
     assert len(service.pages) == MAX_HISTORY_PAGES
-    assert sorted(service.asked) == old
+    assert sorted(service.polled) == old

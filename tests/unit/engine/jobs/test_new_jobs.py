@@ -9,7 +9,7 @@ import pytest
 
 from receiver.engine.jobs.polling import MAX_MISSES, NEW_JOB_SECONDS
 from tests.integration.engine_support import NOW
-from tests.integration.outbound_support import Asked, Say
+from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.unit.engine.jobs.support import COMPLETED, Polling, job_of
 from tests.unit.engine.jobs.test_submitting import BOTH, KEYLESS, loop_of, row, taken_on
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.anyio
 NO_SUCH_JOB = Say(404, {}, b'{"success": false, "message": "Job not found"}')
 
 
-def knows_after(up: Polling, source: str, seconds: float) -> Callable[[Asked], Any]:
+def knows_after(up: Polling, source: str, seconds: float) -> Callable[[ReceivedRequest], Any]:
     """A provider that takes a job on, and knows nothing of it for a while."""
 
-    def behave(asked: Asked) -> Say:
-        if asked.method == "POST":
-            up.submits.append(asked)
+    def behave(request: ReceivedRequest) -> Say:
+        if request.method == "POST":
+            up.submits.append(request)
             return taken_on(source)
-        up.polls[job_of(asked)].append(up.clock.now())
+        up.polls[job_of(request)].append(up.clock.now())
         if up.clock.now() < NOW + seconds:
             return NO_SUCH_JOB
         return COMPLETED if source == KEYLESS else taken_on(source, status="completed")
@@ -63,7 +63,7 @@ async def test_a_job_that_its_provider_never_knows_is_given_up_after_some_minute
 
 
 async def test_a_job_that_is_forgotten_later_is_given_up_after_five_polls(up: Polling) -> None:
-    up.takes_on(lambda asked: taken_on(KEYLESS))
+    up.takes_on(lambda request: taken_on(KEYLESS))
     await loop_of(up, KEYLESS)
     id_ = up.submit(source=KEYLESS)
     await up.pass_time(NEW_JOB_SECONDS + 60)

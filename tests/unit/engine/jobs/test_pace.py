@@ -38,7 +38,7 @@ async def test_progress_says_when_to_ask_again(up: Polling) -> None:
     up.watch("a")
     up.answers(lambda job: status("PENDING", progress=50))
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     await up.jump(40)  # asked now, after 40 seconds and at 50 %: 40 more are to come, half of them is waited
     assert up.job()["progress"] == 50
     assert up.job()["due_at"] - up.clock.now() == pytest.approx(20, rel=0.21)
@@ -50,7 +50,7 @@ async def test_the_requests_per_second_are_never_exceeded_whatever_is_due(up: Po
     up.watch(*ids)
     up.answers(lambda job: PENDING if len(up.polls[job]) == 1 else COMPLETED)
     await up.poller(rate=rate)
-    await up.settle()
+    await up.until_idle()
     while up.states() != {"completed": jobs}:
         assert up.clock.now() < NOW + (2 * jobs + 1) / rate + 100
         await up.pass_time(5 / rate)
@@ -66,7 +66,7 @@ async def test_a_job_whose_webhook_was_first_does_not_use_up_a_turn(up: Polling)
         database.transact(inbox.accept, [webhook("told")])
     up.answers(lambda job: COMPLETED)
     await up.poller(rate=0.1)
-    await up.settle()
+    await up.until_idle()
     assert up.states() == {"completed": 2}
     assert up.times == [0]
 
@@ -82,7 +82,7 @@ async def test_a_source_that_is_down_does_not_hold_up_another(up: Polling) -> No
         return COMPLETED
 
     async with serving() as other:
-        other.behave = lambda asked: COMPLETED
+        other.behave = lambda request: COMPLETED
         up.answers(hang)
         up.watch(*(f"stuck-{number}" for number in range(10)))
         up.watch("b", source="other")
@@ -93,7 +93,7 @@ async def test_a_source_that_is_down_does_not_hold_up_another(up: Polling) -> No
         assert up.job("b", "other")["state"] == "completed"
         assert up.states() == {"watching": 10, "completed": 1}
         never.set()
-        await up.settle()
+        await up.until_idle()
         assert up.states() == {"completed": 11}
 
 
@@ -151,7 +151,7 @@ async def test_a_job_in_somebody_elses_hands_is_waited_for_without_haste(up: Pol
         database.transact(job_leases.claim, "miragic", 8, NOW, Lease("other", NOW + LEASE_SECONDS))
     up.answers(lambda job: COMPLETED)
     poller = await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert up.clock.moments(poller._wake_event) == [NOW + 1]  # a look a second, as when there is nothing to do
     await up.pass_time(LEASE_SECONDS - 1)
     assert up.times == []

@@ -19,7 +19,7 @@ BROKEN = error(500, "GENERATION_FAILED")
 async def test_a_submit_that_is_answered_with_no_success_has_failed_and_is_not_unknown(
     up: Polling, source: str, status: int
 ) -> None:
-    up.takes_on(lambda asked: Say(status, {}, NO))
+    up.takes_on(lambda request: Say(status, {}, NO))
     await loop_of(up, source)
     id_ = up.submit(source=source)
     await up.jump(1)
@@ -32,7 +32,7 @@ async def test_a_submit_that_is_answered_with_no_success_has_failed_and_is_not_u
 
 
 async def test_under_a_500_the_same_words_leave_it_open(up: Polling) -> None:
-    up.takes_on(lambda asked: Say(500, {}, NO))
+    up.takes_on(lambda request: Say(500, {}, NO))
     await loop_of(up, KEYLESS)
     id_ = up.submit(source=KEYLESS)
     await up.jump(1)
@@ -40,7 +40,7 @@ async def test_under_a_500_the_same_words_leave_it_open(up: Polling) -> None:
 
 
 async def test_a_submit_that_broke_is_made_once_more_under_its_key_and_has_then_failed(up: Polling) -> None:
-    up.takes_on(lambda asked: BROKEN)
+    up.takes_on(lambda request: BROKEN)
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(60)
@@ -54,7 +54,7 @@ async def test_a_submit_that_broke_is_made_once_more_under_its_key_and_has_then_
 
 
 async def test_the_second_try_of_a_submit_that_broke_may_work(up: Polling) -> None:
-    up.takes_on(lambda asked: BROKEN if len(up.submits) == 1 else taken_on(KEYED))
+    up.takes_on(lambda request: BROKEN if len(up.submits) == 1 else taken_on(KEYED))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(60)
@@ -63,7 +63,7 @@ async def test_the_second_try_of_a_submit_that_broke_may_work(up: Polling) -> No
 
 
 async def test_a_submit_that_broke_after_a_lost_answer_has_its_own_second_try(up: Polling) -> None:
-    up.takes_on(lambda asked: [Say(502), BROKEN, taken_on(KEYED)][len(up.submits) - 1])
+    up.takes_on(lambda request: [Say(502), BROKEN, taken_on(KEYED)][len(up.submits) - 1])
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(60)
@@ -72,7 +72,7 @@ async def test_a_submit_that_broke_after_a_lost_answer_has_its_own_second_try(up
 
 
 async def test_a_maintenance_at_the_submit_is_waited_for_as_told(up: Polling) -> None:
-    up.takes_on(lambda asked: error(503, "MAINTENANCE") if len(up.submits) == 1 else taken_on(KEYED))
+    up.takes_on(lambda request: error(503, "MAINTENANCE") if len(up.submits) == 1 else taken_on(KEYED))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(299)

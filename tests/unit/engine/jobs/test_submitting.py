@@ -21,7 +21,7 @@ from receiver.store import inbox, job_leases, jobs
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW, metric
 from tests.integration.intake_support import Lines
-from tests.integration.outbound_support import Asked, Say
+from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.unit.engine.jobs.support import KEY, Polling, Watched, locked, webhook
 
 pytestmark = pytest.mark.anyio
@@ -69,12 +69,12 @@ def row(up: Polling, id_: str) -> dict[str, Any]:
 
 
 def keys(up: Polling) -> set[str]:
-    return {asked.headers["idempotency-key"] for asked in up.submits}
+    return {request.headers["idempotency-key"] for request in up.submits}
 
 
 @BOTH
 async def test_a_submitted_job_is_watched_under_the_providers_id(up: Polling, lines: Lines, source: str) -> None:
-    up.takes_on(lambda asked: taken_on(source))
+    up.takes_on(lambda request: taken_on(source))
     loop = await loop_of(up, source)
     id_ = up.submit(source=source)
     loop.wake()
@@ -82,8 +82,8 @@ async def test_a_submitted_job_is_watched_under_the_providers_id(up: Polling, li
     found = row(up, id_)
     assert (found["state"], found["job_id"], found["submits"], found["error"]) == ("watching", "a", 1, None)
     assert found["deadline_at"] == found["submitted_at"] + 3600
-    [asked] = up.submits
-    assert b"Hello" in asked.body
+    [request] = up.submits
+    assert b"Hello" in request.body
     [line] = lines.of("job.submitted")
     assert (line["job"], line["id"]) == ("a", id_)
     assert metric(up.metrics, f'tts_receiver_submits_total{{outcome="submitted",source="{source}"}}') == 1
@@ -91,7 +91,7 @@ async def test_a_submitted_job_is_watched_under_the_providers_id(up: Polling, li
 
 
 async def test_a_job_with_a_webhook_is_polled_only_after_the_webhook_had_its_time(up: Polling) -> None:
-    up.takes_on(lambda asked: taken_on(KEYED))
+    up.takes_on(lambda request: taken_on(KEYED))
     await loop_of(up, KEYED, schedule=PollSchedule(first_seconds=120, min_seconds=2, deadline_seconds=3600))
     up.submit(source=KEYED)
     await up.pass_time(119)
@@ -104,7 +104,7 @@ async def test_a_job_with_a_webhook_is_polled_only_after_the_webhook_had_its_tim
 @BOTH
 async def test_a_job_that_ended_at_once_needs_no_poll(up: Polling, source: str) -> None:
     done = {"status": "completed", "audio_url": "https://x.example/a", "audioUrl": "https://x.example/a"}
-    up.takes_on(lambda asked: taken_on(source, **done))
+    up.takes_on(lambda request: taken_on(source, **done))
     await loop_of(up, source)
     id_ = up.submit(source=source)
     await up.jump(1)
@@ -117,7 +117,7 @@ async def test_a_job_that_ended_at_once_needs_no_poll(up: Polling, source: str) 
 
 
 async def test_a_webhook_that_is_quicker_than_the_submits_answer_makes_the_event(up: Polling) -> None:
-    def behave(asked: Asked) -> Say:
+    def behave(request: ReceivedRequest) -> Say:
         with up.writing() as database:
             database.transact(inbox.accept, [webhook("a")._replace(source=KEYED)])
         return taken_on(KEYED)
@@ -138,7 +138,7 @@ async def test_a_webhook_that_is_quicker_than_the_submits_answer_makes_the_event
 async def test_what_the_provider_refuses_has_failed_says_why_and_is_not_asked_again(
     up: Polling, lines: Lines, status: int, code: str, reason: str
 ) -> None:
-    up.takes_on(lambda asked: error(status, code))
+    up.takes_on(lambda request: error(status, code))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.jump(1)
@@ -153,7 +153,7 @@ async def test_what_the_provider_refuses_has_failed_says_why_and_is_not_asked_ag
 
 
 async def test_a_refused_key_does_not_keep_the_next_submit_from_being_tried(up: Polling) -> None:
-    up.takes_on(lambda asked: error(401, "UNAUTHORIZED") if len(up.submits) == 1 else taken_on(KEYED))
+    up.takes_on(lambda request: error(401, "UNAUTHORIZED") if len(up.submits) == 1 else taken_on(KEYED))
     await loop_of(up, KEYED)
     up.submit("one", source=KEYED)
     await up.jump(1)
@@ -167,7 +167,7 @@ async def test_a_refused_key_does_not_keep_the_next_submit_from_being_tried(up: 
 async def test_too_many_requests_made_no_job_and_are_waited_for(
     up: Polling, source: str, headers: dict[str, str], seconds: float
 ) -> None:
-    up.takes_on(lambda asked: Say(429, headers) if len(up.submits) == 1 else taken_on(source))
+    up.takes_on(lambda request: Say(429, headers) if len(up.submits) == 1 else taken_on(source))
     await loop_of(up, source)
     id_ = up.submit(source=source)
     await up.pass_time(seconds - 0.5)
@@ -192,7 +192,7 @@ async def test_what_never_left_is_sent_again_until_it_does(up: Polling, source: 
 
 
 async def test_an_address_that_is_not_allowed_is_never_connected_to(up: Polling) -> None:
-    up.takes_on(lambda asked: taken_on(KEYLESS))
+    up.takes_on(lambda request: taken_on(KEYLESS))
     await loop_of(up, KEYLESS, private=False)
     id_ = up.submit(source=KEYLESS)
     await up.jump(1)
@@ -207,7 +207,7 @@ async def test_an_address_that_is_not_allowed_is_never_connected_to(up: Polling)
 async def test_without_keys_an_uncertain_answer_is_left_to_a_person_and_never_repeated(
     up: Polling, lines: Lines, say: Say
 ) -> None:
-    up.takes_on(lambda asked: say)
+    up.takes_on(lambda request: say)
     await loop_of(up, KEYLESS)
     id_ = up.submit(source=KEYLESS)
     await up.jump(1)
@@ -224,18 +224,18 @@ async def test_without_keys_an_uncertain_answer_is_left_to_a_person_and_never_re
 
 @pytest.mark.parametrize("say", UNCERTAIN, ids=lambda say: f"{say.status}-{say.body[:12]!r}")
 async def test_with_keys_an_uncertain_answer_is_asked_for_again_under_the_same_key(up: Polling, say: Say) -> None:
-    up.takes_on(lambda asked: say if len(up.submits) < 4 else taken_on(KEYED))
+    up.takes_on(lambda request: say if len(up.submits) < 4 else taken_on(KEYED))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(60)
     assert (row(up, id_)["state"], row(up, id_)["error"]) == ("watching", None)
     assert len(up.submits) == 4
     assert len(keys(up)) == 1
-    assert len({asked.body for asked in up.submits}) == 1
+    assert len({request.body for request in up.submits}) == 1
 
 
 async def test_a_key_that_is_never_answered_for_good_is_left_to_a_person_at_last(up: Polling) -> None:
-    up.takes_on(lambda asked: Say(500))
+    up.takes_on(lambda request: Say(500))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     for _ in range(RETRY_POLICY.attempts):
@@ -246,7 +246,7 @@ async def test_a_key_that_is_never_answered_for_good_is_left_to_a_person_at_last
 
 
 async def test_a_submit_that_is_in_progress_at_the_provider_is_waited_for(up: Polling) -> None:
-    up.takes_on(lambda asked: error(409, "REQUEST_IN_PROGRESS") if len(up.submits) < 4 else taken_on(KEYED))
+    up.takes_on(lambda request: error(409, "REQUEST_IN_PROGRESS") if len(up.submits) < 4 else taken_on(KEYED))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(15)
@@ -255,7 +255,7 @@ async def test_a_submit_that_is_in_progress_at_the_provider_is_waited_for(up: Po
 
 
 async def test_a_key_refused_after_a_lost_answer_does_not_say_that_there_is_no_job(up: Polling) -> None:
-    up.takes_on(lambda asked: Say(500) if len(up.submits) == 1 else error(401, "UNAUTHORIZED"))
+    up.takes_on(lambda request: Say(500) if len(up.submits) == 1 else error(401, "UNAUTHORIZED"))
     await loop_of(up, KEYED)
     id_ = up.submit(source=KEYED)
     await up.pass_time(10)
@@ -268,7 +268,7 @@ async def test_an_answer_that_is_not_there_in_time_may_have_made_a_job(
 ) -> None:
     never = asyncio.Event()
 
-    async def late(asked: Asked) -> Say:
+    async def late(request: ReceivedRequest) -> Say:
         if len(up.submits) == 1:
             await never.wait()
         return taken_on(source)
@@ -288,9 +288,9 @@ async def test_an_answer_that_is_not_there_in_time_may_have_made_a_job(
 async def test_a_request_that_a_crash_left_open_is_asked_again_only_under_a_key(
     up: Polling, source: str, state: str, requests: int
 ) -> None:
-    up.takes_on(lambda asked: taken_on(source))
+    up.takes_on(lambda request: taken_on(source))
     loop = await loop_of(up, source)
-    await up.settle()
+    await up.until_idle()
     await loop.stop()
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
@@ -306,9 +306,9 @@ async def test_a_request_that_a_crash_left_open_is_asked_again_only_under_a_key(
 
 @BOTH
 async def test_a_crash_before_the_request_began_costs_nothing(up: Polling, source: str) -> None:
-    up.takes_on(lambda asked: taken_on(source))
+    up.takes_on(lambda request: taken_on(source))
     loop = await loop_of(up, source)
-    await up.settle()
+    await up.until_idle()
     await loop.stop()
     up.pollers.remove(loop)
     id_ = up.submit(source=source)
@@ -325,7 +325,7 @@ async def test_a_stop_waits_for_the_submit_that_is_on_its_way_and_gives_back_the
 ) -> None:
     go = asyncio.Event()
 
-    async def slowly(asked: Asked) -> Say:
+    async def slowly(request: ReceivedRequest) -> Say:
         await go.wait()
         return taken_on(source)
 
@@ -351,7 +351,7 @@ async def test_an_answer_is_written_down_again_until_the_store_is_back(
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
     lock = AsyncExitStack()
 
-    def behave(asked: Asked) -> Say:
+    def behave(request: ReceivedRequest) -> Say:
         lock.enter_context(locked(up.path))
         return taken_on(source)
 
@@ -368,7 +368,7 @@ async def test_an_answer_is_written_down_again_until_the_store_is_back(
 
 
 async def test_two_processes_submit_a_job_once(up: Polling) -> None:
-    up.takes_on(lambda asked: taken_on(KEYLESS, f"job-{len(up.submits)}"))
+    up.takes_on(lambda request: taken_on(KEYLESS, f"job-{len(up.submits)}"))
     await loop_of(up, KEYLESS)
     await loop_of(up, KEYLESS)
     ids = [up.submit(f"text {number}", source=KEYLESS) for number in range(20)]
@@ -378,9 +378,9 @@ async def test_two_processes_submit_a_job_once(up: Polling) -> None:
 
 
 async def test_a_job_cancelled_before_its_turn_is_never_submitted(up: Polling) -> None:
-    up.takes_on(lambda asked: taken_on(KEYLESS))
+    up.takes_on(lambda request: taken_on(KEYLESS))
     await loop_of(up, KEYLESS)
-    await up.settle()
+    await up.until_idle()
     id_ = up.submit(source=KEYLESS)
     with up.writing() as database:
         assert database.transact(jobs.cancel, id_, NOW)
@@ -391,7 +391,7 @@ async def test_a_job_cancelled_before_its_turn_is_never_submitted(up: Polling) -
 async def test_what_was_given_with_the_submit_comes_back_with_the_end(up: Polling) -> None:
     """miragic takes no metadata: it is kept here."""
     sqlite = sqlite3.connect(up.path)
-    up.takes_on(lambda asked: taken_on(KEYLESS, status="COMPLETED", audioUrl="https://x.example/a"))
+    up.takes_on(lambda request: taken_on(KEYLESS, status="COMPLETED", audioUrl="https://x.example/a"))
     loop = await loop_of(up, KEYLESS)
     id_ = up.submit(source=KEYLESS)
     with sqlite:

@@ -34,7 +34,7 @@ async def test_a_job_cancelled_while_its_poll_is_on_its_way_has_no_event(up: Pol
 
     up.answers(behave)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert (up.job()["state"], up.job()["event_id"]) == ("cancelled", None)
     assert (up.events(), up.woken) == ([], 0)
 
@@ -56,7 +56,7 @@ async def test_a_poll_that_breaks_ends_neither_the_poller_nor_its_job(up: Pollin
     up.watch("a", "bad", "c")
     up.answers(lambda job: COMPLETED)
     poller = await up.poller(provider=Broken(1))
-    await up.settle()
+    await up.until_idle()
     assert poller.alive
     assert [up.job(job)["state"] for job in ("a", "bad", "c")] == ["completed", "watching", "completed"]
     [line] = lines.of("poll.broken")
@@ -87,7 +87,7 @@ async def test_a_store_that_is_away_is_looked_for_again(
     up.answers(lambda job: COMPLETED)
     with locked(up.path):
         poller = await up.poller()
-        await up.settle()
+        await up.until_idle()
         await up.jump(1)
         assert len(lines.of("poll.store_unavailable")) == 2
         assert poller.alive
@@ -111,7 +111,7 @@ async def test_an_end_that_could_not_be_stored_is_asked_for_again(
     up.answers(behave)
     async with lock:
         await up.poller()
-        await up.settle()
+        await up.until_idle()
         assert len(lines.of("poll.not_stored")) == 1
         assert (up.job()["state"], up.events()) == ("watching", [])
     await up.jump(LEASE_SECONDS + 1)
@@ -137,7 +137,7 @@ async def test_a_poller_stopped_in_the_middle_gives_its_job_back_to_the_next(up:
     assert (up.job()["state"], up.job()["polls"], up.events()) == ("watching", 0, [])
     assert up.job()["lease_until"] is None
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     assert up.times == [0, 0]
     assert up.states() == {"completed": 1}
     assert len(up.events()) == 1
@@ -148,7 +148,7 @@ async def test_a_poller_stops_while_it_waits_for_its_turn(up: Polling) -> None:
     up.watch("a", "b", "c")
     up.answers(lambda job: PENDING)
     poller = await up.poller(rate=0.1)
-    await up.settle()
+    await up.until_idle()
     await poller.stop()
     up.pollers.remove(poller)
     assert up.times == [0]
@@ -159,7 +159,7 @@ async def test_a_job_made_due_by_hand_is_polled_at_the_next_look(up: Polling) ->
     execute(up.path, "UPDATE jobs SET due_at = ?", NOW + 1000)
     up.answers(lambda job: COMPLETED)
     await up.poller()
-    await up.settle()
+    await up.until_idle()
     with up.writing() as database:
         assert database.transact(jobs.poll_now, up.job()["id"], NOW)
     await up.jump(1)
