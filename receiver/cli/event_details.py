@@ -77,6 +77,6 @@ def print_event(event: dict[str, Any]) -> None:
         columns = ("address", "bytes", "sha256", "format", "duration", "sample_rate", "channels")
         print_table(
             "audio",
-            ["address", "bytes", "sha256", "format", "duration s", "rate Hz", "channels"],
-            [[row[column] for column in columns] for row in event["artifacts"]],
+            ["address", "bytes", "sha256", "format", "duration s", "rate Hz", "channels", "fetch s"],
+            [[*(row[column] for column in columns), f"{row['fetch_seconds']:.3f}"] for row in event["artifacts"]],
         )
