@@ -9,7 +9,7 @@ from receiver.assembly.resources import open_audio, open_database, spool_folder
 from receiver.assembly.sources import audio_sources, time_bounds, why_no_api_access
 from receiver.clock import SteadyClock
 from receiver.engine.audio import AudioService
-from receiver.engine.audio_source import AudioUrlRefresher
+from receiver.engine.audio_refresh import AudioUrlRefresher
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS

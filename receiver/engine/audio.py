@@ -16,8 +16,9 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.engine.audio_failures import most_severe, stops_all
+from receiver.engine.audio_refresh import FreshAddresses, RefreshAudioUrls
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
-from receiver.engine.audio_source import AudioSource, Files, RefreshAudioUrls
+from receiver.engine.audio_source import AudioSource, Files
 from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
 from receiver.engine.links import AudioLinks
@@ -62,15 +63,14 @@ class _EventAudio:
         users: callers that wait for its files.
         files: the requests for each file, once known.
         downloads: its files in progress; the first of them takes a slot.
-        refresh: the running or failed request for fresh addresses; a successful one sets `fresh` and is removed.
+        fresh: fresh addresses, once some have expired.
     """
 
     users: int = 0
     files: Files | None = None
     downloads: int = 0
     fetches: dict[int, _Fetch] = field(default_factory=dict)
-    refresh: asyncio.Task[None] | None = None
-    fresh: Files | None = None
+    fresh: FreshAddresses | None = None
 
 
 class AudioService:
@@ -184,8 +184,8 @@ class AudioService:
             audio.users -= 1
             if audio.users == 0:
                 del self._events[event.id]
-                if audio.refresh is not None:
-                    audio.refresh.cancel()
+                if audio.fresh is not None:
+                    audio.fresh.cancel()
 
     async def _shared(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
         fetch = audio.fetches.get(n)
@@ -295,36 +295,19 @@ class AudioService:
                 requests, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n
             )
 
-        known = audio.fresh
+        known = audio.fresh.files if audio.fresh is not None else None
         requests = (known or files)[n]
         try:
             return await fetch_from(requests)
         except AudioError as error:
             if not error.expired or isinstance(error, AudioDelayed) or any(request.durable for request in requests):
                 raise
-            await self._refresh_urls(event, audio, known, len(files))
-            fresh = audio.fresh
-            if fresh is None or fresh is known:
+            if audio.fresh is None:
+                audio.fresh = FreshAddresses(self._request_fresh_urls, source, event, len(files))
+            fresh = await audio.fresh.newer_than(known)
+            if fresh is None:
                 raise
         return await fetch_from(fresh[n])
-
-    async def _refresh_urls(self, event: JobCompleted, audio: _EventAudio, known: Files | None, count: int) -> None:
-        """Request fresh addresses, once for all files that need them; `audio.fresh` stays if there are none."""
-        source = self._sources[event.source]
-
-        async def refresh() -> None:
-            payload = await self._request_fresh_urls(event.source, event.job_id)
-            fresh = [] if payload is None else source.files(event.job_id, payload)
-            if len(fresh) == count:  # with another number of files it is unknown which is which
-                audio.fresh, audio.refresh = fresh, None
-                log.info("audio.addresses_refreshed", source=event.source, event_id=event.id, job=event.job_id)
-
-        if audio.fresh is not known:
-            return
-        if audio.refresh is None:
-            audio.refresh = asyncio.create_task(refresh())
-            audio.refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(audio.refresh)
 
     def _artifact(self, row: ArtifactRow) -> Artifact:
         async def stream() -> AsyncIterator[bytes]:

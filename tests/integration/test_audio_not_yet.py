@@ -11,8 +11,9 @@ import pytest
 
 from receiver import Context, JobCompleted, handler
 from receiver.engine.audio import AudioService
+from receiver.engine.audio_refresh import AudioUrlRefresher
 from receiver.engine.audio_slots import MAX_DOWNLOADS
-from receiver.engine.audio_source import AudioSource, AudioUrlRefresher
+from receiver.engine.audio_source import AudioSource
 from receiver.engine.audio_wait import NOT_YET_SECONDS
 from receiver.engine.throttle import Throttle
 from receiver.outbound.audio import AudioFetcher

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.audio_source import AudioUrlRefresher
+from receiver.engine.audio_refresh import AudioUrlRefresher
 from receiver.errors import AudioDelayed
 from receiver.providers.types import ProviderError, VoiceQuery
 from receiver.store import throttle_state

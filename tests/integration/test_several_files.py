@@ -28,7 +28,8 @@ from receiver import (
 from receiver.assembly.receiver import build_receiver
 from receiver.clock import SystemClock
 from receiver.engine.audio import MAX_CONCURRENT_FILES, MAX_FILES, AudioService
-from receiver.engine.audio_source import AudioSource, AudioUrlRefresher
+from receiver.engine.audio_refresh import AudioUrlRefresher
+from receiver.engine.audio_source import AudioSource
 from receiver.engine.throttle import MARGIN, Throttle
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
