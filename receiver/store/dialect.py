@@ -8,15 +8,18 @@ before rows, and the rows of a batch in one order.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from receiver.store.sqlite import claims as sqlite_claims
 from receiver.store.sqlite import events as sqlite_events
+from receiver.store.sqlite import feed as sqlite_feed
+from receiver.store.sqlite import gauges as sqlite_gauges
 from receiver.store.sqlite import runs as sqlite_runs
+from receiver.store.sqlite.expressions import insert as sqlite_insert
 
 if TYPE_CHECKING:
     from receiver.model.delivery import Delivery
@@ -147,14 +150,57 @@ class RunStatements(Protocol):
         """How many runs wait for something."""
 
 
+class FeedStatements(Protocol):
+    """Statements of events in the order of their commits, as `store.feed`.
+
+    A position is a number that only grows, and the id of the event before it, None before the first event.
+    """
+
+    def newest(self, connection: Connection) -> tuple[int, str | None]:
+        """The position after the newest event: every event that is committed later is after it."""
+
+    def position_of(self, connection: Connection, event_id: str) -> tuple[int, str | None]:
+        """The position after this event; if it does not exist, one before all events with a later id."""
+
+    def events_after(
+        self, connection: Connection, position: tuple[int, str | None], limit: int, columns: Sequence[Any]
+    ) -> list[tuple[tuple[int, str | None], dict[str, Any]]]:
+        """Up to `limit` events after the position, in the order of their commits: each one's position and columns."""
+
+
+class GaugeStatements(Protocol):
+    """Statements of gauges, which read only rows that are open, dead or unknown."""
+
+    def count_runs(self, connection: Connection) -> list[Any]:
+        """The number of pending, running and dead runs: handler, state, count."""
+
+    def oldest_due(self, connection: Connection) -> float | None:
+        """When the first of all pending runs is due; None for none."""
+
+    def count_jobs(self, connection: Connection) -> list[Any]:
+        """The number of open and of unknown jobs: source, state, count."""
+
+    def oldest_job(self, connection: Connection, source: str, state: str) -> float | None:
+        """When the oldest of a source's jobs in a state was created; None for none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The statements of one kind of database. Times are unix seconds."""
+    """The statements of one kind of database. Times are unix seconds.
 
+    Attributes:
+        insert: makes SQLAlchemy's INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`.
+    """
+
+    insert: Callable[[Table], Any]
     events: EventStatements
     claims: ClaimStatements
     runs: RunStatements
+    feed: FeedStatements
+    gauges: GaugeStatements
 
 
-DIALECTS: Mapping[str, Dialect] = {"sqlite": Dialect(sqlite_events, sqlite_claims, sqlite_runs)}
+DIALECTS: Mapping[str, Dialect] = {
+    "sqlite": Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges)
+}
 """By the name of a connection's dialect."""

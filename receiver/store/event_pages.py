@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from receiver.model.ids import first_id_at
 from receiver.store.distinct import distinct
+from receiver.store.expressions import CheckedOnly
 from receiver.store.schema import events, runs
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
@@ -264,12 +265,12 @@ def _received_between(filters: Filter) -> list[Any]:
 
 
 def _source_and_type(filters: Filter) -> list[Any]:
-    """Source and type as conditions to check: the plus keeps SQLite from searching by them."""
+    """Source and type as conditions to check, by which no index is searched."""
     conditions = []
     if filters.source is not None:
-        conditions.append(literal_column("+events.source") == filters.source)
+        conditions.append(CheckedOnly(events.c.source) == filters.source)
     if filters.type is not None:
-        conditions.append(literal_column("+events.type") == filters.type)
+        conditions.append(CheckedOnly(events.c.type) == filters.type)
     return conditions
 
 

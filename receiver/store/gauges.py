@@ -1,7 +1,6 @@
 """The values of the store's gauges: open runs and jobs, the quarantine, and silent sources.
 
-Every value is exact, and no finished row is read: each statement names an index of open rows and reads only that. SQL
-as text, because SQLite uses a partial index only if the statement contains its condition word for word.
+Every value is exact, and no finished row is read: each statement reads an index of open rows only.
 """
 
 from __future__ import annotations
@@ -12,48 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from receiver.store import quarantine
+from receiver.store.dialect import DIALECTS
 from receiver.store.schema import signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
-
-_RUNS = """
-    SELECT handler, state, count(*) FROM runs INDEXED BY ix_runs_unfinished
-    WHERE state != 'succeeded' AND state IN ('pending', 'running', 'dead') GROUP BY state, handler
-"""
-# Two searches for each handler, however many pending runs it has: the handler, and its earliest run.
-_OLDEST_DUE = """
-    WITH RECURSIVE waiting(handler) AS (
-        SELECT min(handler) FROM runs INDEXED BY ix_runs_due WHERE state = 'pending'
-        UNION ALL
-        SELECT (SELECT min(handler) FROM runs INDEXED BY ix_runs_due
-                WHERE state = 'pending' AND handler > waiting.handler)
-        FROM waiting WHERE handler IS NOT NULL
-    )
-    SELECT min((SELECT min(due_at) FROM runs INDEXED BY ix_runs_due
-                WHERE state = 'pending' AND handler = waiting.handler))
-    FROM waiting WHERE handler IS NOT NULL
-"""
-_OPEN_JOBS = """
-    SELECT source, state, count(*) FROM jobs INDEXED BY ix_jobs_due
-    WHERE state IN ('submitting', 'watching') GROUP BY source, state
-"""
-# The index begins with the source: two searches for each source that has jobs.
-_UNKNOWN_JOBS = """
-    WITH RECURSIVE known(source) AS (
-        SELECT min(source) FROM jobs INDEXED BY ix_jobs_kind
-        UNION ALL
-        SELECT (SELECT min(source) FROM jobs INDEXED BY ix_jobs_kind WHERE source > known.source)
-        FROM known WHERE source IS NOT NULL
-    )
-    SELECT source, 'unknown', unknown FROM (
-        SELECT source, (SELECT count(*) FROM jobs INDEXED BY ix_jobs_kind
-                        WHERE source = known.source AND state = 'unknown') AS unknown
-        FROM known WHERE source IS NOT NULL
-    ) WHERE unknown > 0
-"""
-# Ids sort by the time of their creation.
-_OLDEST_JOB = """
-    SELECT created_at FROM jobs INDEXED BY ix_jobs_kind WHERE source = ? AND state = ? ORDER BY id LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +58,16 @@ def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeVal
 
 def depth(connection: Connection, now: float) -> QueueDepth:
     """The number of pending, running and dead runs, and the oldest one that is due at `now` (unix seconds)."""
-    by_handler = {(handler, state): count for handler, state, count in connection.exec_driver_sql(_RUNS)}
-    oldest = connection.exec_driver_sql(_OLDEST_DUE).scalar()
+    statements = DIALECTS[connection.dialect.name].gauges
+    by_handler = {(handler, state): count for handler, state, count in statements.count_runs(connection)}
+    oldest = statements.oldest_due(connection)
     return QueueDepth(by_handler, oldest if oldest is not None and oldest <= now else None)
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """The number of open and of unknown jobs, by source and state."""
-    return {
-        (source, state): count
-        for statement in (_OPEN_JOBS, _UNKNOWN_JOBS)
-        for source, state, count in connection.exec_driver_sql(statement)
-    }
+    statements = DIALECTS[connection.dialect.name].gauges
+    return {(source, state): count for source, state, count in statements.count_jobs(connection)}
 
 
 def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -> dict[str, float]:
@@ -130,5 +88,6 @@ def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -
 
 def _open_since(connection: Connection, source: str) -> float | None:
     """When the source's oldest open job was created, unix seconds; None if it has none."""
-    found = (connection.exec_driver_sql(_OLDEST_JOB, (source, str(state))).scalar() for state in OPEN_JOBS)
+    statements = DIALECTS[connection.dialect.name].gauges
+    found = (statements.oldest_job(connection, source, str(state)) for state in OPEN_JOBS)
     return min((at for at in found if at is not None), default=None)

@@ -6,12 +6,14 @@ Times are unix seconds (double precision), from the clock that is passed in, nev
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -44,6 +47,11 @@ metadata = MetaData(
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def _where(condition: ColumnElement[bool] | TextClause) -> dict[str, Any]:
+    """The condition of a partial index, for every database: one that does not get it indexes all rows."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
 
 
 events = Table(
@@ -77,13 +85,13 @@ events = Table(
 # Lists by source and type, newest first, and which sources and types there are.
 Index("ix_events_kind", events.c.source, events.c.type, events.c.id)
 # The events of a job whose identity is not the job. All others are found by `key`.
-Index("ix_events_job", events.c.job_id, events.c.id, sqlite_where=events.c.job_id != events.c.key)
+Index("ix_events_job", events.c.job_id, events.c.id, **_where(events.c.job_id != events.c.key))
 Index(
     "ix_events_quarantined",
     events.c.source,
     events.c.id,
     events.c.received_at,
-    sqlite_where=events.c.status == "quarantined",
+    **_where(events.c.status == "quarantined"),
 )
 
 runs = Table(
@@ -119,14 +127,14 @@ Index(
     "ix_runs_due",
     runs.c.handler,
     runs.c.due_at,
-    sqlite_where=runs.c.state == "pending",
+    **_where(runs.c.state == "pending"),
 )
-Index("ix_runs_waiting", runs.c.due_at, sqlite_where=runs.c.waits_for.is_not(None))
+Index("ix_runs_waiting", runs.c.due_at, **_where(runs.c.waits_for.is_not(None)))
 Index(
     "ix_runs_suspects",
     runs.c.state,
     runs.c.due_at,
-    sqlite_where=text("crashes >= 2 AND state IN ('pending', 'running')"),
+    **_where(text("crashes >= 2 AND state IN ('pending', 'running')")),
 )
 # Runs that have not succeeded, to count and list them without reading the others. The search for expired leases reads
 # the running ones here: they are few, and that costs less than an index of leases, which every attempt would change.
@@ -135,11 +143,11 @@ Index(
     runs.c.state,
     runs.c.handler,
     runs.c.event_id,
-    sqlite_where=runs.c.state != "succeeded",
+    **_where(runs.c.state != "succeeded"),
 )
 
 # Lists of runs that succeeded.
-Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, sqlite_where=runs.c.state == "succeeded")
+Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **_where(runs.c.state == "succeeded"))
 
 attempts = Table(
     "attempts",
@@ -232,12 +240,12 @@ jobs = Table(
     CheckConstraint("job_id IS NOT NULL OR state IN ('submitting', 'failed', 'cancelled', 'unknown')", name="named"),
 )
 _OPEN = jobs.c.state.in_(["submitting", "watching"])
-Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, sqlite_where=_OPEN)
+Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, **_where(_OPEN))
 # Lists by source and state, newest first, and counts of each.
 Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
 # Jobs that may be deleted, oldest first.
-Index("ix_jobs_ended", jobs.c.ended_at, sqlite_where=jobs.c.ended_at.is_not(None))
-Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, sqlite_where=jobs.c.lease_until.is_not(None))
+Index("ix_jobs_ended", jobs.c.ended_at, **_where(jobs.c.ended_at.is_not(None)))
+Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **_where(jobs.c.lease_until.is_not(None)))
 
 source_state = Table(
     "source_state",

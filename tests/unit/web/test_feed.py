@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from receiver.store import feed
 from receiver.store.database import Database
 from receiver.store.feed import Cursor
+from receiver.store.sqlite import feed as sqlite_feed
 from tests.integration.engine_support import fresh_store
 
 
@@ -73,8 +74,8 @@ def test_the_place_of_an_event_that_was_pruned_leaves_nothing_newer_out(database
 def test_the_place_of_an_event_that_was_never_here_is_found_by_the_ids_near_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "FIRST_ROWS", 2)
-    monkeypatch.setattr(feed, "NEAR_IDS", 2)
+    monkeypatch.setattr(sqlite_feed, "FIRST_ROWS", 2)
+    monkeypatch.setattr(sqlite_feed, "NEAR_IDS", 2)
     add(database, "e1", "e2", "e3", "e5", "e4", "e6", "e7")
     assert after(database, database.query(feed.cursor_of, "e35")) == ["e5", "e4", "e6", "e7"]
     assert after(database, database.query(feed.cursor_of, "e0")) == ["e1", "e2", "e3", "e5", "e4", "e6", "e7"]

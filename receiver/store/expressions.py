@@ -1,0 +1,35 @@
+"""SQL expressions that a database may spell in its own way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Integer, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class CheckedOnly(FunctionElement[str]):
+    """A column of text whose condition is checked for each row, and never chooses the index to search."""
+
+    name = "checked_only"
+    type = Text()
+    inherit_cache = True
+
+
+class JsonBytes(FunctionElement[int]):
+    """The size of a JSON value's text, bytes."""
+
+    name = "json_bytes"
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(CheckedOnly)
+def _checked_only(element: CheckedOnly, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(JsonBytes)
+def _json_bytes(element: JsonBytes, compiler: Any, **options: Any) -> str:
+    return f"octet_length(CAST({compiler.process(element.clauses, **options)} AS TEXT))"
