@@ -118,11 +118,12 @@ def _runs(connection: Connection, now: float, after: tuple[str, float, str] | No
     ahead = [c.handler == handler, pending, c.due_at > now + SLACK_SECONDS]
     if event_id:
         ahead.append(tuple_(c.due_at, c.event_id) < tuple_(literal(due_at), literal(event_id)))
-    page = select(c.event_id, c.due_at, (c.due_at > now + c.wait_seconds + SLACK_SECONDS).label("late"))
+    is_late = c.due_at > now + c.wait_seconds + SLACK_SECONDS
+    page = select(c.event_id, c.due_at, is_late.label("late"))
     rows = connection.execute(page.where(*ahead).order_by(c.due_at.desc(), c.event_id.desc()).limit(BATCH)).all()
     late = [row.event_id for row in rows if row.late]
     if late:
-        statement = update(runs).where(c.handler == handler, pending, c.event_id.in_(late))
+        statement = update(runs).where(c.handler == handler, pending, is_late, c.event_id.in_(late))
         connection.execute(statement.values(due_at=now + c.wait_seconds))
     last = rows[-1] if len(rows) == BATCH else None
     return StepResult(len(late), (handler, 0.0, "") if last is None else (handler, last.due_at, last.event_id))

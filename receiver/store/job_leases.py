@@ -13,7 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.store.completion import completion_values
-from receiver.store.jobs import Row, complete_if_event_exists, due_columns, find_one, get_existing
+from receiver.store.jobs import (
+    Row,
+    complete_if_event_exists,
+    due_columns,
+    find_held,
+    find_one,
+    get_existing,
+    hold_job_id,
+)
 from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
@@ -190,10 +198,11 @@ def mark_submitted(
     A job that is already watched under this id is merged into this one. If that job was submitted here as well, two
     requests have one job of the provider: it stays, and this one fails.
     """
-    if not _is_held(connection, claimed):
+    hold_job_id(connection, job_id)
+    if find_held(connection, *_claim_conditions(claimed)) is None:
         return None
     values: Row = {"submitted_at": now, "error_code": None} | FREE
-    other = find_one(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
+    other = find_held(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         message = f"The provider returned the id of another job that was submitted here, {other['id']}: {job_id}."
         values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
@@ -237,10 +246,6 @@ def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
 def set_event(connection: Connection, id: str, event_id: str) -> None:
     """Set the event that reported a job's end."""
     connection.execute(update(jobs).where(jobs.c.id == id).values(event_id=event_id))
-
-
-def _is_held(connection: Connection, claimed: JobClaim) -> bool:
-    return find_one(connection, *_claim_conditions(claimed)) is not None
 
 
 def _claim_conditions(claimed: JobClaim) -> tuple[Any, ...]:

@@ -9,10 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    LargeBinary,
-    cast,
     delete,
-    func,
     insert,
     literal_column,
     or_,
@@ -23,7 +20,9 @@ from sqlalchemy import (
 
 from receiver.errors import ReceiverError
 from receiver.store.completion import complete_job, find_terminal_event
+from receiver.store.dialect import DIALECTS
 from receiver.store.distinct import distinct
+from receiver.store.expressions import JsonBytes
 from receiver.store.schema import jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
@@ -86,28 +85,28 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
     Raises:
         ClientKeyReused: the client key belongs to another request.
     """
-    if new.client_key is not None:
-        known = find_one(connection, jobs.c.client_key == new.client_key)
-        if known is not None:
-            if known["source"] != new.source or known["request"] != dict(new.request):
-                raise ClientKeyReused(
-                    f"This idempotency key belongs to another request, that of job {known['id']}. Use a new one."
-                )
-            return known, False
-    connection.execute(
-        insert(jobs).values(
-            id=new.id,
-            source=new.source,
-            state=JobState.SUBMITTING,
-            created_at=new.now,
-            due_at=new.now,
-            deadline_at=new.deadline_at,
-            request=dict(new.request),
-            submit_key=new.submit_key,
-            client_key=new.client_key,
+    statement = DIALECTS[connection.dialect.name].insert(jobs).on_conflict_do_nothing(index_elements=["client_key"])
+    values = {
+        "id": new.id,
+        "source": new.source,
+        "state": JobState.SUBMITTING,
+        "created_at": new.now,
+        "due_at": new.now,
+        "deadline_at": new.deadline_at,
+        "request": dict(new.request),
+        "submit_key": new.submit_key,
+        "client_key": new.client_key,
+    }
+    if connection.execute(statement, values).rowcount == 1:
+        return get_existing(connection, new.id), True
+    known = find_one(connection, jobs.c.client_key == new.client_key)
+    if known is None:
+        raise LookupError(new.client_key)
+    if known["source"] != new.source or known["request"] != dict(new.request):
+        raise ClientKeyReused(
+            f"This idempotency key belongs to another request, that of job {known['id']}. Use a new one."
         )
-    )
-    return get_existing(connection, new.id), True
+    return known, False
 
 
 def watch(
@@ -122,7 +121,8 @@ def watch(
     Returns:
         Its row, and whether this call started to watch it. It may have ended already, if its event is stored.
     """
-    known = find_one(connection, jobs.c.source == source, jobs.c.job_id == job_id)
+    hold_job_id(connection, job_id)
+    known = find_held(connection, jobs.c.source == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, **due_columns(first_at, now), "deadline_at": deadline_at}
     if known is None:
@@ -143,10 +143,11 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
 
     A job that is already watched under this id is merged into this one.
     """
-    row = find_one(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
+    hold_job_id(connection, job_id)
+    row = find_held(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
     if row is None:
         return None
-    other = find_one(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
+    other = find_held(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         return None
     if other is not None:
@@ -158,8 +159,17 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
     return get_existing(connection, id)
 
 
+def hold_job_id(connection: Connection, job_id: str) -> None:
+    """Let nobody else store an event of the job with this id of the provider, or watch it, until the transaction ends.
+
+    Otherwise an event could be stored while the job is not yet watched, and the job be watched while the event is not
+    yet stored: it would be watched for ever. Call it before anything that locks a row.
+    """
+    DIALECTS[connection.dialect.name].events.hold_keys(connection, [job_id])
+
+
 def complete_if_event_exists(connection: Connection, id: str, source: str, job_id: str) -> None:
-    """Complete a job if its terminal event is stored already."""
+    """Complete a job if its terminal event is stored already. Its id must be held (`hold_job_id`)."""
     event = find_terminal_event(connection, source, job_id)
     if event is not None:
         complete_job(connection, id, event)
@@ -226,7 +236,7 @@ def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tupl
     A page ends early if the speech of its jobs would exceed `PAGE_BYTES`, because the text of one may be as long as a
     request's body. It has at least one job.
     """
-    size = func.length(cast(jobs.c.request, LargeBinary)).label("request_bytes")
+    size = JsonBytes(jobs.c.request).label("request_bytes")
     ids = list_jobs(connection, filters, limit + 1, (jobs.c.id, size))
     left, taken = PAGE_BYTES, 0
     for row in ids[:limit]:
@@ -262,6 +272,12 @@ def due_columns(at: float, now: float) -> Row:
 def find_one(connection: Connection, *conditions: Any) -> Row | None:
     """The first row that meets the conditions; None if there is none."""
     row = connection.execute(select(jobs).where(*conditions)).first()
+    return None if row is None else dict(row._mapping)
+
+
+def find_held(connection: Connection, *conditions: Any) -> Row | None:
+    """`find_one`, whose row no other transaction changes until the end of this one."""
+    row = connection.execute(select(jobs).where(*conditions).with_for_update()).first()
     return None if row is None else dict(row._mapping)
 
 

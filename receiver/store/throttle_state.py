@@ -1,13 +1,16 @@
-"""The throttle state of a source: its pauses, and when the next request may be made. All processes share it."""
+"""The throttle state of a source: its pauses, and when the next request may be made. All processes share it.
+
+Each change is one statement, so that no process changes it between what another reads and writes.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, case, select
 
+from receiver.store.dialect import DIALECTS
 from receiver.store.schema import source_state
 
 _ROUNDING_ERROR = 1e-6
@@ -54,8 +57,10 @@ def pauses(connection: Connection, now: float) -> dict[str, ThrottleState]:
 
 def pause(connection: Connection, source: str, until: float, reason: str, now: float) -> None:
     """Pause the source until `until`, unix seconds as `now`; a longer pause stays."""
-    if until > get(connection, source).pause_until:
-        _write(connection, source, {"pause_until": until, "pause_seconds": until - now, "reason": reason})
+    values = {"pause_until": until, "pause_seconds": until - now, "reason": reason}
+    statement = _insert(connection, source, values)
+    longer = statement.excluded.pause_until > source_state.c.pause_until
+    connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=values, where=longer))
 
 
 def pause_polls(connection: Connection, source: str, until: float, now: float) -> None:
@@ -72,8 +77,12 @@ def reserve_times(connection: Connection, source: str, count: int, now: float, i
     """Reserve the next `count` request times, `interval` seconds apart; return them, unix seconds."""
     if count <= 0:
         return []
-    first = max(now, get(connection, source).next_request_at)
-    _write(connection, source, {"next_request_at": first + count * interval})
+    seconds = count * interval
+    statement = _insert(connection, source, {"next_request_at": now + seconds})
+    free = source_state.c.next_request_at
+    reserved = {"next_request_at": case((free > now, free), else_=now) + seconds}
+    statement = statement.on_conflict_do_update(index_elements=["source"], set_=reserved)
+    first: float = connection.execute(statement.returning(free - seconds)).scalar_one()
     return [first + index * interval for index in range(count)]
 
 
@@ -83,6 +92,10 @@ def record_response(connection: Connection, source: str, now: float) -> None:
 
 
 def _write(connection: Connection, source: str, values: dict[str, Any]) -> None:
-    new = {"source": source, "pause_until": 0.0, "reason": ""} | values
-    statement = sqlite.insert(source_state).values(**new)
+    statement = _insert(connection, source, values)
     connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=values))
+
+
+def _insert(connection: Connection, source: str, values: dict[str, Any]) -> Any:
+    new = {"source": source, "pause_until": 0.0, "reason": ""} | values
+    return DIALECTS[connection.dialect.name].insert(source_state).values(**new)

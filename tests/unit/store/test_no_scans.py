@@ -143,9 +143,11 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
             for states in (None, ["watching"], ["completed", "failed"])
             for before in (None, "job_1")
         ],
+        jobs.find_held: [(jobs.jobs.c.id == "job_1",)],
         jobs.find_one: [(jobs.jobs.c.id == "job_1",)],
         jobs.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
         jobs.poll_now: [("job_1", NOW)],
+        jobs.hold_job_id: [],  # SQLite needs no statement for it
         jobs.get_existing: [("job_1",)],
         jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
         leases.end_leases: [("me",)],
