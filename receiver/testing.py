@@ -40,6 +40,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options
 from receiver.engine.links import AudioLinks
 from receiver.engine.outcome import Outcome
+from receiver.engine.plugins import load_tls
 from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
@@ -176,6 +177,7 @@ def run_handler(
 
     Raises:
         PluginError: the options are invalid, with the message of the receiver's startup.
+        ConfigError: a file of the table `tls` cannot be used.
         ValueError: the handler does not subscribe to the event, or the format of `audio` is not supported.
     """
     if not handler.subscribes_to(event.type):
@@ -239,7 +241,8 @@ def _http_client(
     handlers: HandlerLoop, name: str, table: HandlerSettings, transport: httpx.AsyncBaseTransport | None
 ) -> Iterator[Callable[[], httpx.AsyncClient]]:
     """The function behind `ctx.http`: returns a client of the given transport, or one as in the receiver."""
-    clients = HandlerClients([name] if table.allow_private_addresses else [])
+    tls = load_tls(table, Path.cwd())
+    clients = HandlerClients([name] if table.allow_private_addresses else [], {} if tls is None else {name: tls})
     test_client = None if transport is None else handler_client(transport)
     try:
         yield lambda: test_client or clients.get(name)

@@ -96,7 +96,7 @@ class _Dispatch:
 def _build_dispatch(parts: EngineParts) -> _Dispatch:
     settings, limits = parts.settings, parts.settings.dispatch
     handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc)
-    clients = HandlerClients(parts.registry.with_private_addresses())
+    clients = HandlerClients(parts.registry.with_private_addresses(), parts.registry.with_tls())
     pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
     links = AudioLinks(settings.api.url)
     audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause, links)

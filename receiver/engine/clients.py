@@ -9,8 +9,9 @@ checked. Proxies of the environment are not used, because a proxy resolves names
 
 from __future__ import annotations
 
+import ssl
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpcore
@@ -34,10 +35,12 @@ class HandlerClients:
 
     Args:
         private: names of the handlers that may connect to private addresses.
+        tls: of the handlers that have their own, by name.
     """
 
-    def __init__(self, private: Collection[str]) -> None:
+    def __init__(self, private: Collection[str], tls: Mapping[str, ssl.SSLContext] = {}) -> None:
         self._private = frozenset(private)
+        self._tls = dict(tls)
         self._guard = threading.Lock()
         self._clients: dict[str, httpx.AsyncClient] = {}
 
@@ -47,7 +50,7 @@ class HandlerClients:
             client = self._clients.get(handler)
             if client is None:
                 guard = handler_guard(handler, allow_private=handler in self._private)
-                client = self._clients[handler] = handler_client(GuardedTransport(guard))
+                client = self._clients[handler] = handler_client(GuardedTransport(guard, self._tls.get(handler)))
             return client
 
     async def aclose(self) -> None:
@@ -70,11 +73,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """An httpx transport whose connections go only to addresses that the guard has checked.
 
     A refusal is a `BlockedAddress`; every other error is one of httpx, as in any client of it.
+
+    Args:
+        tls: which certificates are trusted and presented; by default the well-known authorities, and none.
     """
 
-    def __init__(self, guard: AddressGuard) -> None:
+    def __init__(self, guard: AddressGuard, tls: ssl.SSLContext | None = None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trusted_certificates(),
+            ssl_context=tls or trusted_certificates(),
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=MAX_IDLE_CONNECTIONS,
             keepalive_expiry=IDLE_SECONDS,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
@@ -30,6 +30,9 @@ from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, suggestion
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
 ENTRY_POINT_GROUP = "tts_receiver.handlers"
 BUILT_IN = Path(__file__).resolve().parents[2] / "handlers"
 
@@ -41,12 +44,14 @@ class ActiveHandler:
     Attributes:
         loaded_from: the file, entry point or `module:name` that it is from.
         allow_private_addresses: whether its `ctx.http` may connect to private and loopback addresses.
+        tls: of its `ctx.http`; None for the usual.
     """
 
     handler: Handler
     options: Any
     loaded_from: str
     allow_private_addresses: bool = False
+    tls: SSLContext | None = None
 
 
 class _Subscribers(NamedTuple):
@@ -97,6 +102,10 @@ class Registry:
         """Names of the handlers that may connect to private addresses."""
         return [name for name, active in self.active.items() if active.allow_private_addresses]
 
+    def with_tls(self) -> dict[str, SSLContext]:
+        """The TLS of the handlers that have their own, by name."""
+        return {name: active.tls for name, active in self.active.items() if active.tls is not None}
+
     def secrets(self) -> Iterator[str]:
         """All secrets in the handlers' options, for redaction."""
         for active in self.active.values():
@@ -125,7 +134,9 @@ def load_registry(settings: Settings) -> Registry:
             if table.where is not None:
                 bounded = bounded.narrowed(configured_where(table.where, found.on, settings.sources))
             options = check_options(name, found, table.options, context)
-            active[name] = ActiveHandler(bounded, options, loaded_from, table.allow_private_addresses)
+            active[name] = ActiveHandler(
+                bounded, options, loaded_from, table.allow_private_addresses, load_tls(table, settings.base)
+            )
         except PluginError as error:
             problems.append(Problem(f"handlers.{name}", str(error)))
         except ConfigError as error:
@@ -135,6 +146,26 @@ def load_registry(settings: Settings) -> Registry:
         redact = Redactor([*settings.secrets(), *registry.secrets()])  # an error of the author's code may quote them
         raise ConfigError([Problem(problem.where, redact(problem.what)) for problem in problems])
     return registry
+
+
+def load_tls(table: HandlerSettings, base: Path) -> SSLContext | None:
+    """The TLS that a handler's table configures, from its files; None for the usual.
+
+    Args:
+        base: the folder of relative paths.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    if table.tls is None:
+        return None
+    # Not at the top: commands that only read the store need no network libraries.
+    from receiver.outbound.client_tls import client_tls
+
+    try:
+        return client_tls(table.tls.certificate, table.tls.key, table.tls.ca, base)
+    except ConfigError as error:
+        raise ConfigError([Problem(f"tls.{problem.where}", problem.what) for problem in error.problems]) from None
 
 
 def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:

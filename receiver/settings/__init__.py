@@ -24,8 +24,10 @@ from receiver.settings.tables import (
     Settings,
     Store,
 )
+from receiver.settings.tls import HandlerTls
 
 __all__ = [
-    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Dispatch", "GenericTable", "HandlerSettings", "Logs",
-    "Plugins", "Poll", "Server", "Settings", "SigningSecret", "Source", "Store", "load", "load_partial", "suggestion",
+    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Dispatch", "GenericTable", "HandlerSettings",
+    "HandlerTls", "Logs", "Plugins", "Poll", "Server", "Settings", "SigningSecret", "Source", "Store", "load",
+    "load_partial", "suggestion",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from receiver.settings.base import Table, suggestion
 from receiver.settings.generic import GenericTable
 from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
+from receiver.settings.tls import HandlerTls
 
 
 def without_keys(given: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
@@ -95,5 +96,6 @@ _INNER: dict[str, type[Table]] = {
     "poll": Poll,
     "generic": GenericTable,
     "tokens": ApiToken,
+    "tls": HandlerTls,
 }
 """The tables within a table, by their key."""

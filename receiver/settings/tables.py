@@ -15,6 +15,7 @@ from receiver.settings.base import Name, Port, Table, suggestion
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.storage_keys import storage_secrets
+from receiver.settings.tls import HandlerTls
 
 ENV_PREFIX = "TTS_RECEIVER_"
 
@@ -95,7 +96,7 @@ class HandlerSettings(BaseModel):
     """One handler: limits that override the plugin's own, and the plugin's options.
 
     `allow_private_addresses`: let its `ctx.http` connect to private and loopback addresses. `where`: conditions that an
-    event must meet, besides the handler's own; checked when the handler is loaded.
+    event must meet, besides the handler's own; checked when the handler is loaded. `tls`: files for its `ctx.http`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
@@ -106,6 +107,7 @@ class HandlerSettings(BaseModel):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     allow_private_addresses: bool = False
     where: dict[str, Any] | None = None
+    tls: HandlerTls | None = None
 
     @property
     def options(self) -> dict[str, Any]:

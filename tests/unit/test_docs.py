@@ -43,6 +43,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[[api.tokens]]": settings.ApiToken,
     "[sources.NAME.generic]": settings.GenericTable,
     "[handlers.NAME]": settings.HandlerSettings,
+    "[handlers.NAME.tls]": settings.HandlerTls,
     "[sources.NAME]": settings.Source,
     "[sources.NAME.poll]": settings.Poll,
     "[[sources.NAME.signing_secrets]]": settings.SigningSecret,
