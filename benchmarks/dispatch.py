@@ -114,7 +114,7 @@ def measure(root: Path, case: Case = CASES[0], runs: int = RUNS) -> tuple[float,
     }
     with receiver('[plugins]\ndirectory = "plugins"\n', files, "wrapper.py", root) as server:
         figures = _figures(server)
-        _wait_until_all_succeeded(server, runs)
+        wait_until_all_succeeded(server, runs)
     return runs / figures["seconds"], figures["cpu"] / runs * 1e6
 
 
@@ -127,7 +127,8 @@ def _figures(server: Server) -> dict[str, float]:
     raise SystemExit("Not every run was started in time.")
 
 
-def _wait_until_all_succeeded(server: Server, runs: int) -> None:
+def wait_until_all_succeeded(server: Server, runs: int) -> None:
+    """Wait until this number of runs has succeeded, each at its first attempt."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     states: dict[str, int] = {}
     while time.monotonic() < deadline:

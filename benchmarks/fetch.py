@@ -20,13 +20,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import ROOT, SECRET, Server, load, receiver
+from benchmarks.processes import ROOT, SECRET, HeldServer, Server, held_server, load, receiver
 
 FILES = 600
 BYTES = 48_000
@@ -34,25 +33,6 @@ CONCURRENCY = 16
 """Of the reference: the same as `dispatch.concurrency`."""
 SOAK_RATE = 100
 TIMEOUT_SECONDS = 120.0
-
-
-@dataclass
-class Provider:
-    """The provider's process.
-
-    Attributes:
-        stats: its counts, once it has ended.
-    """
-
-    port: int
-    process: subprocess.Popen[str]
-    stats: dict[str, Any] = field(default_factory=dict)
-
-    def start(self) -> None:
-        """Let it respond."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
 
 
 @dataclass(frozen=True)
@@ -79,24 +59,9 @@ class Figures:
         return f"{self.per_second:.0f}/s {self.cpu_ms:.2f} ms ({connections} connections, provider {provider:.2f} ms)"
 
 
-@contextmanager
-def provider(seconds: float) -> Iterator[Provider]:
+def provider(seconds: float) -> AbstractContextManager[HeldServer]:
     """Run the provider, which takes `seconds` for each response."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.storage"], stdin=pipe, stdout=pipe, text=True, cwd=ROOT
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps({"bytes": BYTES, "seconds": seconds}) + "\n")
-    process.stdin.flush()
-    storage = Provider(int(process.stdout.readline()), process)
-    try:
-        yield storage
-    finally:
-        process.stdin.close()
-        storage.stats.update(json.loads(process.stdout.read()))
-        process.wait(20)
+    return held_server("benchmarks.storage", {"bytes": BYTES, "seconds": seconds})
 
 
 def config(port: int) -> str:

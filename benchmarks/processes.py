@@ -53,6 +53,43 @@ class Server:
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
+@dataclass
+class HeldServer:
+    """A server in a process of its own that holds its responses back until it is told to start.
+
+    Attributes:
+        stats: its counts, once it has ended.
+    """
+
+    port: int
+    process: subprocess.Popen[str]
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Let it respond."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def held_server(module: str, options: Mapping[str, Any]) -> Iterator[HeldServer]:
+    """Run a module that reads its options from standard input, prints its port, and at its end its counts."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-m", module], stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(options) + "\n")
+    process.stdin.flush()
+    server = HeldServer(int(process.stdout.readline()), process)
+    try:
+        yield server
+    finally:
+        process.stdin.close()
+        server.stats.update(json.loads(process.stdout.read()))
+        process.wait(20)
+
+
 @contextmanager
 def bare() -> Iterator[Server]:
     """Run the bare endpoint."""

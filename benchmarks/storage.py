@@ -14,14 +14,14 @@ import hashlib
 import io
 import json
 import sys
-import threading
 import time
 import wave
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import google_crc32c
 import uvloop
+
+from benchmarks.held import HeldConnection, Traffic, obey_standard_input
 
 _MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 """128 kbit/s at 44.1 kHz, silent."""
@@ -61,41 +61,14 @@ def _response(body: bytes, content_type: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@dataclass
-class Traffic:
-    """The counts of both listeners, and when they may respond."""
-
-    seconds: float
-    """The time for a response."""
-    go: asyncio.Event = field(default_factory=asyncio.Event)
-    connections: int = 0
-    requests: int = 0
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
-        self._buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._traffic.connections += 1
-        self._transport: Any = transport
+class _Connection(HeldConnection):
+    """Responds to GET requests."""
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if not self._buffer.endswith(b"\r\n\r\n"):
             return
-        path, self._buffer = self._buffer.split(b" ", 2)[1], b""
-        self._traffic.requests += 1
-        response = self.respond(path.decode())
-        if not self._traffic.go.is_set():
-            asyncio.ensure_future(self._traffic.go.wait()).add_done_callback(lambda _: self._transport.write(response))
-        elif self._traffic.seconds:
-            asyncio.get_running_loop().call_later(self._traffic.seconds, self._transport.write, response)
-        else:
-            self._transport.write(response)
+        self.send(self.respond(self._buffer.split(b" ", 2)[1].decode()))
 
     def respond(self, path: str) -> bytes:
         raise NotImplementedError
@@ -131,20 +104,11 @@ def main() -> None:
     }
 
     async def run() -> Traffic:
-        loop, over, traffic = asyncio.get_running_loop(), asyncio.Event(), Traffic(options["seconds"])
+        loop, traffic = asyncio.get_running_loop(), Traffic(options["seconds"])
         storage = await loop.create_server(lambda: _Storage(traffic), "127.0.0.1", 0)
         _Provider.storage = f"http://127.0.0.1:{storage.sockets[0].getsockname()[1]}/bucket/audio"
         provider = await loop.create_server(lambda: _Provider(traffic), "127.0.0.1", 0)
-
-        def listen() -> None:
-            sys.stdin.readline()
-            loop.call_soon_threadsafe(traffic.go.set)
-            sys.stdin.read()
-            loop.call_soon_threadsafe(over.set)
-
-        threading.Thread(target=listen, daemon=True).start()
-        print(provider.sockets[0].getsockname()[1], flush=True)
-        await over.wait()
+        await obey_standard_input(traffic, provider.sockets[0].getsockname()[1])
         return traffic
 
     traffic = uvloop.run(run())
