@@ -249,6 +249,12 @@ class StoragePaused(AudioPostponed):
     reason = "storage_paused"
 
 
+class NoSignedUrl(Reject):
+    """The audio storage has no signed addresses: it is a folder. Final until an operator changes it."""
+
+    reason = "no_signed_url"
+
+
 class StorageFailed(AudioError):
     """The audio storage, or the spool folder, cannot be used."""
 

@@ -319,8 +319,13 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
         **dataclasses.asdict(read_facts(path, kind)),
     )
     real = path.resolve()  # a test's file may be a link
+    storage = LocalFolder(real.parent)
     return Artifact.of(
-        row, path, lambda: LocalFolder(real.parent).stream(str(real)), lambda: AudioLinks(API_URL).link(event.id, n)
+        row,
+        path,
+        lambda: storage.stream(str(real)),
+        lambda: AudioLinks(API_URL).link(event.id, n),
+        lambda seconds: storage.signed_url(str(real), seconds),
     )
 
 

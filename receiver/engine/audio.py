@@ -322,7 +322,13 @@ class AudioService:
         def link() -> str | None:
             return None if self._links is None else self._links.link(row.event_id, row.n)
 
-        return Artifact.of(row, path, stream, link)
+        async def sign(seconds: float) -> str:
+            try:
+                return await self._storage.signed_url(row.address, seconds)
+            except StorageFailed as error:
+                raise await self._classified(error) from error
+
+        return Artifact.of(row, path, stream, link, sign)
 
 
 def _completed(event: Event) -> JobCompleted:

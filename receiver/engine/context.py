@@ -13,11 +13,15 @@ import httpx
 import structlog
 import typing_extensions
 
+from receiver.errors import NoSignedUrl
 from receiver.store.artifacts import ArtifactRow
 
 O = TypeVar("O")  # noqa: E741 - the handler's options
 S = typing_extensions.TypeVar("S", default=Any)  # the value of its lifespan
 T = TypeVar("T")
+
+MIN_SIGNED_SECONDS, MAX_SIGNED_SECONDS = 1, 604_800
+"""How long a signed address may be valid: S3 and Google Cloud Storage allow a week."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class Artifact:
     channels: int | None
     _stream: Callable[[], AsyncIterator[builtins.bytes]] = field(repr=False, compare=False)
     _link: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
+    _sign: Callable[[float], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def link(self) -> str | None:
@@ -63,6 +68,23 @@ class Artifact:
         """All the bytes at once."""
         return b"".join([piece async for piece in self._stream()])
 
+    async def signed_url(self, seconds: float = 3600) -> str:
+        """An address of the object storage from which everybody who has it can read the file.
+
+        Args:
+            seconds: how long, from 1 to 604,800 (a week). It ends earlier if the storage's own credentials do.
+
+        Raises:
+            NoSignedUrl: the audio is stored in a folder. A `Reject`.
+            StorageFailed: the storage cannot sign.
+            ValueError: `seconds` is out of range.
+        """
+        if not MIN_SIGNED_SECONDS <= seconds <= MAX_SIGNED_SECONDS:
+            raise ValueError(f"A signed address is valid for {MIN_SIGNED_SECONDS} to {MAX_SIGNED_SECONDS} seconds.")
+        if self._sign is None:
+            raise NoSignedUrl("This artifact is in no object storage.")
+        return await self._sign(seconds)
+
     @classmethod
     def of(
         cls,
@@ -70,6 +92,7 @@ class Artifact:
         path: Path | None,
         stream: Callable[[], AsyncIterator[builtins.bytes]],
         link: Callable[[], str | None],
+        sign: Callable[[float], Awaitable[str]],
     ) -> Artifact:
         """Make one from its row."""
         return cls(
@@ -85,6 +108,7 @@ class Artifact:
             channels=row.channels,
             _stream=stream,
             _link=link,
+            _sign=sign,
         )
 
 

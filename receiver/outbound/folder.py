@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from receiver.durable_files import move_durably
-from receiver.errors import NotFound, StorageFailed
+from receiver.errors import NoSignedUrl, NotFound, StorageFailed
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import FILE_MODE, linked_folder, made_folder, make_folders, open_file, opened_folder
 from receiver.outbound.storage_types import PIECE, Stored, no_action
@@ -98,6 +98,13 @@ class LocalFolder:
         if self._folder not in whole.parents:
             raise NotFound("That is not a file in the audio folder.")
         return whole
+
+    async def signed_url(self, address: str, seconds: float) -> str:
+        """See `Storage.signed_url`."""
+        raise NoSignedUrl(
+            f"The audio is in the folder {self.folder}, which has no signed addresses; they need an object store in "
+            "[audio] url. artifact.link is the address in the receiver's API."
+        )
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""

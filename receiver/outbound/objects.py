@@ -13,10 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obstore import exceptions
-from obstore.store import from_url
+from obstore import exceptions, sign_async
+from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
-from receiver.errors import NotFound, StorageFailed
+from receiver.errors import NoSignedUrl, NotFound, StorageFailed
 from receiver.model.redact import truncate
 from receiver.outbound.storage_types import PIECE, Stored, no_action
 from receiver.outbound.threads import in_thread, opened
@@ -92,6 +92,16 @@ class ObjectStorage:
             raise NotFound(f"There is no object {address}.") from None
         except _ERRORS as error:
             raise StorageFailed(f"{address} cannot be read: {_error_text(error)}.") from error
+
+    async def signed_url(self, address: str, seconds: float) -> str:
+        """See `Storage.signed_url`. Most stores sign without a request, so the object need not exist."""
+        name = self._name(address)
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            raise NoSignedUrl(f"The audio storage {self.url} has no signed addresses.")
+        try:
+            return await sign_async(self._store, "GET", name, timedelta(seconds=seconds))
+        except _ERRORS as error:
+            raise StorageFailed(f"{address} cannot be signed: {_error_text(error)}.") from error
 
     def writable(self) -> str | None:
         """See `Storage.writable`."""

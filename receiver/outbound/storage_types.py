@@ -65,5 +65,14 @@ class Storage(Protocol):
             StorageFailed: the storage cannot be read.
         """
 
+    async def signed_url(self, address: str, seconds: float) -> str:
+        """An address from which everybody can read a stored file for so many seconds, up to a week.
+
+        Raises:
+            NoSignedUrl: the storage has no such addresses.
+            NotFound: not an address of this storage.
+            StorageFailed: the storage cannot sign.
+        """
+
     def writable(self) -> str | None:
         """Try to write; blocks. The problem in a sentence; None without one."""

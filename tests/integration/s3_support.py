@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, quote
 
 
 class Bucket(ThreadingHTTPServer):
@@ -90,6 +94,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status=204)
 
     def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        if query:  # a signed address: for clients without credentials
+            if is_signed(path, dict(parse_qsl(query)), self.headers["Host"]):
+                self.answer(self.server.objects[path], Content_Type=self.server.types[path])
+            else:
+                self.answer(b"<Error><Code>SignatureDoesNotMatch</Code></Error>", 403)
+            return
         data = self.server.objects[self.path]
         start, _, end = self.headers["Range"].removeprefix("bytes=").partition("-")
         piece = data[int(start) : int(end) + 1]
@@ -103,6 +114,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def is_signed(path: str, query: dict[str, str], host: str) -> bool:
+    """Whether it is an address that our credentials have signed, and which is still valid.
+
+    As https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html says.
+    """
+    given = query.pop("X-Amz-Signature", "")
+    canonical = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query.items()))
+    request = f"GET\n{path}\n{canonical}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    at, scope = query["X-Amz-Date"], query["X-Amz-Credential"].partition("/")[2]
+    key = b"AWS4b"
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    signed = datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    valid = datetime.now(UTC) < signed + timedelta(seconds=int(query["X-Amz-Expires"]))
+    return valid and hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), given)
 
 
 @contextmanager
