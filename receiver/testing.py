@@ -41,6 +41,7 @@ from receiver.engine.handler_options import OptionsContext, check_options
 from receiver.engine.links import AudioLinks
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import load_tls
+from receiver.engine.routing import stated_where
 from receiver.engine.runner import HandlerLoop
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
@@ -177,16 +178,20 @@ def run_handler(
 
     Raises:
         PluginError: the options are invalid, with the message of the receiver's startup.
-        ConfigError: a file of the table `tls` cannot be used.
-        ValueError: the handler does not subscribe to the event, or the format of `audio` is not supported.
+        ConfigError: the table `where` is invalid, or a file of the table `tls` cannot be used.
+        ValueError: the handler does not get the event, by its type or by `where` (the handler's or that of `options`),
+            or the format of `audio` is not supported.
     """
-    if not handler.subscribes_to(event.type):
-        raise ValueError(f"The handler {handler.name!r} does not subscribe to {event.type}.")
     table = HandlerSettings(**(options or {}))
     checked = check_options(
         handler.name, handler, table.options, OptionsContext(object_storage=False, folder=Path.cwd())
     )
     bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
+    if table.where is not None:
+        bounded = bounded.narrowed(stated_where(table.where, handler.on))
+    mismatch = bounded.mismatch(event.type, event.source, event.payload)
+    if mismatch is not None:
+        raise ValueError(f"The handler {handler.name!r} does not get the event: its {mismatch}.")
     lines: list[Mapping[str, Any]] = []
     log = _log_into(lines, event, bounded.name, attempt)
     with (

@@ -21,6 +21,7 @@ from receiver import (
     AudioDelayed,
     AudioError,
     AudioGone,
+    ConfigError,
     Context,
     Event,
     JobCompleted,
@@ -336,7 +337,7 @@ def test_the_result_is_what_would_be_kept_with_the_run() -> None:
 
 
 def test_an_event_the_handler_does_not_subscribe_to_is_the_tests_own_mistake() -> None:
-    with pytest.raises(ValueError, match=r"'save_audio' does not subscribe to job\.failed"):
+    with pytest.raises(ValueError, match=r"'save_audio' does not get the event: its type is .job\.failed"):
         run_handler(save_audio, failed())
 
 
@@ -431,3 +432,23 @@ def test_log_warns_of_a_failed_job_with_the_providers_words() -> None:
     assert (line["level"], line["message"], line["code"], line["detail"]) == (
         "warning", "job.failed", "GENERATION_FAILED", "no voice",
     )  # fmt: skip
+
+
+@handler(on=JobCompleted, where={"metadata": {"kind": "episode"}})
+def only_episodes(event: JobCompleted, ctx: Context[Any]) -> str:
+    return event.job_id
+
+
+def test_an_event_that_the_conditions_exclude_is_an_error_of_the_test() -> None:
+    episode = completed(metadata={"kind": "episode", "customer": "acme"})
+    assert run_handler(only_episodes, episode).result == "job-1"
+    with pytest.raises(
+        ValueError, match=r"'only_episodes' does not get the event: its metadata.kind is missing or null"
+    ):
+        run_handler(only_episodes, completed())
+    where = {"source": "test", "metadata": {"customer": ["acme", "globex"]}}
+    assert run_handler(only_episodes, episode, options={"where": where}).state == "succeeded"
+    with pytest.raises(ValueError, match=r'its source is "test", not "aitts"'):
+        run_handler(only_episodes, episode, options={"where": {"source": "aitts"}})
+    with pytest.raises(ConfigError, match=r"where.sorce: is not a condition"):
+        run_handler(only_episodes, episode, options={"where": {"sorce": "aitts"}})
