@@ -198,7 +198,7 @@ class _Progress:
             else:
                 self.succeeded += 1
                 self.due += len(handlers)
-                names = ", ".join(handlers) or "nothing to run (no handler subscribes, or its runs are still open)"
+                names = ", ".join(handlers) or "nothing to run (it is for no handler, or its runs are still open)"
                 echo(f"{event_id}: {names}")
 
     def summary(self) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -169,7 +170,7 @@ def check(
     try:
         registry = load_registry(settings)
     except ConfigError as error:
-        problems += error.problems
+        problems += _without_consequences(error.problems, settings, problems)
     database: Database | None = None
     try:
         problems += check_audio(settings)
@@ -186,6 +187,13 @@ def check(
         raise typer.Exit(1)
     if registry is not None and database is not None:
         _print_summary(settings, registry, database)
+
+
+def _without_consequences(found: Sequence[Problem], settings: Settings, reported: Sequence[Problem]) -> list[Problem]:
+    """The handlers' problems, without unknown sources in `where` if the table of a source could not be used itself."""
+    tables = {problem.where.split(".")[1] for problem in reported if problem.where.startswith("sources.")}
+    is_complete = tables <= settings.sources.keys()
+    return [problem for problem in found if is_complete or not problem.where.endswith(".where.source")]
 
 
 def _check_keys(settings: Settings, now: float) -> list[Problem]:
@@ -220,6 +228,8 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
         echo(f"           ! runs that wait for the audio storage: {waiting}")
     for name, active in registry.active.items():
         echo(f"  handler  {name} ({active.loaded_from})")
+        if active.handler.where:
+            echo(f"           where {'; '.join(map(str, active.handler.where))}")
     _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         echo("  ! no handler is active: events are stored, but not handled")

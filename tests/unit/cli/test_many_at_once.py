@@ -109,7 +109,7 @@ def test_one_event_that_is_refused_keeps_no_other_back(store: Path, ids: list[st
     assert done.exit_code == 1
     assert done.stderr == f"✗ {ids[5]} is in quarantine; `tts-receiver events release` dispatches it.\n"
     *lines, last = done.stdout.splitlines()
-    refused = "nothing to run (no handler subscribes, or its runs are still open)"
+    refused = "nothing to run (it is for no handler, or its runs are still open)"
     assert lines == [f"{id_}: {refused if id_ == ids[7] else 'log'}" for id_ in ids if id_ != ids[5]]
     assert last == f"Runs due: {EVENTS - 2}; a running receiver starts them within a second."
     assert [id_ for id_, state in states(store).items() if state == "dead"] == [ids[5]]
