@@ -222,6 +222,10 @@ async def test_what_cannot_be_replayed_is_refused_with_why(settings: Settings) -
             409,
             "not_replayable",
         )
+        (other,) = await client.add(3, type="job.failed")
+        of_another_type = await client.post(f"/v1/events/{other}/replay", {"handlers": ["publish"]})
+        assert problem(of_another_type) == (409, "not_replayable")
+        assert "which is no JobCompleted" in of_another_type.json()["detail"]
         assert problem(await client.post(f"/v1/events/{event_number(9)}/replay")) == (404, "not_found")
         assert problem(await client.post(f"/v1/events/{id}/replay", {"handler": "publish"})) == (400, "invalid_request")
         assert problem(await client.post(f"/v1/events/{id}/replay", ["publish"])) == (400, "not_an_object")

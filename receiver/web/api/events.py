@@ -105,7 +105,8 @@ async def get_event(context: ApiContext, path: EventPath) -> ApiResponse:
 async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> ApiResponse:
     """Make the event's runs due again, once its stored signature is verified over its stored body.
 
-    With `handlers`, only those runs; a handler without a run of the event gets one. An open run does not change.
+    With `handlers`, only those runs; a handler without a run of the event gets one. If the event is not for one of
+    them, nothing changes (409). An open run does not change.
     """
     [outcome] = await context.database.write(
         replay_events, context.settings, context.registry, [path.id], body.handlers, context.clock.now()
