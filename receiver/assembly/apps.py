@@ -52,6 +52,7 @@ def public_app(
         client=ClientAddress(settings.server.trusted_proxies),
         trust=parts.trust,
         clock=parts.clock,
+        rng=parts.rng,
     )
     intakes = {settings.webhook_path(source.name): Intake(source, context) for source in _intake_sources(settings)}
     return PublicApp(

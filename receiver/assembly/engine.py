@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ class EngineParts:
     """The parts that all other parts of a process use.
 
     Attributes:
+        rng: for ids and jitter, which need no secrecy.
         owner: this process's name in leases.
         telemetry: what all parts report to.
         redact: removes the configured secrets, and those of handlers' options, from a text.
@@ -49,6 +51,7 @@ class EngineParts:
     settings: Settings
     registry: Registry
     clock: SteadyClock
+    rng: random.Random
     trust: ClockTrust
     clock_watch: ClockWatch
     metrics: Metrics
@@ -73,6 +76,7 @@ def build_engine(
         ConfigError: the address of the store or of the storage cannot be used.
     """
     clock = clock or SteadyClock()
+    rng = random.Random()  # noqa: S311 - ids and jitter need no secrecy
     trust = ClockTrust(clock)
     metrics = Metrics()
     telemetry = combine(MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), *reporting)
@@ -82,6 +86,7 @@ def build_engine(
         settings=settings,
         registry=registry,
         clock=clock,
+        rng=rng,
         trust=trust,
         clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
         metrics=metrics,
@@ -95,6 +100,7 @@ def build_engine(
             spool_folder(settings, storage),
             settings.audio.max_bytes,
             clock=clock,
+            rng=rng,
             min_rate=settings.audio.min_bytes_per_second,
         ),
         throttles={
@@ -123,6 +129,7 @@ def build_audio(
         refresh_urls,
         downloads,
         clock=parts.clock,
+        rng=parts.rng,
         pause=pause,
         links=links,
     )
@@ -144,6 +151,7 @@ def build_jobs(
         lambda name: loops[name].wake(),
         lambda name: why_no_api_access(parts.settings, name),
         clock=parts.clock,
+        rng=parts.rng,
     )
     for name, source in sources.items():
         guard = AddressGuard(parts.settings.sources[name].allow_private_addresses)
@@ -158,6 +166,7 @@ def build_jobs(
             telemetry=parts.telemetry,
             changed=jobs.changed,
             clock=parts.clock,
+            rng=parts.rng,
             trust=parts.trust,
         )
     return jobs, loops

@@ -111,6 +111,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         telemetry=parts.telemetry,
         redact=parts.redact,
         clock=parts.clock,
+        rng=parts.rng,
         watch=watchdog,
         on_storage_wait=pause.wake,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class SpeechParts:
 
     source: JobSource
     clock: SteadyClock
+    rng: random.Random
     clock_watch: ClockWatch
     redact: Redactor
     database: Database
@@ -67,6 +69,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     return SpeechParts(
         source=found,
         clock=parts.clock,
+        rng=parts.rng,
         clock_watch=parts.clock_watch,
         redact=parts.redact,
         database=parts.database,

@@ -95,7 +95,7 @@ class AudioService:
         downloads: int = MAX_DOWNLOADS,
         *,
         clock: Clock,
-        rng: random.Random | None = None,
+        rng: random.Random,
         pause: StoragePause | None = None,
         links: AudioLinks | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class AudioService:
         self._telemetry = telemetry
         self._request_fresh_urls = refresh_urls
         self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._rng = rng
         self._slots = DownloadSlots(downloads, sources, self._clock)
         self._events: dict[str, _EventAudio] = {}
 

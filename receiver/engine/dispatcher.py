@@ -75,7 +75,7 @@ class Dispatcher:
         watch: LoopWatch,
         on_storage_wait: Callable[[], None] = lambda: None,
         clock: Clock,
-        rng: random.Random | None = None,
+        rng: random.Random,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -86,7 +86,7 @@ class Dispatcher:
         self._telemetry = telemetry
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
-        self._rng = rng or random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._rng = rng
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
         self._on_storage_wait = on_storage_wait

@@ -76,8 +76,8 @@ class AudioFetcher:
             folder, so that a file is renamed and not copied.
         max_bytes: the largest file that is accepted.
         clock: for ages, rates, durations and waits.
-        min_rate: the minimum rate of a download in bytes a second, see `receiver.outbound.rate`.
         rng: for jitter.
+        min_rate: the minimum rate of a download in bytes a second, see `receiver.outbound.rate`.
         connect: makes the client for requests that may go to private addresses and plain http (True), or not (False).
     """
 
@@ -88,8 +88,8 @@ class AudioFetcher:
         max_bytes: int,
         *,
         clock: Clock,
+        rng: random.Random,
         min_rate: float = 1024.0,
-        rng: random.Random | None = None,
         make_client: Callable[[bool], Client] = lambda allow_private: Client(AddressGuard(allow_private=allow_private)),
     ) -> None:
         self._storage = storage
@@ -97,7 +97,7 @@ class AudioFetcher:
         self._policy = DownloadPolicy(
             max_bytes,
             clock,
-            rng or random.Random(),  # noqa: S311 - jitter needs no secrecy
+            rng,
             min_rate,
         )
         self._make_client = make_client

@@ -7,7 +7,6 @@ poll or fetch. Handlers run in the receiver only.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class SpeechClient:
         self._loop = parts.loop
         self._audio = parts.audio
         self._pause_check_at = 0.0
-        self._rng = random.Random()  # noqa: S311 - jitter needs no secrecy
+        self._rng = parts.rng
 
     async def start(self) -> None:
         """Open the store, migrate it as `serve` does, and start to submit and poll.

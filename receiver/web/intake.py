@@ -85,7 +85,7 @@ class IntakeContext:
     client: Callable[[Scope], str | None]
     trust: ClockTrust
     clock: Clock
-    rng: random.Random = random.Random()  # noqa: RUF009, S311 - ids are not secret, and a test passes its own
+    rng: random.Random
 
 
 class Intake:

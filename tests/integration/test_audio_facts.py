@@ -18,6 +18,7 @@ from receiver.outbound.formats import Facts, Format, read_facts
 from receiver.outbound.storage import open_storage
 from receiver.outbound.threads import in_thread
 from receiver.providers.base import AudioRequest
+from tests.clocks import FixedRandom
 from tests.cost import max_cpu_seconds
 from tests.integration.outbound_support import Say, Server, make_wav, serving
 from tests.patience import PATIENCE
@@ -30,7 +31,11 @@ class Bench:
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
         self.fetcher = AudioFetcher(
-            open_storage(str(folder), Path("/")), folder / ".spool", 100 << 20, clock=SystemClock()
+            open_storage(str(folder), Path("/")),
+            folder / ".spool",
+            100 << 20,
+            clock=SystemClock(),
+            rng=FixedRandom(0.5),
         )
 
     async def fetch(self, body: bytes, job: str = "j1", source: str = "aitts") -> FetchedAudio:

@@ -365,7 +365,9 @@ async def test_an_expired_temporary_address_is_the_end(bench: Bench, status: int
 
 
 async def test_no_way_at_all_is_said_in_words() -> None:
-    fetcher = AudioFetcher(open_storage("memory://", Path("/")), Path("/nonexistent"), 1, clock=SystemClock())
+    fetcher = AudioFetcher(
+        open_storage("memory://", Path("/")), Path("/nonexistent"), 1, clock=SystemClock(), rng=FixedRandom(0.5)
+    )
     with pytest.raises(AudioRefused, match="api_key"):
         await fetcher.fetch([], source="aitts", job_id="j", allow_private=False)
 
@@ -490,7 +492,7 @@ async def test_a_stereo_file_s_facts_are_read(bench: Bench) -> None:
 
 async def test_audio_goes_to_an_object_store_with_its_type(bench: Bench, tmp_path: Path) -> None:
     storage = open_storage("memory://", Path("/"))
-    fetcher = AudioFetcher(storage, tmp_path / "spool", 1 << 20, clock=SystemClock())
+    fetcher = AudioFetcher(storage, tmp_path / "spool", 1 << 20, clock=SystemClock(), rng=FixedRandom(0.5))
     got = await fetcher.fetch([bench.durable()], source="aitts", job_id="j1", allow_private=True)
     await fetcher.aclose()
     assert (got.address, got.path) == ("memory://aitts/j1.wav", None)

@@ -20,7 +20,7 @@ from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.decompression import MAX_MEMBERS, MAX_SECONDS, compression, decompressed_head, sniff_through
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
-from tests.clocks import CallbackClock
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +58,7 @@ class Bench:
             max_bytes,
             min_rate=1,
             clock=CallbackClock(monotonic=self.clock, sleep=self.sleep),
+            rng=FixedRandom(0.5),
         )
 
     def clock(self) -> float:

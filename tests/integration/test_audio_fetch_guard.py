@@ -18,6 +18,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from tests.certificate import self_signed
+from tests.clocks import FixedRandom
 from tests.integration.outbound_support import Say, Server, make_wav
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,7 @@ class World:
             1 << 20,
             clock=SystemClock(),
             make_client=self.client,
+            rng=FixedRandom(0.5),
         )
 
     async def resolve(self, host: str, port: int) -> list[str]:

@@ -17,7 +17,7 @@ from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.part import PartialDownload
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
-from tests.clocks import CallbackClock
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,11 @@ async def no_sleep(seconds: float) -> None:
 
 def fetcher_into(folder: Path) -> AudioFetcher:
     return AudioFetcher(
-        open_storage(str(folder), Path("/")), folder / ".spool", 1 << 30, clock=CallbackClock(sleep=no_sleep)
+        open_storage(str(folder), Path("/")),
+        folder / ".spool",
+        1 << 30,
+        clock=CallbackClock(sleep=no_sleep),
+        rng=FixedRandom(0.5),
     )
 
 
@@ -237,7 +241,11 @@ async def test_parts_that_nobody_comes_back_for_are_swept_and_others_stay(tmp_pa
     held = PartialDownload.open(spool / "held.part")
     os.utime(spool / "held.part", (0, 0))
     fetcher = AudioFetcher(
-        open_storage(str(tmp_path), Path("/")), spool, 1, clock=CallbackClock(now=lambda: 1_000_000.0)
+        open_storage(str(tmp_path), Path("/")),
+        spool,
+        1,
+        clock=CallbackClock(now=lambda: 1_000_000.0),
+        rng=FixedRandom(0.5),
     )
     assert await fetcher.sweep(older_than=86_400) == 1
     assert sorted(path.name for path in spool.iterdir()) == ["held.part", "young.part"]

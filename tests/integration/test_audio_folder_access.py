@@ -17,6 +17,7 @@ from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from receiver.settings import Settings
+from tests.clocks import FixedRandom
 from tests.integration.outbound_support import Say, Server, make_wav, ranged, serving
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,9 @@ async def server() -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def fetching(folder: Path) -> AsyncIterator[AudioFetcher]:
-    fetcher = AudioFetcher(open_storage(str(folder), Path("/")), folder / ".spool", 1 << 30, clock=SystemClock())
+    fetcher = AudioFetcher(
+        open_storage(str(folder), Path("/")), folder / ".spool", 1 << 30, clock=SystemClock(), rng=FixedRandom(0.5)
+    )
     yield fetcher
     await fetcher.aclose()
 

@@ -74,7 +74,7 @@ async def bench_in(folder: Path, downloads: int = MAX_DOWNLOADS) -> AsyncIterato
         engine(folder / "receiver.db", listen, signal=signal, clock=clock) as up,
     ):
         storage = open_storage(str(folder / "audio"), Path("/"))
-        fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, clock=clock)
+        fetcher = AudioFetcher(storage, folder / ".spool", 1 << 24, clock=clock, rng=FixedRandom(0.5))
         sources = {"aitts": AudioSource(PROVIDERS["aitts"], Account(sim.base_url, sim.api_key), True)}
         renew = AudioUrlRefresher(fetcher, sources, {"aitts": Throttle(up.database, "aitts", 1.0, clock, Telemetry())})
         desks.append(

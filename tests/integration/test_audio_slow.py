@@ -24,7 +24,7 @@ from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from receiver.store import inbox
 from receiver.store.database import Database
-from tests.clocks import CallbackClock
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
@@ -47,6 +47,7 @@ class Bench:
             folder / ".spool",
             1 << 24,
             clock=CallbackClock(monotonic=self.clock, sleep=self.sleep),
+            rng=FixedRandom(0.5),
         )
 
     def clock(self) -> float:
@@ -161,7 +162,12 @@ async def test_a_head_and_a_short_body_that_never_end_are_not_waited_for(
 
     answer = answer.replace(b"Content-Length: 9", b"Content-Length: 9999")
     fetcher = AudioFetcher(
-        open_storage(str(tmp_path), Path("/")), tmp_path / ".spool", 1 << 20, clock=SystemClock(), make_client=connect
+        open_storage(str(tmp_path), Path("/")),
+        tmp_path / ".spool",
+        1 << 20,
+        clock=SystemClock(),
+        make_client=connect,
+        rng=FixedRandom(0.5),
     )
     listener = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]

@@ -44,7 +44,7 @@ from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from receiver.testing import completed, make_event
-from tests.clocks import CallbackClock
+from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, serving
@@ -104,7 +104,11 @@ class Bench:
         self.database.start()
         self.storage = open_storage(str(folder / "audio"), Path("/"))
         self.fetcher = AudioFetcher(
-            self.storage, folder / ".spool", 1 << 24, clock=CallbackClock(now=lambda: self.now, sleep=self.sleep)
+            self.storage,
+            folder / ".spool",
+            1 << 24,
+            clock=CallbackClock(now=lambda: self.now, sleep=self.sleep),
+            rng=FixedRandom(0.5),
         )
         self.sources = {
             "finevoice": AudioSource(PROVIDERS["finevoice"], Account(server.url("").rstrip("/"), KEY), True)
@@ -113,7 +117,14 @@ class Bench:
         renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
         telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
         self.audio_service = AudioService(
-            self.database, self.fetcher, self.storage, self.sources, telemetry, renew, clock=SystemClock()
+            self.database,
+            self.fetcher,
+            self.storage,
+            self.sources,
+            telemetry,
+            renew,
+            clock=SystemClock(),
+            rng=FixedRandom(0.5),
         )
         server.behave = self.answer
 

@@ -14,13 +14,13 @@ from receiver.providers.types import Speech
 from receiver.settings import Settings
 from receiver.simulator import Simulator
 from receiver.speech.batch import open_batch
-from receiver.speech.batch_runner import BatchStats
 from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.input_format import InputFormat
 from receiver.speech.lines import SpeechDefaults
 from receiver.speech.options import BatchOptions, RetryOptions
 from receiver.speech.preflight import Preflight
+from receiver.speech.progress import BatchStats
 from receiver.speech.report import LineResult
 from receiver.speech.task import SpeechTask, run_task
 from tests.integration.intake_support import configured, logged

@@ -70,9 +70,9 @@ class SourceLoop:
         wake: Callable[[], None],
         telemetry: Telemetry,
         clock: Clock,
+        rng: random.Random,
         trust: ClockTrust,
         changed: Callable[[str], None] = lambda _: None,
-        rng: random.Random | None = None,
     ) -> None:
         self._database = database
         self._source = source
@@ -90,7 +90,7 @@ class SourceLoop:
             wake=wake,
             telemetry=telemetry,
             clock=clock,
-            rng=rng or random.Random(),  # noqa: S311 - ids and jitter need no secrecy
+            rng=rng,
             stop=self._stop,
             changed=changed,
             throttle=throttle,

@@ -46,13 +46,14 @@ class JobService:
         why_no_api_access: Callable[[str], str],
         *,
         clock: Clock,
+        rng: random.Random,
     ) -> None:
         self._database = database
         self.sources = sources
         self._wake = wake
         self._why_no_api_access = why_no_api_access
         self._clock = clock
-        self._rng = random.Random()  # noqa: S311 - ids need no secrecy
+        self._rng = rng
         self._waiting: dict[str, list[asyncio.Event]] = {}
 
     def source(self, name: str) -> JobSource:
