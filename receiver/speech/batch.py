@@ -14,13 +14,13 @@ from typing import BinaryIO
 from receiver.engine.jobs.commands import check_speech
 from receiver.engine.jobs.source import JobSource
 from receiver.providers.types import Speech
-from receiver.speech.batch_runner import BatchRunner, BatchStats
+from receiver.speech.batch_runner import BatchRunner
 from receiver.speech.client import SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.lines import BatchLine, InvalidLine, read_lines
 from receiver.speech.options import BatchOptions
 from receiver.speech.preflight import Preflight, run_preflight
-from receiver.speech.progress import BatchProgress
+from receiver.speech.progress import BatchProgress, BatchStats
 from receiver.speech.report import BatchReport
 
 MAX_COPIED_BYTES = 1 << 30

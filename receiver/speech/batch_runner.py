@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from receiver.durable_files import remove_abandoned
@@ -22,7 +21,7 @@ from receiver.speech.files import is_copy, numbered_path, save_artifact
 from receiver.speech.lines import BatchLine
 from receiver.speech.messages import ACCOUNT_ERRORS, failure_reason
 from receiver.speech.options import BatchOptions
-from receiver.speech.progress import BatchProgress
+from receiver.speech.progress import BatchProgress, BatchStats
 from receiver.speech.report import SUBMITTING, BatchReport, LineResult
 from receiver.store.jobs import ClientKeyReused, Row
 from receiver.store.states import OPEN_JOBS, JobState
@@ -30,30 +29,6 @@ from receiver.store.states import OPEN_JOBS, JobState
 NOTE_INTERVAL_SECONDS = 60.0
 """How often the same notice is repeated."""
 _CHANGED = "it has changed since it was submitted; restore it, or move it to another batch."
-
-
-@dataclass(slots=True)
-class BatchStats:
-    """How many lines of a batch are in which state.
-
-    Attributes:
-        total: lines that can be used.
-        done: lines whose files are saved, also by earlier runs.
-        failed: lines that failed, also in earlier runs if they are not retried.
-        unknown: those of the failed lines that may have been charged for.
-        halted: why no further lines were started; None if nothing stopped the batch.
-    """
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    unknown: int = 0
-    halted: str | None = None
-
-    @property
-    def remaining(self) -> int:
-        """Lines that have not finished."""
-        return self.total - self.done - self.failed
 
 
 class BatchRunner:

@@ -1,12 +1,35 @@
-"""Progress callbacks of a task and of a batch, implemented by the caller."""
+"""Progress of a task and of a batch: the counts, and the callbacks, which the caller implements."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from receiver.speech.batch_runner import BatchStats
-    from receiver.speech.report import LineResult
+from receiver.speech.report import LineResult
+
+
+@dataclass(slots=True)
+class BatchStats:
+    """How many lines of a batch are in which state.
+
+    Attributes:
+        total: lines that can be used.
+        done: lines whose files are saved, also by earlier runs.
+        failed: lines that failed, also in earlier runs if they are not retried.
+        unknown: those of the failed lines that may have been charged for.
+        halted: why no further lines were started; None if nothing stopped the batch.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    halted: str | None = None
+
+    @property
+    def remaining(self) -> int:
+        """Lines that have not finished."""
+        return self.total - self.done - self.failed
 
 
 class Notices(Protocol):

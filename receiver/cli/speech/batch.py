@@ -10,10 +10,10 @@ from receiver.cli.speech.progress import BatchLines, one_line
 from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.settings import Settings
 from receiver.speech.batch import line_numbers, open_batch
-from receiver.speech.batch_runner import BatchStats
 from receiver.speech.client import SpeechClient
 from receiver.speech.options import BatchOptions
 from receiver.speech.preflight import Preflight
+from receiver.speech.progress import BatchStats
 
 
 def run_batch(settings: Settings, source: str, options: BatchOptions, level: str, *, json: bool) -> int:

@@ -25,7 +25,7 @@ from rich.progress import (
 
 from receiver.cli.text_output import echo_error
 from receiver.model.printable import printable
-from receiver.speech.batch_runner import BatchStats
+from receiver.speech.progress import BatchStats
 from receiver.speech.report import LineResult
 
 
