@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import receiver
@@ -23,28 +25,36 @@ HARNESS = "testing.py"
 """Runs one attempt of a handler in a test, on nothing real."""
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def constructed(tree: ast.AST) -> list[str]:
-    """Names of everything that is called by its bare name."""
-    return [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    """Names of everything that is called, by its bare name or as an attribute of a module."""
+    called = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [
+        function.id if isinstance(function, ast.Name) else function.attr
+        for function in called
+        if isinstance(function, ast.Name | ast.Attribute)
+    ]
 
 
 def part_names() -> set[str]:
-    """The classes of the parts, as the fields of what is assembled name them."""
+    """The classes of the parts, as the fields of what is assembled name them, also within a `Mapping` or `dict`."""
     defined = {
-        node.name
-        for file in ROOT.rglob("*.py")
-        for node in ast.parse(file.read_text()).body
-        if isinstance(node, ast.ClassDef)
+        node.name for file in ROOT.rglob("*.py") for node in tree_of(file).body if isinstance(node, ast.ClassDef)
     }
     fields = [field for parts in (Receiver, SpeechParts, EngineParts) for field in dataclasses.fields(parts)]
-    return {str(field.type) for field in fields} & defined - NOT_BUILT_HERE - {"Settings", "Storage", "JobSource"}
+    named = {word for field in fields for word in re.findall(r"\w+", str(field.type))}
+    return named & defined - NOT_BUILT_HERE - {"Settings", "Storage", "JobSource"}
 
 
 def test_each_part_is_built_once_and_only_in_the_assembly() -> None:
     parts, inside, outside = part_names(), Counter[str](), dict[str, list[str]]()
     for file in ROOT.rglob("*.py"):
         where = str(file.relative_to(ROOT))
-        for name in constructed(ast.parse(file.read_text())):
+        for name in constructed(tree_of(file)):
             if name in parts and where.startswith("assembly/"):
                 inside[name] += 1
             elif name in parts and where != HARNESS:
@@ -52,3 +62,28 @@ def test_each_part_is_built_once_and_only_in_the_assembly() -> None:
     assert outside == {}
     assert len(parts) > 15
     assert inside == dict.fromkeys(parts, 1)
+
+
+MADE_BY = {"RateLimiter": {"engine/throttle.py"}}
+"""Parts of a part: whoever made another would not be bounded together with the first."""
+ASSEMBLED_BY = {
+    "build_receiver": {"asgi.py", "cli/serve.py"},
+    "build_speech": {"speech/client.py"},
+}
+"""Who assembles, beside the assembly itself."""
+
+
+def test_only_these_modules_make_a_part_of_a_part_or_assemble() -> None:
+    assembling = {
+        node.name
+        for file in (ROOT / "assembly").glob("*.py")
+        for node in tree_of(file).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("build_")
+    }
+    found: dict[str, set[str]] = {}
+    for file in ROOT.rglob("*.py"):
+        where = file.relative_to(ROOT).as_posix()
+        if not where.startswith("assembly/"):
+            for name in {*constructed(tree_of(file))} & {*assembling, *MADE_BY}:
+                found.setdefault(name, set()).add(where)
+    assert found == MADE_BY | ASSEMBLED_BY
