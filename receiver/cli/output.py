@@ -59,8 +59,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     out.print(table)
 
 
-def _column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """The width of each column of marked-up texts, within `room` cells; None if the longest words do not fit."""
+def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int] | None:
+    """The width of each column of marked-up texts, within `available` cells; None if the longest words do not fit."""
     from rich.cells import cell_len
     from rich.text import Text
 
@@ -68,7 +68,7 @@ def _column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | N
     longest = [max(cell_len(text) for text in column) for column in texts]
     words = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
     widths = [min(width, MAX_WORD_WIDTH) for width in words]
-    spare = room - sum(widths) - 3 * len(widths) - 1
+    spare = available - sum(widths) - 3 * len(widths) - 1
     if spare < 0:
         return None
     by_need = sorted(range(len(widths)), key=lambda index: longest[index] - widths[index])

@@ -18,7 +18,10 @@ FUNCTIONS = """
     able about around asked came ends give_back gone gravest heard hold intend learn look nothing_more one pour
     put_back rests salvage senders_now settle spoken stretch the told trouble while_waited_for
 """
-VARIABLES = "given_back hungry most notes_key tallies tally which"
+VARIABLES = """
+    able about around asked dice given_back gravest heard house hungry intend most notes_key room settle spoken tallies
+    tally told which
+"""
 LEGACY_CONSTANTS = ("FURTHEST_", "LEAST_", "LONGEST_", "LOOK_", "MOST_", "SHORTEST_")
 """Beginnings of names of limits, which begin with MIN_ or MAX_."""
 MODULES = """
@@ -32,8 +35,8 @@ LOG_WORDS = "asked begun exits facts few given hurried kept looked moved nobody 
 def private_words(path: Path) -> Iterator[str]:
     """What a module names with these words, and where."""
     where = path.relative_to(ROOT)
-    if path.stem in MODULES.split():
-        yield f"{where}: the module"
+    if {*where.parts[:-1], path.stem} & set(MODULES.split()):
+        yield f"{where}: the module or its package"
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Attribute(value=ast.Name(id="shutil")):
@@ -44,9 +47,12 @@ def private_words(path: Path) -> Iterator[str]:
                 yield f"{where}:{node.lineno}: def {name}"
             case ast.Name(id=name, ctx=ast.Store()) if name.lstrip("_").startswith(LEGACY_CONSTANTS):
                 yield f"{where}:{node.lineno}: {name}"
-            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.Attribute(attr=name) if (
-                name.lstrip("_") in VARIABLES.split()
-            ):
+            case (
+                ast.Name(id=name, ctx=ast.Store())
+                | ast.arg(arg=name)
+                | ast.Attribute(attr=name)
+                | ast.keyword(arg=str(name))
+            ) if name.lstrip("_") in VARIABLES.split():
                 yield f"{where}:{node.lineno}: {name}"
 
 
