@@ -102,8 +102,8 @@ async def list_jobs(context: ApiContext, query: JobsQuery) -> ApiResponse:
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, extensions = jobs.page_of_jobs(connection, filters, query.limit)
-        following = cursor_after(page[-1]["id"]) if extensions else None
+        page, has_more = jobs.page_of_jobs(connection, filters, query.limit)
+        following = cursor_after(page[-1]["id"]) if has_more else None
         return ApiResponse(200, JobPage(items=[redacted_job(context, row) for row in page], next=following))
 
     return await context.database.read_list(read)
