@@ -203,8 +203,8 @@ def test_a_port_that_is_taken_is_one_clear_line(site: Site) -> None:
         both = site.together(["serve", "--port", port], ["serve", "--private-port", port])
         for refused, key in zip(both, ("server.port", "server.private_port"), strict=True):
             assert refused.returncode == 1
-            told = [line for line in refused.stderr.splitlines() if not line.startswith("tts-receiver: ")]
-            assert told == [f"  {key}: cannot listen on 127.0.0.1 port {port}: Address already in use"]
+            lines = [line for line in refused.stderr.splitlines() if not line.startswith("tts-receiver: ")]
+            assert lines == [f"  {key}: cannot listen on 127.0.0.1 port {port}: Address already in use"]
     refused = site.command("serve", "--host", "192.0.2.1")
     assert "  server.host: cannot listen on 192.0.2.1 port 0: " in refused.stderr
 

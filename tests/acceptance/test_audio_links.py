@@ -47,12 +47,12 @@ def test_the_private_listener_serves_the_file_at_its_link(
     answer = deliver(running.public, completed(job.id))
     assert answer is not None
     run = site.wait_for_state(answer[1]["event"], "tells", "succeeded")
-    told = json.loads(run["result"])
+    result = json.loads(run["result"])
     port = urllib.parse.urlsplit(running.private).port
-    assert told["link"] == f"http://127.0.0.1:{port}{prefix}/v1/events/{answer[1]['event']}/audio?n=0"
-    parts = urllib.parse.urlsplit(told["link"])
+    assert result["link"] == f"http://127.0.0.1:{port}{prefix}/v1/events/{answer[1]['event']}/audio?n=0"
+    parts = urllib.parse.urlsplit(result["link"])
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", f"{parts.path}?{parts.query}", headers={"Authorization": f"Bearer {token}"})
         response = connection.getresponse()
         assert response.status == 200
-        assert hashlib.sha256(response.read()).hexdigest() == told["sha256"]
+        assert hashlib.sha256(response.read()).hexdigest() == result["sha256"]

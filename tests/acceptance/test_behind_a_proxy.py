@@ -81,7 +81,7 @@ def test_every_other_path_is_not_found(behind: Behind, method: str, path: str) -
 def padded(size: int) -> bytes:
     """A delivery of so many bytes."""
     job = f"job-{uuid.uuid4()}"
-    return completed(job, about="x" * (size - len(completed(job, about=""))))
+    return completed(job, filler="x" * (size - len(completed(job, filler=""))))
 
 
 def test_the_body_limit_is_the_receivers(behind: Behind) -> None:

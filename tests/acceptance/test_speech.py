@@ -142,11 +142,11 @@ def test_a_text_becomes_a_file_without_a_running_server_and_its_handlers_run_lat
 def test_beside_a_running_server_it_is_one_job_one_event_and_one_file(site: Site, provider: Provider) -> None:
     server = configured(site, provider).start()
     provider.sim.webhook_url = f"{server.public}/webhooks/{SOURCE}"
-    told, left = site.together(
+    finished, left = site.together(
         [*words(SOURCE, "With a webhook."), "-o", "hello.ogg", "--json"],
         [*words("audixa", "Without."), "--no-wait"],
     )
-    result = json.loads(told.stdout)
+    result = json.loads(finished.stdout)
     row = next(row for row in jobs_of(site) if row["id"] == result["id"])
     job = the_job(provider, "With a webhook.")
     assert result["job_id"] == job.id == row["job_id"]
@@ -344,12 +344,12 @@ def test_all_files_of_a_job_are_saved_also_of_one_that_was_submitted_elsewhere(s
     assert site.command("jobs", "watch", "--source", "finevoice", task).returncode == 0
     done = site.command("speech", "--job", task, "-o", "stems.mp3", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [file["path"] for file in told["files"]] == ["stems.mp3", "stems~1.mp3", "stems~2.mp3"]
-    assert [sha256_of(site.folder / file["path"]) for file in told["files"]] == [
-        file["sha256"] for file in told["files"]
+    summary = json.loads(done.stdout)
+    assert [file["path"] for file in summary["files"]] == ["stems.mp3", "stems~1.mp3", "stems~2.mp3"]
+    assert [sha256_of(site.folder / file["path"]) for file in summary["files"]] == [
+        file["sha256"] for file in summary["files"]
     ]
-    assert len({file["sha256"] for file in told["files"]}) > 1
+    assert len({file["sha256"] for file in summary["files"]}) > 1
 
 
 # many
@@ -362,8 +362,8 @@ def test_a_batch_saves_every_line_reports_it_and_goes_on_where_it_was(site: Site
     batch = [*words(SOURCE), "--file", "lines.txt", "--format", "mp3"]
     first = site.command(*batch, "--json")
     assert first.returncode == 1
-    told = json.loads(first.stdout)
-    assert (told["total"], told["completed"], told["failed"], told["remaining"]) == (3, 2, 1, 0)
+    summary = json.loads(first.stdout)
+    assert (summary["total"], summary["completed"], summary["failed"], summary["remaining"]) == (3, 2, 1, 0)
     folder = site.folder / "speech-lines"
     assert sorted(path.name for path in folder.iterdir()) == ["0001.mp3", "0004.mp3", "report.jsonl"]
     for record in records(folder):

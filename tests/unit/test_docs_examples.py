@@ -112,12 +112,12 @@ FORWARDING = DOCS / "how-to" / "forward-to-your-application.md"
 
 def forwarded(**options: Any) -> httpx.Request:
     """What `forward` sends of a completed job."""
-    told = Told()
+    application = Told()
     secret = re.findall(r"whsec_[\w+/]+=*", FORWARDING.read_text())[0]
     given = {"url": "https://app.example/tts", "secrets": [secret], **options}
-    outcome = run_handler(forward, completed(metadata={"order": 7}), audio=wav(), options=given, http=told)
+    outcome = run_handler(forward, completed(metadata={"order": 7}), audio=wav(), options=given, http=application)
     assert outcome.state == "succeeded"
-    [request] = told.requests
+    [request] = application.requests
     return request
 
 

@@ -27,7 +27,7 @@ EVENT = failed("job-1", code="VOICE_NOT_FOUND")
 class Application:
     """Receives requests and answers all of them alike."""
 
-    def __init__(self, answer: Callable[[httpx.Request], httpx.Response] = lambda asked: httpx.Response(204)) -> None:
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(204)) -> None:
         self.requests: list[httpx.Request] = []
         self._answer = answer
 

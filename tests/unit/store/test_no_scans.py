@@ -251,9 +251,9 @@ def _public_functions() -> dict[str, Callable[..., Any]]:
     for module in pkgutil.iter_modules(receiver.store.__path__):
         if module.ispkg or module.name in FUNCTIONS_OF_THE_FILE:
             continue
-        about = importlib.import_module(f"receiver.store.{module.name}")
-        for name, function in inspect.getmembers(about, inspect.isfunction):
-            if name.startswith("_") or function.__module__ != about.__name__:
+        loaded = importlib.import_module(f"receiver.store.{module.name}")
+        for name, function in inspect.getmembers(loaded, inspect.isfunction):
+            if name.startswith("_") or function.__module__ != loaded.__name__:
                 continue
             first = next(iter(inspect.signature(function).parameters.values()), None)
             if first is not None and first.annotation == "Connection":

@@ -194,7 +194,7 @@ class Polling:
         provider = provider or PROVIDERS["miragic"]
         if version is not None:
             provider = provider.versions[version]
-        self.sources[source] = about = JobSource(
+        self.sources[source] = job_source = JobSource(
             source,
             provider,
             Account(base_url or self.server.url("").rstrip("/"), KEY),
@@ -203,7 +203,7 @@ class Polling:
         )
         poller = Watched(
             database,
-            about,
+            job_source,
             Client(AddressGuard(private), timeouts=timeouts),
             Throttle(database, source, rate, self.clock, self.telemetry),
             owner=f"process {len(self.pollers)}",
@@ -226,10 +226,10 @@ class Polling:
     def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
         """As the command does."""
         schedule = PollSchedule(min_seconds=2.0, max_seconds=60.0, deadline_seconds=deadline)
-        about = JobSource(source, PROVIDERS["miragic"], Account("", KEY), schedule, receives_webhooks=False)
+        job_source = JobSource(source, PROVIDERS["miragic"], Account("", KEY), schedule, receives_webhooks=False)
         with self.writing() as database:
             for job in ids:
-                assert database.transact(watch_job, about, job, self.clock.now(), self.rng)[1]
+                assert database.transact(watch_job, job_source, job, self.clock.now(), self.rng)[1]
 
     def submit(self, text: str = "Hello", client_key: str | None = None, source: str = "miragic") -> str:
         """As the command does; our id of the job."""
