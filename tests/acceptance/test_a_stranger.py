@@ -559,9 +559,13 @@ def test_the_private_side_has_the_metrics_and_the_public_side_has_not(site: Site
     site.wait_for_state(sent(server, job.id), "save_audio", "succeeded")
     sent(server, job.id)
 
-    status, text = get(f"{server.private}/metrics")
-    assert status == 200
-    families = {family.name: family for family in text_string_to_metric_families(text)}
+    def metrics() -> dict[str, Any]:
+        status, text = get(f"{server.private}/metrics")
+        assert status == 200
+        return {family.name: family for family in text_string_to_metric_families(text)}
+
+    # A run is counted after its commit, and a label appears with the first count.
+    families = until("the run to be counted", lambda: (now := metrics())["tts_receiver_runs"].samples and now)
     assert {name: families[name].type for name in METRICS} == METRICS
 
     def counted(name: str, **labels: str) -> float:

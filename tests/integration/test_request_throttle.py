@@ -106,7 +106,8 @@ async def test_a_429_pauses_the_source_for_all_whoever_asked(up: Up, ask: Ask) -
     with suppress(ProviderError, AudioDelayed):
         await ask(up)
     found = await up.throttle()
-    assert (round(found.pause_until - before), found.why) == (90, "provider_rate_limited")
+    assert before + 90 <= found.pause_until <= time.time() + 90
+    assert found.why == "provider_rate_limited"
     for other in (voices, refresh_audio_urls):
         with pytest.raises((ProviderError, AudioDelayed)):
             await other(up)
@@ -119,7 +120,8 @@ async def test_a_used_up_rate_limit_pauses_the_source_whoever_asked(up: Up, ask:
     before = time.time()
     await ask(up)
     found = await up.throttle()
-    assert (round(found.pause_until - before), found.why) == (60, "rate_limit_used_up")
+    assert before + 60 <= found.pause_until <= time.time() + 60
+    assert found.why == "rate_limit_used_up"
 
 
 @EVERYBODY
@@ -128,4 +130,5 @@ async def test_the_last_requests_of_a_rate_limit_are_kept_from_polls_whoever_ask
     before = time.time()
     await ask(up)
     found = await up.throttle()
-    assert (found.pause_until, round(found.poll_pause_until - before)) == (0.0, 60)
+    assert found.pause_until == 0.0
+    assert before + 60 <= found.poll_pause_until <= time.time() + 60
