@@ -20,6 +20,7 @@ from standardwebhooks.webhooks import Webhook
 from receiver.model.signature import SCHEMES
 from tests.acceptance import application
 from tests.acceptance.support import Provider, Server, Site, completed, deliver, sha256_at_the_origin, until
+from tests.certificate import self_signed
 from tests.patience import PATIENCE
 
 NEW, OLD = "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE=", "whsec_b2xkLXNlY3JldC1vZi0yNC1ieXRlcyE="
@@ -244,3 +245,27 @@ def test_each_target_gets_the_audio_in_its_way(
         assert hashlib.sha256(httpx.get(files[name]["link"], trust_env=False).content).hexdigest() == sha256
     assert hashlib.sha256(base64.b64decode(files["inline"]["data_base64"])).hexdigest() == sha256
     assert "data_base64" not in files["large"]
+
+
+def test_an_application_that_requires_a_client_certificate_gets_events_of_its_own_authority(
+    site: Site, start_application: Callable[..., Application]
+) -> None:
+    served = self_signed(site.folder / "application.pem", "127.0.0.1")
+    client = self_signed(site.folder / "client.pem", "receiver")
+    app = start_application(served, client)
+    base = f"https://127.0.0.1:{app.port}/accepts"
+    trusts = f'ca = "{served.name}"'
+    tls = {"mutual": f'certificate = "client.pem"\nkey = "client.pem"\n{trusts}', "anonymous": trusts}
+    tables = [table("mutual", f"{base}/mutual"), table("anonymous", f"{base}/anonymous")]
+    tables += [f"[handlers.{name}.tls]\n{keys}" for name, keys in tls.items()]
+    site.configure(handlers="\n".join([*tables, table("doubts", f"{base}/doubts")]))
+    server = site.start()
+    event = event_of(server, failed("job-1"))
+    site.wait_for_state(event, "mutual", "succeeded")
+    errors = [until("it fails", lambda of=name: site.run_of(event, of)["error"]) for name in ("anonymous", "doubts")]
+    here = f"127.0.0.1:{app.port}"
+    assert all(error.startswith(f"{here} gave no usable answer: ") for error in errors)
+    assert "CERTIFICATE_VERIFY_FAILED" in errors[1]
+    [received] = app.received("mutual")
+    Webhook(NEW).verify(received.body, received.headers)
+    assert app.received("anonymous") == app.received("doubts") == []
