@@ -167,7 +167,7 @@ class RetryLater(ReceiverError):
 class LoopBlocked(RetryLater):
     """Another run blocks the handlers' event loop, so this one could not continue; the attempt does not count."""
 
-    reason = "held_up"
+    reason = "loop_blocked"
     counts = False
 
 

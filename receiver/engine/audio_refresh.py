@@ -142,4 +142,4 @@ class AudioUrlRefresher:
         if isinstance(error, Unauthorized | OutOfCredits):
             return AudioRefused(message)
         seconds = pause_for(error, now=0.0)
-        return AudioDelayed(message, after=RETRY_SECONDS if seconds is None else seconds, reason="not_renewed")
+        return AudioDelayed(message, after=RETRY_SECONDS if seconds is None else seconds, reason="url_refresh_failed")

@@ -21,7 +21,7 @@ from receiver.engine.runner import run_key
 from receiver.errors import LoopBlocked
 from receiver.store.claims import Claim, RunKey
 
-HELD_UP_SECONDS = 1.0
+LOOP_BLOCKED_RETRY_SECONDS = 1.0
 """Until the next attempt of a run that timed out because another one blocked the handlers' loop."""
 
 Execute = Callable[[Claim], Coroutine[Any, Any, Outcome]]
@@ -155,7 +155,9 @@ class Executions:
         blocked, blocker = self._watch.blocked, self._watch.find_blocker()
         if blocker in (None, run_key(claim.event_id, claim.handler)):
             return Outcome.of_timeout(seconds)
-        return Outcome.of_error(LoopBlocked(f"Not done after {seconds:g} s. {blocked}", after=HELD_UP_SECONDS))
+        return Outcome.of_error(
+            LoopBlocked(f"Not done after {seconds:g} s. {blocked}", after=LOOP_BLOCKED_RETRY_SECONDS)
+        )
 
     def _end(self, outcomes: list[tuple[RunKey, Outcome]]) -> None:
         """End attempts whose handlers may still run."""

@@ -142,7 +142,7 @@ class Intake:
         stale = self._is_stale(verified, scope)
         parsed = source.provider.parse_delivery(headers, body)
         for note in parsed.notes:
-            self._log.warning("delivery.odd", note=note, type=parsed.type, job=parsed.job_id)
+            self._log.warning("delivery.unexpected", note=note, type=parsed.type, job=parsed.job_id)
         if context.waiting() >= context.max_waiting:
             raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
         delivery = self._build_delivery(headers, body, parsed, verified, now, quarantined=stale)

@@ -116,7 +116,7 @@ async def test_what_the_provider_refuses_is_answered_with_its_refusal_and_the_jo
 async def test_what_the_provider_would_refuse_is_refused_before_anything_is_stored(settings: Settings) -> None:
     async with api(settings) as client:
         assert problem(await speak(client, format="tape")) == (422, "provider_invalid")
-        assert problem(await speak(client, source="keyless")) == (422, "not_askable")
+        assert problem(await speak(client, source="keyless")) == (422, "no_api_access")
         assert problem(await speak(client, source="nobody")) == (404, "no_such_source")
         assert client.up.rows("jobs") == []
 
@@ -180,7 +180,7 @@ async def test_a_job_is_watched_once(settings: Settings) -> None:
 
 async def test_what_cannot_be_watched_is_refused(settings: Settings) -> None:
     async with api(settings) as client:
-        assert problem(await client.post("/v1/jobs", {"source": "keyless", "job_id": "1"})) == (422, "not_askable")
+        assert problem(await client.post("/v1/jobs", {"source": "keyless", "job_id": "1"})) == (422, "no_api_access")
         assert problem(await client.post("/v1/jobs", {"source": "nobody", "job_id": "1"})) == (404, "no_such_source")
         assert problem(await client.post("/v1/jobs", {"source": "aitts", "job_id": " 1"})) == (400, "invalid_request")
         assert problem(await client.post("/v1/jobs", {"source": "aitts"})) == (400, "invalid_request")

@@ -181,7 +181,7 @@ async def test_an_unknown_event_word_is_stored_answered_2xx_and_bounds_no_label(
     [row] = up.rows()
     assert (row["type"], row["job_id"]) == ("job.paused", "job_1")
     assert json.loads(row["payload"]) == {"event": "job.paused", "data": {"job_id": "job_1"}}
-    assert lines.of("delivery.odd")[0]["note"] == "unknown_event"
+    assert lines.of("delivery.unexpected")[0]["note"] == "unknown_event"
     assert "job.paused" not in up.receiver.metrics.render().decode()
     assert 'type="other"' in up.receiver.metrics.render().decode()
 
@@ -189,7 +189,7 @@ async def test_an_unknown_event_word_is_stored_answered_2xx_and_bounds_no_label(
 async def test_an_event_header_that_contradicts_the_body_is_logged_and_the_body_wins(up: Running, lines: Lines) -> None:
     answer = await up.post(completed(), x_tts_event="job.failed")
     assert (answer.status_code, up.rows()[0]["type"]) == (202, "job.completed")
-    assert lines.of("delivery.odd")[0]["note"] == "event_header_mismatch"
+    assert lines.of("delivery.unexpected")[0]["note"] == "event_header_mismatch"
 
 
 # refused

@@ -432,7 +432,7 @@ async def test_a_source_that_tells_us_to_wait_is_left_alone_by_everybody_until_t
     bench.server.behave = lambda request: reported if "task" in request.path else bench.answer(request)
     with pytest.raises(AudioDelayed) as caught:
         await bench.audio_service.get(event)
-    assert (caught.value.reason, caught.value.after) == ("not_renewed", 90)
+    assert (caught.value.reason, caught.value.after) == ("url_refresh_failed", 90)
     assert bench.database.transact(throttle_state.get, "finevoice").pause_until == NOW + 90
     bench.now += 30
     with pytest.raises(AudioDelayed) as caught:
@@ -474,7 +474,7 @@ async def test_a_renewal_keeps_the_sources_pace(bench: Bench) -> None:
     assert bench.database.transact(throttle_state.get, "finevoice").next_request_at == NOW + 6 + 2 * MARGIN
 
 
-async def test_a_durable_endpoint_is_not_renewed(bench: Bench) -> None:
+async def test_a_durable_endpoint_is_not_refreshed(bench: Bench) -> None:
     url = bench.server.url("").rstrip("/")
     bench.sources["finevoice"] = AudioSource(PROVIDERS["aitts"], Account(url, KEY), True)
     bench.server.behave = lambda request: Say(404)

@@ -24,7 +24,7 @@ POLL_INTERVAL_SECONDS = 0.5
 class NoApiAccess(ReceiverError):
     """A source's API cannot be used for jobs; the message says why and what to do."""
 
-    reason = "not_askable"
+    reason = "no_api_access"
 
 
 class JobService:
