@@ -25,7 +25,7 @@ from receiver.engine.routing import configured_where
 from receiver.errors import ConfigError, PluginError, Problem
 from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.redact import Redactor
-from receiver.model.routing import first_mismatch
+from receiver.model.routing import Where, meets
 from receiver.model.slots import Slots
 from receiver.paths import setting_path
 from receiver.settings import HandlerSettings, Settings, suggestion
@@ -55,10 +55,14 @@ class ActiveHandler:
 
 
 class _Subscribers(NamedTuple):
-    """Names of the handlers that subscribe to an event type, and whether any of them has conditions."""
+    """The handlers that subscribe to an event type.
+
+    Attributes:
+        conditions: each name with its conditions; empty if none of them has any.
+    """
 
     names: tuple[str, ...]
-    conditional: bool
+    conditions: tuple[tuple[str, Where], ...]
 
 
 class Registry:
@@ -83,17 +87,14 @@ class Registry:
         found = self._by_type.get(type)
         if found is None:
             found = self._subscribers(type)
-        if not found.conditional:
+        if not found.conditions:
             return found.names
-        return tuple(
-            name
-            for name in found.names
-            if first_mismatch(self.active[name].handler.where, type, source, payload) is None
-        )
+        return tuple(name for name, where in found.conditions if meets(where, type, source, payload))
 
     def _subscribers(self, type: str) -> _Subscribers:
         names = tuple(name for name, active in self.active.items() if active.handler.subscribes_to(type))
-        found = _Subscribers(names, any(self.active[name].handler.where for name in names))
+        conditions = tuple((name, self.active[name].handler.where) for name in names)
+        found = _Subscribers(names, conditions if any(where for _, where in conditions) else ())
         if len(self._by_type) < 1000:  # bounded: event types come from outside
             self._by_type[type] = found
         return found

@@ -131,16 +131,28 @@ def parse_where(table: Mapping[str, Any]) -> Where:
     return tuple(conditions)
 
 
-def first_mismatch(where: Where, type: str, source: str, payload: Mapping[str, Any]) -> Mismatch | None:
-    """The first condition that an event does not meet; None if it meets all.
+def meets(where: Where, type: str, source: str, payload: Mapping[str, Any]) -> bool:
+    """Whether an event meets all conditions.
 
     Args:
         payload: the normalised payload; its `metadata` is that of the event.
     """
+    return _first_failing(where, type, source, payload) is None
+
+
+def first_mismatch(where: Where, type: str, source: str, payload: Mapping[str, Any]) -> Mismatch | None:
+    """The first condition that an event does not meet, with the event's value; None if it meets all."""
+    condition = _first_failing(where, type, source, payload)
+    if condition is None:
+        return None
+    value = _value_at(condition.path, type, source, payload)
+    return Mismatch(condition.key, condition.values, None if value is _MISSING else value)
+
+
+def _first_failing(where: Where, type: str, source: str, payload: Mapping[str, Any]) -> Condition | None:
     for condition in where:
-        value = _value_at(condition.path, type, source, payload)
-        if not condition.accepts(value):
-            return Mismatch(condition.key, condition.values, None if value is _MISSING else value)
+        if not condition.accepts(_value_at(condition.path, type, source, payload)):
+            return condition
     return None
 
 

@@ -19,6 +19,7 @@ from receiver.model.routing import (
     Condition,
     first_mismatch,
     is_glob,
+    meets,
     parse_where,
 )
 
@@ -36,7 +37,10 @@ TABLES = st.recursive(
 
 
 def matches(where: dict[str, Any], type: str = "job.completed", source: str = "aitts", **payload: Any) -> bool:
-    return first_mismatch(parse_where(where), type, source, payload) is None
+    conditions = parse_where(where)
+    met = meets(conditions, type, source, payload)
+    assert met is (first_mismatch(conditions, type, source, payload) is None)
+    return met
 
 
 def problems(where: Any) -> dict[str, str]:
