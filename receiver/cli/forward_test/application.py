@@ -26,7 +26,7 @@ from receiver.model.standard_webhooks import STANDARD_WEBHOOKS, public_secret
 from receiver.web.body import BodyLimits, BodyRefused, read_body
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""More than a message with 32 MiB of audio in base64, which is the most that a handler can be configured to send."""
+"""The largest message: a provider's own body, with the highest `server.max_body_bytes`."""
 BODY_SECONDS = 30.0
 TOLERANCE_SECONDS = 300
 """How old or new a signed time may be, as in the libraries of Standard Webhooks."""

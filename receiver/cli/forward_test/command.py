@@ -19,7 +19,12 @@ def forward_test(
         str | None, typer.Option(help="The handler that forwards here. Default: the only one that uses forward.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=MAX_PORT, help="Default: that of the handler's url, else 9000; 0: any.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_PORT,
+            help="Port to listen on; 0: any free one. Default: that of the handler's url, else 9000.",
+        ),
     ] = None,
     status: Annotated[
         int, typer.Option(min=MIN_STATUS, max=MAX_STATUS, help="The response to a verified event.")
