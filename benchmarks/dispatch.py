@@ -29,15 +29,15 @@ WRAPPER = """
 import os, sqlite3, sys, tomllib
 from pathlib import Path
 sys.path.insert(0, os.getcwd())
+from receiver.assembly.resources import open_database
 from receiver.cli import main
-from receiver.store.database import Database
+from receiver.settings import load
 from receiver.store.migrate import migrate
 
 config = Path(sys.argv[-1])
 case = tomllib.loads((config.parent / "case.toml").read_text())
 store = config.parent / "data" / "receiver.db"
-store.parent.mkdir()
-database = Database(store)
+database = open_database(load(config))
 migrate(database)
 database.close()
 payload = '{"job_id": "%s", "chars_charged": 412, "metadata": {"episode": "12", "user": "benchmark"}}'

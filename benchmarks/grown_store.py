@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Text, insert, literal, select, update
 
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id, new_job_id, new_submit_key
+from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.inbox import accept
 from receiver.store.migrate import migrate
@@ -56,7 +57,7 @@ class _New:
 def build(path: Path, count: int) -> None:
     """Build the store at `path` with `count` events."""
     rng = random.Random(9)  # so that each store is the same
-    database = Database(path)
+    database = Database(backend_of(f"sqlite:///{path}", path.parent))
     migrate(database)
     now = time.time()
     events = _events(rng, count, now)

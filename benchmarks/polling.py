@@ -35,6 +35,7 @@ from benchmarks.provider import FAILED_ONE_IN, RUNNING_ONE_IN, job_name
 from receiver.engine.throttle import MARGIN
 from receiver.model.ids import event_id, new_job_id
 from receiver.store import jobs
+from receiver.store.backends import backend_of
 from receiver.store.database import Database
 
 JOBS = 10_000
@@ -205,7 +206,7 @@ def _fill(path: Path, watched: int, ended: int) -> None:
             id_ = new_job_id(now, rng.getrandbits(74))
             jobs.watch(connection, id_, SOURCE, job_name(number), now, far, far)
 
-    database = Database(path)
+    database = Database(backend_of(f"sqlite:///{path}", path.parent))
     try:
         database.transact(watch)
     finally:

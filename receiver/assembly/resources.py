@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from receiver.errors import ConfigError, Problem
 from receiver.outbound.beneath import make_folders
 from receiver.settings import Settings
+from receiver.store.backends import backend_of
 from receiver.store.database import Database
-from receiver.store.sqlite.engine import sqlite_path
 
 if TYPE_CHECKING:
     from receiver.outbound.storage_types import Storage
@@ -22,16 +22,15 @@ def open_database(settings: Settings) -> Database:
         ConfigError: the address cannot be used, or the folder cannot be created.
     """
     try:
-        path = sqlite_path(settings.store.url, settings.base)
+        backend = backend_of(settings.store.url, settings.base)
     except ValueError as error:
         raise ConfigError([Problem("store.url", str(error))]) from None
-    if path is None:
-        raise ConfigError([Problem("store.url", "only sqlite:///… is supported by this release")])
-    try:
-        make_folders(path.parent)
-    except OSError as error:
-        raise ConfigError([Problem("store.url", f"{path.parent} cannot be made: {error.strerror}")]) from None
-    return Database(path)
+    if backend.folder is not None:
+        try:
+            make_folders(backend.folder)
+        except OSError as error:
+            raise ConfigError([Problem("store.url", f"{backend.folder} cannot be made: {error.strerror}")]) from None
+    return Database(backend)
 
 
 def open_audio(settings: Settings) -> Storage:
@@ -53,6 +52,5 @@ def spool_folder(settings: Settings, storage: Storage) -> Path:
     """The folder of unfinished files: in a local audio folder, so that a rename publishes them, or beside the store."""
     folder = storage.folder
     if folder is None:
-        path = sqlite_path(settings.store.url, settings.base)
-        folder = path.parent if path is not None else settings.base
+        folder = backend_of(settings.store.url, settings.base).folder or settings.base
     return folder / ".spool"

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, exc
 
 from receiver.errors import StoreMalformed
-from receiver.store.backend import Processes
+from receiver.store.backend import Backend, Processes
 from receiver.store.health import StoreHealth
 from receiver.store.readers import LISTING_SECONDS, ListReaders, Readers
-from receiver.store.sqlite.backend import SqliteBackend
 from receiver.store.writer import Writer, is_outage
 
 T = TypeVar("T")
@@ -30,13 +29,12 @@ class Database:
     """One open store.
 
     Args:
-        path: the SQLite file; its folder must exist.
+        backend: the store. If it is in a folder, that must exist.
         listing_seconds: how long a list may take.
     """
 
-    def __init__(self, path: Path, listing_seconds: float = LISTING_SECONDS) -> None:
-        self.path = path
-        self._backend = SqliteBackend(path)
+    def __init__(self, backend: Backend, listing_seconds: float = LISTING_SECONDS) -> None:
+        self._backend = backend
         self.health = StoreHealth(self._backend.location, self._backend.locked)
         self._writer_engine = self._backend.writer_engine(BUSY_SECONDS)
         self._writer = Writer(self._backend, self._writer_engine, BUSY_SECONDS, self.health)

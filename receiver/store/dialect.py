@@ -40,6 +40,9 @@ class EventStatements(Protocol):
         A key is that of an event, or the provider's id of a job.
         """
 
+    def hold_events(self, connection: Connection, ids: Collection[str]) -> None:
+        """Let no other transaction delete these events, or make their runs due again, until the end of this one."""
+
     def find_by_keys(self, connection: Connection, keys: Sequence[str]) -> list[Any]:
         """`hold_keys`, then the stored events with these keys and the watched jobs with these ids.
 

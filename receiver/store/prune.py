@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, literal, or_, select, tuple_
 
 from receiver.model.ids import first_id_at
+from receiver.store.dialect import DIALECTS
 from receiver.store.schema import events, jobs, runs
 from receiver.store.states import OPEN_STATES, EventStatus, JobState, RunState
 
@@ -65,6 +66,7 @@ def find_events(connection: Connection, before: float, after: str | None, limit:
 
 def delete_events(connection: Connection, before: float, ids: Sequence[str]) -> int:
     """Delete the finished ones of these events, with their runs, attempts and artifact rows; return how many."""
+    DIALECTS[connection.dialect.name].events.hold_events(connection, ids)  # a replay would make a run due meanwhile
     return connection.execute(delete(events).where(events.c.id.in_(ids), _is_finished(before))).rowcount
 
 

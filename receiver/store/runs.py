@@ -74,12 +74,13 @@ def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
     Returns:
         The runs that were created or made due again, in the order of `keys`.
     """
-    statements = DIALECTS[connection.dialect.name].runs
+    dialect = DIALECTS[connection.dialect.name]
     changed: set[tuple[str, str]] = set()
     for start in range(0, len(keys), MAX_ROWS):
         batch = keys[start : start + MAX_ROWS]
-        changed.update(statements.replay_ended(connection, batch, now))
-        changed.update(statements.insert_missing(connection, batch, now))
+        dialect.events.hold_events(connection, [event_id for event_id, _ in batch])
+        changed.update(dialect.runs.replay_ended(connection, batch, now))
+        changed.update(dialect.runs.insert_missing(connection, batch, now))
     return [key for key in keys if key in changed]
 
 

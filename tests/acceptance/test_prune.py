@@ -11,10 +11,10 @@ from contextlib import closing
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
-from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.acceptance.support import Site, clean_environment, until
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 OLD_EVENTS = 5000
 
@@ -22,7 +22,7 @@ OLD_EVENTS = 5000
 def fill(site: Site) -> None:
     """Old events that are over, and a few that are open."""
     site.store.parent.mkdir()
-    database = Database(site.store)
+    database = open_store(site.store)
     migrate(database)
     for first in range(0, OLD_EVENTS, 500):
         made = [

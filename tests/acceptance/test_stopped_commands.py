@@ -13,10 +13,10 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
-from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.acceptance.support import Site, clean_environment, until
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 EVENTS = 10_000
 
@@ -25,7 +25,7 @@ EVENTS = 10_000
 def filled(site: Site) -> Site:
     """A store of events without runs."""
     site.configure().store.parent.mkdir()
-    database = Database(site.store)
+    database = open_store(site.store)
     migrate(database)
     for first in range(0, EVENTS, 1000):
         made = [

@@ -41,6 +41,7 @@ from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -192,7 +193,7 @@ class Gate:
 def _template() -> bytes:
     folder = Path(tempfile.mkdtemp())
     try:
-        database = Database(folder / "receiver.db")
+        database = open_store(folder / "receiver.db")
         migrate(database)
         database.close()
         return (folder / "receiver.db").read_bytes()
@@ -406,7 +407,7 @@ async def engine(
         fresh_store(path)
     signal = signal or Signal()
     clock = clock or ManualClock(signal)
-    database = Database(path)
+    database = open_store(path)
     database.start()
     metrics = Metrics()
     active = registry(*handlers)

@@ -22,6 +22,7 @@ from receiver import logs
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
 from receiver.settings import Settings
+from tests.stores import file_of
 
 SECRET = "tts_signing_secret_0123456789"
 UNAUTHORIZED = b'{"error":"unauthorized"}'
@@ -67,7 +68,7 @@ class Running:
 
     def rows(self, table: str = "events") -> list[dict[str, Any]]:
         """The rows that another process would see."""
-        connection = sqlite3.connect(self.receiver.database.path)
+        connection = sqlite3.connect(file_of(self.receiver.database))
         connection.row_factory = sqlite3.Row
         try:
             return [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]

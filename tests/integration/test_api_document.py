@@ -22,6 +22,7 @@ from receiver.web.api.routes import ROUTES
 from tests.integration.api_support import BEARER, TOKEN, Api, api, event_number, problem
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -191,7 +192,7 @@ async def test_a_status_that_is_not_declared_does_not_go_out(
 async def test_a_store_that_is_away_is_told(settings: Settings) -> None:
     async with api(settings) as client:
         (id,) = await client.add(1)
-        file = client.up.receiver.database.path
+        file = file_of(client.up.receiver.database)
         file.rename(file.with_suffix(".away"))
         answer = await client.post(f"/v1/events/{id}/replay")
         file.with_suffix(".away").rename(file)

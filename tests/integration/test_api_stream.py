@@ -19,6 +19,7 @@ from tests.integration.api_support import HOST, Api, api, deliver, event_number,
 from tests.integration.engine_support import execute
 from tests.integration.intake_support import completed, configured, logged
 from tests.patience import PATIENCE
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -121,7 +122,7 @@ async def test_events_of_another_process_come_too(settings: Settings) -> None:
     async with site(settings) as at:
         await at.api_client.add(1)
         async with at.follow() as stream:
-            other = sqlite3.connect(at.api_client.up.receiver.database.path)
+            other = sqlite3.connect(file_of(at.api_client.up.receiver.database))
             with other:
                 other.execute(
                     "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
@@ -160,12 +161,12 @@ async def test_who_comes_again_gets_what_was_committed_since_in_the_order_of_the
 async def test_an_event_that_was_pruned_is_still_a_place_to_go_on_from(settings: Settings) -> None:
     async with site(settings) as at:
         await at.api_client.add(1, 2, 3, 4)
-        execute(at.api_client.up.receiver.database.path, "DELETE FROM events WHERE id <= ?", event_number(2))
+        execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events WHERE id <= ?", event_number(2))
         async with at.follow(f"seconds=0&after={event_number(2)}") as stream:
             assert await stream.rest() == [event_number(3), event_number(4)]
         async with at.follow(f"seconds=0&after={event_number(9)}") as stream:
             assert await stream.rest() == []
-        execute(at.api_client.up.receiver.database.path, "DELETE FROM events")
+        execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events")
         await at.api_client.add(5)  # the first row again
         async with at.follow(f"seconds=0&after={event_number(4)}") as stream:
             assert await stream.rest() == [event_number(5)]
@@ -177,7 +178,7 @@ async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Setti
         async with at.follow() as stream:
             await at.api_client.add(2)
             assert await stream.ids(1) == [event_number(2)]
-            execute(at.api_client.up.receiver.database.path, "DELETE FROM events")
+            execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events")
             await at.api_client.add(3)
             at.api_client.up.receiver.feed.wake()
             last = await stream.rest()  # the rows have new numbers: the stream ends, and its client comes again
@@ -280,7 +281,7 @@ async def test_streams_end_at_once_with_the_receiver(settings: Settings) -> None
 async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Settings) -> None:
     async with api(settings) as api_client:
         await api_client.add(1)
-        others = sqlite3.connect(api_client.up.receiver.database.path)
+        others = sqlite3.connect(file_of(api_client.up.receiver.database))
         with others:
             others.executemany(
                 "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "

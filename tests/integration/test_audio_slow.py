@@ -23,12 +23,12 @@ from receiver.outbound.rate import GRACE_SECONDS, WINDOW_SECONDS
 from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from receiver.store import inbox
-from receiver.store.database import Database
 from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.patience import PATIENCE
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -230,7 +230,7 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
             dispatch={"concurrency": 4, "grace_seconds": 0},
         )
         (tmp_path / "data").mkdir()
-        database = Database(fresh_store(tmp_path / "data" / "receiver.db"))
+        database = open_store(fresh_store(tmp_path / "data" / "receiver.db"))
         database.transact(inbox.accept, [delivered("slow", n, server) for n in range(20)])
         database.transact(inbox.accept, [delivered("quick", n, server) for n in range(20, 23)])
         database.close()
@@ -244,5 +244,5 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
     assert len([request for request in server.requests if request.path.startswith("/slow/")]) == 3
     postponed = {line["event"] for line in lines.of("run.postponed")}
     assert all(event.startswith("evt_slow") for event in postponed)
-    rows = query(database.path, "SELECT * FROM runs WHERE state = 'pending' AND event_id LIKE 'evt_slow%'")
+    rows = query(file_of(database), "SELECT * FROM runs WHERE state = 'pending' AND event_id LIKE 'evt_slow%'")
     assert {row["attempt"] - row["forgiven"] for row in rows} == {0}

@@ -27,6 +27,7 @@ from receiver.store.states import RunState
 from receiver.telemetry.hooks import Telemetry
 from tests.claiming import claim_due
 from tests.integration.engine_support import NOW, fresh_store, query, registry
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +100,7 @@ class World:
     def ended(self) -> dict[str, dict[str, Any]]:
         """Job to its run's row."""
         statement = "SELECT job_id, runs.*, attempt - forgiven AS counted FROM runs JOIN events ON id = event_id"
-        return {row["job_id"]: row for row in query(self.database.path, statement)}
+        return {row["job_id"]: row for row in query(file_of(self.database), statement)}
 
     def in_state(self, state: str) -> set[str]:
         """Jobs whose run is in this state."""
@@ -108,7 +109,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(fresh_store(tmp_path / "receiver.db"))
+    database = open_store(fresh_store(tmp_path / "receiver.db"))
     database.start()
     rng = random.Random(8)
     yield World(

@@ -11,6 +11,7 @@ import pytest
 from receiver.cli.serve import find_ended
 from tests.integration.intake_support import completed, configured, running
 from tests.patience import PATIENCE
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_store_that_is_away_is_no_reason_for_a_restart(tmp_path: Path) -> None:
     async with running(configured(tmp_path)) as up:
         assert find_ended(up.receiver) is None
-        store = up.receiver.database.path
+        store = file_of(up.receiver.database)
         away = store.rename(store.with_name("away"))
         async with asyncio.timeout(PATIENCE):
             while (await up.client.get("/readyz")).status_code != 503:  # a commit of the last second still counts

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from receiver.cli import output
 from receiver.cli.commands import build
 from tests.integration.intake_support import SECRET, completed, configured, running
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +35,7 @@ async def config(tmp_path: Path) -> Path:
     async with running(configured(tmp_path)) as up:
         answer = await up.post(completed("job_1"))
         event = answer.json()["event"]
-    store = sqlite3.connect(up.receiver.database.path)
+    store = sqlite3.connect(file_of(up.receiver.database))
     response = json.dumps({"event": "job.completed", "metadata": {TEXT: TEXT}, "data": {"job_id": TEXT}})
     headers = json.dumps([["x-tts-signature", TEXT], ["user-agent", TEXT]])
     store.execute("UPDATE events SET job_id=?, key=?, payload=?, body=?, headers=?, key_id=?, conflict=?",

@@ -32,6 +32,7 @@ from tests.integration.intake_support import (
     running,
     signature,
 )
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -526,7 +527,7 @@ async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its
         await up.receiver.maintenance.stop()  # its writes count, too
         while up.receiver.database.waiting:  # and so do those of the start
             await asyncio.sleep(0)
-        other = write_lock(up.receiver.database.path)
+        other = write_lock(file_of(up.receiver.database))
         waiting = [asyncio.create_task(up.post(completed(job))) for job in ("a", "b")]
         while up.receiver.database.waiting < 2:
             await asyncio.sleep(0)
@@ -546,7 +547,7 @@ async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its
 
 async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) -> None:
     await up.post(completed())
-    other = write_lock(up.receiver.database.path)
+    other = write_lock(file_of(up.receiver.database))
     copy = asyncio.create_task(up.post(completed()))
     while up.receiver.database.waiting < 1:
         await asyncio.sleep(0)

@@ -17,7 +17,6 @@ from receiver.engine.membership import POLL_INTERVAL_SECONDS, REJOIN_SECONDS, Me
 from receiver.simulator import Simulator
 from receiver.store import claims, job_leases, jobs
 from receiver.store import database as database_module
-from receiver.store.database import Database
 from receiver.store.leases import Lease, new_owner
 from receiver.store.migrate import migrate
 from receiver.store.sqlite.processes import ProcessFiles
@@ -35,6 +34,7 @@ from tests.integration.engine_support import (
 )
 from tests.integration.intake_support import Lines, completed, configured
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +114,7 @@ async def test_a_start_polls_at_once_what_a_process_that_was_killed_was_polling(
         settings = configured(tmp_path, source=source)
         job = sim.finish(await sim.submit("Hello."))
         store.parent.mkdir()
-        database = Database(store)
+        database = open_store(store)
         migrate(database)
         now = time.time()
         database.transact(jobs.watch, "job_1", "aitts", job.id, now, now, now + 3600)
@@ -136,7 +136,7 @@ class Member:
         self.signal = signal
         self.clock = ManualClock(signal)
         self.files = ProcessFiles(store, owner)
-        self.database = Database(store)
+        self.database = open_store(store)
         self.taken_up = 0
         self.membership = Membership(self.database, self.files, [self._count], self.clock)
 
@@ -164,7 +164,7 @@ async def member(store: Path, signal: Signal) -> AsyncIterator[Member]:
 
 def held(store: Path, owner: str) -> None:
     """Two jobs in the hands of an owner."""
-    database = Database(store)
+    database = open_store(store)
     for id in (f"{owner}.1", f"{owner}.2"):
         database.transact(jobs.watch, id, "aitts", id, NOW, NOW, NOW + 3600)
     assert len(database.transact(job_leases.claim, "aitts", 2, NOW, Lease(owner, FAR))) == 2

@@ -17,9 +17,9 @@ from receiver.engine.handler import Handler
 from receiver.simulator import Simulator, flat_body
 from receiver.simulator.serving import LoopServer
 from receiver.store import runs
-from receiver.store.database import Database
 from tests.integration.engine_support import NOW, Gate, Signal, ended, execute, query, registry
 from tests.integration.intake_support import Lines, configured
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ def rows(settings: Settings, table: str = "runs", order: str = "handler") -> lis
 
 def replay(settings: Settings, *handlers: str) -> None:
     """As an operator does while the receiver is down."""
-    database = Database(settings.base / "data" / "receiver.db")
+    database = open_store(settings.base / "data" / "receiver.db")
     [event] = rows(settings, "events", "id")
     keys = [(event["id"], handler) for handler in handlers]
     assert database.transact(runs.replay, keys, NOW) == keys
@@ -235,7 +235,7 @@ async def test_audio_that_is_gone_is_a_dead_letter_at_once(
         sim.finish(await sim.submit("Hello"))
         await signal.until(lambda: lines.of("run.postponed"))
         # as if all this had been ten minutes ago
-        execute(receiver.database.path, "UPDATE events SET received_at = received_at - 600")
+        execute(file_of(receiver.database), "UPDATE events SET received_at = received_at - 600")
         await signal.until(lambda: lines.of("run.dead"))
     [row] = rows(settings)
     assert (row["state"], row["attempt"] - row["forgiven"], received.artifacts) == ("dead", 1, [])

@@ -20,10 +20,10 @@ from receiver.assembly.receiver import build_receiver
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
 from receiver.store import jobs
-from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.integration.engine_support import Signal, ended, query, registry
 from tests.integration.intake_support import Lines, configured
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ def settings(tmp_path: Path, sim: Simulator) -> Settings:
 
     settings = configured(tmp_path, sources={provider: source(provider) for provider in PROVIDERS})
     (tmp_path / "data").mkdir()
-    database = Database(path(settings))
+    database = open_store(path(settings))
     migrate(database)
     database.close()
     return settings
@@ -86,7 +86,7 @@ def rows(settings: Settings, table: str) -> list[dict[str, Any]]:
 
 def watch(settings: Settings, *watched: Job) -> None:
     """As `jobs watch` does, from another process."""
-    database = Database(path(settings))
+    database = open_store(path(settings))
     now = time.time()
     for job in watched:
         assert database.transact(jobs.watch, f"job_{job.id}", job.provider, job.id, now, now, now + 3600)[1]

@@ -25,6 +25,7 @@ from receiver.store.database import Database
 from tests.integration.engine_support import NOW, execute, fresh_store, query
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +92,7 @@ def transactions() -> Iterator[Transactions]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(fresh_store(tmp_path / "receiver.db"))
+    database = open_store(fresh_store(tmp_path / "receiver.db"))
     database.start()
     yield database
     database.close()
@@ -131,7 +132,7 @@ def end_runs(database: Database) -> None:
 
 
 def left(database: Database, table: str = "events") -> int:
-    return int(query(database.path, f"SELECT count(*) AS n FROM {table}")[0]["n"])
+    return int(query(file_of(database), f"SELECT count(*) AS n FROM {table}")[0]["n"])
 
 
 @asynccontextmanager
@@ -254,7 +255,7 @@ async def test_what_stays_is_passed_once_and_not_for_each_batch(tmp_path: Path, 
 
     async def cost(stay: int, go: int) -> int:
         nonlocal steps
-        database = Database(fresh_store(tmp_path / f"{stay}-{go}.db"))
+        database = open_store(fresh_store(tmp_path / f"{stay}-{go}.db"))
         database.start()
         if kept == "open events":
             add(database, stay, "waits")
@@ -291,9 +292,9 @@ def _ended_jobs(connection: Connection, events: list[str], at: float) -> None:
 async def test_jobs_go_after_their_events_and_others_stay(database: Database, lines: Lines) -> None:
     gone, stays = add(database, 120), add(database, 3, "waits")
     database.transact(_ended_jobs, [*gone, *stays], OLD)
-    execute(database.path, "UPDATE jobs SET state = 'unknown' WHERE event_id = ?", gone[0])
+    execute(file_of(database), "UPDATE jobs SET state = 'unknown' WHERE event_id = ?", gone[0])
     await prune(database, Clock())
-    rows = query(database.path, "SELECT event_id FROM jobs ORDER BY event_id")
+    rows = query(file_of(database), "SELECT event_id FROM jobs ORDER BY event_id")
     assert [row["event_id"] for row in rows] == [gone[0], *stays]
     assert [line["events"] for line in lines.of("events.pruned")] == [120]
     assert [line["jobs"] for line in lines.of("jobs.pruned")] == [119]
@@ -360,12 +361,12 @@ async def test_it_leaves_no_long_log_to_the_next_delivery(database: Database) ->
     """A commit that makes the `-wal` longer than a thousand pages moves them all into the store before it is done."""
     for _ in range(4):
         database.transact(inbox.accept, [delivery(OLD, body=bytes(3500)) for _ in range(500)])
-    with closing(sqlite3.connect(database.path)) as other:
+    with closing(sqlite3.connect(file_of(database))) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
         [page_size] = other.execute("PRAGMA page_size").fetchone()
     await prune(database, Clock())
     assert left(database) == 0
-    assert Path(f"{database.path}-wal").stat().st_size < 950 * page_size
+    assert Path(f"{file_of(database)}-wal").stat().st_size < 950 * page_size
 
 
 async def test_it_waits_for_its_turn_among_long_lists(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

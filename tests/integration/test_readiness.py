@@ -17,6 +17,7 @@ from receiver.errors import StoreMalformed
 from receiver.store import health
 from tests.faults import damage, fill, small_disk
 from tests.integration.intake_support import Lines, Running, completed, configured, running
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +70,7 @@ async def test_a_full_disk_is_noticed_without_a_delivery(eager: None, tmp_path: 
 
 
 async def test_a_locked_store_is_told_before_a_delivery_has_waited_for_it_in_vain(eager: None, up: Running) -> None:
-    with closing(sqlite3.connect(up.receiver.database.path, isolation_level=None)) as thief:
+    with closing(sqlite3.connect(file_of(up.receiver.database), isolation_level=None)) as thief:
         thief.execute("BEGIN IMMEDIATE")
         sending = asyncio.create_task(up.post(completed("waits")))
         status, missing = await readyz(up)
@@ -83,7 +84,7 @@ async def test_a_locked_store_is_told_before_a_delivery_has_waited_for_it_in_vai
 
 async def test_a_damaged_store_stays_not_ready(eager: None, tmp_path: Path, lines: Lines) -> None:
     async with running(configured(tmp_path, handlers={})) as up:
-        path = up.receiver.database.path
+        path = file_of(up.receiver.database)
     async with running(configured(tmp_path, handlers={})) as up:
         content = path.read_bytes()
         damage(path)
@@ -102,7 +103,7 @@ async def test_a_damaged_store_stays_not_ready(eager: None, tmp_path: Path, line
 
 async def test_a_wal_that_is_gone_makes_it_not_ready(eager: None, up: Running) -> None:
     assert (await up.post(completed())).status_code == 202
-    Path(f"{up.receiver.database.path}-wal").unlink()
+    Path(f"{file_of(up.receiver.database)}-wal").unlink()
     status, missing = await readyz(up)
     assert status == 503
     assert "receiver.db-wal was removed" in missing["store"]
@@ -114,7 +115,7 @@ async def test_a_delivery_that_was_stored_a_moment_ago_is_the_probe(
 ) -> None:
     monkeypatch.setattr(readiness, "PROBE_SECONDS", 60.0)
     assert (await up.post(completed())).status_code == 202
-    log = Path(f"{up.receiver.database.path}-wal")
+    log = Path(f"{file_of(up.receiver.database)}-wal")
     size = log.stat().st_size
     for _ in range(20):
         assert await readyz(up) == (200, {})
@@ -124,7 +125,7 @@ async def test_a_delivery_that_was_stored_a_moment_ago_is_the_probe(
 async def test_a_hundred_questions_at_once_write_one_probe(up: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "PROBE_SECONDS", 60.0)
     up.receiver.database.health.committed_at = float("-inf")
-    log = Path(f"{up.receiver.database.path}-wal")
+    log = Path(f"{file_of(up.receiver.database)}-wal")
     size = log.stat().st_size
     answers = await asyncio.gather(*(readyz(up) for _ in range(100)))
     assert {status for status, _ in answers} == {200}

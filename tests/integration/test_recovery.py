@@ -24,6 +24,7 @@ from receiver.simulator.serving import LoopServer
 from tests.integration.api_support import HOST
 from tests.integration.engine_support import Signal, ended, query
 from tests.integration.intake_support import Lines, configured
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +73,7 @@ class Net:
         return row
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        return query(self.receiver.database.path, f"SELECT * FROM {table}")
+        return query(file_of(self.receiver.database), f"SELECT * FROM {table}")
 
     async def metrics(self, name: str) -> dict[tuple[str, ...], float]:
         """The samples of one metric as `/metrics` shows them, by the values of their labels in order of name."""

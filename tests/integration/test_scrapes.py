@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event
 
 from tests.integration.intake_support import Running, configured, running
 from tests.patience import PATIENCE
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +104,7 @@ async def test_counting_that_takes_too_long_is_answered_503_in_words(
 
 
 async def test_a_store_that_cannot_be_read_is_answered_503(up: Running) -> None:
-    path = up.receiver.database.path
+    path = file_of(up.receiver.database)
     async with scraper(up) as client:
         up.receiver.database._lists._engine.dispose()
         hidden = path.rename(path.with_name("hidden"))

@@ -39,7 +39,6 @@ from receiver.providers import PROVIDERS
 from receiver.providers.types import Account
 from receiver.simulator import Job, Simulator
 from receiver.store import inbox, throttle_state
-from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
@@ -49,6 +48,7 @@ from tests.integration.engine_support import NOW, Signal, fresh_store, metric, q
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, serving
 from tests.patience import PATIENCE
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ class Bench:
         self.version, self.files, self.known = "v1", len(STEMS), True
         self.now, self.slept = NOW, list[float]()
         self.metrics = Metrics()
-        self.database = Database(folder / "receiver.db")
+        self.database = open_store(folder / "receiver.db")
         self.database.start()
         self.storage = open_storage(str(folder / "audio"), Path("/"))
         self.fetcher = AudioFetcher(
@@ -171,7 +171,7 @@ class Bench:
         return len(self.server.requests) - len(self.requested)
 
     def rows(self) -> list[dict[str, Any]]:
-        return query(self.database.path, "SELECT * FROM artifacts ORDER BY n")
+        return query(file_of(self.database), "SELECT * FROM artifacts ORDER BY n")
 
     def there(self) -> list[int]:
         return [row["n"] for row in self.rows()]
@@ -548,17 +548,17 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
         sim.force("expired_url", at="finevoice.status")
     event = await reported(sim, job)
     (tmp_path / "data").mkdir()
-    database = Database(fresh_store(tmp_path / "data" / "receiver.db"))
+    database = open_store(fresh_store(tmp_path / "data" / "receiver.db"))
     database.transact(inbox.accept, [delivery(event, "save_audio")])
     database.close()
     receiver = build_receiver(settings_for(sim, tmp_path), registry(save_audio))
     async with receiver.public.router.lifespan_context(receiver.public):
         await signal.until(lambda: lines.of("run.succeeded"))
-    rows = query(database.path, "SELECT * FROM artifacts ORDER BY n")
+    rows = query(file_of(database), "SELECT * FROM artifacts ORDER BY n")
     at_the_origin = [sha256(b"".join(audio.chunks(0, audio.size))) for audio in job.objects.values()]
     assert [(row["n"], row["sha256"]) for row in rows] == list(enumerate(at_the_origin))
     assert [sha256(Path(row["address"]).read_bytes()) for row in rows] == at_the_origin
-    [run] = query(database.path, "SELECT * FROM runs")
+    [run] = query(file_of(database), "SELECT * FROM runs")
     assert [file["address"] for file in json.loads(run["result"])["files"]] == [row["address"] for row in rows]
     assert sim.requests["finevoice.status"] == 1 + expired
     assert len(lines.of("audio.addresses_refreshed")) == int(expired)

@@ -17,13 +17,13 @@ from receiver.errors import StoreUnavailable
 from receiver.model.delivery import Delivery
 from receiver.store import database as database_module
 from receiver.store import inbox
-from receiver.store.database import Database
 from tests.faults import fill, small_disk
 from tests.integration.engine_support import execute, fresh_store, metric, query, receiving
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.integration.s3_support import Bucket, serving_bucket
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ def stored(given: Settings, count: int, *handlers: Handler) -> Path:
     """A store with so many events, each with a run for each handler."""
     path = given.base / "data" / "receiver.db"
     path.parent.mkdir(exist_ok=True)
-    database = Database(fresh_store(path))
+    database = open_store(fresh_store(path))
     names = tuple(one.name for one in handlers)
     deliveries = [
         Delivery(

@@ -25,6 +25,7 @@ from tests.integration.engine_support import Gate, Signal, execute, registry
 from tests.integration.intake_support import completed, configured, signature
 from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 from tests.integration.telemetry_support import Recorder
+from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -166,7 +167,7 @@ async def test_a_run_whose_lease_is_lost_ends_when_its_result_is_discarded(tmp_p
     async with receiving(configured(tmp_path), wait) as up:
         await up.deliver(completed("job_1"))
         await gate._signal.until(lambda: gate.inside)
-        execute(up.receiver.database.path, "UPDATE runs SET attempt = 2, lease_owner = 'other', lease_until = 9e9")
+        execute(file_of(up.receiver.database), "UPDATE runs SET attempt = 2, lease_owner = 'other', lease_until = 9e9")
         gate.open()
         await up.until("run_discarded")
     assert up.recorder.calls == [*STARTED, ("run_discarded", "run_started 0")]

@@ -17,8 +17,8 @@ from receiver.outbound.guard import AddressGuard
 from receiver.providers.registry import PROVIDERS
 from receiver.providers.types import Request, Unavailable
 from receiver.store import jobs
-from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from tests.stores import open_store
 
 NOW = 1_700_000_000.0
 
@@ -89,7 +89,7 @@ def store(tmp_path: Path) -> Path:
     config = tmp_path / "tts-receiver.toml"
     config.write_text('[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["signing_0123456789"]\n')
     (tmp_path / "data").mkdir()
-    database = Database(tmp_path / "data" / "receiver.db")
+    database = open_store(tmp_path / "data" / "receiver.db")
     migrate(database)
     database.transact(jobs.watch, "job_1", "aitts", "theirs", NOW, NOW, NOW + 60)
     database.close()
@@ -97,7 +97,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_refused_cancel_is_a_conflict(store: Path) -> None:
-    database = Database(store.parent / "data" / "receiver.db")
+    database = open_store(store.parent / "data" / "receiver.db")
     done = database.transact(commands.cancel_job, "job_1", NOW)
     assert done is not None
     assert done["state"] == "cancelled"

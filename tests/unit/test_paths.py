@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from receiver.outbound.storage import open_storage
 from receiver.paths import setting_path
-from receiver.store.sqlite.engine import sqlite_path
+from receiver.store.sqlite.backend import sqlite_path
 
 BASE = Path("/etc/tts")
 

@@ -6,11 +6,29 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exc
+from sqlalchemy import Connection, Engine, exc, make_url
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.paths import setting_path
 from receiver.store.sqlite import engine, faults
 from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
+
+
+def sqlite_path(url: str, base: Path) -> Path | None:
+    """The file of a SQLite address, relative to `base`; None for another database.
+
+    Raises:
+        ValueError: the address is not valid, or names no file.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise ValueError("is not a database address such as sqlite:///data/receiver.db") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError("names no file: a database in memory is not durable")
+    return setting_path(parsed.database, base)
 
 
 class SqliteBackend:

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
 from receiver.errors import StoreUnavailable
-from receiver.paths import setting_path
 from receiver.store.backend import CommitsAtRisk
 from receiver.store.sqlite.faults import unreachable
 
@@ -27,23 +26,6 @@ MTIME_SETTLED_NANOSECONDS = 3_000_000_000
 resolution of two seconds."""
 
 Identity = tuple[int, int] | None
-
-
-def sqlite_path(url: str, base: Path) -> Path | None:
-    """The file of a SQLite address, relative to `base`; None for another database.
-
-    Raises:
-        ValueError: the address is not valid, or names no file.
-    """
-    try:
-        parsed = make_url(url)
-    except exc.ArgumentError:
-        raise ValueError("is not a database address such as sqlite:///data/receiver.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if not parsed.database or parsed.database == ":memory:":
-        raise ValueError("names no file: a database in memory is not durable")
-    return setting_path(parsed.database, base)
 
 
 def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:

@@ -55,6 +55,10 @@ def hold_keys(connection: Connection, keys: Collection[str]) -> None:
     """Nothing: a transaction that writes has the whole store."""
 
 
+def hold_events(connection: Connection, ids: Collection[str]) -> None:
+    """As `hold_keys`."""
+
+
 def find_by_keys(connection: Connection, keys: Sequence[str]) -> list[Any]:
     """The query is by key alone, because SQLite scans the table for row values."""
     return run_statement(connection, _by_key(len(keys)), keys)

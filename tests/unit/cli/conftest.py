@@ -12,7 +12,7 @@ from receiver.cli.commands import build
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
 from receiver.store import inbox
-from receiver.store.database import Database
+from tests.stores import open_store
 
 NOW = 1_800_000_000.0
 
@@ -41,7 +41,7 @@ def add_events(
         )
         for n in range(count)
     ]  # fmt: skip
-    database = Database(store)
+    database = open_store(store)
     for start in range(0, count, 1000):
         database.transact(inbox.accept, events[start : start + 1000])
     database.close()

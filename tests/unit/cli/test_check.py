@@ -13,10 +13,10 @@ from receiver.cli.session import open_session
 from receiver.cli.setup import check
 from receiver.errors import StoreMalformed, StoreUnavailable
 from receiver.store import database as database_module
-from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.schema import HEAD
 from tests.faults import another_user, damage, fill, small_disk
+from tests.stores import open_store
 
 
 def checked(folder: Path, capsys: pytest.CaptureFixture[str], concurrency: int, *handlers: str) -> list[str]:
@@ -72,7 +72,7 @@ def store_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 def make_store(folder: Path) -> Path:
     """A store whose signing secret has been used."""
     path = folder / "receiver.db"
-    database = Database(path)
+    database = open_store(path)
     migrate(database)
     database.close()
     with sqlite3.connect(path) as connection:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from receiver.cli.commands import build
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
-from receiver.store.database import Database
+from tests.stores import open_store
 from tests.unit.cli.conftest import NOW, add_events
 
 
@@ -19,7 +19,7 @@ def test_audio_is_shown_with_the_time_that_its_fetch_took(store: Path) -> None:
         event_id=event_id, n=0, address="a.wav", bytes=44, sha256="ab", content_type="audio/wav", format="wav",
         duration=1.5, sample_rate=24_000, channels=1, fetched_at=NOW, fetch_seconds=7.25,
     )  # fmt: skip
-    database = Database(store)
+    database = open_store(store)
     database.transact(artifacts.put_all, [row])
     database.close()
     shown = CliRunner().invoke(build(), ["events", "show", event_id], terminal_width=200)

@@ -13,7 +13,7 @@ from receiver.cli.commands import build
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
 from receiver.store import inbox, views
-from receiver.store.database import Database
+from tests.stores import open_store
 from tests.unit.cli.conftest import NOW
 
 HANDLERS = """
@@ -34,7 +34,7 @@ def event(store: Path) -> str:
 
 
 def add(store: Path, number: int, metadata: Any) -> str:
-    database = Database(store)
+    database = open_store(store)
     made = Delivery(
         event_id=event_id(NOW, number), source="aitts", type="job.failed", key=f"job-{number}", job_id=f"job-{number}",
         origin="poll", payload=json.dumps({"status": "failed", "metadata": metadata}), body=b"{}", headers="[]",
@@ -122,7 +122,7 @@ def test_a_replay_by_filter_to_one_handler_gives_it_only_its_own_events(store: P
         f"{own}: acme",
         "Runs due: 1; a running receiver starts them within a second.",
     ]
-    database = Database(store)
+    database = open_store(store)
     found = [[run["handler"] for run in database.query(views.get_event, id_)["runs"]] for id_ in (event, own)]
     database.close()
     assert found == [["log"], ["acme", "log"]]

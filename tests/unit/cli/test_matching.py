@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from receiver.cli import matching
 from receiver.cli.commands import build
 from receiver.store import runs
-from receiver.store.database import Database
+from tests.stores import open_store
 from tests.unit.cli.conftest import NOW, add_events
 
 HANDLERS = ("log", "other")
@@ -21,7 +21,7 @@ def ids(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Seven events with two cancelled runs each, in a store that is read two events at a time."""
     monkeypatch.setattr(matching, "PAGE", 2)
     ids = add_events(store, 7, handlers=HANDLERS)
-    database = Database(store)
+    database = open_store(store)
     database.transact(runs.cancel, [(event, handler) for event in ids for handler in HANDLERS], NOW)
     database.close()
     return ids

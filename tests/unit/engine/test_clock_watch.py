@@ -23,6 +23,7 @@ from receiver.store.clocks import TimeBounds
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, ManualClock, Signal, execute, fresh_store, query
 from tests.integration.intake_support import Lines, logged
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,7 @@ class Machine(SteadyClock):
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(fresh_store(tmp_path / "receiver.db"))
+    database = open_store(fresh_store(tmp_path / "receiver.db"))
     database.start()
     yield database
     database.close()
@@ -81,7 +82,7 @@ def come(database: Database, at: float, job: str = "a", *handlers: str) -> str:
 
 
 def times(database: Database, column: str) -> list[float]:
-    return [row[column] for row in query(database.path, f"SELECT {column} FROM runs ORDER BY event_id")]
+    return [row[column] for row in query(file_of(database), f"SELECT {column} FROM runs ORDER BY event_id")]
 
 
 def test_the_process_goes_by_the_clock_as_it_was_until_it_adopts_the_new_one() -> None:
@@ -128,7 +129,7 @@ async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lin
     await watch.start()
     come(database, NOW, "a", "notes")
     held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = ?"
-    execute(database.path, held, NOW + 30)
+    execute(file_of(database), held, NOW + 30)
     machine.wall += 40 * DAY
     await machine.poll_once()
     await watch.stop()
@@ -157,12 +158,12 @@ async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: 
     watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
     await watch.start()
     come(database, NOW, "a", "notes")
-    aside = database.path.with_name("aside.db")
-    database.path.rename(aside)
+    aside = file_of(database).with_name("aside.db")
+    file_of(database).rename(aside)
     machine.wall -= HOUR
     await machine.poll_once()
     assert lines.of("clock.times_not_corrected")
-    aside.rename(database.path)
+    aside.rename(file_of(database))
     await machine.poll_once()
     await watch.stop()
     assert times(database, "due_at") == [NOW - HOUR]
@@ -235,11 +236,11 @@ async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_
     trust.compare(40 * DAY, "aitts")
     clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: clock.waits[id(trust.wake)] == 2)
-    assert (len(query(database.path, "SELECT id FROM events")), swept) == (2, [])
+    assert (len(query(file_of(database), "SELECT id FROM events")), swept) == (2, [])
     trust.compare(2.0, "aitts")
     await signal.until(lambda: swept)
     await maintenance.stop()
-    assert [row["job_id"] for row in query(database.path, "SELECT job_id FROM events")] == ["fresh"]
+    assert [row["job_id"] for row in query(file_of(database), "SELECT job_id FROM events")] == ["fresh"]
     assert lines.of("events.pruned")
 
 
@@ -267,4 +268,4 @@ async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
     clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: len(swept) == 2)
     await maintenance.stop()
-    assert query(database.path, "SELECT job_id FROM events") == []
+    assert query(file_of(database), "SELECT job_id FROM events") == []

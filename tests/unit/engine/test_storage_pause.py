@@ -15,9 +15,9 @@ from receiver.engine import storage_pause
 from receiver.engine.storage_pause import FIRST_SECONDS, MAX_SECONDS, StoragePause
 from receiver.errors import AudioError, StorageFailed, StoragePaused
 from receiver.metrics import Metrics
-from receiver.store.database import Database
 from tests.integration.engine_support import ManualClock, Signal, fresh_store, query
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ class Up:
         self.signal = Signal()
         self.clock = ManualClock(self.signal)
         self.path = fresh_store(path)
-        self.database = Database(path)
+        self.database = open_store(path)
         self.database.start()
         self.problem: str | None = None
         self.probes = 0

@@ -13,10 +13,10 @@ from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.types import Request, Response
 from receiver.store import throttle_state
-from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry
 from tests.integration.engine_support import NOW, fresh_store
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, path: Path, server: Server) -> None:
         self.server = server
         self.clock = JumpingClock()
-        self.database = Database(path)
+        self.database = open_store(path)
         self.database.start()
         self.client = Client(AddressGuard(allow_private=True))
         self.sent: list[float] = []

@@ -15,6 +15,7 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
+from tests.stores import open_store
 from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
@@ -26,7 +27,7 @@ MakeDelivery = Callable[..., Delivery]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store at the newest schema."""
     path = tmp_path_factory.mktemp("template") / "receiver.db"
-    database = Database(path)
+    database = open_store(path)
     migrate(database)
     database.close()
     return path
@@ -37,7 +38,7 @@ def database(template: Path, tmp_path: Path) -> Iterator[Database]:
     """An open, empty store; its writer is started."""
     path = tmp_path / "receiver.db"
     shutil.copyfile(template, path)
-    database = Database(path)
+    database = open_store(path)
     database.start()
     yield database
     database.close()

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, create_engine, event
 
 from receiver.store.database import Database
 from receiver.store.schema import metadata
+from tests.stores import file_of
 
 OF_HISTORY = {"ix_runs_succeeded", "ix_jobs_ended"}
 """Partial indexes that hold what has ended."""
@@ -127,7 +128,7 @@ class _Driver(sqlite3.Connection):
 
 @contextmanager
 def _connection(database: Database) -> Iterator[Connection]:
-    engine = create_engine(f"sqlite:///{database.path}", connect_args={"factory": _Driver})
+    engine = create_engine(f"sqlite:///{file_of(database)}", connect_args={"factory": _Driver})
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA foreign_keys=ON")

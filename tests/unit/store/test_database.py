@@ -16,7 +16,8 @@ from receiver.model.delivery import Delivery
 from receiver.store import database as database_module
 from receiver.store import inbox
 from receiver.store.database import Database
-from receiver.store.sqlite.engine import sqlite_path
+from receiver.store.sqlite.backend import sqlite_path
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -67,20 +68,20 @@ async def test_a_delivery_is_seen_by_another_connection_once_its_future_is_done(
         one = delivery(f"job_{number}")
         receipt = await database.batch(inbox.accept, one)
         assert receipt.event_id == one.event_id
-        assert one.event_id in ids(database.path)
+        assert one.event_id in ids(file_of(database))
 
 
 async def test_nothing_is_acknowledged_before_the_commit(database: Database, delivery: Make) -> None:
-    other = locked(database.path)
+    other = locked(file_of(database))
     futures = [database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)]
     await asyncio.sleep(0)
     assert not any(future.done() for future in futures)
     assert database.waiting == 3
-    assert ids(database.path) == set()
+    assert ids(file_of(database)) == set()
     other.rollback()
     other.close()
     receipts = await asyncio.gather(*futures)
-    assert {receipt.event_id for receipt in receipts} == ids(database.path)
+    assert {receipt.event_id for receipt in receipts} == ids(file_of(database))
     assert database.waiting == 0
 
 
@@ -91,34 +92,34 @@ async def test_writes_that_gather_behind_a_commit_share_the_next(database: Datab
         batches.append(len(deliveries))
         return inbox.accept(connection, deliveries)
 
-    other = locked(database.path)
+    other = locked(file_of(database))
     futures = [database.batch(spy, delivery(f"job_{number}")) for number in range(200)]
     other.rollback()
     other.close()
     await asyncio.gather(*futures)
     assert sum(batches) == 200
     assert len(batches) < 200
-    assert len(ids(database.path)) == 200
+    assert len(ids(file_of(database))) == 200
 
 
 async def test_fifty_copies_handed_in_at_once_are_one_event(database: Database, delivery: Make) -> None:
     receipts = await asyncio.gather(*(database.batch(inbox.accept, delivery()) for _ in range(50)))
     assert len({receipt.event_id for receipt in receipts}) == 1
     assert [receipt.duplicate for receipt in receipts].count(False) == 1
-    assert len(ids(database.path)) == 1
+    assert len(ids(file_of(database))) == 1
 
 
 async def test_one_poisoned_write_in_a_shared_transaction_fails_alone(database: Database, delivery: Make) -> None:
     good = [delivery(f"job_{number}") for number in range(4)]
     poisoned = delivery("poison", payload=None)  # the column is NOT NULL
-    other = locked(database.path)  # so that all five share one transaction
+    other = locked(file_of(database))  # so that all five share one transaction
     futures = [database.batch(inbox.accept, item) for item in [*good[:2], poisoned, *good[2:]]]
     other.rollback()
     other.close()
     first, second, failed, third, fourth = await outcomes(*futures)
     assert isinstance(failed, exc.IntegrityError)
     assert [receipt.event_id for receipt in (first, second, third, fourth)] == [item.event_id for item in good]
-    assert ids(database.path) == {item.event_id for item in good}
+    assert ids(file_of(database)) == {item.event_id for item in good}
 
 
 async def test_a_function_that_raises_fails_alone_beside_deliveries(database: Database, delivery: Make) -> None:
@@ -127,7 +128,7 @@ async def test_a_function_that_raises_fails_alone_beside_deliveries(database: Da
         raise LookupError("mine")
 
     await database.batch(inbox.accept, before := delivery("before"))
-    other = locked(database.path)
+    other = locked(file_of(database))
     broken_write = asyncio.ensure_future(database.write(broken))
     await asyncio.sleep(0)
     accepted = database.batch(inbox.accept, after := delivery("after"))
@@ -136,7 +137,7 @@ async def test_a_function_that_raises_fails_alone_beside_deliveries(database: Da
     failed, receipt = await outcomes(broken_write, accepted)
     assert isinstance(failed, LookupError)
     assert receipt.event_id == after.event_id
-    assert ids(database.path) == {before.event_id, after.event_id}, "what the broken one deleted is rolled back"
+    assert ids(file_of(database)) == {before.event_id, after.event_id}, "what the broken one deleted is rolled back"
 
 
 async def test_a_lock_that_another_process_keeps_is_an_outage(
@@ -144,7 +145,7 @@ async def test_a_lock_that_another_process_keeps_is_an_outage(
 ) -> None:
     path = tmp_path / "locked.db"
     path.write_bytes(template.read_bytes())
-    database = Database(path)
+    database = open_store(path)
     database.start()
     other = locked(path)
     failed = await outcomes(*(database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)))
@@ -170,12 +171,12 @@ async def test_a_full_disk_is_an_outage_and_what_was_not_committed_is_not_there(
     failed = await outcomes(*(database.batch(inbox.accept, item) for item in big))
     assert [type(error) for error in failed] == [StoreFull] * 3
     assert "full" in str(failed[0])
-    assert ids(database.path) == {kept.event_id}
+    assert ids(file_of(database)) == {kept.event_id}
     assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM runs")).scalar_one()) == 1
     await limit_pages(database, 1_000_000)
     receipts = await asyncio.gather(*(database.batch(inbox.accept, item) for item in big))
     assert not any(receipt.duplicate for receipt in receipts)
-    assert len(ids(database.path)) == 4
+    assert len(ids(file_of(database))) == 4
 
 
 async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
@@ -184,7 +185,7 @@ async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
     """SQLite would go on writing into the moved file, which the next start would not see."""
     path, elsewhere = tmp_path / "receiver.db", tmp_path / "elsewhere.db"
     path.write_bytes(template.read_bytes())
-    database = Database(path)
+    database = open_store(path)
     database.start()
     await database.batch(inbox.accept, delivery("before"))
     path.rename(elsewhere)
@@ -200,7 +201,7 @@ async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
 async def test_a_cancelled_wait_leaves_the_write_standing_and_the_count_right(
     database: Database, delivery: Make
 ) -> None:
-    other = locked(database.path)
+    other = locked(file_of(database))
     gone = database.batch(inbox.accept, one := delivery("gone"))
     stays = database.batch(inbox.accept, delivery("stays"))
     gone.cancel()
@@ -208,13 +209,13 @@ async def test_a_cancelled_wait_leaves_the_write_standing_and_the_count_right(
     other.close()
     await stays
     assert database.waiting == 0
-    assert one.event_id in ids(database.path)
+    assert one.event_id in ids(file_of(database))
 
 
 async def test_closing_commits_what_is_waiting(template: Path, tmp_path: Path, delivery: Make) -> None:
     path = tmp_path / "closing.db"
     path.write_bytes(template.read_bytes())
-    database = Database(path)
+    database = open_store(path)
     database.start()
     futures = [database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(10)]
     await asyncio.to_thread(database.close)
@@ -238,7 +239,7 @@ async def test_commits_are_durable_and_integrity_is_on(database: Database) -> No
 async def test_a_file_that_is_no_database_is_an_outage_with_a_message(tmp_path: Path) -> None:
     path = tmp_path / "no.db"
     path.write_bytes(b"this is not a database, it only looks like a file" * 100)
-    database = Database(path)
+    database = open_store(path)
     with pytest.raises(StoreUnavailable, match="not a database"):
         database.query(lambda connection: connection.execute(text("SELECT 1")))
     database.close()
@@ -266,7 +267,7 @@ async def test_a_write_that_comes_while_the_transaction_is_begun_shares_it(datab
         shared.append(list(items))
         return items
 
-    other = sqlite3.connect(database.path, isolation_level=None)
+    other = sqlite3.connect(file_of(database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     first = database.batch(note, 1)
     while database.health._waiting_since is None:

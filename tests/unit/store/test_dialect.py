@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex
 
+import receiver
 from receiver.store import jobs, throttle_state
 from receiver.store.database import Database
+from receiver.store.dialect import DIALECTS, Dialect
 from receiver.store.jobs import NewJob
 from receiver.store.schema import metadata
 from tests.unit.store.conftest import NOW
@@ -19,6 +26,52 @@ from tests.unit.store.plans import plans_of
 INDEXES = sorted(
     (index for table in metadata.tables.values() for index in table.indexes), key=lambda one: str(one.name)
 )
+
+
+ROOT = Path(receiver.__file__).parent
+OF_SQLITE = ("store/sqlite/", "store/migrations/versions/")
+"""The package of SQLite; and the migrations, of which each was written for the stores that existed then."""
+PAST_SQLALCHEMY = {"exec_driver_sql", "run_statement"}
+"""What passes a statement to the driver as it is, with the driver's placeholders."""
+DRIVERS = re.compile(r"sqlite3|sqlalchemy\.dialects\b")
+SQLITES_WORDS = re.compile(r"\b(PRAGMA|INDEXED BY|rowid|sqlite_master|BEGIN IMMEDIATE|INSERT OR)\b")
+
+
+def special(path: Path) -> Iterator[str]:
+    """What a module of ours has that only SQLite, or only one driver, understands."""
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree))
+    comments = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        found = ""
+        if isinstance(node, ast.Import):
+            found = ", ".join(alias.name for alias in node.names if DRIVERS.match(alias.name))
+        elif isinstance(node, ast.ImportFrom) and DRIVERS.match(node.module or ""):
+            found = str(node.module)
+        elif isinstance(node, ast.Attribute) and node.attr in PAST_SQLALCHEMY:
+            found = node.attr
+        elif isinstance(node, ast.Name) and node.id in PAST_SQLALCHEMY:
+            found = node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments:
+            found = ", ".join(SQLITES_WORDS.findall(node.value))
+        if found:
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: {found}"  # type: ignore[attr-defined]
+
+
+def test_only_the_package_of_sqlite_is_special_to_sqlite() -> None:
+    found = {path: list(special(path)) for path in sorted(ROOT.rglob("*.py"))}
+    ours = {path: lines for path, lines in found.items() if str(path.relative_to(ROOT)).startswith(OF_SQLITE)}
+    assert sum(map(len, ours.values())) > 20, "the search finds what it is for"
+    assert [line for path, lines in found.items() if path not in ours for line in lines] == []
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Dialect) if field.name != "insert"])
+def test_the_statements_of_sqlite_are_those_that_every_database_must_have(field: str) -> None:
+    module = getattr(DIALECTS["sqlite"], field)
+    functions = inspect.getmembers(module, inspect.isfunction)
+    public = {name for name, function in functions if function.__module__ == module.__name__ and name[0] != "_"}
+    protocol = get_type_hints(Dialect)[field]
+    assert public == {name for name in vars(protocol) if name[0] != "_"}
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=lambda index: str(index.name))

@@ -21,6 +21,7 @@ from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.sqlite import engine
 from tests.faults import another_user, damage, fill, small_disk
+from tests.stores import file_of, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ Make = Callable[..., Delivery]
 
 def open_error(path: Path) -> str:
     """What a start says of this store."""
-    database = Database(path)
+    database = open_store(path)
     try:
         with pytest.raises(StoreUnavailable) as caught:
             migrate(database)
@@ -93,7 +94,7 @@ def test_a_file_system_for_reading_only_is_named(tmp_path: Path, template: Path)
         path = disk / "receiver.db"
         path.write_bytes(template.read_bytes())
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        database = Database(path)
+        database = open_store(path)
         with pytest.raises(StoreUnavailable) as caught:
             database.transact(lambda connection: None)
         database.close()
@@ -122,7 +123,7 @@ def damaged(template: Path, tmp_path: Path) -> Path:
 async def test_a_damaged_store_takes_nothing_until_the_restart_though_its_file_be_mended(
     damaged: Path, template: Path, delivery: Make
 ) -> None:
-    database = Database(damaged)
+    database = open_store(damaged)
     database.start()
     with pytest.raises(StoreMalformed, match=r"receiver\.db is damaged .* restore the backup"):
         await database.batch(inbox.accept, delivery("first"))
@@ -134,7 +135,7 @@ async def test_a_damaged_store_takes_nothing_until_the_restart_though_its_file_b
 
 
 async def test_damage_that_a_read_finds_counts_too(damaged: Path) -> None:
-    database = Database(damaged)
+    database = open_store(damaged)
     database.start()
     with pytest.raises(StoreMalformed):
         await database.read(lambda connection: connection.execute(text("SELECT * FROM events")).all())
@@ -155,17 +156,17 @@ async def test_a_wal_that_disappears_is_noticed_and_what_was_acknowledged_is_sav
     database: Database, delivery: Make
 ) -> None:
     await database.batch(inbox.accept, delivery("acknowledged"))
-    Path(f"{database.path}-wal").unlink()
+    Path(f"{file_of(database)}-wal").unlink()
     for number in range(2):
         with pytest.raises(StoreUnavailable, match=r"receiver\.db-wal was removed or replaced .* Restart the receiver"):
             await database.batch(inbox.accept, delivery(f"refused {number}"))
-    assert seen_by_another(database.path) >= 1
+    assert seen_by_another(file_of(database)) >= 1
 
 
 async def test_another_process_that_ends_just_before_our_first_transaction_removes_no_log(
     database: Database, delivery: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = sqlite3.connect(database.path, check_same_thread=False)
+    other = sqlite3.connect(file_of(database), check_same_thread=False)
     assert other.execute("SELECT count(*) FROM events").fetchone() == (0,)
     check = engine.StoreFiles.require_all
 
@@ -173,11 +174,11 @@ async def test_another_process_that_ends_just_before_our_first_transaction_remov
         check(files)
         other.close()  # as the last one it removes the files beside the store
         for name in ("a", "b"):  # nor do those that are made anew get the numbers of the old ones
-            database.path.with_name(name).touch()
+            file_of(database).with_name(name).touch()
 
     monkeypatch.setattr(engine.StoreFiles, "require_all", check_and_end_the_other)
     await database.batch(inbox.accept, delivery("first"))
-    assert seen_by_another(database.path) == 1
+    assert seen_by_another(file_of(database)) == 1
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ async def test_the_wal_of_a_store_behind_a_link_is_noticed_too(template: Path, t
     real, link = tmp_path / "real.db", tmp_path / "receiver.db"
     real.write_bytes(template.read_bytes())
     link.symlink_to(real)
-    database = Database(link)
+    database = open_store(link)
     database.start()
     await database.batch(inbox.accept, delivery("acknowledged"))
     Path(f"{real}-wal").unlink()
@@ -227,7 +228,7 @@ async def test_the_wal_of_a_store_behind_a_link_is_noticed_too(template: Path, t
 
 async def test_an_shm_that_disappears_is_noticed(database: Database, delivery: Make) -> None:
     await database.batch(inbox.accept, delivery("before"))
-    shm, elsewhere = Path(f"{database.path}-shm"), Path(f"{database.path}.away")
+    shm, elsewhere = Path(f"{file_of(database)}-shm"), Path(f"{file_of(database)}.away")
     shm.rename(elsewhere)
     with pytest.raises(StoreUnavailable, match=r"receiver\.db-shm was removed"):
         await database.batch(inbox.accept, delivery("refused"))
@@ -239,12 +240,13 @@ async def test_processes_that_come_and_go_beside_a_running_one_remove_nothing(
     database: Database, delivery: Make
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from receiver.store.database import Database;"
-        "from receiver.store.migrate import migrate; d = Database(Path(sys.argv[1])); migrate(d);"
+        "import sys; from pathlib import Path; from receiver.store.backends import backend_of;"
+        "from receiver.store.database import Database; from receiver.store.migrate import migrate;"
+        "d = Database(backend_of(f'sqlite:///{sys.argv[1]}', Path('/'))); migrate(d);"
         "d.transact(lambda c: c.exec_driver_sql('UPDATE alembic_version SET version_num = version_num')); d.close()"
     )
     await database.batch(inbox.accept, delivery("first"))
-    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, str(database.path)], check=True)
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, str(file_of(database))], check=True)
     await database.batch(inbox.accept, delivery("last"))
     assert database.health.outage() is None
 
@@ -255,7 +257,7 @@ async def test_a_probe_meets_a_full_disk_which_counts_for_some_seconds_more(
     with small_disk(tmp_path / "disk") as disk:
         path = disk / "receiver.db"
         path.write_bytes(template.read_bytes())
-        database = Database(path)
+        database = open_store(path)
         database.start()
         await database.probe()
         ballast = fill(disk)
@@ -278,7 +280,7 @@ async def test_a_probe_changes_nothing_and_does_not_let_the_store_grow(database:
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
 
     before = await database.read(read_plans)
-    size = os.stat(f"{database.path}-wal").st_size if os.path.exists(f"{database.path}-wal") else 0
+    size = os.stat(f"{file_of(database)}-wal").st_size if os.path.exists(f"{file_of(database)}-wal") else 0
     await database.probe()
-    assert os.stat(f"{database.path}-wal").st_size > size, "it costs a page"
+    assert os.stat(f"{file_of(database)}-wal").st_size > size, "it costs a page"
     assert await database.read(read_plans) == before

@@ -19,6 +19,7 @@ from receiver.store.jobs import JobFilter
 from receiver.store.schema import jobs as jobs_table
 from receiver.store.schema import runs as runs_table
 from receiver.store.states import EVENT_STATES, RunState
+from tests.stores import open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import steps_of
 
@@ -68,7 +69,7 @@ def stores(template: Path, tmp_path: Path, delivery: MakeDelivery) -> Iterator[t
     for finished in (FEW, MANY):
         path = tmp_path / f"{finished}.db"
         shutil.copyfile(template, path)
-        database = Database(path)
+        database = open_store(path)
         database.transact(fill, delivery, finished)
         opened.append(database)
     yield opened[0], opened[1]

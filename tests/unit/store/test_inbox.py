@@ -21,6 +21,7 @@ from receiver.store.database import Database
 from receiver.store.inbox import COMPLETED_AND_FAILED, DUPLICATE_DIFFERS, Receipt
 from receiver.store.schema import attempts, events, runs, signing_keys
 from receiver.store.writer import MAX_ITEMS
+from tests.stores import open_store
 from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
@@ -346,7 +347,7 @@ _COPIES = st.lists(
 def shared(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Database]:
     path = tmp_path_factory.mktemp("shared") / "receiver.db"
     path.write_bytes(template.read_bytes())
-    database = Database(path)
+    database = open_store(path)
     yield database
     database.close()
 

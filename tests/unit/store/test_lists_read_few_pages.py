@@ -13,6 +13,7 @@ from receiver.store import inbox, jobs, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.jobs import JobFilter, NewJob
+from tests.stores import file_of, open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 IO = Path("/proc/thread-self/io")
@@ -44,7 +45,7 @@ def filled(database: Database, delivery: MakeDelivery, tmp_path: Path) -> Iterat
             jobs.enqueue(connection, new)
 
     database.transact(submit)
-    fresh = Database(database.path)
+    fresh = open_store(file_of(database))
     yield fresh
     fresh.close()
 

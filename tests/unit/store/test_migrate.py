@@ -22,12 +22,13 @@ from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
+from tests.stores import file_of, open_store
 from tests.unit.store.conftest import MakeDelivery
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "receiver.db")
+    database = open_store(tmp_path / "receiver.db")
     yield database
     database.close()
 
@@ -63,9 +64,9 @@ def set_revision(path: Path, to: str) -> None:
 def test_an_empty_store_is_brought_to_the_newest_schema_and_a_second_start_changes_nothing(empty: Database) -> None:
     assert empty.query(revision) is None
     assert migrate(empty) == (None, HEAD)
-    before = schema_of(empty.path)
+    before = schema_of(file_of(empty))
     assert migrate(empty) == (HEAD, HEAD)
-    assert schema_of(empty.path) == before
+    assert schema_of(file_of(empty)) == before
     assert {"events", "runs", "attempts", "artifacts", "signing_keys"} <= set(before)
 
 
@@ -93,14 +94,14 @@ def test_the_migrated_schema_has_the_same_constraints_too(empty: Database, tmp_p
     engine = create_engine(f"sqlite:///{direct}")
     metadata.create_all(engine)
     engine.dispose()
-    ours, wanted = schema_of(empty.path), schema_of(direct)
+    ours, wanted = schema_of(file_of(empty)), schema_of(direct)
     assert set(ours) == set(wanted)
     for name in wanted:
         assert sorted(ours[name].replace('"', "")) == sorted(wanted[name].replace('"', "")), name
 
 
 def test_two_starts_at_once_migrate_once(tmp_path: Path) -> None:
-    databases = [Database(tmp_path / "receiver.db") for _ in range(2)]
+    databases = [open_store(tmp_path / "receiver.db") for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(migrate, databases))
     assert [after for _, after in results] == [HEAD, HEAD]
@@ -111,13 +112,13 @@ def test_two_starts_at_once_migrate_once(tmp_path: Path) -> None:
 
 def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(empty: Database) -> None:
     migrate(empty)
-    set_revision(empty.path, "9999")
-    before = schema_of(empty.path)
+    set_revision(file_of(empty), "9999")
+    before = schema_of(file_of(empty))
     with pytest.raises(SchemaTooNew, match="9999"):
         migrate(empty)
     with pytest.raises(SchemaTooNew, match="9999"):
         empty.query(require_current)
-    assert schema_of(empty.path) == before
+    assert schema_of(file_of(empty)) == before
     assert empty.query(revision) == "9999"
 
 
@@ -129,17 +130,17 @@ def test_a_command_that_only_reads_says_what_to_do_with_an_older_store(empty: Da
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
-    connection = sqlite3.connect(empty.path)
+    connection = sqlite3.connect(file_of(empty))
     connection.execute("CREATE TABLE runs (mine TEXT)")  # in the way of the first migration
     connection.close()
     with pytest.raises(StoreUnavailable, match="runs"):
         migrate(empty)
-    assert set(schema_of(empty.path)) == {"runs"}
+    assert set(schema_of(file_of(empty))) == {"runs"}
 
 
 def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty: Database) -> None:
-    at_revision(empty.path, "0002")
-    connection = sqlite3.connect(empty.path)
+    at_revision(file_of(empty), "0002")
+    connection = sqlite3.connect(file_of(empty))
     columns = "source, job_id, state, watched_at, next_poll_at, deadline_at, claim, polls, event_id"
     for number in range(3):
         values = ("aitts", f"a{number}", "watching", 1_700_000_000.5 + number, 5.0, 6.0, 7, 8, "evt_1")
@@ -158,8 +159,8 @@ def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty:
 
 
 def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_nothing(empty: Database) -> None:
-    at_revision(empty.path, "0004")
-    connection = sqlite3.connect(empty.path)
+    at_revision(file_of(empty), "0004")
+    connection = sqlite3.connect(file_of(empty))
     connection.execute(
         "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
         "VALUES ('evt_1', 'aitts', 't', 'k', 'webhook', 'accepted', '{}', '', '[]', 1.0)"
@@ -172,7 +173,7 @@ def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_
     connection.commit()
     connection.close()
     migrate(empty)
-    connection = sqlite3.connect(empty.path)
+    connection = sqlite3.connect(file_of(empty))
     waits = dict(connection.execute("SELECT handler, wait_seconds FROM runs").fetchall())
     connection.close()
     assert waits == {"new": 0.0, "tried": 86_400.0}
@@ -185,13 +186,13 @@ def columns_of(path: Path, table: str) -> list[str]:
 
 def test_in_a_new_store_what_may_be_large_is_behind_what_lists_show(empty: Database) -> None:
     migrate(empty)
-    assert columns_of(empty.path, "events")[-3:] == ["headers", "payload", "body"]
-    assert columns_of(empty.path, "jobs")[-1] == "request"
+    assert columns_of(file_of(empty), "events")[-3:] == ["headers", "payload", "body"]
+    assert columns_of(file_of(empty), "jobs")[-1] == "request"
 
 
 def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database, delivery: MakeDelivery) -> None:
-    at_revision(empty.path, "0005")
-    before = columns_of(empty.path, "events")
+    at_revision(file_of(empty), "0005")
+    before = columns_of(file_of(empty), "events")
     at, large = 1_700_000_000.123456, b"\x00\xff" * 9000
     stored = {
         "events": [
@@ -202,17 +203,17 @@ def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database
         "attempts": [("evt_1", "h", 4, at, at, "failed", "no")],
         "artifacts": [("evt_1", 0, "a.wav", 9, "00", "audio/wav", "wav", 1.5, 24000, 1, at, 0.25)],
     }  # fmt: skip
-    with closing(sqlite3.connect(empty.path)) as connection, connection:
+    with closing(sqlite3.connect(file_of(empty))) as connection, connection:
         for table, rows in stored.items():
             marks = ", ".join("?" * len(rows[0]))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
     migrate(empty)
-    with closing(sqlite3.connect(empty.path)) as connection:
+    with closing(sqlite3.connect(file_of(empty))) as connection:
         for table, rows in stored.items():
             assert connection.execute(f"SELECT * FROM {table}").fetchall() == rows
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert columns_of(empty.path, "events") == before, "to copy every row costs more than it saves"
-    assert columns_of(empty.path, "jobs")[-1] == "request"
+    assert columns_of(file_of(empty), "events") == before, "to copy every row costs more than it saves"
+    assert columns_of(file_of(empty), "jobs")[-1] == "request"
     [receipt] = empty.transact(inbox.accept, [delivery("new", body=b"a body")])
     assert [row["id"] for row in empty.query(views.list_events, Filter(), 9)] == ["evt_2", "evt_1", receipt.event_id]
     found = empty.query(views.get_event, receipt.event_id)

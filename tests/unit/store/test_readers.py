@@ -19,6 +19,7 @@ from receiver.store import claims
 from receiver.store.database import Database
 from receiver.store.readers import THREADS
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +72,7 @@ def database_of(template: Path, folder: Path, listing_seconds: float) -> Iterato
     """A store whose lists may take so long."""
     path = folder / "limited.db"
     shutil.copyfile(template, path)
-    database = Database(path, listing_seconds)
+    database = open_store(path, listing_seconds)
     yield database
     database.close()
 

@@ -15,17 +15,18 @@ from receiver.store.database import Database
 from receiver.store.feed import Cursor
 from receiver.store.sqlite import feed as sqlite_feed
 from tests.integration.engine_support import fresh_store
+from tests.stores import file_of, open_store
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(fresh_store(tmp_path / "receiver.db"))
+    found = open_store(fresh_store(tmp_path / "receiver.db"))
     yield found
     found.close()
 
 
 def change(database: Database, statement: str, *values: object) -> None:
-    connection = sqlite3.connect(database.path, isolation_level=None)
+    connection = sqlite3.connect(file_of(database), isolation_level=None)
     connection.execute(statement, values)
     connection.close()
 

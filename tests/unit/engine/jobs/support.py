@@ -36,6 +36,7 @@ from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from tests.integration.engine_support import NOW, Signal, query
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
+from tests.stores import open_store
 
 KEY = "an-api-key-0123456789"
 UNPACED = 1e9
@@ -187,7 +188,7 @@ class Polling:
         if trust is None:
             trust = ClockTrust(self.clock)
             trust.compare(0.0, "a test")
-        database = Database(self.path)
+        database = open_store(self.path)
         database.start()
         self.databases.append(database)
         self.stack.callback(database.close)
@@ -241,7 +242,7 @@ class Polling:
     @contextmanager
     def writing(self) -> Iterator[Database]:
         """Another process's store."""
-        database = Database(self.path)
+        database = open_store(self.path)
         try:
             yield database
         finally:
