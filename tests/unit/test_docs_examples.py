@@ -18,9 +18,11 @@ import httpx
 import pytest
 
 from handlers.forward import forward
+from receiver.engine.plugins import load_registry
 from receiver.errors import BlockedAddress
 from receiver.model.signature import SCHEMES
 from receiver.outbound.guard import AddressGuard
+from receiver.settings import load
 from receiver.testing import completed, run_handler, wav
 from tests.unit.test_docs import DOCS, ROOT, blocks
 
@@ -108,6 +110,7 @@ class Told(httpx.AsyncBaseTransport):
 
 
 FORWARDING = DOCS / "how-to" / "forward-to-your-application.md"
+ROUTING = DOCS / "how-to" / "route-events.md"
 
 
 def forwarded(**options: Any) -> httpx.Request:
@@ -168,3 +171,17 @@ def test_the_lifespan_that_is_shown_keeps_one_connection(tmp_path: Path, monkeyp
         assert run_handler(index, completed(job), options={"database": str(database)}).state == "succeeded"
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT job FROM episodes ORDER BY job").fetchall() == [("job-1",), ("job-2",)]
+
+
+def test_the_routes_of_the_page_are_those_it_says(tmp_path: Path) -> None:
+    (block,) = blocks(ROUTING, "toml")
+    (tmp_path / "receiver.toml").write_text(block)
+    registry = load_registry(load(tmp_path / "receiver.toml"))
+
+    def names_for(type: str, **metadata: Any) -> tuple[str, ...]:
+        return registry.names_for(type, "aitts", {"metadata": metadata})
+
+    assert names_for("job.completed", customer="acme") == ("acme",)
+    assert names_for("job.failed", customer="globex-eu", plan={"tier": 3}) == ("globex",)
+    assert names_for("job.completed", customer="globex", plan={"tier": 1}) == ()
+    assert names_for("test", customer="globex", plan={"tier": 2}) == ()
