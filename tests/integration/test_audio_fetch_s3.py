@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from receiver.errors import AudioError
-from receiver.outbound.storage import open_storage
 from receiver.outbound.storage_types import Storage
-from tests.integration.s3_support import Bucket, serving_bucket
+from tests.integration.s3_support import Bucket
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with serving_bucket() as made:
-        yield made
-
-
-@pytest.fixture
-def storage(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Storage:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    return open_storage("s3://bucket/speech", tmp_path)
 
 
 @pytest.mark.parametrize("size", [1, 5 << 20, (11 << 20) + 3])

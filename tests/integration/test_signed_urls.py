@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,22 +12,8 @@ from receiver.errors import NoSignedUrl, NotFound
 from receiver.outbound.storage import open_storage
 from receiver.outbound.storage_types import Storage
 from receiver.testing import completed, run_handler, wav
-from tests.integration.s3_support import Bucket, serving_bucket
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def bucket() -> Iterator[Bucket]:
-    with serving_bucket() as made:
-        yield made
-
-
-@pytest.fixture
-def storage(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Storage:
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    return open_storage("s3://bucket/speech", tmp_path)
 
 
 async def stored(storage: Storage, folder: Path, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -16,7 +16,6 @@ import structlog
 
 from receiver import Context, Event, PluginError, Reject, handler
 from receiver.engine import lifespans
-from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.runner import HandlerLoop
@@ -25,19 +24,6 @@ from tests.patience import PATIENCE
 
 EVENT = completed()
 tracing: ContextVar[str] = ContextVar("tracing", default="")
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, new_handlers_loop], ids=["asyncio", "fastest"])
-def factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[HandlerLoop]:
-    loop = HandlerLoop(factory)
-    loop.start()
-    yield loop
-    assert loop.stop(PATIENCE)
 
 
 def context(loop: HandlerLoop, options: Any = None) -> Context[Any]:
@@ -199,7 +185,7 @@ def test_a_lifespan_that_ends_by_itself_is_entered_again(loop: HandlerLoop) -> N
         try:
             yield len(tasks)
         except asyncio.CancelledError as error:
-            raise ConnectionError("the broker has gone") from error
+            raise ConnectionError("the broker at amqp://u:secret-of-the-broker@host has gone") from error
 
     @handler(on=Event, lifespan=connect)
     async def uses(event: Event, ctx: Context[Any, int]) -> int:
@@ -215,7 +201,7 @@ def test_a_lifespan_that_ends_by_itself_is_entered_again(loop: HandlerLoop) -> N
         run(loop, breaks)
         assert run(loop, uses).result == 2
     assert [(line["event"], line["handler"], line["detail"]) for line in lines] == [
-        ("handler.lifespan_ended", "uses", "ConnectionError: the broker has gone")
+        ("handler.lifespan_ended", "uses", "ConnectionError: the broker at amqp://host has gone")
     ]
 
 

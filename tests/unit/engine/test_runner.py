@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.engine.event_loops import new_handlers_loop
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.runner import HandlerLoop
@@ -20,19 +19,6 @@ from tests.patience import PATIENCE
 
 CTX: Any = None
 EVENT = completed()
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, new_handlers_loop], ids=["asyncio", "fastest"])
-def factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[HandlerLoop]:
-    loop = HandlerLoop(factory)
-    loop.start()
-    yield loop
-    assert loop.stop(PATIENCE)
 
 
 def run(loop: HandlerLoop, made: Handler) -> Outcome:
