@@ -95,7 +95,7 @@ class _Dispatch:
 
 def _build_dispatch(parts: EngineParts) -> _Dispatch:
     settings, limits = parts.settings, parts.settings.dispatch
-    handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc)
+    handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc, parts.redact)
     clients = HandlerClients(parts.registry.with_private_addresses(), parts.registry.with_tls())
     pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
     links = AudioLinks(settings.api.url)

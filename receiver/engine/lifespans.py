@@ -18,6 +18,7 @@ import structlog
 from receiver.engine.handler import Handler, Lifespan
 from receiver.engine.outcome import Outcome
 from receiver.engine.threads import working_for
+from receiver.model.redact import Redactor
 
 log = structlog.get_logger("receiver.handlers")
 
@@ -27,6 +28,7 @@ EXIT_SECONDS = 5.0
 """How long a lifespan may take to exit when the receiver stops."""
 USE_SECONDS = 1.0
 """How long its exit waits for cancelled runs that still use its value."""
+MAX_DETAIL_CHARACTERS = 2000
 
 
 class Lifespans:
@@ -34,10 +36,12 @@ class Lifespans:
 
     Args:
         spawn: starts a task of a handler, by its name, that belongs to none of its runs.
+        redact: cuts secrets out of the texts of errors that are logged.
     """
 
-    def __init__(self, spawn: Spawn) -> None:
+    def __init__(self, spawn: Spawn, redact: Redactor) -> None:
         self._spawn = spawn
+        self._redact = redact
         self._entered: dict[str, _Lifespan] = {}
         self._uses: Counter[str] = Counter()
         self._unused: dict[str, asyncio.Event] = {}
@@ -59,7 +63,7 @@ class Lifespans:
         if lifespan is None:
             if handler.lifespan is None:
                 return None
-            lifespan = self._entered[name] = _Lifespan(name, handler.lifespan, options)
+            lifespan = self._entered[name] = _Lifespan(name, handler.lifespan, options, self._redact)
             lifespan.task = self._spawn(name, lifespan.run())
             lifespan.task.add_done_callback(lambda _: self._forget(lifespan))
         return await lifespan.value()
@@ -94,8 +98,9 @@ class Lifespans:
 class _Lifespan:
     """One entry of a handler's lifespan."""
 
-    def __init__(self, handler: str, enter: Lifespan, options: Any) -> None:
+    def __init__(self, handler: str, enter: Lifespan, options: Any, redact: Redactor) -> None:
         self.handler = handler
+        self._redact = redact
         self._enter = enter
         self._options = options
         self._ready = asyncio.Event()
@@ -143,9 +148,9 @@ class _Lifespan:
         if not self.is_entered:
             self._error = error
             self._ready.set()
-        elif self._given_up:
-            return
-        elif self._stop.is_set():
-            log.warning("handler.lifespan_not_exited", handler=self.handler, detail=Outcome.of_error(error).text)
-        else:
-            log.warning("handler.lifespan_ended", handler=self.handler, detail=Outcome.of_error(error).text)
+        elif not self._given_up:
+            detail = self._redact.bounded(Outcome.of_error(error).text, MAX_DETAIL_CHARACTERS)
+            if self._stop.is_set():
+                log.warning("handler.lifespan_not_exited", handler=self.handler, detail=detail)
+            else:
+                log.warning("handler.lifespan_ended", handler=self.handler, detail=detail)

@@ -28,6 +28,7 @@ from receiver.engine.outcome import Outcome
 from receiver.engine.threads import HandlerThreads, PlainThreads, run_shared, working_for
 from receiver.errors import ThreadsExhausted
 from receiver.model.event import Event
+from receiver.model.redact import Redactor
 
 T = TypeVar("T")
 
@@ -55,17 +56,22 @@ class HandlerLoop:
     Args:
         factory: makes the loop.
         abandoned: called with +1 when a plain handler's thread is abandoned, and with -1 when it returns after all.
+        redact: cuts secrets out of the texts of errors that are logged.
     """
 
     def __init__(
-        self, factory: Callable[[], asyncio.AbstractEventLoop], abandoned: Callable[[int], None] = lambda change: None
+        self,
+        factory: Callable[[], asyncio.AbstractEventLoop],
+        abandoned: Callable[[int], None] = lambda change: None,
+        redact: Redactor | None = None,
     ) -> None:
         self.loop = factory()
         self.loop.set_task_factory(self._new_task)
         self.loop.set_default_executor(HandlerThreads())
         self._abandoned = abandoned
         self._plain = PlainThreads()
-        self._lifespans = Lifespans(self._new_lifespan_task)
+        self._redact = redact or Redactor()
+        self._lifespans = Lifespans(self._new_lifespan_task, self._redact)
         self._hanging: Counter[str] = Counter()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
@@ -85,7 +91,7 @@ class HandlerLoop:
             try:
                 self.loop.run_forever()
             except (KeyboardInterrupt, SystemExit) as error:  # from a task that a handler made; the others go on
-                log.warning("handler.exit_ignored", error=Outcome.of_error(error).text)
+                log.warning("handler.exit_ignored", error=self._redact(Outcome.of_error(error).text))
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there, from any thread."""
