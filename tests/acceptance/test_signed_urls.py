@@ -40,5 +40,5 @@ def test_the_signed_address_serves_the_file_without_credentials(site: Site, prov
         with opener.open(url, timeout=PATIENCE) as response:
             assert hashlib.sha256(response.read()).hexdigest() == sha256_at_the_origin(job)
         assert server.stop() == 0
-    [told] = server.lines("signs.told")
-    assert told["url"].endswith(".wav?[redacted]"), "the signature is not in the log"
+    [line] = server.lines("signs.told")
+    assert line["url"].endswith(".wav?[redacted]"), "the signature is not in the log"
