@@ -169,7 +169,7 @@ def _description(file: Artifact) -> dict[str, Any]:
     }
 
 
-async def _access(file: Any, delivery: AudioDelivery, options: MessageOptions) -> dict[str, Any]:
+async def _access(file: Artifact, delivery: AudioDelivery, options: MessageOptions) -> dict[str, Any]:
     if delivery == "inline":
         return {"data_base64": base64.b64encode(await file.read()).decode()}
     if delivery == "signed-url":

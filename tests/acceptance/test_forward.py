@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import json
 import subprocess
@@ -21,6 +22,7 @@ from receiver.model.signature import SCHEMES
 from tests.acceptance import application
 from tests.acceptance.support import Provider, Server, Site, completed, deliver, sha256_at_the_origin, until
 from tests.certificate import self_signed
+from tests.integration.s3_support import serving_bucket
 from tests.patience import PATIENCE
 
 NEW, OLD = "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE=", "whsec_b2xkLXNlY3JldC1vZi0yNC1ieXRlcyE="
@@ -269,3 +271,28 @@ def test_an_application_that_requires_a_client_certificate_gets_events_of_its_ow
     [received] = app.received("mutual")
     Webhook(NEW).verify(received.body, received.headers)
     assert app.received("anonymous") == app.received("doubts") == []
+
+
+def test_an_application_fetches_the_audio_from_the_object_storage(
+    site: Site, provider: Provider, start_application: Callable[..., Application]
+) -> None:
+    app = start_application()
+    url = f"http://127.0.0.1:{app.port}/accepts/signed"
+    site.configure(
+        '[audio]\nurl = "s3://speech/tts"',
+        base_url=provider.sim.base_url,
+        handlers=table("signed", url, 'audio = "signed-url"\nsigned_url_seconds = 600'),
+    )
+    with serving_bucket() as bucket:
+        server = site.start(**bucket.environment)
+        job = provider.completed_job("Good morning.")
+        event = event_of(server, completed(job.id))
+        site.wait_for_state(event, "signed", "succeeded")
+        [received] = app.received("signed")
+        [file] = cloud_event(received).get_data()["audio"]
+        assert "link" not in file
+        assert dt.datetime.fromisoformat(file["url_expires_at"]) > dt.datetime.now(dt.UTC)
+        fetched = httpx.get(file["url"], trust_env=False).raise_for_status()
+    assert hashlib.sha256(fetched.content).hexdigest() == file["sha256"] == sha256_at_the_origin(job)
+    signature = httpx.URL(file["url"]).params["X-Amz-Signature"]
+    assert signature not in site.everything_written()
