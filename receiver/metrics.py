@@ -161,6 +161,12 @@ class Metrics:
             ["cause"],
             registry=registry,
         )
+        self.telemetry_errors = Counter(
+            "tts_receiver_telemetry_errors",
+            "Calls of a telemetry hook that raised; the work continued.",
+            ["hook"],
+            registry=registry,
+        )
 
     def set_depth(self, depth: QueueDepth, now: float) -> None:
         """Set the gauges that come from the store."""

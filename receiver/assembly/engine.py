@@ -79,7 +79,8 @@ def build_engine(
     rng = random.Random()  # noqa: S311 - ids and jitter need no secrecy
     trust = ClockTrust(clock)
     metrics = Metrics()
-    telemetry = combine(MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), *reporting)
+    own = MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry()
+    telemetry = combine(*own, *reporting, failed=lambda hook: metrics.telemetry_errors.labels(hook).inc())
     database = open_database(settings)
     storage = open_audio(settings)
     return EngineParts(

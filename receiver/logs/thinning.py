@@ -34,6 +34,7 @@ THINNED: Mapping[str, tuple[str, ...]] = {
     "run.result_not_stored": ("event_id", "handler"),
     "stream.store_unavailable": (),
     "submit.not_stored": ("source", "job"),
+    "telemetry.failed": ("hook", "telemetry"),
 }
 """Messages, and the fields by which two of their lines are the same."""
 FIRST_LINES = 5

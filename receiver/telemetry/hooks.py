@@ -6,8 +6,11 @@ leaves the rest empty; `combine` makes one `Telemetry` of several.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import structlog
 
 from receiver.model.crashes import CrashDecision
 from receiver.model.delivery import Delivery
@@ -15,6 +18,8 @@ from receiver.store.artifacts import ArtifactRow
 from receiver.store.claims import Claim
 from receiver.store.inbox import Receipt
 from receiver.store.runs import RunResult
+
+log = structlog.get_logger("receiver.telemetry")
 
 Token = Any
 """What the hook that begins something returns, for the hook that ends it: a start time, a span. Opaque to callers."""
@@ -30,9 +35,10 @@ NOT_STORED = "not_stored"
 class Telemetry:
     """Every hook, doing nothing.
 
-    A hook is called in the middle of the work: it returns at once, never blocks and never raises. What has begun ends
-    exactly once, unless its process dies first. The end gets all that it needs besides the token, so that a class can
-    override it without the beginning; its token is then None, or another's.
+    A hook is called in the middle of the work: it returns at once and never blocks. One that raises does not stop the
+    work (`combine`). What has begun ends exactly once, unless its process dies first. The end gets all that it needs
+    besides the token, so that a class can override it without the beginning; its token is then None, or another's. A
+    class whose beginning has raised is not called for the end.
 
     Deliveries, events, runs and jobs are reported by the event loop that receives deliveries, audio by the handlers'
     loop, requests by either.
@@ -44,7 +50,7 @@ class Telemetry:
         """A delivery has arrived; its body is not read yet."""
 
     def delivery_stored(self, token: Token, delivery: Delivery, receipt: Receipt, outcome: str) -> None:
-        """A delivery has been committed and is about to be answered with 202.
+        """A delivery has been committed and is about to be answered with 202, unless its request was cancelled.
 
         Args:
             outcome: accepted, duplicate or quarantined.
@@ -173,30 +179,57 @@ EVENTS = ("event_stored", "run_claimed", "claim_ended", "run_crashed", "job_subm
 """The other hooks."""
 
 
-def combine(*parts: Telemetry) -> Telemetry:
-    """One `Telemetry` that reports to all of these, in this order.
+def combine(*parts: Telemetry, failed: Callable[[str], None] = lambda _: None) -> Telemetry:
+    """One `Telemetry` that reports to all of these, in this order, and never raises.
 
-    What a hook calls is decided here and not at each call: a hook that one part overrides is that part's own method,
-    and a hook that no part overrides stays empty.
+    If a part raises, this is logged and counted, and the other parts and the work continue. What a hook calls is
+    decided here and not at each call: a hook that no part overrides stays empty.
+
+    Args:
+        failed: called with the name of a hook that has raised.
     """
     combined = Telemetry()
+
+    def calls_of(hook: str, overriding: Sequence[Telemetry]) -> list[_Call]:
+        return [_Call(getattr(part, hook), _Failures(hook, type(part).__qualname__, failed)) for part in overriding]
+
     for begin, ends in SPANS.items():
         beginning = _overriding(begin, parts)
-        _set(combined, begin, [getattr(part, begin) for part in beginning], _begin_each)
+        single = len(beginning) < 2
+        not_begun = object()  # not shared with other calls of `combine`, so that a part can be a combination itself
+        if beginning:
+            begin_all = _begin_one if single else _begin_each
+            setattr(combined, begin, begin_all(calls_of(begin, beginning), not_begun))
         for end in ends:
             ending = _overriding(end, parts)
-            methods = [getattr(part, end) for part in ending]
-            if len(beginning) < 2:
-                _set(combined, end, methods, _call_each)
-            elif methods:
-                own = [beginning.index(part) if part in beginning else None for part in ending]
-                setattr(combined, end, _end_each(methods, own))
+            own = [beginning.index(part) if part in beginning else None for part in ending]
+            if ending:
+                end_all = _end_one if single else _end_each
+                setattr(combined, end, end_all(calls_of(end, ending), own, not_begun))
     for hook in EVENTS:
-        _set(combined, hook, [getattr(part, hook) for part in _overriding(hook, parts)], _call_each)
+        overriding = _overriding(hook, parts)
+        if overriding:
+            setattr(combined, hook, _call_each(calls_of(hook, overriding)))
     return combined
 
 
-_Methods = Sequence[Callable[..., Any]]
+class _Failures:
+    """Reports what one part's hook raises."""
+
+    def __init__(self, hook: str, part: str, count: Callable[[str], None]) -> None:
+        self._hook, self._part, self._count = hook, part, count
+
+    def __call__(self, error: BaseException) -> None:
+        try:
+            self._count(self._hook)
+            log.error("telemetry.failed", hook=self._hook, telemetry=self._part, exc_info=error)
+        except Exception:  # noqa: BLE001, S110 - nothing is left to report it to
+            pass
+
+
+class _Call(NamedTuple):
+    method: Callable[..., Any]
+    failed: _Failures
 
 
 def _overriding(hook: str, parts: Sequence[Telemetry]) -> list[Telemetry]:
@@ -204,29 +237,68 @@ def _overriding(hook: str, parts: Sequence[Telemetry]) -> list[Telemetry]:
     return [part for part in parts if getattr(getattr(part, hook), "__func__", None) is not empty]
 
 
-def _set(combined: Telemetry, hook: str, methods: _Methods, several: Callable[[_Methods], Callable[..., Any]]) -> None:
-    if methods:
-        setattr(combined, hook, methods[0] if len(methods) == 1 else several(methods))
+# A `try` costs nothing unless something is raised. Hooks are not awaited, so a `CancelledError` is always their own.
+_RAISED = (Exception, CancelledError)
 
 
-def _call_each(methods: _Methods) -> Callable[..., None]:
+def _call_each(calls: Sequence[_Call]) -> Callable[..., None]:
     def call(*arguments: Any) -> None:
-        for method in methods:
-            method(*arguments)
+        for method, failed in calls:
+            try:
+                method(*arguments)
+            except _RAISED as error:
+                failed(error)
 
     return call
 
 
-def _begin_each(methods: _Methods) -> Callable[..., list[Token]]:
-    def begin(*arguments: Any) -> list[Token]:
-        return [method(*arguments) for method in methods]
+def _begin_one(calls: Sequence[_Call], not_begun: object) -> Callable[..., Token]:
+    [(method, failed)] = calls
+
+    def begin(*arguments: Any) -> Token:
+        try:
+            return method(*arguments)
+        except _RAISED as error:
+            failed(error)
+            return not_begun
 
     return begin
 
 
-def _end_each(methods: _Methods, own: Sequence[int | None]) -> Callable[..., None]:
+def _begin_each(calls: Sequence[_Call], not_begun: object) -> Callable[..., list[Token]]:
+    ones = [_begin_one([call], not_begun) for call in calls]
+
+    def begin(*arguments: Any) -> list[Token]:
+        return [one(*arguments) for one in ones]
+
+    return begin
+
+
+def _end_one(calls: Sequence[_Call], own: Sequence[int | None], not_begun: object) -> Callable[..., None]:
+    """The end of what at most one part has begun: every part gets its token."""
+    ending = [(*call, index is not None) for call, index in zip(calls, own, strict=True)]
+
+    def end(token: Token, *arguments: Any) -> None:
+        for method, failed, is_own in ending:
+            if token is not not_begun or not is_own:
+                try:
+                    method(token, *arguments)
+                except _RAISED as error:
+                    failed(error)
+
+    return end
+
+
+def _end_each(calls: Sequence[_Call], own: Sequence[int | None], not_begun: object) -> Callable[..., None]:
+    ending = [(*call, index) for call, index in zip(calls, own, strict=True)]
+
     def end(tokens: list[Token], *arguments: Any) -> None:
-        for method, index in zip(methods, own, strict=True):
-            method(None if index is None else tokens[index], *arguments)
+        for method, failed, index in ending:
+            token = None if index is None else tokens[index]
+            if token is not not_begun:
+                try:
+                    method(token, *arguments)
+                except _RAISED as error:
+                    failed(error)
 
     return end

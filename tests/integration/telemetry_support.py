@@ -1,11 +1,11 @@
-"""A third class of hooks beside metrics and log: it records every report, as a tracer would get it."""
+"""Further classes of hooks: one records every report, as a tracer would get it, and one is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from receiver.telemetry.hooks import EVENTS, SPANS, Telemetry
+from receiver.telemetry.hooks import EVENTS, SPANS, Telemetry, Token
 
 ENDS = {end for ends in SPANS.values() for end in ends}
 
@@ -59,3 +59,14 @@ class Recorder(Telemetry):
         ended = [report.token for report in self.reports if report.hook in ENDS]
         begun = [report.token for report in self.reports if report.hook in SPANS]
         return [token for token in begun if ended.count(token) != 1]
+
+
+class Broken(Telemetry):
+    """Raises in every hook."""
+
+    def _raise(self, *arguments: Any) -> Token:
+        raise RuntimeError("telemetry is broken")
+
+
+for _hook in (*SPANS, *ENDS, *EVENTS):
+    setattr(Broken, _hook, Broken._raise)

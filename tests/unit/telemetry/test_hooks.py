@@ -1,12 +1,16 @@
-"""How several classes of hooks become one, and that this costs nothing where there is one or none."""
+"""How several classes of hooks become one: each is called with its own token, and one that raises stops nothing."""
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from receiver.telemetry.hooks import EVENTS, SPANS, Telemetry, Token, combine
+from tests.integration.intake_support import logged
+from tests.integration.telemetry_support import Broken
 
 HOOKS = {*SPANS, *EVENTS, *(end for ends in SPANS.values() for end in ends)}
 ERROR = ValueError("no")
@@ -47,12 +51,6 @@ def test_a_hook_that_no_part_overrides_stays_the_empty_one(hook: str) -> None:
         assert getattr(combined, hook).__func__ is getattr(Telemetry, hook)
 
 
-def test_a_hook_that_one_part_overrides_is_the_parts_own_method() -> None:
-    line, tracer = Line([]), Tracer("one", [])
-    assert combine(Telemetry(), line).request_failed == line.request_failed
-    assert combine(line, combine(tracer)).request_sent == tracer.request_sent
-
-
 def test_each_part_gets_its_own_token_and_all_are_called_in_their_order() -> None:
     calls: list[tuple[Any, ...]] = []
     combined = combine(Tracer("one", calls), Line(calls), Tracer("two", calls))
@@ -72,3 +70,57 @@ def test_parts_that_are_combined_already_keep_their_tokens() -> None:
     combined = combine(inner, Tracer("three", calls))
     combined.request_failed(combined.request_sent("aitts", "GET", "/"), "aitts", ERROR)
     assert calls[3:] == [(name, f"a token of {name}", ERROR) for name in ("one", "two", "three")]
+
+
+def test_a_part_that_raises_stops_neither_the_caller_nor_the_other_parts() -> None:
+    calls: list[tuple[Any, ...]] = []
+    counted: Counter[str] = Counter()
+    with logged() as lines:
+        combined = combine(
+            Broken(), Tracer("one", calls), Broken(), Line(calls), failed=lambda hook: counted.update([hook])
+        )
+        combined.request_failed(combined.request_sent("aitts", "GET", "/"), "aitts", ERROR)
+        combined.job_submitted("aitts", "job_1", "submitted", None)
+        written = [(line["hook"], line["telemetry"], line["exception"]) for line in lines.of("telemetry.failed")]
+    assert calls == [("one", "begins", "aitts"), ("one", "a token of one", ERROR), ("line", ERROR)]
+    assert counted == {"request_sent": 2, "job_submitted": 2}
+    assert [line[:2] for line in written] == [("request_sent", "Broken")] * 2 + [("job_submitted", "Broken")] * 2
+    assert all("RuntimeError: telemetry is broken" in line[2] for line in written)
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS))
+def test_a_single_part_that_raises_does_not_stop_the_caller(hook: str) -> None:
+    counted: list[str] = []
+    combined = combine(Broken(), failed=counted.append)
+    getattr(combined, hook)("an argument")
+    assert counted == [hook]
+
+
+def test_a_part_whose_beginning_has_raised_does_not_get_the_end_and_those_without_a_beginning_do() -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class NotBegun(Tracer):
+        def request_sent(self, source: str, method: str, url: str) -> Token:
+            raise ERROR
+
+    for parts in ([NotBegun("one", calls), Line(calls)], [combine(NotBegun("one", calls), Line(calls))]):
+        combined = combine(*parts)
+        combined.request_failed(combined.request_sent("aitts", "GET", "/"), "aitts", ERROR)
+    assert calls == [("line", ERROR)] * 2
+
+
+def test_a_cancelled_error_of_a_hook_does_not_cancel_the_work() -> None:
+    class Cancels(Telemetry):
+        def job_submitted(self, source: str, own_id: str, outcome: str, error: BaseException | None) -> None:
+            raise CancelledError
+
+    counted: list[str] = []
+    combine(Cancels(), failed=counted.append).job_submitted("aitts", "job_1", "submitted", None)
+    assert counted == ["job_submitted"]
+
+
+def test_a_count_that_raises_stops_nothing_either() -> None:
+    def fail(hook: str) -> None:
+        raise ERROR
+
+    combine(Broken(), failed=fail).job_submitted("aitts", "job_1", "submitted", None)
