@@ -77,6 +77,12 @@ class StoreUnavailable(ReceiverError):
     reason = "store_unavailable"
 
 
+class NotRunning(StoreUnavailable):
+    """The receiver has not started, or has stopped: its store is not open."""
+
+    reason = "not_running"
+
+
 class StoreBusy(StoreUnavailable):
     """More writes wait for a commit than the limit allows."""
 

@@ -196,6 +196,7 @@ class Database:
         function: Callable[[Connection, list[I]], Sequence[T]],
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
+        abandoned: Callable[[T | BaseException], None] | None = None,
     ) -> asyncio.Future[T]:
         """Pass `item` to `function(connection, items)` together with all others that wait for the same function.
 
@@ -203,11 +204,13 @@ class Database:
 
         Args:
             loop: the running loop, if the caller has it: to get it costs a system call on Python 3.11.
+            abandoned: called on the loop, if the future is cancelled meanwhile, with the result after the commit, or
+                with the error.
 
         Raises (from the future):
             StoreUnavailable: it did not commit.
         """
-        return self._writer.batch(function, item, loop)
+        return self._writer.batch(function, item, loop, abandoned=abandoned)
 
     def probe(self) -> asyncio.Future[None]:
         """`Backend.probe` in the next transaction.

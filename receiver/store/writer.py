@@ -41,6 +41,7 @@ class _Write:
 
     Attributes:
         committing: called on `loop` with the outcome when only the commit is left.
+        abandoned: called on `loop` with the outcome or the error, if the future was cancelled meanwhile.
     """
 
     function: Callable[[Connection, list[Any]], Sequence[Any]]
@@ -48,6 +49,7 @@ class _Write:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     committing: Callable[[Any], None] | None = None
+    abandoned: Callable[[Any], None] | None = None
     outcome: Any = field(default=None)
     error: BaseException | None = field(default=None)
 
@@ -108,11 +110,12 @@ class Writer:
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
         committing: Callable[[T], None] | None = None,
+        abandoned: Callable[[T | BaseException], None] | None = None,
     ) -> asyncio.Future[T]:
         """Pass `item` to `function(connection, items)` with all others that wait for it; see `Database.batch`."""
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(function, item, loop, future, committing))
+        self._queue.put(_Write(function, item, loop, future, committing, abandoned))
         if self._ended:
             self._refuse_waiting()
         return future
@@ -261,6 +264,8 @@ class Writer:
     def _resolve(self, writes: list[_Write]) -> None:
         for write in writes:
             if write.future.done():  # the caller was cancelled; the write is committed all the same
+                if write.abandoned is not None:
+                    write.loop.call_soon(write.abandoned, write.error or write.outcome)
                 continue
             if write.error is not None:
                 write.future.set_exception(write.error)

@@ -5,9 +5,11 @@ Plain ASGI instead of request and response objects, for speed: every delivery ta
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pydantic_core
 import structlog
@@ -31,7 +33,7 @@ from receiver.model.routing import HandlersFor
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
 from receiver.store.inbox import Receipt
-from receiver.telemetry.hooks import Telemetry
+from receiver.telemetry.hooks import Telemetry, Token
 from receiver.web.body import BodyLimits, BodyRefused, read_body, whole_request
 
 RETRY_AFTER_SECONDS = 10
@@ -66,7 +68,8 @@ class IntakeContext:
     """What all sources' intakes share.
 
     Attributes:
-        accept: stores a delivery; returns after the commit.
+        accept: stores a delivery; done after the commit. If the future is cancelled before, the function is called
+            instead, with the receipt or the error.
         handlers_for: names of the handlers that get an event.
         wake: called after the commit of an event with runs.
         telemetry: gets each delivery and each new event.
@@ -75,7 +78,7 @@ class IntakeContext:
         trust: compares signed times with our clock, until one has agreed.
     """
 
-    accept: Callable[[Delivery], Awaitable[Receipt]]
+    accept: Callable[[Delivery, Callable[[Receipt | BaseException], None]], asyncio.Future[Receipt]]
     handlers_for: HandlersFor
     wake: Callable[[], None]
     waiting: Callable[[], int]
@@ -106,9 +109,13 @@ class Intake:
         telemetry = context.telemetry
         headers: Headers = []
         token = telemetry.delivery_received(source)
+        stored: asyncio.Future[Receipt] | None = None
         try:
             body = await read_body(scope, receive, context.body_limits)
-            delivery, receipt = await self._process(scope, body)
+            delivery = self._read(scope, body)
+            stored = context.accept(delivery, partial(self._end_unanswered, token, delivery))
+            receipt = await stored
+            self._after_commit(delivery, receipt)
         except (BodyRefused, SignatureError, MalformedDelivery, InvalidJson, StoreUnavailable) as error:
             status, outcome, answer = _refusal(error)
             telemetry.delivery_refused(token, source, status, outcome, error, context.client(scope))
@@ -119,7 +126,10 @@ class Intake:
             if status == 503:
                 headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
         except BaseException as error:  # a bug, or the work was cancelled: the server answers
-            telemetry.delivery_refused(token, source, None, None, error, None)
+            if stored is None or not isinstance(error, asyncio.CancelledError):
+                telemetry.delivery_refused(token, source, None, None, error, None)
+            elif not stored.cancelled():  # else the store calls `_end_unanswered` after the commit
+                self._end_unanswered(token, delivery, stored.exception() or stored.result())
             raise
         else:
             outcome = _outcome_of(receipt)
@@ -133,8 +143,14 @@ class Intake:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _process(self, scope: Scope, body: bytes) -> tuple[Delivery, Receipt]:
-        """Verify, parse, store."""
+    def report_unread(self, scope: Scope, status: int, error: ReceiverError) -> None:
+        """Report a delivery that is refused with this status before it reaches the intake."""
+        telemetry, source = self._context.telemetry, self._source.name
+        token = telemetry.delivery_received(source)
+        telemetry.delivery_refused(token, source, status, error.reason, error, self._context.client(scope))
+
+    def _read(self, scope: Scope, body: bytes) -> Delivery:
+        """Verify and parse."""
         source, context = self._source, self._context
         headers: Headers = scope["headers"]
         now = context.clock.now()
@@ -145,17 +161,36 @@ class Intake:
             self._log.warning("delivery.unexpected", note=note, type=parsed.type, job=parsed.job_id)
         if context.waiting() >= context.max_waiting:
             raise StoreBusy("More deliveries wait for the store than server.max_waiting allows.")
-        delivery = self._build_delivery(headers, body, parsed, verified, now, quarantined=stale)
-        receipt = await context.accept(delivery)
+        return self._build_delivery(headers, body, parsed, verified, now, quarantined=stale)
+
+    def _after_commit(self, delivery: Delivery, receipt: Receipt) -> None:
+        """Wake the dispatcher, and report a new event.
+
+        Raises:
+            QuarantineFull: nothing was stored, because it would have been quarantined.
+        """
         if receipt.refused:
             raise QuarantineFull("The source has as many events in quarantine as store.max_quarantined allows.")
-        if delivery.records_key_use:
-            self._key_recorded_at[verified.key_id] = now  # only now: without a commit it was not recorded
+        if delivery.records_key_use and delivery.key_id is not None:
+            self._key_recorded_at[delivery.key_id] = delivery.received_at  # without a commit it was not recorded
         if receipt.released or (delivery.handlers and not receipt.duplicate and not receipt.quarantined):
-            context.wake()
+            self._context.wake()
         if not receipt.duplicate:
-            context.telemetry.event_stored(delivery)
-        return delivery, receipt
+            self._context.telemetry.event_stored(delivery)
+
+    def _end_unanswered(self, token: Token, delivery: Delivery, outcome: Receipt | BaseException) -> None:
+        """Do what follows a commit, or its failure, for a delivery whose request was cancelled meanwhile."""
+        telemetry = self._context.telemetry
+        if not isinstance(outcome, BaseException):
+            try:
+                self._after_commit(delivery, outcome)
+            except QuarantineFull as refused:
+                outcome = refused
+            else:
+                telemetry.delivery_stored(token, delivery, outcome, _outcome_of(outcome))
+                return
+        reason = outcome.reason if isinstance(outcome, ReceiverError) else None
+        telemetry.delivery_refused(token, delivery.source, None, reason, outcome, None)
 
     def _is_stale(self, verified: Verified, scope: Scope) -> bool:
         """Whether an authentic delivery is outside the tolerance.

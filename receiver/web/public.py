@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.errors import StoreUnavailable
+from receiver.errors import NotRunning
 from receiver.model.delivery import Delivery
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
@@ -53,15 +53,21 @@ class DeliveryWriter:
         self._accept = accept
         self._feed = feed
 
-    def write(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+    def write(
+        self, delivery: Delivery, abandoned: Callable[[Receipt | BaseException], None]
+    ) -> asyncio.Future[Receipt]:
         """Store a delivery; done after its commit.
 
+        Args:
+            abandoned: as for `Database.batch`.
+
         Raises:
-            StoreUnavailable: the receiver does not run; from the future: the delivery was not committed.
+            NotRunning: the receiver does not run.
+            StoreUnavailable: from the future: the delivery was not committed.
         """
         if self.closed is not None:  # it was closed while the body was read
-            raise StoreUnavailable(self.closed)
-        stored = self._database.batch(self._accept, delivery, self.loop)
+            raise NotRunning(self.closed)
+        stored = self._database.batch(self._accept, delivery, self.loop, abandoned)
         if self._feed.active:
             stored.add_done_callback(self._feed.wake)
         return stored
@@ -94,7 +100,7 @@ class PublicApp(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._writer.closed is not None and scope["type"] == "http":
-            await self._unavailable(self._writer.closed, path_within(scope))(scope, receive, send)
+            await self._unavailable(self._writer.closed, scope)(scope, receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "POST":
             intake = self._intakes.get(path_within(scope))
@@ -103,7 +109,10 @@ class PublicApp(Starlette):
                 return
         await super().__call__(scope, receive, send)
 
-    def _unavailable(self, why: str, path: str) -> Response:
+    def _unavailable(self, why: str, scope: Scope) -> Response:
+        path = path_within(scope)
+        if scope["method"] == "POST" and (intake := self._intakes.get(path)):
+            intake.report_unread(scope, 503, NotRunning(why))
         if not self._closed_logged:
             self._closed_logged = True
             log.error("receiver.not_running", detail=why)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,18 @@ import pytest
 from receiver import Context, Event, JobCompleted, Reject, handler
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
+from receiver.engine import dispatcher
 from receiver.engine.handler import Handler
-from receiver.errors import AudioError, SignatureError
+from receiver.errors import AudioError, QuarantineFull, SignatureError
 from receiver.providers.types import Speech
 from receiver.settings import Settings
 from receiver.simulator import Simulator
 from receiver.simulator.serving import LoopServer
-from receiver.telemetry.hooks import LEASE_LOST
+from receiver.telemetry.hooks import LEASE_LOST, Telemetry
 from tests.integration.engine_support import Gate, Signal, execute, registry
 from tests.integration.intake_support import completed, configured, signature
 from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
-from tests.integration.telemetry_support import Recorder
+from tests.integration.telemetry_support import Broken, Recorder
 from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
@@ -50,10 +53,10 @@ class Up:
 
 
 @asynccontextmanager
-async def receiving(settings: Settings, *handlers: Handler) -> AsyncIterator[Up]:
+async def receiving(settings: Settings, *handlers: Handler, beside: Telemetry | None = None) -> AsyncIterator[Up]:
     signal = Signal()
     recorder = Recorder(signal.notify)
-    receiver = build_receiver(settings, registry(*handlers), None, recorder)
+    receiver = build_receiver(settings, registry(*handlers), None, beside or Telemetry(), recorder)
     async with (
         receiver.public.router.lifespan_context(receiver.public),
         LoopServer(receiver.public, "127.0.0.1", 0) as server,
@@ -72,6 +75,17 @@ async def storage(say: Say) -> AsyncIterator[dict[str, Any]]:
 
     async with serving(answer) as server:
         yield {"base_url": server.url(""), "api_key": "an-api-key-0123456789", "allow_private_addresses": True}
+
+
+def scope(signed: str | None = None) -> dict[str, Any]:
+    """A delivery's, for a call without a server."""
+    headers = [] if signed is None else [(b"x-tts-signature", signed.encode())]
+    return {"type": "http", "method": "POST", "path": "/webhooks/aitts", "headers": headers, "query_string": b""}
+
+
+async def unanswered(message: Any) -> None:
+    """The `send` of a call that must send nothing."""
+    raise AssertionError(message)
 
 
 @handler(on=JobCompleted)
@@ -115,6 +129,23 @@ async def test_a_delivery_is_reported_from_its_arrival_until_its_audio_is_stored
     assert 0 <= artifact.fetch_seconds <= seconds
 
 
+async def test_a_class_of_hooks_that_always_raises_stops_nothing(tmp_path: Path) -> None:
+    audio = Say(200, {"Content-Type": "audio/wav"}, make_wav(0.2))
+    async with storage(audio) as source:
+        settings = configured(tmp_path, source=source)
+        async with receiving(settings, save, beside=Broken()) as up:
+            assert await up.deliver(completed("job_1")) == 202
+            await up.until("run_finished")
+            assert await up.deliver(completed("job_1")) == 202
+            assert await up.deliver(b"{}", **{"X-TTS-Signature": "t=1,v1=00"}) == 401
+            metrics = up.receiver.metrics.render().decode()
+    [(result, _, _)] = up.recorder.arguments("run_finished")
+    assert result.outcome == "succeeded"
+    assert 'tts_receiver_deliveries_total{outcome="accepted",source="aitts"} 1.0' in metrics
+    assert 'tts_receiver_telemetry_errors_total{hook="run_started"} 1.0' in metrics
+    assert 'tts_receiver_telemetry_errors_total{hook="delivery_received"} 3.0' in metrics
+
+
 async def test_a_refused_delivery_ends_with_its_error_and_stores_nothing(tmp_path: Path) -> None:
     async with receiving(configured(tmp_path), refuse) as up:
         assert await up.deliver(b"{}", **{"X-TTS-Signature": "t=1,v1=00"}) == 401
@@ -134,11 +165,7 @@ async def test_a_delivery_whose_work_is_cancelled_ends_without_a_reason_and_is_n
             await asyncio.Event().wait()
             raise AssertionError
 
-        async def send(message: Any) -> None:
-            raise AssertionError
-
-        scope = {"type": "http", "method": "POST", "path": "/webhooks/aitts", "headers": [], "query_string": b""}
-        task = asyncio.ensure_future(up.receiver.public(scope, receive, send))
+        task = asyncio.ensure_future(up.receiver.public(scope(), receive, unanswered))
         await reading.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -146,6 +173,68 @@ async def test_a_delivery_whose_work_is_cancelled_ends_without_a_reason_and_is_n
     assert up.recorder.calls == [*RECEIVED, ("delivery_refused", "delivery_received 0")]
     [(_, status, outcome, error, _)] = up.recorder.arguments("delivery_refused")
     assert (status, outcome, type(error)) == (None, None, asyncio.CancelledError)
+
+
+async def cancel_during_commit(up: Up, body: bytes, *, at: float | None = None) -> None:
+    """Deliver, and cancel the request while another process keeps the store from committing."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    with closing(sqlite3.connect(file_of(up.receiver.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        task = asyncio.ensure_future(up.receiver.public(scope(signature(body, at=at)), receive, unanswered))
+        while not up.receiver.database.waiting:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+        other.execute("ROLLBACK")
+
+
+async def test_a_delivery_whose_work_is_cancelled_during_its_commit_is_reported_as_stored_and_dispatched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "POLL_INTERVAL_SECONDS", 3600.0)
+    async with receiving(configured(tmp_path), refuse) as up:
+        await cancel_during_commit(up, completed("job_1"))
+        await up.until("run_finished")
+        metrics = up.receiver.metrics.render().decode()
+    assert up.recorder.calls == [*STARTED, ("run_finished", "run_started 0")]
+    [(_, _, outcome)] = up.recorder.arguments("delivery_stored")
+    assert outcome == "accepted"
+    assert 'tts_receiver_deliveries_total{outcome="accepted",source="aitts"} 1.0' in metrics
+
+
+async def test_a_delivery_whose_work_is_cancelled_and_that_is_not_stored_ends_with_the_reason(tmp_path: Path) -> None:
+    async with receiving(configured(tmp_path, store={"max_quarantined": 1}), refuse) as up:
+        stale = time.time() - 9999
+        body = completed("job_1")
+        assert await up.deliver(body, **{"X-TTS-Signature": signature(body, at=stale)}) == 202
+        await cancel_during_commit(up, completed("job_2"), at=stale)
+        await up.until("delivery_refused")
+    assert up.recorder.calls == [
+        *STORED,
+        ("delivery_received", "delivery_received 1"),
+        ("delivery_refused", "delivery_received 1"),
+    ]
+    [(_, status, outcome, error, _)] = up.recorder.arguments("delivery_refused")
+    assert (status, outcome, type(error)) == (None, "quarantine_full", QuarantineFull)
+
+
+async def test_a_delivery_before_the_start_is_reported_as_refused(tmp_path: Path) -> None:
+    recorder = Recorder(lambda: None)
+    receiver = build_receiver(configured(tmp_path), registry(refuse), None, recorder)
+    transport = httpx.ASGITransport(receiver.public)
+    async with httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client:
+        assert (await client.post("/webhooks/aitts", content=b"{}")).status_code == 503
+        assert (await client.get("/webhooks/aitts")).status_code == 503
+        assert (await client.post("/webhooks/other", content=b"{}")).status_code == 503
+    assert recorder.calls == [*RECEIVED, ("delivery_refused", "delivery_received 0")]
+    [(source, status, outcome, error, client_address)] = recorder.arguments("delivery_refused")
+    assert (source, status, outcome, client_address) == ("aitts", 503, "not_running", "127.0.0.1")
+    assert "was not started" in str(error)
+    assert 'outcome="not_running",source="aitts"} 1.0' in receiver.metrics.render().decode()
 
 
 async def test_a_failed_run_finishes_with_its_result(tmp_path: Path) -> None:
