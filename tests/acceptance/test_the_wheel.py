@@ -93,8 +93,7 @@ def test_the_plugins_that_the_pages_show_are_strictly_typed(python: Path, cache:
         for number, block in enumerate(CODE.findall(page.read_text())):
             if re.search(r"^(@handler|class .*AudioUrls)", block, re.MULTILINE) and "def test_" not in block:
                 (tmp_path / f"{page.stem.replace('-', '_').lower()}_{number}.py").write_text(block)
-    for handler in (ROOT / "handlers").glob("[a-z]*.py"):
-        shutil.copy(handler, tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir())
+    shutil.copytree(ROOT / "handlers", tmp_path / "built_in", ignore=shutil.ignore_patterns("__pycache__", "py.typed"))
+    names = sorted(path.name for path in tmp_path.rglob("*.py"))
     assert {"readme_0.py", "save_audio.py", "write_a_provider_0.py"} <= set(names)
     assert strict(python, tmp_path, cache) == f"Success: no issues found in {len(names)} source files\n"
