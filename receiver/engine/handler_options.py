@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from receiver.engine.handler import Handler
 from receiver.errors import PluginError
@@ -84,13 +85,19 @@ def _validated(name: str, options: type[Any], given: dict[str, Any], context: Op
         raise
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        raise PluginError(
-            "; ".join(f"{'.'.join(str(part) for part in item['loc']) or name}: {item['msg']}" for item in wrong)
-        ) from None
+        raise PluginError("; ".join(f"{_key(item['loc']) or name}: {_message(item)}" for item in wrong)) from None
     except KeyboardInterrupt:  # from the user
         raise
     except BaseException as error:  # the author's code: a validator, or a type that pydantic cannot use
         raise PluginError(f"its options cannot be checked: {type(error).__name__}: {error}") from error
+
+
+def _key(location: Iterable[int | str]) -> str:
+    return ".".join(map(str, location))
+
+
+def _message(item: ErrorDetails) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 def _with_texts_read(given: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
@@ -110,7 +117,7 @@ def _with_texts_read(given: dict[str, Any], error: ValidationError) -> dict[str,
                     try:
                         table[part] = value.as_list() if item["type"] in _LIST_ERRORS else value.as_table()
                     except ValueError as problem:
-                        raise PluginError(f"{'.'.join(map(str, item['loc'][: depth + 1]))} {problem}") from None
+                        raise PluginError(f"{_key(item['loc'][: depth + 1])} {problem}") from None
                     changed = True
                 table = value
     return read if changed else None

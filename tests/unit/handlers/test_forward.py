@@ -290,6 +290,7 @@ def test_options_that_do_not_fit_are_errors_at_the_start(options: dict[str, Any]
     with pytest.raises(PluginError, match=message) as error:
         Application().forward(**options)
     assert NEW not in str(error.value)
+    assert "Value error" not in str(error.value)
     assert "hunter2" not in str(error.value)
 
 
