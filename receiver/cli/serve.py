@@ -23,7 +23,7 @@ from receiver.errors import ConfigError, Problem
 from receiver.settings import Settings
 from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
-from receiver.web.http.descriptors import share_descriptors
+from receiver.web.http.descriptors import allocate_descriptors
 from receiver.web.http.limits import Limits
 from receiver.web.http.server import ListenerServer, listener_server
 from receiver.web.root_path import under
@@ -93,13 +93,13 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
 def _servers(receiver: Receiver, settings: Settings) -> tuple[ListenerServer, ListenerServer]:
     """The private and the public listener's server."""
     server = settings.server
-    shares = share_descriptors(server.max_connections)
+    connections = allocate_descriptors(server.max_connections)
 
     def limits(connections: int) -> Limits:
         return Limits(connections, server.head_seconds, server.idle_seconds)
 
-    private = ConnectionTable("private", limits(shares.private), receiver.metrics)
-    public = ConnectionTable("public", limits(shares.public), receiver.metrics)
+    private = ConnectionTable("private", limits(connections.private), receiver.metrics)
+    public = ConnectionTable("public", limits(connections.public), receiver.metrics)
     prefix = server.root_path
     return (
         listener_server(under(prefix, receiver.private), private),

@@ -27,9 +27,9 @@ class _EndRate:
     before: int = 0
 
     def turn(self, at: float) -> None:
-        passed = at - self.since
-        if passed >= AHEAD_SECONDS:
-            self.before = self.ended if passed < 2 * AHEAD_SECONDS else 0
+        elapsed = at - self.since
+        if elapsed >= AHEAD_SECONDS:
+            self.before = self.ended if elapsed < 2 * AHEAD_SECONDS else 0
             self.ended, self.since = 0, at
 
 

@@ -47,19 +47,19 @@ class AttemptRules:
     backoff: RetryPolicy
     redact: Redactor
 
-    def decide(self, ended: Ended, at: float, attempts: int, draw: float) -> AttemptResult:
+    def decide(self, ended: Ended, at: float, attempts: int, jitter: float) -> AttemptResult:
         """Decide the result of an attempt.
 
         Args:
             at: when it ended, unix seconds.
             attempts: the handler's.
-            draw: uniform in [0, 1).
+            jitter: a random number in [0, 1).
         """
         return AttemptResult(
-            self._row(ended.claim, ended.outcome, at, attempts, draw), ended.seconds, self._trace(ended.outcome)
+            self._row(ended.claim, ended.outcome, at, attempts, jitter), ended.seconds, self._trace(ended.outcome)
         )
 
-    def _row(self, claim: Claim, outcome: Outcome, at: float, attempts: int, draw: float) -> RunResult:
+    def _row(self, claim: Claim, outcome: Outcome, at: float, attempts: int, jitter: float) -> RunResult:
         if outcome.word == "succeeded":
             return RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, at, result=outcome.result)
         if outcome.word == "released":
@@ -68,7 +68,7 @@ class AttemptRules:
                 crashes=claim.crashes,  # unchanged: it did not finish, so it may still crash the process
             )  # fmt: skip
         error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
-        wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, draw)
+        wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, jitter)
         if wait is None:
             return RunResult(claim, self.owner, outcome.word, RunState.DEAD, at, error=error)
         if outcome.counts:

@@ -33,11 +33,11 @@ class DownloadSlots:
         self._clock = clock
         self._changed: dict[str, float] = {}
 
-    def take(self, source: str, age: float, draw: float) -> None:
+    def take(self, source: str, age: float, jitter: float) -> None:
         """Take a slot, which `release` returns.
 
         Args:
-            age, draw: as for `retry_delay`.
+            age, jitter: as for `retry_delay`.
 
         Raises:
             AudioPostponed: the source has its maximum (`reason` `downloads_busy`). The wait is about as long as no
@@ -46,7 +46,7 @@ class DownloadSlots:
         if not self._slots.free(self._running).available(source):
             raise AudioPostponed(
                 f"The source {source} has {self._running[source]} downloads in progress, its maximum.",
-                after=retry_delay(min(age, self._stalled_seconds(source)), draw),
+                after=retry_delay(min(age, self._stalled_seconds(source)), jitter),
                 reason="downloads_busy",
             )
         self._running[source] += 1

@@ -15,25 +15,25 @@ MIN_WAIT_SECONDS = 1.0
 MAX_WAIT_SECONDS = 60.0
 
 
-def retry_delay(age: float, draw: float) -> float:
+def retry_delay(age: float, jitter: float) -> float:
     """Return the seconds to wait: about `age`, so that each wait is about twice the one before.
 
     Args:
         age: seconds since the event was received, or since the source's downloads have stalled.
-        draw: uniform in [0, 1), for jitter of a quarter up or down.
+        jitter: a random number in [0, 1): a quarter up or down.
     """
-    return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + draw / 2)
+    return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + jitter / 2)
 
 
-def not_yet(error: AudioError, age: float, draw: float) -> AudioPostponed | None:
+def not_yet(error: AudioError, age: float, jitter: float) -> AudioPostponed | None:
     """Return the error to raise instead of `error` if the audio may not exist yet; None if `error` is final.
 
     Args:
-        age, draw: as for `retry_delay`.
+        age, jitter: as for `retry_delay`.
     """
     if not (error.not_found and isinstance(error, Reject) and -MAX_SKEW_SECONDS <= age < NOT_YET_SECONDS):
         return None
-    after = min(retry_delay(age, draw), max(MIN_WAIT_SECONDS, NOT_YET_SECONDS - age))
+    after = min(retry_delay(age, jitter), max(MIN_WAIT_SECONDS, NOT_YET_SECONDS - age))
     postponed = AudioPostponed(
         f"The job completed {max(0.0, age):.0f} s ago, and its audio is not there yet. {error}", after=after
     )

@@ -41,12 +41,12 @@ class HandlerClients:
     def __init__(self, private: Collection[str], tls: Mapping[str, ssl.SSLContext] = {}) -> None:
         self._private = frozenset(private)
         self._tls = dict(tls)
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     def get(self, handler: str) -> httpx.AsyncClient:
         """Return the handler's client. For any thread."""
-        with self._guard:
+        with self._lock:
             client = self._clients.get(handler)
             if client is None:
                 guard = handler_guard(handler, allow_private=handler in self._private)

@@ -37,10 +37,10 @@ class ClockTrust:
     @property
     def trusted(self) -> bool:
         """Whether ages by this clock can be relied on."""
-        return self.vouches_for(UPTIME_SECONDS)
+        return self.confirms_wait(UPTIME_SECONDS)
 
-    def vouches_for(self, seconds: float) -> bool:
-        """Whether a wait of `seconds` that has passed by this clock has really passed."""
+    def confirms_wait(self, seconds: float) -> bool:
+        """Whether a wait of `seconds` that has elapsed by this clock has really elapsed."""
         return self.confirmed or self._clock.monotonic() - self._since >= min(seconds, UPTIME_SECONDS)
 
     def compare(self, skew: float, by: str) -> None:
@@ -59,7 +59,7 @@ class ClockTrust:
         if not self.confirmed and (at := http_date(value)) is not None:
             self.compare(self._clock.now() - at, by)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """The clock was set: it is no longer confirmed."""
         self._since = self._clock.monotonic()
         self.confirmed = False

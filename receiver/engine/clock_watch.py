@@ -99,7 +99,7 @@ class ClockWatch:
         if abs(seconds) >= STEP_SECONDS:
             log.warning("clock.stepped", seconds=round(seconds, 1))
             self._metrics.clock_steps.inc()
-            self._trust.doubt()
+            self._trust.invalidate()
             self._stepped = self._uncorrected = True
         # Nothing else of this process runs from here until the renewal of leases is queued. So no claim uses the new
         # time with old leases, and writes that used the old time are ahead of the renewal in the writer's queue.

@@ -268,9 +268,9 @@ class Dispatcher:
 
     def _report(self, results: list[AttemptResult], held: list[bool], tokens: list[Token]) -> None:
         storage_wait = False
-        for result, ours, token in zip(results, held, tokens, strict=True):
+        for result, still_held, token in zip(results, held, tokens, strict=True):
             row, seconds, trace = result
-            if ours:
+            if still_held:
                 self._telemetry.run_finished(token, row, seconds, trace)
                 storage_wait = storage_wait or row.waits_for is not None
             else:

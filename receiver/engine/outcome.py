@@ -70,16 +70,16 @@ class Outcome:
         """Whether this was one of the handler's attempts."""
         return self.word != "postponed"
 
-    def wait(self, policy: RetryPolicy, attempt: int, draw: float) -> float | None:
+    def wait(self, policy: RetryPolicy, attempt: int, jitter: float) -> float | None:
         """Seconds until the next attempt after one that failed; None if there is none.
 
         Args:
             attempt: attempts that count so far, this one included.
-            draw: uniform in [0, 1).
+            jitter: a random number in [0, 1).
         """
         if self.word == "rejected":
             return None
-        return wait_seconds(policy, attempt, draw, retry_after=self.after) if self.counts else self.after
+        return wait_seconds(policy, attempt, jitter, retry_after=self.after) if self.counts else self.after
 
 
 _SUCCEEDED = Outcome("succeeded")

@@ -245,10 +245,10 @@ def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tu
 
 def _add_file(file: Path, package: PluginFolder, found: dict[str, tuple[Handler, str]]) -> None:
     module = package.load(file)
-    mine = [value for value in vars(module).values() if isinstance(value, Handler)]
-    if not mine:
+    handlers = [value for value in vars(module).values() if isinstance(value, Handler)]
+    if not handlers:
         raise PluginError(f"{file} has no handler; name it with a leading underscore if it is none")
-    for item in mine:
+    for item in handlers:
         if item.name in found and found[item.name][0] is not item:
             raise PluginError(f"{file} and {found[item.name][1]} both have a handler {item.name!r}")
         found[item.name] = (item, str(file))

@@ -36,7 +36,7 @@ async def run_shared(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @dataclass(slots=True)
-class _Work:
+class _WorkQueue:
     """The work of one handler's threads."""
 
     busy: int = 0
@@ -51,8 +51,8 @@ class HandlerThreads(ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(MAX_RECEIVER_THREADS, thread_name_prefix="handlers-our-own")
-        self._guard = threading.Lock()
-        self._work: dict[str, _Work] = {}
+        self._lock = threading.Lock()
+        self._work: dict[str, _WorkQueue] = {}
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run it in a thread of the calling handler."""
@@ -75,21 +75,21 @@ class HandlerThreads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        with self._guard:
-            mine = self._work.setdefault(handler, _Work())
-            if mine.busy < MAX_THREADS_PER_HANDLER:
-                threading.Thread(target=self._run, args=[mine], name=f"handler-{handler}", daemon=True).start()
-                mine.busy += 1
-            mine.waiting.append(work)
+        with self._lock:
+            queued = self._work.setdefault(handler, _WorkQueue())
+            if queued.busy < MAX_THREADS_PER_HANDLER:
+                threading.Thread(target=self._run, args=[queued], name=f"handler-{handler}", daemon=True).start()
+                queued.busy += 1
+            queued.waiting.append(work)
         return future
 
-    def _run(self, mine: _Work) -> None:
+    def _run(self, queued: _WorkQueue) -> None:
         while True:
-            with self._guard:
-                if not mine.waiting:
-                    mine.busy -= 1
+            with self._lock:
+                if not queued.waiting:
+                    queued.busy -= 1
                     return
-                work = mine.waiting.popleft()
+                work = queued.waiting.popleft()
             work()
 
 
@@ -102,7 +102,7 @@ class PlainThreads:
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._pools: dict[str, _PlainPool] = {}
         self._closed = False
 
@@ -112,7 +112,7 @@ class PlainThreads:
         Raises:
             RuntimeError: the process can start no more threads, and the handler has none.
         """
-        with self._guard:
+        with self._lock:
             pool = self._pools.setdefault(handler, _PlainPool())
             pool.waiting.append(work)
             try:
@@ -124,7 +124,7 @@ class PlainThreads:
 
     def close(self) -> None:
         """End the idle threads; the others end with their work."""
-        with self._guard:
+        with self._lock:
             self._closed = True
             idle = [thread for pool in self._pools.values() for thread in pool.idle]
             for pool in self._pools.values():
@@ -134,7 +134,7 @@ class PlainThreads:
             thread.put(_END)
 
     def _wake_one(self, handler: str, pool: _PlainPool) -> None:
-        """Wake or start one thread, unless one is coming already. With the guard held."""
+        """Wake or start one thread, unless one is coming already. With the lock held."""
         if pool.coming:
             return
         if pool.idle:
@@ -145,30 +145,30 @@ class PlainThreads:
         pool.coming = True
 
     def _work(self, handler: str, pool: _PlainPool) -> None:
-        mine: _Wakes = queue.SimpleQueue()
-        with self._guard:
+        wakes: _Wakes = queue.SimpleQueue()
+        with self._lock:
             pool.coming = False
-            work = self._take(handler, pool, mine)
+            work = self._take(handler, pool, wakes)
         while True:
             while work is not None:
                 report = work()
-                with self._guard:
-                    work = self._take(handler, pool, mine)
+                with self._lock:
+                    work = self._take(handler, pool, wakes)
                 report()
-            if self._wait(pool, mine) is _END:
+            if self._wait(pool, wakes) is _END:
                 return
-            with self._guard:
+            with self._lock:
                 pool.coming = False
-                work = self._take(handler, pool, mine)
+                work = self._take(handler, pool, wakes)
 
-    def _take(self, handler: str, pool: _PlainPool, mine: _Wakes) -> Callable[[], Callable[[], None]] | None:
-        """The next work; None if the thread is idle now, or has to end. With the guard held."""
+    def _take(self, handler: str, pool: _PlainPool, wakes: _Wakes) -> Callable[[], Callable[[], None]] | None:
+        """The next work; None if the thread is idle now, or has to end. With the lock held."""
         if not pool.waiting:
             if self._closed:
                 pool.threads -= 1
-                mine.put(_END)
+                wakes.put(_END)
             else:
-                pool.idle.append(mine)
+                pool.idle.append(wakes)
             return None
         work = pool.waiting.popleft()
         if pool.waiting:
@@ -176,16 +176,16 @@ class PlainThreads:
                 self._wake_one(handler, pool)
         return work
 
-    def _wait(self, pool: _PlainPool, mine: _Wakes) -> object:
+    def _wait(self, pool: _PlainPool, wakes: _Wakes) -> object:
         try:
-            return mine.get(timeout=IDLE_SECONDS)
+            return wakes.get(timeout=IDLE_SECONDS)
         except queue.Empty:
-            with self._guard:
-                if mine in pool.idle:
-                    pool.idle.remove(mine)
+            with self._lock:
+                if wakes in pool.idle:
+                    pool.idle.remove(wakes)
                     pool.threads -= 1
                     return _END
-            return mine.get()  # it was woken meanwhile
+            return wakes.get()  # it was woken meanwhile
 
 
 _Wakes: TypeAlias = "queue.SimpleQueue[object]"

@@ -80,7 +80,7 @@ class Throttle:
         self._source = source
         self._clock = clock
         self._telemetry = telemetry
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._limiter = RateLimiter(requests_per_second)
         self._pause_version = 0
         self._pause_until = 0.0
@@ -107,11 +107,11 @@ class Throttle:
             Whether the request may be sent; False if the source has been paused meanwhile, or `stop` is set.
         """
         while not stop.is_set():
-            passed = self._clock.monotonic()
-            if at > passed:
-                await self._clock.wait(stop, at - passed)
-            elif passed - self._pause_read_at >= PAUSE_MAX_AGE_SECONDS:
-                await self._read_pause(passed)
+            monotonic = self._clock.monotonic()
+            if at > monotonic:
+                await self._clock.wait(stop, at - monotonic)
+            elif monotonic - self._pause_read_at >= PAUSE_MAX_AGE_SECONDS:
+                await self._read_pause(monotonic)
             else:
                 return self._pause_until <= self._clock.now()
         return False
@@ -128,7 +128,7 @@ class Throttle:
         """
         slot = await self._wait_for_slot(stop)
         response = await self._call_api(client, request)
-        with self._guard:
+        with self._lock:
             self._limiter.record_response(slot, self._clock.monotonic())
         await self._apply_rate_limit(response)
         return response
@@ -150,7 +150,7 @@ class Throttle:
 
     def pause_changed(self) -> None:
         """A pause was committed by this process: the next request reads it."""
-        with self._guard:
+        with self._lock:
             self._pause_version += 1
             self._pause_read_at = float("-inf")
 
@@ -205,19 +205,19 @@ class Throttle:
             retry_after=wait,
         )
 
-    async def _read_pause(self, passed: float) -> None:
+    async def _read_pause(self, monotonic: float) -> None:
         seen = self._pause_version
         until = (await self._database.read(throttle_state.get, self._source)).pause_until
-        with self._guard:
+        with self._lock:
             self._pause_until = until
             if seen == self._pause_version:  # else it may be older than the change
-                self._pause_read_at = passed
+                self._pause_read_at = monotonic
 
     async def _wait_for_slot(self, stop: asyncio.Event) -> RequestSlot:
         """Wait until the rate limiter allows a request."""
         while True:
             now = self._clock.monotonic()
-            with self._guard:
+            with self._lock:
                 at = self._limiter.next_send_at(now)
                 if at <= now or stop.is_set():
                     return self._limiter.record_sent(now)

@@ -72,7 +72,7 @@ class LoopWatchdog:
         self._handlers.loop.call_soon_threadsafe(alive.set)
         if alive.wait(self._patience) or self._stopping.is_set():
             return
-        name, where = self._find_culprit()
+        name, where = self._locate_blocker()
         self.blocked = (
             f"The handler {name} blocks the handlers' event loop, at {where}: no run starts until it returns."
         )
@@ -89,7 +89,7 @@ class LoopWatchdog:
                 return
         self.blocked = None
 
-    def _find_culprit(self) -> tuple[str, str]:
+    def _locate_blocker(self) -> tuple[str, str]:
         task = asyncio.current_task(self._handlers.loop)
         named = task.get_name() if task is not None else ""
         # The handler named the task itself: any text, which must not become a label of a metric.

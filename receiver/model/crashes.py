@@ -40,13 +40,13 @@ def state_with_suspicion(state: str, crashes: int) -> str:
     return f"{state}, suspect" if crashes >= SUSPECT_CRASHES and state in ("pending", "running") else state
 
 
-def after_crash(policy: RetryPolicy, crashes: int, counted: int, draw: float) -> CrashDecision:
+def after_crash(policy: RetryPolicy, crashes: int, counted: int, jitter: float) -> CrashDecision:
     """Decide about a run that was running when its process crashed.
 
     Args:
         crashes: consecutive crashes before this one. A suspect was the only one running, so it is blamed.
         counted: attempts that count, including the interrupted one.
-        draw: uniform in [0, 1).
+        jitter: a random number in [0, 1).
     """
     if crashes < SUSPECT_CRASHES:
         return CrashDecision(crashes + 1, counts=False, wait=0.0)
@@ -54,4 +54,4 @@ def after_crash(policy: RetryPolicy, crashes: int, counted: int, draw: float) ->
         return CrashDecision(crashes + 1, counts=True, wait=None)
     # At least half of the backoff: the receiver stays up that long between two crashes, and a process that is killed
     # every few seconds for another reason does not use up the attempts of a run that did not cause it.
-    return CrashDecision(crashes + 1, counts=True, wait=backoff_seconds(policy, counted, draw / 2))
+    return CrashDecision(crashes + 1, counts=True, wait=backoff_seconds(policy, counted, jitter / 2))

@@ -59,18 +59,18 @@ def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], 
 
 def _other_headers(scheme: Scheme, headers: Headers) -> Iterator[tuple[str, Headers]]:
     """Headers that the sender may have meant."""
-    mine = [(name, value) for name, value in headers if name.decode("latin-1") in scheme.headers]
+    signed = [(name, value) for name, value in headers if name.decode("latin-1") in scheme.headers]
     yield (
         "without the white space and the quotes in the header",
-        [(name, _STRAY.sub(b"", value)) for name, value in mine],
+        [(name, _STRAY.sub(b"", value)) for name, value in signed],
     )
-    yield "with the time in seconds instead of milliseconds", [(name, _in_seconds(value)) for name, value in mine]
-    names = [name for name, _ in mine]
+    yield "with the time in seconds instead of milliseconds", [(name, _in_seconds(value)) for name, value in signed]
+    names = [name for name, _ in signed]
     if len(names) > MAX_HEADERS:
         return
     for repeated in sorted({name for name in names if names.count(name) > 1}):
-        lines = [line for line in mine if line[0] == repeated]
-        rest = [line for line in mine if line[0] != repeated]
+        lines = [line for line in signed if line[0] == repeated]
+        rest = [line for line in signed if line[0] != repeated]
         for number, line in enumerate(lines, 1):
             what = f"with line {number} of {len(lines)} of {repeated.decode()} alone: the others must not be added"
             yield what, [*rest, line]

@@ -24,17 +24,17 @@ class PollSchedule:
     factor: float = 1.5
 
 
-def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, draw: float) -> float:
+def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, jitter: float) -> float:
     """Seconds until the next poll of a running job.
 
     Args:
         polls: polls so far, at least 1.
         elapsed: seconds since the beginning of the watch.
         progress: 0 to 100, if the provider reports it: the wait is half of the estimated remaining time.
-        draw: uniform in [0, 1), for a jitter of plus or minus a fifth.
+        jitter: a random number in [0, 1): plus or minus a fifth.
     """
     wait = schedule.min_seconds * schedule.factor ** min(polls - 1, 64)
     if progress is not None and 0 < progress < 100:
         wait = elapsed * (100 - progress) / progress / 2
-    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * draw)  # with jitter also at the maximum
+    wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * jitter)  # with jitter also at the maximum
     return max(schedule.min_seconds, min(wait, schedule.max_seconds))

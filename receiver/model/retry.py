@@ -27,18 +27,18 @@ class RetryPolicy:
         return replace(self, attempts=attempts)
 
 
-def backoff_seconds(policy: RetryPolicy, attempt: int, draw: float) -> float:
+def backoff_seconds(policy: RetryPolicy, attempt: int, jitter: float) -> float:
     """Seconds to wait after failed attempt number `attempt` (from 1): uniform in (0, longest wait].
 
     Args:
-        draw: uniform in [0, 1).
+        jitter: a random number in [0, 1).
     """
     exponent = min(max(attempt, 1) - 1, 64)
     bound = min(policy.cap_seconds, policy.base_seconds * policy.factor**exponent)
-    return bound * (1.0 - draw)
+    return bound * (1.0 - jitter)
 
 
-def wait_seconds(policy: RetryPolicy, attempt: int, draw: float, *, retry_after: float = 0.0) -> float | None:
+def wait_seconds(policy: RetryPolicy, attempt: int, jitter: float, *, retry_after: float = 0.0) -> float | None:
     """Seconds until the next attempt; None if there is none left.
 
     Args:
@@ -47,4 +47,4 @@ def wait_seconds(policy: RetryPolicy, attempt: int, draw: float, *, retry_after:
     """
     if attempt >= policy.attempts:
         return None
-    return max(retry_after, backoff_seconds(policy, attempt, draw))
+    return max(retry_after, backoff_seconds(policy, attempt, jitter))

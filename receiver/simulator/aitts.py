@@ -100,13 +100,13 @@ class Aitts:
 
     def _inject_error(self, at: str, job_id: str) -> None:
         state = self._state
-        if fault := state.injector.draw("error_503", at=at, job_id=job_id):
+        if fault := state.injector.trigger("error_503", at=at, job_id=job_id):
             raise maintenance(int(fault.number(state.settings.maintenance_retry_after)))
-        if state.injector.draw("error_500", at=at, job_id=job_id):
+        if state.injector.trigger("error_500", at=at, job_id=job_id):
             raise generation_failed()
-        if fault := state.injector.draw("error_429", at=at, job_id=job_id):
+        if fault := state.injector.trigger("error_429", at=at, job_id=job_id):
             raise rate_limited(int(fault.number(state.limit.seconds_left(state.now()))))
-        if at.endswith(".submit") and (fault := state.injector.draw("refused_submit", at=at)):
+        if at.endswith(".submit") and (fault := state.injector.trigger("refused_submit", at=at)):
             raise insufficient_credits(int(fault.number(402)))
 
     def _authenticate(self, request: Request) -> None:
@@ -131,7 +131,7 @@ class Aitts:
 
     async def _submit_response(self, data: dict[str, Any]) -> ASGIApp:
         await delay_response(self._state, at="aitts.submit", job_id=data["job_id"])
-        if self._state.injector.draw("lost_answer", at="aitts.submit", job_id=data["job_id"]):
+        if self._state.injector.trigger("lost_answer", at="aitts.submit", job_id=data["job_id"]):
             return drop_connection
         return success(data, 202)
 
@@ -176,7 +176,7 @@ class Aitts:
     async def _audio(self, request: Request) -> Response:
         """307 to a new signed address. 404 before the job has completed: not documented."""
         state, job = self._state, self._job(request)
-        gone = state.injector.draw("audio_gone", at="aitts.audio", job_id=job.id)
+        gone = state.injector.trigger("audio_gone", at="aitts.audio", job_id=job.id)
         if job.state is not JobState.COMPLETED or gone:
             message = "The audio of this job is not available."
             raise ApiError(int(gone.number(404)) if gone else 404, "NOT_FOUND", message)
@@ -185,14 +185,14 @@ class Aitts:
 
     def _location(self, job: Job) -> str:
         state, injector = self._state, self._state.injector
-        if fault := injector.draw("redirect_to", at="aitts.audio", job_id=job.id):
+        if fault := injector.trigger("redirect_to", at="aitts.audio", job_id=job.id):
             return fault.text(state.base_url)
-        if injector.draw("redirect_loop", at="aitts.audio", job_id=job.id):
+        if injector.trigger("redirect_loop", at="aitts.audio", job_id=job.id):
             return f"{state.storage_url}/loop/1"
-        if fault := injector.draw("redirect_private", at="aitts.audio", job_id=job.id):
+        if fault := injector.trigger("redirect_private", at="aitts.audio", job_id=job.id):
             return fault.text(PRIVATE_ADDRESSES[injector.injected["redirect_private"] % 2])
         first = job.audio_urls_issued == 1
-        expired = injector.draw("expired_url", at="aitts.audio", job_id=job.id, chance=first)
+        expired = injector.trigger("expired_url", at="aitts.audio", job_id=job.id, chance=first)
         seconds = -60.0 if expired else state.settings.signed_url_seconds
         return state.signed_url(job, int(state.now() + seconds))
 

@@ -161,7 +161,7 @@ class FaultInjector:
             raise ValueError(message)
         self._forced.setdefault(name, []).append(ForcedFault(times, value, at, job_id))
 
-    def draw(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> InjectedFault | None:
+    def trigger(self, name: str, *, at: str, job_id: str = "", chance: bool = True) -> InjectedFault | None:
         """Return the fault if it happens now, else None. Without `chance` only a forced fault can happen."""
         fault = self._take_forced(name, at, job_id)
         if fault is None and chance and name in RATES:

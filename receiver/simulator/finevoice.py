@@ -62,7 +62,7 @@ class Finevoice(PolledApi):
     async def _status(self, request: Request) -> ASGIApp:
         job = self._get_job(self._job_id(request))
         body = self._task_body(job, at="finevoice.status")
-        if fault := self._state.injector.draw("unknown_status", at="finevoice.status", job_id=job.id):
+        if fault := self._state.injector.trigger("unknown_status", at="finevoice.status", job_id=job.id):
             body = {"status": int(fault.number(UNKNOWN_NUMBER)), "taskId": job.id}
         return JSONResponse(body)
 

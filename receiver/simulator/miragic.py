@@ -91,7 +91,7 @@ class Miragic(PolledApi):
             except PolledApiError as error:
                 return self._error_response(error)
         job = self._state.jobs.get(job_id)
-        gone = self._state.injector.draw("audio_gone", at="miragic.audio", job_id=job_id)
+        gone = self._state.injector.trigger("audio_gone", at="miragic.audio", job_id=job_id)
         if job is None or job.provider != self.provider or job.state is not JobState.COMPLETED or gone:
             return self._error_response(no_such_job())
         return Response(b"".join(job.audio.chunks(0, job.audio.size)), media_type=job.audio.content_type)

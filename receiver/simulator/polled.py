@@ -99,20 +99,20 @@ class PolledApi(ABC):
 
     def _inject_error(self, at: str, job_id: str) -> None:
         injector = self._state.injector
-        if fault := injector.draw("error_503", at=at, job_id=job_id):
+        if fault := injector.trigger("error_503", at=at, job_id=job_id):
             raise PolledApiError(503, "UNAVAILABLE", "The service is not available.", retry_after=fault.number(1))
-        if injector.draw("error_500", at=at, job_id=job_id):
+        if injector.trigger("error_500", at=at, job_id=job_id):
             raise PolledApiError(500, "INTERNAL_ERROR", "Something went wrong.")
-        if fault := injector.draw("error_429", at=at, job_id=job_id):
+        if fault := injector.trigger("error_429", at=at, job_id=job_id):
             raise PolledApiError(429, "TOO_MANY_REQUESTS", "Too many requests.", retry_after=fault.number(1))
-        if at.endswith(".submit") and (fault := injector.draw("refused_submit", at=at)):
+        if at.endswith(".submit") and (fault := injector.trigger("refused_submit", at=at)):
             status = int(fault.number(self.insufficient_credits_status))
             raise PolledApiError(status, "INSUFFICIENT_CREDITS", "Insufficient credits")
 
     def _get_job(self, job_id: str) -> Job:
         """Return a job of this provider, for its status. Raises PolledApiError 404."""
         job = self._state.jobs.get(job_id)
-        expired = self._state.injector.draw("expired_id", at=f"{self.provider}.status", job_id=job_id)
+        expired = self._state.injector.trigger("expired_id", at=f"{self.provider}.status", job_id=job_id)
         if job is None or job.provider != self.provider or expired or self._state.now() < job.visible_from:
             raise no_such_job()
         return job
@@ -142,7 +142,7 @@ class PolledApi(ABC):
 
     async def _submit_response(self, job: Job, response: Response) -> ASGIApp:
         await delay_response(self._state, at=f"{self.provider}.submit", job_id=job.id)
-        if self._state.injector.draw("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
+        if self._state.injector.trigger("lost_answer", at=f"{self.provider}.submit", job_id=job.id):
             return drop_connection
         return response
 

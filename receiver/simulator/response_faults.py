@@ -18,32 +18,32 @@ GARBAGE = '{"status": "Gener'
 
 def status_text(state: SimulatorState, word: str, *, at: str, job_id: str) -> str:
     """Return the status text to send: the word itself, with its case swapped, or an undocumented one."""
-    if fault := state.injector.draw("unknown_status", at=at, job_id=job_id):
+    if fault := state.injector.trigger("unknown_status", at=at, job_id=job_id):
         return fault.text(UNKNOWN_WORD)
-    if state.injector.draw("odd_case", at=at, job_id=job_id):
+    if state.injector.trigger("odd_case", at=at, job_id=job_id):
         return word.swapcase()
     return word
 
 
 def hide_new_job(state: SimulatorState, job: Job, *, at: str) -> None:
     """Make requests for a newly submitted job get 404 for a while."""
-    if fault := state.injector.draw("late_job", at=at, job_id=job.id):
+    if fault := state.injector.trigger("late_job", at=at, job_id=job.id):
         job.visible_from = state.now() + fault.number(LATE_SECONDS)
 
 
 async def delay_response(state: SimulatorState, *, at: str, job_id: str) -> None:
     """Wait before responding to a submit whose job has been created."""
-    if fault := state.injector.draw("slow_submit", at=at, job_id=job_id):
+    if fault := state.injector.trigger("slow_submit", at=at, job_id=job_id):
         await state.shutdown.pause(fault.number(SLOW_SECONDS))
 
 
 async def apply_response_faults(state: SimulatorState, response: ASGIApp, *, at: str, job_id: str) -> ASGIApp:
     """Return the response to a status request: unchanged, delayed, lost, or not JSON."""
     injector = state.injector
-    if fault := injector.draw("slow_status", at=at, job_id=job_id):
+    if fault := injector.trigger("slow_status", at=at, job_id=job_id):
         await state.shutdown.pause(fault.number(SLOW_SECONDS))
-    if injector.draw("lost_status", at=at, job_id=job_id):
+    if injector.trigger("lost_status", at=at, job_id=job_id):
         return drop_connection
-    if fault := injector.draw("garbage_json", at=at, job_id=job_id):
+    if fault := injector.trigger("garbage_json", at=at, job_id=job_id):
         return Response(fault.text(GARBAGE), media_type="application/json")
     return response

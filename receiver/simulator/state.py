@@ -143,7 +143,7 @@ class SimulatorState:
     def temporary_urls(self, job: Job, *, at: str) -> list[str]:
         """Return storage addresses of all outputs, for a response of the endpoint `at`."""
         job.audio_urls_issued += 1
-        expired = self.injector.draw("expired_url", at=at, job_id=job.id, chance=job.audio_urls_issued == 1)
+        expired = self.injector.trigger("expired_url", at=at, job_id=job.id, chance=job.audio_urls_issued == 1)
         seconds = -60.0 if expired else self.settings.temporary_url_seconds
         return [self._signed(name, int(self.now() + seconds)) for name in job.objects]
 

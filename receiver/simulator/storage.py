@@ -51,14 +51,14 @@ class Storage:
         refusal = self._refuse_leak(request) or self._refuse_signature(request, name)
         if refusal is not None:
             return refusal
-        if state.injector.draw("storage_503", at="storage", job_id=job_id):
+        if state.injector.trigger("storage_503", at="storage", job_id=job_id):
             return xml_error(503, "SlowDown", "Please reduce your request rate.")
         job = state.jobs.by_object(name)
-        gone = state.injector.draw("object_gone", at="storage", job_id=job_id)
+        gone = state.injector.trigger("object_gone", at="storage", job_id=job_id)
         if job is None or gone:
             status = int(gone.number(404)) if gone else 404
             return xml_error(status, "NoSuchKey", "The specified key does not exist.")
-        if state.injector.draw("html_audio", at="storage", job_id=job_id):
+        if state.injector.trigger("html_audio", at="storage", job_id=job_id):
             return Response(ERROR_PAGE, media_type="text/html")
         return self._bytes(request, job, job.objects[name])
 
@@ -76,18 +76,18 @@ class Storage:
             response.headers["Content-Range"] = f"bytes */{audio.size}"
             return response
         start, stop = part or (0, audio.size)
-        wrong = injector.draw("wrong_checksum", at="storage", job_id=job.id) is not None
+        wrong = injector.trigger("wrong_checksum", at="storage", job_id=job.id) is not None
         headers = _headers(audio, wrong_checksum=wrong)
         headers["Content-Length"] = str(stop - start)
         if part:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{audio.size}"
             headers.pop("Content-MD5", None)
-        if injector.draw("no_content_length", at="storage", job_id=job.id):
+        if injector.trigger("no_content_length", at="storage", job_id=job.id):
             del headers["Content-Length"]
-        cut = None if part else injector.draw("truncated_audio", at="storage", job_id=job.id)
+        cut = None if part else injector.trigger("truncated_audio", at="storage", job_id=job.id)
         if cut:
             stop = min(int(cut.number(audio.size // 2)), stop)
-        slow = injector.draw("slow_audio", at="storage", job_id=job.id)
+        slow = injector.trigger("slow_audio", at="storage", job_id=job.id)
         stream = StreamResponse(
             status=206 if part else 200,
             headers=headers,

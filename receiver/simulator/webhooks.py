@@ -166,18 +166,18 @@ class WebhookSender:
     async def _deliver(self, first: WebhookRequest) -> None:
         """Repeat a delivery until a 2xx or the end of the schedule. Its id and body stay the same, `t` may change."""
         settings, injector = self._state.settings, self._state.injector
-        if injector.draw("lost_webhook", at="webhook", job_id=first.job_id):
+        if injector.trigger("lost_webhook", at="webhook", job_id=first.job_id):
             return
-        if fault := injector.draw("reorder", at="webhook", job_id=first.job_id):
+        if fault := injector.trigger("reorder", at="webhook", job_id=first.job_id):
             await self._wait_for_later_deliveries(int(fault.number(1)))
-        if injector.draw("forged", at="webhook", job_id=first.job_id):
+        if injector.trigger("forged", at="webhook", job_id=first.job_id):
             forged = replace(first, secret="whsec_not_the_secret", kind="forged")
             await self.send(replace(forged, delivery_id=self.new_delivery_id()))
         for number, gap in enumerate((*settings.retry_schedule, None), start=1):
             sign_again = settings.new_signature_per_retry and number > 1
             attempt = replace(first, attempt=number, t=self._signing_time() if sign_again else first.t)
             sending = [self.send(attempt)]
-            if number == 1 and injector.draw("duplicate", at="webhook", job_id=first.job_id):
+            if number == 1 and injector.trigger("duplicate", at="webhook", job_id=first.job_id):
                 sending.append(self.send(replace(attempt, kind="duplicate")))
             responses = await asyncio.gather(*sending)
             if gap is None or any(response.accepted for response in responses):
@@ -199,12 +199,12 @@ class WebhookSender:
         if request.kind != "regular":
             return body, len(body)
         target: dict[str, Any] = {"at": "webhook", "job_id": request.job_id}
-        if injector.draw("truncated_webhook", **target):
+        if injector.trigger("truncated_webhook", **target):
             half = body[: len(body) // 2]
             return half, len(half)
-        if injector.draw("dropped_webhook", **target):
+        if injector.trigger("dropped_webhook", **target):
             return self._interrupted_body(body), len(body)
-        if fault := injector.draw("slow_body", **target):
+        if fault := injector.trigger("slow_body", **target):
             return self._send_slowly(body, fault.number(SLOW_SECONDS)), len(body)
         return body, len(body)
 

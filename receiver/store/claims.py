@@ -162,10 +162,10 @@ def _start(connection: Connection, starting: list[Claim], request: ClaimRequest)
         return [], []
     marking = {found.key for found in starting if not found.started}
     start = DIALECTS[connection.dialect.name].claims.start_held
-    ours = _change_held(connection, start, marking, request.lease.owner, request.now)
-    lost = [found for found in starting if found.key in marking and found.key not in ours]
+    still_held = _change_held(connection, start, marking, request.lease.owner, request.now)
+    lost = [found for found in starting if found.key in marking and found.key not in still_held]
     if lost:
-        starting = [found for found in starting if found.key not in marking or found.key in ours]
+        starting = [found for found in starting if found.key not in marking or found.key in still_held]
     facts = _event_facts(connection, {found.event_id for found in starting})
     return [
         Claim(
@@ -197,8 +197,10 @@ def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_u
     Returns:
         The runs that were lost: cancelled, or claimed by another process after the lease expired.
     """
-    ours = _change_held(connection, DIALECTS[connection.dialect.name].claims.extend_held, held, owner, lease_until)
-    return [key for key in held if key not in ours]
+    still_held = _change_held(
+        connection, DIALECTS[connection.dialect.name].claims.extend_held, held, owner, lease_until
+    )
+    return [key for key in held if key not in still_held]
 
 
 def _change_held(
@@ -209,12 +211,12 @@ def _change_held(
     *value: float,
 ) -> set[RunKey]:
     """Change the runs that are still held by this attempt and owner; return their keys."""
-    ours: set[RunKey] = set()
+    still_held: set[RunKey] = set()
     left = list(keys)
     while left:
         part, left = left[:MAX_ROWS], left[MAX_ROWS:]
-        ours.update(change(connection, part, owner, *value))
-    return ours
+        still_held.update(change(connection, part, owner, *value))
+    return still_held
 
 
 def has_expired(connection: Connection, now: float) -> bool:

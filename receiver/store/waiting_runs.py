@@ -21,8 +21,8 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     """`runs.finish`, which also marks runs that wait for something."""
     statements = DIALECTS[connection.dialect.name].runs
     held = runs.finish(connection, results)
-    for item, ours in zip(results, held, strict=True):
-        if ours and item.waits_for:
+    for item, still_held in zip(results, held, strict=True):
+        if still_held and item.waits_for:
             statements.mark_waiting(connection, item.claim.event_id, item.claim.handler, item.waits_for)
     return held
 

@@ -17,7 +17,7 @@ from receiver import Context, JobCompleted, handler
 @handler(on=JobCompleted)
 async def signs(event: JobCompleted, ctx: Context[None]) -> dict[str, str | None]:
     audio = await ctx.audio()
-    ctx.log.info("signs.told", url=await audio.signed_url(60))
+    ctx.log.info("address.signed", url=await audio.signed_url(60))
     return {"url": await audio.signed_url(60)}
 """
 
@@ -40,5 +40,5 @@ def test_the_signed_address_serves_the_file_without_credentials(site: Site, prov
         with opener.open(url, timeout=PATIENCE) as response:
             assert hashlib.sha256(response.read()).hexdigest() == sha256_at_the_origin(job)
         assert server.stop() == 0
-    [line] = server.lines("signs.told")
+    [line] = server.lines("address.signed")
     assert line["url"].endswith(".wav?[redacted]"), "the signature is not in the log"

@@ -57,8 +57,8 @@ class Poller:
 
     def is_last(self, claim: JobClaim) -> bool:
         """Whether the job's deadline has passed by a trusted clock: the job is polled once more, and then given up."""
-        passed = self._deps.clock.now() >= claim.deadline_at
-        return passed and self._deps.trust.vouches_for(claim.allowed_seconds)
+        expired = self._deps.clock.now() >= claim.deadline_at
+        return expired and self._deps.trust.confirms_wait(claim.allowed_seconds)
 
     def _is_new(self, claim: JobClaim) -> bool:
         """Whether this receiver submitted the job recently. An id that an operator gave may be wrong."""
@@ -94,12 +94,12 @@ class Poller:
             deps.telemetry.job_polled(deps.source.name, None, error.reason, error)
             await deps.throttle.pause_after(error)
             return HistoryPage(list(claims), 0, more=False)
-        ours = [claim for claim in claims if claim.job_id in found]
+        matched = [claim for claim in claims if claim.job_id in found]
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
-        others -= {claim.job_id or "" for claim in ours}
+        others -= {claim.job_id or "" for claim in matched}
         name, now = deps.source.name, deps.clock.now()
-        ours += await deps.database.write(job_leases.claim_named, name, sorted(others), now, deps.lease(now))
-        statuses = [(claim, found[claim.job_id or ""]) for claim in ours]
+        matched += await deps.database.write(job_leases.claim_named, name, sorted(others), now, deps.lease(now))
+        statuses = [(claim, found[claim.job_id or ""]) for claim in matched]
         await asyncio.gather(*(self._apply_status(claim, status, _status_body(status)) for claim, status in statuses))
         left = [claim for claim in claims if claim.job_id not in found]
         ended = sum(isinstance(status, Ended) for _, status in statuses)

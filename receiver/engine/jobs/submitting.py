@@ -81,7 +81,7 @@ class Submitter:
         deps, now = self._deps, self._deps.clock.now()
         if self.is_lost(claim):
             await self._mark_unknown(claim, SUBMIT_LOST, "The receiver stopped while it submitted the job.")
-        elif not deps.trust.vouches_for(claim.allowed_seconds):
+        elif not deps.trust.confirms_wait(claim.allowed_seconds):
             await deps.database.write(job_leases.release, claim, now + CLOCK_CHECK_SECONDS, now)
         elif claim.submits:
             await self._mark_unknown(claim, SUBMIT_TIMEOUT, SUBMIT_TIMEOUT_MESSAGE)

@@ -114,9 +114,9 @@ def _change_held(
 def _change_statement(change: str, rows: int) -> str:
     """One statement for all runs: one for each would be most of the dispatcher's work."""
     return f"""
-        WITH mine (event_id, handler, attempt) AS (VALUES {", ".join(["(?, ?, ?)"] * rows)})
-        UPDATE runs SET {change} FROM mine
-        WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler AND runs.attempt = mine.attempt
+        WITH held (event_id, handler, attempt) AS (VALUES {", ".join(["(?, ?, ?)"] * rows)})
+        UPDATE runs SET {change} FROM held
+        WHERE runs.event_id = held.event_id AND runs.handler = held.handler AND runs.attempt = held.attempt
             AND runs.lease_owner = ? AND runs.state = 'running'
         RETURNING event_id, handler, attempt
     """  # noqa: S608 - constants and placeholders only

@@ -209,10 +209,10 @@ def _opened(path: Path) -> Iterator[int]:
 def _same_file(handle: int, path: Path) -> bool:
     """Whether the open file is still the one at `path`."""
     try:
-        there, ours = path.lstat(), os.fstat(handle)
+        on_disk, opened = path.lstat(), os.fstat(handle)
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    return (on_disk.st_dev, on_disk.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _close_in_forks(files: ProcessFiles) -> None:

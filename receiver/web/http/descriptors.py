@@ -17,14 +17,14 @@ PRIVATE_CONNECTIONS = 128
 """Connections of the private listener."""
 
 
-class Shares(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """How many connections each listener may have open at once."""
 
     public: int
     private: int
 
 
-def share_descriptors(wanted: int) -> Shares:
+def allocate_descriptors(wanted: int) -> ConnectionLimits:
     """Divide the process's file descriptors, raising their limit as far as needed and allowed.
 
     Args:
@@ -36,23 +36,23 @@ def share_descriptors(wanted: int) -> Shares:
     needed = wanted + PRIVATE_CONNECTIONS + RESERVED
     limit = _raised(needed)
     if limit >= needed:
-        return Shares(wanted, PRIVATE_CONNECTIONS)
-    shares = divide(limit)
+        return ConnectionLimits(wanted, PRIVATE_CONNECTIONS)
+    limits = divide(limit)
     log.warning(
         "connections.limit_lowered",
         limit=limit,
-        public=shares.public,
+        public=limits.public,
         wanted=wanted,
         hint=f"raise the limit of open files to {needed} (ulimit -n, LimitNOFILE=), or lower server.max_connections",
     )
-    return shares
+    return limits
 
 
-def divide(limit: int) -> Shares:
-    """The shares under a limit that is too low for all of them."""
+def divide(limit: int) -> ConnectionLimits:
+    """The connections of each listener under a limit that is too low for all of them."""
     own = max(min(RESERVED, limit // 4), OPEN_AT_START)
     private = min(PRIVATE_CONNECTIONS, max(0, limit - own) // 4)
-    return Shares(max(1, limit - own - private), max(1, private))
+    return ConnectionLimits(max(1, limit - own - private), max(1, private))
 
 
 def _raised(needed: int) -> int:

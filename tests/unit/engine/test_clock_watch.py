@@ -35,13 +35,13 @@ class Machine(SteadyClock):
     """A machine whose clock a test sets, and whose time passes when a test says so; waits end at once."""
 
     def __init__(self) -> None:
-        self.wall, self.passed = NOW, 50.0
-        super().__init__(lambda: self.wall, lambda: self.passed)
+        self.wall, self.elapsed = NOW, 50.0
+        super().__init__(lambda: self.wall, lambda: self.elapsed)
         self.turns: asyncio.Queue[asyncio.Event] = asyncio.Queue()
 
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds
-        self.passed += seconds
+        self.elapsed += seconds
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         assert seconds == POLL_INTERVAL_SECONDS
@@ -203,13 +203,13 @@ def test_a_clock_that_has_gone_on_for_a_day_is_trusted_and_a_step_begins_anew() 
     trust = ClockTrust(machine)
     machine.pass_time(UPTIME_SECONDS - 1)
     assert not trust.trusted
-    assert trust.vouches_for(HOUR)
+    assert trust.confirms_wait(HOUR)
     machine.pass_time(1)
     assert trust.trusted
     trust.compare(0.0, "aitts")
-    trust.doubt()
+    trust.invalidate()
     assert not trust.trusted
-    assert not trust.vouches_for(HOUR)
+    assert not trust.confirms_wait(HOUR)
     assert not trust.wake.is_set()
 
 

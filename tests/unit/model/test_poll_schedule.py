@@ -1,4 +1,4 @@
-"""How long until the next poll: within its bounds, whatever the provider and the draw say."""
+"""How long until the next poll: within its bounds, whatever the provider and the jitter say."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ def _schedules(draw: st.DrawFn) -> PollSchedule:
     return PollSchedule(min_seconds=least, max_seconds=least * draw(st.floats(1, 1000)), factor=draw(st.floats(1, 10)))
 
 
-_DRAWS = st.floats(0, 1, exclude_max=True)
+_JITTERS = st.floats(0, 1, exclude_max=True)
 _POLLS = st.integers(1, 10**9)
 _PROGRESS = st.none() | st.integers(0, 100)
 _ELAPSED = st.floats(0, 1e9)
 
 
-@given(schedule=_schedules(), polls=_POLLS, elapsed=_ELAPSED, progress=_PROGRESS, draw=_DRAWS)
+@given(schedule=_schedules(), polls=_POLLS, elapsed=_ELAPSED, progress=_PROGRESS, jitter=_JITTERS)
 def test_a_wait_is_never_shorter_than_the_least_and_never_longer_than_the_most(
-    schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, draw: float
+    schedule: PollSchedule, polls: int, elapsed: float, progress: int | None, jitter: float
 ) -> None:
-    wait = next_wait(schedule, polls, elapsed, progress, draw)
+    wait = next_wait(schedule, polls, elapsed, progress, jitter)
     assert math.isfinite(wait)
     assert schedule.min_seconds <= wait <= schedule.max_seconds
 
 
-@given(schedule=_schedules(), polls=st.integers(1, 200), draw=_DRAWS)
+@given(schedule=_schedules(), polls=st.integers(1, 200), jitter=_JITTERS)
 def test_without_progress_a_wait_never_shrinks_from_one_poll_to_the_next(
-    schedule: PollSchedule, polls: int, draw: float
+    schedule: PollSchedule, polls: int, jitter: float
 ) -> None:
-    assert next_wait(schedule, polls + 1, 0, None, draw) >= next_wait(schedule, polls, 0, None, draw)
+    assert next_wait(schedule, polls + 1, 0, None, jitter) >= next_wait(schedule, polls, 0, None, jitter)
 
 
-@given(schedule=_schedules(), polls=_POLLS, elapsed=_ELAPSED, progress=st.sampled_from([0, 100]), draw=_DRAWS)
+@given(schedule=_schedules(), polls=_POLLS, elapsed=_ELAPSED, progress=st.sampled_from([0, 100]), jitter=_JITTERS)
 def test_a_progress_that_says_nothing_is_as_none(
-    schedule: PollSchedule, polls: int, elapsed: float, progress: int, draw: float
+    schedule: PollSchedule, polls: int, elapsed: float, progress: int, jitter: float
 ) -> None:
-    assert next_wait(schedule, polls, elapsed, progress, draw) == next_wait(schedule, polls, elapsed, None, draw)
+    assert next_wait(schedule, polls, elapsed, progress, jitter) == next_wait(schedule, polls, elapsed, None, jitter)
 
 
-@given(schedule=_schedules(), elapsed=_ELAPSED, progress=st.integers(1, 98), draw=_DRAWS, polls=_POLLS)
+@given(schedule=_schedules(), elapsed=_ELAPSED, progress=st.integers(1, 98), jitter=_JITTERS, polls=_POLLS)
 def test_more_progress_never_means_a_longer_wait(
-    schedule: PollSchedule, elapsed: float, progress: int, draw: float, polls: int
+    schedule: PollSchedule, elapsed: float, progress: int, jitter: float, polls: int
 ) -> None:
-    assert next_wait(schedule, polls, elapsed, progress + 1, draw) <= next_wait(
-        schedule, polls, elapsed, progress, draw
+    assert next_wait(schedule, polls, elapsed, progress + 1, jitter) <= next_wait(
+        schedule, polls, elapsed, progress, jitter
     )
 
 
