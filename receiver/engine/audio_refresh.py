@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
 
 from receiver.engine.audio_source import AudioSource, Files
+from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, pause_for
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, UnusableAddress
 from receiver.model.event import COMPLETED, JobCompleted
@@ -23,8 +25,6 @@ from receiver.providers.types import (
     Invalid,
     OutOfCredits,
     ProviderError,
-    Response,
-    Status,
     Unauthorized,
     UnknownJob,
 )
@@ -111,11 +111,9 @@ class AudioUrlRefresher:
         throttle = self._throttles[name]
         client = self._fetcher.client(allow_private=source.allow_private)
 
-        def read(response: Response) -> Status:
-            return provider.read_status(source.account, job_id, response)
-
+        read = partial(provider.read_status, source.account, job_id)
         try:
-            request = provider.status_request(source.account, job_id)
+            request = call_provider(provider.status_request, source.account, job_id)
             status = await throttle.call(client, request, read, MAX_WAIT_SECONDS)
         except (UnknownJob, Invalid):
             return None
@@ -123,10 +121,9 @@ class AudioUrlRefresher:
             raise audio_error(error) from error
         except SourceThrottled as error:
             raise AudioDelayed(
-                "The address of the audio has expired. A fresh one is requested later: "
-                f"the source {name} is paused, or its requests_per_second are used up.",
+                f"The address of the audio has expired, and a fresh one is requested later. {error}",
                 after=error.retry_after or 0.0,
-                reason="source_paused",
+                reason=error.reason,
             ) from error
         except ProviderError as error:
             raise await self._refresh_error(throttle, error) from error

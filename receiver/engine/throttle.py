@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection
 
 from receiver.clock import Clock
+from receiver.engine.provider_calls import call_provider
 from receiver.engine.rate_limiter import RateLimiter, RequestSlot
 from receiver.errors import UnusableAddress
 from receiver.model.rate_limit import read_rate_limit
@@ -53,14 +54,22 @@ LIMIT_USED_UP = "rate_limit_used_up"
 
 
 class SourceThrottled(RateLimited):
-    """The request was not sent: the source is paused, or its next free time is too far ahead (`retry_after`)."""
+    """The request was not sent: its source's next free time is too far ahead (`retry_after`)."""
+
+    reason = "source_throttled"
+
+
+class SourcePaused(SourceThrottled):
+    """The request was not sent: its source is paused for `retry_after`; the message says why."""
+
+    reason = "source_paused"
 
 
 class _Reserved(NamedTuple):
-    """When a request may be sent, unix seconds; `granted` is False if that is too far ahead and was not reserved."""
+    """When a request may be sent, unix seconds; `refused` if that is too far ahead and was not reserved."""
 
     at: float
-    granted: bool
+    refused: SourceThrottled | None = None
 
 
 class Throttle:
@@ -83,7 +92,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._limiter = RateLimiter(requests_per_second)
         self._pause_version = 0
-        self._pause_until = 0.0
+        self._pause_until, self._pause_reason = 0.0, ""
         self._pause_read_at = float("-inf")
 
     # for callers that reserve times in their own transactions: the job loop
@@ -164,19 +173,20 @@ class Throttle:
             max_wait_seconds: a request whose time is further ahead is refused; up to `MAX_WAIT_SECONDS`.
 
         Raises:
-            SourceThrottled: the source is paused, or not free for that long.
+            SourcePaused: the source is paused.
+            SourceThrottled: it is not free for that long.
             ProviderError: as `send` and `read`.
             UnusableAddress: as `send`.
         """
         stop = asyncio.Event()  # never set: a caller that no longer needs the response is cancelled
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        at, granted = await self._database.write(self._reserve_soon, now, min(max_wait_seconds, MAX_WAIT_SECONDS))
-        if not granted:
-            raise self._throttled(at - now)
+        at, refused = await self._database.write(self._reserve_soon, now, min(max_wait_seconds, MAX_WAIT_SECONDS))
+        if refused is not None:
+            raise refused
         if not await self.wait_for(at - now + monotonic, stop):
-            raise self._throttled(self._pause_until - self._clock.now())
+            raise self._paused(self._pause_until - self._clock.now(), self._pause_reason)
         try:
-            return read(await self.send(client, request, stop))
+            return call_provider(read, await self.send(client, request, stop))
         except ProviderError as error:
             await self._pause(pause_for_rate(error, self._clock.now()), error.reason)
             raise
@@ -193,23 +203,31 @@ class Throttle:
     def _reserve_soon(self, connection: Connection, now: float, max_wait_seconds: float) -> _Reserved:
         state = throttle_state.get(connection, self._source)
         at = max(now, state.pause_until, state.next_request_at)
-        if state.pause_until > now or at - now > max_wait_seconds:
-            return _Reserved(at, granted=False)
-        return _Reserved(self.reserve(connection, 1, now)[0], granted=True)
+        if state.pause_until > now:
+            return _Reserved(at, self._paused(at - now, state.why))
+        if at - now > max_wait_seconds:
+            return _Reserved(at, self._throttled(at - now))
+        return _Reserved(self.reserve(connection, 1, now)[0])
 
-    def _throttled(self, seconds: float) -> SourceThrottled:
-        wait = max(0.0, seconds)
+    def _throttled(self, wait: float) -> SourceThrottled:
         return SourceThrottled(
-            f"No request to {self._source} is possible now: it is paused, or its requests_per_second are used up. "
+            f"No request was sent: the requests_per_second of the source {self._source} are used up. "
             f"Try again in {wait:.0f} s.",
+            retry_after=wait,
+        )
+
+    def _paused(self, seconds: float, reason: str) -> SourcePaused:
+        wait = max(0.0, seconds)
+        return SourcePaused(
+            f"No request was sent: the source {self._source} is paused ({reason}). Try again in {wait:.0f} s.",
             retry_after=wait,
         )
 
     async def _read_pause(self, monotonic: float) -> None:
         seen = self._pause_version
-        until = (await self._database.read(throttle_state.get, self._source)).pause_until
+        state = await self._database.read(throttle_state.get, self._source)
         with self._lock:
-            self._pause_until = until
+            self._pause_until, self._pause_reason = state.pause_until, state.why
             if seen == self._pause_version:  # else it may be older than the change
                 self._pause_read_at = monotonic
 

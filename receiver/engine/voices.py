@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
@@ -51,7 +52,7 @@ class VoiceService:
         provider = require_voices(source.provider)
         if source.api_key is None:
             raise Invalid(f"The source {name} has no api_key: {source.provider_name} lists its voices only with one.")
-        request = provider.voices_request(source.account, query)
+        request = call_provider(provider.voices_request, source.account, query)
         if name not in self._clients:  # created on the source's first use
             self._clients[name] = Client(AddressGuard(source.allow_private_addresses))
         read = partial(provider.read_voices, source.account)

@@ -31,6 +31,7 @@ THINNED: Mapping[str, tuple[str, ...]] = {
     "poll.store_unavailable": ("source",),
     "process.broken": (),
     "process.work_not_released": (),
+    "provider.failed": ("call",),
     "run.result_not_stored": ("event_id", "handler"),
     "stream.store_unavailable": (),
     "submit.not_stored": ("source", "job"),

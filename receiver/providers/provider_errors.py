@@ -86,6 +86,12 @@ class KeyReused(ProviderError):
     reason = "provider_key_reused"
 
 
+class ModuleFailed(ProviderError):
+    """The provider module has a bug: it raised something that is not a `ProviderError`."""
+
+    reason = "provider_module_failed"
+
+
 _DEFINITE_REFUSALS = (Invalid, Unauthorized, OutOfCredits, RateLimited, KeyReused, Refused)
 
 

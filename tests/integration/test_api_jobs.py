@@ -278,9 +278,10 @@ async def test_documented_voices_stand_in_for_a_list_and_are_named_where_they_ca
 async def test_a_source_that_is_to_be_left_alone_is_not_asked_for_voices(settings: Settings) -> None:
     async with api(settings) as client:
         now = time.time()
-        await client.up.receiver.database.write(throttle_state.pause, "aitts", now + 300, "provider_rate_limited", now)
+        await client.up.receiver.database.write(throttle_state.pause, "aitts", now + 300, "blocked_address", now)
         answer = await client.get("/v1/voices?source=aitts")
-        assert problem(answer) == (429, "provider_rate_limited")
+        assert problem(answer) == (429, "source_paused")
+        assert "the source aitts is paused (blocked_address)" in answer.json()["detail"]
         assert 290 <= int(answer.headers["retry-after"]) <= 300
 
 
@@ -289,7 +290,7 @@ async def test_voices_are_asked_for_at_the_sources_pace(tmp_path: Path, sim: Sim
     async with api(configured(tmp_path, sources={"aitts": source}, handlers={})) as client:
         assert (await client.get("/v1/voices?source=aitts")).status_code == 200
         answer = await client.get("/v1/voices?source=aitts")
-        assert problem(answer) == (429, "provider_rate_limited")
+        assert problem(answer) == (429, "source_throttled")
         assert 15 <= int(answer.headers["retry-after"]) <= 21
 
 

@@ -249,7 +249,10 @@ class SourceLoop:
             except StoreUnavailable:
                 raise
             except Exception:  # noqa: BLE001 - a bug must not stop the work on other jobs
-                log.exception("poll.broken", source=self.name, job=claim.job_id)
+                if claim.state is JobState.SUBMITTING:
+                    log.exception("submit.broken", source=self.name, id=claim.id)
+                else:
+                    log.exception("poll.broken", source=self.name, id=claim.id, job=claim.job_id)
                 if claim.state is JobState.WATCHING and self._poller.is_last(claim):
                     await self._poller.expire(claim, polls=1)
         except StoreUnavailable as error:

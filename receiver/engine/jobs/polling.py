@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.jobs.completion import JobCompletion, failed_event
 from receiver.engine.jobs.source import JobContext
+from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
 from receiver.model.poll_schedule import next_wait
@@ -75,8 +76,8 @@ class Poller:
         deps, job_id = self._deps, claim.job_id or ""
         provider, account = deps.source.provider, deps.source.account
         try:
-            response = await deps.send(provider.status_request(account, job_id))
-            status = provider.read_status(account, job_id, response)
+            response = await deps.send(call_provider(provider.status_request, account, job_id))
+            status = call_provider(provider.read_status, account, job_id, response)
         except (ProviderError, UnusableAddress) as error:
             deps.telemetry.job_polled(claim.source, job_id, error.reason, error)
             await self._handle_error(claim, error)
@@ -88,8 +89,8 @@ class Poller:
         deps = self._deps
         provider, account = require_history(deps.source.provider), deps.source.account
         try:
-            response = await deps.send(provider.history_request(account, offset))
-            found = provider.read_history(account, response)
+            response = await deps.send(call_provider(provider.history_request, account, offset))
+            found = call_provider(provider.read_history, account, response)
         except (ProviderError, UnusableAddress) as error:
             deps.telemetry.job_polled(deps.source.name, None, error.reason, error)
             await deps.throttle.pause_after(error)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.jobs.completion import JobCompletion, store_completion
 from receiver.engine.jobs.source import JobContext, log
+from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import pause_for
 from receiver.errors import StoreUnavailable, UnusableAddress
 from receiver.model.delivery import Delivery
@@ -91,17 +92,20 @@ class Submitter:
     async def submit(self, claim: JobClaim) -> None:
         """Submit the job, and store the outcome in its row."""
         deps = self._deps
-        account = deps.source.account
+        account, speech, request = deps.source.account, Speech(**(claim.request or {})), None
         try:
             provider = require_submitting(deps.source.provider)
-            request = provider.submit_request(account, Speech(**(claim.request or {})), claim.submit_key or "")
+            request = call_provider(provider.submit_request, account, speech, claim.submit_key or "")
             if not await deps.database.write(job_leases.begin_submit, claim):
                 return  # cancelled, or held by another process
             response = await deps.send(request)
-            submitted = provider.read_submit(account, response)
+            submitted = call_provider(provider.read_submit, account, response)
         except (ProviderError, UnusableAddress) as error:
             deps.telemetry.job_submitted(claim.source, claim.id, error.reason, error)
-            await self._handle_error(claim, error)
+            if request is None and not claim.submits:  # nothing was sent, now or before
+                await self._end(claim, JobState.FAILED, error.reason, str(error))
+            else:
+                await self._handle_error(claim, error)
             return
         deps.telemetry.job_submitted(claim.source, claim.id, "submitted", None)
         await self._record_submitted(claim, submitted, response.body)

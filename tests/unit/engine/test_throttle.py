@@ -95,10 +95,9 @@ async def test_a_time_that_is_too_far_ahead_is_refused_with_how_long_to_wait_and
     throttle = bench.process()
     await bench.database.write(throttle.reserve, 11, NOW)
     taken = (await bench.database.read(throttle_state.get, "aitts")).next_request_at
-    with pytest.raises(
-        SourceThrottled, match=r"^No request to aitts is possible now: .* Try again in 11 s\.$"
-    ) as caught:
+    with pytest.raises(SourceThrottled, match=r"^No request was sent: .* used up\. Try again in 11 s\.$") as caught:
         await bench.call(throttle)
+    assert caught.value.reason == "source_throttled"
     assert caught.value.retry_after == pytest.approx(11 * 1.02)
     assert (await bench.database.read(throttle_state.get, "aitts")).next_request_at == taken
     assert bench.sent == []
@@ -107,10 +106,11 @@ async def test_a_time_that_is_too_far_ahead_is_refused_with_how_long_to_wait_and
 async def test_a_pause_that_another_process_stores_while_a_request_waits_stops_it(bench: Bench) -> None:
     throttle = bench.process()
     await bench.database.write(throttle.reserve, 3, NOW)
-    await bench.database.write(throttle_state.pause, "aitts", NOW + 60, "provider_rate_limited", NOW)
+    await bench.database.write(throttle_state.pause, "aitts", NOW + 60, "blocked_address", NOW)
     assert await throttle.wait_for(NOW + 3, asyncio.Event()) is False
-    with pytest.raises(SourceThrottled) as caught:
+    with pytest.raises(SourceThrottled, match=r"the source aitts is paused \(blocked_address\)") as caught:
         await bench.call(throttle)
+    assert caught.value.reason == "source_paused"
     assert caught.value.retry_after == pytest.approx(57)
     bench.clock.time = NOW + 60
     assert await bench.call(throttle) == 200

@@ -15,6 +15,7 @@ from receiver.providers.types import (
     InProgress,
     Invalid,
     KeyReused,
+    ModuleFailed,
     OutOfCredits,
     ProviderError,
     RateLimited,
@@ -47,7 +48,7 @@ def test_only_a_service_that_said_no_has_made_no_job_for_sure(kind: type[Provide
 
 
 def test_the_kinds_are_all_told_apart() -> None:
-    assert set(ProviderError.__subclasses__()) == FOR_SURE | {Unavailable, UnknownJob, InProgress}
+    assert set(ProviderError.__subclasses__()) == FOR_SURE | {Unavailable, UnknownJob, InProgress, ModuleFailed}
     assert not is_definite_refusal(ProviderError("of another kind"))
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.miragic import Miragic
-from receiver.providers.types import Account, Response, Status
+from receiver.providers.types import Account, Request, Response, Speech, Status, Submitted
 from receiver.store import database as database_module
 from receiver.store import jobs
-from tests.integration.engine_support import NOW, execute
+from tests.integration.engine_support import NOW, execute, metric, query
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Say
 from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling, locked
@@ -40,7 +40,7 @@ async def test_a_job_cancelled_while_its_poll_is_on_its_way_has_no_event(up: Pol
 
 
 class Broken(Miragic):
-    """A provider module with a fault of ours: it breaks on one job, as often as it is told."""
+    """A provider module with a bug: it breaks on one job, as often as it is told."""
 
     def __init__(self, times: float) -> None:
         self.times = times
@@ -59,15 +59,50 @@ async def test_a_poll_that_breaks_ends_neither_the_poller_nor_its_job(up: Pollin
     await up.until_idle()
     assert poller.alive
     assert [up.job(job)["state"] for job in ("a", "bad", "c")] == ["completed", "watching", "completed"]
-    [line] = lines.of("poll.broken")
-    assert line["job"] == "bad"
-    assert "a fault of ours" in str(line)
+    [trace], [line] = lines.of("provider.failed"), lines.of("poll.failed")
+    assert trace["call"] == "tests.unit.engine.jobs.test_trouble.Broken.read_status"
+    assert "a fault of ours" in trace["exception"]
+    assert (line["job"], line["reason"]) == ("bad", "provider_module_failed")
+    assert "RuntimeError: a fault of ours" in line["detail"]
+    assert metric(up.metrics, 'tts_receiver_polls_total{outcome="provider_module_failed",source="miragic"}') == 1
     up.watch("d")
     await up.jump(1)
     assert up.job("d")["state"] == "completed"
     assert len(up.polls["bad"]) == 1
     await up.jump(LEASE_SECONDS)
     assert up.job("bad")["state"] == "completed"
+
+
+class NotBuilt(Miragic):
+    """A provider module with a bug: it builds no submit."""
+
+    def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
+        return Request("POST", {}["url"])
+
+
+class NotRead(Miragic):
+    """A provider module with a bug: it reads no response to a submit."""
+
+    def read_submit(self, account: Account, response: Response) -> Submitted:
+        raise KeyError("job_id")
+
+
+@pytest.mark.parametrize(("provider", "sent", "state"), [(NotBuilt(), 0, "failed"), (NotRead(), 1, "unknown")])
+async def test_a_provider_module_that_breaks_on_a_submit_is_named_in_the_job_the_log_and_the_metrics(
+    up: Polling, lines: Lines, provider: Miragic, sent: int, state: str
+) -> None:
+    up.takes_on(lambda request: Say(200, {}, b"{}"))
+    await up.poller(provider=provider)
+    id = up.submit()
+    await up.jump(1)
+    [row] = query(up.path, "SELECT * FROM jobs WHERE id = ?", id)
+    assert (row["state"], row["error_code"], len(up.submits)) == (state, "provider_module_failed", sent)
+    assert "KeyError" in row["error"]
+    [line] = lines.of("submit.failed")
+    assert (line["id"], line["reason"]) == (id, "provider_module_failed")
+    [trace] = lines.of("provider.failed")
+    assert f".{type(provider).__name__}." in trace["call"]
+    assert metric(up.metrics, 'tts_receiver_submits_total{outcome="provider_module_failed",source="miragic"}') == 1
 
 
 async def test_a_job_that_breaks_every_poll_is_given_up_at_its_deadline(up: Polling) -> None:
