@@ -183,7 +183,9 @@ def _named(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Han
     """Return the handler that a file of the plugins directory, or an installed package, has under this name."""
     if name in from_files:
         return from_files[name]
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    # The built-in ones first, so that a later release's new handler takes no name from an installed package.
+    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: _built_in_file(point) is None)
+    installed = {point.name: point for point in points}
     if name not in installed:
         known = suggestion(name, [*installed, *from_files])
         if table.use is not None:
@@ -193,10 +195,18 @@ def _named(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Han
 
 
 def _from_entry_point(point: EntryPoint) -> Handler:
-    module, _, attribute = point.value.partition(":")
-    if module.partition(".")[0] == "handlers" and (file := BUILT_IN / f"{module.rpartition('.')[2]}.py").is_file():
-        return _attribute(PluginFolder(BUILT_IN, "receiver_built_in").load(file), attribute, point.value)
-    return _from_reference(point.value)
+    file = _built_in_file(point)
+    if file is None:
+        return _from_reference(point.value)
+    attribute = point.value.partition(":")[2]
+    return _attribute(PluginFolder(BUILT_IN, "receiver_built_in").load(file), attribute, point.value)
+
+
+def _built_in_file(point: EntryPoint) -> Path | None:
+    """The file of a built-in handler; None for another package's."""
+    package, _, module = point.value.partition(":")[0].rpartition(".")
+    file = BUILT_IN / f"{module}.py"
+    return file if package == "handlers" and file.is_file() else None
 
 
 def _from_reference(reference: str) -> Handler:
