@@ -31,6 +31,8 @@ LIBRARY_LEVELS = {
     "uvicorn.access": logging.WARNING,
     "uvicorn.error": logging.WARNING,
     "alembic": logging.WARNING,
+    "aio_pika": logging.CRITICAL,
+    "aiormq": logging.CRITICAL,
 }
 """The lowest level of libraries whose lines repeat ours, or contain complete URLs."""
 
