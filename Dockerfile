@@ -3,13 +3,15 @@
 # The builder: makes the wheel and installs it into a virtual environment that is copied whole.
 FROM python:3.11-slim AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Optional features to install, with commas between them: --build-arg EXTRAS=publish
+ARG EXTRAS=
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY receiver receiver
 COPY handlers handlers
 RUN python -m venv /opt/tts-receiver \
  && /opt/tts-receiver/bin/python -m pip wheel --no-deps --wheel-dir /wheels . \
- && /opt/tts-receiver/bin/python -m pip install /wheels/*.whl \
+ && /opt/tts-receiver/bin/python -m pip install "$(echo /wheels/*.whl)${EXTRAS:+[$EXTRAS]}" \
  && /opt/tts-receiver/bin/python -m compileall -q /opt/tts-receiver/lib
 
 # The runtime: no compiler, no package index, no root. Writes to /data and nowhere else.
