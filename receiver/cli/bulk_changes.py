@@ -14,7 +14,7 @@ import structlog
 from receiver.cli.stop_signals import stop_signals
 from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
-from receiver.engine.pacing import PAUSE_FACTOR, PacedWriter
+from receiver.engine.batch_writer import PAUSE_FACTOR, BatchWriter
 from receiver.store.database import Database
 
 
@@ -50,7 +50,7 @@ class StatusLine:
 
 def run_in_batches(
     database: Database,
-    work: Callable[[PacedWriter], Awaitable[None]],
+    work: Callable[[BatchWriter], Awaitable[None]],
     progress: BulkProgress,
     status: AbstractContextManager[Any],
 ) -> None:
@@ -73,7 +73,7 @@ def run_in_batches(
         return PAUSE_FACTOR if database.any_process_lives() else 1.0
 
     async def run() -> None:
-        working = asyncio.ensure_future(work(PacedWriter(database, SystemClock(), pause_factor)))
+        working = asyncio.ensure_future(work(BatchWriter(database, SystemClock(), pause_factor)))
 
         def stop(number: signal.Signals) -> None:
             if not stopped_by:

@@ -33,7 +33,7 @@ from receiver.errors import NotFound
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from receiver.engine.pacing import PacedWriter
+    from receiver.engine.batch_writer import BatchWriter
     from receiver.engine.plugins import Registry
     from receiver.engine.replay import ReplayResult
     from receiver.settings import Settings
@@ -244,11 +244,11 @@ def _change_each(
         def change(connection: Connection, some: Sequence[str]) -> list[ReplayResult]:
             return action.change(connection, settings, registry, some)
 
-        async def work(paced: PacedWriter) -> None:
-            await paced.write(change, ids, progress.add)
+        async def work(writer: BatchWriter) -> None:
+            await writer.write(change, ids, progress.add)
             if not named:
-                async for page in matching.pages_of_events(paced, filter):
-                    await paced.write(change, page, progress.add)
+                async for page in matching.pages_of_events(writer, filter):
+                    await writer.write(change, page, progress.add)
 
         run_in_batches(database, work, progress, nullcontext())  # the lines show the progress
         echo(f"Runs due: {progress.due:,}; a running receiver starts them within a second.")

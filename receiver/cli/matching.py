@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from receiver.engine.pacing import PacedWriter
+from receiver.engine.batch_writer import BatchWriter
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -45,26 +45,26 @@ def runs(database: Database, filter: Filter, states: Sequence[RunState]) -> Iter
         filter = replace(filter, newer_than=page[-1][0])
 
 
-async def pages_of_events(paced: PacedWriter, filter: Filter) -> AsyncIterator[list[str]]:
+async def pages_of_events(writer: BatchWriter, filter: Filter) -> AsyncIterator[list[str]]:
     """`event_ids`, a page at a time, with pauses.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await paced.read(views.event_ids, filter, PAGE):
+    while page := await writer.read(views.event_ids, filter, PAGE):
         yield page
         filter = replace(filter, newer_than=page[-1])
 
 
 async def pages_of_runs(
-    paced: PacedWriter, filter: Filter, states: Sequence[RunState]
+    writer: BatchWriter, filter: Filter, states: Sequence[RunState]
 ) -> AsyncIterator[list[list[tuple[str, str]]]]:
     """`runs`, a page at a time, with pauses; the runs of one event are together.
 
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await paced.read(views.runs_of_page, filter, states, PAGE):
+    while page := await writer.read(views.runs_of_page, filter, states, PAGE):
         yield [list(keys) for _, keys in groupby(page, key=itemgetter(0))]
         filter = replace(filter, newer_than=page[-1][0])
 

@@ -14,7 +14,7 @@ from receiver.cli.text_output import echo, echo_error
 from receiver.errors import ListingTimeout
 
 if TYPE_CHECKING:
-    from receiver.engine.pacing import PacedWriter
+    from receiver.engine.batch_writer import BatchWriter
     from receiver.store.database import Database
     from receiver.store.prune import Prunable
 
@@ -89,8 +89,8 @@ def _delete(database: Database, rows: list[tuple[Prunable, float]]) -> None:
 
     progress = _Progress()
 
-    async def work(paced: PacedWriter) -> None:
-        pruner = Pruner(paced, progress.update)
+    async def work(writer: BatchWriter) -> None:
+        pruner = Pruner(writer, progress.update)
         for kind, before in rows:
             await pruner.prune(kind, before)
 

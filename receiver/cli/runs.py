@@ -33,7 +33,7 @@ from receiver.store.states import RunState
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from receiver.engine.pacing import PacedWriter
+    from receiver.engine.batch_writer import BatchWriter
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
@@ -233,9 +233,9 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
             keys = [key for keys_of_event in by_event for key in keys_of_event]
             return keys[-1][0], len(action.change(connection, keys, time.time()))
 
-        async def work(paced: PacedWriter) -> None:
-            async for page in matching.pages_of_runs(paced, filter, states):
-                await paced.write(change, page, progress.add)
+        async def work(writer: BatchWriter) -> None:
+            async for page in matching.pages_of_runs(writer, filter, states):
+                await writer.write(change, page, progress.add)
 
         run_in_batches(database, work, progress, progress.status.shown)
         return progress.changed

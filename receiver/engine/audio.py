@@ -15,11 +15,11 @@ from pathlib import Path
 import structlog
 
 from receiver.clock import Clock
+from receiver.engine.audio_backoff import postponed_if_recent
 from receiver.engine.audio_failures import most_severe, stops_all
 from receiver.engine.audio_refresh import FreshAddresses, RefreshAudioUrls
 from receiver.engine.audio_slots import MAX_DOWNLOADS, DownloadSlots
 from receiver.engine.audio_source import AudioSource, Files
-from receiver.engine.audio_wait import not_yet
 from receiver.engine.context import Artifact
 from receiver.engine.links import AudioLinks
 from receiver.engine.storage_pause import StoragePause
@@ -228,7 +228,7 @@ class AudioService:
         except BaseException as failure:  # noqa: BLE001 - raised again below
             error, reason = failure, None
             if isinstance(failure, AudioError) and not isinstance(failure, NoAudio | AudioPostponed):
-                error = not_yet(failure, self._age(event), self._rng.random()) or failure
+                error = postponed_if_recent(failure, self._age(event), self._rng.random()) or failure
                 reason = error.reason
             self._telemetry.fetch_failed(token, *names, self._clock.monotonic() - started, reason, error)
             raise error from failure.__cause__

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from receiver.clock import Clock
-from receiver.engine.audio_wait import retry_delay
+from receiver.engine.audio_backoff import retry_delay
 from receiver.errors import AudioPostponed
 from receiver.model.slots import Slots
 

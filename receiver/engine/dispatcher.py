@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import structlog
 
 from receiver.clock import Clock
-from receiver.engine.ahead import AHEAD_SECONDS, ClaimsAhead
 from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
 from receiver.engine.plugins import Registry
+from receiver.engine.prefetch import PREFETCH_SECONDS, PrefetchedClaims
 from receiver.errors import StoreUnavailable
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
@@ -82,7 +82,7 @@ class Dispatcher:
         self._owner = owner
         self._bounds = bounds
         self._slots = registry.slots(bounds.concurrency)
-        self._ahead = ClaimsAhead(self._slots)
+        self._prefetched = PrefetchedClaims(self._slots)
         self._telemetry = telemetry
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
@@ -177,22 +177,22 @@ class Dispatcher:
     def _is_over(self) -> bool:
         if not self._claims_ended.is_set() or self._held:
             return False
-        return not self._ahead.to_release or self._grace_ended.is_set()
+        return not self._prefetched.to_release or self._grace_ended.is_set()
 
     async def _take_turn(self) -> float:
         """Write results, start and claim due runs; returns the seconds until the next turn."""
         blocked = self._watch.blocked is not None  # runs would not start here; another process may claim them
         stopping = self._stop.is_set()
         if blocked or stopping:
-            self._ahead.release_all()
+            self._prefetched.release_all()
         else:
-            self._ahead.release_surplus(self._clock.monotonic())
+            self._prefetched.release_surplus(self._clock.monotonic())
         request = None if blocked or stopping else self._claim_request()
         results, self._results = self._results, []
-        turn = Turn(self._owner, [result.row for result in results], self._ahead.to_release, request)
-        seconds = (
-            BLOCKED_POLL_INTERVAL_SECONDS if blocked else AHEAD_SECONDS if self._ahead.claims else POLL_INTERVAL_SECONDS
-        )
+        turn = Turn(self._owner, [result.row for result in results], self._prefetched.to_release, request)
+        seconds = PREFETCH_SECONDS if self._prefetched.claims else POLL_INTERVAL_SECONDS
+        if blocked:
+            seconds = BLOCKED_POLL_INTERVAL_SECONDS
         return min(seconds, await self._write(turn, results)) if turn else seconds
 
     def _claim_request(self) -> ClaimRequest | None:
@@ -202,7 +202,7 @@ class Dispatcher:
             return None
         now = self._clock.now()
         lease = Lease(self._owner, now + self._bounds.lease_seconds)
-        return ClaimRequest(free, lease, now, self._ahead.claims, self._ahead.wanted(self._clock.monotonic()))
+        return ClaimRequest(free, lease, now, self._prefetched.claims, self._prefetched.wanted(self._clock.monotonic()))
 
     async def _write(self, turn: Turn, results: list[AttemptResult]) -> float:
         """Write a turn with these results; returns the seconds until the next turn.
@@ -223,7 +223,7 @@ class Dispatcher:
             self._give_up(results[0].row.claim, results[0].row.outcome, results[0].seconds)
         else:
             if turn.releases:
-                self._ahead.to_release = []
+                self._prefetched.to_release = []
                 for claim in turn.releases:
                     self._telemetry.claim_ended(claim, RELEASED)
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
@@ -263,7 +263,7 @@ class Dispatcher:
             self._turn += 1
         for claim in claimed.lost:
             self._telemetry.claim_ended(claim, LEASE_LOST)
-        self._ahead.claims = claimed.ahead
+        self._prefetched.claims = claimed.prefetched
         return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool], tokens: list[Token]) -> None:
@@ -283,7 +283,7 @@ class Dispatcher:
         now, at = self._clock.now(), self._clock.monotonic()
         for ended in attempts:
             claim = ended.claim
-            self._ahead.ended(claim.handler, ended.seconds, at)
+            self._prefetched.ended(claim.handler, ended.seconds, at)
             allowed = self._registry[claim.handler].handler.attempts
             try:
                 self._results.append(self._rules.decide(ended, now, allowed, self._rng.random()))
@@ -315,7 +315,7 @@ class Dispatcher:
 
     async def _extend(self) -> None:
         """Extend our own leases. Comes before `_expire`, which would otherwise treat our own runs as crashed."""
-        held = [*self._held, *(claim.key for ahead in self._ahead.claims.values() for claim in ahead)]
+        held = [*self._held, *(claim.key for claims in self._prefetched.claims.values() for claim in claims)]
         until = self._clock.now() + self._bounds.lease_seconds
         if held:
             self._executions.release(await self._database.write(claims.extend, held, self._owner, until))

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from receiver.clock import Clock
+from receiver.engine.batch_writer import BatchWriter
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.pacing import PacedWriter
 from receiver.engine.pruning import Pruner
 from receiver.errors import AudioError, ListingTimeout, StoreUnavailable
 from receiver.settings.tables import Store
@@ -76,7 +76,7 @@ class Maintenance:
         finished = now - self._retention.retention_days * DAY_SECONDS
         quarantined = now - self._retention.quarantine_days * DAY_SECONDS
         self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
-        pruner = Pruner(PacedWriter(self._database, self._clock), self._show_progress)
+        pruner = Pruner(BatchWriter(self._database, self._clock), self._show_progress)
         try:
             if deleted := await pruner.prune(EVENTS, finished):
                 log.info("events.pruned", events=deleted)

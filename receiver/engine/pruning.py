@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from receiver.engine.pacing import PacedWriter
+from receiver.engine.batch_writer import BatchWriter
 from receiver.errors import ListingBusy, ListingTimeout
 from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
@@ -31,9 +31,9 @@ class Pruner:
         deleted: how many of each kind so far.
     """
 
-    def __init__(self, paced: PacedWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
+    def __init__(self, writer: BatchWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
         self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE)}
-        self._paced = paced
+        self._writer = writer
         self._progress = progress
 
     async def prune(self, rows: Prunable, before: float) -> int:
@@ -55,8 +55,8 @@ class Pruner:
         after = None
         while True:
             try:
-                found, after = await self._paced.read(rows.find, before, after, PAGE)
-                await self._paced.write(delete, found, count)
+                found, after = await self._writer.read(rows.find, before, after, PAGE)
+                await self._writer.write(delete, found, count)
             except ListingBusy:
                 raise
             except ListingTimeout:

@@ -17,9 +17,9 @@ from structlog.typing import Processor
 from receiver.clock import SystemClock
 from receiver.logs.calls import bound_logger
 from receiver.logs.interpreter import capture_interpreter_errors
+from receiver.logs.rate_limiter import LogRateLimiter
 from receiver.logs.rendering import JsonRenderer, Renderer, Timestamp, console_renderer
 from receiver.logs.sinks import sink_of
-from receiver.logs.thinning import Thinning
 from receiver.logs.writer import LogWriter
 from receiver.model.redact import Redactor
 
@@ -66,11 +66,11 @@ def configure(
     def dropped(counts: Mapping[str, int]) -> str:
         return render.warning("log.dropped", count=sum(counts.values()), causes=dict(sorted(counts.items())))
 
-    thinning = Thinning(partial(render, None), SystemClock())
-    writer = LogWriter(sink_of(stream), dropped, thinning)
+    rate_limiter = LogRateLimiter(partial(render, None), SystemClock())
+    writer = LogWriter(sink_of(stream), dropped, rate_limiter)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[thinning, render],
+        processors=[rate_limiter, render],
         wrapper_class=bound_logger(threshold),
         logger_factory=LineLoggers(writer, redact),
         cache_logger_on_first_use=False,

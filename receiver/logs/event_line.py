@@ -37,7 +37,7 @@ class EventLine:
         logger = self._logger = self._logger.bind()
         self._bound: dict[str, Any] = structlog.get_context(logger)
         self._processors: list[Any] = logger._processors  # noqa: SLF001 - there is no public access
-        # With ours, an info line passes thinning unchanged and goes to the renderer.
+        # With ours, an info line passes the rate limiter unchanged and goes to the renderer.
         self._configured_processors = list(self._processors)
         threshold = getattr(logger, "threshold", logging.CRITICAL)
         self._direct = threshold <= logging.INFO and isinstance(self._configured_processors[-1], JsonRenderer)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from receiver.errors import SignatureError
+from receiver.model.body_candidates import body_candidates
 from receiver.model.delivery import Headers
-from receiver.model.original_bodies import original_bodies
 from receiver.model.scheme import Key, Scheme
 
 MAX_HEADERS = 16
@@ -48,7 +48,7 @@ def explain(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key], 
     for what, changed in _other_headers(scheme, headers):
         if valid_with(changed, body, unbounded) is not None:
             return f"It is valid {what}."
-    for original in original_bodies(body):
+    for original in body_candidates(body):
         if valid_with(headers, original.body, unbounded) is not None:
             return f"It is valid for {original.what}. {original.advice}"
     for what, secrets in _other_secrets(unbounded):

@@ -1,8 +1,9 @@
 """Claims of runs: which process may execute which run until when, and which runs have started.
 
-A claim increments the attempt number, which is the fencing token. Some runs are claimed ahead of need: they have a
-lease and no `started_at`. A handler starts only after the commit that sets `started_at`. A run without it has done
-nothing yet: the end of its claim costs no attempt, and a crash does not make it a suspect (docs/adr/0057).
+A claim increments the attempt number, which is the fencing token. Some runs are prefetched, that is claimed before a
+slot is free: they have a lease and no `started_at`. A handler starts only after the commit that sets `started_at`. A
+run without it has done nothing yet: the end of its claim costs no attempt, and a crash does not make it a suspect
+(docs/adr/0057).
 """
 
 from __future__ import annotations
@@ -59,14 +60,14 @@ class ClaimRequest:
     Attributes:
         free: the slots in which runs may start.
         now: unix seconds.
-        ahead: by handler, the claims that have not started, in the order in which they start.
-        wanted: by handler, how many claims to hold ahead; 0 for a handler that is not in it.
+        prefetched: by handler, the claims that have not started, in the order in which they start.
+        wanted: by handler, how many claims to have prefetched; 0 for a handler that is not in it.
     """
 
     free: FreeSlots
     lease: Lease
     now: float
-    ahead: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
+    prefetched: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
     wanted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -76,21 +77,21 @@ class Claimed:
 
     Attributes:
         started: the claims to execute now, with their events.
-        ahead: by handler, the claims that have not started, in the order in which they start.
-        lost: claims that were held ahead and are lost: the run was cancelled, or claimed by another process.
+        prefetched: by handler, the claims that have not started, in the order in which they start.
+        lost: claims that were prefetched and are lost: the run was cancelled, or claimed by another process.
         due_at: when the next run is due that could start at once, unix seconds; None if there is none.
-        new: what this claimed, to start now or ahead; not started yet, and without their events.
+        new: what this claimed, to start now, or prefetched; not started yet, and without their events.
     """
 
     started: list[Claim]
-    ahead: dict[str, list[Claim]]
+    prefetched: dict[str, list[Claim]]
     lost: list[Claim]
     due_at: float | None
     new: list[Claim]
 
 
 def claim(connection: Connection, request: ClaimRequest) -> Claimed:
-    """Start as many due runs as there are slots, first those that are claimed already; then claim more ahead.
+    """Start as many due runs as there are slots, first those that are claimed already; then prefetch more.
 
     Of each handler, the runs that have been due longest are claimed first. Of all suspects, one is claimed, if none
     is running.
@@ -100,7 +101,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
     new = list(starting)
     for suspect in starting:
         left.take(suspect.handler, 1)
-    pools = {handler: deque(request.ahead.get(handler, ())) for handler in {*left.handlers, *request.ahead}}
+    pools = {handler: deque(request.prefetched.get(handler, ())) for handler in {*left.handlers, *request.prefetched}}
     exhausted: set[str] = set()
 
     def fill(handler: str, size: int) -> None:

@@ -27,7 +27,7 @@ Token = Any
 LEASE_LOST = "lease_lost"
 """The run was cancelled, or another process holds it."""
 RELEASED = "released"
-"""The run was claimed ahead, and is due again for any process."""
+"""The run was prefetched, and is due again for any process."""
 NOT_STORED = "not_stored"
 """The process stops while the store is unavailable, or a bug kept the result from being stored."""
 

@@ -11,10 +11,10 @@ import pytest
 
 from receiver import Context, JobCompleted, handler
 from receiver.engine.audio import AudioService
+from receiver.engine.audio_backoff import NOT_YET_SECONDS
 from receiver.engine.audio_refresh import AudioUrlRefresher
 from receiver.engine.audio_slots import MAX_DOWNLOADS
 from receiver.engine.audio_source import AudioSource
-from receiver.engine.audio_wait import NOT_YET_SECONDS
 from receiver.engine.throttle import Throttle
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage import open_storage

@@ -20,7 +20,7 @@ from handlers._forward_options import ForwardOptions
 from handlers._message import MessageOptions
 from receiver import settings
 from receiver.cli.commands import COMMANDS, build
-from receiver.logs.thinning import THINNED
+from receiver.logs.rate_limiter import RATE_LIMITED
 from receiver.metrics import Metrics
 from receiver.providers import PROVIDERS
 from receiver.providers.protocols import Provider, VersionedProvider, describe_capabilities
@@ -259,12 +259,12 @@ def test_every_log_message_is_documented_and_no_other() -> None:
     assert set(first_cells(REFERENCE / "logs.md")) == made
 
 
-def test_every_message_that_is_thinned_is_documented_with_what_makes_it_the_same_and_no_other() -> None:
+def test_every_message_that_is_rate_limited_is_documented_with_what_makes_it_the_same_and_no_other() -> None:
     section = (REFERENCE / "logs.md").read_text().partition("\n## Lines that repeat\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", section, re.MULTILINE)
     names = {"event": "event_id"}  # what the line calls it
     shown = {message: tuple(names.get(name, name) for name in re.findall(r"`(\w+)`", text)) for message, text in rows}
-    assert shown == THINNED
+    assert shown == RATE_LIMITED
 
 
 def reasons() -> Iterator[str]:

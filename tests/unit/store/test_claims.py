@@ -1,4 +1,4 @@
-"""Claims ahead of need: what starts and what waits, what is given back, and what an ended process leaves."""
+"""Prefetched claims: what starts and what waits, what is released, and what an ended process leaves."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def ten(database: Database, accept: Accept, delivery: Make) -> None:
     accept(*(delivery(f"job_{n}", received_at=NOW - 20 + n) for n in range(10)))
 
 
-def request(running: int = 0, *ahead: Claim, wanted: int = 3) -> ClaimRequest:
+def request(running: int = 0, *prefetched: Claim, wanted: int = 3) -> ClaimRequest:
     free = SLOTS.free({"save_audio": running})
-    return ClaimRequest(free, LEASE, NOW, {"save_audio": ahead}, {"save_audio": wanted} if wanted else {})
+    return ClaimRequest(free, LEASE, NOW, {"save_audio": prefetched}, {"save_audio": wanted} if wanted else {})
 
 
 def claim(database: Database, *args: Any, **options: Any) -> Claimed:
@@ -52,11 +52,11 @@ def due(found: list[Claim]) -> list[int]:
     return [round(held.due_at - (NOW - 20)) for held in found]
 
 
-def test_the_longest_due_start_and_the_next_are_claimed_ahead(database: Database, ten: None) -> None:
+def test_the_longest_due_start_and_the_next_are_prefetched(database: Database, ten: None) -> None:
     found = claim(database)
     assert [held.event["job_id"] for held in found.started] == ["job_0", "job_1"]
-    assert due(found.ahead["save_audio"]) == [2, 3, 4]
-    assert [held.event for held in found.ahead["save_audio"]] == [{}] * 3  # no body is held for what waits
+    assert due(found.prefetched["save_audio"]) == [2, 3, 4]
+    assert [held.event for held in found.prefetched["save_audio"]] == [{}] * 3  # no body is held for what waits
     assert found.due_at is None  # nothing could start at once
     assert rows(database) == [
         *((f"job_{n}", "running", NOW) for n in range(2)),
@@ -65,16 +65,16 @@ def test_the_longest_due_start_and_the_next_are_claimed_ahead(database: Database
     ]
 
 
-def test_what_is_claimed_ahead_starts_first_and_more_is_claimed_when_half_of_it_is_used_up(
+def test_what_is_prefetched_starts_first_and_more_is_claimed_when_half_of_it_is_used_up(
     database: Database, ten: None
 ) -> None:
-    first = claim(database).ahead["save_audio"]
+    first = claim(database).prefetched["save_audio"]
     one = claim(database, 1, *first)
-    assert (due(one.started), due(one.ahead["save_audio"])) == ([2], [3, 4])
-    two = claim(database, 0, *one.ahead["save_audio"])
-    assert (due(two.started), due(two.ahead["save_audio"])) == ([3, 4], [5, 6, 7])
-    none = claim(database, 2, *two.ahead["save_audio"])
-    assert (none.started, none.ahead) == ([], two.ahead)
+    assert (due(one.started), due(one.prefetched["save_audio"])) == ([2], [3, 4])
+    two = claim(database, 0, *one.prefetched["save_audio"])
+    assert (due(two.started), due(two.prefetched["save_audio"])) == ([3, 4], [5, 6, 7])
+    none = claim(database, 2, *two.prefetched["save_audio"])
+    assert (none.started, none.prefetched) == ([], two.prefetched)
 
 
 def test_a_claim_for_a_retry_forgets_when_the_run_started_before(database: Database, ten: None) -> None:
@@ -88,26 +88,26 @@ def test_a_claim_for_a_retry_forgets_when_the_run_started_before(database: Datab
 
 
 def test_what_was_cancelled_or_taken_meanwhile_does_not_start(database: Database, ten: None) -> None:
-    first, second, third = claim(database).ahead["save_audio"]
+    first, second, third = claim(database).prefetched["save_audio"]
     assert database.transact(runs.cancel, [(first.event_id, "save_audio")], NOW)
     taken = "UPDATE runs SET lease_owner = 'other' WHERE event_id = ?"
     database.transact(lambda connection: connection.exec_driver_sql(taken, (second.event_id,)).rowcount)
     found = claim(database, 0, first, second, third)
-    assert (found.started, found.lost, due(found.ahead["save_audio"])) == ([], [first, second], [4, 5, 6])
+    assert (found.started, found.lost, due(found.prefetched["save_audio"])) == ([], [first, second], [4, 5, 6])
     assert claim(database, 0, third).started[0].key == third.key
 
 
 def test_a_cancelled_run_has_the_attempts_that_started(database: Database, ten: None) -> None:
     found = claim(database)
-    keys = [(run.event_id, "save_audio") for run in (*found.started, *found.ahead["save_audio"])]
+    keys = [(run.event_id, "save_audio") for run in (*found.started, *found.prefetched["save_audio"])]
     assert database.transact(runs.cancel, keys, NOW) == keys
     attempts = [(state, attempt - forgiven) for state, attempt, forgiven in rows(database, "state, attempt, forgiven")]
     assert attempts[:6] == [("cancelled", 1)] * 2 + [("cancelled", 0)] * 3 + [("pending", 0)]
 
 
 def test_what_is_given_back_is_due_as_before_and_costs_nothing(database: Database, ten: None) -> None:
-    ahead = claim(database).ahead["save_audio"]
-    database.transact(turns.write, Turn("me", releases=ahead))
+    prefetched = claim(database).prefetched["save_audio"]
+    database.transact(turns.write, Turn("me", releases=prefetched))
     columns = "state, attempt, forgiven, lease_owner, lease_until, crashes"
     assert rows(database, columns)[2:5] == [("pending", 1, 1, None, None, 0)] * 3
     again = database.transact(claim_due, Slots(9, {"save_audio": None}).free({}), "other", NOW, NOW + 30)
@@ -116,8 +116,8 @@ def test_what_is_given_back_is_due_as_before_and_costs_nothing(database: Databas
 
 
 def test_what_another_process_holds_is_not_given_back(database: Database, ten: None) -> None:
-    ahead = claim(database).ahead["save_audio"]
-    database.transact(claims.release, ahead, "other")
+    prefetched = claim(database).prefetched["save_audio"]
+    database.transact(claims.release, prefetched, "other")
     assert [state for _, state, _ in rows(database)][2:5] == ["running"] * 3
 
 
@@ -137,16 +137,16 @@ def test_no_lease_has_expired_while_none_has_ended(database: Database, ten: None
     assert database.transact(claims.release_expired, NOW + 30) == 0
 
 
-def test_a_suspect_is_never_claimed_ahead(database: Database, ten: None) -> None:
+def test_a_suspect_is_never_prefetched(database: Database, ten: None) -> None:
     database.transact(lambda connection: connection.exec_driver_sql("UPDATE runs SET crashes = 2").rowcount)
     found = claim(database)
-    assert (due(found.started), found.ahead) == ([0], {})
+    assert (due(found.started), found.prefetched) == ([0], {})
 
 
 def test_a_turn_writes_results_and_starts_the_next_in_one_transaction(database: Database, ten: None) -> None:
     found = claim(database)
     ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
-    written = database.transact(turns.write, Turn("me", ended, request=request(0, *found.ahead["save_audio"])))
+    written = database.transact(turns.write, Turn("me", ended, request=request(0, *found.prefetched["save_audio"])))
     assert written.held == [True, True]
     assert written.claimed is not None
     assert due(written.claimed.started) == [2, 3]
@@ -155,9 +155,10 @@ def test_a_turn_writes_results_and_starts_the_next_in_one_transaction(database: 
 def test_a_turn_comes_apart_into_what_can_be_written_alone(database: Database, ten: None) -> None:
     found = claim(database)
     ended = [RunResult(held, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for held in found.started]
-    ahead = found.ahead["save_audio"]
-    turn = Turn("me", ended, ahead, request())
+    prefetched = found.prefetched["save_audio"]
+    turn = Turn("me", ended, prefetched, request())
     assert list(turn.parts()) == [
-        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", releases=ahead), Turn("me", request=turn.request),
+        Turn("me", [ended[0]]), Turn("me", [ended[1]]), Turn("me", releases=prefetched),
+        Turn("me", request=turn.request),
     ]  # fmt: skip
     assert not Turn("me")

@@ -1,4 +1,4 @@
-"""Runs that are claimed ahead of need: started in their turn, given back if they cannot start soon, never at a cost."""
+"""Runs that are prefetched: started in their turn, released if they cannot start soon, never at a cost."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy
 
 from receiver import Context, Event, JobCompleted, JobFailed, handler
-from receiver.engine.ahead import AHEAD_SECONDS, MAX_TIMES
 from receiver.engine.dispatcher import Bounds
 from receiver.engine.handler import Handler
+from receiver.engine.prefetch import MAX_PREFETCH_FACTOR, PREFETCH_SECONDS
 from receiver.store import runs
 from receiver.telemetry.hooks import RELEASED
 from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, Signal, engine, telling
@@ -41,7 +41,7 @@ async def gate() -> AsyncIterator[Gate]:
 
 
 def quick_then_slow(gate: Gate) -> Handler:
-    """Nothing holds it up at first, so that runs are claimed ahead; then everything does."""
+    """Nothing holds it up at first, so that runs are prefetched; then everything does."""
 
     @handler(on=JobCompleted)
     async def work(event: JobCompleted, ctx: Ctx) -> int:
@@ -62,10 +62,10 @@ async def held_up(up: Engine, gate: Gate, slots: int = 4) -> list[dict[str, Any]
     up.new(*QUICK, *SLOW)
     await up.until(lambda: gate.inside == slots and up.states()["succeeded"] == len(QUICK))
     await up.poll_once()
-    ahead = claimed(up)
-    assert slots < len(ahead) <= MAX_TIMES * slots
-    assert up.states() == {"succeeded": 40, "running": slots + len(ahead), "pending": 50 - slots - len(ahead)}
-    return ahead
+    prefetched = claimed(up)
+    assert slots < len(prefetched) <= MAX_PREFETCH_FACTOR * slots
+    assert up.states() == {"succeeded": 40, "running": slots + len(prefetched), "pending": 50 - slots - len(prefetched)}
+    return prefetched
 
 
 async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Path) -> None:
@@ -93,7 +93,7 @@ async def test_one_commit_lies_between_a_lone_event_and_its_handler(store: Path,
         assert len(commits) == 1
 
 
-async def test_what_is_claimed_ahead_starts_in_its_turn_and_runs_once(store: Path, gate: Gate) -> None:
+async def test_what_is_prefetched_starts_in_its_turn_and_runs_once(store: Path, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         gate.open()
@@ -105,14 +105,14 @@ async def test_what_is_claimed_ahead_starts_in_its_turn_and_runs_once(store: Pat
 
 async def test_a_stop_gives_back_at_once_what_has_not_started(store: Path, gate: Gate, lines: Lines) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
-        ahead = await held_up(up, gate)
+        prefetched = await held_up(up, gate)
         with telling(lines, up.signal):
             up.stop_later()
             await up.until(lambda: lines.of("dispatch.waiting_for_handlers"))
         assert up.states() == {"succeeded": 40, "running": 4, "pending": 46}  # the grace period has only begun
         await up.stop()
         rows = {row["event_id"]: row for row in up.runs()}
-        for before in ahead:
+        for before in prefetched:
             row = rows[before["event_id"]]
             assert (row["attempt"], row["forgiven"], row["crashes"], row["due_at"]) == (1, 1, 0, before["due_at"])
         assert len(up.attempts()) == 44  # of those that ran, four of which were released
@@ -125,16 +125,16 @@ async def test_a_stop_gives_back_at_once_what_has_not_started(store: Path, gate:
 async def test_every_claim_is_reported_once_and_a_start_or_its_end_follows(store: Path, gate: Gate) -> None:
     recorder = Recorder()
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR, reporting=(recorder,)) as up:
-        ahead = {(row["event_id"], row["handler"], row["attempt"]) for row in await held_up(up, gate)}
+        prefetched = {(row["event_id"], row["handler"], row["attempt"]) for row in await held_up(up, gate)}
         claimed = [claim.key for (claim,) in recorder.arguments("run_claimed")]
         started = [claim.key for claim, _ in recorder.arguments("run_started")]
         assert len(claimed) == len(set(claimed))
-        assert set(claimed) == {*started, *ahead}
+        assert set(claimed) == {*started, *prefetched}
         assert recorder.arguments("claim_ended") == []
         up.stop_later()
         gate.open()
     ended = [(claim.key, reason) for claim, reason in recorder.arguments("claim_ended")]
-    assert sorted(ended) == sorted((key, RELEASED) for key in ahead)
+    assert sorted(ended) == sorted((key, RELEASED) for key in prefetched)
     assert recorder.unended() == []
 
 
@@ -151,7 +151,7 @@ async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_i
         engine(store, elsewhere, signal=signal, clock=clock, owner="two", start=False) as two,
     ):
         await held_up(one, gate)
-        clock.advance(2 * AHEAD_SECONDS)
+        clock.advance(2 * PREFETCH_SECONDS)
         await one.until(lambda: not claimed(one))
         assert one.states() == {"succeeded": 40, "running": 4, "pending": 46}
         await two.start()
@@ -161,7 +161,7 @@ async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_i
         await one.until_state("succeeded", 90)
 
 
-async def test_a_run_that_is_cancelled_while_it_is_claimed_ahead_never_starts(
+async def test_a_run_that_is_cancelled_while_it_is_prefetched_never_starts(
     store: Path, gate: Gate, lines: Lines
 ) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
@@ -175,7 +175,7 @@ async def test_a_run_that_is_cancelled_while_it_is_claimed_ahead_never_starts(
         assert (line["event"], line["handler"], line["outcome"]) == (cancelled, "work", "not_started")
 
 
-async def test_claims_ahead_keep_no_other_handlers_runs_waiting(store: Path, gate: Gate) -> None:
+async def test_prefetched_claims_keep_no_other_handlers_runs_waiting(store: Path, gate: Gate) -> None:
     @handler(on=JobFailed)
     async def other(event: Event, ctx: Ctx) -> str:
         return "done"
@@ -191,9 +191,7 @@ async def test_claims_ahead_keep_no_other_handlers_runs_waiting(store: Path, gat
         assert gate.peak <= 3
 
 
-async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_claimed_ahead(
-    store: Path, gate: Gate
-) -> None:
+async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_prefetched(store: Path, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         up.watch.blocked = "The handler work blocks the handlers' event loop."
@@ -204,7 +202,7 @@ async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_claim
         await up.until_state("succeeded", 90)
 
 
-async def test_the_lease_of_what_is_claimed_ahead_is_extended(store: Path, gate: Gate) -> None:
+async def test_the_lease_of_what_is_prefetched_is_extended(store: Path, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         up.clock._now += 1e-3  # too little for anything to be given back

@@ -1,4 +1,4 @@
-"""Runs that are claimed ahead of need, for handlers with few slots: as many as one handles in half a second.
+"""Prefetching: runs of a handler with few slots are claimed before a slot is free, half a second of its work.
 
 No other process can start a claimed run, so claims that do not start soon are released (docs/adr/0057).
 """
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from receiver.model.slots import Slots
 from receiver.store.claims import Claim
 
-AHEAD_SECONDS = 0.5
-"""How soon a run that is claimed ahead should start. An attempt that takes longer is not quick."""
-MAX_TIMES = 8
-"""At most this many times a handler's share of the slots is claimed ahead."""
+PREFETCH_SECONDS = 0.5
+"""How soon a run that is prefetched should start. An attempt that takes longer is not quick."""
+MAX_PREFETCH_FACTOR = 8
+"""At most this many times a handler's share of the slots is prefetched."""
 MAX_SLOTS = 4
-"""With more slots nothing is claimed ahead: one claim for all slots costs less than a second update of each run."""
+"""With more slots nothing is prefetched: one claim for all slots costs less than a second update of each run."""
 
 
 @dataclass(slots=True)
 class _EndRate:
-    """Quick attempts of a handler that ended in this period of `AHEAD_SECONDS`, and in the one before."""
+    """Quick attempts of a handler that ended in this period of `PREFETCH_SECONDS`, and in the one before."""
 
     since: float
     ended: int = 0
@@ -28,12 +28,12 @@ class _EndRate:
 
     def turn(self, at: float) -> None:
         elapsed = at - self.since
-        if elapsed >= AHEAD_SECONDS:
-            self.before = self.ended if elapsed < 2 * AHEAD_SECONDS else 0
+        if elapsed >= PREFETCH_SECONDS:
+            self.before = self.ended if elapsed < 2 * PREFETCH_SECONDS else 0
             self.ended, self.since = 0, at
 
 
-class ClaimsAhead:
+class PrefetchedClaims:
     """What this process has claimed and not started, and how much that should be.
 
     Attributes:
@@ -41,7 +41,7 @@ class ClaimsAhead:
         to_release: to be released in the next turn.
 
     Args:
-        slots: whose shares bound what is claimed ahead.
+        slots: whose shares bound what is prefetched.
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -57,19 +57,19 @@ class ClaimsAhead:
             seconds: how long it took.
             at: monotonic seconds.
         """
-        if seconds < AHEAD_SECONDS and self._limits[handler] <= MAX_SLOTS:
+        if seconds < PREFETCH_SECONDS and self._limits[handler] <= MAX_SLOTS:
             rate = self._end_rates.setdefault(handler, _EndRate(at))
             rate.turn(at)
             rate.ended += 1
 
     def wanted(self, at: float) -> dict[str, int]:
-        """By handler how many to have claimed ahead; only those that get through more than their few slots."""
+        """By handler how many to have prefetched; only those that get through more than their few slots."""
         wanted = {}
         for handler, rate in self._end_rates.items():
             rate.turn(at)
             quick, limit = max(rate.ended, rate.before), self._limits[handler]
             if limit < quick:
-                wanted[handler] = min(quick, MAX_TIMES * limit)
+                wanted[handler] = min(quick, MAX_PREFETCH_FACTOR * limit)
         return wanted
 
     def release_surplus(self, at: float) -> None:

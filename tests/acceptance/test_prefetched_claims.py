@@ -55,23 +55,23 @@ def test_what_a_killed_process_had_claimed_and_not_started_costs_nothing_and_sta
     assert server.wait() == -signal.SIGKILL
 
     left = runs(site)
-    ahead = [job for job, row in left.items() if row["state"] == "running" and row["started_at"] is None]
-    assert len(ahead) > SLOTS
-    assert {left[job]["attempt"] for job in ahead} == {1}
+    prefetched = [job for job, row in left.items() if row["state"] == "running" and row["started_at"] is None]
+    assert len(prefetched) > SLOTS
+    assert {left[job]["attempt"] for job in prefetched} == {1}
     started = Counter((site.folder / "starts").read_text().split())
-    assert not started.keys() & set(ahead)
+    assert not started.keys() & set(prefetched)
 
     (site.folder / "again").touch()
     server = site.start()
     until("all succeeded", lambda: {row["state"] for row in runs(site).values()} == {"succeeded"})
     after = runs(site)
-    assert {(after[job]["attempt"], after[job]["forgiven"], after[job]["result"]) for job in ahead} == {(2, 1, 1)}
-    assert Counter((site.folder / "starts").read_text().split()).items() >= dict.fromkeys(ahead, 1).items()
+    assert {(after[job]["attempt"], after[job]["forgiven"], after[job]["result"]) for job in prefetched} == {(2, 1, 1)}
+    assert Counter((site.folder / "starts").read_text().split()).items() >= dict.fromkeys(prefetched, 1).items()
     tried = site.rows("SELECT job_id, outcome FROM attempts JOIN events ON id = event_id")
-    assert sorted(row["outcome"] for row in tried if row["job_id"] in ahead) == ["succeeded"] * len(ahead)
+    assert sorted(row["outcome"] for row in tried if row["job_id"] in prefetched) == ["succeeded"] * len(prefetched)
     crashed = {row["job_id"] for row in tried if row["outcome"] == "crashed"}
     assert "job-60" in crashed
     assert len(crashed) <= SLOTS
     [line] = list(server.lines("dispatch.claims_released"))
-    assert line["runs"] == len(ahead)
+    assert line["runs"] == len(prefetched)
     assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""Thins repeated lines with the same cause: the first few are written, then one a minute that counts the others.
+"""Limits repeated lines with the same cause: the first few are written, then one a minute that counts the others.
 
 Only for the messages in this table, whose repetition has no new information. Fields that identify an event or a job are
 part of the key, so the first line about each is always written. Lines with other messages are never dropped.
@@ -16,7 +16,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from receiver.clock import Clock
 
-THINNED: Mapping[str, tuple[str, ...]] = {
+RATE_LIMITED: Mapping[str, tuple[str, ...]] = {
     "api.refused": ("outcome",),
     "api.store_unavailable": ("operation",),
     "clock.broken": (),
@@ -43,7 +43,7 @@ FIRST_LINES = 5
 WINDOW_SECONDS = 60.0
 """For how long lines are counted."""
 MAX_WINDOWS = 1_000
-"""Kinds of lines that are thinned at a time; lines of further kinds are all written."""
+"""Kinds of lines that are counted at a time; lines of further kinds are all written."""
 
 _Key = tuple[str, tuple[Any, ...]]
 
@@ -58,7 +58,7 @@ class _Window:
     repeated: int = 0
 
 
-class Thinning:
+class LogRateLimiter:
     """The first structlog processor: drops repeated lines, and makes the lines that count them.
 
     Args:
@@ -81,7 +81,7 @@ class Thinning:
         if method == "info":
             return line
         message = line.get("event")
-        fields = THINNED.get(message) if isinstance(message, str) else None
+        fields = RATE_LIMITED.get(message) if isinstance(message, str) else None
         if fields is None:
             return line
         key = (str(message), tuple(str(line.get(name, "")) for name in fields))
@@ -98,7 +98,7 @@ class Thinning:
         raise structlog.DropEvent
 
     def seconds_until_due(self) -> float | None:
-        """Seconds until the first window ends; None while nothing is thinned."""
+        """Seconds until the first window ends; None while nothing is counted."""
         with self._lock:
             if not self._windows:
                 return None
@@ -128,7 +128,7 @@ class Thinning:
         lines = []
         for (message, values), window in windows.items():
             if window.repeated:
-                same = dict(zip(THINNED[message], values, strict=True))
+                same = dict(zip(RATE_LIMITED[message], values, strict=True))
                 summary = {"event": message, **same, "repeated": window.repeated, "seconds": round(WINDOW_SECONDS)}
                 lines.append(self._render(window.level, summary))
         return lines

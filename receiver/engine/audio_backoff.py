@@ -25,7 +25,7 @@ def retry_delay(age: float, jitter: float) -> float:
     return min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, age)) * (0.75 + jitter / 2)
 
 
-def not_yet(error: AudioError, age: float, jitter: float) -> AudioPostponed | None:
+def postponed_if_recent(error: AudioError, age: float, jitter: float) -> AudioPostponed | None:
     """Return the error to raise instead of `error` if the audio may not exist yet; None if `error` is final.
 
     Args:

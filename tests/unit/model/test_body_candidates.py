@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.model.original_bodies import MAX_JSON_BYTES, original_bodies
+from receiver.model.body_candidates import MAX_JSON_BYTES, body_candidates
 
 EXACT = '{"n":[1,2.50,2e3,1E-5]}'
 SENT = '{"event":"job.completed","data":{"job_id":"j/1","text":"Grüße <b>","speed":1.0,"tags":[],"n":[1,2.5]}}'
@@ -28,7 +28,7 @@ spacing = st.sampled_from(
 
 def what(sent: bytes, received: bytes) -> str | None:
     """How the body that was sent is described; None if it is not found."""
-    return next((original.what for original in original_bodies(received) if original.body == sent), None)
+    return next((original.what for original in body_candidates(received) if original.body == sent), None)
 
 
 @given(document=documents, sent=spacing, received=spacing, ascii=st.tuples(st.booleans(), st.booleans()))
@@ -101,7 +101,7 @@ def test_a_body_that_was_changed_as_text_is_found(sent: bytes, received: bytes, 
 
 @given(body=st.binary(max_size=200))
 def test_there_are_not_many_and_none_is_the_body_itself_or_comes_twice(body: bytes) -> None:
-    found = [original.body for original in original_bodies(body)]
+    found = [original.body for original in body_candidates(body)]
     assert len(found) < 150
     assert body not in found
     assert len(set(found)) == len(found)
@@ -110,8 +110,8 @@ def test_there_are_not_many_and_none_is_the_body_itself_or_comes_twice(body: byt
 def test_a_large_body_is_tried_as_text_alone() -> None:
     body = json.dumps(["x" * MAX_JSON_BYTES]).encode()
     assert what(body, body + b"\n") == "the body without its last line break"
-    assert not any("JSON" in original.what for original in original_bodies(body))
+    assert not any("JSON" in original.what for original in body_candidates(body))
 
 
 def test_what_is_nested_too_deep_is_no_json() -> None:
-    assert not any("JSON" in original.what for original in original_bodies(b"[" * 50_000 + b"]" * 50_000))
+    assert not any("JSON" in original.what for original in body_candidates(b"[" * 50_000 + b"]" * 50_000))

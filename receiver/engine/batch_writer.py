@@ -37,7 +37,7 @@ MAX_READ_ATTEMPTS = 12
 """How often a read is attempted while other lists are being read; each attempt waits some seconds."""
 
 
-class PacedWriter:
+class BatchWriter:
     """Reads and writes in small steps, with pauses.
 
     A cancelled write finishes and reports its batch first. Every batch is a transaction, so a cancellation or a kill

@@ -26,7 +26,7 @@ PARSED = (
 )
 
 
-class OriginalBody(NamedTuple):
+class BodyCandidate(NamedTuple):
     """A body that may have been signed.
 
     Attributes:
@@ -40,7 +40,7 @@ class OriginalBody(NamedTuple):
     advice: str
 
 
-def original_bodies(body: bytes) -> Iterator[OriginalBody]:
+def body_candidates(body: bytes) -> Iterator[BodyCandidate]:
     """Bodies from which this one may have been made, the most likely first, without repetitions."""
     seen = {body}
     for original in itertools.chain(_texts(body), _reserialized(body), _encoded(body), _empty()):
@@ -70,20 +70,20 @@ _MARKS: tuple[_Change, ...] = (
 )
 
 
-def _texts(body: bytes) -> Iterator[OriginalBody]:
+def _texts(body: bytes) -> Iterator[BodyCandidate]:
     """The body with other line ends, another end or beginning; first with one change, then with several."""
     ways = sorted(itertools.product(_ENDS, _LINES, _MARKS), key=lambda way: sum(bool(what) for what, _ in way))
     for end, lines, mark in ways:
         changed = mark[1](lines[1](end[1](body)))
         what = " and ".join(what for what, _ in (end, lines, mark) if what)
-        yield OriginalBody(changed, f"the body {what}", AS_TEXT)
+        yield BodyCandidate(changed, f"the body {what}", AS_TEXT)
 
 
-def _encoded(body: bytes) -> Iterator[OriginalBody]:
+def _encoded(body: bytes) -> Iterator[BodyCandidate]:
     """Bodies that were encoded in base64, or decoded with the wrong encoding and encoded again."""
     with contextlib.suppress(binascii.Error):
         original = base64.b64decode(body.strip(), validate=True)
-        yield OriginalBody(
+        yield BodyCandidate(
             original,
             "the body decoded from base64",
             "Some code, such as a function behind an API gateway, receives the body in base64: decode it first.",
@@ -93,11 +93,13 @@ def _encoded(body: bytes) -> Iterator[OriginalBody]:
             original = body.decode().encode(table)
         except UnicodeError:
             continue
-        yield OriginalBody(original, f"the body, which was decoded as {table} and encoded as UTF-8 on its way", AS_TEXT)
+        yield BodyCandidate(
+            original, f"the body, which was decoded as {table} and encoded as UTF-8 on its way", AS_TEXT
+        )
 
 
-def _empty() -> Iterator[OriginalBody]:
-    yield OriginalBody(b"", "an empty body", "The body was lost on the way, or already read by other code.")
+def _empty() -> Iterator[BodyCandidate]:
+    yield BodyCandidate(b"", "an empty body", "The body was lost on the way, or already read by other code.")
 
 
 # JSON, serialized again
@@ -139,21 +141,21 @@ _ORDERS = (("", False), (", its keys sorted", True))
 _LAST = (("", ""), (", with a line break at its end", "\n"))
 
 
-def _reserialized(body: bytes) -> Iterator[OriginalBody]:
+def _reserialized(body: bytes) -> Iterator[BodyCandidate]:
     """The same JSON in the forms of the usual libraries; nothing if the body is not JSON."""
     if len(body) > MAX_JSON_BYTES:
         return
     try:
         document = json.loads(body.decode("utf-8-sig"), parse_int=_Number, parse_float=_Number, parse_constant=_Number)
         if isinstance(document, str) and not isinstance(document, _Number):
-            yield OriginalBody(document.encode(), "the text in the body, which is one JSON string", PARSED)
+            yield BodyCandidate(document.encode(), "the text in the body, which is one JSON string", PARSED)
         for (escapes, table), (order, sort), (spaces, comma, colon, indent), (letters, text), (
             last,
             end,
         ) in itertools.product(_ESCAPES, _ORDERS, _SPACES, _LETTERS, _LAST):
             written = _write(document, _Style(comma, colon, indent, _escaping(text, table), sort)) + end
             what = f"the same JSON written {spaces}{order}, {letters}{escapes}{last}"
-            yield OriginalBody(written.encode(errors="surrogatepass"), what, PARSED)
+            yield BodyCandidate(written.encode(errors="surrogatepass"), what, PARSED)
     except (ValueError, RecursionError):  # not JSON, or nested too deeply
         return
 
