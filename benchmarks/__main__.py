@@ -1,14 +1,15 @@
-"""`python -m benchmarks`: run the benchmark of forwarding, and those that have a goal. Exit 1 if a goal is missed."""
+"""`python -m benchmarks`: run the benchmarks of handlers, and those that have a goal. Exit 1 if a goal is missed."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import forward, intake, latency, memory, polling, profile
+from benchmarks import forward, intake, latency, memory, polling, profile, publish
 
 
 def main() -> int:
     forward.main()
+    publish.main()
     results = [(module.__name__, module.main()) for module in (intake, latency, memory, polling, profile)]
     for name, reached in results:
         print(f"{name.rpartition('.')[2]:<10} {'reached' if reached else 'MISSED'}")
