@@ -116,7 +116,7 @@ class Nats(Broker):
             f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.folder / "data"}" }}\n'
             f'authorization {{ user: "{USER}", password: "{PASSWORD}" }}\n{self._settings}\n'
         )
-        return [self.program, "-c", str(config)]
+        return [str(path_of(self)), "-c", str(config)]
 
 
 class Redis(Broker):
@@ -138,7 +138,7 @@ class Redis(Broker):
             "appendfsync": "always",
             "requirepass": PASSWORD,
         }
-        return [self.program, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        return [str(path_of(self)), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
 class RabbitMq(Broker):
@@ -200,11 +200,16 @@ class RabbitMq(Broker):
         }
 
 
+def path_of(broker: Broker | type[Broker]) -> str | None:
+    """The program; Debian has some in a folder that is not on everybody's PATH."""
+    return shutil.which(broker.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 def missing(kind: type[Broker]) -> str | None:
     """What is missing to publish to a broker of this kind; None if nothing is."""
     if importlib.util.find_spec("faststream") is None:
         return 'the extra is not installed: pip install "tts-receiver[publish]"'
-    if shutil.which(kind.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+    if path_of(kind) is None:
         return f"{kind.program} is not installed (Debian: apt install {kind.program})"
     return None
 

@@ -28,7 +28,7 @@ from tests.patience import PATIENCE
 
 pytest.importorskip("faststream", reason='the extra is not installed: pip install "tts-receiver[publish]"')
 
-from handlers._broker import BrokerConnection, PublishError
+from handlers._broker import BrokerConnection, PublishError, Session
 from handlers._message import Message
 from handlers._publish_options import PublishOptions
 from handlers.publish import connect, open_session
@@ -190,6 +190,25 @@ async def test_a_broker_that_confirms_nothing_is_no_success(goal: Target) -> Non
                 continue
     await connection.close()
     assert {message.id for message in await goal.stored()} >= {"before", "after"}
+
+
+async def test_first_messages_share_one_connection_which_a_cancelled_one_does_not_end(goal: Target) -> None:
+    options = PublishOptions(**goal.options())
+    opened = []
+
+    async def open_and_count() -> Session:
+        opened.append(await open_session(options))
+        return opened[-1]
+
+    connection = BrokerConnection(open_and_count, options.server, options.secrets)
+    tasks = [asyncio.create_task(connection.publish(completed(), MESSAGE, f"key-{n}")) for n in range(20)]
+    await asyncio.sleep(0)  # the first one has begun to connect
+    tasks[0].cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    await connection.close()
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert len(opened) == 1
+    assert {message.id for message in await goal.stored()} == {f"key-{n}" for n in range(1, 20)}
 
 
 async def test_attempts_that_fail_leave_no_connection_and_no_task_behind(goal: Target) -> None:

@@ -12,6 +12,12 @@ from tests.integration.publish_support import RedisTarget, assert_retried, attem
 
 pytest.importorskip("faststream", reason='the extra is not installed: pip install "tts-receiver[publish]"')
 
+from handlers._message import Message
+from handlers._publish_options import PublishOptions
+from handlers.publish import connect
+
+MESSAGE = Message(body=b'{"specversion": "1.0"}', content_type="application/cloudevents+json")
+
 pytestmark = pytest.mark.anyio
 
 
@@ -22,12 +28,12 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
 
 async def test_a_redis_stream_keeps_at_least_as_many_entries_as_it_should(redis: brokers.Broker) -> None:
     goal = RedisTarget(redis)
-    for number in range(250):
-        outcome = await attempt(goal.options(max_length=50), completed(f"job-{number}"))
-        assert outcome.state == "succeeded", outcome.error
+    async with connect(PublishOptions(**goal.options(max_length=50))) as connection:
+        for number in range(250):
+            await connection.publish(completed(), MESSAGE, f"key-{number}")
     stored = await goal.stored()
     assert 50 <= len(stored) < 250
-    assert stored[-1].id == f"{completed('job-249').id}:publish"
+    assert stored[-1].id == "key-249"
 
 
 async def test_a_key_that_is_no_stream_is_named_as_such(redis: brokers.Broker) -> None:
