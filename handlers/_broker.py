@@ -19,6 +19,8 @@ from ._message import Message
 
 log = structlog.get_logger("handlers.publish")
 
+APP_ID = "tts-receiver"
+"""How the receiver names itself to a broker."""
 CONNECT_SECONDS = 10.0
 CONFIRM_SECONDS = 30.0
 CLOSE_SECONDS = 3.0

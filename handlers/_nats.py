@@ -18,7 +18,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from receiver import Event, Reject
 
-from ._broker import CONFIRM_SECONDS, CONNECT_SECONDS, BrokerUnavailable, PublishError
+from ._broker import APP_ID, CONFIRM_SECONDS, CONNECT_SECONDS, BrokerUnavailable, PublishError
 from ._message import Message
 from ._publish_options import fill
 
@@ -62,6 +62,7 @@ class NatsSession:
         broker = _OwnedBroker(
             _without_credentials(options),
             security=_security(options, tls),
+            name=APP_ID,
             connect_timeout=int(CONNECT_SECONDS),
             allow_reconnect=False,
             max_reconnect_attempts=1,

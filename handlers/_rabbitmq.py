@@ -11,14 +11,12 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitExchange
 
 from receiver import Event
 
-from ._broker import CONNECT_SECONDS, PublishError
+from ._broker import APP_ID, CONNECT_SECONDS, PublishError
 from ._message import Message
 from ._publish_options import fill
 
 if TYPE_CHECKING:
     from ._publish_options import PublishOptions
-
-APP_ID = "tts-receiver"
 
 
 class RabbitMqSession:
