@@ -97,8 +97,9 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
         "submit_key": new.submit_key,
         "client_key": new.client_key,
     }
-    if connection.execute(statement, values).rowcount == 1:
-        return get_existing(connection, new.id), True
+    stored = connection.execute(statement.returning(*jobs.c), values).first()
+    if stored is not None:
+        return dict(stored._mapping), True
     known = find_one(connection, jobs.c.client_key == new.client_key)
     if known is None:
         raise LookupError(new.client_key)
