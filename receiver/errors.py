@@ -27,7 +27,7 @@ class ReceiverError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigProblem:
     """A fault of the configuration: the key or file, and what is wrong and what to do."""
 
     where: str
@@ -42,7 +42,7 @@ class ConfigError(ReceiverError):
 
     reason = "config"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

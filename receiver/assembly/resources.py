@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.outbound.beneath import make_folders
 from receiver.settings import Settings
 from receiver.store.backends import backend_of
@@ -24,12 +24,14 @@ def open_database(settings: Settings) -> Database:
     try:
         backend = backend_of(settings.store.url, settings.base)
     except ValueError as error:
-        raise ConfigError([Problem("store.url", str(error))]) from None
+        raise ConfigError([ConfigProblem("store.url", str(error))]) from None
     if backend.folder is not None:
         try:
             make_folders(backend.folder)
         except OSError as error:
-            raise ConfigError([Problem("store.url", f"{backend.folder} cannot be made: {error.strerror}")]) from None
+            raise ConfigError(
+                [ConfigProblem("store.url", f"{backend.folder} cannot be made: {error.strerror}")]
+            ) from None
     return Database(backend)
 
 
@@ -45,7 +47,7 @@ def open_audio(settings: Settings) -> Storage:
     try:
         return open_storage(settings.audio.url, settings.base)
     except ValueError as error:
-        raise ConfigError([Problem("audio.url", str(error))]) from None
+        raise ConfigError([ConfigProblem("audio.url", str(error))]) from None
 
 
 def spool_folder(settings: Settings, storage: Storage) -> Path:

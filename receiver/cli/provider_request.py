@@ -39,7 +39,7 @@ class ProviderRequestError(ReceiverError):
     """A provider could not be reached, or returned an unusable response; the message ends with what to do."""
 
 
-class ErrorDetail(NamedTuple):
+class RequestFailure(NamedTuple):
     """A failed request to a source's provider.
 
     Attributes:
@@ -80,7 +80,7 @@ def fetch_response(source: Source, request: Request) -> Response:
     return asyncio.run(request_once(source, request))
 
 
-def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> ErrorDetail:
+def request_failure(name: str, source: Source, error: ReceiverError, *more_secrets: str) -> RequestFailure:
     """Describe the error to the operator, without any secret of the source.
 
     Args:
@@ -89,7 +89,7 @@ def error_detail(name: str, source: Source, error: ReceiverError, *more_secrets:
     cut = Redactor([*source_secrets(source), *(text for text in more_secrets if len(text) >= MIN_SECRET_LENGTH)])
     advice = _TLS if _failed_in_tls(error) else _ADVICE.get(error.reason, "")
     what = cut(str(error)).strip()
-    return ErrorDetail(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
+    return RequestFailure(name, error.reason, what if what.endswith((".", "?", "!", "…")) else f"{what}.", advice)
 
 
 def source_secrets(source: Source) -> list[str]:

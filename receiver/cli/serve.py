@@ -19,7 +19,7 @@ from receiver.cli.sd_notify import Notifier, take_notifier
 from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.clock import SystemClock
 from receiver.engine.event_loops import new_loop
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.settings import Settings
 from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
@@ -34,7 +34,7 @@ STOP_SECONDS = 60
 """How long a stop may take beyond the grace period: submits and requests in progress, handlers that do not end."""
 
 
-def serve(settings: Settings, warnings: Sequence[Problem] = ()) -> None:
+def serve(settings: Settings, warnings: Sequence[ConfigProblem] = ()) -> None:
     """Receive deliveries and run handlers until SIGTERM or SIGINT.
 
     Args:
@@ -85,7 +85,9 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
     except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             key = key.replace("port", "host")
-        raise ConfigError([Problem(key, f"cannot listen on {host} port {port}: {error.strerror or error}")]) from None
+        raise ConfigError(
+            [ConfigProblem(key, f"cannot listen on {host} port {port}: {error.strerror or error}")]
+        ) from None
     listener.setblocking(False)
     return listener
 

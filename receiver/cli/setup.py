@@ -15,7 +15,7 @@ import typer
 from receiver.cli.options import Config
 from receiver.cli.text_output import echo, echo_error
 from receiver.durable_files import OverwritePolicy, temporary_file
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from receiver.engine.plugins import Registry
@@ -123,9 +123,9 @@ def init(
     try:
         _write_template(file, OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE)
     except FileExistsError:
-        raise ConfigError([Problem(str(file), "already exists; --force replaces it")]) from None
+        raise ConfigError([ConfigProblem(str(file), "already exists; --force replaces it")]) from None
     except OSError as error:
-        raise ConfigError([Problem(str(file), f"cannot be written: {error.strerror}")]) from None
+        raise ConfigError([ConfigProblem(str(file), f"cannot be written: {error.strerror}")]) from None
     echo(
         f"Wrote {file}. Next: add the API key, and the signing secret if the account has webhooks; then "
         "`tts-receiver check`."
@@ -189,16 +189,18 @@ def check(
         _print_summary(settings, registry, database)
 
 
-def _without_consequences(found: Sequence[Problem], settings: Settings, reported: Sequence[Problem]) -> list[Problem]:
+def _without_consequences(
+    found: Sequence[ConfigProblem], settings: Settings, reported: Sequence[ConfigProblem]
+) -> list[ConfigProblem]:
     """The handlers' problems, without unknown sources in `where` if the table of a source could not be used itself."""
     tables = {problem.where.split(".")[1] for problem in reported if problem.where.startswith("sources.")}
     is_complete = tables <= settings.sources.keys()
     return [problem for problem in found if is_complete or not problem.where.endswith(".where.source")]
 
 
-def _check_keys(settings: Settings, now: float) -> list[Problem]:
+def _check_keys(settings: Settings, now: float) -> list[ConfigProblem]:
     return [
-        Problem(
+        ConfigProblem(
             f"sources.{name}.signing_secrets", "none is valid now (not_before, not_after): every delivery is refused"
         )
         for name, source in settings.sources.items()

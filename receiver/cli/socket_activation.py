@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 
 log = structlog.get_logger("receiver.serve")
 
@@ -116,4 +116,4 @@ def _fault(found: socket.socket) -> str | None:
 
 
 def _refused(what: str) -> ConfigError:
-    return ConfigError([Problem("LISTEN_FDS", what)])
+    return ConfigError([ConfigProblem("LISTEN_FDS", what)])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from receiver.cli.provider_request import ErrorDetail, error_detail, request_once
+from receiver.cli.provider_request import RequestFailure, request_failure, request_once
 from receiver.errors import InvalidJson, ReceiverError
 from receiver.model.rate_limit import RateLimit, read_rate_limit
 from receiver.providers.base import read_json_object
@@ -90,9 +90,9 @@ async def probe_source(name: str, source: Source, ssl_context: ssl.SSLContext) -
             return probe.described(start)._replace(
                 detail="Reached. There is no api_key to test: the source only receives webhooks."
             )
-        return _failed(probe.described(start)._replace(key="refused"), error_detail(name, source, error))
+        return _failed(probe.described(start)._replace(key="refused"), request_failure(name, source, error))
     except ReceiverError as error:
-        return _failed(probe.described(start), error_detail(name, source, error))
+        return _failed(probe.described(start), request_failure(name, source, error))
     result = probe.described(start)._replace(key=key, detail=found)
     return result._replace(advice=_UNCHECKED) if key == "unknown" else result
 
@@ -103,7 +103,7 @@ _WORKS = "The key works."
 _KEYLESS = "Reached, without an api_key."
 
 
-def _failed(result: ProbeResult, problem: ErrorDetail) -> ProbeResult:
+def _failed(result: ProbeResult, problem: RequestFailure) -> ProbeResult:
     return result._replace(ok=False, reason=problem.reason, detail=problem.what, advice=problem.advice)
 
 

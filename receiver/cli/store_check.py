@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from receiver.errors import ConfigError, Problem, ReceiverError
+from receiver.errors import ConfigError, ConfigProblem, ReceiverError
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOW_SPACE_BYTES = 256 << 20
 
 
-def check_audio(settings: Settings) -> list[Problem]:
+def check_audio(settings: Settings) -> list[ConfigProblem]:
     """Test writing to the audio storage."""
     from receiver.assembly.resources import open_audio
 
@@ -24,10 +24,10 @@ def check_audio(settings: Settings) -> list[Problem]:
         wrong = open_audio(settings).writable()
     except ConfigError as error:
         return list(error.problems)
-    return [Problem("audio.url", wrong)] if wrong else []
+    return [ConfigProblem("audio.url", wrong)] if wrong else []
 
 
-def check_store(database: Database) -> list[Problem]:
+def check_store(database: Database) -> list[ConfigProblem]:
     """Test writing to the store, if it exists."""
     from receiver.store.migrate import revision
     from receiver.store.schema import HEAD
@@ -37,23 +37,24 @@ def check_store(database: Database) -> list[Problem]:
         if not database.exists():
             if folder is None or os.access(folder, os.W_OK):
                 return []
-            return [Problem("store.url", f"{folder} is not writable")]
+            return [ConfigProblem("store.url", f"{folder} is not writable")]
         found = database.query(revision)
         if found is not None and found > HEAD:
-            return [Problem("store.url", f"{database.location} is at schema {found}, newer than this release's {HEAD}")]
+            what = f"{database.location} is at schema {found}, newer than this release's {HEAD}"
+            return [ConfigProblem("store.url", what)]
         database.test_write()
     except ReceiverError as error:
-        return [Problem("store.url", str(error))]
+        return [ConfigProblem("store.url", str(error))]
     return []
 
 
-def check_deeply(database: Database) -> list[Problem]:
+def check_deeply(database: Database) -> list[ConfigProblem]:
     """Read the whole store and look for damage; takes about a second for each gigabyte, and more on a slow disk."""
     try:
         damage = database.find_damage() if database.exists() else None
     except ReceiverError as error:
-        return [Problem("store.url", str(error))]
-    return [Problem("store.url", str(damage))] if damage else []
+        return [ConfigProblem("store.url", str(error))]
+    return [ConfigProblem("store.url", str(damage))] if damage else []
 
 
 def store_note(found: str | None) -> str:

@@ -69,7 +69,7 @@ def voices(
 
 
 def _request_voices(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
-    from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
+    from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
 
     account = source.account
     if account.api_key is None:
@@ -79,7 +79,7 @@ def _request_voices(name: str, source: Source, provider: VoicesProvider, query: 
     try:
         return provider.read_voices(account, fetch_response(source, provider.voices_request(account, query)))
     except ReceiverError as error:
-        raise ProviderRequestError(str(error_detail(name, source, error))) from error
+        raise ProviderRequestError(str(request_failure(name, source, error))) from error
 
 
 def print_voices(source: str, voices: Sequence[Voice]) -> None:

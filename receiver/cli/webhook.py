@@ -57,7 +57,7 @@ def rotate(source: _Name, url: _Url, id_token: IdTokenFile = None, config: Confi
 @app.command("test")
 def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None, json: Json = False) -> None:
     """Have the provider send a signed test to the registered address. Exit 0 if the response is 2xx."""
-    from receiver.cli.provider_request import ProviderRequestError, error_detail, fetch_response
+    from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
     from receiver.providers.protocols import require_registering
     from receiver.providers.types import Invalid
     from receiver.settings import load
@@ -74,7 +74,7 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
     try:
         test_id = provider.read_test(source_settings.account, fetch_response(source_settings, request))
     except ReceiverError as error:
-        problem = str(error_detail(source, source_settings, error, token))
+        problem = str(request_failure(source, source_settings, error, token))
         raise ProviderRequestError(f"{problem} {_TEST_FAILED}" if isinstance(error, Invalid) else problem) from error
     if json:
         print_json({"source": source, "test_id": test_id})
@@ -109,7 +109,7 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
     import asyncio
 
     from receiver.cli.pending_secrets import load_pending_secrets, no_secrets_file
-    from receiver.cli.provider_request import ProviderRequestError, error_detail
+    from receiver.cli.provider_request import ProviderRequestError, request_failure
     from receiver.cli.public_url import check_public
     from receiver.cli.secret_file import reserve
     from receiver.providers.protocols import RegisteringProvider
@@ -133,7 +133,7 @@ def _register(name: str, url: str, id_token: Path | None, config: Path | None, j
         echo_error(f"Interrupted. {_UNKNOWN}")
         raise
     except (ProviderError, UnusableAddress) as error:
-        problem = error_detail(name, source, error, token)
+        problem = request_failure(name, source, error, token)
         raise ProviderRequestError(f"{problem} {_UNKNOWN}" if _may_be_accepted(error) else str(problem)) from error
     _print_result(registration, found, at.settings, config, json)
 
@@ -158,7 +158,7 @@ async def _register_and_save(registration: _Registration, request: Request, file
 
 
 def _save_secret(registration: _Registration, file: SecretFile, response: Response) -> Registered:
-    from receiver.cli.provider_request import ProviderRequestError, error_detail
+    from receiver.cli.provider_request import ProviderRequestError, request_failure
     from receiver.providers.types import ProviderError
 
     provider, account = registration.provider, registration.source.account
@@ -168,7 +168,7 @@ def _save_secret(registration: _Registration, file: SecretFile, response: Respon
         if not 200 <= response.status <= 299:
             raise
         raise ProviderRequestError(
-            f"{error_detail(registration.name, registration.source, error)} {_save_response(response)}"
+            f"{request_failure(registration.name, registration.source, error)} {_save_response(response)}"
         ) from error
     if found.secret is not None:
         file.prepend(found.secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from receiver.engine.executions import Ended
+from receiver.engine.executions import FinishedAttempt
 from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
 from receiver.model.redact import Redactor
@@ -47,7 +47,7 @@ class AttemptRules:
     backoff: RetryPolicy
     redact: Redactor
 
-    def decide(self, ended: Ended, at: float, attempts: int, jitter: float) -> AttemptResult:
+    def decide(self, ended: FinishedAttempt, at: float, attempts: int, jitter: float) -> AttemptResult:
         """Decide the result of an attempt.
 
         Args:

@@ -16,7 +16,7 @@ import structlog
 from receiver.clock import Clock
 from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.crashes import CrashedRuns
-from receiver.engine.executions import Ended, Execute, Executions, LoopWatch
+from receiver.engine.executions import Execute, Executions, FinishedAttempt, LoopWatch
 from receiver.engine.plugins import Registry
 from receiver.engine.prefetch import PREFETCH_SECONDS, PrefetchedClaims
 from receiver.errors import StoreUnavailable
@@ -278,7 +278,7 @@ class Dispatcher:
         if storage_wait:
             self._on_storage_wait()
 
-    def _on_ended(self, attempts: list[Ended]) -> None:
+    def _on_ended(self, attempts: list[FinishedAttempt]) -> None:
         """Decide the results of attempts; they are written in the next turn."""
         now, at = self._clock.now(), self._clock.monotonic()
         for ended in attempts:

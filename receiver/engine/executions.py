@@ -40,7 +40,7 @@ class LoopWatch(Protocol):
         """The `run_key` of the run that blocks it, if known."""
 
 
-class Ended(NamedTuple):
+class FinishedAttempt(NamedTuple):
     """An attempt that has ended, and how many seconds it took."""
 
     claim: Claim
@@ -72,7 +72,7 @@ class Executions:
         *,
         watch: LoopWatch,
         clock: Clock,
-        ended: Callable[[list[Ended]], None],
+        ended: Callable[[list[FinishedAttempt]], None],
     ) -> None:
         self._registry = registry
         self._watch = watch
@@ -172,7 +172,7 @@ class Executions:
             active = self._active.pop(key, None)
             if active is not None:  # else it was timed out or released before
                 self.running[active.claim.handler] -= 1
-                ended.append(Ended(active.claim, outcome, now - active.began))
+                ended.append(FinishedAttempt(active.claim, outcome, now - active.began))
         if ended:
             self._ended(ended)
 

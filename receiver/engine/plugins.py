@@ -22,7 +22,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
 from receiver.engine.plugin_files import PluginFolder
 from receiver.engine.routing import configured_where
-from receiver.errors import ConfigError, PluginError, Problem
+from receiver.errors import ConfigError, ConfigProblem, PluginError
 from receiver.model.import_errors import import_failure, install_hint
 from receiver.model.redact import Redactor
 from receiver.model.routing import Where, meets
@@ -123,7 +123,7 @@ def load_registry(settings: Settings) -> Registry:
     Raises:
         ConfigError: names each handler that cannot be loaded, and why.
     """
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     context = OptionsContext.of(settings)
     from_files = _from_directory(settings, problems)
     active: dict[str, ActiveHandler] = {}
@@ -139,13 +139,13 @@ def load_registry(settings: Settings) -> Registry:
                 bounded, options, loaded_from, table.allow_private_addresses, load_tls(table, settings.base)
             )
         except PluginError as error:
-            problems.append(Problem(f"handlers.{name}", str(error)))
+            problems.append(ConfigProblem(f"handlers.{name}", str(error)))
         except ConfigError as error:
-            problems += [Problem(f"handlers.{name}.{problem.where}", problem.what) for problem in error.problems]
+            problems += [ConfigProblem(f"handlers.{name}.{problem.where}", problem.what) for problem in error.problems]
     registry = Registry(active)
     if problems:
         redact = Redactor([*settings.secrets(), *registry.secrets()])  # an error of the author's code may quote them
-        raise ConfigError([Problem(problem.where, redact(problem.what)) for problem in problems])
+        raise ConfigError([ConfigProblem(problem.where, redact(problem.what)) for problem in problems])
     return registry
 
 
@@ -166,7 +166,7 @@ def load_tls(table: HandlerSettings, base: Path) -> SSLContext | None:
     try:
         return client_tls(table.tls.certificate, table.tls.key, table.tls.ca, base)
     except ConfigError as error:
-        raise ConfigError([Problem(f"tls.{problem.where}", problem.what) for problem in error.problems]) from None
+        raise ConfigError([ConfigProblem(f"tls.{problem.where}", problem.what) for problem in error.problems]) from None
 
 
 def _find(name: str, table: HandlerSettings, from_files: Mapping[str, tuple[Handler, str]]) -> tuple[Handler, str]:
@@ -229,7 +229,7 @@ def _path_hint(error: BaseException, module: str) -> str:
     return ""
 
 
-def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tuple[Handler, str]]:
+def _from_directory(settings: Settings, problems: list[ConfigProblem]) -> dict[str, tuple[Handler, str]]:
     """Return handlers by name with their file; files that do not load are added to `problems`."""
     found: dict[str, tuple[Handler, str]] = {}
     if settings.plugins.directory is None:
@@ -237,19 +237,19 @@ def _from_directory(settings: Settings, problems: list[Problem]) -> dict[str, tu
     try:
         folder = setting_path(settings.plugins.directory, settings.base)
     except ValueError as error:
-        problems.append(Problem("plugins.directory", str(error)))
+        problems.append(ConfigProblem("plugins.directory", str(error)))
         return found
     package = PluginFolder(folder, "receiver_plugins")
     try:
         files = package.plugins()
     except PluginError as error:
-        problems.append(Problem("plugins.directory", str(error)))
+        problems.append(ConfigProblem("plugins.directory", str(error)))
         return found
     for file in files:
         try:
             _add_file(file, package, found)
         except PluginError as error:
-            problems.append(Problem("plugins.directory", str(error)))
+            problems.append(ConfigProblem("plugins.directory", str(error)))
     return found
 
 

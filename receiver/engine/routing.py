@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.model.event import Event, subscribes
 from receiver.model.routing import Condition, Where, is_glob, parse_where
 from receiver.settings import suggestion
@@ -24,7 +24,7 @@ def stated_where(table: Mapping[str, Any], on: tuple[type[Event], ...]) -> Where
     where = parse_where(table)
     classes = ", ".join(cls.__name__ for cls in on)
     problems = [
-        Problem("where.type", f"the handler never gets {value!r}: it subscribes to {classes}")
+        ConfigProblem("where.type", f"the handler never gets {value!r}: it subscribes to {classes}")
         for condition in where
         if condition.path == ("type",)
         for value in condition.values
@@ -43,7 +43,7 @@ def configured_where(table: Mapping[str, Any], on: tuple[type[Event], ...], sour
     """
     where = stated_where(table, on)
     problems = [
-        Problem("where.source", f"{_what(value)}{suggestion(value, sources)}")
+        ConfigProblem("where.source", f"{_what(value)}{suggestion(value, sources)}")
         for condition in where
         if condition.path == ("source",)
         for value in condition.values

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.model.printable import printable
 from receiver.model.redact import truncate
 
@@ -115,13 +115,13 @@ def parse_where(table: Mapping[str, Any]) -> Where:
             `where.source`.
     """
     conditions: list[Condition] = []
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     open_tables: list[tuple[tuple[str, ...], Any]] = [((), table)]
     while open_tables:  # not recursive: a table may be nested deeper than Python calls
         path, value = open_tables.pop()
         what = _problem(path, value)
         if what is not None:
-            problems.append(Problem(".".join(("where", *map(str, path))), what))
+            problems.append(ConfigProblem(".".join(("where", *map(str, path))), what))
         elif isinstance(value, Mapping):
             open_tables += [((*path, key), value[key]) for key in reversed(value)]
         else:

@@ -17,7 +17,7 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.paths import setting_path
 
 MAX_FILE_BYTES = 4_194_304
@@ -104,4 +104,4 @@ def _reason(error: OSError) -> str:
 
 
 def _refuse(name: str, what: str) -> NoReturn:
-    raise ConfigError([Problem(name, what)]) from None
+    raise ConfigError([ConfigProblem(name, what)]) from None

@@ -159,12 +159,14 @@ class AddressGuard:
             addresses = [literal]
         for address in addresses:
             if is_never_allowed(address):
-                raise BlockedAddress(
-                    f"{host} has the address {address}, which is never allowed: link-local, a metadata service's, "
-                    "or not a host's."
-                )
-            if not self.allow_private and not is_public(address):
-                raise BlockedAddress(f"{host} has the address {address}, which is not public; {self._hint}.")
+                what = "never allowed: link-local, a metadata service's, or not a host's"
+            elif not self.allow_private and not is_public(address):
+                what = f"not public; {self._hint}"
+            else:
+                continue
+            raise BlockedAddress(
+                f"{host} {'is' if address == literal else f'has the address {address}, which is'} {what}."
+            )
         return addresses
 
     async def _look_up(self, host: str, port: int) -> list[str]:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from receiver.errors import Problem
+from receiver.errors import ConfigProblem
 from receiver.settings.loading import config_file, read_toml
 
 _SECRETS = frozenset({"api_key", "signing_secrets", "tokens", "password", "secret", "secrets", "token"})
 """The receiver's own keys, and the usual names of handlers' options."""
 
 
-def exposed_secrets(config: Path | None) -> list[Problem]:
+def exposed_secrets(config: Path | None) -> list[ConfigProblem]:
     """Warnings about a configuration file that contains secrets and is open to every user of the machine.
 
     Args:
@@ -36,7 +36,7 @@ def exposed_secrets(config: Path | None) -> list[Problem]:
         return []
     can = "read and changed" if mode & 0o006 == 0o006 else "read" if mode & 0o004 else "changed"
     what = f"contains secrets and can be {can} by every user of this machine (mode {mode:04o}); `chmod o= {file}`"
-    return [Problem(str(file), what)]
+    return [ConfigProblem(str(file), what)]
 
 
 def _has_secrets(table: Mapping[str, Any]) -> bool:

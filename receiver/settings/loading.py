@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.paths import setting_path
 from receiver.providers.registry import name_conflicts
 from receiver.settings.base import suggestion
@@ -65,7 +65,7 @@ def load_awaiting_secrets(config: Path | None = None) -> tuple[Settings, dict[st
     return settings, unwritten
 
 
-def load_partial(config: Path | None = None) -> tuple[Settings, list[Problem]]:
+def load_partial(config: Path | None = None) -> tuple[Settings, list[ConfigProblem]]:
     """Like `load`, but without the keys that are not valid, so that the rest can be checked as well.
 
     Returns:
@@ -89,12 +89,12 @@ def config_file(config: Path | None) -> Path:
     return _path("--config", str(config or DEFAULT_CONFIG))
 
 
-def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[Problem]]:
+def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Settings, list[ConfigProblem]]:
     file = config_file(config)
     named = config is not None or bool(os.environ.get(CONFIG_VARIABLE))
     document = _read_toml(file) if named or _exists(file) else {}
     problems = [
-        Problem(key, f"is not a table of the configuration{suggestion(key, TABLES)}")
+        ConfigProblem(key, f"is not a table of the configuration{suggestion(key, TABLES)}")
         for key in document
         if key not in TABLES
     ]
@@ -111,7 +111,7 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     except SettingsError as error:
         problems.append(_invalid_json_problem(error))
     if not given.get("sources"):
-        problems.append(Problem("sources", "there is no source; add a table such as [sources.aitts]"))
+        problems.append(ConfigProblem("sources", "there is no source; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
     base = _folder_of(file)
     given, unread = with_secrets_files(given, base, unwritten)
@@ -154,7 +154,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         what = f"is not TOML: {error}"
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-    raise ConfigError([Problem(str(file), what)])
+    raise ConfigError([ConfigProblem(str(file), what)])
 
 
 def _exists(file: Path) -> bool:
@@ -168,17 +168,19 @@ def _folder_of(file: Path) -> Path:
     try:
         return file.parent.resolve()
     except OSError as error:  # a relative name, and the current folder was removed
-        raise ConfigError([Problem(str(file), f"the current folder no longer exists: {error.strerror}")]) from None
+        raise ConfigError(
+            [ConfigProblem(str(file), f"the current folder no longer exists: {error.strerror}")]
+        ) from None
 
 
 def _path(where: str, text: str) -> Path:
     try:
         return setting_path(text, Path())
     except ValueError as error:
-        raise ConfigError([Problem(where, str(error))]) from None
+        raise ConfigError([ConfigProblem(where, str(error))]) from None
 
 
-def _secret_files() -> tuple[dict[str, str], list[Problem]]:
+def _secret_files() -> tuple[dict[str, str], list[ConfigProblem]]:
     """The texts of the secrets directory, by key, and the problems with it."""
     named = os.environ.get(SECRETS_VARIABLE)
     folder = _path(SECRETS_VARIABLE, named) if named else Path(DEFAULT_SECRETS)
@@ -187,18 +189,18 @@ def _secret_files() -> tuple[dict[str, str], list[Problem]]:
     except (FileNotFoundError, NotADirectoryError):
         if not named:
             return {}, []
-        raise ConfigError([Problem(SECRETS_VARIABLE, f"{folder} is not a folder")]) from None
+        raise ConfigError([ConfigProblem(SECRETS_VARIABLE, f"{folder} is not a folder")]) from None
     except OSError as error:
         what = (
             f"{folder} cannot be listed: {error.strerror}; the user that the receiver runs as must be able to read it"
         )
         if named:
-            raise ConfigError([Problem(SECRETS_VARIABLE, what)]) from None
+            raise ConfigError([ConfigProblem(SECRETS_VARIABLE, what)]) from None
         name_another = f"{what}, or set {SECRETS_VARIABLE} to another folder"
-        return {}, [Problem("secrets directory", name_another)]
+        return {}, [ConfigProblem("secrets directory", name_another)]
 
 
-def _with_origins(problems: list[Problem], texts: Mapping[str, str]) -> list[Problem]:
+def _with_origins(problems: list[ConfigProblem], texts: Mapping[str, str]) -> list[ConfigProblem]:
     """The problems, with the origin of a value that is not from the configuration file."""
     origins = {dotted(name): f"the secrets directory's file {name}" for name in texts} | {
         dotted(name.removeprefix(ENV_PREFIX)): f"the variable {name}"
@@ -206,30 +208,30 @@ def _with_origins(problems: list[Problem], texts: Mapping[str, str]) -> list[Pro
         if name.startswith(ENV_PREFIX)
     }
     return [
-        Problem(problem.where, f"{problem.what} (it comes from {origin})")
+        ConfigProblem(problem.where, f"{problem.what} (it comes from {origin})")
         if (origin := _origin(problem, origins))
         else problem
         for problem in problems
     ]
 
 
-def _origin(problem: Problem, origins: Mapping[str, str]) -> str | None:
+def _origin(problem: ConfigProblem, origins: Mapping[str, str]) -> str | None:
     keys = [key for key in origins if f"{problem.where}.".startswith((f"{key}.", f"{key}["))]
     return origins[max(keys, key=len)] if keys else None
 
 
-def _invalid_json_problem(error: SettingsError) -> Problem:
+def _invalid_json_problem(error: SettingsError) -> ConfigProblem:
     """The problem of a table in a variable or in the secrets directory that is not JSON."""
     field = re.search(r'field "(\w+)"', str(error))
     hint = "must be a JSON object in the environment or the secrets directory; or set single keys, as in SERVER__PORT"
-    return Problem(field[1] if field else "environment or secrets directory", hint)
+    return ConfigProblem(field[1] if field else "environment or secrets directory", hint)
 
 
-def _unknown_variables() -> list[Problem]:
+def _unknown_variables() -> list[ConfigProblem]:
     """Variables with our prefix that name no table: a typing error must not be ignored."""
     known = [f"{ENV_PREFIX}{table.upper()}__" for table in TABLES]
     return [
-        Problem(variable, f"sets nothing{suggestion(variable, known)}")
+        ConfigProblem(variable, f"sets nothing{suggestion(variable, known)}")
         for variable in sorted(os.environ)
         if variable.startswith(ENV_PREFIX)
         and variable not in (CONFIG_VARIABLE, SECRETS_VARIABLE)
@@ -237,13 +239,13 @@ def _unknown_variables() -> list[Problem]:
     ]
 
 
-def _taken_names(sources: Any) -> list[Problem]:
+def _taken_names(sources: Any) -> list[ConfigProblem]:
     """Sources whose provider name is also that of an installed package: it is unknown which one is meant."""
     tables = sources if isinstance(sources, dict) else {}
     named = {name: table.get("provider") for name, table in tables.items() if isinstance(table, dict)}
     taken = name_conflicts() if named else {}
     return [
-        Problem(f"sources.{name}.provider", taken[word])
+        ConfigProblem(f"sources.{name}.provider", taken[word])
         for name, word in named.items()
         if isinstance(word, str) and word in taken
     ]

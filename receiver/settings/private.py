@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.settings import Settings
 
 _EXPOSED = "{} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
@@ -34,7 +34,7 @@ def require_private(settings: Settings) -> None:
     """
     host = settings.server.private_host
     if not (settings.api.tokens or is_loopback(host)):
-        raise ConfigError([Problem("server.private_host", _EXPOSED.format(host))])
+        raise ConfigError([ConfigProblem("server.private_host", _EXPOSED.format(host))])
 
 
 def require_private_socket(settings: Settings, private: socket.socket) -> None:
@@ -45,4 +45,4 @@ def require_private_socket(settings: Settings, private: socket.socket) -> None:
     """
     host = private.getsockname()[0]
     if not (settings.api.tokens or is_loopback(host)):
-        raise ConfigError([Problem("LISTEN_FDS", f"the private socket: {_EXPOSED.format(host)}")])
+        raise ConfigError([ConfigProblem("LISTEN_FDS", f"the private socket: {_EXPOSED.format(host)}")])

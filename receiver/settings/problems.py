@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence, Set
 from typing import Any
 
-from receiver.errors import Problem
+from receiver.errors import ConfigProblem
 from receiver.settings.api import ApiToken
 from receiver.settings.base import Table, suggestion
 from receiver.settings.generic import GenericTable
@@ -32,7 +32,7 @@ def without_keys(given: dict[str, Any], locations: list[tuple[Any, ...]]) -> dic
     return given
 
 
-def is_consequence(problem: Problem, reported: Set[str]) -> bool:
+def is_consequence(problem: ConfigProblem, reported: Set[str]) -> bool:
     """Whether a problem exists only because a key was removed whose own problem is reported.
 
     Args:
@@ -42,28 +42,30 @@ def is_consequence(problem: Problem, reported: Set[str]) -> bool:
     return problem.where in reported or (key in reported and problem.what.startswith(NO_CHANNEL))
 
 
-def problem_of(item: Any) -> Problem:
+def problem_of(item: Any) -> ConfigProblem:
     """Convert a validation error: the key as in the file, what is wrong, and what to write instead."""
     location = [str(part) for part in item["loc"]]
     where = ".".join(location) or "configuration"
     if item["type"] == "extra_forbidden":
         if tuple(location[2:]) in _REMOVED and location[0] == "sources":
-            return Problem(where, f"is no longer a key: {_REMOVED[tuple(location[2:])]}")
-        return Problem(where, f"is not a known key{suggestion(location[-1], _known_keys(location[:-1]))}")
+            return ConfigProblem(where, f"is no longer a key: {_REMOVED[tuple(location[2:])]}")
+        return ConfigProblem(where, f"is not a known key{suggestion(location[-1], _known_keys(location[:-1]))}")
     if item["type"] == "missing":
-        return Problem(where, "is missing")
+        return ConfigProblem(where, "is missing")
     if item["type"] in ("tuple_type", "list_type"):
-        return Problem(where, 'must be a list, such as ["…"]')
+        return ConfigProblem(where, 'must be a list, such as ["…"]')
     if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
         in_list = bool(location) and location[-1].isdigit()
-        return Problem(where, 'must be a text, or a table such as {id = "…"}' if in_list else "must be a table of keys")
+        return ConfigProblem(
+            where, 'must be a text, or a table such as {id = "…"}' if in_list else "must be a table of keys"
+        )
     message = str(item["msg"]).removeprefix("Value error, ")
     if not location and message.startswith(("sources.", "server.")):
         where, _, message = message.partition(": ")  # a check across tables names its key first
     if _is_whole_source(location) and ":" in message:
         key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
         where = f"{where}.{key}"
-    return Problem(where, message[:1].lower() + message[1:])
+    return ConfigProblem(where, message[:1].lower() + message[1:])
 
 
 def _is_whole_source(location: Sequence[Any]) -> bool:

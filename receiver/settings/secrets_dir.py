@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic_settings import EnvSettingsSource
 
-from receiver.errors import Problem
+from receiver.errors import ConfigProblem
 from receiver.model.secret_text import without_last_newline
 from receiver.settings.small_file import read_small_file
 from receiver.settings.tables import TABLES, Settings
@@ -32,7 +32,7 @@ class SecretsDirectory(EnvSettingsSource):
         return self._texts
 
 
-def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
+def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[ConfigProblem]]:
     """The texts of the directory's files that are named like a key of the configuration, by that name in lower case.
 
     Other files are not opened. A final newline and a byte order mark are removed.
@@ -44,7 +44,7 @@ def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
         OSError: the directory cannot be listed.
     """
     texts: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     for file in sorted(folder.iterdir()):
         name = file.name.lower()
         if name.split(DELIMITER)[0] not in TABLES:
@@ -54,11 +54,11 @@ def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[Problem]]:
                 continue
             texts[name] = without_last_newline(read_small_file(file)[0])
         except FileNotFoundError:  # a dangling link
-            problems.append(Problem(dotted(name), f"{file} is a link to a file that does not exist"))
+            problems.append(ConfigProblem(dotted(name), f"{file} is a link to a file that does not exist"))
         except OSError as error:
-            problems.append(Problem(dotted(name), f"{file} cannot be read: {error.strerror}"))
+            problems.append(ConfigProblem(dotted(name), f"{file} cannot be read: {error.strerror}"))
         except ValueError as error:
-            problems.append(Problem(dotted(name), str(error)))
+            problems.append(ConfigProblem(dotted(name), str(error)))
     return texts, problems
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from receiver.errors import Problem
+from receiver.errors import ConfigProblem
 from receiver.model.secret_text import is_secret_line, secret_lines
 from receiver.paths import setting_path
 from receiver.settings.base import list_of_secrets
@@ -21,7 +21,7 @@ class SecretsFileEmpty(ValueError):
 
 def with_secrets_files(
     given: dict[str, Any], base: Path, unwritten: dict[str, Path] | None = None
-) -> tuple[dict[str, Any], list[Problem]]:
+) -> tuple[dict[str, Any], list[ConfigProblem]]:
     """The configuration, with the secrets of each source's file before its own.
 
     A source whose file cannot be used gets a random secret, so that its other problems are reported as well, and it
@@ -32,7 +32,7 @@ def with_secrets_files(
         base: the folder of relative paths.
         unwritten: collects missing and empty files, by source; None if they are problems.
     """
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     sources = given.get("sources")
     if not isinstance(sources, dict):
         return given, problems
@@ -50,7 +50,7 @@ def with_secrets_files(
             if unwritten is not None and isinstance(error, SecretsFileEmpty):
                 unwritten[name] = setting_path(path, base)
             else:
-                problems.append(Problem(f"sources.{name}.{KEY}", str(error)))
+                problems.append(ConfigProblem(f"sources.{name}.{KEY}", str(error)))
         own = source.get("signing_secrets", [])
         try:
             named = list_of_secrets("secret")(own)

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from receiver.errors import Problem
+from receiver.errors import ConfigProblem
 from receiver.model.secret_text import secret_problem
 
 _ONE_LINE = (
@@ -31,7 +31,7 @@ def is_object_storage(url: str) -> bool:
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)) and not url.lower().startswith("file:")
 
 
-def storage_problems(url: str) -> list[Problem]:
+def storage_problems(url: str) -> list[ConfigProblem]:
     """Problems with the keys in the environment, if audio is stored in an object store.
 
     Args:
@@ -40,4 +40,4 @@ def storage_problems(url: str) -> list[Problem]:
     if not is_object_storage(url):
         return []
     found = ((name, secret_problem(os.environ[name])) for name in _ONE_LINE if name in os.environ)
-    return [Problem(name, fault) for name, fault in found if fault is not None]
+    return [ConfigProblem(name, fault) for name, fault in found if fault is not None]

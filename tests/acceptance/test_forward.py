@@ -170,7 +170,7 @@ def test_each_answer_of_the_application_has_its_outcome(
         "moves": f"{here} answered 307, a redirect to localhost. Redirects are not followed: set url to the final "
         "address.",
         "compressed": f"{here} answered 500.",
-        "private": "127.0.0.1 has the address 127.0.0.1, which is not public; set allow_private_addresses = true in "
+        "private": "127.0.0.1 is not public; set allow_private_addresses = true in "
         "[handlers.private] if it is in your own network.",
     }
     for name, error in retried.items():

@@ -101,7 +101,7 @@ def test_a_refused_cancel_is_a_conflict(store: Path) -> None:
     done = database.transact(commands.cancel_job, "job_1", NOW)
     assert done is not None
     assert done["state"] == "cancelled"
-    with pytest.raises(errors.Conflict, match="it is cancelled") as caught:
+    with pytest.raises(errors.Conflict, match="it is already cancelled") as caught:
         database.transact(commands.cancel_job, "job_1", NOW)
     assert caught.value.reason == "too_late"
     assert database.transact(commands.cancel_job, "job_2", NOW) is None

@@ -119,7 +119,9 @@ def cancel_job(connection: Connection, id: str, now: float) -> Row | None:
     row = jobs.get(connection, id)
     if row is not None and not done:
         submitting = row["state"] == JobState.SUBMITTING
-        why = "it is being submitted; wait until the outcome is known" if submitting else f"it is {row['state']}"
+        why = (
+            "it is being submitted; wait until the outcome is known" if submitting else f"it is already {row['state']}"
+        )
         raise Conflict(f"The job {id} cannot be cancelled: {why}.", reason="too_late")
     return row
 

@@ -19,7 +19,7 @@ from receiver.model.redact import truncate
 from receiver.web.api.clients import ClientDisconnected, cancel_on_disconnect
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import ApiResponse, Operation
-from receiver.web.api.problems import NO_STORE, FieldError, ProblemError, problem, unavailable
+from receiver.web.api.problems import NO_STORE, InvalidField, ProblemError, problem, unavailable
 from receiver.web.body import BodyRefused, read_body
 
 log = structlog.get_logger("receiver.api")
@@ -125,11 +125,11 @@ async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context:
 
 async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
     if scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
-        raise _invalid([FieldError("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
+        raise _invalid([InvalidField("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
     values: dict[str, str] = {}
     for name, value in Request(scope).query_params.multi_items():
         if name in values:
-            raise _invalid([FieldError(_field_path("query", name), "is given more than once")])
+            raise _invalid([InvalidField(_field_path("query", name), "is given more than once")])
         values[name] = value
     return _validated(model, values, "query")
 
@@ -141,7 +141,7 @@ async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, conte
         name = wanted.get(raw.decode("latin-1"))
         if name is not None:
             if name in values:
-                raise _invalid([FieldError(f"headers.{name}", "is given more than once")])
+                raise _invalid([InvalidField(f"headers.{name}", "is given more than once")])
             values[name] = value.decode("latin-1")
     return _validated(model, values, "headers")
 
@@ -155,7 +155,7 @@ async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context:
         values = read_strict_json_object(raw)
     except InvalidJson as error:
         raise ProblemError(
-            400, str(error), reason=error.reason, errors=[FieldError("body", "is not a JSON object")]
+            400, str(error), reason=error.reason, errors=[InvalidField("body", "is not a JSON object")]
         ) from None
     return _validated(model, values, "body")
 
@@ -168,7 +168,7 @@ def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> Ba
     names = {of.alias or name for name, of in model.model_fields.items()}
     known = {name: value for name, value in values.items() if name in names}
     unknown = islice((name for name in values if name not in names), MAX_ERRORS)
-    errors = [FieldError(_field_path(where, name), "is not known") for name in unknown]
+    errors = [InvalidField(_field_path(where, name), "is not known") for name in unknown]
     try:
         given = model.model_validate(known)
     except ValidationError as error:
@@ -178,15 +178,15 @@ def _validated(model: type[BaseModel], values: dict[str, Any], where: str) -> Ba
     return given
 
 
-def _invalid(errors: Sequence[FieldError]) -> ProblemError:
+def _invalid(errors: Sequence[InvalidField]) -> ProblemError:
     return ProblemError(400, "The request is invalid; /docs describes it.", reason="invalid_request", errors=errors)
 
 
-def _field_errors(where: str, error: ValidationError) -> list[FieldError]:
+def _field_errors(where: str, error: ValidationError) -> list[InvalidField]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]:
         what = str(item["msg"]).removeprefix("Value error, ")
-        found.append(FieldError(_field_path(where, *item["loc"]), what[:1].lower() + what[1:]))
+        found.append(InvalidField(_field_path(where, *item["loc"]), what[:1].lower() + what[1:]))
     return found
 
 

@@ -17,7 +17,7 @@ from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import JobId, Paging, Printable, RequestModel, SourceName, StrictRequestModel, cursor_after
 from receiver.web.api.models import Job, JobPage, job_of
 from receiver.web.api.operations import ApiResponse
-from receiver.web.api.problems import FieldError, ProblemError
+from receiver.web.api.problems import InvalidField, ProblemError
 from receiver.web.api.redaction import redact_own_secrets
 
 
@@ -76,7 +76,8 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         await context.database.read_list(check_filter, configured, source, type_)
     except UnknownName as error:
         what = str(error)
-        raise ProblemError(404, what, reason=error.reason, errors=[FieldError(f"query.{error.field}", what)]) from None
+        errors = [InvalidField(f"query.{error.field}", what)]
+        raise ProblemError(404, what, reason=error.reason, errors=errors) from None
 
 
 async def watch_job(context: ApiContext, body: WatchRequest) -> ApiResponse:

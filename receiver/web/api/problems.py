@@ -22,7 +22,7 @@ RETRY_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class FieldError:
+class InvalidField:
     """One error in a request: where (`body.voice`, `query.limit`), and what is wrong."""
 
     where: str
@@ -43,7 +43,7 @@ class ProblemError(ReceiverError):
         detail: str,
         *,
         reason: str,
-        errors: Sequence[FieldError] = (),
+        errors: Sequence[InvalidField] = (),
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ def problem(
     detail: str,
     *,
     reason: str,
-    errors: Sequence[FieldError] = (),
+    errors: Sequence[InvalidField] = (),
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> Response:

@@ -11,7 +11,7 @@ import pytest
 
 from receiver import Context, Event, handler
 from receiver.clock import SystemClock
-from receiver.engine.executions import Ended, Executions
+from receiver.engine.executions import Executions, FinishedAttempt
 from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import ActiveHandler, Registry
@@ -51,7 +51,7 @@ class Work:
             name: ActiveHandler(hanging(name, seconds), None, "here")
             for name, seconds in {**SECONDS, "quick": HOUR, "broken": HOUR}.items()
         }
-        self.ended: list[Ended] = []
+        self.ended: list[FinishedAttempt] = []
         self.calls: list[Coroutine[Any, Any, Outcome]] = []
         self.changed = asyncio.Event()
         self.executions = Executions(
@@ -71,7 +71,7 @@ class Work:
         self.calls.append(run())
         return self.calls[-1]
 
-    def end(self, ended: list[Ended]) -> None:
+    def end(self, ended: list[FinishedAttempt]) -> None:
         self.ended += ended
         self.changed.set()
 

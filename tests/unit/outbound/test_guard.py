@@ -135,6 +135,21 @@ async def test_a_literal_is_checked_without_a_look_up(host: str) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
+    ("host", "begins"),
+    [
+        ("10.0.0.1", "10.0.0.1 is not public; "),
+        ("169.254.169.254", "169.254.169.254 is never allowed: "),
+        ("two-faced.example", "two-faced.example has the address 10.0.0.1, which is not public; "),
+    ],
+)
+async def test_a_refusal_names_an_address_once(host: str, begins: str) -> None:
+    with pytest.raises(BlockedAddress) as caught:
+        await AddressGuard(False, resolver("10.0.0.1")).resolve(host, 443)
+    assert str(caught.value).startswith(begins)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
     "host",
     [
         "169.254.169.254",

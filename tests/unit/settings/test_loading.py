@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from receiver.errors import ConfigError, Problem
+from receiver.errors import ConfigError, ConfigProblem
 from receiver.settings import Settings, Source, load, load_partial, suggestion
 from tests.unit.settings.support import GOOD, SECRET, Write, problems, secrets_of
 
@@ -279,7 +279,7 @@ def test_no_configuration_however_wrong_shows_a_secret_in_its_errors(write: Writ
     except ConfigError as error:
         shown, found = str(error), list(error.problems)
     assert SECRET not in shown
-    assert all(isinstance(problem, Problem) and problem.where and problem.what for problem in found)
+    assert all(isinstance(problem, ConfigProblem) and problem.where and problem.what for problem in found)
 
 
 # environment and secrets directory
