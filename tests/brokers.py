@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,12 +22,22 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.proxies import free_port
 from tests.patience import PATIENCE
 
 USER = "publisher"
 PASSWORD = "pa@ss/w:rd-0123456789"
 """With characters that an address must encode."""
+
+
+def lasting_port() -> int:
+    """A free port below those that the system chooses, so that nobody else gets it while the broker is down."""
+    while True:
+        port = random.randrange(20_000, 32_768)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 class Broker(ABC):
@@ -37,7 +48,7 @@ class Broker(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -152,8 +163,8 @@ class RabbitMq(Broker):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._distribution_port = free_port()
-        self._mapper_port = free_port()
+        self._distribution_port = lasting_port()
+        self._mapper_port = lasting_port()
         self._mapper: subprocess.Popen[bytes] | None = None
 
     def url(self, password: str = PASSWORD) -> str:
