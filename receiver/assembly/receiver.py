@@ -24,6 +24,8 @@ from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.model.slots import Slots
+from receiver.outbound.client import Client
+from receiver.outbound.guard import AddressGuard
 from receiver.settings import Settings
 from receiver.telemetry.hooks import Telemetry
 from receiver.web.api.feed import Feed
@@ -51,7 +53,9 @@ def build_receiver(
         feed.wake()
 
     jobs, loops = build_jobs(parts, job_sources(settings), committed)
-    voices = VoiceService(settings.sources, parts.throttles)
+    voices = VoiceService(
+        settings.sources, parts.throttles, lambda source: Client(AddressGuard(source.allow_private_addresses))
+    )
     readiness = _build_readiness(parts, dispatch, loops)
     wake = dispatch.dispatcher.wake
     receiver = Receiver(

@@ -5,13 +5,12 @@ Separate from the jobs, because nothing is stored: the caller waits for the resp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
-from receiver.outbound.guard import AddressGuard
 from receiver.providers.protocols import VoicesProvider, require_voices
 from receiver.providers.types import Invalid, Voice, VoiceQuery
 from receiver.settings import Source
@@ -26,11 +25,18 @@ class VoiceService:
     Args:
         sources: by name.
         throttles: by the source's name; its other requests use the same.
+        new_client: takes a source; its guard is the source's.
     """
 
-    def __init__(self, sources: Mapping[str, Source], throttles: Mapping[str, Throttle]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        throttles: Mapping[str, Throttle],
+        new_client: Callable[[Source], Client],
+    ) -> None:
         self._sources = sources
         self._throttles = throttles
+        self._new_client = new_client
         self._clients: dict[str, Client] = {}
 
     async def voices(self, name: str, query: VoiceQuery) -> list[Voice]:
@@ -54,7 +60,7 @@ class VoiceService:
             raise Invalid(f"The source {name} has no api_key: {source.provider_name} lists its voices only with one.")
         request = call_provider(provider.voices_request, source.account, query)
         if name not in self._clients:  # created on the source's first use
-            self._clients[name] = Client(AddressGuard(source.allow_private_addresses))
+            self._clients[name] = self._new_client(source)
         read = partial(provider.read_voices, source.account)
         return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
 
