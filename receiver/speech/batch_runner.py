@@ -7,7 +7,7 @@ if the process is killed, the next one finds the job that was created, and creat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from receiver.durable_files import remove_abandoned
@@ -145,7 +145,7 @@ class BatchRunner:
         if row["state"] == JobState.COMPLETED:
             try:
                 artifacts = await self._client.files(
-                    row, lambda text: self._note("fetch", f"line {line.number}: {text}")
+                    row, lambda text: self._note(self._progress.note, "fetch", f"line {line.number}: {text}")
                 )
                 files = await self._save(line, artifacts)
             except (AudioError, NotFound, SpeechError) as problem:
@@ -200,13 +200,13 @@ class BatchRunner:
         """Note why the job does not proceed, once for all lines with the same reason."""
         reason = await self._client.stall_reason(row)
         if reason is not None:
-            self._note(row["error_code"] or "pause", reason)
+            self._note(self._progress.stalled, row["error_code"] or "pause", reason)
 
-    def _note(self, topic: str, text: str) -> None:
+    def _note(self, show: Callable[[str], None], topic: str, text: str) -> None:
         now = self._client.clock.monotonic()
         if now - self._noted.get(topic, float("-inf")) >= NOTE_INTERVAL_SECONDS:
             self._noted[topic] = now
-            self._progress.note(self._client.redact(text))
+            show(self._client.redact(text))
 
 
 class _LineChanged(ReceiverError):

@@ -45,18 +45,15 @@ def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
     until = utc_text(row["deadline_at"])
     if row["error"] is not None and row["state"] == JobState.SUBMITTING:
         if row["error_code"] in NOT_SENT:
-            return (
-                f"No connection: {row['error']} Nothing was sent yet; retries continue until {until}. "
-                "Ctrl-C stops waiting."
-            )
-        return f"{row['error']} Retries continue until {until}. Ctrl-C stops waiting."
+            return f"No connection: {row['error']} Nothing was sent yet; retries continue until {until}."
+        return f"{row['error']} Retries continue until {until}."
     if pause is not None:
         return (
             f"The source {row['source']} is paused until {utc_text(pause.pause_until)} ({pause.why}). Once the cause "
-            f"is fixed, `tts-receiver jobs poll {row['id']}` ends the pause. Ctrl-C stops waiting."
+            f"is fixed, `tts-receiver jobs poll {row['id']}` ends the pause."
         )
     if row["error"] is not None:
-        return f"{row['error']} Polling continues until {until}. Ctrl-C stops waiting."
+        return f"{row['error']} Polling continues until {until}."
     return None
 
 

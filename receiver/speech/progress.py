@@ -36,7 +36,10 @@ class Notices(Protocol):
     """Receives sentences for the user. They contain no secrets, but may contain text from outside."""
 
     def note(self, text: str) -> None:
-        """Show a notice, such as why a job does not proceed."""
+        """Show a notice."""
+
+    def stalled(self, reason: str) -> None:
+        """Show why a job does not proceed. The wait for it continues."""
 
 
 class Progress(Notices, Protocol):

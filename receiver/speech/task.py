@@ -163,7 +163,7 @@ class _Run:
         self._progress.state(word, percent=row["progress"])
         reason = await self._client.stall_reason(row)
         if reason is not None and reason != self._noted:
-            self._progress.note(self._client.redact(reason))
+            self._progress.stalled(self._client.redact(reason))
             self._noted = reason
 
     async def _fetch(self, row: Row) -> tuple[Artifact, ...]:

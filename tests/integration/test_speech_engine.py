@@ -46,6 +46,10 @@ class Recorded:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def stalled(self, reason: str) -> None:
+        assert "Ctrl-C" not in reason
+        self.notes.append(reason)
+
     def state(self, name: str, *, percent: int | None = None, fetched_bytes: int = 0) -> None:
         self.states.append(name)
 

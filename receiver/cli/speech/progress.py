@@ -58,6 +58,10 @@ class _TerminalDisplay:
         if self._live:
             self._progress.stop()
 
+    def stalled(self, reason: str) -> None:
+        """Print a line that stays, with what a user can do."""
+        self.note(f"{reason} Ctrl-C stops waiting.")
+
     def note(self, text: str) -> None:
         """Print a line that stays."""
         text = one_line(text)
