@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 OLD = "# the configuration that works\n"
-# Every write beyond 100 bytes of a file fails, as on a disk that is full.
+# Every write beyond 100 bytes of a file fails, as on a disk that is full. A compiled module would be cut as well, and
+# stay where every later process loads it.
 ON_A_FULL_DISK = """
 import resource, signal, sys
+sys.dont_write_bytecode = True
 from receiver.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
