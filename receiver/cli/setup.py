@@ -58,6 +58,13 @@ TEMPLATE = """\
 [handlers.save_audio]
 [handlers.log]
 
+# forward sends each event to your application, signed; `tts-receiver forward-test` shows what it sends.
+# [handlers.forward]
+# url = "http://127.0.0.1:9000/speech-events"
+# secrets = ["whsec_..."]     # make one: echo "whsec_$(openssl rand -base64 32)"
+# allow_private_addresses = true
+# where = { type = "job.*" }  # only some events; more in docs/how-to/route-events.md
+
 # Your own: every handler in the *.py files of this folder.
 # [plugins]
 # directory = "plugins"
