@@ -4,7 +4,8 @@ Each handler has its own, because a client has a limited number of connections a
 requests would delay another's, and its cookies would be sent with them.
 
 The guard is in the connection pool, below redirects and keep-alive: each connection goes to an address that it has
-checked. Proxies of the environment are not used, because a proxy resolves names itself, unchecked.
+checked. The pool is the receiver's own: httpcore's takes most of a small request's time (docs/adr/0073). Proxies of the
+environment are not used, because a proxy resolves names itself, unchecked.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import httpcore
 import httpx
 
 from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.guarded_transport import GuardedBackend, trusted_certificates
+from receiver.outbound.guarded_transport import ConnectionPool, GuardedBackend, PoolTimeouts
 
 TIMEOUT_SECONDS = 30.0
 """How long connecting, sending and each wait for further bytes may take. The run's time-out bounds the whole."""
@@ -28,6 +29,8 @@ MAX_CONNECTIONS = 100
 MAX_IDLE_CONNECTIONS = 20
 IDLE_SECONDS = 5.0
 """How many unused connections are kept, and for how long."""
+
+PORTS = {"http": 80, "https": 443}
 
 
 class HandlerClients:
@@ -79,12 +82,13 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, guard: AddressGuard, tls: ssl.SSLContext | None = None) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or trusted_certificates(),
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=GuardedBackend(guard),
+        self._pool = ConnectionPool(
+            GuardedBackend(guard),
+            MAX_CONNECTIONS,
+            timeouts=PoolTimeouts(TIMEOUT_SECONDS, TIMEOUT_SECONDS),
+            max_idle=MAX_IDLE_CONNECTIONS,
+            idle_seconds=IDLE_SECONDS,
+            ssl_context=tls,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -94,26 +98,29 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             BlockedAddress: the guard refuses the address.
             httpx.TransportError: as httpx's own transport.
         """
-        address = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
+        url = request.url
+        if url.scheme not in PORTS:
+            raise httpx.UnsupportedProtocol(f"The address has an unsupported scheme: {url.scheme!r}.", request=request)
+        allowed = request.extensions.get("timeout", {})
+        timeouts = PoolTimeouts(allowed.get("connect"), allowed.get("pool"))
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
         with _httpx_errors(request):
-            response = await self._pool.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    address,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
+            async with AsyncExitStack() as stack:
+                lease = await stack.enter_async_context(self._pool.connection(origin, fresh=False, timeouts=timeouts))
+                response = await lease.connection.handle_async_request(
+                    httpcore.Request(
+                        request.method,
+                        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                        headers=request.headers.raw,
+                        content=request.stream,
+                        extensions=request.extensions,
+                    )
                 )
-            )
+                lasting = stack.pop_all()  # the connection is in use until the response is closed
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_Body(response, request),
+            stream=_Body(response, request, lasting),
             extensions=response.extensions,
         )
 
@@ -123,9 +130,16 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
+    """The body of a response; closing it returns the connection.
+
+    Args:
+        lease: of the connection.
+    """
+
+    def __init__(self, response: httpcore.Response, request: httpx.Request, lease: AsyncExitStack) -> None:
         self._response = response
         self._request = request
+        self._lease = lease
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _httpx_errors(self._request):
@@ -133,7 +147,8 @@ class _Body(httpx.AsyncByteStream):
                 yield piece
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        async with self._lease:
+            await self._response.aclose()
 
 
 _ERRORS = (
@@ -154,6 +169,8 @@ def _httpx_errors(request: httpx.Request) -> Iterator[None]:
         raise
     except OutboundError as error:  # the name cannot be resolved
         raise httpx.ConnectError(str(error), request=request) from error
+    except ssl.SSLError as error:  # an alert after the handshake, such as that a certificate is required
+        raise httpx.ReadError(str(error), request=request) from error
     except _ERRORS as error:
         kind = getattr(httpx, type(error).__name__, httpx.TransportError)
         raise kind(str(error), request=request) from error

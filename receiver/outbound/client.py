@@ -22,7 +22,7 @@ import httpcore
 from receiver.errors import Interrupted, UnusableAddress
 from receiver.outbound.addresses import Target, redacted_text, redacted_url
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.guarded_transport import ConnectionPool, GuardedBackend, Origin
+from receiver.outbound.guarded_transport import ConnectionPool, GuardedBackend, Origin, PoolTimeouts
 
 _NETWORK_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
 _CLOSED_BY_SERVER = (httpcore.ReadError, httpcore.RemoteProtocolError)
@@ -161,8 +161,7 @@ class Client:
         self._pool = ConnectionPool(
             GuardedBackend(guard, dial),
             max_connections,
-            connect_seconds=times.connect,
-            wait_seconds=times.pool,
+            timeouts=PoolTimeouts(times.connect, times.pool),
             ssl_context=ssl_context,
         )
 

@@ -99,6 +99,19 @@ def trusted_certificates() -> ssl.SSLContext:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolTimeouts:
+    """How long getting a connection may take, in seconds; None for no limit.
+
+    Attributes:
+        connect: for the look-up and the connecting, and again for TLS.
+        wait: for one to become free.
+    """
+
+    connect: float | None
+    wait: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PooledConnection:
     """A connection in use; `reused` if it has had a request before, so that its server may have closed it since."""
 
@@ -111,9 +124,10 @@ class ConnectionPool:
 
     Args:
         backend: connects.
-        max_connections: at one time, to all origins together; half of them may be idle.
-        connect_seconds: for the look-up and the connecting, and again for TLS.
-        wait_seconds: how long a request waits for a free connection.
+        max_connections: at one time, to all origins together.
+        timeouts: of requests that bring none of their own.
+        max_idle: how many unused connections are kept; by default half of `max_connections`.
+        idle_seconds: how long an unused connection is kept.
         ssl_context: which certificates are trusted.
         clock: for how long connections are idle.
     """
@@ -123,15 +137,17 @@ class ConnectionPool:
         backend: GuardedBackend,
         max_connections: int,
         *,
-        connect_seconds: float,
-        wait_seconds: float,
+        timeouts: PoolTimeouts,
+        max_idle: int | None = None,
+        idle_seconds: float = IDLE_SECONDS,
         ssl_context: ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._backend = backend
         self._max = max_connections
-        self._connect_seconds = connect_seconds
-        self._wait_seconds = wait_seconds
+        self._timeouts = timeouts
+        self._max_idle = max(1, max_connections // 2) if max_idle is None else max_idle
+        self._idle_seconds = idle_seconds
         self._ssl_context = ssl_context
         self._clock = clock or SystemClock()
         self._in_use = 0
@@ -141,18 +157,22 @@ class ConnectionPool:
         self._closed = False
 
     @asynccontextmanager
-    async def connection(self, origin: Origin, *, fresh: bool) -> AsyncIterator[PooledConnection]:
+    async def connection(
+        self, origin: Origin, *, fresh: bool, timeouts: PoolTimeouts | None = None
+    ) -> AsyncIterator[PooledConnection]:
         """A connection to `origin`, reused for the next request if its response was read to the end.
 
         Args:
             fresh: do not reuse an idle one.
+            timeouts: instead of the pool's.
 
         Raises:
             httpcore.PoolTimeout: all connections were in use for too long.
             httpcore.ConnectError, httpcore.ConnectTimeout: none could be made.
             BlockedAddress, OutboundError: from the guard.
         """
-        await self._acquire_slot()
+        allowed = timeouts or self._timeouts
+        await self._acquire_slot(allowed.wait)
         self._in_use += 1
         connection: httpcore.AsyncHTTP11Connection | None = None
         try:
@@ -160,7 +180,7 @@ class ConnectionPool:
             connection = None if fresh else await self._take_idle(origin)
             reused = connection is not None
             if connection is None:
-                connection = await self._connect(origin)
+                connection = await self._connect(origin, allowed.connect)
             self._used.add(connection)
             yield PooledConnection(connection, reused)
         finally:
@@ -179,12 +199,12 @@ class ConnectionPool:
         for connection in [*(one for _, _, one in idle), *self._used]:
             await connection.aclose()
 
-    async def _acquire_slot(self) -> None:
+    async def _acquire_slot(self, seconds: float | None) -> None:
         if not self._slots.locked():
             await self._slots.acquire()
             return
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout(seconds):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise httpcore.PoolTimeout(f"all {self._max} connections are in use") from error
@@ -200,20 +220,20 @@ class ConnectionPool:
                 return await self._take_idle(origin)
         return None
 
-    async def _connect(self, origin: Origin) -> httpcore.AsyncHTTP11Connection:
+    async def _connect(self, origin: Origin, seconds: float | None) -> httpcore.AsyncHTTP11Connection:
         if self._in_use + len(self._idle) > self._max:
             await self._idle.pop(0)[2].aclose()
         scheme, host, port = origin
-        stream = await self._backend.connect_tcp(host, port, self._connect_seconds)
+        stream = await self._backend.connect_tcp(host, port, seconds)
         if scheme == "https":
             context = self._ssl_context or trusted_certificates()
             context.set_alpn_protocols(["http/1.1"])
-            stream = await stream.start_tls(context, host, self._connect_seconds)
+            stream = await stream.start_tls(context, host, seconds)
         return httpcore.AsyncHTTP11Connection(httpcore.Origin(scheme.encode(), host.encode(), port), stream)
 
     async def _release(self, origin: Origin, connection: httpcore.AsyncHTTP11Connection) -> None:
-        if connection.is_idle() and not self._closed and len(self._idle) < max(1, self._max // 2):
-            self._idle.append((self._clock.monotonic() + IDLE_SECONDS, origin, connection))
+        if connection.is_idle() and not self._closed and len(self._idle) < self._max_idle:
+            self._idle.append((self._clock.monotonic() + self._idle_seconds, origin, connection))
         elif not connection.is_closed():
             await connection.aclose()
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+from tests.patience import PATIENCE
+
 
 @dataclass
 class ReceivedRequest:
@@ -139,3 +141,58 @@ def ranged(body: bytes, request: ReceivedRequest, etag: str = '"v1"', **more: st
         headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         return Say(206, headers, body[start:])
     return Say(200, headers, body)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Peer:
+    """A server that answers each request with `answer`, or closes the connection where that is empty."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.requests: list[tuple[int, bytes]] = []
+        """The connection's number and the head, as they came."""
+        self.connections = 0
+        self.open = 0
+        self.changed = asyncio.Event()
+        self.answer: Callable[[int, int], bytes] = lambda number, nth: OK
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number, nth = self.connections, 0
+        self.connections += 1
+        self.open += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests.append((number, head))
+                answer = self.answer(number, nth)
+                nth += 1
+                if not answer:
+                    return
+                writer.write(answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+            self.open -= 1
+            self.changed.set()
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}/audio"
+
+    async def until_open(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while self.open != count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def peering() -> AsyncIterator[Peer]:
+    """Run a peer."""
+    made = Peer()
+    listener = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = listener.sockets[0].getsockname()[1]
+    yield made
+    listener.close()

@@ -39,6 +39,35 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @asynccontextmanager
+async def refusing(certificates: Certificates) -> AsyncIterator[str]:
+    """A TLS server that reads the whole request before it refuses a client without a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificates.client)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                session.do_handshake()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65536))
+            except ssl.SSLError:
+                writer.write(outgoing.read())  # the alert
+                writer.write_eof()
+                await reader.read(-1)
+                writer.close()
+                return
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+@asynccontextmanager
 async def serving(certificates: Certificates, clients: ssl.VerifyMode) -> AsyncIterator[tuple[str, list[Any]]]:
     """A TLS server that knows the client's certificate; its address, and whose requests it answered."""
     seen: list[Any] = []
@@ -95,6 +124,13 @@ async def test_without_the_certificate_or_with_another_nothing_is_answered(certi
             assert outcome.state == "retry"
             assert isinstance(outcome.error, httpx.TransportError)
         assert seen == []
+
+
+async def test_an_alert_after_the_handshake_is_an_error_of_httpx(certificates: Certificates) -> None:
+    async with refusing(certificates) as url:
+        outcome = await call(url, ca=certificates.server)
+    assert isinstance(outcome.error, httpx.ReadError)
+    assert "certificate required" in str(outcome.error)
 
 
 async def test_the_authorities_replace_the_well_known_ones(

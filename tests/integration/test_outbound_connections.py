@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import httpcore
 import pytest
@@ -11,65 +11,20 @@ import pytest
 from receiver.errors import BlockedAddress, OutboundError
 from receiver.outbound.client import Client, Interrupted, Timeouts
 from receiver.outbound.guard import AddressGuard
-from receiver.outbound.guarded_transport import IDLE_SECONDS, ConnectionPool, GuardedBackend
+from receiver.outbound.guarded_transport import IDLE_SECONDS, ConnectionPool, GuardedBackend, PoolTimeouts
 from tests.clocks import SetClock
+from tests.integration.outbound_support import OK, Peer, peering
 
 pytestmark = pytest.mark.anyio
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENCE = 30.0
 KEY = {"Authorization": "Bearer tts_secret"}
 
 
-class Peer:
-    """A server that answers each request with `answer`, or closes the connection where that is empty."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.requests: list[tuple[int, bytes]] = []
-        """The connection's number and the head, as they came."""
-        self.connections = 0
-        self.open = 0
-        self.changed = asyncio.Event()
-        self.answer: Callable[[int, int], bytes] = lambda number, nth: OK
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number, nth = self.connections, 0
-        self.connections += 1
-        self.open += 1
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.requests.append((number, head))
-                answer = self.answer(number, nth)
-                nth += 1
-                if not answer:
-                    return
-                writer.write(answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
-            self.open -= 1
-            self.changed.set()
-
-    def url(self, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}/audio"
-
-    async def until_open(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while self.open != count:
-                self.changed.clear()
-                await self.changed.wait()
-
-
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
-    made = Peer()
-    listener = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = listener.sockets[0].getsockname()[1]
-    yield made
-    listener.close()
+    async with peering() as peer:
+        yield peer
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -211,8 +166,7 @@ async def test_a_connection_that_was_idle_for_too_long_is_closed(peer: Peer) -> 
     pool = ConnectionPool(
         GuardedBackend(AddressGuard(True, resolve)),
         4,
-        connect_seconds=PATIENCE,
-        wait_seconds=PATIENCE,
+        timeouts=PoolTimeouts(PATIENCE, PATIENCE),
         clock=clock,
     )
     origin = ("http", "provider.example", peer.port)
