@@ -108,17 +108,19 @@ def _headers(message: Message, ctx: Context[ForwardOptions]) -> dict[str, str]:
 def _refusal(answer: Answer, options: ForwardOptions) -> ReceiverError:
     """The error for an answer other than 2xx."""
     status = answer.head.status_code
-    said = f"{_host(options)} answered {status}"
+    answered = f"{_host(options)} answered {status}"
     if status in (429, 503):
         after = retry_after(answer.head)
         asks = "" if after is None else f" and asks to wait {after:g} s"
-        return RetryLater(f"{said}{asks}{answer.quoted}.", after=after or 0.0, reason="forward_delayed")
+        return RetryLater(f"{answered}{asks}{answer.quoted}.", after=after or 0.0, reason="forward_delayed")
     if status == 410 or status in options.reject_statuses:
-        return Reject(f"{said}: it does not accept this event{answer.quoted}.", reason="forward_rejected")
+        return Reject(f"{answered}: it does not accept this event{answer.quoted}.", reason="forward_rejected")
     if 300 <= status < 400:
         target = _redirect_host(answer.head, options)
-        return ForwardFailed(f"{said}, a redirect{target}. Redirects are not followed: set url to the final address.")
-    return ForwardFailed(f"{said}{answer.quoted}.")
+        return ForwardFailed(
+            f"{answered}, a redirect{target}. Redirects are not followed: set url to the final address."
+        )
+    return ForwardFailed(f"{answered}{answer.quoted}.")
 
 
 def _redirect_host(head: httpx.Response, options: ForwardOptions) -> str:

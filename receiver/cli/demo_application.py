@@ -72,7 +72,7 @@ class DemoApplication:
                         self._fetched[file.link] = hashlib.sha256(response.content).hexdigest()
 
     def problems(self, events: Collection[Mapping[str, Any]]) -> Iterator[str]:
-        """A sentence for each event of the store that the application was not told of as it should be."""
+        """A sentence for each event of the store that the application did not receive as it should have."""
         for event in events:
             received = self._events.get(event["id"])
             if received is None:
