@@ -10,13 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 CLASSES = """
-    Again Asked AudioDesk Cadence Course Depth Ending Finish Form Guard IfThere Incoming JobDesk Kept Known Later
-    Looked Manner Many Mark Meaning Outgoing Pace Part Passage Place Renewal Shape Shown Speaker Spoken Sums
-    Surroundings Survey Taken Tally Trouble Turnstile VoiceDesk Wanted Watch Ways Wire Wrong WrongPlace
+    Again Asked AudioDesk Cadence ClaimsAhead Course Depth Ending Finish Form Guard IfThere Incoming JobDesk Kept
+    Known Later Looked Manner Many Mark Meaning Outgoing Pace PacedWriter Part Passage Place Renewal Shape Shown
+    Speaker Spoken Sums Surroundings Survey Taken Tally Thinning Trouble Turnstile VoiceDesk Wanted Watch Ways Wire
+    Wrong WrongPlace
 """
 FUNCTIONS = """
-    able about around asked came ends give_back gone gravest heard hold intend learn look nothing_more one pour
-    put_back rests salvage senders_now settle spoken stretch the told trouble while_waited_for
+    able about around asked came doubt ends find_culprit give_back gone gravest heard hold intend learn look
+    nothing_more one pour put_back rests salvage senders_now settle share_descriptors spoken stretch the told
+    trouble vouches_for while_waited_for
 """
 VARIABLES = """
     able about around asked dice given_back gravest heard house hungry intend most notes_key room settle spoken tallies
@@ -25,10 +27,13 @@ VARIABLES = """
 LEGACY_CONSTANTS = ("FURTHEST_", "LEAST_", "LONGEST_", "LOOK_", "MOST_", "SHORTEST_")
 """Beginnings of names of limits, which begin with MIN_ or MAX_."""
 MODULES = """
-    answers asking awaited checking copies desk earlier_bodies ending ends fixed holding hops intents opening
-    outstanding pinned places refusals showing table trying turnstile watch wire
+    ahead answers asking audio_wait awaited checking copies desk earlier_bodies ending ends fixed holding hops
+    intents opening original_bodies outstanding pacing pinned places refusals showing table thinning trying
+    turnstile watch wire
 """
-LOG_WORDS = "asked begun exits facts few given hurried kept looked moved nobody put renewed seen swept taken way whole"
+LOG_WORDS = (
+    "asked begun exits facts few given hurried kept looked moved nobody odd put renewed seen swept taken way whole"
+)
 """Words of log events that said too little, or something else than the field's words say."""
 
 
