@@ -31,13 +31,19 @@ ASIDE = (
 END = "receiver/engine/outcome.py"
 """Called first when the handler has returned: then the audio is in its place."""
 OURS = (f"{ROOT}/receiver/", f"{ROOT}/handlers/")
+WRAPPERS = ("receiver/engine/threads.py", "receiver/engine/storage_pause.py")
+"""They await what they are given: who gave it is the caller."""
 
 
 class Trace:
-    """The files in which functions are called, in the order of their first call; a constructor's does not count."""
+    """The files in which functions are called, in the order of their first call; a constructor's does not count.
+
+    Attributes:
+        callers: by file, our other files whose code called its functions; none if only the event loop did.
+    """
 
     def __init__(self) -> None:
-        self.files: dict[str, None] = {}
+        self.callers: dict[str, set[str]] = {}
         self.on = False
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> None:
@@ -45,12 +51,14 @@ class Trace:
         if not self.on or event != "call" or frame.f_code.co_name == "__init__":
             return
         file = _ours(frame)
-        if file is None or file in self.files or file.startswith(EXEMPT):
+        if file is None or file.startswith(EXEMPT):
             return
         if file == END:
             self.on = False
         elif not _is_aside(frame):
-            self.files[file] = None
+            callers = self.callers.setdefault(file, set())
+            if (caller := _caller(frame, file)) is not None:
+                callers.add(caller)
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
@@ -69,6 +77,14 @@ class Trace:
 def _ours(frame: FrameType) -> str | None:
     name = frame.f_code.co_filename
     return name[len(str(ROOT)) + 1 :] if name.startswith(OURS) else None
+
+
+def _caller(frame: FrameType, file: str) -> str | None:
+    """The nearest file of ours that called, other than itself and the wrappers; None if the event loop did."""
+    before = frame.f_back
+    while before is not None and _ours(before) in (None, file, *WRAPPERS):
+        before = before.f_back
+    return _ours(before) if before is not None else None
 
 
 def _is_aside(frame: FrameType | None) -> bool:
@@ -101,7 +117,7 @@ async def provider() -> AsyncIterator[str]:
         yield server.url("")
 
 
-async def traced_delivery(folder: Path) -> list[str]:
+async def traced_delivery(folder: Path) -> Trace:
     """The files that a delivery runs through, over real sockets, with the handler `save_audio`."""
     trace = Trace()
     with trace.tracing(), logged() as lines:
@@ -127,4 +143,4 @@ async def traced_delivery(folder: Path) -> list[str]:
                         await writer.wait_closed()
                     listener.should_exit = True
                     await serve
-    return list(trace.files)
+    return trace
