@@ -10,12 +10,10 @@ import typer
 from receiver.cli.options import Config, Json
 from receiver.cli.output import print_table
 from receiver.cli.text_output import echo_error, print_json
-from receiver.errors import NotFound, ReceiverError
+from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
-    from receiver.providers.protocols import VoicesProvider
-    from receiver.providers.types import Voice, VoiceQuery
-    from receiver.settings import Source
+    from receiver.providers.types import Voice
 
 _FIELDS = ("id", "name", "language", "gender", "model")
 _DETAILS = ("provider", "tier")
@@ -36,50 +34,29 @@ def voices(
     json: Json = False,
 ) -> None:
     """List the provider's voices, or the documented ones if the provider has no list."""
-    from receiver.providers.protocols import VoicesProvider
-    from receiver.providers.types import Voice, VoiceQuery
+    from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
+    from receiver.providers.types import VoiceQuery
+    from receiver.providers.voice_list import VoicesCall, find_voices
     from receiver.settings import load
 
     source_settings = load(config).source(source)
-    provider_module = source_settings.provider
-    known_voices = provider_module.capabilities.known_voices
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
-    if isinstance(provider_module, VoicesProvider):
-        found = _request_voices(source, source_settings, provider_module, query)
-    elif known_voices:
-        if query != VoiceQuery():
-            raise NotFound(
-                f"{source_settings.provider_name} has no list of voices to request, and of the documented ones only "
-                "the names are known: omit --language, --gender, --model and --provider."
-            )
-        found = [Voice(id=known) for known in known_voices]
-        note = f"{source_settings.provider_name} has no list of voices; these are documented, and there may be more."
-    else:
-        raise NotFound(
-            f"{source_settings.provider_name} has no list of voices, and none is documented; "
-            "see the service's own documentation."
-        )
+    try:
+        found = find_voices(source, source_settings.provider, source_settings.account, query)
+        if isinstance(found, VoicesCall):
+            found = found.read(fetch_response(source_settings, found.request))
+        else:
+            name = source_settings.provider_name
+            note = f"{name} has no list of voices; these are documented, and there may be more."
+    except ReceiverError as error:
+        raise ProviderRequestError(str(request_failure(source, source_settings, error))) from error
     if json:
         print_json([_to_dict(voice) for voice in found])
     else:
         print_voices(source, found)
     if note:
         echo_error(note)
-
-
-def _request_voices(name: str, source: Source, provider: VoicesProvider, query: VoiceQuery) -> list[Voice]:
-    from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
-
-    account = source.account
-    if account.api_key is None:
-        raise ProviderRequestError(
-            f"The source {name} has no api_key, and {source.provider_name} lists its voices only for accounts."
-        )
-    try:
-        return provider.read_voices(account, fetch_response(source, provider.voices_request(account, query)))
-    except ReceiverError as error:
-        raise ProviderRequestError(str(request_failure(name, source, error))) from error
 
 
 def print_voices(source: str, voices: Sequence[Voice]) -> None:

@@ -6,13 +6,12 @@ Separate from the jobs, because nothing is stored: the caller waits for the resp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import Throttle
 from receiver.outbound.client import Client
-from receiver.providers.protocols import VoicesProvider, require_voices
-from receiver.providers.types import Invalid, Voice, VoiceQuery
+from receiver.providers.types import Voice, VoiceQuery
+from receiver.providers.voice_list import VoicesCall, find_voices
 from receiver.settings import Source
 
 MAX_WAIT_SECONDS = 10.0
@@ -46,23 +45,18 @@ class VoiceService:
             name: of a configured source.
 
         Raises:
-            Invalid: there is no list, it requires an API key, or a filter is not supported.
+            Invalid: as `find_voices`.
             SourceThrottled: the source is paused, or its next free time is too far ahead.
             ProviderError: the provider's refusal.
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
-        known_voices = source.provider.capabilities.known_voices
-        if known_voices and query == VoiceQuery() and not isinstance(source.provider, VoicesProvider):
-            return [Voice(id=known) for known in known_voices]
-        provider = require_voices(source.provider)
-        if source.api_key is None:
-            raise Invalid(f"The source {name} has no api_key: {source.provider_name} lists its voices only with one.")
-        request = call_provider(provider.voices_request, source.account, query)
+        found = call_provider(find_voices, name, source.provider, source.account, query)
+        if not isinstance(found, VoicesCall):
+            return found
         if name not in self._clients:  # created on the source's first use
             self._clients[name] = self._new_client(source)
-        read = partial(provider.read_voices, source.account)
-        return await self._throttles[name].call(self._clients[name], request, read, MAX_WAIT_SECONDS)
+        return await self._throttles[name].call(self._clients[name], found.request, found.read, MAX_WAIT_SECONDS)
 
     async def aclose(self) -> None:
         """Close all clients."""

@@ -258,7 +258,7 @@ def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: P
     assert none.returncode == 1
     assert "finevoice has no list of voices" in none.stderr
     assert wrong.returncode == 1
-    assert "omit --language, --gender, --model and --provider" in wrong.stderr
+    assert "miragic has no list of voices; known voices: alloy, " in wrong.stderr
 
 
 def test_voices_of_a_provider_that_refuses_or_cannot_be_reached(site: Site, provider: Provider) -> None:
