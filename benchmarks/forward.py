@@ -1,28 +1,21 @@
 """Events forwarded per second, and the cost of each, beside a handler that does nothing in the same run.
 
-The store has the events and their pending runs before `tts-receiver serve` starts. The application is a process of its
-own (`benchmarks.target`), which holds its responses back until the measurement starts. The measured time, and the
-receiver's processor time, end when the last run has succeeded: each message is built, signed, sent and accepted, and
-its run's result is written. The audio is not fetched (`audio = "none"`): `benchmarks.fetch` measures that.
+The application is a process of its own (`benchmarks.target`), which holds its responses back until the measurement
+starts: see `benchmarks.beside`. The audio is not fetched (`audio = "none"`): `benchmarks.fetch` measures that.
 `python -m benchmarks.pairs forward OTHER` compares with another checkout.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import dispatch
-from benchmarks.processes import ROOT, held_server, receiver
+from benchmarks.beside import RUNS, add_rows, measure_handler, new_table
+from benchmarks.processes import ROOT, held_server
 
-RUNS = 1000
-ROUNDS = 3
-CONFIG = """
-[handlers.forward]
+OPTIONS = """
 url = "http://127.0.0.1:{port}/speech-events"
 secrets = ["whsec_YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcy0wMTI="]
 audio = "none"
@@ -35,33 +28,16 @@ def measure(root: Path, runs: int = RUNS) -> tuple[float, float]:
 
     All must be accepted at their first attempt.
     """
-    files = {"wrapper.py": dispatch.WRAPPER, "case.toml": f'runs = {runs}\nhandlers = ["forward"]\n'}
-    with (
-        held_server("benchmarks.target", {}) as target,
-        receiver(CONFIG.format(port=target.port), files, "wrapper.py", root) as server,
-    ):
-        used, started = server.cpu_seconds(), time.perf_counter()
-        target.start()
-        dispatch.wait_until_all_succeeded(server, runs)
-        elapsed, cpu = time.perf_counter() - started, server.cpu_seconds() - used
+    with held_server("benchmarks.target", {}) as target:
+        figures = measure_handler("forward", OPTIONS.format(port=target.port), target.start, root, runs)
     if target.stats["messages"] != runs:
         raise SystemExit(f"The application received {target.stats['messages']} of {runs} events.")
-    return runs / elapsed, cpu / runs * 1e6
+    return figures
 
 
 def main() -> None:
-    plain, forwarded = [], []
-    for _ in range(ROUNDS):
-        plain.append(dispatch.measure(ROOT, runs=RUNS))
-        forwarded.append(measure(ROOT))
-    table = Table(title=f"Events forwarded per second: {RUNS:,} runs, {ROUNDS} rounds, medians")
-    for column in ("", "per second", "us each"):
-        table.add_column(column, justify="left" if not column else "right")
-    for name, figures in (("a handler that does nothing", plain), ("forward", forwarded)):
-        rate, cost = (statistics.median(values) for values in zip(*figures, strict=True))
-        table.add_row(name, f"{rate:,.0f}", f"{cost:,.0f}")
-    ratios = [statistics.median(a[kind] / b[kind] for a, b in zip(forwarded, plain, strict=True)) for kind in (0, 1)]
-    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
+    table = new_table("Events forwarded per second")
+    add_rows(table, "forward", partial(measure, ROOT))
     Console(width=150).print(table)
 
 
