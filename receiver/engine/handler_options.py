@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import AnyUrl, BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from receiver.engine.handler import Handler
 from receiver.errors import PluginError
 from receiver.model.redact import Redactor
+from receiver.model.secret_parts import address_secrets, secret_parts
 from receiver.settings import HandlerSettings, Settings, suggestion
 from receiver.settings.option_texts import OptionText
 from receiver.settings.storage_keys import is_object_storage
@@ -134,7 +135,7 @@ def _option_names(options: type[Any]) -> list[str] | None:
 
 
 def _given_secrets(options: type[Any], given: dict[str, Any]) -> Iterator[str]:
-    """The texts of options that could not be validated, and whose fields are or contain secrets."""
+    """The secrets in options that could not be validated: of fields that are or contain secrets, and of addresses."""
     try:
         schema = TypeAdapter(options).json_schema(by_alias=False)
     except Exception:  # noqa: BLE001 - a type of the author's that has no schema: any text may be a secret
@@ -142,8 +143,9 @@ def _given_secrets(options: type[Any], given: dict[str, Any]) -> Iterator[str]:
     types, nested = schema.get("properties", {}), json.dumps(schema.get("$defs"))
     for key, value in given.items():
         described = json.dumps(types[key]) if key in types else _WRITE_ONLY
-        if _WRITE_ONLY in described or ('"$ref"' in described and _WRITE_ONLY in nested):
-            yield from _all_texts(value)
+        is_secret = _WRITE_ONLY in described or ('"$ref"' in described and _WRITE_ONLY in nested)
+        for text in _all_texts(value):
+            yield from secret_parts(text) if is_secret else address_secrets(text)
 
 
 def _all_texts(value: Any) -> Iterator[str]:
@@ -156,13 +158,19 @@ def _all_texts(value: Any) -> Iterator[str]:
 
 
 def secrets_in(options: Any) -> Iterator[str]:
-    """The texts of all pydantic secrets in validated options, at any depth of models, dataclasses and collections."""
+    """The secrets in validated options, at any depth of models, dataclasses and collections.
+
+    Those are all pydantic secrets and their parts, and the credentials and queries of all addresses.
+    """
     seen: set[int] = set()
     waiting = [options]
     while waiting:
         value = waiting.pop()
         if isinstance(value, SecretStr | SecretBytes | Secret):
-            yield from _texts(value.get_secret_value())
+            for text in _texts(value.get_secret_value()):
+                yield from secret_parts(text)
+        elif isinstance(value, str | AnyUrl):
+            yield from address_secrets(str(value))
         elif id(value) not in seen:
             seen.add(id(value))
             waiting += _inside(value)

@@ -47,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Record the request, and answer by its path."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        how, name = self.path.strip("/").split("/")
+        how, name = self.path.partition("?")[0].strip("/").split("/")
         record = {"headers": dict(self.headers.items()), "body": base64.b64encode(body).decode()}
         with self.server.recording:
             number = len(list(self.server.folder.glob(f"{name}-*.json")))
@@ -89,6 +89,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def fails(self) -> None:
         """Refuse it, and repeat what was sent."""
         self._answer(500, BODY + str(self.headers).encode())
+
+    def unauthorized(self) -> None:
+        """Refuse the token without its scheme, and repeat the path with its query."""
+        token = self.headers["Authorization"].partition(" ")[2]
+        self._answer(401, f"bad token {token} for you; path {self.path}".encode())
 
     def unwanted(self) -> None:
         """Never want it."""

@@ -29,7 +29,8 @@ NEW, OLD = "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE=", "whsec_b2xkLXNlY3JldC1vZi0y
 NEWEST = "whsec_bmV3ZXN0LXNlY3JldC0yNC1ieXRlcw=="
 OURS = "a-secret-of-our-own-scheme"
 TOKEN = "Bearer-of-the-application"
-SECRETS = (NEW, OLD, OURS, TOKEN)
+AFTER_BEARER, QUERY = "topsecrettoken5678", "urlquerysecret99"
+SECRETS = (NEW, OLD, OURS, TOKEN, AFTER_BEARER, QUERY)
 
 
 @dataclass
@@ -124,6 +125,11 @@ def test_each_answer_of_the_application_has_its_outcome(
         table("slow", f"{base}/slow/slow", "request_seconds = 0.5"),
         table("drips", f"{base}/drips/drips", "request_seconds = 2"),
         table("fails", f"{base}/fails/fails", f'headers = {{Authorization = "{TOKEN}"}}'),
+        table(
+            "unauthorized",
+            f"{base}/unauthorized/unauthorized?token={QUERY}",
+            f'headers = {{Authorization = "Bearer {AFTER_BEARER}"}}',
+        ),
         table("invalid", f"{base}/invalid/invalid", "reject_statuses = [422]"),
         table("private", f"{base}/accepts/private", leave=False),
         table("nobody", "http://127.0.0.1:9/"),
@@ -170,6 +176,8 @@ def test_each_answer_of_the_application_has_its_outcome(
         "moves": f"{here} answered 307, a redirect to localhost. Redirects are not followed: set url to the final "
         "address.",
         "compressed": f"{here} answered 500.",
+        "unauthorized": f'{here} answered 401: "bad token [redacted] for you; path '
+        '/unauthorized/unauthorized?[redacted]".',
         "private": "127.0.0.1 is not public; set allow_private_addresses = true in "
         "[handlers.private] if it is in your own network.",
     }

@@ -18,6 +18,8 @@ from receiver.assembly.receiver import build_receiver
 from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
 from receiver.engine.plugins import load_registry
 from receiver.errors import ConfigError, PluginError
+from receiver.model.redact import Redactor
+from receiver.model.secret_parts import address_secrets, secret_parts
 from receiver.settings import load
 from receiver.testing import completed, run_handler
 from tests.integration.intake_support import configured
@@ -223,15 +225,47 @@ plain = st.none() | st.booleans() | st.integers() | st.text()
 def test_every_secret_of_whatever_structure_is_found(options: Any) -> None:
     def wanted(value: Any) -> Iterator[str]:
         if isinstance(value, SecretStr):
-            yield value.get_secret_value()
+            yield from secret_parts(value.get_secret_value())
+        elif isinstance(value, str):
+            yield from address_secrets(value)
         elif isinstance(value, dict):
-            for inner in value.values():
+            for inner in [*value, *value.values()]:
                 yield from wanted(inner)
         elif isinstance(value, list | tuple):
             for inner in value:
                 yield from wanted(inner)
 
     assert set(secrets_in(options)) == set(wanted(options))
+
+
+class Target(BaseModel):
+    url: str
+    broker: SecretStr = SecretStr("")
+    headers: dict[str, SecretStr] = {}
+
+
+@pytest.mark.parametrize(
+    ("options", "quoted", "shown"),
+    [
+        ({"headers": {"a": "Bearer topsecrettoken5678"}}, "bad topsecrettoken5678 for you", "bad % for you"),
+        ({"headers": {"a": "Basic dXNlcjpwYXNzd29yZC03"}}, "no dXNlcjpwYXNzd29yZC03: password-7", "no %: %"),
+        ({"headers": {"a": "Basic dXNlcjpwYXNzd29yZC03"}}, "not user:password-7!", "not %!"),
+        ({"headers": {"a": 'Token token="abcdef123456", realm="x"'}}, "token abcdef123456", "token %"),
+        ({"headers": {"cookie": "session=abcdef123456; theme=dark"}}, "abcdef123456 is dark", "% is dark"),
+        ({"url": "http://h/p?token=querysecret99"}, "path /p?token=querysecret99", "path /p?%"),
+        ({"url": "http://h/p?token=querysecret99"}, "querysecret99 is bad", "% is bad"),
+        ({"url": "http://h/p?token=query%2Bsecret+99"}, "query+secret 99 is bad", "% is bad"),
+        ({"url": "http://h/p?pin=1234&format=json"}, "json: 5678 pin=1234 format", "json: 5678 % format"),
+        ({"url": "http://h/p?querysecret99"}, "querysecret99 is bad", "% is bad"),
+        ({"url": "http://user:p%40ssword@h/"}, "p@ssword, p%40ssword, user", "%, %, user"),
+        ({"broker": "amqp://user:p%40ssword@h/"}, "p@ssword, p%40ssword, user", "%, %, user"),
+        ({"broker": "nats://tokentoken@h"}, "tokentoken", "%"),
+        ({"broker": "redis://h/0?password=querysecret99"}, "querysecret99", "%"),
+    ],
+)
+def test_what_a_service_quotes_of_a_secret_is_redacted(options: dict[str, Any], quoted: str, shown: str) -> None:
+    redact = Redactor(secrets_in(Target(**{"url": "http://h/", **options})))
+    assert redact(quoted) == shown.replace("%", "[redacted]")
 
 
 def test_a_receiver_removes_them_from_errors(tmp_path: Path) -> None:
