@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -223,23 +224,37 @@ class AudioService:
     async def _fetch(self, event: JobCompleted, audio: _EventAudio, n: int) -> Artifact:
         started, names = self._clock.monotonic(), (event.source, event.id, event.job_id, n)
         token = self._telemetry.fetch_started(*names)
+        row: ArtifactRow | None = None
+
+        def failed(error: BaseException, reason: str | None = None) -> None:
+            self._telemetry.fetch_failed(token, *names, self._clock.monotonic() - started, reason, error)
+
+        def recorded(row: ArtifactRow, error: BaseException | None) -> None:
+            if error is None:
+                self._telemetry.fetch_stored(token, event.source, event.job_id, row)
+            else:
+                failed(error)
+
         try:
-            row = await self._fetch_and_record(event, audio, n, started)
-        except BaseException as failure:  # noqa: BLE001 - raised again below
+            row = await self._fetch_row(event, audio, n, started)
+            await self._database.batch_and_wait(artifacts.put_all, row, partial(recorded, row))
+        except BaseException as failure:
+            if row is not None and isinstance(failure, asyncio.CancelledError):
+                raise  # `recorded` is called after the commit
             error, reason = failure, None
             if isinstance(failure, AudioError) and not isinstance(failure, NoAudio | AudioPostponed):
                 error = postponed_if_recent(failure, self._age(event), self._rng.random()) or failure
                 reason = error.reason
-            self._telemetry.fetch_failed(token, *names, self._clock.monotonic() - started, reason, error)
+            failed(error, reason)
             raise error from failure.__cause__
-        self._telemetry.fetch_stored(token, event.source, event.job_id, row)
+        recorded(row, None)
         return self._artifact(row)
 
-    async def _fetch_and_record(self, event: JobCompleted, audio: _EventAudio, n: int, started: float) -> ArtifactRow:
+    async def _fetch_row(self, event: JobCompleted, audio: _EventAudio, n: int, started: float) -> ArtifactRow:
         source, files = self._files(event, audio)
         with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
             fetched = await self._fetch_file(event, source, files, audio, n)
-        row = ArtifactRow(
+        return ArtifactRow(
             event_id=event.id,
             n=n,
             address=fetched.address,
@@ -253,8 +268,6 @@ class AudioService:
             fetched_at=self._clock.now(),
             fetch_seconds=self._clock.monotonic() - started,
         )
-        await self._database.batch(artifacts.put_all, row)
-        return row
 
     def _files(self, event: JobCompleted, audio: _EventAudio) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)

@@ -172,7 +172,13 @@ class Database:
         """
         return await self._lists.read(function, *args)
 
-    async def write(self, function: Callable[..., T], *args: Any, committing: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        committing: Callable[[T], None] | None = None,
+        abandoned: Callable[[T | BaseException], None] | None = None,
+    ) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.
 
         `function` may run a second time, if another write made the shared transaction fail.
@@ -180,6 +186,7 @@ class Database:
         Args:
             committing: called on the running loop with what `function` returned while the transaction is being
                 committed, which is mostly waiting for the disk. Nothing is stored yet, and the commit may fail.
+            abandoned: as for `batch_and_wait`.
 
         Raises:
             StoreUnavailable: it did not commit.
@@ -188,8 +195,24 @@ class Database:
         def alone(connection: Connection, items: list[Any]) -> list[T]:
             return [function(connection, *args) for _ in items]
 
-        result: T = await self._writer.batch(alone, None, committing=committing)
-        return result
+        return await _wait(self._writer.batch(alone, None, committing=committing, abandoned=abandoned), abandoned)
+
+    async def batch_and_wait(
+        self,
+        function: Callable[[Connection, list[I]], Sequence[T]],
+        item: I,
+        abandoned: Callable[[T | BaseException], None],
+    ) -> T:
+        """Pass `item` to `function` as `batch` does; return its result after the commit.
+
+        Args:
+            abandoned: called on the running loop, if the caller is cancelled meanwhile, with the result after the
+                commit, or with the error.
+
+        Raises:
+            StoreUnavailable: it did not commit.
+        """
+        return await _wait(self.batch(function, item, abandoned=abandoned), abandoned)
 
     def batch(
         self,
@@ -223,3 +246,12 @@ class Database:
     def _probe(self, connection: Connection, items: list[None]) -> list[None]:
         self._backend.probe(connection)
         return items
+
+
+async def _wait(write: asyncio.Future[T], abandoned: Callable[[T | BaseException], None] | None) -> T:
+    try:
+        return await write
+    except asyncio.CancelledError:
+        if abandoned is not None and not write.cancelled():  # it was done already; else the writer calls it
+            abandoned(write.exception() or write.result())
+        raise

@@ -47,6 +47,7 @@ from tests.clocks import CallbackClock, FixedRandom
 from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, serving
+from tests.integration.telemetry_support import Recorder
 from tests.patience import PATIENCE
 from tests.stores import file_of, open_store
 
@@ -115,7 +116,8 @@ class Bench:
         }
         throttle = Throttle(self.database, "finevoice", 0.5, BenchClock(self), Telemetry())
         renew = AudioUrlRefresher(self.fetcher, self.sources, {"finevoice": throttle})
-        telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry())
+        self.recorder = Recorder()
+        telemetry = combine(MetricsTelemetry(self.metrics, ()), LogTelemetry(), self.recorder)
         self.audio_service = AudioService(
             self.database,
             self.fetcher,

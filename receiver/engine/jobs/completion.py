@@ -54,11 +54,16 @@ class JobCompletion:
             polls: how many polls to add to the job's count: 1 or 0.
         """
         delivery = self.build_delivery(claim, claim.job_id or "", parsed, body, Origin.POLL)
-        receipt = await self._deps.database.write(
-            lambda connection: store_completion(connection, claim, state, delivery, polls=polls)
+
+        def report(outcome: Receipt | BaseException | None) -> None:
+            if isinstance(outcome, Receipt):
+                self.report(claim, delivery, outcome, polls=claim.polls + polls)
+
+        report(
+            await self._deps.database.write(
+                lambda connection: store_completion(connection, claim, state, delivery, polls=polls), abandoned=report
+            )
         )
-        if receipt is not None:
-            self.report(claim, delivery, receipt, polls=claim.polls + polls)
 
     def report(self, claim: JobClaim, delivery: Delivery, receipt: Receipt, *, polls: int) -> None:
         """After the commit: log it, count it, and wake the dispatcher."""
