@@ -14,8 +14,10 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 MIN_QUERY_CHARACTERS = 8
 """A shorter value of a query, such as `json` or `true`, is redacted only together with its name."""
 
-_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]{0,63}[ \t]+(?P<rest>\S.*)\Z", re.DOTALL)
-"""The value of an Authorization header: the scheme, and what follows it (RFC 9110, 11.4)."""
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}[ \t]+(?P<rest>\S.*)\Z", re.DOTALL)
+"""The value of an Authorization header: the scheme, and what follows it (RFC 9110, 11.4).
+
+Only letters, digits and hyphens, as in all registered schemes: a signing secret such as `whsec_…` is none."""
 _PARAMETER = re.compile(r"=\"?([^\s\"',;=]{8,})")
 """The value of a parameter in a header, such as `Token token="abc"` or a cookie."""
 
