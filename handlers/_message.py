@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from receiver import Artifact, Context, Event, JobCompleted, JobFailed, NoAudio, Reject
 
+from ._addresses import without_queries
+
 JSON = "application/json"
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 
@@ -27,8 +28,6 @@ AudioDelivery = Literal["link", "signed-url", "inline", "none"]
 
 _UNENCODED = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """What a header of the binary mode contains as it is (CloudEvents HTTP binding 1.0.2, 3.1.3.2)."""
-_ADDRESS = re.compile(r"://(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?:[?#][^\s\"'<>]*)?")
-"""An address after its scheme: its credentials, host and path, query."""
 
 
 class MessageOptions(BaseModel):
@@ -125,14 +124,14 @@ async def _data(event: Event, ctx: Context[Any], options: MessageOptions) -> dic
         "received_at": _timestamp(event.received_at),
     }
     if not isinstance(event, JobCompleted | JobFailed):
-        return data | {"payload": _without_queries(dict(event.payload))}
+        return data | {"payload": without_queries(dict(event.payload))}
     charged = event.payload.get("chars_charged")
     failed = isinstance(event, JobFailed)
     data |= {
         "status": "failed" if failed else "completed",
         "metadata": dict(event.metadata),
         "chars_charged": charged if isinstance(charged, int) else None,
-        "error": {"code": event.code, "message": _without_queries(event.message)}
+        "error": {"code": without_queries(event.code), "message": without_queries(event.message)}
         if isinstance(event, JobFailed)
         else None,
     }
@@ -177,21 +176,6 @@ async def _access(file: Artifact, delivery: AudioDelivery, options: MessageOptio
         expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         return {"url": await file.signed_url(seconds), "url_expires_at": _timestamp(expires_at)}
     return {"link": file.link}
-
-
-def _without_queries(value: Any) -> Any:
-    """JSON values whose addresses have no query and no credentials; only those in `metadata` stay whole.
-
-    The payload of an event that ends no job is the provider's document, which may contain temporary addresses; their
-    signatures are in the query. `metadata` is from the submitter of the job.
-    """
-    if isinstance(value, str):
-        return _ADDRESS.sub(lambda match: f"://{match['rest']}", value) if "://" in value else value
-    if isinstance(value, list):
-        return [_without_queries(item) for item in value]
-    if isinstance(value, dict):
-        return {name: item if name == "metadata" else _without_queries(item) for name, item in value.items()}
-    return value
 
 
 def _timestamp(moment: datetime) -> str:
