@@ -145,7 +145,8 @@ def load_registry(settings: Settings) -> Registry:
     registry = Registry(active)
     if problems:
         redact = Redactor([*settings.secrets(), *registry.secrets()])  # an error of the author's code may quote them
-        raise ConfigError([ConfigProblem(problem.where, redact(problem.what)) for problem in problems])
+        redacted = [ConfigProblem(problem.where, redact(problem.what)) for problem in problems]
+        raise ConfigError(settings.with_origins(redacted))
     return registry
 
 

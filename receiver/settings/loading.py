@@ -18,8 +18,9 @@ from receiver.paths import setting_path
 from receiver.providers.registry import name_conflicts
 from receiver.settings.base import suggestion
 from receiver.settings.option_texts import with_option_texts
+from receiver.settings.origins import Origins
 from receiver.settings.problems import is_consequence, problem_of, without_keys
-from receiver.settings.secrets_dir import SecretsDirectory, dotted, read_secrets_dir
+from receiver.settings.secrets_dir import SecretsDirectory, read_secrets_dir
 from receiver.settings.secrets_file import with_secrets_files
 from receiver.settings.storage_keys import storage_problems
 from receiver.settings.tables import ENV_PREFIX, TABLES, Settings
@@ -101,15 +102,16 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     problems += _unknown_variables()
     texts, unreadable = _secret_files()
     problems += unreadable
+    origins = _origins(texts)
     given: dict[str, Any] = {key: value for key, value in document.items() if key in TABLES}
     try:
         for values in (
             with_option_texts(SecretsDirectory(texts)(), texts),
             with_option_texts(EnvSettingsSource(Settings)(), os.environ, ENV_PREFIX),
         ):
-            given = _merge(given, values)
+            given = _merge(given, {key: value for key, value in values.items() if key in TABLES})
     except SettingsError as error:
-        problems.append(_invalid_json_problem(error))
+        problems += _invalid_json_problems(error, origins)
     if not given.get("sources"):
         problems.append(ConfigProblem("sources", "there is no source; add a table such as [sources.aitts]"))
     problems += _taken_names(given.get("sources"))
@@ -119,14 +121,15 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     while True:
         try:
             settings = Settings(**given, base=base)
-            return settings, _with_origins(problems, texts) + storage_problems(settings.audio.url)
+            settings.remember(origins)
+            return settings, origins.named(problems) + storage_problems(settings.audio.url)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
             reported = {problem.where for problem in problems}
             problems += [problem for item in errors if not is_consequence(problem := problem_of(item), reported)]
             usable = without_keys(given, [item["loc"] for item in errors])
             if usable == given:  # no key is left to remove
-                raise ConfigError(_with_origins(problems, texts)) from None
+                raise ConfigError(origins.named(problems)) from None
             given = usable
 
 
@@ -200,31 +203,22 @@ def _secret_files() -> tuple[dict[str, str], list[ConfigProblem]]:
         return {}, [ConfigProblem("secrets directory", name_another)]
 
 
-def _with_origins(problems: list[ConfigProblem], texts: Mapping[str, str]) -> list[ConfigProblem]:
-    """The problems, with the origin of a value that is not from the configuration file."""
-    origins = {dotted(name): f"the secrets directory's file {name}" for name in texts} | {
-        dotted(name.removeprefix(ENV_PREFIX)): f"the variable {name}"
-        for name in os.environ
-        if name.startswith(ENV_PREFIX)
+def _origins(texts: Mapping[str, str]) -> Origins:
+    variables = {
+        name.removeprefix(ENV_PREFIX): text for name, text in os.environ.items() if name.startswith(ENV_PREFIX)
     }
-    return [
-        ConfigProblem(problem.where, f"{problem.what} (it comes from {origin})")
-        if (origin := _origin(problem, origins))
-        else problem
-        for problem in problems
-    ]
+    return Origins(texts, variables, ENV_PREFIX)
 
 
-def _origin(problem: ConfigProblem, origins: Mapping[str, str]) -> str | None:
-    keys = [key for key in origins if f"{problem.where}.".startswith((f"{key}.", f"{key}["))]
-    return origins[max(keys, key=len)] if keys else None
-
-
-def _invalid_json_problem(error: SettingsError) -> ConfigProblem:
-    """The problem of a table in a variable or in the secrets directory that is not JSON."""
+def _invalid_json_problems(error: SettingsError, origins: Origins) -> list[ConfigProblem]:
+    """The problems of a table or list in a variable or in the secrets directory that is not JSON."""
     field = re.search(r'field "(\w+)"', str(error))
-    hint = "must be a JSON object in the environment or the secrets directory; or set single keys, as in SERVER__PORT"
-    return ConfigProblem(field[1] if field else "environment or secrets directory", hint)
+    key = field[1] if field else "environment or secrets directory"
+    hint = (
+        "must be a JSON object or list in the environment or the secrets directory; or set single keys, as in "
+        "SERVER__PORT"
+    )
+    return [ConfigProblem(where, hint) for where in origins.broken_json(key) or [key]]
 
 
 def _unknown_variables() -> list[ConfigProblem]:

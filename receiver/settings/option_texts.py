@@ -44,7 +44,7 @@ class OptionText(str):
 
 
 def with_option_texts(values: Mapping[str, Any], texts: Mapping[str, str | None], prefix: str = "") -> dict[str, Any]:
-    """The values, in which each handler's option is the text that was given, whatever was read from it.
+    """The values, in which each handler's option is the text that was given, and `where` has what its texts say.
 
     Args:
         values: what was read from the texts, by table.
@@ -52,16 +52,33 @@ def with_option_texts(values: Mapping[str, Any], texts: Mapping[str, str | None]
         prefix: of the names.
     """
     handlers: dict[str, Any] = dict(values.get("handlers") or {})
+    conditions: list[tuple[list[str], str]] = []
     beginning = f"{prefix}handlers__".lower()
     for name, text in texts.items():
         if text is not None and name.lower().startswith(beginning):
             keys = name.lower().removeprefix(beginning).split("__")
             if len(keys) > 1 and keys[1] not in HandlerSettings.model_fields:
                 handlers = _replaced(handlers, keys, OptionText(text))
+            elif keys[1:2] == ["where"]:
+                conditions.append((keys, text))
+    for keys, text in sorted(conditions, key=lambda item: len(item[0])):  # a table before a key in it
+        handlers = _replaced(handlers, keys, _condition(keys[2:], text))
     return {**values, "handlers": handlers} if handlers else dict(values)
 
 
-def _replaced(table: Any, keys: Iterable[str], text: OptionText) -> dict[str, Any]:
+def _condition(path: list[str], text: str) -> Any:
+    """What a text in `where` says: the value if it is JSON, else the text itself, such as a glob.
+
+    Sources and types are texts or lists of texts: `true` is a name like any other.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if path[:1] not in (["source"], ["type"]) or isinstance(value, list | dict) else text
+
+
+def _replaced(table: Any, keys: Iterable[str], text: Any) -> dict[str, Any]:
     key, *rest = keys
     inner = dict(table) if isinstance(table, Mapping) else {}
     inner[key] = _replaced(inner.get(key), rest, text) if rest else text

@@ -9,10 +9,9 @@ from pydantic_settings import EnvSettingsSource
 
 from receiver.errors import ConfigProblem
 from receiver.model.secret_text import without_last_newline
+from receiver.settings.origins import DELIMITER, dotted
 from receiver.settings.small_file import read_small_file
 from receiver.settings.tables import TABLES, Settings
-
-DELIMITER = "__"
 
 
 class SecretsDirectory(EnvSettingsSource):
@@ -60,8 +59,3 @@ def read_secrets_dir(folder: Path) -> tuple[dict[str, str], list[ConfigProblem]]
         except ValueError as error:
             problems.append(ConfigProblem(dotted(name), str(error)))
     return texts, problems
-
-
-def dotted(name: str) -> str:
-    """The key of a file or variable, as it is named in problems."""
-    return ".".join(name.lower().split(DELIMITER))

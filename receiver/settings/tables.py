@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.errors import NotFound
+from receiver.errors import ConfigProblem, NotFound
 from receiver.settings.api import Api
 from receiver.settings.base import Name, Port, Table, suggestion
+from receiver.settings.origins import Origins
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.storage_keys import storage_secrets
@@ -139,6 +140,8 @@ class Settings(BaseSettings):
     base: Annotated[Path, Field(exclude=True)] = Path()
     """The folder of relative paths: that of the configuration file."""
 
+    _origins: Origins | None = PrivateAttr(None)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -163,6 +166,14 @@ class Settings(BaseSettings):
             taken[path] = name
         check_root_path(self.server.root_path, {name: path for path, name in taken.items()})
         return self
+
+    def remember(self, origins: Origins) -> None:
+        """Keep where the values come from, for the problems that are found when the handlers are loaded."""
+        self._origins = origins
+
+    def with_origins(self, problems: Iterable[ConfigProblem]) -> list[ConfigProblem]:
+        """The problems, with the variable or file that a faulty value comes from, if it is not the configuration's."""
+        return list(problems) if self._origins is None else self._origins.named(problems)
 
     def source(self, name: str) -> Source:
         """The source with this name.

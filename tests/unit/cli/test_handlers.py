@@ -135,3 +135,14 @@ def test_check_does_not_blame_conditions_for_a_source_whose_table_is_faulty(stor
     assert "where.source" not in refused("check")
     config.write_text(good.replace('source = "aitts"', 'source = "aits"'))
     assert "✗ handlers.acme.where.source: there is no source 'aits'; did you mean 'aitts'?" in refused("check")
+
+
+def test_a_condition_that_is_found_faulty_when_the_handler_is_loaded_names_its_variable(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "TTS_RECEIVER_HANDLERS__ACME__WHERE__METADATA"
+    monkeypatch.setenv(variable, '{"customer":')
+    assert (
+        'handlers.acme.where.metadata: must be a table of keys of the metadata, such as {customer = "acme"}; '
+        f"its text is not JSON: expecting value (character 13) (it comes from the variable {variable})"
+    ) in refused("check")

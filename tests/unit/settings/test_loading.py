@@ -421,3 +421,46 @@ def test_conditions_come_from_file_and_environment_with_their_types(
     handlers = load(file).handlers
     assert handlers["log"].where == {"source": "aitts", "metadata": {"customer": 7, "plan": {"tier": [1, True]}}}
     assert handlers["more"].where == {"type": ["job.*", "test"]}
+
+
+def test_a_table_within_where_is_json_in_a_variable_too(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(GOOD + '[handlers.log.where]\nsource = "aitts"\nmetadata = {plan = "pro"}\n')
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__METADATA", '{"customer": "acme", "plan": "basic"}')
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__METADATA__PLAN", '["pro", "basic"]')
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__TYPE", '["job.*", "test"]')
+    monkeypatch.setenv("TTS_RECEIVER_HANDLERS__LOG__WHERE__SOURCE", "true")
+    assert load(file).handlers["log"].where == {
+        "source": "true",
+        "type": ["job.*", "test"],
+        "metadata": {"customer": "acme", "plan": ["pro", "basic"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("handlers.log.where", "must be a table of keys"),
+        ("handlers.log.tls", "must be a table of keys"),
+        ("handlers.log", "must be a table of keys"),
+        ("sources.aitts.poll", "must be a JSON object"),
+        ("server.trusted_proxies", "must be a JSON object or list"),
+    ],
+)
+def test_broken_json_is_named_with_its_variable_and_not_shown(
+    write: Write, monkeypatch: pytest.MonkeyPatch, key: str, fault: str
+) -> None:
+    variable = f"TTS_RECEIVER_{key.upper().replace('.', '__')}"
+    monkeypatch.setenv(variable, '{"hidden":')
+    found = problems(write(GOOD))[key]
+    assert found.startswith(fault)
+    assert found.endswith(
+        f"; its text is not JSON: expecting value (character 11) (it comes from the variable {variable})"
+    )
+    assert "hidden" not in found
+
+
+def test_a_field_of_the_settings_that_is_no_table_is_no_variable_either(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTS_RECEIVER_BASE", "x")
+    assert list(problems(write(GOOD))) == ["TTS_RECEIVER_BASE"]
