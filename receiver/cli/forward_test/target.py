@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from receiver.errors import NotFound, ReceiverError
 from receiver.model.scheme import Scheme
 from receiver.model.signature import SCHEMES
 from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
-from receiver.settings import Settings, suggestion
+from receiver.settings import Settings, Source, suggestion
 from receiver.settings.private import is_loopback
 
 USE = "forward"
@@ -43,6 +44,7 @@ class Target:
         handler: its name; for a new target, that of the table to add.
         private: whether the handler may connect to loopback addresses.
         is_new: whether the configuration has no such handler yet.
+        source: of a new target: a source that `send` can sign for; None if there is none.
     """
 
     handler: str
@@ -51,6 +53,7 @@ class Target:
     url: SplitResult
     private: bool = True
     is_new: bool = False
+    source: str | None = None
 
     @property
     def is_here(self) -> bool:
@@ -88,7 +91,7 @@ def find_target(settings: Settings, name: str | None) -> Target:
         return _configured(name, active[name])
     if len(found) > 1:
         raise ForwardTestError(f"Several handlers use {USE}: name one with --handler, of {', '.join(found)}.")
-    return _configured(found[0], active[found[0]]) if found else _new(active)
+    return _configured(found[0], active[found[0]]) if found else _new(active, settings)
 
 
 def _uses_forward(active: ActiveHandler) -> bool:
@@ -124,11 +127,22 @@ def table_lines(name: str, url: str, secret: str) -> list[str]:
     ]
 
 
-def _new(taken: Collection[str]) -> Target:
+def _new(taken: Collection[str], settings: Settings) -> Target:
     name = USE if USE not in taken else f"{USE}_test"
     return Target(
-        name, STANDARD_WEBHOOKS, (new_secret(),), urlsplit(f"http://{HOST}:{DEFAULT_PORT}{PATH}"), is_new=True
+        name,
+        STANDARD_WEBHOOKS,
+        (new_secret(),),
+        urlsplit(f"http://{HOST}:{DEFAULT_PORT}{PATH}"),
+        is_new=True,
+        source=next((source for source, table in settings.sources.items() if _can_sign(table)), None),
     )
+
+
+def _can_sign(source: Source) -> bool:
+    """Whether `send` has a secret to sign with now."""
+    now = time.time()
+    return source.receives_webhooks and any(key.active(now) and not key.public for key in source.signing_keys())
 
 
 def introduction(target: Target, url: str, config: Path) -> list[str]:
@@ -144,7 +158,7 @@ def introduction(target: Target, url: str, config: Path) -> list[str]:
             "",
             *table_lines(target.handler, url + PATH, target.secrets[0]),
             "",
-            "To forward a test event: tts-receiver send --source SOURCE",
+            *([f"To forward a test event: tts-receiver send --source {target.source}"] if target.source else []),
             f"To forward a stored one: tts-receiver events replay EVENT --handler {target.handler}",
         ]
     table = f"[handlers.{target.handler}]"

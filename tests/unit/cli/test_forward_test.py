@@ -122,3 +122,20 @@ def test_the_table_that_is_printed_can_be_used_as_it_is(config: Path) -> None:
 def test_a_handler_that_is_configured_wrongly_is_an_error_of_the_configuration(config: Path) -> None:
     with pytest.raises(ConfigError, match="secrets"):
         target(config, '[handlers.forward]\nurl = "http://127.0.0.1:9000/"\n')
+
+
+def test_a_test_event_is_suggested_only_as_a_source_that_can_sign_it(config: Path) -> None:
+    polled = '[sources.polled]\nprovider = "aitts"\napi_key = "tts_simulated_7"\n'
+    expired = (
+        '[sources.old]\nprovider = "aitts"\n[[sources.old.signing_secrets]]\nsecret = "a-long-secret-0123"\n'
+        'not_after = "2020-01-01T00:00:00Z"\n'
+    )
+
+    def hints(sources: str) -> list[str]:
+        config.write_text(sources)
+        lines = introduction(find_target(load(config), None), "http://127.0.0.1:9000", config)
+        return [line for line in lines if line.startswith("To forward")]
+
+    replay = "To forward a stored one: tts-receiver events replay EVENT --handler forward"
+    assert hints(polled + expired) == [replay]
+    assert hints(polled + expired + SOURCE) == ["To forward a test event: tts-receiver send --source aitts", replay]
