@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from receiver.model.secret_text import secret_lines, secret_problem
 
+MIN_SIMILARITY = 0.6
+"""How similar two words must be, from 0 to 1, for one to be suggested. At 0.57 `retries` suggests `secrets`."""
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 
@@ -36,7 +38,7 @@ class Table(BaseModel):
 
 def suggestion(word: str, known: Any) -> str:
     """`; did you mean …?` for an unknown word, or the list of known words."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=MIN_SIMILARITY)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there is: {', '.join(sorted(known))}" if known else ""

@@ -297,6 +297,13 @@ def test_an_unknown_option_names_the_nearest_known_one(site: Site, text: str) ->
     assert wrong == f"{known[:-1]} is not an option of it; did you mean {known!r}?"
 
 
+def test_an_option_that_resembles_no_known_one_lists_them(site: Site) -> None:
+    table = {"use": "forward", "url": "https://app.example", "secrets": ["a-secret-of-twenty"], "retries": 3}
+    wrong = site.problems(shop=table)["handlers.shop"]
+    assert "did you mean" not in wrong
+    assert wrong.startswith("retries is not an option of it; there is: allow_private_addresses, attempts, audio, ")
+
+
 def test_a_handler_without_options_takes_none(site: Site) -> None:
     assert site.problems(log={"atempts": 3, "colour": "red"}) == {
         "handlers.log": "takes no options, but has atempts, colour; did you mean 'attempts'?"
