@@ -29,6 +29,7 @@ CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SECRETS_VARIABLE = f"{ENV_PREFIX}SECRETS_DIR"
 DEFAULT_CONFIG = "receiver.toml"
 DEFAULT_SECRETS = "/run/secrets"
+_INIT_HINT = "`tts-receiver init` writes one"
 
 
 def load(config: Path | None = None) -> Settings:
@@ -113,7 +114,9 @@ def _read(config: Path | None, unwritten: dict[str, Path] | None) -> tuple[Setti
     except SettingsError as error:
         problems += _invalid_json_problems(error, origins)
     if not given.get("sources"):
-        problems.append(ConfigProblem("sources", "there is no source; add a table such as [sources.aitts]"))
+        is_absent = not named and not _exists(file)
+        hint = f" (there is no {DEFAULT_CONFIG} here; {_INIT_HINT})" if is_absent else ""
+        problems.append(ConfigProblem("sources", f"there is no source; add a table such as [sources.aitts]{hint}"))
     problems += _taken_names(given.get("sources"))
     base = _folder_of(file)
     given, unread = with_secrets_files(given, base, unwritten)
@@ -152,7 +155,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return read_toml(file)
     except FileNotFoundError:
-        what = "does not exist; `tts-receiver init` writes one"
+        what = f"does not exist; {_INIT_HINT}"
     except ValueError as error:
         what = f"is not TOML: {error}"
     except OSError as error:

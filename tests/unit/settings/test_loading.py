@@ -464,3 +464,11 @@ def test_a_field_of_the_settings_that_is_no_table_is_no_variable_either(
 ) -> None:
     monkeypatch.setenv("TTS_RECEIVER_BASE", "x")
     assert list(problems(write(GOOD))) == ["TTS_RECEIVER_BASE"]
+
+
+def test_without_the_default_file_the_problem_says_how_to_write_one(write: Write) -> None:
+    hint = "there is no receiver.toml here; `tts-receiver init` writes one"
+    assert hint in problems()["sources"]
+    write("")
+    assert problems()["sources"] == "there is no source; add a table such as [sources.aitts]"
+    assert "init" not in problems(write("", "other.toml"))["sources"]
