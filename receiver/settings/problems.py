@@ -39,6 +39,8 @@ def is_consequence(problem: ConfigProblem, reported: Set[str]) -> bool:
         reported: the keys of the problems so far.
     """
     key = f"{problem.where.removesuffix('signing_secrets')}api_key"
+    if any(reported_key.startswith(f"{problem.where}.") for reported_key in reported):
+        return True  # the table as a whole, without a key that was removed from it
     return problem.where in reported or (key in reported and problem.what.startswith(NO_CHANNEL))
 
 

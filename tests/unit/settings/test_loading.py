@@ -472,3 +472,10 @@ def test_without_the_default_file_the_problem_says_how_to_write_one(write: Write
     write("")
     assert problems()["sources"] == "there is no source; add a table such as [sources.aitts]"
     assert "init" not in problems(write("", "other.toml"))["sources"]
+
+
+@pytest.mark.parametrize("line", ["verify = false", 'key = "key.pem"\ncertificate = 7'])
+def test_a_table_is_not_blamed_for_a_key_that_has_its_own_problem(write: Write, line: str) -> None:
+    [key] = problems(write(f"{GOOD}[handlers.log.tls]\n{line}\n"))
+    assert key in ("handlers.log.tls.verify", "handlers.log.tls.certificate")
+    assert problems(write(f"{GOOD}[handlers.log.tls]\n"))["handlers.log.tls"].startswith("is empty")
