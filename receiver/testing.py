@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Literal, NamedTuple, cast
 
 import httpx
@@ -43,12 +44,13 @@ from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import load_tls
 from receiver.engine.routing import stated_where
 from receiver.engine.runner import HandlerLoop
-from receiver.errors import AudioRefused, NoAudio
+from receiver.errors import AudioRefused, ConfigError, NoAudio, PluginError
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy
 from receiver.outbound.folder import LocalFolder
 from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff, sniff_file
 from receiver.settings import HandlerSettings
+from receiver.settings.problems import read_handler_table
 from receiver.store.artifacts import ArtifactRow
 
 __all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler", "wav"]
@@ -177,18 +179,22 @@ def run_handler(
             receiver: private addresses are refused unless `options` has `allow_private_addresses`.
 
     Raises:
-        PluginError: the options are invalid, with the message of the receiver's startup.
-        ConfigError: the table `where` is invalid, or a file of the table `tls` cannot be used.
+        PluginError: a key of the options is invalid, one of `where` or a file of `tls` included, with the message of
+            the receiver's startup.
         ValueError: the handler does not get the event, by its type or by `where` (the handler's or that of `options`),
             or the format of `audio` is not supported.
     """
-    table = HandlerSettings(**(options or {}))
+    table = read_handler_table(options or {})
     checked = check_options(
         handler.name, handler, table.options, OptionsContext(object_storage=False, folder=Path.cwd())
     )
     bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
-    if table.where is not None:
-        bounded = bounded.narrowed(stated_where(table.where, handler.on))
+    try:
+        if table.where is not None:
+            bounded = bounded.narrowed(stated_where(table.where, handler.on))
+        tls = load_tls(table, Path.cwd())
+    except ConfigError as error:
+        raise PluginError("; ".join(map(str, error.problems))) from None
     mismatch = bounded.mismatch(event.type, event.source, event.payload)
     if mismatch is not None:
         raise ValueError(f"The handler {handler.name!r} does not get the event: its {mismatch}.")
@@ -197,7 +203,7 @@ def run_handler(
     with (
         _audio_files_of(event, audio) as audio_files,
         _handler_loop() as handlers,
-        _http_client(handlers, bounded.name, table, http) as get_client,
+        _http_client(handlers, bounded.name, table, tls, http) as get_client,
     ):
         context: Context[Any] = Context(
             handler=bounded.name,
@@ -243,10 +249,13 @@ def _handler_loop() -> Iterator[HandlerLoop]:
 
 @contextmanager
 def _http_client(
-    handlers: HandlerLoop, name: str, table: HandlerSettings, transport: httpx.AsyncBaseTransport | None
+    handlers: HandlerLoop,
+    name: str,
+    table: HandlerSettings,
+    tls: SSLContext | None,
+    transport: httpx.AsyncBaseTransport | None,
 ) -> Iterator[Callable[[], httpx.AsyncClient]]:
     """The function behind `ctx.http`: returns a client of the given transport, or one as in the receiver."""
-    tls = load_tls(table, Path.cwd())
     clients = HandlerClients([name] if table.allow_private_addresses else [], {} if tls is None else {name: tls})
     test_client = None if transport is None else handler_client(transport)
     try:

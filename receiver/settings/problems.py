@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from receiver.errors import ConfigProblem
+from pydantic import ValidationError
+
+from receiver.errors import ConfigProblem, PluginError
 from receiver.settings.api import ApiToken
 from receiver.settings.base import Table, suggestion
 from receiver.settings.generic import GenericTable
@@ -44,9 +46,13 @@ def is_consequence(problem: ConfigProblem, reported: Set[str]) -> bool:
     return problem.where in reported or (key in reported and problem.what.startswith(NO_CHANNEL))
 
 
-def problem_of(item: Any) -> ConfigProblem:
-    """Convert a validation error: the key as in the file, what is wrong, and what to write instead."""
-    location = [str(part) for part in item["loc"]]
+def problem_of(item: Any, table: Sequence[str] = ()) -> ConfigProblem:
+    """Convert a validation error: the key as in the file, what is wrong, and what to write instead.
+
+    Args:
+        table: the key of the table that was validated, if not the whole configuration.
+    """
+    location = [*table, *(str(part) for part in item["loc"])]
     where = ".".join(location) or "configuration"
     if item["type"] == "extra_forbidden":
         if tuple(location[2:]) in _REMOVED and location[0] == "sources":
@@ -68,6 +74,19 @@ def problem_of(item: Any) -> ConfigProblem:
         key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
         where = f"{where}.{key}"
     return ConfigProblem(where, message[:1].lower() + message[1:])
+
+
+def read_handler_table(options: Mapping[str, Any]) -> HandlerSettings:
+    """The table of a handler, from the keys of `[handlers.NAME]`.
+
+    Raises:
+        PluginError: a key is not valid; the message has all problems.
+    """
+    try:
+        return HandlerSettings(**options)
+    except ValidationError as error:
+        found = (problem_of(item, ("handlers", "")) for item in error.errors(include_url=False, include_input=False))
+        raise PluginError("; ".join(str(problem).removeprefix("handlers..") for problem in found)) from None
 
 
 def _is_whole_source(location: Sequence[Any]) -> bool:

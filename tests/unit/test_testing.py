@@ -21,7 +21,6 @@ from receiver import (
     AudioDelayed,
     AudioError,
     AudioGone,
-    ConfigError,
     Context,
     Event,
     JobCompleted,
@@ -450,5 +449,18 @@ def test_an_event_that_the_conditions_exclude_is_an_error_of_the_test() -> None:
     assert run_handler(only_episodes, episode, options={"where": where}).state == "succeeded"
     with pytest.raises(ValueError, match=r'its source is "test", not "aitts"'):
         run_handler(only_episodes, episode, options={"where": {"source": "aitts"}})
-    with pytest.raises(ConfigError, match=r"where.sorce: is not a condition"):
-        run_handler(only_episodes, episode, options={"where": {"sorce": "aitts"}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"where": {"sorce": "aitts"}}, r"where.sorce: is not a condition"),
+        ({"where": "aitts"}, r"where: must be a table of keys"),
+        ({"tls": {"certificate": "no.pem"}}, r"tls.certificate: .*no.pem does not exist"),
+        ({"tls": {"verify": False}}, r"tls.verify: is not a known key"),
+        ({"attempts": 0}, r"attempts: input should be greater than or equal to 1"),
+    ],
+)
+def test_whatever_is_invalid_in_the_options_is_one_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PluginError, match=f"^{message}"):
+        run_handler(only_episodes, completed(metadata={"kind": "episode"}), options=options)
