@@ -219,6 +219,8 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     from receiver.assembly.resources import open_audio
     from receiver.cli.key_notes import key_notes
     from receiver.cli.store_check import count_waiting, space_note, store_note
+    from receiver.engine.routing import doubtful_types
+    from receiver.model.event import OUR_TYPES
     from receiver.store import views
     from receiver.store.migrate import revision
 
@@ -239,6 +241,8 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
         echo(f"  handler  {name} ({active.loaded_from})")
         if active.handler.where:
             echo(f"           where {'; '.join(map(str, active.handler.where))}")
+        for type_ in doubtful_types(active.handler.where):
+            echo(f"           ! no built-in provider has events of the type {type_!r}, only {', '.join(OUR_TYPES)}")
     _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         echo("  ! no handler is active: events are stored, but not handled")

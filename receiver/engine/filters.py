@@ -12,11 +12,10 @@ from collections.abc import Collection
 from sqlalchemy import Connection
 
 from receiver.errors import ReceiverError
-from receiver.model.event import COMPLETED, FAILED, TEST
+from receiver.model.event import OUR_TYPES
 from receiver.settings import suggestion
 from receiver.store import names
 
-OUR_TYPES = (COMPLETED, FAILED, TEST)
 MIN_SIMILARITY = 0.8
 """How similar two words must be, from 0 to 1, for one to count as the other mistyped."""
 

@@ -5,13 +5,16 @@ A condition that no event can meet is an error at the start: otherwise a mistype
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from receiver.errors import ConfigError, ConfigProblem
-from receiver.model.event import Event, subscribes
+from receiver.model.event import OUR_TYPES, Event, subscribes
 from receiver.model.routing import Condition, Where, is_glob, parse_where
 from receiver.settings import suggestion
+
+_LIKE_A_JOBS = re.compile(r"jobs?(?![a-z0-9])", re.IGNORECASE)
 
 
 def stated_where(table: Mapping[str, Any], on: tuple[type[Event], ...]) -> Where:
@@ -52,6 +55,22 @@ def configured_where(table: Mapping[str, Any], on: tuple[type[Event], ...], sour
     if problems:
         raise ConfigError(problems)
     return where
+
+
+def doubtful_types(where: Where) -> list[str]:
+    """The values of `type` that look like the types of jobs and match none of them, such as `job.done` or `jobs.*`.
+
+    A service may send other types, so they are no errors.
+    """
+    return [
+        value
+        for condition in where
+        if condition.path == ("type",)
+        for value in condition.values
+        if isinstance(value, str)
+        and _LIKE_A_JOBS.match(value)
+        and not any(map(Condition(("type",), (value,)).accepts, OUR_TYPES))
+    ]
 
 
 def _what(source: str) -> str:

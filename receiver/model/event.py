@@ -17,6 +17,8 @@ from receiver.model.json_body import document_of
 COMPLETED = "job.completed"
 FAILED = "job.failed"
 TEST = "test"
+OUR_TYPES = (COMPLETED, FAILED, TEST)
+"""The types of the events that the built-in providers report. A service may send any other word."""
 TERMINAL = frozenset({COMPLETED, FAILED})
 OPPOSITE = {COMPLETED: FAILED, FAILED: COMPLETED}
 

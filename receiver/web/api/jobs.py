@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import Connection
 
-from receiver.engine.filters import OUR_TYPES, UnknownName, check_filter, no_such_source
+from receiver.engine.filters import UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.commands import NotWatchable
 from receiver.engine.jobs.service import NoApiAccess
 from receiver.errors import Conflict
+from receiver.model.event import OUR_TYPES
 from receiver.store import jobs
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row

@@ -146,3 +146,15 @@ def test_a_condition_that_is_found_faulty_when_the_handler_is_loaded_names_its_v
         'handlers.acme.where.metadata: must be a table of keys of the metadata, such as {customer = "acme"}; '
         f"its text is not JSON: expecting value (character 13) (it comes from the variable {variable})"
     ) in refused("check")
+
+
+def test_check_warns_of_a_type_that_looks_like_a_jobs_and_is_none(store: Path) -> None:
+    config = store.parent / "receiver.toml"
+    types = ["job.done", "jobs.*", "JOB.completed", "job.*", "job.f*", "test", "*", "jobless", "transcript.ready"]
+    where = f"[handlers.log]\nwhere = {{ type = {json.dumps(types)} }}"
+    config.write_text(config.read_text().replace("[handlers.log]", where))
+    warnings = [line.strip() for line in printed("check").splitlines() if "!" in line and "type" in line]
+    assert warnings == [
+        f"! no built-in provider has events of the type {type_!r}, only job.completed, job.failed, test"
+        for type_ in ("job.done", "jobs.*", "JOB.completed")
+    ]
