@@ -64,6 +64,12 @@ class ForwardOptions(MessageOptions):
     reject_statuses: frozenset[ErrorStatus] = frozenset()
     headers: Mapping[str, SecretStr] = {}
 
+    @property
+    def target(self) -> str:
+        """Where it sends: the address without path and query."""
+        url = httpx.URL(self.url)
+        return f"{url.scheme}://{url.netloc.decode()}"
+
     @field_validator("url")
     @classmethod
     def _check_url(cls, text: str) -> str:

@@ -146,6 +146,11 @@ class PublishOptions(MessageOptions):
         return f"{self.broker.name} at {host}:{parts.port or SCHEMES[parts.scheme][1]}"
 
     @property
+    def target(self) -> str:
+        """Where it sends: the broker."""
+        return self.server
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What no text may contain: the address, and the password or token in both of its forms."""
         url = self.url.get_secret_value()

@@ -24,7 +24,8 @@ def _handlers() -> None:
 
 @handlers.command("list")
 def list_handlers(config: Config = None, json: Json = False) -> None:
-    """Show the active handlers: what they subscribe to, their conditions and their bounds."""
+    """Show the active handlers: what they subscribe to, their conditions, targets and bounds."""
+    from receiver.engine.handler_options import target_of
     from receiver.engine.plugins import load_registry
     from receiver.settings import load
 
@@ -36,6 +37,7 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
                     "name": name,
                     "on": [cls.__name__ for cls in item.handler.on],
                     "where": [{"key": one.key, "values": list(one.values)} for one in item.handler.where],
+                    "target": target_of(item.options),
                     "kind": _kind(item.handler.is_async),
                     "attempts": item.handler.attempts,
                     "timeout": item.handler.timeout,
@@ -48,12 +50,13 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
         return
     print_table(
         f"Active handlers: {len(active)}",
-        ["name", "on", "where", "kind", "attempts", "timeout s", "concurrency", "from"],
+        ["name", "on", "where", "target", "kind", "attempts", "timeout s", "concurrency", "from"],
         [
             (
                 name, ", ".join(cls.__name__ for cls in item.handler.on),
-                "; ".join(map(str, item.handler.where)) or None, _kind(item.handler.is_async), item.handler.attempts,
-                item.handler.timeout, item.handler.concurrency, item.loaded_from,
+                "; ".join(map(str, item.handler.where)) or None, target_of(item.options),
+                _kind(item.handler.is_async), item.handler.attempts, item.handler.timeout,
+                item.handler.concurrency, item.loaded_from,
             )
             for name, item in active.items()
         ],

@@ -219,6 +219,7 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     from receiver.assembly.resources import open_audio
     from receiver.cli.key_notes import key_notes
     from receiver.cli.store_check import count_waiting, space_note, store_note
+    from receiver.engine.handler_options import target_of
     from receiver.engine.routing import doubtful_types
     from receiver.model.event import OUR_TYPES
     from receiver.store import views
@@ -239,6 +240,8 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
         echo(f"           ! runs that wait for the audio storage: {waiting}")
     for name, active in registry.active.items():
         echo(f"  handler  {name} ({active.loaded_from})")
+        if (target := target_of(active.options)) is not None:
+            echo(f"           sends to {target}")
         if active.handler.where:
             echo(f"           where {'; '.join(map(str, active.handler.where))}")
         for type_ in doubtful_types(active.handler.where):

@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from receiver.engine.handler import Handler
 from receiver.errors import PluginError
-from receiver.model.redact import Redactor
+from receiver.model.printable import printable
+from receiver.model.redact import Redactor, truncate
 from receiver.model.secret_parts import address_secrets, secret_parts
 from receiver.settings import HandlerSettings, Settings, suggestion
 from receiver.settings.option_texts import OptionText
@@ -23,6 +24,8 @@ from receiver.settings.storage_keys import is_object_storage
 
 RESERVED_KEYS = tuple(HandlerSettings.model_fields)
 """The keys of a handler's table that are not its own options."""
+
+MAX_TARGET_CHARACTERS = 200
 
 _LIST_ERRORS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type", "sequence_str"})
 _TABLE_ERRORS = frozenset({"dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"})
@@ -155,6 +158,23 @@ def _all_texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _all_texts(inner)
+
+
+def target_of(options: Any) -> str | None:
+    """Where a handler sends to, by the property `target` of its options model; None if the model has none.
+
+    Without the options' secrets, printable and of bounded length: it is shown to operators. A field of that name does
+    not count: it may be anything.
+    """
+    if not isinstance(getattr(type(options), "target", None), property):
+        return None
+    try:
+        target = options.target
+    except Exception as error:  # noqa: BLE001 - the author's code; a list must not fail because of it
+        target = f"? ({type(error).__name__})"
+    if not isinstance(target, str):
+        return None
+    return truncate(printable(Redactor(secrets_in(options))(target)), MAX_TARGET_CHARACTERS)
 
 
 def secrets_in(options: Any) -> Iterator[str]:

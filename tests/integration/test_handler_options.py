@@ -15,7 +15,7 @@ from pydantic import BaseModel, RootModel, Secret, SecretBytes, SecretStr, Valid
 
 from receiver import Context, JobCompleted, handler
 from receiver.assembly.receiver import build_receiver
-from receiver.engine.handler_options import OptionsContext, check_options, secrets_in
+from receiver.engine.handler_options import OptionsContext, check_options, secrets_in, target_of
 from receiver.engine.plugins import load_registry
 from receiver.errors import ConfigError, PluginError
 from receiver.model.redact import Redactor
@@ -310,3 +310,28 @@ def test_a_validator_that_quotes_a_secret_does_not_show_it() -> None:
             check_options("forward", forward, given_options, context)
         assert "hunter2" not in str(raised.value)
         assert "url: shop is no address" in str(raised.value), "what is no secret is shown"
+
+
+@dataclass
+class Sending:
+    password: SecretStr
+    broken: bool = False
+
+    @property
+    def target(self) -> str:
+        if self.broken:
+            raise ValueError("hunter2")
+        return f"broker.example\x1b {self.password.get_secret_value()} " + "x" * 1000
+
+
+class WithField(BaseModel):
+    target: str = "https://user:hunter2@app.example"
+
+
+def test_a_target_is_shown_without_secrets_and_whatever_its_property_does() -> None:
+    shown = target_of(Sending(SecretStr("hunter2-hunter2")))
+    assert shown is not None
+    assert shown.startswith("broker.example\\x1b [redacted] xxx")
+    assert len(shown) == 200
+    assert target_of(Sending(SecretStr("hunter2"), broken=True)) == "? (ValueError)"
+    assert target_of(WithField()) is target_of(None) is None, "a field is an option like any other"

@@ -148,6 +148,41 @@ def test_a_condition_that_is_found_faulty_when_the_handler_is_loaded_names_its_v
     ) in refused("check")
 
 
+SECRET = "whsec_bmV3LXNlY3JldC1vZi0yNC1ieXRlcyE="
+TARGETS = f"""
+[handlers.log]
+[handlers.acme]
+use = "forward"
+url = "https://acme.example:8443/hidden-path?token=hidden-query"
+secrets = ["{SECRET}"]
+where = {{ type = "job.*" }}
+[handlers.globex]
+use = "forward"
+url = "https://globex.example/hidden-path"
+secrets = ["{SECRET}"]
+"""
+
+
+def test_the_list_and_check_show_where_a_handler_sends_to(store: Path) -> None:
+    config = store.parent / "receiver.toml"
+    config.write_text(config.read_text().replace("[handlers.log]", TARGETS))
+    assert {row["name"]: row["target"] for row in json.loads(printed("handlers", "list", "--json"))} == {
+        "log": None,
+        "acme": "https://acme.example:8443",
+        "globex": "https://globex.example",
+    }
+    listed, checked = printed("handlers", "list"), printed("check")
+    assert "https://globex.example" in listed
+    lines = checked.splitlines()
+    [position] = [number for number, line in enumerate(lines) if line.startswith("  handler  acme (")]
+    assert lines[position + 1 : position + 3] == [
+        "           sends to https://acme.example:8443",
+        '           where type = "job.*"',
+    ]
+    assert sum("sends to" in line for line in lines) == 2
+    assert "hidden" not in listed + checked
+
+
 def test_check_warns_of_a_type_that_looks_like_a_jobs_and_is_none(store: Path) -> None:
     config = store.parent / "receiver.toml"
     types = ["job.done", "jobs.*", "JOB.completed", "job.*", "job.f*", "test", "*", "jobless", "transcript.ready"]

@@ -28,7 +28,7 @@ REDIS_URL = f"redis://:{PASSWORD}@127.0.0.1/0"
 
 @handler(on=Event, options=PublishOptions)
 async def options_of(event: Event, ctx: Context[PublishOptions]) -> str:
-    return ctx.options.server
+    return ctx.options.target
 
 
 def refusal(**options: Any) -> str:
