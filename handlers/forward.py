@@ -74,7 +74,9 @@ async def _send(message: Message, ctx: Context[ForwardOptions]) -> Answer:
     except TimeoutError:
         if head is None:
             raise ForwardFailed(f"{_host(options)} did not answer within {options.request_seconds:g} s.") from None
-    except httpx.RequestError as error:
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        if head is None and _is_unreadable_redirect(error):
+            raise ForwardFailed(_redirected(f"{_host(options)} answered", " to what is not an address")) from None
         if head is None:
             raise ForwardFailed(f"{_host(options)} gave no usable answer: {_what(error)}.") from None
     return Answer(head, bytes(body))
@@ -117,10 +119,20 @@ def _refusal(answer: Answer, options: ForwardOptions) -> ReceiverError:
         return Reject(f"{answered}: it does not accept this event{answer.quoted}.", reason="forward_rejected")
     if 300 <= status < 400:
         target = _redirect_host(answer.head, options)
-        return ForwardFailed(
-            f"{answered}, a redirect{target}. Redirects are not followed: set url to the final address."
-        )
+        return ForwardFailed(_redirected(f"{answered},", target))
     return ForwardFailed(f"{answered}{answer.quoted}.")
+
+
+def _redirected(answered: str, target: str) -> str:
+    return f"{answered} a redirect{target}. Redirects are not followed: set url to the final address."
+
+
+def _is_unreadable_redirect(error: httpx.RequestError | httpx.InvalidURL) -> bool:
+    """Whether the application answered a redirect whose `Location` cannot be read.
+
+    httpx reads it although it does not follow it, and tells nothing else of such a response. `url` itself is valid.
+    """
+    return isinstance(error, httpx.InvalidURL) or "location header" in str(error)
 
 
 def _redirect_host(head: httpx.Response, options: ForwardOptions) -> str:
@@ -137,7 +149,7 @@ def _host(options: ForwardOptions) -> str:
     return httpx.URL(options.url).netloc.decode("ascii")
 
 
-def _what(error: httpx.RequestError) -> str:
+def _what(error: httpx.RequestError | httpx.InvalidURL) -> str:
     text = _line(str(error)).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

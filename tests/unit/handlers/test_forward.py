@@ -175,11 +175,16 @@ def test_a_redirect_is_not_followed_and_its_host_is_named(location: str | None, 
     )
 
 
-@pytest.mark.parametrize("location", ["http://[::1/", "x" * 70_000])
-def test_a_redirect_to_no_address_is_a_failure_like_any_other(location: str) -> None:
-    outcome = answering(302, headers={"Location": location}).forward()
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["http://[::1/", "x" * 70_000, "x" * 65_536, "http://a:b:c/"])
+def test_a_redirect_to_no_address_is_a_redirect(status: int, location: str) -> None:
+    outcome = answering(status, headers={"Location": location}).forward()
     assert outcome.state == "retry"
-    assert str(outcome.error).startswith("app.example gave no usable answer: RemoteProtocolError: Invalid URL")
+    assert getattr(outcome.error, "reason", None) == "forward_failed"
+    assert str(outcome.error) == (
+        "app.example answered a redirect to what is not an address. Redirects are not followed: set url to the final "
+        "address."
+    )
 
 
 def test_the_quoted_answer_is_printable_and_bounded() -> None:
