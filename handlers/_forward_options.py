@@ -60,7 +60,7 @@ class ForwardOptions(MessageOptions):
     url: str
     scheme: Scheme = "standard-webhooks"
     secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=MAX_SECRETS)]
-    request_seconds: Annotated[float, Field(gt=0, le=300)] = 15.0
+    request_seconds: Annotated[float, Field(gt=0, le=300, validate_default=True)] = 15.0
     reject_statuses: frozenset[ErrorStatus] = frozenset()
     headers: Mapping[str, SecretStr] = {}
 
@@ -100,6 +100,16 @@ class ForwardOptions(MessageOptions):
                 raise ValueError(f"the secret {number} has less than {MIN_SECRET_BYTES} bytes, and can be guessed")
         return secrets
 
+    @field_validator("request_seconds")
+    @classmethod
+    def _check_seconds(cls, seconds: float, info: ValidationInfo) -> float:
+        timeout: float | None = (info.context or {}).get("timeout")
+        if timeout is not None and seconds > timeout:
+            raise ValueError(
+                f"{seconds:g} s is more than the attempt's timeout of {timeout:g} s, which would end it first"
+            )
+        return seconds
+
     @field_validator("reject_statuses")
     @classmethod
     def _check_statuses(cls, statuses: frozenset[int]) -> frozenset[int]:
@@ -110,10 +120,13 @@ class ForwardOptions(MessageOptions):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-        names = [name.lower() for name in headers]
+        given: dict[str, str] = {}
         for name, value in headers.items():
-            if not _NAME.match(name) or names.count(name.lower()) > 1:
-                raise ValueError(f"{name!r} is not the name of a header, or is given twice")
+            if not _NAME.match(name):
+                raise ValueError(f"{name!r} is not the name of a header")
+            first = given.setdefault(name.lower(), name)
+            if first != name:
+                raise ValueError(f"{name!r} is given twice, as {first!r} as well: names of headers ignore the case")
             if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES):
                 raise ValueError(f"{name} is a header that forward sets itself")
             if not _VALUE.match(value.get_secret_value()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from receiver import Event
 
@@ -119,7 +119,13 @@ class PublishOptions(MessageOptions):
         return subject
 
     @model_validator(mode="after")
-    def _check_broker(self) -> Self:
+    def _check_broker(self, info: ValidationInfo) -> Self:
+        if (info.context or {}).get("tls"):
+            raise ValueError(
+                "its table tls has no effect: it is for ctx.http, which publish does not use, and no client "
+                "certificate is presented to a broker. Remove it; the variable SSL_CERT_FILE names the file of an "
+                "authority of your own"
+            )
         given = {name: getattr(self, name) for name in (*RABBITMQ.options, *NATS.options, *REDIS.options)}
         foreign = [name for name, value in given.items() if value and name not in self.broker.options]
         if foreign:

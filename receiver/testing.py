@@ -185,10 +185,9 @@ def run_handler(
             or the format of `audio` is not supported.
     """
     table = read_handler_table(options or {})
-    checked = check_options(
-        handler.name, handler, table.options, OptionsContext(object_storage=False, folder=Path.cwd())
-    )
     bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
+    given = OptionsContext(object_storage=False, folder=Path.cwd(), tls=table.tls is not None)
+    checked = check_options(handler.name, bounded, table.options, given)
     try:
         if table.where is not None:
             bounded = bounded.narrowed(stated_where(table.where, handler.on))

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,17 @@ _WRITE_ONLY = '"writeOnly": true'
 
 @dataclass(frozen=True, slots=True)
 class OptionsContext:
-    """What the validators of an options model get as `info.context`, a mapping with these keys.
+    """What the validators of an options model get as `info.context`, a mapping with these keys and `timeout`.
 
     Attributes:
         object_storage: whether audio is stored in an object store.
         folder: the folder that relative paths start from.
+        tls: whether the handler's table has a table `tls`.
     """
 
     object_storage: bool
     folder: Path
+    tls: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> OptionsContext:
@@ -54,6 +56,8 @@ class OptionsContext:
 
 def check_options(name: str, found: Handler, given: dict[str, Any], context: OptionsContext) -> Any:
     """Validate a handler's options, from its table's keys without the reserved ones; None if it has no options.
+
+    The validators learn the handler's `timeout`, so `found` has the bounds of its table.
 
     A list or a table that the environment or the secrets directory gives as a text is read as one.
 
@@ -69,22 +73,21 @@ def check_options(name: str, found: Handler, given: dict[str, Any], context: Opt
         if known is not None and key not in known:
             raise PluginError(f"{key} is not an option of it{suggestion(key, [*known, *RESERVED_KEYS])}")
     try:
-        return _validated(name, found.options, given, context)
+        return _validated(name, found.options, given, {**asdict(context), "timeout": found.timeout})
     except PluginError as error:  # an author's validator may quote the value
         raise PluginError(Redactor(_given_secrets(found.options, given))(str(error))) from error.__cause__
 
 
-def _validated(name: str, options: type[Any], given: dict[str, Any], context: OptionsContext) -> Any:
-    named = {"object_storage": context.object_storage, "folder": context.folder}
+def _validated(name: str, options: type[Any], given: dict[str, Any], context: Mapping[str, Any]) -> Any:
     try:
         model = TypeAdapter(options)
         try:
-            return model.validate_python(given, context=named)
+            return model.validate_python(given, context=dict(context))
         except ValidationError as error:
             read = _with_texts_read(given, error)
             if read is None:
                 raise
-            return model.validate_python(read, context=named)
+            return model.validate_python(read, context=dict(context))
     except PluginError:
         raise
     except ValidationError as error:
@@ -101,7 +104,21 @@ def _key(location: Iterable[int | str]) -> str:
 
 
 def _message(item: ErrorDetails) -> str:
+    """Pydantic's message, but in the words of TOML, which has lists and tables only."""
+    bounds = item.get("ctx", {})
+    if item["type"] in _LIST_ERRORS:
+        return "must be a list"
+    if item["type"] in _TABLE_ERRORS:
+        return "must be a table"
+    if item["type"] == "too_short":
+        return f"must have at least {_items(bounds['min_length'])}, not {bounds['actual_length']}"
+    if item["type"] == "too_long" and bounds.get("actual_length") is not None:
+        return f"must have at most {_items(bounds['max_length'])}, not {bounds['actual_length']}"
     return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _items(number: int) -> str:
+    return "1 item" if number == 1 else f"{number} items"
 
 
 def _with_texts_read(given: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:

@@ -134,7 +134,7 @@ def load_registry(settings: Settings) -> Registry:
             bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency)
             if table.where is not None:
                 bounded = bounded.narrowed(configured_where(table.where, found.on, settings.sources))
-            options = check_options(name, found, table.options, context)
+            options = check_options(name, bounded, table.options, replace(context, tls=table.tls is not None))
             active[name] = ActiveHandler(
                 bounded, options, loaded_from, table.allow_private_addresses, load_tls(table, settings.base)
             )

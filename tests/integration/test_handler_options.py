@@ -22,6 +22,7 @@ from receiver.model.redact import Redactor
 from receiver.model.secret_parts import address_secrets, secret_parts
 from receiver.settings import load
 from receiver.testing import completed, run_handler
+from tests.certificate import self_signed
 from tests.integration.intake_support import configured
 
 # what validators get to know
@@ -45,6 +46,21 @@ class Options(BaseModel):
 @handler(on=JobCompleted, options=Options)
 async def sees(event: JobCompleted, ctx: Context[Options]) -> None: ...
 """
+
+
+def test_validators_learn_the_configured_timeout_and_whether_there_is_a_table_tls(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    all_of_it = SEES.replace("info.context['object_storage']", "sorted(info.context.items())")
+    (tmp_path / "plugins" / "sees.py").write_text(all_of_it)
+    self_signed(tmp_path / "ca.pem", "localhost")
+    tables: list[tuple[dict[str, Any], tuple[float, bool]]] = [
+        ({}, (300.0, False)),
+        ({"timeout": 7, "tls": {"ca": "ca.pem"}}, (7.0, True)),
+    ]
+    for table, known in tables:
+        settings = configured(tmp_path, plugins={"directory": "plugins"}, handlers={"sees": table | {"file": ""}})
+        seen = load_registry(settings)["sees"].options.file
+        assert f"('timeout', {known[0]}), ('tls', {known[1]})" in seen
 
 
 @pytest.mark.parametrize(
@@ -180,7 +196,7 @@ def test_a_text_that_is_no_list_is_an_error_that_names_the_option(
 def test_a_text_in_the_file_is_no_list(folder: Path) -> None:
     with (folder / "receiver.toml").open("a") as file:
         file.write('[handlers.forward]\nsecrets = "one"\n')
-    with pytest.raises(ConfigError, match="secrets: Input should be a valid list"):
+    with pytest.raises(ConfigError, match="secrets: must be a list"):
         options_of(folder)
 
 

@@ -78,6 +78,7 @@ def test_the_address_says_which_broker_it_is(options: dict[str, Any], server: st
         ({"url": NATS_URL, "subject": "tts..x"}, "subject: .*has an empty part"),
         ({"url": RABBIT_URL, "routing_key": "q" * 256}, "routing_key: .*can have more than 255 bytes"),
         ({"url": RABBIT_URL, "routing-key": "q"}, "routing-key is not an option of it"),
+        ({"url": NATS_URL, "subject": "tts", "tls": {"ca": "ca.pem"}}, "its table tls has no effect.*SSL_CERT_FILE"),
         ({"url": NATS_URL, "subject": "tts", "audio": "signed-url"}, "audio: .*needs an object storage"),
     ],
 )  # fmt: skip
