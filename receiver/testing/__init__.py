@@ -16,10 +16,8 @@ retry is waited for.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import io
-import tempfile
 import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,44 +25,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import httpx
 import pydantic_core
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from receiver.engine.audio_failures import most_severe
 from receiver.engine.clients import HandlerClients, handler_client
-from receiver.engine.context import Artifact, Context
+from receiver.engine.context import Context
 from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options
-from receiver.engine.links import AudioLinks
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import load_tls
 from receiver.engine.routing import stated_where
 from receiver.engine.runner import HandlerLoop
-from receiver.errors import AudioRefused, ConfigError, NoAudio, PluginError
+from receiver.errors import ConfigError, PluginError
 from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFailed, Origin, build_event
 from receiver.model.retry import RetryPolicy
-from receiver.outbound.folder import LocalFolder
-from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff, sniff_file
 from receiver.settings import HandlerSettings
 from receiver.settings.problems import read_handler_table
-from receiver.store.artifacts import ArtifactRow
+from receiver.testing.audio_files import AudioSource, audio_files_of
 
 __all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler", "wav"]
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """The default `received_at` of events."""
 
-API_URL = "http://127.0.0.1:8081"
-"""What the artifacts' links begin with: the default address of the private listener."""
 
 STOP_SECONDS = 5.0
-
-AudioSource = bytes | Path | Exception
-"""One audio file of a test: its bytes, its path, or the exception that fetching it raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,23 +173,14 @@ def run_handler(
         ValueError: the handler does not get the event, by its type or by `where` (the handler's or that of `options`),
             or the format of `audio` is not supported.
     """
-    table = read_handler_table(options or {})
-    bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
-    given = OptionsContext(object_storage=False, folder=Path.cwd(), tls=table.tls is not None)
-    checked = check_options(handler.name, bounded, table.options, given)
-    try:
-        if table.where is not None:
-            bounded = bounded.narrowed(stated_where(table.where, handler.on))
-        tls = load_tls(table, Path.cwd())
-    except ConfigError as error:
-        raise PluginError("; ".join(map(str, error.problems))) from None
+    bounded, table, checked, tls = _configured(handler, options or {})
     mismatch = bounded.mismatch(event.type, event.source, event.payload)
     if mismatch is not None:
         raise ValueError(f"The handler {handler.name!r} does not get the event: its {mismatch}.")
     lines: list[Mapping[str, Any]] = []
     log = _log_into(lines, event, bounded.name, attempt)
     with (
-        _audio_files_of(event, audio) as audio_files,
+        audio_files_of(event, audio) as audio_files,
         _handler_loop() as handlers,
         _http_client(handlers, bounded.name, table, tls, http) as get_client,
     ):
@@ -217,6 +197,23 @@ def run_handler(
         )
         outcome = _execute(handlers, bounded, event, context)
     return _decide(outcome, bounded, attempt, tuple(lines))
+
+
+def _configured(
+    handler: Handler, options: Mapping[str, Any]
+) -> tuple[Handler, HandlerSettings, Any, SSLContext | None]:
+    """The handler with the bounds and conditions of a table; the table, its checked options, and its TLS settings."""
+    table = read_handler_table(options)
+    bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
+    given = OptionsContext(object_storage=False, folder=Path.cwd(), tls=table.tls is not None)
+    checked = check_options(handler.name, bounded, table.options, given)
+    try:
+        if table.where is not None:
+            bounded = bounded.narrowed(stated_where(table.where, handler.on))
+        tls = load_tls(table, Path.cwd())
+    except ConfigError as error:
+        raise PluginError("; ".join(map(str, error.problems))) from None
+    return bounded, table, checked, tls
 
 
 def _execute(handlers: HandlerLoop, handler: Handler, event: Event, context: Context[Any]) -> Outcome:
@@ -263,83 +260,6 @@ def _http_client(
         for client in (clients, test_client) if test_client else (clients,):
             with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout
                 handlers.submit(client.aclose()).result(STOP_SECONDS)
-
-
-class _AudioFiles(NamedTuple):
-    """The audio of a test, with the functions behind `ctx.audio()` and `ctx.audio_files()`."""
-
-    files: Sequence[Artifact | Exception]
-
-    async def first(self) -> Artifact:
-        return self._all_of(self.files[:1])[0]
-
-    async def all(self) -> tuple[Artifact, ...]:
-        return self._all_of(self.files)
-
-    def _all_of(self, files: Sequence[Artifact | Exception]) -> tuple[Artifact, ...]:
-        failed = [file for file in files if isinstance(file, Exception)]
-        if failed:
-            raise most_severe(failed)
-        return tuple(file for file in files if isinstance(file, Artifact))
-
-
-@contextmanager
-def _audio_files_of(event: Event, audio: AudioSource | Sequence[AudioSource] | None) -> Iterator[_AudioFiles]:
-    """The files; those made of bytes exist while the context is open."""
-    if not isinstance(event, JobCompleted):
-        yield _AudioFiles([NoAudio(f"{event.type} has no audio; subscribe with on=JobCompleted.")])
-    elif audio is None:
-        yield _AudioFiles([AudioRefused("This test has no audio: pass audio= to run_handler.", reason="no_audio")])
-    else:
-        sources = [audio] if isinstance(audio, bytes | Path | Exception) else audio
-        if not sources:
-            raise ValueError("audio= is an empty list; a completed job has at least one file.")
-        with tempfile.TemporaryDirectory(prefix="tts-receiver-test-") as folder:
-            yield _AudioFiles([_file(event, n, file, Path(folder).resolve()) for n, file in enumerate(sources)])
-
-
-def _file(event: JobCompleted, n: int, file: AudioSource, folder: Path) -> Artifact | Exception:
-    if isinstance(file, Exception):
-        return file
-    if isinstance(file, bytes):
-        kind = sniff(file[:SNIFF_BYTES])
-        suffix = f"~{n}" if n else ""
-        path = folder / f"{event.job_id.replace('/', '_')}{suffix}.{kind.extension if kind else 'bin'}"
-        path.write_bytes(file)
-    else:
-        path = file.absolute()
-    return _artifact(event, n, path)
-
-
-def _artifact(event: Event, n: int, path: Path) -> Artifact:
-    kind = sniff_file(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if kind is None:
-        raise ValueError(
-            "audio= is not in a supported audio format. wav() makes audio; with audio=AudioError(…) ctx.audio() fails."
-        )
-    row = ArtifactRow(
-        event_id=event.id,
-        n=n,
-        address=str(path),
-        bytes=path.stat().st_size,
-        sha256=sha256,
-        content_type=kind.content_type,
-        format=kind.name,
-        fetched_at=event.received_at.timestamp(),
-        fetch_seconds=0.0,
-        **dataclasses.asdict(read_facts(path, kind)),
-    )
-    real = path.resolve()  # a test's file may be a link
-    storage = LocalFolder(real.parent)
-    return Artifact.of(
-        row,
-        path,
-        lambda: storage.stream(str(real)),
-        lambda: AudioLinks(API_URL).link(event.id, n),
-        lambda seconds: storage.signed_url(str(real), seconds),
-    )
 
 
 def _log_into(
