@@ -11,7 +11,7 @@ from tests.integration.delivery_trace import ROOT, traced_delivery
 
 pytestmark = pytest.mark.anyio
 
-MAX_PATH = 25
+MAX_PATH = 22
 MAX_FILES = 68
 """On the path, and with all that it calls. Neither may grow."""
 
