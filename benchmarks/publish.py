@@ -21,6 +21,8 @@ from benchmarks.processes import ROOT
 from tests import brokers
 from tests.integration.publish_support import TARGETS, target
 
+NAMES = {brokers.Nats: "NATS", brokers.Redis: "Redis", brokers.RabbitMq: "RabbitMQ"}
+
 
 def measure(broker: brokers.Broker, runs: int = RUNS) -> tuple[float, float]:
     """Messages published per second, and the receiver's processor time for each, in microseconds.
@@ -43,13 +45,13 @@ def main() -> None:
     for kind in TARGETS:
         missing = brokers.missing(kind)
         if missing is not None:
-            table.add_row(f"{kind.__name__}: {missing}")
+            table.add_row(f"{NAMES[kind]}: {missing}")
             continue
         with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as folder:
             broker = kind(Path(folder))
             try:
                 broker.start()
-                add_rows(table, f"publish to {kind.__name__}", partial(measure, broker))
+                add_rows(table, f"publish to {NAMES[kind]}", partial(measure, broker))
             finally:
                 broker.close()
     Console(width=150).print(table)
