@@ -1,4 +1,4 @@
-"""The log of what a test starts, a signal that each of its lines raises, and an object store."""
+"""The log of what a test starts, a signal that each of its lines raises, a gate, a peer, and an object store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from receiver.outbound.storage import open_storage
 from receiver.outbound.storage_types import Storage
-from tests.integration.engine_support import Signal, telling
+from tests.integration.engine_support import Gate, Signal, telling
 from tests.integration.intake_support import Lines, logged
+from tests.integration.outbound_support import Peer, peering
 from tests.integration.s3_support import Bucket, serving_bucket
 
 
@@ -26,6 +27,20 @@ async def signal(lines: Lines) -> AsyncIterator[Signal]:
     signal = Signal()
     with telling(lines, signal):
         yield signal
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """Opened at the end: no thread is left behind."""
+    gate = Gate(Signal())
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with peering() as peer:
+        yield peer
 
 
 @pytest.fixture

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver import Context, Event, handler
-from tests.integration.engine_support import Gate, Signal, metric, query, receiving, telling
+from tests.integration.engine_support import Gate, metric, query, receiving, telling
 from tests.integration.intake_support import Lines, Running, completed, configured
 from tests.stores import file_of
 
 pytestmark = pytest.mark.anyio
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    """Opened at the end: no thread is left behind."""
-    gate = Gate(Signal())
-    yield gate
-    gate.open()
 
 
 def blocked(up: Running, name: str) -> float:

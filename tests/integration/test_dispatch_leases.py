@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,6 @@ Ctx = Context[Any]
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    """Opened at the end: no thread is left behind."""
-    gate = Gate(Signal())
-    yield gate
-    gate.open()
 
 
 def take(up: Engine, owner: str = "other") -> None:

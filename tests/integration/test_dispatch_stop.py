@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
-from tests.integration.engine_support import LEASE, Engine, Gate, Signal, engine, telling
+from tests.integration.engine_support import LEASE, Engine, Gate, engine, telling
 from tests.integration.intake_support import Lines
 from tests.patience import PATIENCE
 
@@ -27,14 +26,6 @@ LONG = Bounds(lease_seconds=LEASE, grace_seconds=3600)
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    """Opened at the end: no thread is left behind."""
-    gate = Gate(Signal())
-    yield gate
-    gate.open()
 
 
 async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:

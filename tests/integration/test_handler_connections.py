@@ -13,19 +13,13 @@ import pytest
 
 from receiver.engine import clients
 from receiver.outbound.guard import AddressGuard
-from tests.integration.outbound_support import OK, Peer, peering
+from tests.integration.outbound_support import OK, Peer
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 HURRIED = 0.01
 """A time-out that the test wants to see pass."""
-
-
-@pytest.fixture
-async def peer() -> AsyncIterator[Peer]:
-    async with peering() as peer:
-        yield peer
 
 
 async def resolve(host: str, port: int) -> list[str]:

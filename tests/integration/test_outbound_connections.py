@@ -13,18 +13,12 @@ from receiver.outbound.client import Client, Interrupted, Timeouts
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.guarded_transport import IDLE_SECONDS, ConnectionPool, GuardedBackend, PoolTimeouts
 from tests.clocks import SetClock
-from tests.integration.outbound_support import OK, Peer, peering
+from tests.integration.outbound_support import OK, Peer
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 30.0
 KEY = {"Authorization": "Bearer tts_secret"}
-
-
-@pytest.fixture
-async def peer() -> AsyncIterator[Peer]:
-    async with peering() as peer:
-        yield peer
 
 
 async def resolve(host: str, port: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.prefetch import MAX_PREFETCH_FACTOR, PREFETCH_SECONDS
 from receiver.store import runs
 from receiver.telemetry.hooks import RELEASED
-from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, Signal, engine, telling
+from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, engine, telling
 from tests.integration.intake_support import Lines
 from tests.integration.telemetry_support import Recorder
 
@@ -30,14 +29,6 @@ SLOW = [f"slow_{number}" for number in range(50)]
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "receiver.db"
-
-
-@pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    """Opened at the end: no thread is left behind."""
-    gate = Gate(Signal())
-    yield gate
-    gate.open()
 
 
 def quick_then_slow(gate: Gate) -> Handler:
