@@ -55,7 +55,7 @@ class Server:
 
 @dataclass
 class HeldServer:
-    """A server in a process of its own that holds its responses back until it is told to start.
+    """A server in a process of its own that holds its responses back until it gets the signal to start.
 
     Attributes:
         stats: its counts, once it has ended.

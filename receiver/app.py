@@ -48,7 +48,7 @@ class Receiver:
     Attributes:
         handlers: the event loop of the handlers.
         clients: the handlers' own HTTP clients.
-        links: of stored audio; whoever serves `private` reports its address there.
+        links: addresses of stored audio; the server of `private` sets their base.
         loops: submit and poll the jobs, by source.
         public: accepts deliveries; its lifespan starts and stops the receiver.
         private: the API, metrics and health.

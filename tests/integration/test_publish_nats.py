@@ -1,4 +1,4 @@
-"""`publish` to NATS JetStream: what only NATS can answer, and what it must not be told."""
+"""`publish` to NATS JetStream: answers that only NATS gives, and secrets that it must not get."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_each_part_is_built_once_and_only_in_the_assembly() -> None:
 
 
 MADE_BY = {"RateLimiter": {"engine/throttle.py"}}
-"""Parts of a part: whoever made another would not be bounded together with the first."""
+"""Parts of a part: another one would not be bounded together with the first."""
 ASSEMBLED_BY = {
     "build_receiver": {"asgi.py", "cli/serve.py"},
     "build_speech": {"speech/client.py"},

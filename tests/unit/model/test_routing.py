@@ -1,4 +1,4 @@
-"""Conditions on events: what they accept, how long that takes, and what an operator is told."""
+"""Conditions on events: what they accept, how long that takes, and what an operator reads."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ async def test_a_job_cancelled_while_its_poll_is_on_its_way_has_no_event(up: Pol
 
 
 class Broken(Miragic):
-    """A provider module with a bug: it breaks on one job, as often as it is told."""
+    """A provider module with a bug: it breaks on one job, a given number of times."""
 
     def __init__(self, times: float) -> None:
         self.times = times
