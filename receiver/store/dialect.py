@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
 
+from receiver.store.postgresql import claims as postgresql_claims
+from receiver.store.postgresql import events as postgresql_events
+from receiver.store.postgresql import feed as postgresql_feed
+from receiver.store.postgresql import gauges as postgresql_gauges
+from receiver.store.postgresql import runs as postgresql_runs
+from receiver.store.postgresql.expressions import insert as postgresql_insert
 from receiver.store.sqlite import claims as sqlite_claims
 from receiver.store.sqlite import events as sqlite_events
 from receiver.store.sqlite import feed as sqlite_feed
@@ -204,6 +210,9 @@ class Dialect:
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    "sqlite": Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges)
+    "sqlite": Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges),
+    "postgresql": Dialect(
+        postgresql_insert, postgresql_events, postgresql_claims, postgresql_runs, postgresql_feed, postgresql_gauges
+    ),
 }
 """By the name of a connection's dialect."""

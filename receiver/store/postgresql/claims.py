@@ -1,0 +1,135 @@
+"""Statements of claims: due runs, runs that are held, expired leases, suspects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from receiver.model.crashes import SUSPECT_CRASHES
+from receiver.store.postgresql.engine import run_statement
+
+_CLAIMED = "runs.event_id, runs.handler, runs.attempt, runs.forgiven, runs.due_at, runs.crashes"
+_SET_CLAIMED = (
+    "state = 'running', attempt = attempt + 1, lease_owner = %s, lease_until = %s, started_at = %s, waits_for = NULL"
+)
+_DUE = f"handler = %s AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
+_CLAIM = f"""
+    WITH due AS MATERIALIZED (
+        SELECT event_id, handler FROM runs WHERE {_DUE} AND due_at <= %s ORDER BY due_at LIMIT %s
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE runs SET {_SET_CLAIMED} FROM due
+    WHERE runs.event_id = due.event_id AND runs.handler = due.handler
+    RETURNING {_CLAIMED}
+"""  # noqa: S608 - constants only
+_NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
+_SUSPECTS = f"runs WHERE crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
+_NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # noqa: S608 - constants only
+_ANY_SUSPECT = f"SELECT 1 FROM {_SUSPECTS} LIMIT 1"  # noqa: S608 - constants only
+_HOLD_SUSPECTS = "SELECT pg_advisory_xact_lock(hashtextextended('receiver: suspects', 1))"
+_CLAIM_SUSPECT = f"""
+    UPDATE runs SET {_SET_CLAIMED}
+    WHERE (event_id, handler) = (
+        SELECT event_id, handler FROM {_SUSPECTS} AND state = 'pending' AND due_at <= %s
+        AND handler = ANY(%s) AND {_NONE_RUNS} ORDER BY due_at LIMIT 1 FOR UPDATE
+    )
+    RETURNING {_CLAIMED}
+"""  # noqa: S608 - constants only
+_NEXT_SUSPECT = f"""
+    SELECT min(due_at) FROM {_SUSPECTS} AND state = 'pending' AND handler = ANY(%s) AND {_NONE_RUNS}
+"""  # noqa: S608 - constants only
+_PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
+_CHANGE_HELD = """
+    WITH mine AS MATERIALIZED (
+        SELECT runs.event_id, runs.handler FROM runs
+        JOIN unnest(%s::text[], %s::text[], %s::int[]) AS held (event_id, handler, attempt)
+            USING (event_id, handler, attempt)
+        WHERE runs.lease_owner = %s AND runs.state = 'running'
+        ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+    )
+    UPDATE runs SET {change} FROM mine WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler
+    RETURNING runs.event_id, runs.handler, runs.attempt
+"""
+_START = _CHANGE_HELD.format(change="started_at = %s")
+_EXTEND = _CHANGE_HELD.format(change="lease_until = %s")
+_RELEASE = _CHANGE_HELD.format(change=_PENDING_AGAIN)
+_FACTS = "SELECT id, source, type, job_id, origin, received_at, payload::text, body FROM events WHERE id = ANY(%s)"
+_EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < %s"
+_ANY_EXPIRED = f"SELECT 1 FROM runs WHERE {_EXPIRED_LEASE} LIMIT 1"  # noqa: S608 - constants only
+_RELEASE_EXPIRED = f"""
+    UPDATE runs SET {_PENDING_AGAIN} WHERE {_EXPIRED_LEASE} AND started_at IS NULL RETURNING event_id
+"""  # noqa: S608 - constants only
+_EXPIRED = f"""
+    SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM runs
+    WHERE {_EXPIRED_LEASE} AND started_at IS NOT NULL
+"""  # noqa: S608 - constants only
+
+Key = tuple[str, str, int]
+
+
+def claim_due(
+    connection: Connection, handler: str, limit: int, now: float, owner: str, until: float, started: float | None
+) -> list[Any]:
+    """Rows that another transaction has locked are skipped. In no order."""
+    return run_statement(connection, _CLAIM, (handler, now, limit, owner, until, started))
+
+
+def next_due(connection: Connection, handler: str) -> float | None:
+    """One search of the index of pending runs."""
+    rows = run_statement(connection, _NEXT_DUE, (handler,))
+    return float(rows[0][0]) if rows else None
+
+
+def claim_suspect(connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float) -> list[Any]:
+    """One transaction at a time looks for a suspect, if there is any."""
+    if not run_statement(connection, _ANY_SUSPECT):
+        return []
+    run_statement(connection, _HOLD_SUSPECTS)
+    return run_statement(connection, _CLAIM_SUSPECT, (owner, until, now, now, list(handlers)))
+
+
+def next_suspect_due(connection: Connection, handlers: Sequence[str]) -> float | None:
+    """Reads the index of suspects."""
+    [(found,)] = run_statement(connection, _NEXT_SUSPECT, (list(handlers),))
+    return None if found is None else float(found)
+
+
+def start_held(connection: Connection, keys: Sequence[Key], owner: str, at: float) -> list[Any]:
+    """Rows are locked in the order of their keys."""
+    return run_statement(connection, _START, (*_columns(keys), owner, at))
+
+
+def extend_held(connection: Connection, keys: Sequence[Key], owner: str, until: float) -> list[Any]:
+    """As `start_held`."""
+    return run_statement(connection, _EXTEND, (*_columns(keys), owner, until))
+
+
+def release_held(connection: Connection, keys: Sequence[Key], owner: str) -> list[Any]:
+    """As `start_held`."""
+    return run_statement(connection, _RELEASE, (*_columns(keys), owner))
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str], list[int]]:
+    return [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
+
+
+def event_facts(connection: Connection, ids: Collection[str]) -> list[Any]:
+    """One statement for all events."""
+    return [(*row[:-1], bytes(row[-1])) for row in run_statement(connection, _FACTS, (list(ids),))]
+
+
+def has_expired(connection: Connection, now: float) -> bool:
+    """Reads the running ones among the runs that have not succeeded."""
+    return bool(run_statement(connection, _ANY_EXPIRED, (now,)))
+
+
+def release_expired(connection: Connection, now: float) -> int:
+    """As `has_expired`."""
+    return len(run_statement(connection, _RELEASE_EXPIRED, (now,)))
+
+
+def expired(connection: Connection, now: float) -> list[Any]:
+    """As `has_expired`."""
+    return run_statement(connection, _EXPIRED, (now,))

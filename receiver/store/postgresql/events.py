@@ -1,0 +1,110 @@
+"""Statements of the inbox: events, their runs, duplicates, uses of keys, and rows of audio.
+
+Each has one text, whatever the batch: a typed array for each column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from receiver.model.delivery import Delivery
+from receiver.store.postgresql.engine import run_statement
+
+if TYPE_CHECKING:
+    from receiver.store.artifacts import ArtifactRow
+
+# The inner query sorts, so that two transactions never wait for each other.
+_HOLD_KEYS = """
+    SELECT pg_advisory_xact_lock(number) FROM (
+        SELECT DISTINCT hashtextextended(key, 0) AS number FROM unnest(%s::text[]) AS key ORDER BY number OFFSET 0
+    ) AS held
+"""
+_HOLD_EVENTS = "SELECT 1 FROM events WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+_BY_KEY = """
+    SELECT 'events', key, source, type, id, payload::text, status FROM events WHERE key = ANY(%s)
+    UNION ALL SELECT 'jobs', job_id, source, NULL, id, NULL, NULL FROM jobs
+    WHERE job_id = ANY(%s) AND state = 'watching'
+"""
+_EVENT_FIELDS = 12
+_INSERT_EVENTS = """
+    INSERT INTO events (id, source, type, key, job_id, origin, payload, body, headers, key_id, skew, received_at, status)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[], %s::bytea[],
+        %s::json[], %s::text[], %s::float8[], %s::float8[], %s::text[])
+"""
+_INSERT_RUNS = """
+    INSERT INTO runs (event_id, handler, state, due_at)
+    SELECT event_id, handler, 'pending', due_at
+    FROM unnest(%s::text[], %s::text[], %s::float8[]) AS new (event_id, handler, due_at)
+"""
+_COUNT_DUPLICATE = """
+    UPDATE events SET duplicates = duplicates + 1 WHERE id = %s
+    RETURNING CASE WHEN origin = %s AND body != %s THEN body END
+"""
+_SET_CONFLICT = "UPDATE events SET conflict = coalesce(conflict, %s) WHERE id = %s"
+_RECORD_KEY_USE = """
+    INSERT INTO signing_keys (source, key_id, first_used_at, last_used_at) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (source, key_id) DO UPDATE
+    SET last_used_at = greatest(signing_keys.last_used_at, excluded.last_used_at)
+"""
+
+
+def hold_keys(connection: Connection, keys: Collection[str]) -> None:
+    """By advisory locks of their hashes, which end with the transaction."""
+    run_statement(connection, _HOLD_KEYS, (list(keys),))
+
+
+def hold_events(connection: Connection, ids: Collection[str]) -> None:
+    """By locks of their rows."""
+    run_statement(connection, _HOLD_EVENTS, (list(ids),))
+
+
+def find_by_keys(connection: Connection, keys: Sequence[str]) -> list[Any]:
+    """A statement of its own after the locks, so that it sees what was committed before it had them."""
+    hold_keys(connection, keys)
+    return run_statement(connection, _BY_KEY, (list(keys), list(keys)))
+
+
+def insert_events(connection: Connection, deliveries: Collection[Delivery]) -> None:
+    """In one statement."""
+    columns = [list(column) for column in zip(*(item[:_EVENT_FIELDS] for item in deliveries), strict=True)]
+    status = ["quarantined" if item.quarantined else "accepted" for item in deliveries]
+    run_statement(connection, _INSERT_EVENTS, (*columns, status))
+
+
+def insert_runs(connection: Connection, deliveries: Collection[Delivery]) -> None:
+    """In one statement."""
+    rows = [(item.event_id, name, item.received_at) for item in deliveries for name in item.handlers]
+    if rows:
+        run_statement(connection, _INSERT_RUNS, [list(column) for column in zip(*rows, strict=True)])
+
+
+def count_duplicate(connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:
+    """Most duplicates have the same body, and it is not sent."""
+    [(other,)] = run_statement(connection, _COUNT_DUPLICATE, (event_id, origin, body))
+    return None if other is None else bytes(other)
+
+
+def set_conflict(connection: Connection, event_id: str, conflict: str) -> None:
+    """An earlier conflict stays."""
+    run_statement(connection, _SET_CONFLICT, (conflict, event_id))
+
+
+def record_key_use(connection: Connection, source: str, key_id: str, at: float) -> None:
+    """One row for each key."""
+    run_statement(connection, _RECORD_KEY_USE, (source, key_id, at, at))
+
+
+def put_artifacts(connection: Connection, rows: Sequence[ArtifactRow]) -> None:
+    """One statement for each row, in one order: audio is recorded a few files at a time."""
+    names = type(rows[0]).__slots__
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
+    statement = (
+        f"INSERT INTO artifacts ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "  # noqa: S608
+        f"ON CONFLICT (event_id, n) DO UPDATE SET {changed}"
+    )
+    for row in sorted(rows, key=lambda row: (row.event_id, row.n)):
+        run_statement(connection, statement, astuple(row))

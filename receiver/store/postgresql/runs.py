@@ -1,0 +1,134 @@
+"""Statements of runs: results, attempts, replay and cancel, and runs that wait for something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from receiver.store.postgresql.engine import run_statement
+from receiver.store.states import RunState
+
+if TYPE_CHECKING:
+    from receiver.store.runs import RunResult
+
+_FINISH = """
+    WITH done AS MATERIALIZED (
+        SELECT given.* FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::float8[],
+            %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[]) AS given (event_id, handler, attempt, owner, state,
+            due_at, wait_seconds, finished_at, forgiven, result, error, crashes)
+        JOIN runs USING (event_id, handler, attempt)
+        WHERE runs.lease_owner = given.owner AND runs.state = 'running'
+        ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+    )
+    UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
+        finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
+        error = done.error, crashes = done.crashes, lease_owner = NULL, lease_until = NULL
+    FROM done WHERE runs.event_id = done.event_id AND runs.handler = done.handler
+    RETURNING runs.event_id, runs.handler, runs.attempt
+"""
+_ATTEMPTS = """
+    INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::float8[], %s::float8[], %s::text[], %s::text[])
+"""
+_NAMED = """
+    WITH named AS MATERIALIZED (
+        SELECT runs.event_id, runs.handler FROM runs
+        JOIN unnest(%s::text[], %s::text[]) AS given (event_id, handler) USING (event_id, handler)
+        WHERE {condition} ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+    )
+    UPDATE runs SET {change} FROM named WHERE runs.event_id = named.event_id AND runs.handler = named.handler
+    RETURNING runs.event_id, runs.handler
+"""
+_REPLAY = _NAMED.format(
+    condition="runs.state IN ('succeeded', 'dead', 'cancelled')",
+    change="state = 'pending', due_at = %s, wait_seconds = 0, forgiven = attempt, finished_at = NULL, result = NULL, "
+    "error = NULL",
+)
+_CANCEL = _NAMED.format(
+    condition="runs.state IN ('pending', 'running')",
+    change="state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = %s, "
+    "error = 'cancelled by an operator', "
+    "forgiven = forgiven + (state = 'running' AND started_at IS NULL)::int",
+)
+_INSERT_MISSING = """
+    INSERT INTO runs (event_id, handler, state, due_at)
+    SELECT event_id, handler, 'pending', %s FROM unnest(%s::text[], %s::text[]) AS named (event_id, handler)
+    WHERE EXISTS (SELECT 1 FROM events WHERE events.id = named.event_id)
+    ON CONFLICT (event_id, handler) DO NOTHING
+    RETURNING event_id, handler
+"""
+_RELEASE_WAITING = """
+    WITH chosen AS MATERIALIZED (
+        SELECT event_id, handler FROM runs WHERE waits_for IS NOT NULL ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE runs SET due_at = %s, wait_seconds = 0, waits_for = NULL FROM chosen
+    WHERE runs.event_id = chosen.event_id AND runs.handler = chosen.handler RETURNING runs.event_id
+"""
+
+
+def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
+    """Rows are locked in the order of their keys."""
+    rows = [
+        (
+            *item.claim.key,
+            item.owner,
+            item.state.value,
+            item.claim.due_at if item.due_at is None else item.due_at,
+            0.0 if item.due_at is None else max(0.0, item.due_at - item.ended),
+            None if item.state is RunState.PENDING else item.ended,
+            item.forgiven,
+            None if item.result is None else json.dumps(item.result),
+            item.error,
+            item.crashes,
+        )
+        for item in results
+    ]
+    return run_statement(connection, _FINISH, _columns(rows))
+
+
+def insert_attempts(connection: Connection, results: Sequence[RunResult]) -> None:
+    """One statement for all attempts."""
+    rows = [(*item.claim.key, item.claim.started, item.ended, item.outcome, item.error) for item in results]
+    run_statement(connection, _ATTEMPTS, _columns(rows))
+
+
+def replay_ended(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+    """As `finish_held`."""
+    return run_statement(connection, _REPLAY, (*_columns(keys), now))
+
+
+def insert_missing(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+    """Of two transactions that create one run, one does."""
+    return run_statement(connection, _INSERT_MISSING, (now, *_columns(sorted(keys))))
+
+
+def cancel_open(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+    """As `finish_held`."""
+    return run_statement(connection, _CANCEL, (*_columns(keys), now))
+
+
+def mark_waiting(connection: Connection, event_id: str, handler: str, waits_for: str) -> None:
+    """For the few runs that are postponed."""
+    run_statement(
+        connection,
+        "UPDATE runs SET waits_for = %s WHERE event_id = %s AND handler = %s",
+        (waits_for, event_id, handler),
+    )
+
+
+def release_waiting(connection: Connection, limit: int, now: float) -> int:
+    """By the index of waiting runs."""
+    return len(run_statement(connection, _RELEASE_WAITING, (limit, now)))
+
+
+def count_waiting(connection: Connection) -> int:
+    """By the index of waiting runs."""
+    [(found,)] = run_statement(connection, "SELECT count(*) FROM runs WHERE waits_for IS NOT NULL")
+    return int(found)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
