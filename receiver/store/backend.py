@@ -13,6 +13,11 @@ from sqlalchemy import Connection, Engine, exc
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 
 
+def is_failure_of_store(error: exc.DBAPIError) -> bool:
+    """Whether the class of an error is that of a failed store, rather than of a write that cannot be done."""
+    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
+
+
 class CommitsAtRisk(StoreUnavailable):
     """Commits are lost when this process ends, unless `Backend.checkpoint` saves them."""
 
@@ -96,6 +101,12 @@ class Backend(Protocol):
             StoreUnavailable: it cannot be created.
         """
 
+    def hold_schema(self, connection: Connection) -> None:
+        """Let no other process change the schema until the end of this transaction, which may take long."""
+
+    def create_tables(self, connection: Connection) -> bool:
+        """Create the newest schema in an empty store; False if its migrations have to create it."""
+
     def writer_engine(self, lock_seconds: float) -> Engine:
         """Connections whose transactions may write. A statement waits `lock_seconds` for another process."""
 
@@ -109,8 +120,18 @@ class Backend(Protocol):
             sqlalchemy.exc.DBAPIError: the connection is broken.
         """
 
+    def is_connected(self, connection: Connection) -> bool:
+        """Whether the connection still has its database, as far as is known without asking it. Only outside a
+        transaction."""
+
     def interrupt(self, driver_connection: Any) -> None:
-        """Interrupt the statement that a connection of the driver executes, if any, from another thread."""
+        """Interrupt the statement that a connection of the driver executes, if any, from another thread. May block."""
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """Whether the store itself has failed (full, locked, unreadable), rather than this one write."""
+
+    def is_retried(self, error: exc.DBAPIError) -> bool:
+        """Whether the transaction was rolled back only because of another one, and should be repeated."""
 
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         """Convert an error of the driver to one that names the store, the cause and what to do."""

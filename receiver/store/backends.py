@@ -9,12 +9,17 @@ from receiver.store.sqlite.backend import SqliteBackend, sqlite_path
 
 
 def backend_of(url: str, base: Path) -> Backend:
-    """The store at an address such as `sqlite:///data/receiver.db`; a relative path is relative to `base`.
+    """The store at an address: `postgresql://user@host/database`, or a file such as `sqlite:///data/receiver.db`, whose
+    path is relative to `base`.
 
     Raises:
         ValueError: the address is not valid, or names a database that is not supported.
     """
+    if url.startswith("postgresql:"):
+        from receiver.store.postgresql.backend import PostgresqlBackend, postgresql_url  # few stores need it
+
+        return PostgresqlBackend(postgresql_url(url))
     path = sqlite_path(url, base)
     if path is None:
-        raise ValueError("only sqlite:///… is supported by this release")
+        raise ValueError("only postgresql://… and sqlite:///… are supported")
     return SqliteBackend(path)

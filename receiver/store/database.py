@@ -16,7 +16,7 @@ from receiver.errors import StoreMalformed
 from receiver.store.backend import Backend, Processes
 from receiver.store.health import StoreHealth
 from receiver.store.readers import LISTING_SECONDS, ListReaders, Readers
-from receiver.store.writer import Writer, is_outage
+from receiver.store.writer import MAX_RETRIES, Writer
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a batch
@@ -102,16 +102,22 @@ class Database:
     def transact(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` in a write transaction of its own, in this thread.
 
+        `function` may run again, if another transaction made this one fail.
+
         Raises:
             StoreUnavailable: it did not commit.
         """
-        try:
-            with self._writer_engine.begin() as connection:
-                return function(connection, *args)
-        except exc.DBAPIError as error:
-            if is_outage(error):
-                raise self._writer.unavailable(error) from error
-            raise
+        for retries in range(MAX_RETRIES, -1, -1):
+            try:
+                with self._writer_engine.begin() as connection:
+                    return function(connection, *args)
+            except exc.DBAPIError as error:
+                if retries and self._backend.is_retried(error):
+                    continue
+                if self._backend.is_outage(error):
+                    raise self._writer.unavailable(error) from error
+                raise
+        raise AssertionError  # the last try returns or raises
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` on a snapshot, in this thread.
@@ -147,6 +153,14 @@ class Database:
         damage = self.query(self._backend.find_damage)
         return self._backend.malformed(damage) if damage else None
 
+    def hold_schema(self, connection: Connection) -> None:
+        """Let no other process change the schema until the end of this transaction, for `migrate`."""
+        self._backend.hold_schema(connection)
+
+    def create_tables(self, connection: Connection) -> bool:
+        """Create the newest schema in an empty store, for `migrate`; False if its migrations have to create it."""
+        return self._backend.create_tables(connection)
+
     def checkpoint(self, connection: Connection) -> None:
         """Do the work that commits have left for later, for `read_list`."""
         self._backend.checkpoint(connection)
@@ -181,7 +195,7 @@ class Database:
     ) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.
 
-        `function` may run a second time, if another write made the shared transaction fail.
+        `function` may run again, if another write made the shared transaction fail.
 
         Args:
             committing: called on the running loop with what `function` returned while the transaction is being

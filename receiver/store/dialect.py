@@ -14,12 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
 
-from receiver.store.postgresql import claims as postgresql_claims
-from receiver.store.postgresql import events as postgresql_events
-from receiver.store.postgresql import feed as postgresql_feed
-from receiver.store.postgresql import gauges as postgresql_gauges
-from receiver.store.postgresql import runs as postgresql_runs
-from receiver.store.postgresql.expressions import insert as postgresql_insert
 from receiver.store.sqlite import claims as sqlite_claims
 from receiver.store.sqlite import events as sqlite_events
 from receiver.store.sqlite import feed as sqlite_feed
@@ -209,10 +203,20 @@ class Dialect:
     gauges: GaugeStatements
 
 
-DIALECTS: Mapping[str, Dialect] = {
-    "sqlite": Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges),
-    "postgresql": Dialect(
-        postgresql_insert, postgresql_events, postgresql_claims, postgresql_runs, postgresql_feed, postgresql_gauges
-    ),
-}
+class _Dialects(dict[str, Dialect]):
+    """PostgreSQL is imported when it is used first: few stores need it, and every command would wait for it."""
+
+    def __missing__(self, name: str) -> Dialect:
+        if name != "postgresql":
+            raise KeyError(name)
+        from receiver.store.postgresql import claims, events, feed, gauges, runs
+        from receiver.store.postgresql.expressions import insert
+
+        found = self[name] = Dialect(insert, events, claims, runs, feed, gauges)
+        return found
+
+
+DIALECTS: Mapping[str, Dialect] = _Dialects(
+    sqlite=Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges)
+)
 """By the name of a connection's dialect."""

@@ -42,10 +42,11 @@ def migrate(database: Database) -> tuple[str | None, str]:
     before = database.query(revision)
     if before == HEAD:
         return before, HEAD
-    return database.transact(_upgrade), HEAD
+    return database.transact(_upgrade, database), HEAD
 
 
-def _upgrade(connection: Connection) -> str | None:
+def _upgrade(connection: Connection, database: Database) -> str | None:
+    database.hold_schema(connection)
     before = revision(connection)  # again, because another process may have upgraded before this one got the lock
     if before == HEAD:
         return before
@@ -58,6 +59,9 @@ def _upgrade(connection: Connection) -> str | None:
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    if before is None and database.create_tables(connection):
+        command.stamp(config, "head")
+        return None
     if before is not None:
         try:
             ScriptDirectory.from_config(config).get_revision(before)

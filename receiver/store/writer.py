@@ -28,6 +28,8 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 
 log = structlog.get_logger("receiver.store")
 
+MAX_RETRIES = 5
+"""How often a transaction is repeated that only failed because of another one."""
 MAX_ITEMS = 512
 """Items in one transaction, at the most. Limits how long a commit takes."""
 
@@ -52,11 +54,6 @@ class _Write:
     abandoned: Callable[[Any], None] | None = None
     outcome: Any = field(default=None)
     error: BaseException | None = field(default=None)
-
-
-def is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the store itself has failed (full, locked, unreadable), rather than this one write."""
-    return not isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError | exc.NotSupportedError)
 
 
 class Writer:
@@ -168,7 +165,9 @@ class Writer:
                 writes.append(write)
         self._committing = len(writes)
 
-    def _commit(self, writes: list[_Write], add_more: Callable[[list[_Write]], None]) -> None:
+    def _commit(
+        self, writes: list[_Write], add_more: Callable[[list[_Write]], None], retries: int = MAX_RETRIES
+    ) -> None:
         """Commit writes, and those that `add_more` adds after the transaction has begun."""
         health = self._health
         health.lock_requested()
@@ -186,7 +185,9 @@ class Writer:
             self._fail(writes, error)
             health.failed(error)
         except exc.DBAPIError as error:
-            if is_outage(error):
+            if retries and self._backend.is_retried(error):
+                self._commit(writes, _add_nothing, retries - 1)
+            elif self._backend.is_outage(error):
                 found = self.unavailable(error)
                 self._fail(writes, found)
                 health.failed(found)
@@ -233,6 +234,10 @@ class Writer:
         """The writer's connection, with the time-out for locks that fits the store's health."""
         locked = isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
+        if self._connection is not None and not self._backend.is_connected(self._connection):
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             self._durability.require_store()  # connecting would create a new file
             self._connection = self._engine.connect()

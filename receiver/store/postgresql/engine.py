@@ -1,27 +1,84 @@
-"""Connections to PostgreSQL, and statements that pass SQLAlchemy."""
+"""Connections to PostgreSQL, their transactions, and statements that pass SQLAlchemy."""
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+
+CONNECT_SECONDS = 5
+"""How long connecting may take."""
+STATEMENT_SECONDS = 30.0
+"""How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit of their own."""
+IDLE_SECONDS = 60.0
+"""How long a transaction may wait for its process between two statements: a stopped process must not keep its locks."""
+CONNECTIONS = 4
+"""Connections of one engine. They are opened when they are needed."""
+
+_LOCK_SECONDS = "receiver_lock_seconds"
+_WRITES = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_READS = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A connection whose peer has vanished is found within half a minute.
+_CONNECT: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    "application_name": "tts-receiver",
+}
 
 
-def postgresql_engine(url: str, lock_seconds: float, *, writes: bool) -> Engine:
-    """Connections whose transactions are READ COMMITTED and may write, or are read-only snapshots."""
-    level = "READ COMMITTED" if writes else "REPEATABLE READ"
-    engine = create_engine(url, pool_size=4, max_overflow=0, isolation_level=level)
+def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool) -> Engine:
+    """Connections whose transactions are READ COMMITTED and may write, or are read-only snapshots.
+
+    Args:
+        lock_seconds: how long a statement waits for another transaction.
+    """
+    # The driver begins no transactions: BEGIN and the time-outs are one round trip.
+    options = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    engine = create_engine(
+        url,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        use_native_hstore=False,  # otherwise each engine looks for the type
+        connect_args={**options, "autocommit": True},
+    )
+    mode = _WRITES if writes else _READS
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        seconds = connection.info.get(_LOCK_SECONDS, lock_seconds)
         # SET LOCAL, because what a session sets leaks to other clients of a pooler.
-        run_statement(connection, f"SET LOCAL lock_timeout = {round(lock_seconds * 1000)}")
-        if not writes:
-            run_statement(connection, "SET TRANSACTION READ ONLY")
+        _execute(
+            connection,
+            f"{mode}; SET LOCAL lock_timeout = {_milliseconds(seconds)}; "
+            f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_SECONDS)}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)}",
+        )
+
+    @event.listens_for(engine, "checkout")
+    def check(driver_connection: Any, record: Any, proxy: Any) -> None:
+        if not is_connected(driver_connection):
+            raise exc.InvalidatePoolError  # the pool connects again
 
     return engine
+
+
+def is_connected(driver_connection: Any) -> bool:
+    """Whether an idle connection still has its server. Asks the kernel, not the server: no round trip."""
+    if driver_connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(driver_connection.fileno(), select.POLLIN)
+    return not poll.poll(0)  # an idle server sends nothing but its farewell
+
+
+def set_lock_seconds(connection: Connection, seconds: float) -> None:
+    """Set how long the statements of the connection's next transactions wait for another one."""
+    connection.info[_LOCK_SECONDS] = seconds
 
 
 def run_statement(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -30,15 +87,29 @@ def run_statement(connection: Connection, statement: str, parameters: Sequence[A
     Raises:
         DBAPIError: as from SQLAlchemy.
     """
+    cursor = _execute(connection, statement, parameters)
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+def _execute(connection: Connection, statement: str, parameters: Sequence[Any] | None = None) -> Any:
+    """Without parameters it may be several statements, and is not prepared."""
     driver: Any = connection.connection.driver_connection
+    dialect = connection.dialect
     try:
-        cursor = driver.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description is not None else []
-    except psycopg.Error as error:
-        raise exc.DBAPIError.instance(
+        return driver.execute(statement, parameters, prepare=None if parameters is not None else False)
+    except dialect.loaded_dbapi.Error as error:  # type: ignore[attr-defined]
+        found = exc.DBAPIError.instance(
             statement,
             None,
             error,
-            psycopg.Error,
-            dialect=connection.dialect,  # type: ignore[arg-type]
-        ) from error
+            dialect.loaded_dbapi.Error,  # type: ignore[attr-defined]
+            dialect=dialect,
+            connection_invalidated=bool(driver.closed),
+        )
+        if driver.closed:
+            connection.invalidate(error)
+        raise found from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))  # 0 would be no limit

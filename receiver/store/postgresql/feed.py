@@ -16,11 +16,6 @@ from receiver.store.schema import events
 Position = tuple[int, str | None]
 
 START: Position = (0, None)
-ADD_XID = (
-    "ALTER TABLE events ADD COLUMN xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint",
-    "CREATE INDEX ix_events_commits ON events (xid, id)",
-)
-"""What PostgreSQL's table has beside the columns of all databases."""
 
 _xid: Any = literal_column("events.xid", BigInteger)
 _ENDED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")

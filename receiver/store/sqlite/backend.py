@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, exc, make_url
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.paths import setting_path
+from receiver.store.backend import is_failure_of_store
 from receiver.store.sqlite import engine, faults
 from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
 
@@ -62,6 +63,13 @@ class SqliteBackend:
         except OSError as error:
             raise faults.unreachable(error, self._path) from error
 
+    def hold_schema(self, connection: Connection) -> None:
+        """Nothing: a transaction that writes has the whole store."""
+
+    def create_tables(self, connection: Connection) -> bool:
+        """False: the migrations create them, so that they are those of every earlier store."""
+        return False
+
     def writer_engine(self, lock_seconds: float) -> Engine:
         """Connections whose transactions take the write lock when they begin."""
         return engine.sqlite_engine(self._path, lock_seconds, writes=True)
@@ -74,9 +82,21 @@ class SqliteBackend:
         """Change how long the connection waits for the write lock. Only outside a transaction."""
         engine.wait_for_lock(connection, seconds)
 
+    def is_connected(self, connection: Connection) -> bool:
+        """Always: `durability` looks after the file."""
+        return True
+
     def interrupt(self, driver_connection: Any) -> None:
         """Interrupt the statement that is being executed, if any."""
         driver_connection.interrupt()
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """By the class of the error."""
+        return is_failure_of_store(error)
+
+    def is_retried(self, error: exc.DBAPIError) -> bool:
+        """Never: no transaction fails because of another one that was not waited for."""
+        return False
 
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         """Convert an error of SQLite."""

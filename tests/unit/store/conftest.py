@@ -1,4 +1,8 @@
-"""A real SQLite store in a folder of its own, copied from one that was migrated once."""
+"""Real stores of both kinds, each copied from one that was migrated once.
+
+A test that uses the fixture `database` is run on both, unless it is about how one of them works: then it has the marker
+`sqlite` or `postgresql`, or the fixture `plans`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,12 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
-from tests.stores import open_store
+from tests.postgresql_server import PostgresqlServer, running_server
+from tests.stores import open_store, postgresql_store
 from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
+KINDS = ("sqlite", "postgresql")
 
 MakeDelivery = Callable[..., Delivery]
 
@@ -33,9 +39,31 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on every kind of database that it is about."""
+    if "kind" not in metafunc.fixturenames:
+        return
+    marked = {mark.name for mark in metafunc.definition.iter_markers()} & set(KINDS)
+    if "plans" in metafunc.fixturenames:
+        marked = {"sqlite"}
+    metafunc.parametrize("kind", sorted(marked or KINDS, key=KINDS.index))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresqlServer]:
+    """A running PostgreSQL, started by the first test that needs it."""
+    with running_server() as started:
+        yield started
+
+
 @pytest.fixture
-def database(template: Path, tmp_path: Path) -> Iterator[Database]:
+def database(kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open, empty store; its writer is started."""
+    if kind == "postgresql":
+        with postgresql_store(request.getfixturevalue("server")) as database:
+            yield database
+        return
+    template, tmp_path = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")
     path = tmp_path / "receiver.db"
     shutil.copyfile(template, path)
     database = open_store(path)

@@ -19,7 +19,7 @@ from receiver.store.database import Database
 from receiver.store.sqlite.backend import sqlite_path
 from tests.stores import file_of, open_store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 
 Make = Callable[..., Delivery]
 

@@ -23,7 +23,7 @@ from receiver.store.sqlite import engine
 from tests.faults import another_user, damage, fill, small_disk
 from tests.stores import file_of, open_store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 
 Make = Callable[..., Delivery]
 

@@ -23,6 +23,8 @@ from tests.stores import open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import steps_of
 
+pytestmark = pytest.mark.sqlite
+
 FEW, MANY = 300, 3000
 SOURCES = ("one", "two", "three")
 TYPES = ("job.completed", "job.failed", "job.progress")

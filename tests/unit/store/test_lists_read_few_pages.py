@@ -17,7 +17,10 @@ from tests.stores import file_of, open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 IO = Path("/proc/thread-self/io")
-pytestmark = pytest.mark.skipif(not IO.exists(), reason="the system does not count what a thread reads")
+pytestmark = [
+    pytest.mark.skipif(not IO.exists(), reason="the system does not count what a thread reads"),
+    pytest.mark.sqlite,
+]
 
 PAGE_BYTES = 4096
 LARGE = 100_000

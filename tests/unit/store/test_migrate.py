@@ -25,6 +25,8 @@ from receiver.store.schema import HEAD, metadata
 from tests.stores import file_of, open_store
 from tests.unit.store.conftest import MakeDelivery
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Database]:

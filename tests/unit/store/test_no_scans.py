@@ -56,6 +56,8 @@ from receiver.store.turns import Turn
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of, require_flat
 
+pytestmark = pytest.mark.sqlite
+
 FUNCTIONS_OF_THE_FILE = {"migrate"}
 """Modules whose functions of a connection ask the file, not the tables."""
 

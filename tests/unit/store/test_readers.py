@@ -21,7 +21,7 @@ from receiver.store.readers import THREADS
 from tests.patience import PATIENCE
 from tests.stores import open_store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 
 T = TypeVar("T")
 

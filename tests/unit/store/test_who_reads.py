@@ -9,7 +9,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import receiver
+
+pytestmark = pytest.mark.sqlite
 
 ROOT = Path(receiver.__file__).parent
 RUNS_WAIT_FOR = {

@@ -1,0 +1,137 @@
+"""A store in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, exc, make_url
+
+from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.postgresql import engine, faults, tables
+from receiver.store.postgresql.processes import LeasesDecide
+
+SCHEME = "postgresql"
+CANCEL_SECONDS = 1.0
+"""How long a request to cancel a statement may take."""
+
+
+def postgresql_url(url: str) -> URL:
+    """The address of a PostgreSQL database, for the driver.
+
+    Raises:
+        ValueError: the address is not valid, names no database, or the driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):  # whose texts contain the address
+        raise ValueError("is not a database address such as postgresql://user@host/database") from None
+    if not parsed.database:
+        raise ValueError("names no database: postgresql://user@host/database")
+    try:
+        import psycopg  # noqa: F401 - the extra may not be installed
+    except ImportError:
+        raise ValueError("needs psycopg: install tts-receiver[postgresql]") from None
+    return parsed.set(drivername=f"{SCHEME}+psycopg")
+
+
+class _Durable:
+    """A server keeps what it committed, and there are no files to look after."""
+
+    def opened(self) -> None:
+        """Nothing to remember."""
+
+    def require_store(self) -> None:
+        """Nothing to check."""
+
+    def require_unchanged(self) -> None:
+        """Nothing to check."""
+
+
+class PostgresqlBackend:
+    """The PostgreSQL database at `url` (`postgresql_url`); see `store.backend`."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self.location = faults.location_of(url)
+        self.folder: Path | None = None
+        self.durability = _Durable()
+
+    def exists(self) -> bool:
+        """Always: an operator creates the database. Whether it can be reached is seen when it is used."""
+        return True
+
+    def create(self) -> None:
+        """Nothing: see `exists`."""
+
+    def create_tables(self, connection: Connection) -> bool:
+        """Create the newest schema: no earlier release had PostgreSQL."""
+        tables.create(connection)
+        return True
+
+    def hold_schema(self, connection: Connection) -> None:
+        """By an advisory lock."""
+        tables.hold(connection)
+
+    def writer_engine(self, lock_seconds: float) -> Engine:
+        """Connections whose transactions are READ COMMITTED."""
+        return engine.postgresql_engine(self._url, lock_seconds, writes=True)
+
+    def reader_engine(self, lock_seconds: float) -> Engine:
+        """Connections that cannot write, whose transactions are snapshots."""
+        return engine.postgresql_engine(self._url, lock_seconds, writes=False)
+
+    def set_lock_seconds(self, connection: Connection, seconds: float) -> None:
+        """Change how long the connection's statements wait for another transaction. Only outside a transaction."""
+        engine.set_lock_seconds(connection, seconds)
+
+    def is_connected(self, connection: Connection) -> bool:
+        """Whether the connection still has its server. Only outside a transaction."""
+        return not connection.invalidated and engine.is_connected(connection.connection.driver_connection)
+
+    def interrupt(self, driver_connection: Any) -> None:
+        """Request that the server cancel the statement. Takes up to `CANCEL_SECONDS`; a failure changes nothing."""
+        import psycopg
+
+        with contextlib.suppress(psycopg.Error):  # it is repeated while the statement runs
+            driver_connection.cancel_safe(timeout=CANCEL_SECONDS)
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """Whether the store has failed, rather than this one write."""
+        return faults.is_outage(error)
+
+    def is_retried(self, error: exc.DBAPIError) -> bool:
+        """After a deadlock or a serialization failure."""
+        return faults.is_retried(error)
+
+    def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
+        """Convert an error of the driver."""
+        return faults.unavailable(error, self._url)
+
+    def locked(self) -> StoreLocked:
+        """The error for a transaction of another session that does not end."""
+        return faults.locked(self._url)
+
+    def malformed(self, text: str) -> StoreMalformed:
+        """The error for damaged data; `text` is the server's description."""
+        return faults.malformed(self._url, text)
+
+    def probe(self, connection: Connection) -> None:
+        """Write a record to the server's log, which every commit waits for."""
+        engine.run_statement(connection, "SELECT pg_logical_emit_message(true, 'receiver', '')")
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Nothing: the server does it."""
+
+    def find_damage(self, connection: Connection) -> str | None:
+        """None: the server checks pages when it reads them, and its operator has pg_amcheck."""
+        return None
+
+    def processes(self, owner: str) -> LeasesDecide:
+        """No other process detects that this one is dead before its leases expire."""
+        return LeasesDecide(owner)
+
+    def any_process_lives(self) -> bool:
+        """True: it cannot be determined."""
+        return True

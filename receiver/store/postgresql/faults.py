@@ -1,0 +1,111 @@
+"""Converts PostgreSQL's errors to ours, which say what happened, where and what to do, without a password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, exc
+
+from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.backend import is_failure_of_store
+
+MAX_TEXT = 300
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
+LOCK_NOT_AVAILABLE = "55P03"
+DISK_FULL = "53100"
+DATA_CORRUPTED, INDEX_CORRUPTED = "XX001", "XX002"
+READ_ONLY = "25006"
+STATEMENT_TIMEOUT = "57014"
+TOO_MANY_CONNECTIONS = "53300"
+NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN = "42501", "42P01", "42703"
+
+_RETRIED = {SERIALIZATION_FAILURE, DEADLOCK}
+_SETUP = {NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN}
+"""Every write fails with these, whatever it is. The driver counts them as mistakes in a statement."""
+_ADVICE = {
+    READ_ONLY: "it is a standby, or read-only: let store.url name the primary",
+    STATEMENT_TIMEOUT: "a statement took too long: look for slow disks and for long transactions in pg_stat_activity",
+    TOO_MANY_CONNECTIONS: "raise max_connections, or end other clients",
+    NO_PRIVILEGE: "grant the role of store.url all rights on the receiver's tables, or make it their owner",
+    UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
+    UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
+}
+_UNREACHABLE = "check that the server runs and that store.url is right; the receiver connects again by itself"
+
+
+def code_of(error: exc.DBAPIError) -> str | None:
+    """The SQLSTATE; None if the server sent none, as when it cannot be reached."""
+    found: str | None = getattr(error.orig, "sqlstate", None)
+    return found
+
+
+def is_retried(error: exc.DBAPIError) -> bool:
+    """Whether the transaction was rolled back only because of another one, and succeeds when it is repeated."""
+    return code_of(error) in _RETRIED
+
+
+def is_outage(error: exc.DBAPIError) -> bool:
+    """Whether the store has failed, rather than this one write."""
+    return code_of(error) in _SETUP or is_failure_of_store(error)
+
+
+def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
+    """Convert an error of the driver."""
+    location, code, text = location_of(url), code_of(error), _text(error.orig, url)
+    if code == LOCK_NOT_AVAILABLE:
+        return locked(url)
+    if code in (DATA_CORRUPTED, INDEX_CORRUPTED):
+        return malformed(url, text)
+    if code == DISK_FULL:
+        return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
+    if code is None or code.startswith(("08", "57P")):
+        return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
+    if code in _ADVICE:
+        return StoreUnavailable(f"The store {location} cannot be used ({text}): {_ADVICE[code]}.")
+    return StoreUnavailable(f"The store {location} failed ({code}): {text}.")
+
+
+def locked(url: URL) -> StoreLocked:
+    """The error for a transaction of another session that does not end."""
+    return StoreLocked(
+        f"The store {location_of(url)} is locked: a transaction of another session does not end. Wait until it ends, or "
+        "end it: pg_stat_activity shows transactions, and pg_blocking_pids who waits for whom."
+    )
+
+
+def malformed(url: URL, text: str) -> StoreMalformed:
+    """The error for damaged data; `text` is the server's description."""
+    return StoreMalformed(
+        f"The store {location_of(url)} is damaged ({text}). Stop the receiver and restore the backup."
+    )
+
+
+def location_of(url: URL) -> str:
+    """The address without password and options."""
+    user = f"{url.username}@" if url.username else ""
+    host = url.host or _first(url.query.get("host")) or ""
+    host = f"[{host}]" if ":" in host else host
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{user}{host}{port}/{url.database or ''}"
+
+
+def secrets_of(url: URL) -> list[str]:
+    """What an address has that nobody may see, the longest first."""
+    options = [_first(value) for name, value in url.query.items() if "password" in name]
+    found = {text for text in (None if url.password is None else str(url.password), *options) if text}
+    return sorted(found, key=len, reverse=True)
+
+
+def _first(value: str | tuple[str, ...] | None) -> str | None:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _text(error: Any, url: URL) -> str:
+    """The first line of the server's message: the others may contain values of rows."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    text = " ".join(str(primary or error).split())
+    for secret in secrets_of(url):
+        text = text.replace(secret, "***")
+    return text[:MAX_TEXT].rstrip(".")

