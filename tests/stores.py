@@ -18,10 +18,10 @@ def open_store(path: Path, listing_seconds: float = LISTING_SECONDS) -> Database
 
 
 @contextmanager
-def postgresql_store(server: PostgresqlServer) -> Iterator[Database]:
+def postgresql_store(server: PostgresqlServer, listing_seconds: float = LISTING_SECONDS) -> Iterator[Database]:
     """An empty store in a database of its own at the newest schema; its writer is started."""
     name = server.copy()
-    database = Database(backend_of(server.url(name), Path("/")))
+    database = Database(backend_of(server.url(name), Path("/")), listing_seconds)
     database.start()
     try:
         yield database

@@ -92,6 +92,7 @@ class ListReaders(Readers):
         self._seconds = seconds
         self._free = asyncio.Semaphore(THREADS)
         self._running: set[_Listing] = set()
+        self._interrupting = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-interrupt")
 
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """See `Database.query_list`."""
@@ -141,6 +142,7 @@ class ListReaders(Readers):
                 listing.interrupt()
             time.sleep(INTERRUPT_INTERVAL_SECONDS)
         super().close()
+        self._interrupting.shutdown()
 
     def _run(self, listing: _Listing, function: Callable[..., T], *args: Any) -> T:
         self._running.add(listing)
@@ -160,9 +162,15 @@ class ListReaders(Readers):
             reading.exception()  # retrieved: the caller has it, if it still waits
 
     def _interrupt(self, listing: _Listing, reading: asyncio.Future[Any]) -> None:
-        """Interrupt the query until it has ended, however many statements it has."""
+        """Interrupt the query until it has ended, however many statements it has.
+
+        In a thread, because a database may have to be asked over the network.
+        """
         if not reading.done():
-            listing.interrupt()
+            listing.interrupted = True
+            if not listing.interrupting:
+                listing.interrupting = True
+                self._interrupting.submit(listing.interrupt)
             reading.get_loop().call_later(INTERRUPT_INTERVAL_SECONDS, self._interrupt, listing, reading)
 
     def _timeout(self) -> ListingTimeout:
@@ -178,6 +186,7 @@ class _Listing:
     def __init__(self, interrupt: Callable[[Any], None]) -> None:
         self._interrupt = interrupt
         self.interrupted = False
+        self.interrupting = False
         self._lock = threading.Lock()
         self._driver: Any = None
 
@@ -198,3 +207,4 @@ class _Listing:
             self.interrupted = True
             if self._driver is not None:
                 self._interrupt(self._driver)
+            self.interrupting = False

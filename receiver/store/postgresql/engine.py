@@ -97,12 +97,12 @@ def _execute(connection: Connection, statement: str, parameters: Sequence[Any] |
     dialect = connection.dialect
     try:
         return driver.execute(statement, parameters, prepare=None if parameters is not None else False)
-    except dialect.loaded_dbapi.Error as error:  # type: ignore[attr-defined]
+    except dialect.loaded_dbapi.Error as error:
         found = exc.DBAPIError.instance(
             statement,
             None,
             error,
-            dialect.loaded_dbapi.Error,  # type: ignore[attr-defined]
+            dialect.loaded_dbapi.Error,
             dialect=dialect,
             connection_invalidated=bool(driver.closed),
         )

@@ -41,12 +41,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on every kind of database that it is about."""
-    if "kind" not in metafunc.fixturenames:
+    if "store_kind" not in metafunc.fixturenames:
         return
     marked = {mark.name for mark in metafunc.definition.iter_markers()} & set(KINDS)
     if "plans" in metafunc.fixturenames:
         marked = {"sqlite"}
-    metafunc.parametrize("kind", sorted(marked or KINDS, key=KINDS.index))
+    metafunc.parametrize("store_kind", sorted(marked or KINDS, key=KINDS.index))
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +57,9 @@ def server() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture
-def database(kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(store_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open, empty store; its writer is started."""
-    if kind == "postgresql":
+    if store_kind == "postgresql":
         with postgresql_store(request.getfixturevalue("server")) as database:
             yield database
         return

@@ -330,6 +330,7 @@ def test_no_run_waits_for_longer_than_it_was_to_however_the_clock_is_set(
 # what it costs
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("kind", ["leases", "runs", "jobs", "events"])
 def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) -> None:
     """Not one statement reads a table from end to end."""
@@ -367,6 +368,7 @@ def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) ->
     assert all("INDEX" in plan for plan in plans), plans
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("kind", ["runs", "jobs", "events"])
 @pytest.mark.parametrize("wait", [0.0, 2 * HOUR], ids=["moved", "in order"])
 def test_what_was_looked_at_is_not_passed_again(

@@ -29,16 +29,18 @@ INDEXES = sorted(
 
 
 ROOT = Path(receiver.__file__).parent
-OF_SQLITE = ("store/sqlite/", "store/migrations/versions/")
-"""The package of SQLite; and the migrations, of which each was written for the stores that existed then."""
+OF_ONE_KIND = ("store/sqlite/", "store/postgresql/", "store/migrations/versions/")
+"""The package of each; and the migrations, of which each was written for the stores that existed then."""
 PAST_SQLALCHEMY = {"exec_driver_sql", "run_statement"}
 """What passes a statement to the driver as it is, with the driver's placeholders."""
-DRIVERS = re.compile(r"sqlite3|sqlalchemy\.dialects\b")
-SQLITES_WORDS = re.compile(r"\b(PRAGMA|INDEXED BY|rowid|sqlite_master|BEGIN IMMEDIATE|INSERT OR)\b")
+DRIVERS = re.compile(r"sqlite3|psycopg|sqlalchemy\.dialects\b")
+SPECIAL_WORDS = re.compile(
+    r"\b(PRAGMA|INDEXED BY|rowid|sqlite_master|BEGIN IMMEDIATE|INSERT OR|SET LOCAL|FOR UPDATE|unnest|pg_[a-z_]+)\b"
+)
 
 
 def special(path: Path) -> Iterator[str]:
-    """What a module of ours has that only SQLite, or only one driver, understands."""
+    """What a module of ours has that only one database, or only one driver, understands."""
     tree = ast.parse(path.read_text())
     nodes = list(ast.walk(tree))
     comments = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
@@ -53,21 +55,22 @@ def special(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.Name) and node.id in PAST_SQLALCHEMY:
             found = node.id
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments:
-            found = ", ".join(SQLITES_WORDS.findall(node.value))
+            found = ", ".join(SPECIAL_WORDS.findall(node.value))
         if found:
             yield f"{path.relative_to(ROOT)}:{node.lineno}: {found}"  # type: ignore[attr-defined]
 
 
-def test_only_the_package_of_sqlite_is_special_to_sqlite() -> None:
+def test_only_the_packages_of_databases_are_special_to_one() -> None:
     found = {path: list(special(path)) for path in sorted(ROOT.rglob("*.py"))}
-    ours = {path: lines for path, lines in found.items() if str(path.relative_to(ROOT)).startswith(OF_SQLITE)}
+    ours = {path: lines for path, lines in found.items() if str(path.relative_to(ROOT)).startswith(OF_ONE_KIND)}
     assert sum(map(len, ours.values())) > 20, "the search finds what it is for"
     assert [line for path, lines in found.items() if path not in ours for line in lines] == []
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Dialect) if field.name != "insert"])
-def test_the_statements_of_sqlite_are_those_that_every_database_must_have(field: str) -> None:
-    module = getattr(DIALECTS["sqlite"], field)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_each_database_has_the_statements_that_every_one_must_have(kind: str, field: str) -> None:
+    module = getattr(DIALECTS[kind], field)
     functions = inspect.getmembers(module, inspect.isfunction)
     public = {name for name, function in functions if function.__module__ == module.__name__ and name[0] != "_"}
     protocol = get_type_hints(Dialect)[field]
@@ -82,6 +85,7 @@ def test_an_index_has_the_same_condition_in_every_database(index: Any) -> None:
     assert condition(postgresql.dialect()) == condition(sqlite.dialect())
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
@@ -100,6 +104,7 @@ def test_a_throttle_is_changed_by_one_statement(
     assert len(plans_of(database, function, *arguments)) == 1
 
 
+@pytest.mark.sqlite
 def test_a_job_is_stored_before_its_key_is_looked_for(database: Database) -> None:
     """Two requests with the same key may come at once: the constraint decides, not what was read before."""
     values: dict[str, Any] = {"source": "aitts", "submit_key": "s", "client_key": "c", "now": NOW, "deadline_at": NOW}

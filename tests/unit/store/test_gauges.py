@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select, text
 
 from receiver.model.delivery import Delivery
 from receiver.model.ids import new_job_id
@@ -38,10 +38,9 @@ def filled(database: Database, accept: Accept, delivery: Make) -> Database:
     def fill(connection: Connection) -> None:
         states = {("a", "log"): "dead", ("b", "log"): "cancelled", ("a", "notes"): "succeeded", ("b", "other"): "dead"}
         for (key, handler), state in states.items():
-            event = connection.exec_driver_sql("SELECT id FROM events WHERE key = ?", (key,)).scalar_one()
-            connection.exec_driver_sql(
-                "UPDATE runs SET state = ? WHERE event_id = ? AND handler = ?", (state, event, handler)
-            )
+            event = connection.execute(text("SELECT id FROM events WHERE key = :key"), {"key": key}).scalar_one()
+            changed = text("UPDATE runs SET state = :state WHERE event_id = :event AND handler = :handler")
+            connection.execute(changed, {"state": state, "event": event, "handler": handler})
         for n, (source, state) in enumerate(
             [
                 ("aitts", "watching"), ("aitts", "watching"), ("aitts", "submitting"), ("aitts", "completed"),
@@ -72,7 +71,7 @@ def finish(database: Database, many: int) -> None:
     """Store so many events that are over, each with two runs and a job that has ended."""
 
     def fill(connection: Connection) -> None:
-        event = dict(connection.exec_driver_sql("SELECT * FROM events WHERE key = 'a'").one()._mapping)
+        event = dict(connection.execute(select(events).where(events.c.key == "a")).one()._mapping)
         ids = [f"evt_{n:032x}" for n in range(9000, 9000 + many)]
         connection.execute(
             insert(events),
@@ -116,7 +115,7 @@ def test_every_figure_is_exact(filled: Database) -> None:
 
 def test_a_source_is_silent_since_its_oldest_open_job_or_since_it_was_heard(filled: Database) -> None:
     def forget(connection: Connection) -> None:
-        connection.exec_driver_sql("DELETE FROM signing_keys")
+        connection.execute(text("DELETE FROM signing_keys"))
 
     filled.transact(forget)
     assert filled.query(gauges.silent_seconds, SOURCES, NOW) == {"aitts": 100.0, "other": 0.0, "never": 0.0}
@@ -126,6 +125,7 @@ def test_an_empty_store_has_nothing_outstanding(database: Database) -> None:
     assert database.query(gauges.read, [], NOW) == GaugeValues(QueueDepth({}, None), {}, {}, {})
 
 
+@pytest.mark.sqlite
 def test_what_has_finished_costs_no_step(filled: Database) -> None:
     require_flat(plans_of(filled, gauges.read, SOURCES, NOW))
     before = steps_of(filled, gauges.read, SOURCES, NOW)

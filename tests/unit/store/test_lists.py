@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
@@ -146,7 +146,7 @@ def fits(row: dict[str, Any], criteria: Filter) -> bool:
 
 def everything(database: Database) -> list[dict[str, Any]]:
     def read(connection: Connection) -> list[dict[str, Any]]:
-        ids = connection.exec_driver_sql("SELECT id FROM events ORDER BY id DESC").scalars().all()
+        ids = connection.execute(text("SELECT id FROM events ORDER BY id DESC")).scalars().all()
         return [row for id_ in ids if (row := views.get_event(connection, id_)) is not None]
 
     return database.query(read)
@@ -216,6 +216,7 @@ def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mix
     mixed.query(compare)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("criteria", [{"source": "one"}, {"type": "test"}, {"state": "quarantined"}, {"state": "open"}])
 def test_where_there_are_too_many_kinds_a_list_walks_along_the_ids(
     mixed: Database, monkeypatch: pytest.MonkeyPatch, criteria: dict[str, str]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
@@ -153,7 +153,7 @@ def test_counting_and_looking_for_the_old_look_at_the_quarantine_alone(
 def test_whatever_comes_the_bound_holds_and_every_fresh_delivery_is_kept(
     database: Database, delivery: Make, batches: list[list[tuple[str, bool, str]]]
 ) -> None:
-    database.transact(lambda connection: connection.exec_driver_sql("DELETE FROM events"))
+    database.transact(lambda connection: connection.execute(text("DELETE FROM events")))
     fresh = set()
     for batch in batches:
         sent = [delivery(job, source=source, quarantined=old) for job, old, source in batch]

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import shutil
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import pytest
@@ -19,11 +18,13 @@ from receiver.store import claims
 from receiver.store.database import Database
 from receiver.store.readers import THREADS
 from tests.patience import PATIENCE
-from tests.stores import open_store
+from tests.stores import open_store, postgresql_store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
+pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
+
+Limited = Callable[[float], AbstractContextManager[Database]]
 
 ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
 
@@ -67,14 +68,23 @@ async def within(awaitable: Awaitable[T]) -> T:
     return await asyncio.wait_for(awaitable, PATIENCE)
 
 
-@contextmanager
-def database_of(template: Path, folder: Path, listing_seconds: float) -> Iterator[Database]:
-    """A store whose lists may take so long."""
-    path = folder / "limited.db"
-    shutil.copyfile(template, path)
-    database = open_store(path, listing_seconds)
-    yield database
-    database.close()
+@pytest.fixture
+def limited(store_kind: str, request: pytest.FixtureRequest) -> Limited:
+    """Opens a store whose lists may take so many seconds."""
+    if store_kind == "postgresql":
+        server = request.getfixturevalue("server")
+        return lambda seconds: postgresql_store(server, seconds)
+    template, folder = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")
+
+    @contextmanager
+    def in_file(seconds: float) -> Iterator[Database]:
+        path = folder / "limited.db"
+        shutil.copyfile(template, path)
+        database = open_store(path, seconds)
+        yield database
+        database.close()
+
+    return in_file
 
 
 async def test_what_runs_wait_for_is_read_while_every_list_thread_is_held(database: Database, held: Held) -> None:
@@ -83,28 +93,26 @@ async def test_what_runs_wait_for_is_read_while_every_list_thread_is_held(databa
         assert await within(database.write(lambda connection: connection.execute(text("SELECT 1")).scalar())) == 1
 
 
-async def test_a_list_that_finds_every_thread_held_is_told_so(template: Path, tmp_path: Path, held: Held) -> None:
-    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+async def test_a_list_that_finds_every_thread_held_is_told_so(limited: Limited, held: Held) -> None:
+    with limited(0.05) as database:
         async with holding_every_list_thread(database, held):
             with pytest.raises(ListingBusy, match=r"none of them ended within 0\.05 s"):
                 await within(database.read_list(held))
 
 
-async def test_a_list_that_takes_too_long_is_told_so_although_its_thread_is_held(
-    template: Path, tmp_path: Path, held: Held
-) -> None:
-    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+async def test_a_list_that_takes_too_long_is_told_so_although_its_thread_is_held(limited: Limited, held: Held) -> None:
+    with limited(0.05) as database:
         with pytest.raises(ListingTimeout, match=r"more than 0\.05 s"):
             await within(database.read_list(held))
         held.go.set()
 
 
-async def test_a_thread_that_was_too_slow_serves_lists_again(template: Path, tmp_path: Path) -> None:
-    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+async def test_a_thread_that_was_too_slow_serves_lists_again(limited: Limited) -> None:
+    with limited(0.05) as database:
         for _ in range(2 * THREADS):
             with pytest.raises(ListingTimeout):
                 await within(database.read_list(endless))
-    with database_of(template, tmp_path, listing_seconds=PATIENCE) as database:
+    with limited(PATIENCE) as database:
         waiting = [
             asyncio.create_task(database.read_list(lambda connection: connection.execute(text("SELECT 1")).scalar()))
             for _ in range(9)
@@ -112,7 +120,7 @@ async def test_a_thread_that_was_too_slow_serves_lists_again(template: Path, tmp
         await within(asyncio.gather(*waiting))
 
 
-async def test_each_further_statement_of_a_list_is_ended_too(template: Path, tmp_path: Path) -> None:
+async def test_each_further_statement_of_a_list_is_ended_too(limited: Limited) -> None:
     tried = threading.Event()
 
     def again_and_again(connection: Connection) -> None:
@@ -121,7 +129,7 @@ async def test_each_further_statement_of_a_list_is_ended_too(template: Path, tmp
                 endless(connection)
         tried.set()
 
-    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+    with limited(0.05) as database:
         with pytest.raises(ListingTimeout):
             await within(database.read_list(again_and_again))
         assert await asyncio.to_thread(tried.wait, PATIENCE)
@@ -145,7 +153,7 @@ async def test_a_list_ends_when_nobody_waits_for_it_any_more(database: Database)
     assert await asyncio.to_thread(ended.wait, PATIENCE)
 
 
-def test_closing_the_store_ends_its_lists(template: Path, tmp_path: Path) -> None:
+def test_closing_the_store_ends_its_lists(limited: Limited) -> None:
     async def leave(database: Database) -> None:
         begun = threading.Event()
 
@@ -159,12 +167,12 @@ def test_closing_the_store_ends_its_lists(template: Path, tmp_path: Path) -> Non
         with pytest.raises(ListingTimeout):
             await within(asking)
 
-    with database_of(template, tmp_path, listing_seconds=PATIENCE) as database:
+    with limited(PATIENCE) as database:
         asyncio.run(leave(database))
 
 
-def test_a_list_of_the_command_line_is_ended_as_well(template: Path, tmp_path: Path) -> None:
-    with database_of(template, tmp_path, listing_seconds=0.05) as database:
+def test_a_list_of_the_command_line_is_ended_as_well(limited: Limited) -> None:
+    with limited(0.05) as database:
         with pytest.raises(ListingTimeout):
             database.query_list(endless)
         assert database.query_list(lambda connection: 3) == 3

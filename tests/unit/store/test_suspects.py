@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
@@ -40,9 +40,8 @@ def next_due(database: Database) -> float | None:
 def suspect(database: Database, *jobs: str, crashes: int = 2) -> None:
     def change(connection: Connection) -> None:
         for job in jobs:
-            connection.exec_driver_sql(
-                "UPDATE runs SET crashes = ? WHERE event_id IN (SELECT id FROM events WHERE job_id = ?)", (crashes, job)
-            )
+            changed = "UPDATE runs SET crashes = :crashes WHERE event_id IN (SELECT id FROM events WHERE job_id = :job)"
+            connection.execute(text(changed), {"crashes": crashes, "job": job})
 
     database.transact(change)
 
@@ -93,6 +92,7 @@ def test_a_suspect_that_is_not_due_is_not_claimed(database: Database, two: None)
     assert claim(database, now=NOW - 2.5) == ["first"]
 
 
+@pytest.mark.sqlite
 def test_looking_for_suspects_costs_one_look_into_their_index(database: Database) -> None:
     slots = Slots(10, dict.fromkeys("abc")).free({})
     plans = plans_of(database, claim_due, slots, "me", NOW, NOW + 30)
