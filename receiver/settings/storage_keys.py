@@ -1,6 +1,6 @@
-"""The keys of an object store, which are in its usual environment variables, not in the configuration.
+"""Secrets of storage: keys of an object store, in its usual environment variables, and the password of the database.
 
-They are secrets as well: they are redacted, and checked for line breaks and the like.
+They are redacted; keys are also checked for line breaks and the like.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote, unquote_plus
 
 from receiver.errors import ConfigProblem
 from receiver.model.secret_text import secret_problem
@@ -17,6 +18,7 @@ _ONE_LINE = (
     "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_MASTER_KEY", "AZURE_STORAGE_SAS_KEY",
     "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_TOKEN",
 )  # fmt: skip
+_PASSWORD = re.compile(r"^[^:/]+://[^:/@]*:(?P<user>[^@]*)@|[?&][^=&]*password=(?P<option>[^&]*)")
 _DOCUMENTS = ("GOOGLE_SERVICE_ACCOUNT_KEY",)
 """JSON documents, with several lines."""
 
@@ -24,6 +26,13 @@ _DOCUMENTS = ("GOOGLE_SERVICE_ACCOUNT_KEY",)
 def storage_secrets() -> Iterator[str]:
     """All secrets in the environment that an object store reads."""
     return (os.environ[name] for name in (*_ONE_LINE, *_DOCUMENTS) if os.environ.get(name))
+
+
+def address_secrets(url: str) -> Iterator[str]:
+    """The passwords in `store.url`, as they are written and decoded."""
+    for found in _PASSWORD.finditer(url):
+        written = found["user"] or found["option"] or ""
+        yield from {written, unquote(written), unquote_plus(written)} - {""}
 
 
 def is_object_storage(url: str) -> bool:

@@ -15,7 +15,7 @@ from receiver.settings.base import Name, Port, Table, suggestion
 from receiver.settings.origins import Origins
 from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
-from receiver.settings.storage_keys import storage_secrets
+from receiver.settings.storage_keys import address_secrets, storage_secrets
 from receiver.settings.tls import HandlerTls
 
 ENV_PREFIX = "TTS_RECEIVER_"
@@ -50,7 +50,8 @@ class Store(Table):
     `quarantine_days`, open ones never. A source has at most `max_quarantined` events in quarantine.
     """
 
-    url: str = "sqlite:///data/receiver.db"
+    url: Annotated[str, Field(repr=False)] = "sqlite:///data/receiver.db"
+    """A file, or a database that may have a password in its address: `postgresql://user:password@host/database`."""
     retention_days: Annotated[float, Field(ge=2)] = 30
     """At least 2: providers retry a delivery for up to 38 hours, and a deleted event would be stored as a new one."""
     quarantine_days: Annotated[float, Field(ge=1)] = 30
@@ -199,6 +200,7 @@ class Settings(BaseSettings):
         for token in self.api.tokens:
             yield token.token.get_secret_value()
         yield from storage_secrets()
+        yield from address_secrets(self.store.url)
 
 
 TABLES = tuple(name for name in Settings.model_fields if name != "base")

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 CONNECT_SECONDS = 5
 """How long connecting may take."""
 STATEMENT_SECONDS = 30.0
-"""How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit of their own."""
+"""How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit."""
 IDLE_SECONDS = 60.0
 """How long a transaction may wait for its process between two statements: a stopped process must not keep its locks."""
 CONNECTIONS = 4

@@ -31,9 +31,11 @@ _BY_KEY = """
 """
 _EVENT_FIELDS = 12
 _INSERT_EVENTS = """
-    INSERT INTO events (id, source, type, key, job_id, origin, payload, body, headers, key_id, skew, received_at, status)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[], %s::bytea[],
-        %s::json[], %s::text[], %s::float8[], %s::float8[], %s::text[])
+    INSERT INTO events (
+        id, source, type, key, job_id, origin, payload, body, headers, key_id, skew, received_at, status
+    )
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[],
+        %s::bytea[], %s::json[], %s::text[], %s::float8[], %s::float8[], %s::text[])
 """
 _INSERT_RUNS = """
     INSERT INTO runs (event_id, handler, state, due_at)

@@ -70,8 +70,8 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
 def locked(url: URL) -> StoreLocked:
     """The error for a transaction of another session that does not end."""
     return StoreLocked(
-        f"The store {location_of(url)} is locked: a transaction of another session does not end. Wait until it ends, or "
-        "end it: pg_stat_activity shows transactions, and pg_blocking_pids who waits for whom."
+        f"The store {location_of(url)} is locked: a transaction of another session does not end. Wait until it "
+        "ends, or end it: pg_stat_activity shows transactions, and pg_blocking_pids who waits for whom."
     )
 
 
@@ -94,7 +94,7 @@ def location_of(url: URL) -> str:
 def secrets_of(url: URL) -> list[str]:
     """What an address has that nobody may see, the longest first."""
     options = [_first(value) for name, value in url.query.items() if "password" in name]
-    found = {text for text in (None if url.password is None else str(url.password), *options) if text}
+    found = {text for text in (url.password, *options) if text}
     return sorted(found, key=len, reverse=True)
 
 

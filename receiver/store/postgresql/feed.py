@@ -1,7 +1,8 @@
 """Statements of the feed. A position is a transaction's number, and the id of the event before it.
 
-A sequence is not in the order of the commits. `events.xid` is the number of the transaction that stored the event. Every
-transaction below `pg_snapshot_xmin` has ended, so only their events are shown: none with a lower number can follow.
+A sequence is not in the order of the commits. `events.xid` is the number of the transaction that stored the event.
+Every transaction below `pg_snapshot_xmin` has ended, and only their events are shown: none with a lower number can
+follow.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _FINISH = """
     WITH done AS MATERIALIZED (
-        SELECT given.* FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[], %s::float8[],
-            %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[]) AS given (event_id, handler, attempt, owner, state,
-            due_at, wait_seconds, finished_at, forgiven, result, error, crashes)
+        SELECT given.* FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
+            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[]) AS given (event_id, handler,
+            attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, error, crashes)
         JOIN runs USING (event_id, handler, attempt)
         WHERE runs.lease_owner = given.owner AND runs.state = 'running'
         ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs

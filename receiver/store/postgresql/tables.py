@@ -11,8 +11,8 @@ _FEED = (
     "ALTER TABLE events ADD COLUMN xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint",
     "CREATE INDEX ix_events_commits ON events (xid, id)",
 )
-# A run is updated about three times in its life. Room in its page keeps the new versions near the old ones, and dead
-# entries of the indexes of open runs must go soon, because each claim passes over them: after a fixed number of changes,
+# A run is updated about three times in its life: room in its page keeps the new versions near the old ones. Each claim
+# passes over the dead entries of the index of pending runs, so that they must go soon: after a fixed number of changes,
 # whatever the size of the table.
 _STORAGE = {
     "runs": "fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, "

@@ -1,0 +1,330 @@
+"""A store in PostgreSQL: what its errors mean, a server that goes away, the schema, and where passwords are not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, exc, text
+
+from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.model.slots import Slots
+from receiver.settings.tables import Store
+from receiver.store import claims, feed, gauges, inbox
+from receiver.store import database as database_module
+from receiver.store.backends import backend_of
+from receiver.store.database import Database
+from receiver.store.feed import Cursor
+from receiver.store.migrate import migrate, require_current, revision
+from receiver.store.schema import HEAD, metadata
+from tests.claiming import claim_due
+from tests.patience import PATIENCE
+from tests.postgresql_server import PostgresqlServer
+from tests.unit.store.conftest import NOW, MakeDelivery
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgresql]
+
+ADDRESS = "postgresql://tts:pa%24%24word@db.example:5433/speech?sslpassword=other-one"
+
+
+def count(database: Database, table: str = "events") -> int:
+    return int(
+        database.query(lambda connection: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+    )
+
+
+@pytest.fixture
+def empty(server: PostgresqlServer) -> Iterator[Callable[[], Database]]:
+    """Opens one empty database, any number of times."""
+    name, opened = server.create(), []
+
+    def open_it() -> Database:
+        opened.append(Database(backend_of(server.url(name), Path("/"))))
+        return opened[-1]
+
+    yield open_it
+    for database in opened:
+        database.close()
+    server.drop(name)
+
+
+# errors
+
+
+def refuse(code: str) -> Callable[[Connection], None]:
+    """Fails as the server does with this SQLSTATE."""
+
+    def run(connection: Connection) -> None:
+        connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'so it is' USING ERRCODE = '{code}'; END $$"))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("55P03", StoreLocked), ("53100", StoreFull), ("XX001", StoreMalformed), ("XX002", StoreMalformed),
+        ("57P01", StoreUnavailable), ("53300", StoreUnavailable), ("25006", StoreUnavailable),
+        ("57014", StoreUnavailable), ("42501", StoreUnavailable), ("42P01", StoreUnavailable),
+        ("23505", exc.IntegrityError), ("22003", exc.DataError), ("42601", exc.ProgrammingError),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_server_is_the_stores_or_the_writes(
+    database: Database, code: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as raised:
+        database.transact(refuse(code))
+    assert type(raised.value) is error
+    assert count(database) == 0, "the connection is as before"
+
+
+async def test_a_write_that_fails_for_another_transaction_is_repeated(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    failures = iter(["40001", "40P01"])
+
+    def write(connection: Connection) -> str:
+        code = next(failures, None)
+        inbox.accept(connection, [delivery("again")])
+        if code is not None:
+            refuse(code)(connection)
+        return "stored"
+
+    assert await database.write(write) == "stored"
+    assert count(database) == 1
+    assert database.health.outage() is None
+
+
+async def test_a_write_that_fails_each_time_is_given_up(database: Database) -> None:
+    with pytest.raises(StoreUnavailable, match="40001"):
+        await database.write(refuse("40001"))
+    with pytest.raises(StoreUnavailable, match="40P01"):
+        database.transact(refuse("40P01"))
+
+
+def test_of_two_that_wait_for_each_other_both_are_done(database: Database, delivery: MakeDelivery) -> None:
+    database.transact(inbox.accept, [delivery("one"), delivery("two")])
+    meeting = threading.Barrier(2)
+
+    def change(keys: tuple[str, str]) -> None:
+        tries: list[int] = []
+
+        def run(connection: Connection) -> None:
+            for key in keys:
+                changed = "UPDATE events SET duplicates = duplicates + 1 WHERE key = :key"
+                connection.execute(text(changed), {"key": key})
+                if not tries:
+                    tries.append(1)
+                    meeting.wait(PATIENCE)
+
+        database.transact(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(change, [("one", "two"), ("two", "one")]))
+    assert database.query(lambda c: c.execute(text("SELECT duplicates FROM events")).scalars().all()) == [2, 2]
+
+
+async def test_a_lock_of_somebody_else_is_waited_for_only_so_long(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
+    name = server.copy()
+    database = Database(backend_of(server.url(name), Path("/")))
+    database.start()
+    with psycopg.connect(server.url(name)) as other:
+        other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreLocked, match="pg_stat_activity"):
+            await database.batch(inbox.accept, delivery())
+        other.rollback()
+    await database.batch(inbox.accept, delivery())
+    await asyncio.to_thread(database.close)
+    server.drop(name)
+
+
+# a server that goes away
+
+
+@contextmanager
+def stopped(server: PostgresqlServer) -> Iterator[None]:
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
+    database: Database, server: PostgresqlServer, delivery: MakeDelivery
+) -> None:
+    await database.batch(inbox.accept, delivery("before"))
+    assert await database.read(claims.next_due, ["save_audio"]) == NOW
+    with stopped(server):
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await database.batch(inbox.accept, delivery("during"))
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await database.read(claims.next_due, ["save_audio"])
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            database.test_write()
+        assert isinstance(database.health.outage(), StoreUnavailable)
+    await database.batch(inbox.accept, delivery("after"))
+    assert await database.read(claims.next_due, ["save_audio"]) == NOW
+    assert database.health.outage() is None
+    assert count(database) == 2
+
+
+async def test_nobody_notices_a_restart_while_nothing_is_asked(
+    database: Database, server: PostgresqlServer, delivery: MakeDelivery
+) -> None:
+    await database.batch(inbox.accept, delivery("before"))
+    await database.read(claims.next_due, ["save_audio"])
+    with stopped(server):
+        pass
+    await database.batch(inbox.accept, delivery("after"))
+    await database.read(claims.next_due, ["save_audio"])
+    database.test_write()
+    assert count(database) == 2
+
+
+async def test_a_connection_that_is_ended_in_a_transaction_stores_nothing(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    def end_myself(connection: Connection) -> None:
+        inbox.accept(connection, [delivery("lost")])
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await database.write(end_myself)
+    await database.batch(inbox.accept, delivery("after"))
+    assert count(database) == 1
+
+
+# transactions
+
+
+def test_every_transaction_has_time_outs_and_leaves_none_in_the_session(database: Database) -> None:
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "transaction_isolation")
+
+    def read(connection: Connection) -> list[str]:
+        return [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+
+    assert database.transact(read) == ["5s", "30s", "1min", "read committed"]
+    assert database.query(read) == ["5s", "30s", "1min", "repeatable read"]
+    with database._writer_engine.connect() as connection:
+        session: Any = connection.connection.driver_connection
+        assert [session.execute(f"SHOW {name}").fetchone()[0] for name in names[:3]] == ["0", "0", "0"]
+
+
+def test_a_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        database.query(lambda connection: connection.execute(text("DELETE FROM events")))
+
+
+# the schema
+
+
+def test_an_empty_database_gets_the_newest_schema(empty: Callable[[], Database]) -> None:
+    database = empty()
+    assert database.query(revision) is None
+    assert migrate(database) == (None, HEAD)
+    assert migrate(database) == (HEAD, HEAD)
+    database.query(require_current)
+
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    found = {(kind, getattr(what, "name", None)) for kind, *_, what in database.query(differences)}
+    assert found == {("remove_column", "xid"), ("remove_index", "ix_events_commits")}
+
+
+def test_two_processes_that_start_at_once_create_the_schema_once(empty: Callable[[], Database]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert [after for _, after in pool.map(migrate, [empty(), empty()])] == [HEAD, HEAD]
+
+
+def test_partial_indexes_are_partial_and_runs_have_room(database: Database) -> None:
+    partial = {
+        str(index.name): index.dialect_options["postgresql"]["where"] is not None
+        for table in metadata.tables.values()
+        for index in table.indexes
+    }
+    found = "SELECT indexname, indexdef LIKE '% WHERE %' FROM pg_indexes WHERE indexname LIKE 'ix\\_%'"
+    indexes = database.query(lambda connection: {row[0]: row[1] for row in connection.execute(text(found))})
+    assert indexes == partial | {"ix_events_commits": False}
+    settings = "SELECT reloptions FROM pg_class WHERE relname = 'runs'"
+    options = database.query(lambda connection: connection.execute(text(settings)).scalar_one())
+    assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=5000"} <= set(options)
+
+
+HISTORY = 20_000
+
+
+def test_hot_statements_read_no_history(database: Database, delivery: MakeDelivery) -> None:
+    """With many finished runs, each statement is a search of an index; a plan that scans a table fails."""
+
+    def fill(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO events (id, source, type, key, job_id, origin, status, received_at, headers, payload,"
+                " body) SELECT 'evt_' || n, 'aitts', 'job.completed', 'k' || n, 'k' || n, 'webhook', 'accepted', 1,"
+                f" '[]', '{{}}', '' FROM generate_series(1, {HISTORY}) n"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO runs (event_id, handler, state, due_at)"
+                f" SELECT 'evt_' || n, 'save_audio', 'succeeded', 1 FROM generate_series(1, {HISTORY}) n"
+            )
+        )
+
+    database.transact(fill)
+    database.transact(inbox.accept, [delivery("open")])
+    with database._writer_engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.execute("ANALYZE")
+    scans = text("SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname IN ('events', 'runs', 'jobs')")
+
+    def work(connection: Connection) -> dict[str, int]:
+        inbox.accept(connection, [delivery(f"new-{n}") for n in range(10)])
+        claim_due(connection, Slots(10, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
+        claims.has_expired(connection, NOW)
+        claims.release_expired(connection, NOW)
+        claims.next_due(connection, ["save_audio"])
+        gauges.read(connection, ["aitts"], NOW)
+        feed.newest(connection)
+        feed.events_after(connection, Cursor(1 << 40, "evt_"), 10)
+        return {row[0]: row[1] for row in connection.execute(scans)}
+
+    found = database.transact(work)
+    assert found["events"] == found["runs"] == 0, found
+
+
+# addresses
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    backend = backend_of(ADDRESS, Path("/"))
+    assert backend.location == "postgresql://tts@db.example:5433/speech"
+    failed = exc.OperationalError(None, None, psycopg.OperationalError("pa$$word other-one pa%24%24word"))
+    for message in (str(backend.unavailable(failed)), str(backend.locked()), str(backend.malformed("x"))):
+        assert "word@" not in message
+        assert "pa$$" not in message
+        assert "other-one" not in message
+    assert "pa%24" not in repr(Store(url=ADDRESS))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://", "postgresql://host", "postgresql:secret", "postgresql://u:secret@h:port/d", "mysql://h/d"]
+)
+def test_an_address_that_cannot_be_used_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"address|names no|only") as raised:
+        backend_of(url, Path("/"))
+    assert "secret" not in str(raised.value)
