@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.postgresql_server import PostgresqlServer
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """The processes that tests start compile our modules once, and not each of them again, as for everybody."""
@@ -28,3 +33,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A running PostgreSQL, started by the first test that needs it."""
+    from tests.postgresql_server import running_server
+
+    with running_server() as started:
+        yield started

@@ -44,9 +44,9 @@ class PostgresqlServer:
         self._numbers = itertools.count(1)
         self._migrated = False
 
-    def url(self, name: str) -> str:
-        """The address of a database, as for `store.url`."""
-        return self._uri.set(database=name).render_as_string(hide_password=False)
+    def url(self, name: str, password: str = "") -> str:
+        """The address of a database, as for `store.url`. The server accepts any password."""
+        return self._uri.set(database=name, password=password).render_as_string(hide_password=False)
 
     def execute(self, statement: str) -> None:
         """Execute a statement as the superuser, outside a transaction and outside every test's database."""

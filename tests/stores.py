@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.readers import LISTING_SECONDS
-from tests.postgresql_server import PostgresqlServer
+
+if TYPE_CHECKING:
+    from tests.postgresql_server import PostgresqlServer
 
 
 def open_store(path: Path, listing_seconds: float = LISTING_SECONDS) -> Database:

@@ -72,7 +72,7 @@ class PostgresqlBackend:
 
     def hold_schema(self, connection: Connection) -> None:
         """By an advisory lock."""
-        tables.hold(connection)
+        tables.lock_schema(connection)
 
     def writer_engine(self, lock_seconds: float) -> Engine:
         """Connections whose transactions are READ COMMITTED."""

@@ -32,7 +32,7 @@ def create(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table} SET ({parameters})"))
 
 
-def hold(connection: Connection) -> None:
+def lock_schema(connection: Connection) -> None:
     """Wait until no other process changes the schema, and hold that until the end of the transaction.
 
     From then on statements may take as long as they need, and still wait for locks only as long as all others: a lock

@@ -19,7 +19,6 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.migrate import migrate
-from tests.postgresql_server import PostgresqlServer, running_server
 from tests.stores import open_store, postgresql_store
 from tests.unit.store.plans import plans_of
 
@@ -49,18 +48,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("store_kind", sorted(marked or KINDS, key=KINDS.index))
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresqlServer]:
-    """A running PostgreSQL, started by the first test that needs it."""
-    with running_server() as started:
-        yield started
-
-
 @pytest.fixture
 def database(store_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open, empty store; its writer is started."""
     if store_kind == "postgresql":
-        with postgresql_store(request.getfixturevalue("server")) as database:
+        with postgresql_store(request.getfixturevalue("postgresql")) as database:
             yield database
         return
     template, tmp_path = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")

@@ -43,18 +43,18 @@ def count(database: Database, table: str = "events") -> int:
 
 
 @pytest.fixture
-def empty(server: PostgresqlServer) -> Iterator[Callable[[], Database]]:
+def empty(postgresql: PostgresqlServer) -> Iterator[Callable[[], Database]]:
     """Opens one empty database, any number of times."""
-    name, opened = server.create(), []
+    name, opened = postgresql.create(), []
 
     def open_it() -> Database:
-        opened.append(Database(backend_of(server.url(name), Path("/"))))
+        opened.append(Database(backend_of(postgresql.url(name), Path("/"))))
         return opened[-1]
 
     yield open_it
     for database in opened:
         database.close()
-    server.drop(name)
+    postgresql.drop(name)
 
 
 # errors
@@ -134,40 +134,40 @@ def test_of_two_that_wait_for_each_other_both_are_done(database: Database, deliv
 
 
 async def test_a_lock_of_somebody_else_is_waited_for_only_so_long(
-    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
+    postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
-    name = server.copy()
-    database = Database(backend_of(server.url(name), Path("/")))
+    name = postgresql.copy()
+    database = Database(backend_of(postgresql.url(name), Path("/")))
     database.start()
-    with psycopg.connect(server.url(name)) as other:
+    with psycopg.connect(postgresql.url(name)) as other:
         other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreLocked, match="pg_stat_activity"):
             await database.batch(inbox.accept, delivery())
         other.rollback()
     await database.batch(inbox.accept, delivery())
     await asyncio.to_thread(database.close)
-    server.drop(name)
+    postgresql.drop(name)
 
 
 # a server that goes away
 
 
 @contextmanager
-def stopped(server: PostgresqlServer) -> Iterator[None]:
-    server.stop()
+def stopped(postgresql: PostgresqlServer) -> Iterator[None]:
+    postgresql.stop()
     try:
         yield
     finally:
-        server.start()
+        postgresql.start()
 
 
 async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
-    database: Database, server: PostgresqlServer, delivery: MakeDelivery
+    database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:
     await database.batch(inbox.accept, delivery("before"))
     assert await database.read(claims.next_due, ["save_audio"]) == NOW
-    with stopped(server):
+    with stopped(postgresql):
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await database.batch(inbox.accept, delivery("during"))
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
@@ -182,11 +182,11 @@ async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
 
 
 async def test_nobody_notices_a_restart_while_nothing_is_asked(
-    database: Database, server: PostgresqlServer, delivery: MakeDelivery
+    database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:
     await database.batch(inbox.accept, delivery("before"))
     await database.read(claims.next_due, ["save_audio"])
-    with stopped(server):
+    with stopped(postgresql):
         pass
     await database.batch(inbox.accept, delivery("after"))
     await database.read(claims.next_due, ["save_audio"])

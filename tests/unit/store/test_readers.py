@@ -72,7 +72,7 @@ async def within(awaitable: Awaitable[T]) -> T:
 def limited(store_kind: str, request: pytest.FixtureRequest) -> Limited:
     """Opens a store whose lists may take so many seconds."""
     if store_kind == "postgresql":
-        server = request.getfixturevalue("server")
+        server = request.getfixturevalue("postgresql")
         return lambda seconds: postgresql_store(server, seconds)
     template, folder = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")
 

@@ -1,0 +1,72 @@
+"""A receiver whose store is in PostgreSQL, as real processes: it stores, runs, outlives the server, and keeps quiet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.support import Site, completed, deliver, get, signed_headers, until
+from tests.postgresql_server import PostgresqlServer
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture
+def address(postgresql: PostgresqlServer) -> Iterator[str]:
+    """An empty database."""
+    name = postgresql.create()
+    yield postgresql.url(name, PASSWORD)
+    postgresql.drop(name)
+
+
+def rows(address: str, statement: str) -> list[Any]:
+    with psycopg.connect(address) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def status(base: str, job: str) -> int:
+    body = completed(job)
+    answered = deliver(base, body, signed_headers(body))
+    assert answered is not None
+    return answered[0]
+
+
+def test_deliveries_are_stored_and_run_and_a_restart_of_the_server_loses_none(
+    site: Site, address: str, postgresql: PostgresqlServer
+) -> None:
+    site.configure(f'[store]\nurl = "{address}"')
+    receiver = site.start()
+    assert [status(receiver.public, f"job_{n}") for n in range(5)] == [202] * 5
+    assert status(receiver.public, "job_0") in (200, 202)
+    done = "SELECT count(*) FROM runs WHERE state = 'succeeded'"
+    until("every run has succeeded", lambda: rows(address, done) == [(5,)])
+
+    postgresql.stop()
+    try:
+        assert status(receiver.public, "job_during") == 503
+        code, text = get(f"{receiver.private}/readyz")
+        assert (code, json.loads(text)["ready"]) == (503, False)
+    finally:
+        postgresql.start()
+    until("it accepts again", lambda: status(receiver.public, "job_after") == 202)
+    until("the run has succeeded", lambda: rows(address, done) == [(6,)])
+
+    assert site.command("check", "--deep").returncode == 0
+    listed = site.command("events", "list", "--json")
+    assert "job_after" in listed.stdout
+    assert receiver.stop() == 0
+    assert rows(address, "SELECT max(duplicates) FROM events WHERE key = 'job_0'") == [(1,)]
+    assert PASSWORD not in site.everything_written()
+
+
+def test_a_server_that_refuses_is_named_without_the_password(site: Site, address: str) -> None:
+    missing = address.replace("receiver_", "missing_")
+    site.configure(f'[store]\nurl = "{missing}"')
+    done = site.command("check")
+    assert done.returncode == 1
+    assert "does not exist" in done.stdout + done.stderr
+    assert PASSWORD not in site.everything_written()
