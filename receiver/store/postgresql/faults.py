@@ -60,6 +60,8 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
         return malformed(url, text)
     if code == DISK_FULL:
         return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
+    if code is None and not isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return StoreUnavailable(f"The store {location} failed: {text}.")  # the driver refused a value
     if code is None or code.startswith(("08", "57P")):
         return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
     if code in _ADVICE:

@@ -170,6 +170,11 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
     return random.Random(number).sample(all_filters, number)
 
 
+def examples(connection: Connection, number: int) -> int:
+    """How many filters to try: fewer where each takes a round trip, and its parts are planned anew each time."""
+    return number if connection.dialect.name == "sqlite" else number // 5
+
+
 @pytest.fixture(params=[(100, 1000), ()], ids=["few", "many"])
 def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of finding what is open of a source: by its runs and by its events."""
@@ -186,7 +191,7 @@ def test_a_list_of_events_shows_the_newest_that_fit_whatever_the_filter(
     all_events = everything(mixed)
 
     def compare(connection: Connection) -> None:
-        for criteria in some_filters(all_events, EVENT_STATES, 150):
+        for criteria in some_filters(all_events, EVENT_STATES, examples(connection, 150)):
             expected = [row for row in all_events if fits(row, criteria) and criteria.state in (None, row["state"])]
             shown = views.list_events(connection, criteria, 7)
             assert [row["id"] for row in shown] == [row["id"] for row in expected[:7]], criteria
@@ -202,7 +207,7 @@ def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mix
     all_events = everything(mixed)
 
     def compare(connection: Connection) -> None:
-        for criteria in some_filters(all_events, tuple(RunState), 300):
+        for criteria in some_filters(all_events, tuple(RunState), examples(connection, 300)):
             expected = [
                 (row["id"], run["handler"], run["state"])
                 for row in all_events
