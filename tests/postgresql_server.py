@@ -19,7 +19,6 @@ from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 
-TEMPLATE = "receiver_template"
 # Without waiting for the disk: what a test kills is the server, never the machine.
 _CONFIGURATION = """
 fsync = off
@@ -42,7 +41,7 @@ class PostgresqlServer:
         self._server = server
         self._uri = make_url(server.get_uri())
         self._numbers = itertools.count(1)
-        self._migrated = False
+        self._template = ""
 
     def url(self, name: str, password: str = "") -> str:
         """The address of a database, as for `store.url`. The server accepts any password."""
@@ -65,13 +64,12 @@ class PostgresqlServer:
 
     def copy(self) -> str:
         """Create a copy of a database at the newest schema; its name."""
-        if not self._migrated:
-            self.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
-            database = Database(backend_of(self.url(TEMPLATE), Path("/")))
+        if not self._template:
+            self._template = self.create()
+            database = Database(backend_of(self.url(self._template), Path("/")))
             migrate(database)
             database.close()
-            self._migrated = True
-        return self.create(template=TEMPLATE)
+        return self.create(template=self._template)
 
     def stop(self) -> None:
         """Stop the server as a crash does: no client is told why."""

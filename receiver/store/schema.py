@@ -54,24 +54,28 @@ def _where(condition: ColumnElement[bool] | TextClause) -> dict[str, Any]:
     return {"sqlite_where": condition, "postgresql_where": condition}
 
 
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that is compared by its bytes, everywhere: ids sort by time, and pages continue after a name. The order of a
+database's locale is another one, changes with the system's library, and costs more."""
+
 events = Table(
     "events",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("id", _TEXT, primary_key=True),
+    Column("source", _TEXT, nullable=False),
+    Column("type", _TEXT, nullable=False),
     # With source and type, the identity: the job id for a terminal event, else the signed message id or the body's
     # SHA-256.
-    Column("key", Text, nullable=False),
-    Column("job_id", Text),
-    Column("origin", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("key_id", Text),
+    Column("key", _TEXT, nullable=False),
+    Column("job_id", _TEXT),
+    Column("origin", _TEXT, nullable=False),
+    Column("status", _TEXT, nullable=False),
+    Column("key_id", _TEXT),
     Column("skew", Double),
     Column("received_at", Double, nullable=False),
     Column("duplicates", Integer, nullable=False, server_default=text("0")),
     # Why an operator should look at it: "duplicate_differs" or "completed_and_failed".
-    Column("conflict", Text),
+    Column("conflict", _TEXT),
     # Large columns are last, because SQLite reads all columns before the one that it needs. A store of an earlier
     # release keeps its order (docs/adr/0062).
     Column("headers", JSON, nullable=False),
@@ -97,27 +101,27 @@ Index(
 runs = Table(
     "runs",
     metadata,
-    Column("event_id", Text, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
-    Column("handler", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("event_id", _TEXT, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
+    Column("handler", _TEXT, nullable=False),
+    Column("state", _TEXT, nullable=False),
     # Incremented by each claim, never decremented: the fencing token.
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     # Attempts that do not count: released at shutdown, or made before a replay.
     Column("forgiven", Integer, nullable=False, server_default=text("0")),
     Column("due_at", Double, nullable=False),
     Column("lease_until", Double),
-    Column("lease_owner", Text),
+    Column("lease_owner", _TEXT),
     # NULL while a run is claimed and its handler has not started.
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("result", JSON),
-    Column("error", Text),
+    Column("error", _TEXT),
     # Consecutive crashes in which the run was running.
     Column("crashes", Integer, nullable=False, server_default=text("0")),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # What a pending run waits for besides its time: "audio_storage".
-    Column("waits_for", Text),
+    Column("waits_for", _TEXT),
     PrimaryKeyConstraint("event_id", "handler"),
     CheckConstraint(_one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
@@ -152,14 +156,14 @@ Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **_where(runs.c.stat
 attempts = Table(
     "attempts",
     metadata,
-    Column("event_id", Text, nullable=False),
-    Column("handler", Text, nullable=False),
+    Column("event_id", _TEXT, nullable=False),
+    Column("handler", _TEXT, nullable=False),
     Column("number", Integer, nullable=False),
     Column("started", Double, nullable=False),
     Column("ended", Double, nullable=False),
     # succeeded, failed, timeout, rejected, retry_later, crashed, released
-    Column("outcome", Text, nullable=False),
-    Column("error", Text),
+    Column("outcome", _TEXT, nullable=False),
+    Column("error", _TEXT),
     PrimaryKeyConstraint("event_id", "handler", "number"),
     ForeignKeyConstraint(["event_id", "handler"], ["runs.event_id", "runs.handler"], ondelete="CASCADE"),
     sqlite_with_rowid=False,
@@ -168,13 +172,13 @@ attempts = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    Column("event_id", Text, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", _TEXT, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
     Column("n", Integer, nullable=False),
-    Column("address", Text, nullable=False),
+    Column("address", _TEXT, nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("sha256", Text, nullable=False),
-    Column("content_type", Text, nullable=False),
-    Column("format", Text, nullable=False),
+    Column("sha256", _TEXT, nullable=False),
+    Column("content_type", _TEXT, nullable=False),
+    Column("format", _TEXT, nullable=False),
     Column("duration", Double),
     Column("sample_rate", Integer),
     Column("channels", Integer),
@@ -187,8 +191,8 @@ artifacts = Table(
 signing_keys = Table(
     "signing_keys",
     metadata,
-    Column("source", Text, nullable=False),
-    Column("key_id", Text, nullable=False),
+    Column("source", _TEXT, nullable=False),
+    Column("key_id", _TEXT, nullable=False),
     Column("first_used_at", Double, nullable=False),
     Column("last_used_at", Double, nullable=False),
     PrimaryKeyConstraint("source", "key_id"),
@@ -198,11 +202,11 @@ jobs = Table(
     "jobs",
     metadata,
     # Our id: a job has it before the provider's.
-    Column("id", Text, primary_key=True),
-    Column("source", Text, nullable=False),
+    Column("id", _TEXT, primary_key=True),
+    Column("source", _TEXT, nullable=False),
     # The provider's id.
-    Column("job_id", Text),
-    Column("state", Text, nullable=False),
+    Column("job_id", _TEXT),
+    Column("state", _TEXT, nullable=False),
     Column("created_at", Double, nullable=False),
     # When to submit or poll it next.
     Column("due_at", Double, nullable=False),
@@ -211,9 +215,9 @@ jobs = Table(
     Column("claim", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double),
     # The idempotency key that is sent to the provider.
-    Column("submit_key", Text),
+    Column("submit_key", _TEXT),
     # The idempotency key of our client's request.
-    Column("client_key", Text),
+    Column("client_key", _TEXT),
     # Submit requests, without those that were certainly refused.
     Column("submits", Integer, nullable=False, server_default=text("0")),
     Column("submitted_at", Double),
@@ -222,12 +226,12 @@ jobs = Table(
     Column("misses", Integer, nullable=False, server_default=text("0")),
     Column("progress", Integer),
     Column("ended_at", Double),
-    Column("event_id", Text),
+    Column("event_id", _TEXT),
     # Why the last request failed, or why the job ended without success: a slug and a sentence.
-    Column("error_code", Text),
-    Column("error", Text),
+    Column("error_code", _TEXT),
+    Column("error", _TEXT),
     # The process that holds it, as in `runs`.
-    Column("lease_owner", Text),
+    Column("lease_owner", _TEXT),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # The requested speech; NULL for a job that was submitted elsewhere. Last, because it may be large.
@@ -250,10 +254,10 @@ Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **_where(jobs.c.lease_
 source_state = Table(
     "source_state",
     metadata,
-    Column("source", Text, primary_key=True),
+    Column("source", _TEXT, primary_key=True),
     # No request is made before this: the source asked us to wait, or refused a request.
     Column("pause_until", Double, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", _TEXT, nullable=False),
     # No poll is made before this: the rest of the rate limit is for submits and audio.
     Column("poll_pause_until", Double, nullable=False, server_default=text("0")),
     # The next free request time, so that all processes together keep the source's rate.

@@ -328,3 +328,12 @@ def test_an_address_that_cannot_be_used_is_refused_without_being_shown(url: str)
     with pytest.raises(ValueError, match=r"address|names no|only") as raised:
         backend_of(url, Path("/"))
     assert "secret" not in str(raised.value)
+
+
+def test_texts_are_compared_by_their_bytes_whatever_the_locale_of_the_database(database: Database) -> None:
+    """The server of the tests may have no other locale, so the columns are asked."""
+    columns = text(
+        "SELECT DISTINCT collation_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name != 'alembic_version' AND data_type = 'text'"
+    )
+    assert database.query(lambda connection: connection.execute(columns).scalars().all()) == ["C"]
