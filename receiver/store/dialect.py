@@ -46,6 +46,8 @@ class EventStatements(Protocol):
     def find_by_keys(self, connection: Connection, keys: Sequence[str]) -> list[Any]:
         """`hold_keys`, then the stored events with these keys and the watched jobs with these ids.
 
+        The events are not deleted until the end of the transaction.
+
         Returns:
             For an event: "events", key, source, type, id, payload as text, status. For a job: "jobs", the provider's
             id, source, None, our id, None, None.

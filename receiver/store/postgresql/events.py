@@ -24,8 +24,13 @@ _HOLD_KEYS = """
     ) AS held
 """
 _HOLD_EVENTS = "SELECT 1 FROM events WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+# The stored events are locked, so that they are not deleted before their duplicate is counted. Usually there are none.
 _BY_KEY = """
-    SELECT 'events', key, source, type, id, payload::text, status FROM events WHERE key = ANY(%s)
+    WITH known AS MATERIALIZED (
+        SELECT key, source, type, id, payload::text AS payload, status FROM events WHERE key = ANY(%s)
+        ORDER BY id FOR KEY SHARE
+    )
+    SELECT 'events', key, source, type, id, payload, status FROM known
     UNION ALL SELECT 'jobs', job_id, source, NULL, id, NULL, NULL FROM jobs
     WHERE job_id = ANY(%s) AND state = 'watching'
 """

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from receiver.model.slots import Slots
-from receiver.store import claims, feed, inbox, jobs, throttle_state
+from receiver.store import claims, feed, inbox, jobs, prune, throttle_state
 from receiver.store.claims import ClaimRequest
 from receiver.store.database import Database
 from receiver.store.feed import Cursor
@@ -115,6 +116,23 @@ class Transaction:
         self._go_on.set()
         self._ended.result(PATIENCE)
         self._pool.shutdown()
+
+
+@pytest.mark.postgresql
+def test_a_duplicate_of_an_event_that_is_being_deleted_is_a_new_event(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    old, again = (delivery("j", handlers=(), received_at=NOW) for _ in range(2))
+    database.transact(inbox.accept, [old])
+    deleting = Transaction(database, prune.delete_events, NOW + 1, [old.event_id])
+    with ThreadPoolExecutor(1) as pool:
+        accepting = pool.submit(database.transact, inbox.accept, [again])
+        waits = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        while not database.query(lambda connection: connection.execute(waits).all()):
+            assert not accepting.done()
+        deleting.commit()
+        [receipt] = accepting.result(PATIENCE)
+    assert (receipt.event_id, receipt.duplicate) == (again.event_id, False)
 
 
 def read_on(database: Database, cursor: Cursor) -> tuple[Cursor, list[str]]:
