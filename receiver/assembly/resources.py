@@ -22,7 +22,7 @@ def open_database(settings: Settings) -> Database:
         ConfigError: the address cannot be used, or the folder cannot be created.
     """
     try:
-        backend = backend_of(settings.store.url, settings.base)
+        backend = backend_of(settings.store.url, settings.base, pooled=settings.store.pooled)
     except ValueError as error:
         raise ConfigError([ConfigProblem("store.url", str(error))]) from None
     if backend.folder is not None:

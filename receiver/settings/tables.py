@@ -52,6 +52,8 @@ class Store(Table):
 
     url: Annotated[str, Field(repr=False)] = "sqlite:///data/receiver.db"
     """A file, or a database that may have a password in its address: `postgresql://user:password@host/database`."""
+    pooled: bool = False
+    """A pooler such as PgBouncer gives each transaction another session of PostgreSQL."""
     retention_days: Annotated[float, Field(ge=2)] = 30
     """At least 2: providers retry a delivery for up to 38 hours, and a deleted event would be stored as a new one."""
     quarantine_days: Annotated[float, Field(ge=1)] = 30

@@ -50,10 +50,16 @@ class _Durable:
 
 
 class PostgresqlBackend:
-    """The PostgreSQL database at `url` (`postgresql_url`); see `store.backend`."""
+    """The PostgreSQL database at `url` (`postgresql_url`); see `store.backend`.
 
-    def __init__(self, url: URL) -> None:
+    Args:
+        pooled: a pooler may give each transaction another session. Nothing is kept in a session: no prepared
+            statement, no setting, no lock, and no LISTEN.
+    """
+
+    def __init__(self, url: URL, *, pooled: bool = False) -> None:
         self._url = url
+        self._pooled = pooled
         self.location = faults.location_of(url)
         self.folder: Path | None = None
         self.durability = _Durable()
@@ -76,11 +82,11 @@ class PostgresqlBackend:
 
     def writer_engine(self, lock_seconds: float) -> Engine:
         """Connections whose transactions are READ COMMITTED."""
-        return engine.postgresql_engine(self._url, lock_seconds, writes=True)
+        return engine.postgresql_engine(self._url, lock_seconds, writes=True, prepares=not self._pooled)
 
     def reader_engine(self, lock_seconds: float) -> Engine:
         """Connections that cannot write, whose transactions are snapshots."""
-        return engine.postgresql_engine(self._url, lock_seconds, writes=False)
+        return engine.postgresql_engine(self._url, lock_seconds, writes=False, prepares=not self._pooled)
 
     def set_lock_seconds(self, connection: Connection, seconds: float) -> None:
         """Change how long the connection's statements wait for another transaction. Only outside a transaction."""

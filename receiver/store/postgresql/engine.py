@@ -14,6 +14,8 @@ STATEMENT_SECONDS = 30.0
 """How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit."""
 IDLE_SECONDS = 60.0
 """How long a transaction may wait for its process between two statements: a stopped process must not keep its locks."""
+PREPARE_AFTER = 5
+"""How often a session executes a statement before it keeps it prepared."""
 CONNECTIONS = 4
 """Connections of one engine. They are opened when they are needed."""
 
@@ -31,11 +33,12 @@ _CONNECT: dict[str, Any] = {
 }
 
 
-def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool) -> Engine:
+def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: bool) -> Engine:
     """Connections whose transactions are READ COMMITTED and may write, or are read-only snapshots.
 
     Args:
         lock_seconds: how long a statement waits for another transaction.
+        prepares: the session keeps the statements that are executed often. It must be this connection's own.
     """
     # The driver begins no transactions: BEGIN and the time-outs are one round trip.
     options = {name: value for name, value in _CONNECT.items() if name not in url.query}
@@ -44,7 +47,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool) -> Engine:
         pool_size=CONNECTIONS,
         max_overflow=0,
         use_native_hstore=False,  # otherwise each engine looks for the type
-        connect_args={**options, "autocommit": True},
+        connect_args={**options, "autocommit": True, "prepare_threshold": PREPARE_AFTER if prepares else None},
     )
     mode = _WRITES if writes else _READS
 
