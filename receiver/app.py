@@ -26,6 +26,7 @@ from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
 from receiver.errors import ListingTimeout
 from receiver.metrics import Metrics
+from receiver.model.role import Role
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
@@ -46,6 +47,7 @@ class Receiver:
     """All parts of a receiver. Nothing runs before `start`.
 
     Attributes:
+        role: which parts `start` starts. The others are there, and do nothing.
         handlers: the event loop of the handlers.
         clients: the handlers' own HTTP clients.
         links: addresses of stored audio; the server of `private` sets their base.
@@ -55,6 +57,7 @@ class Receiver:
     """
 
     settings: Settings
+    role: Role
     registry: Registry
     metrics: Metrics
     database: Database
@@ -87,7 +90,7 @@ class Receiver:
             await self.stop()
 
     async def start(self) -> None:
-        """Open the store, migrate it, start all parts.
+        """Open the store, migrate it, start all parts of the role.
 
         Raises:
             StoreUnavailable: the store cannot be opened.
@@ -99,18 +102,29 @@ class Receiver:
             log.info("store.migrated", before=before, after=after)
         self.database.start()
         await self.clock_watch.start()
-        self.handlers.start()
-        self.watchdog.start()
+        if self.role.works:  # before anything can be claimed
+            self.handlers.start()
+            self.watchdog.start()
         await self.membership.join()
+        if self.role.works:
+            await self._start_work()
+        self.readiness.state = READY
+        if self.role.receives:
+            self.public.open(asyncio.get_running_loop())
+        log.info(
+            "receiver.started",
+            role=self.role,
+            sources=sorted(self.settings.sources),
+            handlers=sorted(self.registry.active),
+        )
+
+    async def _start_work(self) -> None:
         self.dispatcher.start()
         for loop in self.loops.values():
             loop.start()
         self.maintenance.start()
         self.pause.wake()
         await self._warn_about_inactive_handlers()
-        self.readiness.state = READY
-        self.public.open(asyncio.get_running_loop())
-        log.info("receiver.started", sources=sorted(self.settings.sources), handlers=sorted(self.registry.active))
 
     async def _warn_about_inactive_handlers(self) -> None:
         try:
@@ -138,9 +152,12 @@ class Receiver:
         await self.clock_watch.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
         await self.voices.aclose()
-        await self.dispatcher.stop()
-        self.watchdog.stop()
-        await asyncio.to_thread(self._stop_handlers)
+        if self.role.works:
+            await self.dispatcher.stop()
+            self.watchdog.stop()
+            await asyncio.to_thread(self._stop_handlers)
+        else:
+            self.handlers.stop(STOP_SECONDS)  # it closes the loop, which has no thread
 
     async def close(self) -> None:
         """Close the store."""

@@ -23,6 +23,7 @@ from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
+from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
@@ -32,13 +33,18 @@ from receiver.web.api.feed import Feed
 
 
 def build_receiver(
-    settings: Settings, registry: Registry | None = None, clock: SteadyClock | None = None, *reporting: Telemetry
+    settings: Settings,
+    registry: Registry | None = None,
+    clock: SteadyClock | None = None,
+    *reporting: Telemetry,
+    role: Role = Role.ALL,
 ) -> Receiver:
     """Build a receiver from settings; nothing is started.
 
     Args:
         registry: the handlers, instead of those that the settings name.
         reporting: further telemetry, beside metrics and log.
+        role: which parts are started.
 
     Raises:
         ConfigError: a handler does not load, or an address in the settings cannot be used.
@@ -56,10 +62,11 @@ def build_receiver(
     voices = VoiceService(
         settings.sources, parts.throttles, lambda source: Client(AddressGuard(source.allow_private_addresses))
     )
-    readiness = _build_readiness(parts, dispatch, loops)
+    readiness = _build_readiness(parts, role, dispatch, loops)
     wake = dispatch.dispatcher.wake
     receiver = Receiver(
         settings=settings,
+        role=role,
         registry=parts.registry,
         metrics=parts.metrics,
         database=parts.database,
@@ -133,14 +140,16 @@ def max_concurrent_downloads(settings: Settings, handlers: Iterable[str]) -> int
     return min(Slots(concurrency, dict.fromkeys(handlers)).limits.values(), default=concurrency)
 
 
-def _build_readiness(parts: EngineParts, dispatch: _Dispatch, loops: dict[str, SourceLoop]) -> Readiness:
+def _build_readiness(parts: EngineParts, role: Role, dispatch: _Dispatch, loops: dict[str, SourceLoop]) -> Readiness:
+    alive = {
+        "dispatcher": lambda: dispatch.dispatcher.alive,
+        "poller": lambda: all(loop.alive for loop in loops.values()),
+    }
+    paused = {"audio": lambda: dispatch.pause.cause, "handlers": lambda: dispatch.watchdog.blocked}
     return Readiness(
         parts.database,
         parts.redact,
         max_waiting=parts.settings.server.max_waiting,
-        alive={
-            "dispatcher": lambda: dispatch.dispatcher.alive,
-            "poller": lambda: all(loop.alive for loop in loops.values()),
-        },
-        paused={"audio": lambda: dispatch.pause.cause, "handlers": lambda: dispatch.watchdog.blocked},
+        alive=alive if role.works else {},
+        paused=paused if role.works else {},
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.model.role import Role
 from receiver.store.states import EVENT_STATES
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ After = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
+
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", help="intake: receive deliveries. worker: do all other work. Default: both, in one process."
+    ),
+]
 
 _AGE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)([smhd])\Z")
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}\Z")
@@ -83,6 +91,15 @@ def check_choice(text: str | None, known: tuple[str, ...], option: str) -> str |
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise typer.BadParameter(f"{option}: {text!r} is none of {', '.join(known)}.{hint}")
     return text
+
+
+def parse_role(only: str | None) -> Role:
+    """The role that `--only` names; without it a process does everything.
+
+    Raises:
+        typer.BadParameter: it names none.
+    """
+    return Role(check_choice(only, (Role.INTAKE.value, Role.WORKER.value), "--only") or Role.ALL)
 
 
 def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:

@@ -8,9 +8,10 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from starlette.types import ASGIApp
 
 from receiver import logs
 from receiver.app import Receiver
@@ -20,6 +21,7 @@ from receiver.cli.socket_activation import InheritedSockets, take_sockets
 from receiver.clock import SystemClock
 from receiver.engine.event_loops import new_loop
 from receiver.errors import ConfigError, ConfigProblem
+from receiver.model.role import Role
 from receiver.settings import Settings
 from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
@@ -34,8 +36,12 @@ STOP_SECONDS = 60
 """How long a stop may take beyond the grace period: submits and requests in progress, handlers that do not end."""
 
 
-def serve(settings: Settings, warnings: Sequence[ConfigProblem] = ()) -> None:
-    """Receive deliveries and run handlers until SIGTERM or SIGINT.
+Listeners = dict[str, socket.socket]
+"""The private and, if the role has one, the public listening socket, by the words of the log."""
+
+
+def serve(settings: Settings, warnings: Sequence[ConfigProblem], role: Role) -> None:
+    """Do the work of the role until SIGTERM or SIGINT.
 
     Args:
         warnings: about the configuration's files; logged at startup.
@@ -43,25 +49,39 @@ def serve(settings: Settings, warnings: Sequence[ConfigProblem] = ()) -> None:
     Raises:
         ConfigError: a listener or a handler cannot be created as configured.
     """
-    server = settings.server
     logs.configure(level=settings.logs.level, format=settings.logs.format, secrets=settings.secrets())
     logs.capture_interpreter_errors()
     for problem in warnings:
         log.warning("config.exposed", path=problem.where, detail=problem.what)
     inherited = take_sockets(os.environ, os.getpid())
     notifier = take_notifier(os.environ, os.getpid(), SystemClock())
+    _require_private(settings, inherited)
+    receiver = build_receiver(settings, role=role)
+    logs.add_secrets(receiver.registry.secrets())
+    listeners = _listeners(settings, role, inherited)
+    _log_inherited(inherited)
+    receiver.links.listening_at(_reachable(_address(listeners["private"])) + settings.server.root_path)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_serve(receiver, settings, notifier, listeners))
+
+
+def _require_private(settings: Settings, inherited: InheritedSockets) -> None:
     if inherited.private is None:
         require_private(settings)
     else:
         require_private_socket(settings, inherited.private)
-    receiver = build_receiver(settings)
-    logs.add_secrets(receiver.registry.secrets())
-    public = inherited.public or _listen(server.host, server.port, "server.port")
+
+
+def _listeners(settings: Settings, role: Role, inherited: InheritedSockets) -> Listeners:
+    server = settings.server
+    public: Listeners = {}
+    if role.receives:
+        public["public"] = inherited.public or _listen(server.host, server.port, "server.port")
+    elif inherited.public is not None:
+        what = f"a public socket is passed, but a {role} has no public listener; name its socket private"
+        raise ConfigError([ConfigProblem("LISTEN_FDS", what)])
     private = inherited.private or _listen(server.private_host, server.private_port, "server.private_port")
-    _log_inherited(inherited)
-    receiver.links.listening_at(_reachable(_address(private)) + server.root_path)
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(receiver, settings, notifier, public, private))
+    return {"private": private, **public}
 
 
 def _log_inherited(inherited: InheritedSockets) -> None:
@@ -92,27 +112,25 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
     return listener
 
 
-def _servers(receiver: Receiver, settings: Settings) -> tuple[ListenerServer, ListenerServer]:
-    """The private and the public listener's server."""
+def _servers(receiver: Receiver, settings: Settings, listeners: Listeners) -> list[ListenerServer]:
+    """The server of each listener, in their order."""
     server = settings.server
-    connections = allocate_descriptors(server.max_connections)
+    connections = allocate_descriptors(server.max_connections if "public" in listeners else 0)
+    served: dict[str, tuple[ASGIApp, int]] = {
+        "private": (receiver.private, connections.private),
+        "public": (receiver.public, connections.public),
+    }
 
-    def limits(connections: int) -> Limits:
-        return Limits(connections, server.head_seconds, server.idle_seconds)
+    def listening(name: str) -> ListenerServer:
+        app, max_connections = served[name]
+        limits = Limits(max_connections, server.head_seconds, server.idle_seconds)
+        return listener_server(under(server.root_path, app), ConnectionTable(name, limits, receiver.metrics))
 
-    private = ConnectionTable("private", limits(connections.private), receiver.metrics)
-    public = ConnectionTable("public", limits(connections.public), receiver.metrics)
-    prefix = server.root_path
-    return (
-        listener_server(under(prefix, receiver.private), private),
-        listener_server(under(prefix, receiver.public), public),
-    )
+    return [listening(name) for name in listeners]
 
 
-async def _serve(
-    receiver: Receiver, settings: Settings, notifier: Notifier, public: socket.socket, private: socket.socket
-) -> None:
-    servers = private_server, public_server = _servers(receiver, settings)
+async def _serve(receiver: Receiver, settings: Settings, notifier: Notifier, listeners: Listeners) -> None:
+    servers = _servers(receiver, settings, listeners)
     grace = settings.dispatch.grace_seconds
     stop = asyncio.Event()
 
@@ -120,7 +138,8 @@ async def _serve(
         if stop.is_set():
             log.warning("receiver.stop_forced", signal=name)
             receiver.dispatcher.end_grace_period()
-            private_server.force_exit = public_server.force_exit = True
+            for server in servers:
+                server.force_exit = True
             return
         log.info("receiver.stopping", signal=name, grace_seconds=grace)
         stop.set()
@@ -129,21 +148,19 @@ async def _serve(
     try:
         await _start(receiver, notifier)
     except BaseException:
-        public.close()
-        private.close()
+        for listener in listeners.values():
+            listener.close()
         raise
     _freeze_garbage()
-    addresses = {"public": _address(public), "private": _address(private)}
+    addresses = {name: _address(listener) for name, listener in listeners.items()}
     serving = [
-        asyncio.create_task(private_server.serve(sockets=[private])),
-        asyncio.create_task(public_server.serve(sockets=[public])),
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, listener in zip(servers, listeners.values(), strict=True)
     ]
     accepting = asyncio.create_task(_until_listening(*servers))
     await asyncio.wait([accepting, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("listening", **addresses, pid=os.getpid())
-    await notifier.send(
-        "READY=1", "STATUS=Accepting deliveries at {public}; private listener: {private}".format(**addresses)
-    )
+    await notifier.send("READY=1", f"STATUS={_status(addresses)}")
     feeding = asyncio.create_task(notifier.feed_watchdog(lambda: None if stop.is_set() else find_ended(receiver)))
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
@@ -155,6 +172,12 @@ async def _serve(
         task.result()  # a failed listener must not look like an orderly end
     if waiting not in done:
         raise RuntimeError("A listener ended by itself.")
+
+
+def _status(addresses: Mapping[str, str]) -> str:
+    public = addresses.get("public")
+    work = "Running handlers" if public is None else f"Accepting deliveries at {public}"
+    return f"{work}; private listener: {addresses['private']}"
 
 
 async def _stop(
@@ -213,6 +236,8 @@ def find_ended(receiver: Receiver) -> str | None:
     """The name of a part that has ended and needs a restart; None while all work. A store outage does not count."""
     if not receiver.database.writing:
         return "store writer"
+    if not receiver.role.works:
+        return None
     if not receiver.dispatcher.alive:
         return "dispatcher"
     return next((f"poller of {name}" for name, loop in receiver.loops.items() if not loop.alive), None)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config
+from receiver.cli.options import Config, Only, parse_role
 from receiver.cli.text_output import echo, echo_error
 from receiver.durable_files import OverwritePolicy, temporary_file
 from receiver.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from receiver.engine.plugins import Registry
+    from receiver.model.role import Role
     from receiver.settings import Settings
     from receiver.store.database import Database
 
@@ -156,8 +157,10 @@ def _write_template(file: Path, policy: OverwritePolicy) -> None:
 def check(
     config: Config = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read the whole store to look for damage.")] = False,
+    only: Only = None,
 ) -> None:
     """Read the configuration as `serve` would and print every problem at once."""
+    role = parse_role(only)
     from receiver.assembly.resources import open_database
     from receiver.cli.store_check import check_audio, check_deeply, check_store
     from receiver.engine.plugins import load_registry
@@ -180,7 +183,8 @@ def check(
         problems += _without_consequences(error.problems, settings, problems)
     database: Database | None = None
     try:
-        problems += check_audio(settings)
+        if role.works:
+            problems += check_audio(settings)
         database = open_database(settings)
         problems += check_store(database)
         if deep:
@@ -193,7 +197,7 @@ def check(
         echo_error(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.")
         raise typer.Exit(1)
     if registry is not None and database is not None:
-        _print_summary(settings, registry, database)
+        _print_summary(settings, role, registry, database)
 
 
 def _without_consequences(
@@ -215,10 +219,9 @@ def _check_keys(settings: Settings, now: float) -> list[ConfigProblem]:
     ]
 
 
-def _print_summary(settings: Settings, registry: Registry, database: Database) -> None:
-    from receiver.assembly.resources import open_audio
+def _print_summary(settings: Settings, role: Role, registry: Registry, database: Database) -> None:
     from receiver.cli.key_notes import key_notes
-    from receiver.cli.store_check import count_waiting, space_note, store_note
+    from receiver.cli.store_check import audio_notes, count_waiting, space_note, store_note
     from receiver.engine.handler_options import target_of
     from receiver.engine.routing import doubtful_types
     from receiver.model.event import OUR_TYPES
@@ -232,10 +235,9 @@ def _print_summary(settings: Settings, registry: Registry, database: Database) -
     echo(f"  store    {database.location}{store_note(found)}")
     if database.folder is not None:
         echo(f"           {space_note(database.folder)}")
-    storage = open_audio(settings)
-    echo(f"  audio    {storage.url}")
-    if storage.folder is not None:
-        echo(f"           {space_note(storage.folder)}")
+    if role.works:
+        for note in audio_notes(settings):
+            echo(note)
     if waiting:
         echo(f"           ! runs that wait for the audio storage: {waiting}")
     for name, active in registry.active.items():

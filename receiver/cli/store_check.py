@@ -81,6 +81,15 @@ def count_waiting(database: Database) -> int:
     return database.query(waiting_runs.count)
 
 
+def audio_notes(settings: Settings) -> list[str]:
+    """Lines on the audio storage and the space it has."""
+    from receiver.assembly.resources import open_audio
+
+    storage = open_audio(settings)
+    space = [] if storage.folder is None else [f"           {space_note(storage.folder)}"]
+    return [f"  audio    {storage.url}", *space]
+
+
 def space_note(folder: Path) -> str:
     """A note on the free space on the folder's disk."""
     free = shutil.disk_usage(folder).free

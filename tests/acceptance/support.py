@@ -181,7 +181,7 @@ class Server:
     def wait_until_listening(self) -> Self:
         """Return when it listens, with its addresses known."""
         line = self.wait_for("listening")
-        self.public, self.private = line["public"], line["private"]
+        self.public, self.private = line.get("public", ""), line["private"]
         return self
 
     def lines(self, message: str | None = None) -> Iterator[dict[str, Any]]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.assembly.receiver import build_receiver
 from receiver.cli.serve import find_ended
-from tests.integration.intake_support import completed, configured, running
+from receiver.model.role import Role
+from tests.integration.intake_support import completed, configured, running, started
 from tests.patience import PATIENCE
 from tests.stores import file_of
 
@@ -46,6 +48,14 @@ async def test_a_poller_that_has_ended_is(tmp_path: Path) -> None:
     async with running(configured(tmp_path, sources=POLLED)) as up:
         await up.receiver.loops["aitts"].stop()
         await until(lambda: find_ended(up.receiver) == "poller of aitts")
+
+
+async def test_parts_that_an_intake_does_not_start_have_not_ended(tmp_path: Path) -> None:
+    receiver = build_receiver(configured(tmp_path, sources=POLLED), role=Role.INTAKE)
+    async with started(receiver) as up:
+        assert find_ended(receiver) is None
+        ready = await up.client.get("/readyz")
+        assert (ready.status_code, ready.json()["missing"]) == (200, {})
 
 
 async def test_a_store_writer_that_has_ended_is(tmp_path: Path) -> None:
