@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import shutil
-import sqlite3
 import tempfile
 import threading
 from collections import Counter
@@ -41,7 +39,7 @@ from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
-from tests.stores import open_store
+from tests.stores import open_store, query
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -212,26 +210,6 @@ def registry(*handlers: Handler, options: Any = None) -> Registry:
     return Registry({found.name: ActiveHandler(found, options, "here") for found in handlers})
 
 
-def query(path: Path, statement: str, *values: Any) -> list[dict[str, Any]]:
-    """Rows that another process would see."""
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(statement, values)]
-    finally:
-        connection.close()
-
-
-def execute(path: Path, statement: str, *values: Any) -> None:
-    """What another process might do."""
-    connection = sqlite3.connect(path)
-    try:
-        with connection:
-            connection.execute(statement, values)
-    finally:
-        connection.close()
-
-
 @contextmanager
 def telling(lines: Lines, signal: Signal) -> Iterator[None]:
     """Whoever waits looks again after every line of the log."""
@@ -257,7 +235,7 @@ _numbers = itertools.count(1)
 class Engine:
     """One process's dispatcher, and what a test sees and does around it."""
 
-    path: Path
+    store: Path
     signal: Signal
     clock: ManualClock
     database: Database
@@ -298,16 +276,13 @@ class Engine:
         return ids
 
     def runs(self, **criteria: str) -> list[dict[str, Any]]:
-        """Rows of runs, oldest event first, JSON read."""
-        rows = query(self.path, "SELECT * FROM runs ORDER BY event_id, handler")
-        for row in rows:
-            if isinstance(row["result"], str):  # SQLite keeps a lone number as a number
-                row["result"] = json.loads(row["result"])
+        """Rows of runs, oldest event first."""
+        rows = query(self.store, "SELECT * FROM runs ORDER BY event_id, handler")
         return [row for row in rows if all(row[name] == value for name, value in criteria.items())]
 
     def runs_where(self, condition: str) -> list[dict[str, Any]]:
         """Rows of runs, oldest event first."""
-        return query(self.path, f"SELECT * FROM runs WHERE {condition} ORDER BY event_id, handler")
+        return query(self.store, f"SELECT * FROM runs WHERE {condition} ORDER BY event_id, handler")
 
     def run(self, **criteria: str) -> dict[str, Any]:
         """The one run."""
@@ -320,7 +295,7 @@ class Engine:
 
     def attempts(self) -> list[tuple[int, str]]:
         """Number and outcome of every attempt that ended."""
-        rows = query(self.path, "SELECT number, outcome FROM attempts ORDER BY event_id, handler, number")
+        rows = query(self.store, "SELECT number, outcome FROM attempts ORDER BY event_id, handler, number")
         return [(row["number"], row["outcome"]) for row in rows]
 
     async def until(self, predicate: Callable[[], object]) -> None:

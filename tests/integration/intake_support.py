@@ -7,7 +7,6 @@ import hmac
 import io
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -22,7 +21,8 @@ from receiver import logs
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
 from receiver.settings import Settings
-from tests.stores import file_of
+from receiver.store.schema import metadata
+from tests.stores import query
 
 SECRET = "tts_signing_secret_0123456789"
 UNAUTHORIZED = b'{"error":"unauthorized"}'
@@ -68,12 +68,7 @@ class Running:
 
     def rows(self, table: str = "events") -> list[dict[str, Any]]:
         """The rows that another process would see."""
-        connection = sqlite3.connect(file_of(self.receiver.database))
-        connection.row_factory = sqlite3.Row
-        try:
-            return [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
-        finally:
-            connection.close()
+        return query(self.receiver.database, metadata.tables[table])
 
 
 def running(settings: Settings) -> AbstractAsyncContextManager[Running]:

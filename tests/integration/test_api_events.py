@@ -10,9 +10,9 @@ import pytest
 
 from receiver import Context, JobCompleted, Reject, Settings, handler
 from tests.integration.api_support import Api, api, deliver, event_number, problem
-from tests.integration.engine_support import Gate, Signal, execute
+from tests.integration.engine_support import Gate, Signal
 from tests.integration.intake_support import SECRET, completed, configured
-from tests.stores import file_of
+from tests.stores import execute
 
 pytestmark = pytest.mark.anyio
 
@@ -189,7 +189,7 @@ async def test_a_row_that_was_changed_is_shown_as_such_and_not_replayed(settings
     async with api(settings, publish) as client:
         id = await deliver(client.up, completed("job_1"))
         await until_done(client, id)
-        execute(file_of(client.up.receiver.database), "UPDATE events SET body = ?", b'{"event":"job.completed"}')
+        execute(client.up.receiver.database, "UPDATE events SET body = :body", body=b'{"event":"job.completed"}')
         assert (await client.json(f"/v1/events/{id}"))["signature"] == "invalid"
         assert problem(await client.post(f"/v1/events/{id}/replay")) == (409, "not_replayable")
 

@@ -15,9 +15,8 @@ from receiver import Settings
 from receiver.simulator import Simulator
 from receiver.store import jobs, throttle_state
 from tests.integration.api_support import Api, api, problem
-from tests.integration.engine_support import execute
 from tests.integration.intake_support import configured
-from tests.stores import file_of
+from tests.stores import execute
 
 pytestmark = pytest.mark.anyio
 
@@ -229,7 +228,7 @@ async def test_no_secret_is_in_a_jobs_error_or_request(settings: Settings, sim: 
     async with api(settings) as client:
         where = (await speak(client, metadata={"key": key, "mine": "https://me.test/?id=1"})).headers["location"]
         sentence = f"Cannot connect to https://speech.test/tts?key=1 with {key}."
-        execute(file_of(client.up.receiver.database), "UPDATE jobs SET error = ?", sentence)
+        execute(client.up.receiver.database, "UPDATE jobs SET error = :error", error=sentence)
         received = await client.json(where)
         assert key not in str(received)
         assert received["error"] == "Cannot connect to https://speech.test/tts?[redacted] with [redacted]."

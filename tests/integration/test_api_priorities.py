@@ -16,9 +16,9 @@ from receiver import Context, JobCompleted, Settings, handler
 from receiver.store import views
 from receiver.web.api import events as api_events
 from tests.integration.api_support import Api, api, deliver, event_number, listening, problem
-from tests.integration.engine_support import query
 from tests.integration.intake_support import completed, configured, running
 from tests.patience import PATIENCE
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 

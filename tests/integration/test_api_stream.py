@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ import httpx
 import pytest
 
 from receiver import Settings
+from receiver.store.database import Database
+from receiver.store.schema import events
 from receiver.web.api import feed
 from tests.integration.api_support import HOST, Api, api, deliver, event_number, listening, problem
-from tests.integration.engine_support import execute
 from tests.integration.intake_support import completed, configured, logged
 from tests.patience import PATIENCE
-from tests.stores import file_of
+from tests.stores import execute, insert_rows, query
 
 pytestmark = pytest.mark.anyio
 
@@ -118,18 +118,17 @@ async def test_a_commit_of_this_process_is_not_waited_for(settings: Settings) ->
             api_client.up.receiver.drain()
 
 
+def copy_event(database: Database, *numbers: int) -> None:
+    """Another process stores events like the one that is there."""
+    [there] = query(database, events)
+    insert_rows(database, events, *(there | {"id": event_number(n), "key": str(n)} for n in numbers))
+
+
 async def test_events_of_another_process_come_too(settings: Settings) -> None:
     async with site(settings) as at:
         await at.api_client.add(1)
         async with at.follow() as stream:
-            other = sqlite3.connect(file_of(at.api_client.up.receiver.database))
-            with other:
-                other.execute(
-                    "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
-                    "SELECT ?, source, type, 'k', origin, status, payload, body, headers, received_at FROM events",
-                    (event_number(2),),
-                )
-            other.close()
+            copy_event(at.api_client.up.receiver.database, 2)
             assert await stream.ids(1) == [event_number(2)]
 
 
@@ -139,8 +138,8 @@ async def test_only_events_of_a_source_or_type_come_if_asked_for(settings: Setti
         await at.api_client.add(3, source="other", key_id="key-1")
         await at.api_client.add(4, type="job.failed")
         after = f"after={event_number(1)}&seconds=0"
-        for query, numbers in (("source=other", [3]), ("type=job.failed", [4]), ("source=aitts", [2, 4])):
-            async with at.follow(f"{after}&{query}") as stream:
+        for wanted, numbers in (("source=other", [3]), ("type=job.failed", [4]), ("source=aitts", [2, 4])):
+            async with at.follow(f"{after}&{wanted}") as stream:
                 assert await stream.rest() == [event_number(number) for number in numbers]
 
 
@@ -161,12 +160,12 @@ async def test_who_comes_again_gets_what_was_committed_since_in_the_order_of_the
 async def test_an_event_that_was_pruned_is_still_a_place_to_go_on_from(settings: Settings) -> None:
     async with site(settings) as at:
         await at.api_client.add(1, 2, 3, 4)
-        execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events WHERE id <= ?", event_number(2))
+        execute(at.api_client.up.receiver.database, "DELETE FROM events WHERE id <= :id", id=event_number(2))
         async with at.follow(f"seconds=0&after={event_number(2)}") as stream:
             assert await stream.rest() == [event_number(3), event_number(4)]
         async with at.follow(f"seconds=0&after={event_number(9)}") as stream:
             assert await stream.rest() == []
-        execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events")
+        execute(at.api_client.up.receiver.database, "DELETE FROM events")
         await at.api_client.add(5)  # the first row again
         async with at.follow(f"seconds=0&after={event_number(4)}") as stream:
             assert await stream.rest() == [event_number(5)]
@@ -178,7 +177,7 @@ async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Setti
         async with at.follow() as stream:
             await at.api_client.add(2)
             assert await stream.ids(1) == [event_number(2)]
-            execute(file_of(at.api_client.up.receiver.database), "DELETE FROM events")
+            execute(at.api_client.up.receiver.database, "DELETE FROM events")
             await at.api_client.add(3)
             at.api_client.up.receiver.feed.wake()
             last = await stream.rest()  # the rows have new numbers: the stream ends, and its client comes again
@@ -281,14 +280,7 @@ async def test_streams_end_at_once_with_the_receiver(settings: Settings) -> None
 async def test_a_client_that_does_not_read_does_not_hold_up_the_end(settings: Settings) -> None:
     async with api(settings) as api_client:
         await api_client.add(1)
-        others = sqlite3.connect(file_of(api_client.up.receiver.database))
-        with others:
-            others.executemany(
-                "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
-                "SELECT ?, source, type, ?, origin, status, payload, body, headers, received_at FROM events LIMIT 1",
-                ((event_number(number), str(number)) for number in range(2, 30_000)),
-            )
-        others.close()
+        copy_event(api_client.up.receiver.database, *range(2, 30_000))
         async with asyncio.timeout(PATIENCE):
             async with listening(api_client.up.receiver.private) as base:
                 host, port = base.removeprefix("http://").split(":")

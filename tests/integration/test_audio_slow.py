@@ -24,11 +24,11 @@ from receiver.outbound.storage import open_storage
 from receiver.providers.base import AudioRequest
 from receiver.store import inbox
 from tests.clocks import CallbackClock, FixedRandom
-from tests.integration.engine_support import NOW, Signal, fresh_store, query, registry
+from tests.integration.engine_support import NOW, Signal, fresh_store, registry
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.patience import PATIENCE
-from tests.stores import file_of, open_store
+from tests.stores import open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -244,5 +244,5 @@ async def test_a_source_whose_downloads_hang_does_not_keep_another_sources_audio
     assert len([request for request in server.requests if request.path.startswith("/slow/")]) == 3
     postponed = {line["event"] for line in lines.of("run.postponed")}
     assert all(event.startswith("evt_slow") for event in postponed)
-    rows = query(file_of(database), "SELECT * FROM runs WHERE state = 'pending' AND event_id LIKE 'evt_slow%'")
+    rows = query(database, "SELECT * FROM runs WHERE state = 'pending' AND event_id LIKE 'evt_slow%'")
     assert {row["attempt"] - row["forgiven"] for row in rows} == {0}

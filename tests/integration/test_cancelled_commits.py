@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -13,36 +12,29 @@ from receiver.providers.types import Speech
 from receiver.simulator import Simulator
 from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry
-from tests.integration.engine_support import execute, fresh_store
+from tests.integration.engine_support import fresh_store
 from tests.integration.intake_support import configured
 from tests.integration.outbound_support import serving
 from tests.integration.test_several_files import bench_over
 from tests.integration.test_telemetry import receiving, refuse
 from tests.patience import PATIENCE
-from tests.stores import file_of, open_store
+from tests.stores import WriteLock, execute, open_store
 
 pytestmark = pytest.mark.anyio
 
 FULL = "CREATE TRIGGER full BEFORE INSERT ON artifacts BEGIN SELECT RAISE(ABORT, 'full'); END"
 
 
-def blocking(database: Database) -> sqlite3.Connection:
-    """Another process's transaction: nothing commits until it is rolled back."""
-    other = sqlite3.connect(file_of(database), isolation_level=None, timeout=PATIENCE)
-    other.execute("BEGIN IMMEDIATE")
-    return other
-
-
 class BlockedEnd(Telemetry):
     """Keeps the end of a polled job from being committed, and keeps the task that polled it."""
 
     database: Database
-    other: sqlite3.Connection | None = None
+    lock: WriteLock | None = None
     task: asyncio.Task[None] | None = None
 
     def job_polled(self, source: str, job_id: str | None, outcome: str, error: BaseException | None) -> None:
         if outcome == "ended":
-            self.other, self.task = blocking(self.database), asyncio.current_task()
+            self.lock, self.task = WriteLock(self.database), asyncio.current_task()
 
 
 async def test_a_poll_that_is_cancelled_during_its_commit_reports_its_event(tmp_path: Path) -> None:
@@ -63,12 +55,12 @@ async def test_a_poll_that_is_cancelled_during_its_commit_reports_its_event(tmp_
             sim.finish(job)
             await up.signal.until(lambda: blocked.task)
             assert blocked.task is not None
-            assert blocked.other is not None
+            assert blocked.lock is not None
             blocked.task.cancel()
             await asyncio.gather(blocked.task, return_exceptions=True)
             assert blocked.task.cancelled()
             assert up.recorder.arguments("event_stored") == []
-            blocked.other.close()
+            blocked.lock.release()
             await up.until("run_finished")
     [(delivery,)] = up.recorder.arguments("event_stored")
     assert (delivery.origin, delivery.job_id) == ("poll", job)
@@ -83,7 +75,7 @@ async def test_a_fetch_that_is_cancelled_during_the_commit_of_its_row_reports_wh
         event = bench.event(count=1)
         if not stored:
             execute(tmp_path / "receiver.db", FULL)
-        with closing(blocking(bench.database)) as other:
+        with WriteLock(bench.database) as lock:
             fetching = asyncio.ensure_future(bench.audio_service.get(event))
             async with asyncio.timeout(PATIENCE):
                 while not bench.database.waiting:
@@ -91,7 +83,7 @@ async def test_a_fetch_that_is_cancelled_during_the_commit_of_its_row_reports_wh
             fetching.cancel()
             await asyncio.gather(fetching, return_exceptions=True)
             assert fetching.cancelled()
-            other.execute("ROLLBACK")
+            lock.release()
         async with asyncio.timeout(PATIENCE):
             while bench.recorder.unended():
                 await asyncio.sleep(0)
@@ -107,13 +99,13 @@ async def test_the_outcome_is_passed_on_once_if_the_caller_is_cancelled_when_the
     got: list[int | BaseException] = []
     with closing(open_store(tmp_path / "receiver.db")) as database:
         database.start()
-        with closing(blocking(database)) as other:
+        with WriteLock(database) as lock:
             before = database.batch(lambda _, items: items, 0)
             work = asyncio.ensure_future(database.write(lambda _: 1, abandoned=got.append))
             after = asyncio.ensure_future(database.write(lambda _: 2))
             await asyncio.sleep(0)
             before.add_done_callback(lambda _: work.cancel())  # its result is there, and it has not gone on yet
-            other.execute("ROLLBACK")
+            lock.release()
         assert await after == 2
         await asyncio.gather(work, return_exceptions=True)
         assert work.cancelled()

@@ -26,8 +26,8 @@ from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.telemetry.hooks import Telemetry
 from tests.claiming import claim_due
-from tests.integration.engine_support import NOW, fresh_store, query, registry
-from tests.stores import file_of, open_store
+from tests.integration.engine_support import NOW, fresh_store, registry
+from tests.stores import open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ class World:
     def ended(self) -> dict[str, dict[str, Any]]:
         """Job to its run's row."""
         statement = "SELECT job_id, runs.*, attempt - forgiven AS counted FROM runs JOIN events ON id = event_id"
-        return {row["job_id"]: row for row in query(file_of(self.database), statement)}
+        return {row["job_id"]: row for row in query(self.database, statement)}
 
     def in_state(self, state: str) -> set[str]:
         """Jobs whose run is in this state."""

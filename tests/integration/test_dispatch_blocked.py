@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from tests.integration.engine_support import Gate, metric, query, receiving, telling
+from tests.integration.engine_support import Gate, metric, receiving, telling
 from tests.integration.intake_support import Lines, Running, completed, configured
-from tests.stores import file_of
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 
@@ -46,9 +46,9 @@ async def test_a_handler_that_blocks_is_named_and_the_intake_keeps_answering(
         assert line["where"].endswith(" in rude")
         assert blocked(up, "rude") == 1
         gate.open()
-    rows = query(file_of(up.receiver.database), "SELECT state, result FROM runs WHERE attempt > 0")
-    assert {"state": "succeeded", "result": '"at last"'} in rows
-    assert len(query(file_of(up.receiver.database), "SELECT id FROM events")) == 5
+    rows = query(up.receiver.database, "SELECT state, result FROM runs WHERE attempt > 0")
+    assert {"state": "succeeded", "result": "at last"} in rows
+    assert len(query(up.receiver.database, "SELECT id FROM events")) == 5
 
 
 async def test_a_handler_that_awaits_or_runs_in_a_thread_is_not_called_blocking(
@@ -96,7 +96,7 @@ async def test_a_blocking_handler_is_timed_out_and_another_process_may_have_its_
             await gate._signal.until(lambda: lines.of("run.dead"))
         assert gate.inside == 1
         gate.open()
-    [row] = query(file_of(up.receiver.database), "SELECT state, error FROM runs")
+    [row] = query(up.receiver.database, "SELECT state, error FROM runs")
     assert row == {"state": "dead", "error": "TimeoutError: not done after 0.05 s"}
 
 
@@ -135,7 +135,7 @@ async def test_who_is_held_up_by_a_blocking_run_loses_no_attempt(tmp_path: Path,
             assert [line["handler"] for line in lines.of("run.dead")] == ["rude"]
             assert {line["handler"] for line in lines.of("run.postponed")} == {"polite", "in_a_thread"}
             waiting = "SELECT attempt FROM runs JOIN events ON id = event_id WHERE job_id = 'job_2'"
-            assert [row["attempt"] for row in query(file_of(up.receiver.database), waiting)] == [0, 0, 0]
+            assert [row["attempt"] for row in query(up.receiver.database, waiting)] == [0, 0, 0]
             others.open()
             gate.open()
             await gate._signal.until(lambda: len(lines.of("run.succeeded")) == 5)

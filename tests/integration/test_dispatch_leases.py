@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,18 +14,9 @@ from receiver import Context, Event, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.store import database as database_module
 from receiver.store import runs
-from tests.integration.engine_support import (
-    HEARTBEAT,
-    LEASE,
-    NOW,
-    Engine,
-    Gate,
-    ManualClock,
-    Signal,
-    engine,
-    execute,
-)
+from tests.integration.engine_support import HEARTBEAT, LEASE, NOW, Engine, Gate, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines
+from tests.stores import WriteLock, execute
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +30,8 @@ def store(tmp_path: Path) -> Path:
 
 def take(up: Engine, owner: str = "other") -> None:
     """Another process claims the run, as if this one's lease had ended."""
-    until = up.clock.now() + 1000
-    execute(up.path, "UPDATE runs SET attempt = attempt + 1, lease_owner = ?, lease_until = ?", owner, until)
+    statement = "UPDATE runs SET attempt = attempt + 1, lease_owner = :owner, lease_until = :until"
+    execute(up.store, statement, owner=owner, until=up.clock.now() + 1000)
 
 
 # kept
@@ -140,10 +130,10 @@ async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_hea
 def dead_owner(up: Engine, attempt: int = 1, crashes: int = 0) -> None:
     """A process claimed the run and was killed, and was so before, if the run has crashes already."""
     execute(
-        up.path,
-        "UPDATE runs SET state = 'running', attempt = ?, lease_owner = 'killed', lease_until = ?, started_at = ?, "
-        "crashes = ?",
-        attempt, up.clock.now() + LEASE, up.clock.now(), crashes,
+        up.store,
+        "UPDATE runs SET state = 'running', attempt = :attempt, lease_owner = 'killed', lease_until = :until, "
+        "started_at = :now, crashes = :crashes",
+        attempt=attempt, until=up.clock.now() + LEASE, now=up.clock.now(), crashes=crashes,
     )  # fmt: skip
 
 
@@ -212,7 +202,7 @@ async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -
 
     async with engine(store, work, signal=gate._signal, start=False) as up:
         up.add("job_1")
-        execute(up.path, "UPDATE runs SET crashes = 2")
+        execute(up.store, "UPDATE runs SET crashes = 2")
         await up.start()
         await up.until(lambda: gate.inside)
         await up.stop()
@@ -335,8 +325,7 @@ async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_b
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        other = sqlite3.connect(store, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")  # somebody else's long transaction
+        lock = WriteLock(store)  # somebody else's long transaction
         gate.open()
         await up.until(lambda: lines.of("run.result_not_stored"))
         assert up.run()["state"] == "running"
@@ -344,8 +333,7 @@ async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_b
             before = len(lines.of("run.result_not_stored"))
             up.clock.advance(1)
             await up.until(lambda before=before: len(lines.of("run.result_not_stored")) > before)
-        other.execute("ROLLBACK")
-        other.close()
+        lock.release()
         up.clock.advance(1)
         await up.until_state("succeeded")
         assert (up.run()["result"], gate.entered) == ("done once", 1)
@@ -362,12 +350,10 @@ async def test_dispatch_goes_on_by_itself_after_an_outage(
 
     async with engine(store, work) as up:
         up.add("job_1")
-        other = sqlite3.connect(store, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        lock = WriteLock(store)
         up.dispatcher.wake()
         await up.until(lambda: lines.of("dispatch.store_unavailable"))
-        other.execute("ROLLBACK")
-        other.close()
+        lock.release()
         up.clock.advance(1)
         await up.until_state("succeeded")
         assert up.dispatcher.alive
@@ -385,12 +371,10 @@ async def test_leases_are_extended_again_after_an_outage(
     async with engine(store, work, signal=gate._signal) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        other = sqlite3.connect(store, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        lock = WriteLock(store)
         await up.beat()
         assert lines.of("dispatch.leases_not_extended")
-        other.execute("ROLLBACK")
-        other.close()
+        lock.release()
         await up.beat()
         assert up.run()["lease_until"] == NOW + 2 * HEARTBEAT + LEASE
         gate.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from receiver.store import database as database_module
 from tests.integration.engine_support import LEASE, Engine, Gate, engine, telling
 from tests.integration.intake_support import Lines
 from tests.patience import PATIENCE
+from tests.stores import WriteLock
 
 pytestmark = pytest.mark.anyio
 
@@ -180,12 +180,10 @@ async def test_a_result_that_cannot_be_stored_does_not_hold_up_the_end(
     async with engine(store, work, signal=gate._signal, bounds=SHORT) as up:
         up.new("job_1")
         await up.until(lambda: gate.inside)
-        other = sqlite3.connect(store, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        lock = WriteLock(store)
         gate.open()
         await up.until(lambda: lines.of("run.result_not_stored"))
         async with asyncio.timeout(PATIENCE):
             await up.dispatcher.stop()
-        other.execute("ROLLBACK")
-        other.close()
+        lock.release()
         assert (up.run()["state"], up.run()["lease_owner"]) == ("running", "me")  # until its lease ends

@@ -25,8 +25,9 @@ from handlers.save_audio import save_audio
 from receiver import Context, JobCompleted, JobFailed, OtherEvent, Settings, handler
 from receiver.providers.types import Invalid, Speech
 from receiver.simulator.serving import LoopServer
-from tests.integration.engine_support import Signal, query, receiving
+from tests.integration.engine_support import Signal, receiving
 from tests.integration.intake_support import Lines, Running, configured, logged
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 
@@ -196,7 +197,7 @@ async def test_an_elevenlabs_style_delivery_ends_the_job_and_its_audio_is_on_dis
         await succeeded(lines, signal, 1)
     [event], [artifact] = rows(settings, "events"), rows(settings, "artifacts")
     assert (event["type"], event["job_id"], event["origin"]) == ("job.completed", "req_0123", "webhook")
-    assert json.loads(event["payload"])["metadata"] == {"chapter": 3}
+    assert event["payload"]["metadata"] == {"chapter": 3}
     assert Path(artifact["address"]).read_bytes() == wav()
     assert files.keys == [("/files/a.wav", None)]
 
@@ -215,7 +216,7 @@ async def test_an_elevenlabs_style_failure_and_another_event_reach_their_handler
         "job.failed": "req_0123",
         "voice_removal_notice": None,
     }
-    assert sorted(json.loads(run["result"]) for run in rows(settings, "runs")) == [
+    assert sorted(run["result"] for run in rows(settings, "runs")) == [
         ": voice removed",
         "voice_removal_notice",
     ]
@@ -278,7 +279,7 @@ async def test_standard_webhooks_deliveries_end_jobs_by_their_event_word(
         "p-1": "job.completed",
         "p-2": "job.failed",
     }
-    assert json.dumps("CANCELED: By hand.") in [run["result"] for run in rows(settings, "runs")]
+    assert "CANCELED: By hand." in [run["result"] for run in rows(settings, "runs")]
     assert all(Path(artifact["address"]).read_bytes() == wav() for artifact in rows(settings, "artifacts"))
 
 
@@ -343,7 +344,7 @@ async def test_a_polled_job_runs_completes_and_its_audio_is_on_disk(
     [event], [row], [artifact] = rows(settings, "events"), rows(settings, "jobs"), rows(settings, "artifacts")
     assert (event["type"], event["origin"], event["job_id"]) == ("job.completed", "poll", "j-1")
     assert (row["state"], row["progress"]) == ("completed", 60)
-    assert json.loads(event["payload"])["metadata"] == {"chapter": 3}
+    assert event["payload"]["metadata"] == {"chapter": 3}
     assert Path(artifact["address"]).read_bytes() == wav()
     assert api.polls["j-1"] == 4
     assert set(api.keys) == {("/v1/jobs/j-1", f"Key {KEY}")}
@@ -414,7 +415,7 @@ async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped
         assert (await post(running, body, eleven_headers(body))).status_code == 202
         await succeeded(lines, signal, 2)
     # A line is written before its row: the rows are read after the stop.
-    results = [json.loads(run["result"]) for run in running.rows("runs")]
+    results = [run["result"] for run in running.rows("runs")]
     assert sorted(results, key=lambda result: str(result["origin"])) == [
         {"origin": "poll", "body": polled_body, "mapped": ["status"]},
         {"origin": "webhook", "body": sent, "mapped": ["status"]},
@@ -432,7 +433,7 @@ async def test_a_polled_job_that_fails_says_why_and_one_that_is_not_known_is_giv
         await running.receiver.jobs.watch("voices", "j-1")
         await running.receiver.jobs.watch("voices", "gone")
         await succeeded(lines, signal, 2)
-    results = sorted(json.loads(run["result"]) for run in rows(settings, "runs"))
+    results = sorted(run["result"] for run in rows(settings, "runs"))
     assert results[1] == "TEXT_TOO_LONG: The text is too long."
     assert results[0].startswith("JOB_UNKNOWN: ")
     assert {row["job_id"]: row["state"] for row in rows(settings, "jobs")} == {"j-1": "failed", "gone": "expired"}

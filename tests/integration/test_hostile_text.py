@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from receiver.cli import output
 from receiver.cli.commands import build
+from receiver.store import schema
 from tests.integration.intake_support import SECRET, completed, configured, running
-from tests.stores import file_of
+from tests.stores import execute, insert_rows
 
 pytestmark = pytest.mark.anyio
 
@@ -35,17 +36,15 @@ async def config(tmp_path: Path) -> Path:
     async with running(configured(tmp_path)) as up:
         answer = await up.post(completed("job_1"))
         event = answer.json()["event"]
-    store = sqlite3.connect(file_of(up.receiver.database))
-    response = json.dumps({"event": "job.completed", "metadata": {TEXT: TEXT}, "data": {"job_id": TEXT}})
-    headers = json.dumps([["x-tts-signature", TEXT], ["user-agent", TEXT]])
-    store.execute("UPDATE events SET job_id=?, key=?, payload=?, body=?, headers=?, key_id=?, conflict=?",
-                  (TEXT, TEXT, response, TEXT.encode(), headers, TEXT, TEXT))  # fmt: skip
-    store.execute("UPDATE runs SET state='dead', error=?, result=?", (TEXT, json.dumps(TEXT)))
-    store.execute("INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, error_code, error) "
-                  "VALUES ('spj_1', 'aitts', ?, 'failed', ?, ?, ?, ?, ?)",
-                  (TEXT, *[time.time()] * 3, TEXT, TEXT))  # fmt: skip
-    store.commit()
-    store.close()
+    store = up.receiver.database
+    payload = {"event": "job.completed", "metadata": {TEXT: TEXT}, "data": {"job_id": TEXT}}
+    headers = [["x-tts-signature", TEXT], ["user-agent", TEXT]]
+    texts = dict.fromkeys(("job_id", "key", "key_id", "conflict"), TEXT)
+    execute(store, update(schema.events).values(payload=payload, body=TEXT.encode(), headers=headers, **texts))
+    execute(store, update(schema.runs).values(state="dead", error=TEXT, result=TEXT))
+    times = dict.fromkeys(("created_at", "due_at", "deadline_at"), time.time())
+    job = {"id": "spj_1", "source": "aitts", "job_id": TEXT, "state": "failed", "error_code": TEXT, "error": TEXT}
+    insert_rows(store, schema.jobs, job | times)
     (tmp_path / "event").write_text(event)
     file = tmp_path / "receiver.toml"
     file.write_text(f'[handlers.log]\n[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n')

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -21,6 +19,7 @@ from receiver.cli.key_notes import key_notes
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
+from receiver.store.schema import events
 from tests.integration.engine_support import Signal
 from tests.integration.intake_support import (
     SECRET,
@@ -32,7 +31,7 @@ from tests.integration.intake_support import (
     running,
     signature,
 )
-from tests.stores import file_of
+from tests.stores import WriteLock
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +57,7 @@ async def test_a_signed_delivery_is_answered_202_and_is_a_row_by_then(up: Runnin
     assert answer.json() == {"status": "accepted", "event": row["id"]}
     assert (row["source"], row["type"], row["job_id"], row["body"]) == ("aitts", "job.completed", "job_1", body)
     assert (row["status"], row["origin"], row["duplicates"], row["conflict"]) == ("accepted", "webhook", 0, None)
-    kept = dict(json.loads(row["headers"]))
+    kept = dict(row["headers"])
     assert kept["x-tts-signature"] == signature(body, at=float(kept["x-tts-signature"][2:12]))
     assert (kept["x-tts-delivery-id"], kept["user-agent"]) == ("d-1", "AITTS/1")
     assert "authorization" not in kept
@@ -181,7 +180,7 @@ async def test_an_unknown_event_word_is_stored_answered_2xx_and_bounds_no_label(
     assert answer.status_code == 202
     [row] = up.rows()
     assert (row["type"], row["job_id"]) == ("job.paused", "job_1")
-    assert json.loads(row["payload"]) == {"event": "job.paused", "data": {"job_id": "job_1"}}
+    assert row["payload"] == {"event": "job.paused", "data": {"job_id": "job_1"}}
     assert lines.of("delivery.unexpected")[0]["note"] == "unknown_event"
     assert "job.paused" not in up.receiver.metrics.render().decode()
     assert 'type="other"' in up.receiver.metrics.render().decode()
@@ -424,7 +423,7 @@ async def test_a_full_quarantine_refuses_stale_deliveries_and_takes_every_fresh_
 
 
 def _make_old(connection: Connection) -> None:
-    connection.exec_driver_sql("UPDATE events SET received_at = 1")
+    connection.execute(update(events).values(received_at=1))
 
 
 async def test_events_in_quarantine_are_removed_when_they_are_older_than_their_days(
@@ -514,12 +513,6 @@ async def limit_pages(database: Database, limit: int) -> None:
         await asyncio.to_thread(database.transact, _pages, limit)
 
 
-def write_lock(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("BEGIN IMMEDIATE")
-    return connection
-
-
 async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its_commit(
     tmp_path: Path, lines: Lines
 ) -> None:
@@ -527,7 +520,7 @@ async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its
         await up.receiver.maintenance.stop()  # its writes count, too
         while up.receiver.database.waiting:  # and so do those of the start
             await asyncio.sleep(0)
-        other = write_lock(file_of(up.receiver.database))
+        lock = WriteLock(up.receiver.database)
         waiting = [asyncio.create_task(up.post(completed(job))) for job in ("a", "b")]
         while up.receiver.database.waiting < 2:
             await asyncio.sleep(0)
@@ -536,8 +529,7 @@ async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its
         assert int(refused.headers["retry-after"]) > 0
         assert [task.result().text for task in waiting if task.done()] == []
         assert not_stored(up)
-        other.rollback()
-        other.close()
+        lock.release()
         assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [202, 202]
         assert sorted(row["job_id"] for row in up.rows()) == ["a", "b"]
         assert up.counted("store_busy") == 1
@@ -547,7 +539,7 @@ async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its
 
 async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) -> None:
     await up.post(completed())
-    other = write_lock(file_of(up.receiver.database))
+    lock = WriteLock(up.receiver.database)
     copy = asyncio.create_task(up.post(completed()))
     while up.receiver.database.waiting < 1:
         await asyncio.sleep(0)
@@ -555,8 +547,7 @@ async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) ->
         await asyncio.sleep(0)
     assert not copy.done()
     assert up.rows()[0]["duplicates"] == 0
-    other.rollback()
-    other.close()
+    lock.release()
     assert (await copy).status_code == 202
     assert up.rows()[0]["duplicates"] == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -21,20 +20,10 @@ from receiver.store.leases import Lease, new_owner
 from receiver.store.migrate import migrate
 from receiver.store.sqlite.processes import ProcessFiles
 from tests.faults import another_user
-from tests.integration.engine_support import (
-    NOW,
-    ManualClock,
-    Signal,
-    ended,
-    engine,
-    execute,
-    fresh_store,
-    query,
-    receiving,
-)
+from tests.integration.engine_support import NOW, ManualClock, Signal, ended, engine, fresh_store, receiving
 from tests.integration.intake_support import Lines, completed, configured
 from tests.patience import PATIENCE
-from tests.stores import open_store
+from tests.stores import WriteLock, execute, open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -70,9 +59,9 @@ async def held_run(folder: Path, store: Path, owner: str, lines: Lines, signal: 
     execute(store, "DELETE FROM attempts")
     execute(
         store,
-        "UPDATE runs SET state = 'running', attempt = 1, forgiven = 0, lease_owner = ?, lease_until = ?, "
-        "started_at = ?, finished_at = NULL, result = NULL",
-        owner, time.time() + SOON, time.time(),
+        "UPDATE runs SET state = 'running', attempt = 1, forgiven = 0, lease_owner = :owner, lease_until = :until, "
+        "started_at = :now, finished_at = NULL, result = NULL",
+        owner=owner, until=time.time() + SOON, now=time.time(),
     )  # fmt: skip
 
 
@@ -199,12 +188,10 @@ async def test_while_the_store_is_away_a_dead_process_is_not_forgotten(
     held(store, dead(store, "killed"))
     away = Member(store, "away", member.signal)  # its store does not wait for five seconds
     away.database.start()
-    other = sqlite3.connect(store, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    lock = WriteLock(store)
     await away.membership.join()
     assert lines.of("process.work_not_released")
-    other.execute("ROLLBACK")
-    other.close()
+    lock.release()
     await away.poll_once()
     assert holders(store) == [None, None]
     await away.membership.leave()
@@ -227,12 +214,10 @@ async def test_what_could_not_be_given_back_at_the_end_is_taken_up_by_the_next(
     ending.database.start()
     await ending.membership.join()
     held(store, "ending")
-    other = sqlite3.connect(store, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    lock = WriteLock(store)
     await ending.membership.leave()
     ending.database.close()
-    other.execute("ROLLBACK")
-    other.close()
+    lock.release()
     await member.membership.join()
     assert holders(store) == [None, None]
 

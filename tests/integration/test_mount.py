@@ -19,9 +19,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message
 
 from receiver import Context, JobCompleted, Settings, create_app, handler
-from tests.integration.engine_support import Gate, Signal, query
+from tests.integration.engine_support import Gate, Signal
 from tests.integration.intake_support import Lines, completed, configured, signature
 from tests.patience import PATIENCE
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +83,7 @@ def runs(settings: Settings) -> list[dict[str, Any]]:
     return query(settings.base / "data" / "receiver.db", "SELECT handler, state, attempt, result FROM runs")
 
 
-DONE = {"handler": "publish", "state": "succeeded", "attempt": 1, "result": '{"published": "job_1"}'}
+DONE = {"handler": "publish", "state": "succeeded", "attempt": 1, "result": {"published": "job_1"}}
 
 
 async def test_mounted_with_its_lifespan_as_the_parents(settings: Settings, gate: Gate, lines: Lines) -> None:

@@ -17,9 +17,9 @@ from receiver.engine.handler import Handler
 from receiver.simulator import Simulator, flat_body
 from receiver.simulator.serving import LoopServer
 from receiver.store import runs
-from tests.integration.engine_support import NOW, Gate, Signal, ended, execute, query, registry
+from tests.integration.engine_support import NOW, Gate, Signal, ended, registry
 from tests.integration.intake_support import Lines, configured
-from tests.stores import file_of, open_store
+from tests.stores import execute, open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -235,7 +235,7 @@ async def test_audio_that_is_gone_is_a_dead_letter_at_once(
         sim.finish(await sim.submit("Hello"))
         await signal.until(lambda: lines.of("run.postponed"))
         # as if all this had been ten minutes ago
-        execute(file_of(receiver.database), "UPDATE events SET received_at = received_at - 600")
+        execute(receiver.database, "UPDATE events SET received_at = received_at - 600")
         await signal.until(lambda: lines.of("run.dead"))
     [row] = rows(settings)
     assert (row["state"], row["attempt"] - row["forgiven"], received.artifacts) == ("dead", 1, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,9 +20,9 @@ from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
 from receiver.store import jobs
 from receiver.store.migrate import migrate
-from tests.integration.engine_support import Signal, ended, query, registry
+from tests.integration.engine_support import Signal, ended, registry
 from tests.integration.intake_support import Lines, configured
-from tests.stores import open_store
+from tests.stores import open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +134,7 @@ async def test_a_failed_job_is_polled_and_its_handlers_are_told_why(
     [event], [run], [row] = (rows(settings, name) for name in ("events", "runs", "jobs"))
     assert (event["type"], event["origin"], row["state"]) == ("job.failed", "poll", "failed")
     assert (run["handler"], run["state"]) == ("notes", "succeeded")
-    assert "The audio could not be generated." in json.loads(run["result"])
+    assert "The audio could not be generated." in run["result"]
     assert rows(settings, "artifacts") == []
 
 
@@ -233,7 +232,7 @@ async def test_a_transcript_has_no_audio_and_saving_it_succeeds_with_these_words
     async with serving(settings):
         await ended(lines, signal, 1)
     [run] = rows(settings, "runs")
-    assert (run["state"], json.loads(run["result"])) == ("succeeded", {"files": [], "detail": "no audio"})
+    assert (run["state"], run["result"]) == ("succeeded", {"files": [], "detail": "no audio"})
     assert (rows(settings, "artifacts"), sim.requests["storage"]) == ([], 0)
     assert lines.of("audio.not_fetched") == []
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert
+from sqlalchemy import Connection, Engine, event, insert, update
 
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.maintenance import INTERVAL_SECONDS, Maintenance
@@ -22,10 +21,10 @@ from receiver.model.delivery import Delivery
 from receiver.settings import Store
 from receiver.store import inbox, schema
 from receiver.store.database import Database
-from tests.integration.engine_support import NOW, execute, fresh_store, query
+from tests.integration.engine_support import NOW, fresh_store
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
-from tests.stores import file_of, open_store
+from tests.stores import execute, file_of, open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -125,14 +124,14 @@ def add(database: Database, count: int, *handlers: str, quarantined: bool = Fals
 
 def end_runs(database: Database) -> None:
     database.transact(
-        lambda connection: connection.exec_driver_sql(
-            "UPDATE runs SET state = 'succeeded', finished_at = ? WHERE handler = 'ends'", (OLD,)
+        lambda connection: connection.execute(
+            update(schema.runs).values(state="succeeded", finished_at=OLD).where(schema.runs.c.handler == "ends")
         )
     )
 
 
 def left(database: Database, table: str = "events") -> int:
-    return int(query(file_of(database), f"SELECT count(*) AS n FROM {table}")[0]["n"])
+    return int(query(database, f"SELECT count(*) AS n FROM {table}")[0]["n"])
 
 
 @asynccontextmanager
@@ -292,9 +291,9 @@ def _ended_jobs(connection: Connection, events: list[str], at: float) -> None:
 async def test_jobs_go_after_their_events_and_others_stay(database: Database, lines: Lines) -> None:
     gone, stays = add(database, 120), add(database, 3, "waits")
     database.transact(_ended_jobs, [*gone, *stays], OLD)
-    execute(file_of(database), "UPDATE jobs SET state = 'unknown' WHERE event_id = ?", gone[0])
+    execute(database, "UPDATE jobs SET state = 'unknown' WHERE event_id = :id", id=gone[0])
     await prune(database, Clock())
-    rows = query(file_of(database), "SELECT event_id FROM jobs ORDER BY event_id")
+    rows = query(database, "SELECT event_id FROM jobs ORDER BY event_id")
     assert [row["event_id"] for row in rows] == [gone[0], *stays]
     assert [line["events"] for line in lines.of("events.pruned")] == [120]
     assert [line["jobs"] for line in lines.of("jobs.pruned")] == [119]
@@ -357,16 +356,17 @@ async def test_it_says_how_far_it_is_every_half_minute(database: Database, lines
     assert [line["events"] for line in lines.of("events.pruned")] == [300]
 
 
+@pytest.mark.sqlite
 async def test_it_leaves_no_long_log_to_the_next_delivery(database: Database) -> None:
     """A commit that makes the `-wal` longer than a thousand pages moves them all into the store before it is done."""
     for _ in range(4):
         database.transact(inbox.accept, [delivery(OLD, body=bytes(3500)) for _ in range(500)])
-    with closing(sqlite3.connect(file_of(database))) as other:
-        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
-        [page_size] = other.execute("PRAGMA page_size").fetchone()
+    [checkpoint] = query(database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    assert list(checkpoint.values()) == [0, 0, 0]
+    [size] = query(database, "PRAGMA page_size")
     await prune(database, Clock())
     assert left(database) == 0
-    assert Path(f"{file_of(database)}-wal").stat().st_size < 950 * page_size
+    assert Path(f"{file_of(database)}-wal").stat().st_size < 950 * size["page_size"]
 
 
 async def test_it_waits_for_its_turn_among_long_lists(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

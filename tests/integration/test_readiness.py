@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from receiver.errors import StoreMalformed
 from receiver.store import health
 from tests.faults import damage, fill, small_disk
 from tests.integration.intake_support import Lines, Running, completed, configured, running
-from tests.stores import file_of
+from tests.stores import WriteLock, file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -70,8 +68,7 @@ async def test_a_full_disk_is_noticed_without_a_delivery(eager: None, tmp_path: 
 
 
 async def test_a_locked_store_is_told_before_a_delivery_has_waited_for_it_in_vain(eager: None, up: Running) -> None:
-    with closing(sqlite3.connect(file_of(up.receiver.database), isolation_level=None)) as thief:
-        thief.execute("BEGIN IMMEDIATE")
+    with WriteLock(up.receiver.database):
         sending = asyncio.create_task(up.post(completed("waits")))
         status, missing = await readyz(up)
         assert status == 503

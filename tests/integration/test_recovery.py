@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
 from receiver import Settings
 from receiver.app import Receiver
@@ -21,10 +22,11 @@ from receiver.assembly.receiver import build_receiver
 from receiver.providers.types import Speech
 from receiver.simulator import Job, Simulator
 from receiver.simulator.serving import LoopServer
+from receiver.store.schema import jobs, metadata, signing_keys, source_state
 from tests.integration.api_support import HOST
-from tests.integration.engine_support import Signal, ended, query
+from tests.integration.engine_support import Signal, ended
 from tests.integration.intake_support import Lines, configured
-from tests.stores import file_of
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +75,7 @@ class Net:
         return row
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        return query(file_of(self.receiver.database), f"SELECT * FROM {table}")
+        return query(self.receiver.database, metadata.tables[table])
 
     async def metrics(self, name: str) -> dict[tuple[str, ...], float]:
         """The samples of one metric as `/metrics` shows them, by the values of their labels in order of name."""
@@ -175,10 +177,9 @@ async def test_a_job_of_which_nobody_knows_is_counted_until_a_person_has_closed_
 
 def long_ago(connection: Any, seconds: float) -> None:
     """All that has happened was so much earlier."""
-    connection.exec_driver_sql("UPDATE jobs SET created_at = created_at - ?", (seconds,))
-    connection.exec_driver_sql("UPDATE source_state SET heard_at = heard_at - ?", (seconds,))
-    connection.exec_driver_sql("UPDATE signing_keys SET last_used_at = last_used_at - ?", (seconds,))
+    for column in (jobs.c.created_at, source_state.c.heard_at, signing_keys.c.last_used_at):
+        connection.execute(update(column.table).values({column: column - seconds}))
 
 
 def unknown(connection: Any) -> None:
-    connection.exec_driver_sql("UPDATE jobs SET state = 'unknown', job_id = NULL")
+    connection.execute(update(jobs).values(state="unknown", job_id=None))

@@ -111,9 +111,7 @@ async def test_a_polled_job_is_routed_by_the_metadata_it_was_submitted_with(
                 loop = up.receiver.jobs.sources["audixa"]
                 await up.receiver.database.write(submit_job, loop, speech, None, time.time(), random.Random(name))
             await signal.until(lambda: len(lines.of("job.ended")) == 2)
-            by_customer = {
-                json.loads(row["payload"])["metadata"]["customer"]: handlers_of(up, row["id"]) for row in up.rows()
-            }
+            by_customer = {row["payload"]["metadata"]["customer"]: handlers_of(up, row["id"]) for row in up.rows()}
     assert by_customer == {"acme": ["acme", "ends"], "globex": ["ends", "globex"]}
 
 

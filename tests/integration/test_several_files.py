@@ -44,12 +44,12 @@ from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from receiver.testing import completed, make_event
 from tests.clocks import CallbackClock, FixedRandom
-from tests.integration.engine_support import NOW, Signal, fresh_store, metric, query, registry
+from tests.integration.engine_support import NOW, Signal, fresh_store, metric, registry
 from tests.integration.intake_support import Lines, configured, logged
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, serving
 from tests.integration.telemetry_support import Recorder
 from tests.patience import PATIENCE
-from tests.stores import file_of, open_store
+from tests.stores import open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +173,7 @@ class Bench:
         return len(self.server.requests) - len(self.requested)
 
     def rows(self) -> list[dict[str, Any]]:
-        return query(file_of(self.database), "SELECT * FROM artifacts ORDER BY n")
+        return query(self.database, "SELECT * FROM artifacts ORDER BY n")
 
     def there(self) -> list[int]:
         return [row["n"] for row in self.rows()]
@@ -556,11 +556,11 @@ async def test_the_stems_of_a_separation_are_all_saved_by_the_built_in_handler(
     receiver = build_receiver(settings_for(sim, tmp_path), registry(save_audio))
     async with receiver.public.router.lifespan_context(receiver.public):
         await signal.until(lambda: lines.of("run.succeeded"))
-    rows = query(file_of(database), "SELECT * FROM artifacts ORDER BY n")
+    rows = query(database, "SELECT * FROM artifacts ORDER BY n")
     at_the_origin = [sha256(b"".join(audio.chunks(0, audio.size))) for audio in job.objects.values()]
     assert [(row["n"], row["sha256"]) for row in rows] == list(enumerate(at_the_origin))
     assert [sha256(Path(row["address"]).read_bytes()) for row in rows] == at_the_origin
-    [run] = query(file_of(database), "SELECT * FROM runs")
-    assert [file["address"] for file in json.loads(run["result"])["files"]] == [row["address"] for row in rows]
+    [run] = query(database, "SELECT * FROM runs")
+    assert [file["address"] for file in run["result"]["files"]] == [row["address"] for row in rows]
     assert sim.requests["finevoice.status"] == 1 + expired
     assert len(lines.of("audio.addresses_refreshed")) == int(expired)

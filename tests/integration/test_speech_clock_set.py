@@ -12,9 +12,9 @@ from receiver.clock import SteadyClock
 from receiver.providers.types import Speech
 from receiver.simulator import Simulator
 from receiver.speech.client import SpeechClient
-from tests.integration.engine_support import query
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 

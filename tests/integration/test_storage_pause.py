@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from receiver.model.delivery import Delivery
 from receiver.store import database as database_module
 from receiver.store import inbox
 from tests.faults import fill, small_disk
-from tests.integration.engine_support import execute, fresh_store, metric, query, receiving
+from tests.integration.engine_support import fresh_store, metric, receiving
 from tests.integration.intake_support import Lines, configured
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, make_wav, ranged, serving
 from tests.integration.s3_support import Bucket, serving_bucket
 from tests.patience import PATIENCE
-from tests.stores import open_store
+from tests.stores import WriteLock, execute, open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -174,18 +173,17 @@ async def test_a_run_whose_fetch_met_a_locked_store_is_not_charged(
     monkeypatch.setattr(storage_pause, "STORE_RETRY_SECONDS", 0.0)
     given = settings(tmp_path, server, str(tmp_path / "audio"))
     path = stored(given, 1, keep)
-    locks: list[sqlite3.Connection] = []
+    locks: list[WriteLock] = []
 
     def lock(request: ReceivedRequest) -> Say:
         if not locks:
-            locks.append(sqlite3.connect(path, isolation_level=None))
-            locks[0].execute("BEGIN IMMEDIATE")
+            locks.append(WriteLock(path))
         return ranged(WAV, request)
 
     server.behave = lock
     async with receiving(given, keep):
         await until(lambda: lines.of("run.result_not_stored"))
-        locks[0].close()
+        locks[0].release()
         await until(lambda: count(path, "state = 'succeeded' AND attempt - forgiven = 1") == 1)
     assert [row["outcome"] for row in query(path, "SELECT outcome FROM attempts")] == ["succeeded"]
     assert len(lines.of("run.postponed")) == 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from receiver.settings import Settings
 from receiver.simulator import Simulator
 from receiver.simulator.serving import LoopServer
 from receiver.telemetry.hooks import LEASE_LOST, Telemetry
-from tests.integration.engine_support import Gate, Signal, execute, registry
+from tests.integration.engine_support import Gate, Signal, registry
 from tests.integration.intake_support import completed, configured, signature
 from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 from tests.integration.telemetry_support import Broken, Recorder
-from tests.stores import file_of
+from tests.stores import WriteLock, execute
 
 pytestmark = pytest.mark.anyio
 
@@ -181,15 +180,13 @@ async def cancel_during_commit(up: Up, body: bytes, *, at: float | None = None) 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
 
-    with closing(sqlite3.connect(file_of(up.receiver.database), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with WriteLock(up.receiver.database):
         task = asyncio.ensure_future(up.receiver.public(scope(signature(body, at=at)), receive, unanswered))
         while not up.receiver.database.waiting:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
-        other.execute("ROLLBACK")
 
 
 async def test_a_delivery_whose_work_is_cancelled_during_its_commit_is_reported_as_stored_and_dispatched(
@@ -256,7 +253,7 @@ async def test_a_run_whose_lease_is_lost_ends_when_its_result_is_discarded(tmp_p
     async with receiving(configured(tmp_path), wait) as up:
         await up.deliver(completed("job_1"))
         await gate._signal.until(lambda: gate.inside)
-        execute(file_of(up.receiver.database), "UPDATE runs SET attempt = 2, lease_owner = 'other', lease_until = 9e9")
+        execute(up.receiver.database, "UPDATE runs SET attempt = 2, lease_owner = 'other', lease_until = 9e9")
         gate.open()
         await up.until("run_discarded")
     assert up.recorder.calls == [*STARTED, ("run_discarded", "run_started 0")]

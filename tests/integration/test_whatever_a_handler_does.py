@@ -14,9 +14,10 @@ import pydantic
 import pytest
 
 from receiver import Context, Event, JobCompleted, JobFailed, RetryLater, handler
-from tests.integration.engine_support import Engine, engine, execute
+from tests.integration.engine_support import Engine, engine
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
+from tests.stores import execute
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,9 @@ from receiver.settings import Store
 from receiver.store import inbox
 from receiver.store.clocks import TimeBounds
 from receiver.store.database import Database
-from tests.integration.engine_support import NOW, ManualClock, Signal, execute, fresh_store, query
+from tests.integration.engine_support import NOW, ManualClock, Signal, fresh_store
 from tests.integration.intake_support import Lines, logged
-from tests.stores import file_of, open_store
+from tests.stores import execute, file_of, open_store, query
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +82,7 @@ def come(database: Database, at: float, job: str = "a", *handlers: str) -> str:
 
 
 def times(database: Database, column: str) -> list[float]:
-    return [row[column] for row in query(file_of(database), f"SELECT {column} FROM runs ORDER BY event_id")]
+    return [row[column] for row in query(database, f"SELECT {column} FROM runs ORDER BY event_id")]
 
 
 def test_the_process_goes_by_the_clock_as_it_was_until_it_adopts_the_new_one() -> None:
@@ -128,8 +128,8 @@ async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lin
     watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
     await watch.start()
     come(database, NOW, "a", "notes")
-    held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = ?"
-    execute(file_of(database), held, NOW + 30)
+    held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = :until"
+    execute(database, held, until=NOW + 30)
     machine.wall += 40 * DAY
     await machine.poll_once()
     await watch.stop()
@@ -236,11 +236,11 @@ async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_
     trust.compare(40 * DAY, "aitts")
     clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: clock.waits[id(trust.wake)] == 2)
-    assert (len(query(file_of(database), "SELECT id FROM events")), swept) == (2, [])
+    assert (len(query(database, "SELECT id FROM events")), swept) == (2, [])
     trust.compare(2.0, "aitts")
     await signal.until(lambda: swept)
     await maintenance.stop()
-    assert [row["job_id"] for row in query(file_of(database), "SELECT job_id FROM events")] == ["fresh"]
+    assert [row["job_id"] for row in query(database, "SELECT job_id FROM events")] == ["fresh"]
     assert lines.of("events.pruned")
 
 
@@ -268,4 +268,4 @@ async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
     clock.advance(INTERVAL_SECONDS)
     await signal.until(lambda: len(swept) == 2)
     await maintenance.stop()
-    assert query(file_of(database), "SELECT job_id FROM events") == []
+    assert query(database, "SELECT job_id FROM events") == []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,18 @@ from receiver.engine import storage_pause
 from receiver.engine.storage_pause import FIRST_SECONDS, MAX_SECONDS, StoragePause
 from receiver.errors import AudioError, StorageFailed, StoragePaused
 from receiver.metrics import Metrics
-from tests.integration.engine_support import ManualClock, Signal, fresh_store, query
+from receiver.store import schema
+from tests.integration.engine_support import ManualClock, Signal, fresh_store
 from tests.patience import PATIENCE
-from tests.stores import open_store
+from tests.stores import insert_rows, open_store, query
 
 pytestmark = pytest.mark.anyio
 
-INSERT_EVENT = """INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at)
-    VALUES (?, 'aitts', 'job.completed', ?, 'webhook', 'accepted', '{}', '{}', '[]', 1.0)"""
-INSERT_RUN = """INSERT INTO runs (event_id, handler, state, due_at, waits_for)
-    VALUES (?, 'keep', 'pending', 1e10, 'audio_storage')"""
+EVENT = {
+    "source": "aitts", "type": "job.completed", "origin": "webhook", "status": "accepted", "payload": {}, "body": b"{}",
+    "headers": [], "received_at": 1.0,
+}  # fmt: skip
+RUN = {"handler": "keep", "state": "pending", "due_at": 1e10, "waits_for": "audio_storage"}
 
 
 async def until(predicate: Callable[[], object]) -> None:
@@ -40,7 +41,7 @@ class Up:
     def __init__(self, path: Path) -> None:
         self.signal = Signal()
         self.clock = ManualClock(self.signal)
-        self.path = fresh_store(path)
+        self.store = fresh_store(path)
         self.database = open_store(path)
         self.database.start()
         self.problem: str | None = None
@@ -75,12 +76,12 @@ class Up:
 
     def add(self, runs: int) -> None:
         """Runs that wait."""
-        with closing(sqlite3.connect(self.path)) as other, other:
-            other.executemany(INSERT_EVENT, [(f"evt_{number}", f"job_{number}") for number in range(runs)])
-            other.executemany(INSERT_RUN, [(f"evt_{number}",) for number in range(runs)])
+        ids = [f"evt_{number}" for number in range(runs)]
+        insert_rows(self.store, schema.events, *(EVENT | {"id": id, "key": id} for id in ids))
+        insert_rows(self.store, schema.runs, *(RUN | {"event_id": id} for id in ids))
 
     def waiting(self) -> int:
-        return len(query(self.path, "SELECT 1 FROM runs WHERE waits_for IS NOT NULL"))
+        return len(query(self.store, "SELECT 1 FROM runs WHERE waits_for IS NOT NULL"))
 
 
 @asynccontextmanager

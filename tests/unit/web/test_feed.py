@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,12 @@ from hypothesis import strategies as st
 from receiver.store import feed
 from receiver.store.database import Database
 from receiver.store.feed import Cursor
+from receiver.store.schema import events
 from receiver.store.sqlite import feed as sqlite_feed
 from tests.integration.engine_support import fresh_store
-from tests.stores import file_of, open_store
+from tests.stores import execute, insert_rows, open_store
+
+pytestmark = pytest.mark.sqlite  # its marks are row numbers
 
 
 @pytest.fixture
@@ -25,22 +27,16 @@ def database(tmp_path: Path) -> Iterator[Database]:
     found.close()
 
 
-def change(database: Database, statement: str, *values: object) -> None:
-    connection = sqlite3.connect(file_of(database), isolation_level=None)
-    connection.execute(statement, values)
-    connection.close()
+EVENT = {
+    "source": "s", "type": "t", "origin": "webhook", "status": "accepted", "payload": {}, "body": b"", "headers": [],
+    "received_at": 0.0,
+}  # fmt: skip
 
 
 def add(database: Database, *names: str) -> None:
     """Commit events with these ids, one after the other."""
     for name in names:
-        change(
-            database,
-            "INSERT INTO events (id, source, type, key, origin, status, payload, body, headers, received_at) "
-            "VALUES (?, 's', 't', ?, 'webhook', 'accepted', '{}', '', '[]', 0)",
-            name,
-            name,
-        )
+        insert_rows(database, events, {"id": name, "key": name} | EVENT)
 
 
 def after(database: Database, mark: Cursor, limit: int = 100) -> list[str]:
@@ -65,7 +61,7 @@ def test_each_event_has_its_own_mark(database: Database) -> None:
 
 def test_the_place_of_an_event_that_was_pruned_leaves_nothing_newer_out(database: Database) -> None:
     add(database, "e2", "e4", "e3", "e5")
-    change(database, "DELETE FROM events WHERE id IN ('e2', 'e3')")
+    execute(database, "DELETE FROM events WHERE id IN ('e2', 'e3')")
     assert after(database, database.query(feed.cursor_of, "e2")) == ["e4", "e5"]
     assert after(database, database.query(feed.cursor_of, "e3")) == ["e4", "e5"]
     assert after(database, database.query(feed.cursor_of, "e9")) == []
@@ -85,7 +81,7 @@ def test_the_place_of_an_event_that_was_never_here_is_found_by_the_ids_near_it(
 def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
     add(database, "e1")
     mark = database.query(feed.newest)
-    change(database, "DELETE FROM events")
+    execute(database, "DELETE FROM events")
     assert after(database, mark) == []
     add(database, "e2")
     assert database.query(feed.newest).row == mark.row
@@ -95,8 +91,8 @@ def test_a_row_number_that_is_given_again_is_seen(database: Database) -> None:
 def test_rows_that_were_renumbered_are_found_again(database: Database) -> None:
     add(database, *(f"e{number}" for number in range(10, 30)))
     mark = database.query(feed.cursor_of, "e25")
-    change(database, "DELETE FROM events WHERE id < 'e20'")
-    change(database, "UPDATE events SET rowid = rowid - 10")  # as VACUUM may
+    execute(database, "DELETE FROM events WHERE id < 'e20'")
+    execute(database, "UPDATE events SET rowid = rowid - 10")  # as VACUUM may
     assert database.query(feed.cursor_of, "e25").row != mark.row
     assert after(database, mark) == ["e26", "e27", "e28", "e29"]
 
@@ -112,7 +108,7 @@ def test_from_whatever_place_nothing_that_was_committed_later_is_left_out(
     database: Database, committed: list[int], pruned: set[int], last: int, renumbered: bool
 ) -> None:
     """What was committed later and whose id is earlier may be left out only where the place itself was pruned."""
-    change(database, "DELETE FROM events")
+    execute(database, "DELETE FROM events")
     names = [f"e{number:02}" for number in committed]
     add(database, *names)
     at = names[last % len(names)]
@@ -120,9 +116,9 @@ def test_from_whatever_place_nothing_that_was_committed_later_is_left_out(
     mark = database.query(feed.cursor_of, at)
     gone = {f"e{number:02}" for number in pruned}
     for name in gone:
-        change(database, "DELETE FROM events WHERE id = ?", name)
+        execute(database, "DELETE FROM events WHERE id = :id", id=name)
     if renumbered:
-        change(database, "UPDATE events SET rowid = rowid - (SELECT min(rowid) FROM events) + 1")
+        execute(database, "UPDATE events SET rowid = rowid - (SELECT min(rowid) FROM events) + 1")
     found = after(database, mark)
     wanted = [name for name in later if name not in gone]
     if at in gone:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -34,9 +33,9 @@ from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
-from tests.integration.engine_support import NOW, Signal, query
+from tests.integration.engine_support import NOW, Signal
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
-from tests.stores import open_store
+from tests.stores import open_store, query
 
 KEY = "an-api-key-0123456789"
 UNPACED = 1e9
@@ -122,7 +121,7 @@ def job_of(request: ReceivedRequest) -> str:
 class Polling:
     """Loops on one store, their provider, and what a test sees and does."""
 
-    path: Path
+    store: Path
     signal: Signal
     clock: Clock
     server: Server
@@ -188,7 +187,7 @@ class Polling:
         if trust is None:
             trust = ClockTrust(self.clock)
             trust.compare(0.0, "a test")
-        database = open_store(self.path)
+        database = open_store(self.store)
         database.start()
         self.databases.append(database)
         self.stack.callback(database.close)
@@ -242,7 +241,7 @@ class Polling:
     @contextmanager
     def writing(self) -> Iterator[Database]:
         """Another process's store."""
-        database = open_store(self.path)
+        database = open_store(self.store)
         try:
             yield database
         finally:
@@ -271,26 +270,27 @@ class Polling:
         self.clock.set(end)
 
     def job(self, job_id: str = "a", source: str = "miragic") -> dict[str, Any]:
-        [row] = query(self.path, "SELECT * FROM jobs WHERE job_id = ? AND source = ?", job_id, source)
+        [row] = query(
+            self.store, "SELECT * FROM jobs WHERE job_id = :id AND source = :source", id=job_id, source=source
+        )
         return row
 
     def states(self) -> Counter[str]:
-        return Counter(row["state"] for row in query(self.path, "SELECT state FROM jobs"))
+        return Counter(row["state"] for row in query(self.store, "SELECT state FROM jobs"))
 
     def events(self) -> list[dict[str, Any]]:
-        rows = query(self.path, "SELECT * FROM events ORDER BY id")
-        return [row | {"payload": json.loads(row["payload"])} for row in rows]
+        return query(self.store, "SELECT * FROM events ORDER BY id")
 
     def event(self) -> dict[str, Any]:
         [event] = self.events()
         return event
 
     def runs(self) -> list[tuple[str, str, str]]:
-        return [(row["event_id"], row["handler"], row["state"]) for row in query(self.path, "SELECT * FROM runs")]
+        return [(row["event_id"], row["handler"], row["state"]) for row in query(self.store, "SELECT * FROM runs")]
 
     def pause(self) -> tuple[float, str] | None:
         """For how long from the start, and why, the source is paused."""
-        rows = query(self.path, "SELECT * FROM source_state WHERE source = 'miragic'")
+        rows = query(self.store, "SELECT * FROM source_state WHERE source = 'miragic'")
         return (rows[0]["pause_until"] - NOW, rows[0]["reason"]) if rows and rows[0]["pause_until"] else None
 
 
@@ -317,15 +317,3 @@ async def polling(store: Path) -> AsyncIterator[Polling]:
     signal = Signal()
     async with serving() as server, AsyncExitStack() as stack:
         yield Polling(store, signal, Clock(signal), server, stack)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Somebody else's transaction that does not end."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()

@@ -6,6 +6,7 @@ import itertools
 from email.utils import formatdate
 
 import pytest
+from sqlalchemy import text
 
 from receiver.engine.clock_trust import ClockTrust
 from receiver.model.poll_schedule import PollSchedule
@@ -47,10 +48,8 @@ async def test_requests_keep_their_distance_and_go_on_when_the_clock_is_set_back
     await up.until_idle()
     up.clock.step(-3600)
     with up.writing() as database:  # as the watch does
-        database.transact(lambda c: c.exec_driver_sql("UPDATE jobs SET due_at = due_at - 3600"))
-        database.transact(
-            lambda c: c.exec_driver_sql("UPDATE source_state SET next_request_at = next_request_at - 3600")
-        )
+        database.transact(lambda c: c.execute(text("UPDATE jobs SET due_at = due_at - 3600")))
+        database.transact(lambda c: c.execute(text("UPDATE source_state SET next_request_at = next_request_at - 3600")))
     await up.pass_time(10)
     assert len(polled_at) >= 4
     assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(polled_at))
@@ -112,7 +111,7 @@ async def test_a_pause_by_the_providers_clock_is_as_long_as_it_says_though_ours_
     up.watch("a")
     up.clock.step(-10 * 3600)
     with up.writing() as database:  # as the watch does
-        database.transact(lambda c: c.exec_driver_sql("UPDATE jobs SET due_at = due_at - 36000"))
+        database.transact(lambda c: c.execute(text("UPDATE jobs SET due_at = due_at - 36000")))
 
     def answer(job: str) -> Say:
         theirs = up.clock.monotonic()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.engine.jobs.submitting import RETRY_POLICY
@@ -17,12 +17,13 @@ from receiver.model.poll_schedule import PollSchedule
 from receiver.outbound.client import Timeouts
 from receiver.providers import PROVIDERS
 from receiver.store import database as database_module
-from receiver.store import inbox, job_leases, jobs
+from receiver.store import inbox, job_leases, jobs, schema
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW, metric
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import ReceivedRequest, Say
-from tests.unit.engine.jobs.support import KEY, Polling, Watched, locked, webhook
+from tests.stores import WriteLock, execute, query
+from tests.unit.engine.jobs.support import KEY, Polling, Watched, webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -352,7 +353,7 @@ async def test_an_answer_is_written_down_again_until_the_store_is_back(
     lock = AsyncExitStack()
 
     def behave(request: ReceivedRequest) -> Say:
-        lock.enter_context(locked(up.path))
+        lock.enter_context(WriteLock(up.store))
         return taken_on(source)
 
     up.takes_on(behave)
@@ -390,13 +391,11 @@ async def test_a_job_cancelled_before_its_turn_is_never_submitted(up: Polling) -
 
 async def test_what_was_given_with_the_submit_comes_back_with_the_end(up: Polling) -> None:
     """miragic takes no metadata: it is kept here."""
-    sqlite = sqlite3.connect(up.path)
     up.takes_on(lambda request: taken_on(KEYLESS, status="COMPLETED", audioUrl="https://x.example/a"))
     loop = await loop_of(up, KEYLESS)
     id_ = up.submit(source=KEYLESS)
-    with sqlite:
-        sqlite.execute("UPDATE jobs SET request = json_set(request, '$.metadata', json('{\"page\": 7}'))")
-    sqlite.close()
+    [job] = query(up.store, "SELECT request FROM jobs")
+    execute(up.store, update(schema.jobs).values(request=job["request"] | {"metadata": {"page": 7}}))
     loop.wake()
     await up.jump(1)
     assert row(up, id_)["state"] == "completed"

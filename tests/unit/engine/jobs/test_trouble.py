@@ -13,10 +13,11 @@ from receiver.providers.miragic import Miragic
 from receiver.providers.types import Account, Request, Response, Speech, Status, Submitted
 from receiver.store import database as database_module
 from receiver.store import jobs
-from tests.integration.engine_support import NOW, execute, metric, query
+from tests.integration.engine_support import NOW, metric
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import Say
-from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling, locked
+from tests.stores import WriteLock, execute, query
+from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +96,7 @@ async def test_a_provider_module_that_breaks_on_a_submit_is_named_in_the_job_the
     await up.poller(provider=provider)
     id = up.submit()
     await up.jump(1)
-    [row] = query(up.path, "SELECT * FROM jobs WHERE id = ?", id)
+    [row] = query(up.store, "SELECT * FROM jobs WHERE id = :id", id=id)
     assert (row["state"], row["error_code"], len(up.submits)) == (state, "provider_module_failed", sent)
     assert "KeyError" in row["error"]
     [line] = lines.of("submit.failed")
@@ -120,7 +121,7 @@ async def test_a_store_that_is_away_is_looked_for_again(
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
     up.watch("a")
     up.answers(lambda job: COMPLETED)
-    with locked(up.path):
+    with WriteLock(up.store):
         poller = await up.poller()
         await up.until_idle()
         await up.jump(1)
@@ -140,7 +141,7 @@ async def test_an_end_that_could_not_be_stored_is_asked_for_again(
 
     def behave(job: str) -> Say:
         if len(up.polls[job]) == 1:
-            lock.enter_context(locked(up.path))
+            lock.enter_context(WriteLock(up.store))
         return COMPLETED
 
     up.answers(behave)
@@ -191,7 +192,7 @@ async def test_a_poller_stops_while_it_waits_for_its_turn(up: Polling) -> None:
 
 async def test_a_job_made_due_by_hand_is_polled_at_the_next_look(up: Polling) -> None:
     up.watch("a")
-    execute(up.path, "UPDATE jobs SET due_at = ?", NOW + 1000)
+    execute(up.store, "UPDATE jobs SET due_at = :due", due=NOW + 1000)
     up.answers(lambda job: COMPLETED)
     await up.poller()
     await up.until_idle()
