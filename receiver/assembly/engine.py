@@ -24,6 +24,7 @@ from receiver.engine.storage_pause import StoragePause
 from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
 from receiver.model.redact import Redactor
+from receiver.model.role import Role
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
@@ -173,6 +174,6 @@ def build_jobs(
     return jobs, loops
 
 
-def build_membership(parts: EngineParts, on_release: Sequence[Callable[[], None]]) -> Membership:
-    """Build the membership of the processes on this store; `on_release` as for `Membership`."""
-    return Membership(parts.database, parts.database.processes(parts.owner), on_release, parts.clock)
+def build_membership(parts: EngineParts, role: Role, on_release: Sequence[Callable[[], None]]) -> Membership:
+    """Build the membership of the processes on this store; `role` and `on_release` as for `Membership`."""
+    return Membership(parts.database, parts.database.processes(parts.owner), role, on_release, parts.clock)

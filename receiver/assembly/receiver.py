@@ -81,7 +81,9 @@ def build_receiver(
         dispatcher=dispatch.dispatcher,
         jobs=jobs,
         loops=loops,
-        membership=build_membership(parts, [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())]),
+        membership=build_membership(
+            parts, role, [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())]
+        ),
         voices=voices,
         feed=feed,
         maintenance=Maintenance(parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust),

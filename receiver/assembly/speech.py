@@ -19,6 +19,7 @@ from receiver.engine.jobs.source import JobSource
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import load_registry
 from receiver.model.redact import Redactor
+from receiver.model.role import Role
 from receiver.outbound.audio import AudioFetcher
 from receiver.settings import Settings
 from receiver.store.database import Database
@@ -73,7 +74,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
         clock_watch=parts.clock_watch,
         redact=parts.redact,
         database=parts.database,
-        membership=build_membership(parts, [loop.wake]),
+        membership=build_membership(parts, Role.SPEECH, [loop.wake]),
         fetcher=parts.fetcher,
         spool=spool_folder(settings, parts.storage),
         jobs=jobs,

@@ -12,6 +12,7 @@ from receiver.cli.text_output import print_json
 from receiver.errors import NotFound
 
 if TYPE_CHECKING:
+    from receiver.engine.handler import Handler
     from receiver.model.routing import Mismatch
 
 handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
@@ -42,6 +43,7 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
                     "attempts": item.handler.attempts,
                     "timeout": item.handler.timeout,
                     "concurrency": item.handler.concurrency,
+                    "across": item.handler.across,
                     "from": item.loaded_from,
                 }
                 for name, item in active.items()
@@ -56,11 +58,17 @@ def list_handlers(config: Config = None, json: Json = False) -> None:
                 name, ", ".join(cls.__name__ for cls in item.handler.on),
                 "; ".join(map(str, item.handler.where)) or None, target_of(item.options),
                 _kind(item.handler.is_async), item.handler.attempts, item.handler.timeout,
-                item.handler.concurrency, item.loaded_from,
+                _concurrency(item.handler), item.loaded_from,
             )
             for name, item in active.items()
         ],
     )  # fmt: skip
+
+
+def _concurrency(handler: Handler) -> str | None:
+    if handler.concurrency is None:
+        return None
+    return f"{handler.concurrency} in all processes" if handler.across == "cluster" else str(handler.concurrency)
 
 
 @handlers.command("match")

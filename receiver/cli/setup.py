@@ -267,5 +267,8 @@ def _print_slots(concurrency: int, registry: Registry) -> None:
         return
     shares = ", ".join(f"{name} {reserved}–{slots.limits[name]}" for name, reserved in slots.reserved.items())
     echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
+    if slots.cluster:
+        bounds = ", ".join(f"{name} {bound}" for name, bound in slots.cluster.items())
+        echo(f"           maximum in all processes together: {bounds}")
     if slots.total > concurrency:
         echo(f"           ! dispatch.concurrency is {concurrency}: each handler still gets one")

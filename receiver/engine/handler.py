@@ -7,10 +7,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from receiver.engine.routing import stated_where
-from receiver.errors import ConfigError, PluginError
+from receiver.errors import ConfigError, ConfigProblem, PluginError
 from receiver.model.event import Event, subscribes
 from receiver.model.routing import Mismatch, Where, first_mismatch
 
@@ -22,6 +22,8 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 
 Result = Any
 """What a handler may return: JSON values, stored with the run; usually a dict or None."""
+
+Across = Literal["process", "cluster"]
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 """Gets the handler's checked options. Its value is `ctx.state`."""
@@ -39,6 +41,7 @@ class Handler:
         attempts: executions before the run is dead.
         timeout: seconds one attempt may take.
         concurrency: how many of its runs may execute at once; None: only the dispatcher's bound.
+        across: whether `concurrency` bounds the runs of each process, or those of all processes on the store together.
         options: a pydantic model or dataclass that validates the table's other keys.
         where: the conditions that an event must meet, the handler's own and those of the configuration.
         lifespan: opens what its runs share, `ctx.state`.
@@ -53,6 +56,7 @@ class Handler:
     options: type[Any] | None = None
     where: Where = ()
     lifespan: Lifespan | None = None
+    across: Across = "process"
     is_async: bool = field(init=False, repr=False, compare=False)
     """Whether it runs on the handlers' loop; a plain function runs in a thread."""
 
@@ -73,14 +77,24 @@ class Handler:
             return Mismatch("on", tuple(cls.__name__ for cls in self.on), type)
         return first_mismatch(self.where, type, source, payload)
 
-    def with_bounds(self, attempts: int | None, timeout: float | None, concurrency: int | None) -> Handler:
-        """Return a copy with the bounds that the configuration sets."""
-        return replace(
+    def with_bounds(
+        self, attempts: int | None, timeout: float | None, concurrency: int | None, across: Across | None
+    ) -> Handler:
+        """Return a copy with the bounds that the configuration sets.
+
+        Raises:
+            ConfigError: `across` says what a `concurrency` holds for, and there is none.
+        """
+        bounded = replace(
             self,
             attempts=attempts or self.attempts,
             timeout=timeout or self.timeout,
             concurrency=concurrency or self.concurrency,
+            across=across or self.across,
         )
+        if across is not None and bounded.concurrency is None:
+            raise ConfigError([ConfigProblem("across", "has no effect without concurrency")])
+        return bounded
 
     def narrowed(self, where: Where) -> Handler:
         """Return a copy whose events must meet these conditions as well."""
@@ -97,6 +111,7 @@ def handler(
     options: type[Any] | None = None,
     where: Mapping[str, Any] | None = None,
     lifespan: Lifespan | None = None,
+    across: Across = "process",
 ) -> Callable[[Callable[[E, Context[Any, Any]], Awaitable[Result] | Result]], Handler]:
     """Make a function `(event, ctx)` a handler.
 
@@ -118,6 +133,7 @@ def handler(
             `@asynccontextmanager`. It is entered once for each table, before the first run, and exited when the
             receiver stops; its value is `ctx.state`. If entering fails, so does the attempt, and the next one enters
             it again.
+        across: `"cluster"`: `concurrency` bounds the runs of all processes on the store together, not of each one.
 
     Raises:
         PluginError: an argument does not fit; the message names the function.
@@ -133,6 +149,8 @@ def handler(
             raise PluginError(f"{stated}: on= takes event classes such as JobCompleted.")
         if attempts < 1 or timeout <= 0 or (concurrency is not None and concurrency < 1):
             raise PluginError(f"{stated}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+        if across not in get_args(Across) or (across == "cluster" and concurrency is None):
+            raise PluginError(f'{stated}: across= is "process" or "cluster", and "cluster" needs concurrency=.')
         try:
             conditions = () if where is None else stated_where(where, types)
         except ConfigError as error:
@@ -145,7 +163,9 @@ def handler(
             raise PluginError(
                 f"{stated}: lifespan= takes a function of the options; it returns an async context manager."
             )
-        return Handler(handler_name, function, types, attempts, timeout, concurrency, options, conditions, lifespan)
+        return Handler(
+            handler_name, function, types, attempts, timeout, concurrency, options, conditions, lifespan, across
+        )
 
     return decorate
 

@@ -15,6 +15,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
+from receiver.model.role import Role
 from receiver.store.backend import Processes
 from receiver.store.database import Database
 from receiver.store.leases import end_leases
@@ -33,14 +34,21 @@ class Membership:
     """Joins the processes that share the store, and looks for dead ones until it leaves.
 
     Args:
+        role: an intake looks for none: others would notice later that leases were ended, and it can take nothing up.
         on_release: each is called after the leases of a dead process were ended.
     """
 
     def __init__(
-        self, database: Database, processes: Processes, on_release: Sequence[Callable[[], None]], clock: Clock
+        self,
+        database: Database,
+        processes: Processes,
+        role: Role,
+        on_release: Sequence[Callable[[], None]],
+        clock: Clock,
     ) -> None:
         self._database = database
         self._processes = processes
+        self._role = role
         self._on_release = on_release
         self._clock = clock
         self._seen = False
@@ -88,7 +96,8 @@ class Membership:
     async def _update(self) -> None:
         try:
             await self._register()
-            await self._release_dead()
+            if self._role.recovers:
+                await self._release_dead()
         except StoreUnavailable as error:
             log.error("process.work_not_released", detail=str(error))
         except Exception:

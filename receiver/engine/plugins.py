@@ -114,7 +114,13 @@ class Registry:
 
     def slots(self, concurrency: int) -> Slots:
         """How these handlers share `concurrency` slots, within each one's own bound."""
-        return Slots(concurrency, {name: active.handler.concurrency for name, active in self.active.items()})
+        bounds = {name: active.handler.concurrency for name, active in self.active.items()}
+        cluster = {
+            name: bound
+            for name, bound in bounds.items()
+            if bound is not None and self.active[name].handler.across == "cluster"
+        }
+        return Slots(concurrency, bounds, cluster)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -131,7 +137,7 @@ def load_registry(settings: Settings) -> Registry:
         table = settings.handlers.get(name, HandlerSettings())
         try:
             found, loaded_from = _find(name, table, from_files)
-            bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency)
+            bounded = found.with_bounds(table.attempts, table.timeout, table.concurrency, table.across)
             if table.where is not None:
                 bounded = bounded.narrowed(configured_where(table.where, found.on, settings.sources))
             options = check_options(name, bounded, table.options, replace(context, tls=table.tls is not None))

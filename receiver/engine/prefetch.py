@@ -47,7 +47,8 @@ class PrefetchedClaims:
     def __init__(self, slots: Slots) -> None:
         self.claims: dict[str, list[Claim]] = {}
         self.to_release: list[Claim] = []
-        self._limits = slots.limits
+        # Nothing of a handler whose bound holds for all processes: a claim takes a place that another could use now.
+        self._limits = {name: limit for name, limit in slots.limits.items() if name not in slots.cluster}
         self._end_rates: dict[str, _EndRate] = {}
 
     def ended(self, handler: str, seconds: float, at: float) -> None:
@@ -57,7 +58,7 @@ class PrefetchedClaims:
             seconds: how long it took.
             at: monotonic seconds.
         """
-        if seconds < PREFETCH_SECONDS and self._limits[handler] <= MAX_SLOTS:
+        if seconds < PREFETCH_SECONDS and self._limits.get(handler, MAX_SLOTS + 1) <= MAX_SLOTS:
             rate = self._end_rates.setdefault(handler, _EndRate(at))
             rate.turn(at)
             rate.ended += 1

@@ -23,6 +23,11 @@ class Role(StrEnum):
         return self in (Role.ALL, Role.INTAKE)
 
     @property
+    def recovers(self) -> bool:
+        """Whether it ends the leases of dead processes, and takes their work up at once."""
+        return self is not Role.INTAKE
+
+    @property
     def works(self) -> bool:
         """Whether it runs handlers, follows the jobs of all sources and maintains the store."""
         return self in (Role.ALL, Role.WORKER)

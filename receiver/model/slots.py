@@ -18,9 +18,14 @@ class Slots:
     Args:
         concurrency: runs that run at one time, in all; with more handlers than that, one for each.
         bounds: by handler, its own `concurrency`; None for no limit.
+        cluster: those of the bounds that hold for all processes on the store together. Here they are this process's
+            limit as well; the claim counts the runs of the others.
     """
 
-    def __init__(self, concurrency: int, bounds: Mapping[str, int | None]) -> None:
+    def __init__(
+        self, concurrency: int, bounds: Mapping[str, int | None], cluster: Mapping[str, int] | None = None
+    ) -> None:
+        self.cluster = dict(cluster or {})
         self.total = max(concurrency, len(bounds))
         share = max(1, self.total // (2 * len(bounds))) if bounds else 0
         self.reserved = {name: min(share, bound or share) for name, bound in bounds.items()}
@@ -45,6 +50,7 @@ class FreeSlots:
     def __init__(self, slots: Slots, running: Mapping[str, int], rotation: int) -> None:
         self._slots = slots
         self._rotation = rotation
+        self._startable = dict(slots.cluster)
         self._running = {name: running.get(name, 0) for name in slots.reserved}
         self._shared = slots.shared - sum(map(self._borrowed, self._running))
         names = list(self._running)
@@ -63,7 +69,17 @@ class FreeSlots:
         """How many runs of the handler may start."""
         running = self._running[handler]
         reserved = max(0, self._slots.reserved[handler] - running)
-        return max(0, min(self._slots.limits[handler] - running, reserved + self._shared))
+        found = min(self._slots.limits[handler] - running, reserved + self._shared)
+        return max(0, min(found, self._startable.get(handler, found)))
+
+    @property
+    def cluster(self) -> Mapping[str, int]:
+        """The bounds that hold for all processes together, by handler."""
+        return self._slots.cluster
+
+    def restrict(self, handler: str, runs: int) -> None:
+        """Let at most so many further runs of the handler start, because others run in other processes."""
+        self._startable[handler] = runs
 
     def startable(self) -> list[str]:
         """The handlers that have a free slot."""
@@ -77,6 +93,8 @@ class FreeSlots:
         """Use up slots for started runs of the handler."""
         before = self._borrowed(handler)
         self._running[handler] += runs
+        if handler in self._startable:
+            self._startable[handler] -= runs
         self._shared -= self._borrowed(handler) - before
 
     def offers(self) -> Iterator[tuple[str, int]]:

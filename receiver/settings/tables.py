@@ -109,6 +109,7 @@ class HandlerSettings(BaseModel):
     attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
+    across: Literal["process", "cluster"] | None = None
     allow_private_addresses: bool = False
     where: dict[str, Any] | None = None
     tls: HandlerTls | None = None

@@ -20,6 +20,9 @@ from receiver.model.slots import FreeSlots
 from receiver.store.dialect import DIALECTS, MAX_ROWS
 from receiver.store.leases import Lease
 
+HELD_SECONDS = 0.05
+"""How soon a claim is tried again while another transaction claims runs of a handler with a bound of all processes."""
+
 RunKey = tuple[str, str, int]
 """Event id, handler, attempt: identifies one attempt."""
 
@@ -97,6 +100,7 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
     is running.
     """
     left = request.free.copy()  # a shared transaction that fails is repeated with the same request
+    later = _restrict(connection, left, request.now) if left.cluster else []
     starting = _claim_suspect(connection, left.startable(), request)
     new = list(starting)
     for suspect in starting:
@@ -129,9 +133,40 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
         started,
         {handler: list(pool) for handler, pool in pools.items() if pool},
         lost,
-        next_due(connection, [handler for handler in left.startable() if not pools[handler]]),
+        _earliest(later, next_due(connection, [handler for handler in left.startable() if not pools[handler]])),
         new,
     )
+
+
+def _restrict(connection: Connection, left: FreeSlots, now: float) -> list[float]:
+    """Restrict the handlers whose bound holds for all processes to what the runs of all leave of it.
+
+    Nothing of such a handler starts unless its runs were counted: otherwise two processes could start the last one.
+
+    Returns:
+        When to claim again, unix seconds, for handlers that may start nothing now.
+    """
+    statements = DIALECTS[connection.dialect.name].claims
+    later = []
+    for handler, bound in sorted(left.cluster.items()):
+        if not left.available(handler):
+            continue
+        due_at = next_due(connection, [handler])
+        startable = 0
+        if due_at is not None and due_at <= now:
+            started = statements.count_started(connection, handler)
+            if started is None:
+                later.append(now + HELD_SECONDS)
+            else:
+                startable = max(0, bound - started)
+        elif due_at is not None:
+            later.append(due_at)
+        left.restrict(handler, startable)
+    return later
+
+
+def _earliest(later: Sequence[float], due_at: float | None) -> float | None:
+    return min([*later, *(() if due_at is None else (due_at,))], default=None)
 
 
 def _claim_due(

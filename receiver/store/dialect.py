@@ -93,6 +93,13 @@ class ClaimStatements(Protocol):
     def next_due(self, connection: Connection, handler: str) -> float | None:
         """When the handler's next pending run that is no suspect is due; None for none."""
 
+    def count_started(self, connection: Connection, handler: str) -> int | None:
+        """How many runs of a handler have started, in any process, and have not ended.
+
+        Until the end of this transaction no other one gets a number for this handler. None if another transaction has
+        got one and has not ended.
+        """
+
     def claim_suspect(
         self, connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float
     ) -> list[Any]:

@@ -204,7 +204,7 @@ def _configured(
 ) -> tuple[Handler, HandlerSettings, Any, SSLContext | None]:
     """The handler with the bounds and conditions of a table; the table, its checked options, and its TLS settings."""
     table = read_handler_table(options)
-    bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency)
+    bounded = handler.with_bounds(table.attempts, table.timeout, table.concurrency, table.across)
     given = OptionsContext(object_storage=False, folder=Path.cwd(), tls=table.tls is not None)
     checked = check_options(handler.name, bounded, table.options, given)
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from receiver import Context, Event, handler
 from receiver.engine.membership import POLL_INTERVAL_SECONDS, REJOIN_SECONDS, Membership
+from receiver.model.role import Role
 from receiver.simulator import Simulator
 from receiver.store import claims, job_leases, jobs
 from receiver.store import database as database_module
@@ -121,13 +122,13 @@ async def test_a_start_polls_at_once_what_a_process_that_was_killed_was_polling(
 class Member:
     """A process that shares the store, with the test's clock."""
 
-    def __init__(self, store: Path, owner: str, signal: Signal) -> None:
+    def __init__(self, store: Path, owner: str, signal: Signal, role: Role = Role.ALL) -> None:
         self.signal = signal
         self.clock = ManualClock(signal)
         self.files = ProcessFiles(store, owner)
         self.database = open_store(store)
         self.taken_up = 0
-        self.membership = Membership(self.database, self.files, [self._count], self.clock)
+        self.membership = Membership(self.database, self.files, role, [self._count], self.clock)
 
     def _count(self) -> None:
         self.taken_up += 1
@@ -179,6 +180,20 @@ async def test_only_the_leases_of_the_dead_end(store: Path, member: Member, line
     assert holders(store) == ["host:123:an_earlier_release"] * 2 + [None] * 4
     assert member.taken_up == 2
     assert [(line["owner"], line["jobs"]) for line in lines.of("process.dead")] == [("killed", 2), ("living", 2)]
+
+
+async def test_an_intake_leaves_the_dead_to_the_workers(store: Path, member: Member) -> None:
+    held(store, dead(store, "killed"))
+    intake = Member(store, "intake", member.signal, Role.INTAKE)
+    intake.database.start()
+    await intake.membership.join()
+    assert holders(store) == ["killed"] * 2
+    assert intake.files.is_visible, "its own death is noticed"
+    await member.membership.join()
+    assert holders(store) == [None] * 2
+    assert (intake.taken_up, member.taken_up) == (0, 1)
+    await intake.membership.leave()
+    intake.database.close()
 
 
 async def test_while_the_store_is_away_a_dead_process_is_not_forgotten(

@@ -301,7 +301,7 @@ def test_an_option_that_resembles_no_known_one_lists_them(site: Site) -> None:
     table = {"use": "forward", "url": "https://app.example", "secrets": ["a-secret-of-twenty"], "retries": 3}
     wrong = site.problems(shop=table)["handlers.shop"]
     assert "did you mean" not in wrong
-    assert wrong.startswith("retries is not an option of it; there is: allow_private_addresses, attempts, audio, ")
+    assert wrong.startswith("retries is not an option of it; there is: across, allow_private_addresses, attempts, ")
 
 
 def test_a_handler_without_options_takes_none(site: Site) -> None:

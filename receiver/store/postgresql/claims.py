@@ -25,6 +25,11 @@ _CLAIM = f"""
     RETURNING {_CLAIMED}
 """  # noqa: S608 - constants only
 _NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
+_HOLD_COUNT = "SELECT pg_try_advisory_xact_lock(hashtextextended('receiver: handler ' || %s, 1))"
+_COUNT_STARTED = """
+    SELECT count(*) FROM runs
+    WHERE state = 'running' AND state != 'succeeded' AND handler = %s AND started_at IS NOT NULL
+"""
 _SUSPECTS = f"runs WHERE crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
 _NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # noqa: S608 - constants only
 _ANY_SUSPECT = f"SELECT 1 FROM {_SUSPECTS} LIMIT 1"  # noqa: S608 - constants only
@@ -80,6 +85,15 @@ def next_due(connection: Connection, handler: str) -> float | None:
     """One search of the index of pending runs."""
     rows = run_statement(connection, _NEXT_DUE, (handler,))
     return float(rows[0][0]) if rows else None
+
+
+def count_started(connection: Connection, handler: str) -> int | None:
+    """Waits for no other transaction: deliveries may share this one."""
+    [(held,)] = run_statement(connection, _HOLD_COUNT, (handler,))
+    if not held:
+        return None
+    [(found,)] = run_statement(connection, _COUNT_STARTED, (handler,))  # later: its snapshot has what is committed
+    return int(found)
 
 
 def claim_suspect(connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float) -> list[Any]:

@@ -38,6 +38,10 @@ _EXPIRED = f"""
     SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM {_RUNNING}
     WHERE {_EXPIRED_LEASE} AND started_at IS NOT NULL
 """  # noqa: S608 - constants only
+_COUNT_STARTED = f"""
+    SELECT count(*) FROM {_RUNNING}
+    WHERE state = 'running' AND state != 'succeeded' AND handler = ? AND started_at IS NOT NULL
+"""  # noqa: S608 - constants only
 _OPEN_SUSPECTS = f"crashes >= {SUSPECT_CRASHES} AND state IN ('pending', 'running')"
 _SUSPECTS = f"runs INDEXED BY ix_runs_suspects WHERE {_OPEN_SUSPECTS}"
 _NONE_RUNS = f"NOT EXISTS (SELECT 1 FROM {_SUSPECTS} AND state = 'running')"  # noqa: S608 - constants only
@@ -54,6 +58,12 @@ def next_due(connection: Connection, handler: str) -> float | None:
     """One search of the index of pending runs."""
     rows = run_statement(connection, _NEXT_DUE, (handler,))
     return float(rows[0][0]) if rows else None
+
+
+def count_started(connection: Connection, handler: str) -> int | None:
+    """Reads the running ones among the handler's runs that have not succeeded."""
+    [(found,)] = run_statement(connection, _COUNT_STARTED, (handler,))
+    return int(found)
 
 
 def claim_suspect(connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float) -> list[Any]:

@@ -135,8 +135,8 @@ def test_whatever_is_called_like_an_async_function_runs_as_one(function: Any, re
 
 def test_bounds_from_the_configuration_replace_the_handlers_own_where_there_are_any() -> None:
     made = handler(on=Event, attempts=5, timeout=9, concurrency=2)(publish)
-    assert made.with_bounds(None, None, None) == made
-    assert made.with_bounds(1, 0.5, 7) == handler(on=Event, attempts=1, timeout=0.5, concurrency=7)(publish)
+    assert made.with_bounds(None, None, None, None) == made
+    assert made.with_bounds(1, 0.5, 7, None) == handler(on=Event, attempts=1, timeout=0.5, concurrency=7)(publish)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ LEASE = Lease("me", NOW + 60)
 FREE = Slots(4, {"save_audio": None, "notes": None})
 CLAIM = Claim(EVENT, "save_audio", 1, 1, NOW, NOW, {})
 REQUEST = ClaimRequest(FREE.free({}), LEASE, NOW)
+CLUSTER = ClaimRequest(Slots(4, {"save_audio": 9, "notes": None}, {"save_audio": 9}).free({}), LEASE, NOW)
 FINISH = RunResult(CLAIM, "me", "failed", RunState.PENDING, NOW, due_at=NOW + 5, waits_for="audio_storage")
 JOB = JobClaim(
     id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
@@ -98,7 +99,11 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.put_all: [([ARTIFACT],)],
-        claims.claim: [(REQUEST,), (ClaimRequest(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),)],
+        claims.claim: [
+            (REQUEST,),
+            (CLUSTER,),
+            (ClaimRequest(FREE.free({}), LEASE, NOW, {"save_audio": [CLAIM]}, {"notes": 9}),),
+        ],
         claims.expired: [(NOW + 60,)],
         claims.extend: [([CLAIM.key], "me", NOW + 30)],
         claims.release: [([CLAIM], "me")],

@@ -295,6 +295,7 @@ def test_hot_statements_read_no_history(database: Database, delivery: MakeDelive
     def work(connection: Connection) -> dict[str, int]:
         inbox.accept(connection, [delivery(f"new-{n}") for n in range(10)])
         claim_due(connection, Slots(10, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
+        claim_due(connection, Slots(99, {"save_audio": 99}, {"save_audio": 99}).free({}), "me", NOW, NOW + 30)
         claims.has_expired(connection, NOW)
         claims.release_expired(connection, NOW)
         claims.next_due(connection, ["save_audio"])
