@@ -12,14 +12,14 @@ from typing import Any
 
 _SLASHES = re.compile(r"/\\*/")
 """What an address begins with, after its scheme if it has one; also as JSON in a text has it: `https:\\/\\/`."""
-_MARK = r"(?:[?#]|\\u00(?:3[fF]|23))"
-"""Where a query or a fragment begins, also as JSON may have it."""
+_MARK = r"(?:[?#]|\\++u00(?:3[fF]|23))"
+"""Where a query or a fragment begins, also as JSON may have it, and JSON in JSON: with all of its backslashes."""
 _TAIL = r"(?:[^\s\"'<>\\]|\\++(?![\"']))*+"
 """What a query consists of. A backslash before a quotation mark belongs to the JSON around it."""
 _ADDRESS = re.compile(
-    rf"(?P<slashes>/\\*/)(?:[^\s/?#\"'<>\\]*@)?(?P<rest>(?:[^\s?#\"'<>\\]|\\(?!u00(?:3[fF]|23)))*+)(?:{_MARK}{_TAIL})?"
+    rf"(?P<slashes>/\\*/)(?:[^\s/?#\"'<>\\]*@)?(?P<rest>(?:[^\s?#\"'<>\\]|\\++(?!u00(?:3[fF]|23)))*+)(?:{_MARK}{_TAIL})?"
 )
-_LATER_QUERY = re.compile(rf"(?:\?|\\u003[fF]|#(?=[^\s\"'<>=#]*=)|&(?=[^\s\"'<>=&]*=))(?=[^\s\"'<>]){_TAIL}")
+_LATER_QUERY = re.compile(rf"(?:\?|(?<!\\)\\++u003[fF]|#(?=[^\s\"'<>=#]*=)|&(?=[^\s\"'<>=&]*=))(?=[^\s\"'<>]){_TAIL}")
 """A query that follows an address in the same text: of a path with a space in it, or of an address without slashes."""
 
 

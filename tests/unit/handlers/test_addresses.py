@@ -25,6 +25,8 @@ from tests.cost import max_cpu_seconds
         (r'{"url":"https:\/\/u:secret@h.example\/a?token=secret","n":1}', r'{"url":"https:\/\/h.example\/a","n":1}'),
         (r"{\"url\":\"https:\\/\\/h.example\\/a?token=secret\"}", r"{\"url\":\"https:\\/\\/h.example\\/a\"}"),
         (r'{"url":"https:\/\/h.example\/a\u003ftoken\u003dsecret"}', r'{"url":"https:\/\/h.example\/a"}'),
+        (r'{"text":"//h.example/a\\u003ftoken=secret"}', r'{"text":"//h.example/a"}'),
+        (r'{"text":"//h.example/a b\\u003ftoken=secret"}', r'{"text":"//h.example/a b"}'),
         ("https://h/a b?token=secret", "https://h/a b"),
         ("https://h/a b?secret", "https://h/a b"),
         ("https://h/a b#token=secret", "https://h/a b"),
