@@ -138,7 +138,7 @@ def get(url: str, timeout: float = PATIENCE) -> tuple[int, str]:
     """Status and text of a GET."""
     parts = urllib.parse.urlsplit(url)
     with closing(http.client.HTTPConnection(str(parts.hostname), int(parts.port or 80), timeout=timeout)) as connection:
-        connection.request("GET", parts.path or "/")
+        connection.request("GET", f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}")
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 
