@@ -132,11 +132,12 @@ def _servers(receiver: Receiver, settings: Settings, listeners: Listeners) -> li
 async def _serve(receiver: Receiver, settings: Settings, notifier: Notifier, listeners: Listeners) -> None:
     servers = _servers(receiver, settings, listeners)
     grace = settings.dispatch.grace_seconds
-    stop = asyncio.Event()
+    stop, forced = asyncio.Event(), asyncio.Event()
 
     def on_stop(name: str) -> None:
         if stop.is_set():
             log.warning("receiver.stop_forced", signal=name)
+            forced.set()
             receiver.dispatcher.end_grace_period()
             for server in servers:
                 server.force_exit = True
@@ -165,7 +166,7 @@ async def _serve(receiver: Receiver, settings: Settings, notifier: Notifier, lis
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    await _stop(receiver, notifier, grace, list(zip(servers, serving, strict=True)))
+    await _stop(receiver, notifier, forced, list(zip(servers, serving, strict=True)))
     for background in (accepting, waiting, feeding):
         background.cancel()
     for task in serving:
@@ -183,22 +184,28 @@ def _status(addresses: Mapping[str, str]) -> str:
 async def _stop(
     receiver: Receiver,
     notifier: Notifier,
-    grace_seconds: float,
+    forced: asyncio.Event,
     listeners: Sequence[tuple[ListenerServer, asyncio.Task[None]]],
 ) -> None:
     """Stop the handlers within their grace period, then the listeners, the public one first.
 
-    Deliveries that arrive during the grace period are stored, and handled by the next process.
+    Deliveries that arrive during the grace period, or within `drain_seconds`, are stored, and handled by another
+    process.
+
+    Args:
+        forced: ends the waits.
     """
+    grace_seconds = receiver.settings.dispatch.grace_seconds
+    drain_seconds = receiver.settings.server.drain_seconds if receiver.role.receives else 0.0
     receiver.drain()
     for server, _ in listeners:
         server.drain()
     await notifier.send(
         "STOPPING=1",
         f"STATUS=Stopping; running handlers have up to {grace_seconds:g} s",
-        f"EXTEND_TIMEOUT_USEC={int((grace_seconds + STOP_SECONDS) * 1_000_000)}",
+        f"EXTEND_TIMEOUT_USEC={int((grace_seconds + drain_seconds + STOP_SECONDS) * 1_000_000)}",
     )
-    await receiver.finish()
+    await asyncio.gather(receiver.finish(), SystemClock().wait(forced, drain_seconds))
     for server, task in reversed(listeners):
         server.should_exit = True
         await asyncio.wait([task])

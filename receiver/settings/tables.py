@@ -39,6 +39,8 @@ class Server(Table):
     body_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 130.0
     """Longer than proxies keep a connection to us (60 s at most by default): the proxy must close first."""
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
+    """How long the public listener accepts after a signal to stop: a load balancer has to notice `/readyz`."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 2000
     max_waiting: Annotated[int, Field(ge=1)] = 2000
     trusted_proxies: tuple[TrustedProxy, ...] = ()

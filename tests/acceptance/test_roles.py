@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import urllib.request
 from typing import Any
@@ -92,3 +93,18 @@ def test_a_public_socket_that_is_passed_to_a_worker_is_refused(site: Site) -> No
         assert worker.wait() == 1
     assert "LISTEN_FDS" in worker.text()
     assert "a worker has no public listener" in worker.text()
+
+
+def test_an_intake_that_stops_accepts_until_a_balancer_has_noticed(site: Site) -> None:
+    site.configure(server="port = 0\nprivate_port = 0\ndrain_seconds = 300")
+    intake = site.start("--only", "intake")
+    intake.send_signal(signal.SIGTERM)
+    intake.wait_for("receiver.stopping")
+    assert get(f"{intake.public}/readyz")[0] == 503
+    for n in range(3):
+        answer = deliver(intake.public, completed(f"job_{n}"))
+        assert answer is not None
+        assert answer[0] == 202
+    intake.send_signal(signal.SIGTERM)
+    assert intake.wait() == 0
+    assert len(site.rows("SELECT 1 FROM events")) == 3
