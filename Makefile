@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench kills clean
+.PHONY: help demo serve test coverage check format bench kills pooled clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   check format, lint, types, architecture"
 	@echo "make bench   compare throughput with a bare endpoint"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
+	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -68,6 +69,9 @@ format: $(VENV)/.dev
 
 kills: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.kills --kills $(KILLS)
+
+pooled: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit/store -k pooled --pooled
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.pgbouncer import Pooler
     from tests.postgresql_server import PostgresqlServer
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -42,3 +43,16 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
     with running_server() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def pooler(postgresql: PostgresqlServer) -> Iterator[Pooler]:
+    """A running PgBouncer before that PostgreSQL."""
+    from tests.pgbouncer import running_pooler
+
+    with running_pooler(postgresql) as started:
+        yield started
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pooled", action="store_true", help="every test of a store in PostgreSQL goes through PgBouncer")

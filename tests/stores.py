@@ -24,6 +24,7 @@ from receiver.store.schema import metadata
 from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
+    from tests.pgbouncer import Pooler
     from tests.postgresql_server import PostgresqlServer
 
 AnyStore = Path | str | Database
@@ -50,10 +51,12 @@ def open_store(store: Path | str, listing_seconds: float = LISTING_SECONDS) -> D
 
 
 @contextmanager
-def postgresql_store(server: PostgresqlServer, listing_seconds: float = LISTING_SECONDS) -> Iterator[Database]:
+def postgresql_store(
+    server: PostgresqlServer | Pooler, listing_seconds: float = LISTING_SECONDS, *, pooled: bool = False
+) -> Iterator[Database]:
     """An empty store in a database of its own at the newest schema; its writer is started."""
     with postgresql_address(server) as address:
-        database = open_store(address, listing_seconds)
+        database = Database(backend_of(address, Path("/"), pooled=pooled), listing_seconds)
         database.start()
         try:
             yield database
@@ -62,7 +65,7 @@ def postgresql_store(server: PostgresqlServer, listing_seconds: float = LISTING_
 
 
 @contextmanager
-def postgresql_address(server: PostgresqlServer) -> Iterator[str]:
+def postgresql_address(server: PostgresqlServer | Pooler) -> Iterator[str]:
     """The address of an empty store in a database of its own at the newest schema."""
     name = server.copy()
     try:

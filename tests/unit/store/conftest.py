@@ -1,7 +1,8 @@
 """Real stores of both kinds, each copied from one that was migrated once.
 
 A test that uses the fixture `database` is run on both, unless it is about how one of them works: then it has the marker
-`sqlite` or `postgresql`, or the fixture `plans`.
+`sqlite` or `postgresql`, or the fixture `plans`. With the marker `pooled`, it is also run through PgBouncer; with the
+option `--pooled`, every test on PostgreSQL is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.unit.store.plans import plans_of
 
 NOW = 1_700_000_000.0
 KINDS = ("sqlite", "postgresql")
+POOLED = "pooled"
 
 MakeDelivery = Callable[..., Delivery]
 
@@ -45,7 +47,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked = {mark.name for mark in metafunc.definition.iter_markers()} & set(KINDS)
     if "plans" in metafunc.fixturenames:
         marked = {"sqlite"}
-    metafunc.parametrize("store_kind", sorted(marked or KINDS, key=KINDS.index))
+    kinds = sorted(marked or KINDS, key=KINDS.index)
+    if "postgresql" in kinds:
+        if metafunc.config.getoption("--pooled"):
+            kinds = ["postgresql" if metafunc.definition.get_closest_marker("direct") else POOLED]
+        elif metafunc.definition.get_closest_marker(POOLED):
+            kinds.append(POOLED)
+    metafunc.parametrize("store_kind", kinds)
 
 
 @pytest.fixture
@@ -53,6 +61,10 @@ def database(store_kind: str, request: pytest.FixtureRequest) -> Iterator[Databa
     """An open, empty store; its writer is started."""
     if store_kind == "postgresql":
         with postgresql_store(request.getfixturevalue("postgresql")) as database:
+            yield database
+        return
+    if store_kind == POOLED:
+        with postgresql_store(request.getfixturevalue("pooler"), pooled=True) as database:
             yield database
         return
     template, tmp_path = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")

@@ -162,6 +162,7 @@ def stopped(postgresql: PostgresqlServer) -> Iterator[None]:
         postgresql.start()
 
 
+@pytest.mark.direct
 async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
     database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:

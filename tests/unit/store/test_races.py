@@ -20,6 +20,8 @@ from receiver.store.leases import Lease
 from tests.patience import PATIENCE
 from tests.unit.store.conftest import NOW, MakeDelivery
 
+pytestmark = pytest.mark.pooled
+
 
 def at_once(*functions: Callable[[], Any]) -> list[Any]:
     """Call functions in threads that start together; what they return."""
