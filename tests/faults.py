@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import execute, query
+
 NOBODY = 65534
 
 
@@ -58,6 +60,13 @@ def another_user() -> Iterator[Path]:
             os.seteuid(0)
             importlib.invalidate_caches()  # an import meanwhile may have found nothing
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def damage_root(path: Path, name: str) -> None:
+    """Overwrite the first page of a table or an index of a store that nobody uses."""
+    [found] = query(path, "SELECT rootpage FROM sqlite_master WHERE name = :name", name=name)
+    execute(path, "PRAGMA journal_mode=DELETE")  # otherwise the page may be in the `-wal`
+    damage(path, slice(found["rootpage"], found["rootpage"]))
 
 
 def damage(path: Path, pages: slice = slice(2, None)) -> None:

@@ -98,6 +98,12 @@ def insert_rows(store: AnyStore, table: Table, *rows: dict[str, Any]) -> None:
         connection.execute(insert(table), rows)
 
 
+def require_sound(file: Path) -> None:
+    """Fail if a file of SQLite's is damaged, or a row in it refers to one that is not there."""
+    assert [list(row.values()) for row in query(file, "PRAGMA integrity_check")] == [["ok"]]
+    assert query(file, "PRAGMA foreign_key_check") == []
+
+
 class WriteLock:
     """A transaction of another process that lets nobody write, from now until `release`."""
 

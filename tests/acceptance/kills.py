@@ -138,10 +138,10 @@ def configured(site: Site, provider: Provider) -> Site:
 
 def is_recovered(site: Site, before: float) -> bool:
     """Whether all that was acknowledged before this time (unix seconds) is finished."""
-    open_runs = "SELECT 1 FROM runs JOIN events ON id = event_id WHERE runs.state = '{}' AND received_at < ?"
-    open_jobs = "SELECT 1 FROM jobs WHERE state IN ('submitting', 'watching') AND created_at < ?"
+    open_runs = "SELECT 1 FROM runs JOIN events ON id = event_id WHERE runs.state = '{}' AND received_at < :before"
+    open_jobs = "SELECT 1 FROM jobs WHERE state IN ('submitting', 'watching') AND created_at < :before"
     queries = [open_runs.format("pending"), open_runs.format("running"), open_jobs]
-    return not site.rows(" UNION ALL ".join(queries) + " LIMIT 1", before, before, before)
+    return not site.rows(" UNION ALL ".join(queries) + " LIMIT 1", before=before)
 
 
 def measure(

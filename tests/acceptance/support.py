@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from typing import Any, Self, TypeVar
 
 from receiver.simulator import GeneratedWav, Job, Simulator
 from tests.patience import PATIENCE
+from tests.stores import query
 
 T = TypeVar("T")
 
@@ -329,17 +329,15 @@ class Site:
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(lambda command: self.command(*command, **environment), commands))
 
-    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+    def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What the store says; never changes it. Empty while there is no store."""
-        if not self.store.exists():
-            return []
-        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(sql, values)]
+        return query(self.store, sql, **values) if self.store.exists() else []
 
     def run_of(self, event: str, handler: str) -> dict[str, Any]:
         """One run."""
-        found = self.rows("SELECT * FROM runs WHERE event_id = ? AND handler = ?", event, handler)
+        found = self.rows(
+            "SELECT * FROM runs WHERE event_id = :event AND handler = :handler", event=event, handler=handler
+        )
         assert found, f"no run of {handler} for {event}"
         return found[0]
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from tests.acceptance.support import (
     until,
 )
 from tests.patience import PATIENCE
+from tests.stores import WriteLock, execute
 
 PICKY = """
 from pathlib import Path
@@ -250,8 +250,7 @@ def test_the_store_is_made_once_and_its_upgrade_can_be_repeated(site: Site) -> N
 def test_a_store_of_a_newer_release_is_left_alone(site: Site) -> None:
     site.configure()
     site.command("db", "upgrade")
-    with closing(sqlite3.connect(site.store)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    execute(site.store, "UPDATE alembic_version SET version_num = '9999'")
 
     for refused in site.together(["serve"], ["events", "list"], ["check"], ["db", "upgrade"]):
         assert refused.returncode == 1, refused
@@ -436,7 +435,7 @@ def test_a_dead_letter_is_found_explained_and_replayed(site: Site) -> None:
     replayed = site.command("runs", "replay", "--state", "dead", "--yes")
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout.splitlines()[0] == "Matching runs: 1."
-    assert site.wait_for_state(event, "picky", "succeeded")["result"] == '"published"'
+    assert site.wait_for_state(event, "picky", "succeeded")["result"] == "published"
     assert site.command("runs", "list", "--state", "dead").stdout.startswith("Runs: 0")
 
 
@@ -507,12 +506,13 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     assert server.stop() == 0
     then = time.time() - 40 * 86_400
     aged = {event: f"evt_{int(then * 1000):012x}{event[16:]}" for event in (old, dead)}
-    with closing(sqlite3.connect(site.store)) as connection, connection:
-        for event, id in aged.items():  # an id begins with its time
-            connection.execute("UPDATE events SET id = ?, received_at = ? WHERE id = ?", (id, then, event))
-            for table in ("runs", "attempts"):
-                connection.execute(f"UPDATE {table} SET event_id = ? WHERE event_id = ?", (id, event))
-        connection.execute("UPDATE runs SET finished_at = ? WHERE event_id = ?", (then, aged[old]))
+    for event, id in aged.items():  # an id begins with its time
+        execute(
+            site.store, "UPDATE events SET id = :id, received_at = :at WHERE id = :event", id=id, at=then, event=event
+        )
+        for table in ("runs", "attempts"):
+            execute(site.store, f"UPDATE {table} SET event_id = :id WHERE event_id = :event", id=id, event=event)
+    execute(site.store, "UPDATE runs SET finished_at = :at WHERE event_id = :id", at=then, id=aged[old])
 
     result = site.command("prune")
     assert result.returncode == 2
@@ -522,13 +522,12 @@ def test_prune_forgets_what_is_finished_and_old_and_nothing_else(site: Site) -> 
     assert done.returncode == 0
     assert "Events deleted: 1." in done.stdout
     assert {row["id"] for row in site.rows("SELECT id FROM events")} == {new, aged[dead]}
-    assert site.rows("SELECT 1 FROM runs WHERE event_id = ?", aged[old]) == []
+    assert site.rows("SELECT 1 FROM runs WHERE event_id = :id", id=aged[old]) == []
     assert site.command("prune", "--days", "1").returncode == 2
     assert "clock" not in result.stderr + done.stderr
 
-    with closing(sqlite3.connect(site.store)) as connection, connection:
-        connection.execute("DELETE FROM events WHERE id = ?", (new,))
-        connection.execute("UPDATE runs SET finished_at = ?", (then,))
+    execute(site.store, "DELETE FROM events WHERE id = :id", id=new)
+    execute(site.store, "UPDATE runs SET finished_at = :at", at=then)
     warned = site.command("prune")
     assert warned.returncode == 2
     assert "If the clock is wrong, this deletes events that are not old." in warned.stderr
@@ -592,8 +591,7 @@ def test_a_store_that_is_locked_is_named_and_nothing_is_acknowledged_until_it_is
     site.configure()
     server = site.start()
     answers: list[Any] = []
-    with closing(sqlite3.connect(site.store, isolation_level=None)) as thief:
-        thief.execute("BEGIN IMMEDIATE")
+    with WriteLock(site.store):
         sending = threading.Thread(target=lambda: answers.append(deliver(server.public, completed("refused"))))
         sending.start()
         until("it is not ready", lambda: get(f"{server.private}/readyz")[0] == 503)
@@ -601,7 +599,6 @@ def test_a_store_that_is_locked_is_named_and_nothing_is_acknowledged_until_it_is
         assert not answers, "it is known before a delivery has waited for the store in vain"
         sending.join()
         assert get(f"{server.private}/livez")[0] == 200
-        thief.execute("ROLLBACK")
 
     assert status == 503
     assert "database is locked" in json.loads(text)["missing"]["store"]

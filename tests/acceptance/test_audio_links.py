@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import urllib.parse
 from contextlib import closing
 
@@ -47,7 +46,7 @@ def test_the_private_listener_serves_the_file_at_its_link(
     answer = deliver(running.public, completed(job.id))
     assert answer is not None
     run = site.wait_for_state(answer[1]["event"], "tells", "succeeded")
-    result = json.loads(run["result"])
+    result = run["result"]
     port = urllib.parse.urlsplit(running.private).port
     assert result["link"] == f"http://127.0.0.1:{port}{prefix}/v1/events/{answer[1]['event']}/audio?n=0"
     parts = urllib.parse.urlsplit(result["link"])

@@ -5,10 +5,8 @@ The first server is killed, and then every time that it stored is put an hour ah
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 from tests.acceptance.support import SOURCE, Provider, Site, completed, deliver, until
+from tests.stores import execute
 
 HOUR = 3600
 PLUGINS = '[plugins]\ndirectory = "plugins"'
@@ -36,9 +34,8 @@ TIMES = {
 
 
 def put_ahead(site: Site) -> None:
-    with closing(sqlite3.connect(site.store)) as store, store:
-        for table, columns in TIMES.items():
-            store.execute(f"UPDATE {table} SET " + ", ".join(f"{name} = {name} + {HOUR}" for name in columns))
+    for table, columns in TIMES.items():
+        execute(site.store, f"UPDATE {table} SET " + ", ".join(f"{name} = {name} + {HOUR}" for name in columns))
 
 
 def test_runs_and_polls_of_an_hour_ahead_are_taken_up_at_once(site: Site, provider: Provider) -> None:

@@ -45,7 +45,7 @@ def test_the_result_of_a_process_that_was_frozen_is_logged_as_lost_and_not_as_a_
     assert not list(frozen.lines("run.succeeded"))
     assert not list(frozen.lines("run.released"))
     assert site.rows("SELECT state, result, crashes FROM runs") == [
-        {"state": "succeeded", "result": '"second"', "crashes": 0}
+        {"state": "succeeded", "result": "second", "crashes": 0}
     ]
     assert [row["outcome"] for row in site.rows("SELECT outcome FROM attempts ORDER BY number")] == [
         "crashed",

@@ -66,7 +66,7 @@ def test_a_handler_is_known_by_its_certificate_and_a_missing_file_stops_the_star
         server = site.start()
         answer = deliver(server.public, completed("job-1"))
         assert answer is not None
-        assert site.wait_for_state(answer[1]["event"], "tells", "succeeded")["result"] == '"receiver.example"'
+        assert site.wait_for_state(answer[1]["event"], "tells", "succeeded")["result"] == "receiver.example"
         assert server.stop() == 0
 
     site.configure('[plugins]\ndirectory = "plugins"', handlers=f'{table}certificate = "tls/clinet.pem"')

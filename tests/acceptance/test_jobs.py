@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
 
 from receiver.simulator import Job
 from tests.acceptance.support import SOURCE, Provider, Site, sha256_at_the_origin, sha256_of, until
+from tests.stores import execute
 
 QUICK = "poll = { requests_per_second = 1000 }"
 AUDIO = "[handlers.save_audio]"
@@ -63,8 +62,7 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
     polls = job_rows(site)[unwanted.id]["polls"]
 
     # Put far off, as a long wait does, then asked for by hand.
-    with closing(sqlite3.connect(site.store)) as store, store:
-        store.execute("UPDATE jobs SET due_at = due_at + 9999 WHERE job_id = ?", [running.id])
+    execute(site.store, "UPDATE jobs SET due_at = due_at + 9999 WHERE job_id = :id", id=running.id)
     provider.finish(running)
     done = site.command("jobs", "poll", "--source", SOURCE, running.id)
     assert (done.returncode, done.stdout) == (0, f"{running.id}: due now\n")

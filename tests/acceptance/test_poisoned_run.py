@@ -39,7 +39,7 @@ def send(server: Server, job: str) -> None:
 
 
 def jobs(site: Site, state: str) -> set[str]:
-    rows = site.rows("SELECT job_id FROM runs JOIN events ON id = event_id WHERE runs.state = ?", state)
+    rows = site.rows("SELECT job_id FROM runs JOIN events ON id = event_id WHERE runs.state = :state", state=state)
     return {row["job_id"] for row in rows}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 from collections import Counter
-from contextlib import closing
+from typing import Any
 
 from tests.acceptance.support import Site, completed, deliver, until
 
@@ -35,12 +34,10 @@ JOBS = [f"job-{number}" for number in range(120)]
 SLOTS = 4
 
 
-def runs(site: Site) -> dict[str, sqlite3.Row]:
+def runs(site: Site) -> dict[str, dict[str, Any]]:
     """Job to its run."""
-    with closing(sqlite3.connect(site.store)) as connection:
-        connection.row_factory = sqlite3.Row
-        statement = "SELECT job_id, runs.* FROM runs JOIN events ON id = event_id"
-        return {row["job_id"]: row for row in connection.execute(statement)}
+    rows = site.rows("SELECT job_id, runs.* FROM runs JOIN events ON id = event_id")
+    return {row["job_id"]: row for row in rows}
 
 
 def test_what_a_killed_process_had_claimed_and_not_started_costs_nothing_and_starts_once(site: Site) -> None:

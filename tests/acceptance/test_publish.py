@@ -44,7 +44,7 @@ def test_events_are_published_once_the_broker_is_back_and_after_the_receiver_was
 
         events = [delivered("job-1")]
         wait_until_published(events)
-        result = json.loads(site.run_of(events[0], "queue")["result"])
+        result = site.run_of(events[0], "queue")["result"]
         assert (result["subject"], result["sequence"], result["duplicate"]) == ("tts.job.completed", 1, False)
 
         nats.kill()

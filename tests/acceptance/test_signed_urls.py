@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import urllib.request
 
 from tests.acceptance.support import Provider, Site, completed, deliver, sha256_at_the_origin
@@ -35,7 +34,7 @@ def test_the_signed_address_serves_the_file_without_credentials(site: Site, prov
         answer = deliver(server.public, completed(job.id))
         assert answer is not None
         run = site.wait_for_state(answer[1]["event"], "signs", "succeeded")
-        url = json.loads(run["result"])["url"]
+        url = run["result"]["url"]
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=PATIENCE) as response:
             assert hashlib.sha256(response.read()).hexdigest() == sha256_at_the_origin(job)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import socket
-import sqlite3
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from receiver.store.schema import source_state
 from tests.acceptance.support import (
     API_KEY,
     SECRET,
@@ -24,6 +24,7 @@ from tests.acceptance.support import (
 )
 from tests.acceptance.wrong_provider import ID_TOKEN, NOBODY, Stub, fresh, says
 from tests.certificate import self_signed
+from tests.stores import insert_rows
 
 KEYS = {"audixa": "audixa_live_0123456789", "finevoice": "fine_live_0123456789", "miragic": "mira_live_0123456789"}
 
@@ -215,9 +216,9 @@ def test_the_list_shows_how_each_source_is_heard_and_why_it_is_paused(site: Site
     assert not before["miragic"]["capabilities"]["voices"]
 
     assert site.command("db", "upgrade").returncode == 0
-    with closing(sqlite3.connect(site.store)) as store, store:
-        pauses = [("audixa", 4e9, "provider_unauthorized"), ("miragic", 1e9, "provider_rate_limited")]
-        store.executemany("INSERT INTO source_state (source, pause_until, reason) VALUES (?, ?, ?)", pauses)
+    long = {"source": "audixa", "pause_until": 4e9, "reason": "provider_unauthorized"}
+    over = {"source": "miragic", "pause_until": 1e9, "reason": "provider_rate_limited"}
+    insert_rows(site.store, source_state, long, over)
     after = {row["name"]: row for row in json.loads(site.command("sources", "list", "--json").stdout)}
     assert after["audixa"]["pause"] == {
         "until": "2096-10-02T07:06:40Z", "reason": "provider_unauthorized", "polls_only": False,

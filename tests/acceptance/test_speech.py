@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from receiver.simulator import Job
 from tests.acceptance.support import (
@@ -29,6 +29,7 @@ from tests.acceptance.support import (
     until,
 )
 from tests.patience import PATIENCE
+from tests.stores import execute
 
 QUICK = "poll = { requests_per_second = 1000 }"
 VOICES = {"aitts": "alloy", "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
@@ -95,7 +96,7 @@ def jobs_of(site: Site) -> list[dict[str, Any]]:
     """The rows so far; none while the store is still being made."""
     try:
         return site.rows("SELECT * FROM jobs ORDER BY id")
-    except sqlite3.OperationalError:
+    except OperationalError:
         return []
 
 
@@ -132,7 +133,7 @@ def test_a_text_becomes_a_file_without_a_running_server_and_its_handlers_run_lat
     [row] = jobs_of(site)
     assert (row["state"], row["job_id"]) == ("completed", job.id)
     [event] = site.rows("SELECT * FROM events")
-    assert json.loads(event["payload"])["metadata"] == {"order": "7"}
+    assert event["payload"]["metadata"] == {"order": "7"}
     assert site.run_of(row["event_id"], "save_audio")["state"] == "pending"
     server = site.start()
     site.wait_for_state(row["event_id"], "save_audio", "succeeded")
@@ -309,8 +310,7 @@ def test_without_a_network_it_keeps_trying_and_ctrl_c_leaves_a_job_that_goes_on(
     assert bounded.returncode == 1
     assert "Not done within 1 s" in bounded.stderr
     configured(site, provider)
-    with closing(sqlite3.connect(site.store)) as store, store:  # it waits a little longer each time
-        store.execute("UPDATE jobs SET due_at = 1")
+    execute(site.store, "UPDATE jobs SET due_at = 1")  # it waits a little longer each time
     done = site.command("speech", "--job", row["id"], "-o", "later.wav")
     assert (done.returncode, done.stdout) == (0, "later.wav\n")
     assert sha256_of(site.folder / "later.wav") == sha256_at_the_origin(the_job(provider, "Later."))

@@ -107,7 +107,7 @@ def configured(site: Site, provider: Provider) -> Site:
 
 def submitted_jobs(site: Site) -> dict[str, dict[str, Any]]:
     """The jobs' rows by their texts."""
-    return {json.loads(row["request"])["text"]: row for row in site.rows("SELECT * FROM jobs")}
+    return {row["request"]["text"]: row for row in site.rows("SELECT * FROM jobs")}
 
 
 def on_its_way(site: Site, source: str) -> dict[str, dict[str, Any]]:

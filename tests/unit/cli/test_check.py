@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,10 +11,11 @@ from receiver.cli.session import open_session
 from receiver.cli.setup import check
 from receiver.errors import StoreMalformed, StoreUnavailable
 from receiver.store import database as database_module
+from receiver.store import schema
 from receiver.store.migrate import migrate
 from receiver.store.schema import HEAD
-from tests.faults import another_user, damage, fill, small_disk
-from tests.stores import open_store
+from tests.faults import another_user, damage_root, fill, small_disk
+from tests.stores import WriteLock, execute, insert_rows, open_store
 
 
 def checked(folder: Path, capsys: pytest.CaptureFixture[str], concurrency: int, *handlers: str) -> list[str]:
@@ -75,9 +74,8 @@ def make_store(folder: Path) -> Path:
     database = open_store(path)
     migrate(database)
     database.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO signing_keys VALUES ('aitts', 'mine', 1700000000.0, 1700000000.0)")
-    connection.close()
+    used = dict.fromkeys(("first_used_at", "last_used_at"), 1_700_000_000.0)
+    insert_rows(path, schema.signing_keys, {"source": "aitts", "key_id": "mine", **used})
     return path
 
 
@@ -92,9 +90,7 @@ def test_check_says_that_the_store_of_an_earlier_release_will_be_upgraded_and_re
 ) -> None:
     path = make_store(tmp_path)
     before = store_lines(tmp_path, capsys)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
-    connection.close()
+    execute(path, "UPDATE alembic_version SET version_num = '0003'")
     store, secret = store_lines(tmp_path, capsys)
     assert before[0].endswith("receiver.db")
     assert store == f"{before[0]} (schema 0003, which serve upgrades to {HEAD})"
@@ -123,9 +119,8 @@ def test_check_says_how_much_room_there_is(tmp_path: Path, capsys: pytest.Captur
 def test_check_says_how_many_runs_wait_for_the_audio_storage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = "('e', 'h', 'pending', 1, 'audio_storage')"
-    with closing(sqlite3.connect(make_store(tmp_path))) as other, other:
-        other.execute(f"INSERT INTO runs (event_id, handler, state, due_at, waits_for) VALUES {values}")
+    run = {"event_id": "e", "handler": "h", "state": "pending", "due_at": 1, "waits_for": "audio_storage"}
+    insert_rows(make_store(tmp_path), schema.runs, run)
     (tmp_path / "receiver.toml").write_text(CONFIG)
     check(tmp_path / "receiver.toml")
     assert "! runs that wait for the audio storage: 1" in capsys.readouterr().out
@@ -145,8 +140,7 @@ def test_check_finds_a_locked_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
-    with closing(sqlite3.connect(make_store(tmp_path), isolation_level=None)) as thief:
-        thief.execute("BEGIN IMMEDIATE")
+    with WriteLock(make_store(tmp_path)):
         assert "is locked" in problems(tmp_path, capsys)
 
 
@@ -154,11 +148,7 @@ def test_check_that_meets_damage_in_the_middle_does_not_say_that_all_is_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_store(tmp_path)
-    with closing(sqlite3.connect(path)) as other:
-        [root] = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_runs_waiting'").fetchone()
-        with other:
-            other.execute("PRAGMA journal_mode=DELETE")
-    damage(path, slice(root, root))
+    damage_root(path, "ix_runs_waiting")
     (tmp_path / "receiver.toml").write_text(CONFIG)
     with pytest.raises(StoreMalformed):
         check(tmp_path / "receiver.toml")
@@ -169,11 +159,7 @@ def test_check_deep_finds_damage_that_nothing_else_would_meet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_store(tmp_path)
-    with closing(sqlite3.connect(path)) as other:
-        [root] = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'artifacts'").fetchone()
-        with other:
-            other.execute("PRAGMA journal_mode=DELETE")
-    damage(path, slice(root, root))
+    damage_root(path, "artifacts")
     (tmp_path / "receiver.toml").write_text(CONFIG)
     check(tmp_path / "receiver.toml")
     said = problems(tmp_path, capsys, deep=True)

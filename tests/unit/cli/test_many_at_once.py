@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import receiver.cli
 from receiver.cli.commands import build
 from receiver.errors import StoreFull
 from receiver.store import runs
+from tests.stores import execute, query
 from tests.unit.cli.conftest import add_events
 
 EVENTS = 130
@@ -32,16 +31,14 @@ def ran(*words: str) -> Result:
 
 def states(store: Path) -> dict[str, str]:
     """By event."""
-    with closing(sqlite3.connect(store)) as connection:
-        return dict(connection.execute("SELECT event_id, state FROM runs ORDER BY event_id").fetchall())
+    return {row["event_id"]: row["state"] for row in query(store, "SELECT * FROM runs ORDER BY event_id")}
 
 
 @pytest.fixture
 def ids(store: Path) -> list[str]:
     """Events whose run is a dead letter."""
     ids = add_events(store, EVENTS)
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute("UPDATE runs SET state = 'dead', attempt = 3, error = 'x', finished_at = 1.0")
+    execute(store, "UPDATE runs SET state = 'dead', attempt = 3, error = 'x', finished_at = 1.0")
     return ids
 
 
@@ -102,9 +99,8 @@ def test_many_events_are_released_in_few_transactions(store: Path, changed: list
 
 
 def test_one_event_that_is_refused_keeps_no_other_back(store: Path, ids: list[str]) -> None:
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute("UPDATE events SET status = 'quarantined' WHERE id = ?", (ids[5],))
-        connection.execute("UPDATE runs SET state = 'pending', finished_at = NULL WHERE event_id = ?", (ids[7],))
+    execute(store, "UPDATE events SET status = 'quarantined' WHERE id = :id", id=ids[5])
+    execute(store, "UPDATE runs SET state = 'pending', finished_at = NULL WHERE event_id = :id", id=ids[7])
     done = ran("events", "replay", *ids)
     assert done.exit_code == 1
     assert done.stderr == f"✗ {ids[5]} is in quarantine; `tts-receiver events release` dispatches it.\n"
@@ -154,8 +150,8 @@ def test_a_replay_that_fails_says_how_far_it_came_and_goes_on_there(
     assert printed == ([f"{id_}: log" for id_ in ids[:20]] if words.startswith("events") else [])
     assert [id_ for id_, state in states(store).items() if state == "pending"] == ids[:20]
 
-    with closing(sqlite3.connect(store)) as connection, connection:  # what was due has run meanwhile
-        connection.execute("UPDATE runs SET state = 'succeeded', finished_at = 2.0 WHERE state = 'pending'")
+    # What was due has run meanwhile.
+    execute(store, "UPDATE runs SET state = 'succeeded', finished_at = 2.0 WHERE state = 'pending'")
     rest = ran(*words.split(), "--after", re.findall(r"evt_\w+", said.err)[0])
     assert rest.stdout.splitlines()[-1].startswith(f"Runs due: {EVENTS - 20};")
     assert [id_ for id_, state in states(store).items() if state == "succeeded"] == ids[:20]

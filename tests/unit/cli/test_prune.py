@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,8 @@ from typer.testing import CliRunner, Result
 import receiver.cli
 from receiver.cli.commands import build
 from receiver.errors import StoreFull
-from receiver.store import prune
+from receiver.store import prune, schema
+from tests.stores import insert_rows
 from tests.unit.cli.conftest import add_events
 
 OLD_EVENTS, OLD_QUARANTINED = 30, 20
@@ -64,12 +63,9 @@ def test_jobs_whose_events_are_gone_go_too(filled: Path) -> None:
 
 
 def insert_ended_jobs(store: Path, count: int) -> None:
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.executemany(
-            "INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, ended_at) "
-            "VALUES (?, 'aitts', ?, 'expired', 1.0, 1.0, 1.0, 1.0)",
-            [(f"job_{number}", f"{number}") for number in range(count)],
-        )
+    times = dict.fromkeys(("created_at", "due_at", "deadline_at", "ended_at"), 1.0)
+    job = {"source": "aitts", "state": "expired", **times}
+    insert_rows(store, schema.jobs, *(job | {"id": f"job_{number}", "job_id": str(number)} for number in range(count)))
 
 
 def test_it_says_how_much_was_deleted_before_the_store_failed_and_why_once(
