@@ -22,6 +22,10 @@ class Cursor:
     row: int = 0
     event_id: str | None = None
 
+    def is_after(self, other: Cursor) -> bool:
+        """Whether it is behind another position. Events of one transaction may have the same row."""
+        return (self.row, self.event_id or "") > (other.row, other.event_id or "")
+
 
 def newest(connection: Connection) -> Cursor:
     """The position after the newest event."""

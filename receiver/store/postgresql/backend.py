@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, exc, make_url
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.postgresql import engine, faults, tables
+from receiver.store.postgresql import engine, faults, positions, tables
 from receiver.store.postgresql.processes import LeasesDecide
 
 SCHEME = "postgresql"
@@ -82,7 +82,9 @@ class PostgresqlBackend:
 
     def writer_engine(self, lock_seconds: float) -> Engine:
         """Connections whose transactions are READ COMMITTED."""
-        return engine.postgresql_engine(self._url, lock_seconds, writes=True, prepares=not self._pooled)
+        found = engine.postgresql_engine(self._url, lock_seconds, writes=True, prepares=not self._pooled)
+        positions.follow_cluster(found, lock_seconds)
+        return found
 
     def reader_engine(self, lock_seconds: float) -> Engine:
         """Connections that cannot write, whose transactions are snapshots."""

@@ -1,8 +1,8 @@
 """Statements of the feed. A position is a transaction's number, and the id of the event before it.
 
-A sequence is not in the order of the commits. `events.xid` is the number of the transaction that stored the event.
-Every transaction below `pg_snapshot_xmin` has ended, and only their events are shown: none with a lower number can
-follow.
+A sequence is not in the order of the commits. `events.xid` is the number of the transaction that stored the event, plus
+the offset of this cluster (`postgresql.positions`). Every transaction below `pg_snapshot_xmin` has ended, and only
+their events are shown: none with a lower number can follow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Position = tuple[int, str | None]
 START: Position = (0, None)
 
 _xid: Any = literal_column("events.xid", BigInteger)
-_ENDED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_ENDED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + receiver_feed_offset()")
 
 
 def newest(connection: Connection) -> Position:

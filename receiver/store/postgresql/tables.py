@@ -6,9 +6,10 @@ from sqlalchemy import Connection, text
 
 from receiver.store.schema import metadata
 
-# Positions of the feed (`postgresql.feed`). In a copy of the store in another cluster, transactions start again.
+# Positions of the feed (`postgresql.feed`). `postgresql.positions` replaces the function in another cluster.
 _FEED = (
-    "ALTER TABLE events ADD COLUMN xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint",
+    "CREATE FUNCTION receiver_feed_offset() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 0::bigint'",
+    "ALTER TABLE events ADD xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint + receiver_feed_offset()",
     "CREATE INDEX ix_events_commits ON events (xid, id)",
 )
 # A run is updated about three times in its life: room in its page keeps the new versions near the old ones. Each claim

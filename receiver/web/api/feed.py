@@ -161,7 +161,7 @@ class Feed:
             stream.wake.clear()
             while stream.queue:
                 at, row = stream.queue.popleft()
-                if at.row > stream.cursor.row:  # else it was read while catching up
+                if at.is_after(stream.cursor):  # else it was read while catching up
                     stream.cursor = at
                     yield row
             if stream.behind or stream.ended.is_set():
@@ -204,7 +204,7 @@ class Feed:
             await asyncio.sleep(min(took * REST_FACTOR, self._poll_interval_seconds))
 
     def _distribute(self, found: list[tuple[Cursor, Row]]) -> None:
-        moved = found[0][0].row <= self._cursor.row
+        moved = not found[0][0].is_after(self._cursor)
         self._cursor = found[-1][0]
         for stream in self._streams:
             if moved:  # the rows were renumbered: a stream's cursor has an old number and cannot be compared
