@@ -40,6 +40,9 @@ class EventStatements(Protocol):
         A key is that of an event, or the provider's id of a job.
         """
 
+    def hold_quarantines(self, connection: Connection, sources: Collection[str]) -> None:
+        """Let no other transaction put events of these sources into quarantine until the end of this one."""
+
     def hold_events(self, connection: Connection, ids: Collection[str]) -> None:
         """Let no other transaction delete these events, or make their runs due again, until the end of this one."""
 

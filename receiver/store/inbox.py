@@ -112,7 +112,10 @@ def accept_bounded(connection: Connection, deliveries: list[Delivery], max_quara
 
 def _refused(connection: Connection, deliveries: list[Delivery], max_quarantined: int) -> set[str]:
     """The event ids of the deliveries that exceed the limit."""
-    known = stored(connection, [identity_of(delivery) for delivery in deliveries if delivery.quarantined])
+    stale = [delivery for delivery in deliveries if delivery.quarantined]
+    sources = {delivery.source for delivery in stale}
+    DIALECTS[connection.dialect.name].events.hold_quarantines(connection, sources)  # before they are counted
+    known = stored(connection, [identity_of(delivery) for delivery in stale])
     available: dict[str, int] = {}
     refused = set()
     for delivery in deliveries:

@@ -97,12 +97,12 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
         "submit_key": new.submit_key,
         "client_key": new.client_key,
     }
-    stored = connection.execute(statement.returning(*jobs.c), values).first()
-    if stored is not None:
-        return dict(stored._mapping), True
-    known = find_one(connection, jobs.c.client_key == new.client_key)
-    if known is None:
-        raise LookupError(new.client_key)
+    known: Row | None = None
+    while known is None:  # again, if the other job was deleted before it was read
+        stored = connection.execute(statement.returning(*jobs.c), values).first()
+        if stored is not None:
+            return dict(stored._mapping), True
+        known = find_one(connection, jobs.c.client_key == new.client_key)
     if known["source"] != new.source or known["request"] != dict(new.request):
         raise ClientKeyReused(
             f"This idempotency key belongs to another request, that of job {known['id']}. Use a new one."

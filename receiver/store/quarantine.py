@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, and_, delete, text
 
+from receiver.store.dialect import DIALECTS
 from receiver.store.prune import Page, Prunable
 from receiver.store.schema import events
 from receiver.store.states import EventStatus
@@ -51,6 +52,7 @@ def find_old(connection: Connection, before: float, after: tuple[str, float, str
 
 def delete_old(connection: Connection, before: float, ids: Sequence[str]) -> int:
     """Delete the events among these that are still in quarantine; return how many. They have no runs."""
+    DIALECTS[connection.dialect.name].events.hold_events(connection, ids)  # in one order
     old = and_(events.c.status == EventStatus.QUARANTINED, events.c.received_at < before)
     return connection.execute(delete(events).where(events.c.id.in_(ids), old)).rowcount
 

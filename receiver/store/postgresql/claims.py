@@ -64,7 +64,12 @@ _FACTS = "SELECT id, source, type, job_id, origin, received_at, payload::text, b
 _EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < %s"
 _ANY_EXPIRED = f"SELECT 1 FROM runs WHERE {_EXPIRED_LEASE} LIMIT 1"  # noqa: S608 - constants only
 _RELEASE_EXPIRED = f"""
-    UPDATE runs SET {_PENDING_AGAIN} WHERE {_EXPIRED_LEASE} AND started_at IS NULL RETURNING event_id
+    WITH chosen AS MATERIALIZED (
+        SELECT event_id, handler FROM runs WHERE {_EXPIRED_LEASE} AND started_at IS NULL
+        ORDER BY event_id, handler FOR UPDATE SKIP LOCKED
+    )
+    UPDATE runs SET {_PENDING_AGAIN} FROM chosen
+    WHERE runs.event_id = chosen.event_id AND runs.handler = chosen.handler RETURNING runs.event_id
 """  # noqa: S608 - constants only
 _EXPIRED = f"""
     SELECT event_id, handler, attempt, forgiven, due_at, crashes, started_at, lease_owner FROM runs
@@ -140,7 +145,7 @@ def has_expired(connection: Connection, now: float) -> bool:
 
 
 def release_expired(connection: Connection, now: float) -> int:
-    """As `has_expired`."""
+    """As `has_expired`. A run that another transaction has locked is being extended, started or released: skipped."""
     return len(run_statement(connection, _RELEASE_EXPIRED, (now,)))
 
 

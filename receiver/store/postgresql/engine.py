@@ -12,8 +12,9 @@ CONNECT_SECONDS = 5
 """How long connecting may take."""
 STATEMENT_SECONDS = 30.0
 """How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit."""
-IDLE_SECONDS = 60.0
-"""How long a transaction may wait for its process between two statements: a stopped process must not keep its locks."""
+WRITE_IDLE_SECONDS, READ_IDLE_SECONDS = 10.0, 60.0
+"""How long a transaction may wait for its process between two statements: a stopped process must not keep its locks,
+nor keep the server from removing what was deleted."""
 PREPARE_AFTER = 5
 """How often a session executes a statement before it keeps it prepared."""
 CONNECTIONS = 4
@@ -49,7 +50,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
         use_native_hstore=False,  # otherwise each engine looks for the type
         connect_args={**options, "autocommit": True, "prepare_threshold": PREPARE_AFTER if prepares else None},
     )
-    mode = _WRITES if writes else _READS
+    mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -59,7 +60,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
             connection,
             f"{mode}; SET LOCAL lock_timeout = {_milliseconds(seconds)}; "
             f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_SECONDS)}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)}",
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(idle_seconds)}",
         )
 
     @event.listens_for(engine, "checkout")

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from receiver.store.artifacts import ArtifactRow
 
 # The inner query sorts, so that two transactions never wait for each other.
-_HOLD_KEYS = """
+_HOLD = """
     SELECT pg_advisory_xact_lock(number) FROM (
-        SELECT DISTINCT hashtextextended(key, 0) AS number FROM unnest(%s::text[]) AS key ORDER BY number OFFSET 0
+        SELECT DISTINCT hashtextextended(name, {seed}) AS number FROM unnest(%s::text[]) AS name
+        ORDER BY number OFFSET 0
     ) AS held
 """
+_HOLD_KEYS = _HOLD.format(seed=0)
+_HOLD_QUARANTINES = _HOLD.format(seed=3)
 _HOLD_EVENTS = "SELECT 1 FROM events WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 # The stored events are locked, so that they are not deleted before their duplicate is counted. Usually there are none.
 _BY_KEY = """
@@ -62,6 +65,11 @@ _RECORD_KEY_USE = """
 def hold_keys(connection: Connection, keys: Collection[str]) -> None:
     """By advisory locks of their hashes, which end with the transaction."""
     run_statement(connection, _HOLD_KEYS, (list(keys),))
+
+
+def hold_quarantines(connection: Connection, sources: Collection[str]) -> None:
+    """By advisory locks, as `hold_keys`."""
+    run_statement(connection, _HOLD_QUARANTINES, (list(sources),))
 
 
 def hold_events(connection: Connection, ids: Collection[str]) -> None:

@@ -42,5 +42,6 @@ def lock_schema(connection: Connection) -> None:
     before = connection.execute(text("SELECT current_setting('lock_timeout')")).scalar_one()
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '5min'"))  # the scripts are loaded
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('receiver: schema', 2))"))
     connection.execute(text("SELECT set_config('lock_timeout', :before, true)"), {"before": before})

@@ -55,6 +55,10 @@ def hold_keys(connection: Connection, keys: Collection[str]) -> None:
     """Nothing: a transaction that writes has the whole store."""
 
 
+def hold_quarantines(connection: Connection, sources: Collection[str]) -> None:
+    """As `hold_keys`."""
+
+
 def hold_events(connection: Connection, ids: Collection[str]) -> None:
     """As `hold_keys`."""
 

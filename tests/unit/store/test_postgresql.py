@@ -217,7 +217,7 @@ def test_every_transaction_has_time_outs_and_leaves_none_in_the_session(database
     def read(connection: Connection) -> list[str]:
         return [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
 
-    assert database.transact(read) == ["5s", "30s", "1min", "read committed"]
+    assert database.transact(read) == ["5s", "30s", "10s", "read committed"]
     assert database.query(read) == ["5s", "30s", "1min", "repeatable read"]
     with database._writer_engine.connect() as connection:
         session: Any = connection.connection.driver_connection

@@ -19,6 +19,7 @@ from receiver.store.jobs import NewJob
 from receiver.store.leases import Lease
 from tests.patience import PATIENCE
 from tests.unit.store.conftest import NOW, MakeDelivery
+from tests.unit.store.interleaving import Transaction
 
 pytestmark = pytest.mark.pooled
 
@@ -97,27 +98,6 @@ def test_a_run_is_claimed_once(database: Database, delivery: MakeDelivery) -> No
 
     found = [id_ for ids in at_once(*(lambda owner=owner: claim(owner) for owner in "abcd")) for id_ in ids]
     assert len(found) == len(set(found)) == 200
-
-
-class Transaction:
-    """A write transaction in a thread of its own, which is kept open until `commit`."""
-
-    def __init__(self, database: Database, function: Callable[..., Any], *arguments: Any) -> None:
-        self._done, self._go_on = threading.Event(), threading.Event()
-
-        def work(connection: Any) -> None:
-            function(connection, *arguments)
-            self._done.set()
-            assert self._go_on.wait(PATIENCE)
-
-        self._pool = ThreadPoolExecutor(1)
-        self._ended = self._pool.submit(database.transact, work)
-        assert self._done.wait(PATIENCE)
-
-    def commit(self) -> None:
-        self._go_on.set()
-        self._ended.result(PATIENCE)
-        self._pool.shutdown()
 
 
 @pytest.mark.postgresql
