@@ -86,7 +86,9 @@ def build_receiver(
         ),
         voices=voices,
         feed=feed,
-        maintenance=Maintenance(parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust),
+        maintenance=Maintenance(
+            parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust, owner=parts.owner
+        ),
         readiness=readiness,
         public=public_app(parts, readiness, feed, wake, lambda app: receiver.running()),
         private=private_app(parts, readiness, feed, wake, jobs, voices),

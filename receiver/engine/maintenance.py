@@ -13,6 +13,7 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.pruning import Pruner
 from receiver.errors import AudioError, ListingTimeout, StoreUnavailable
 from receiver.settings.tables import Store
+from receiver.store import replicas
 from receiver.store.database import Database
 from receiver.store.prune import EVENTS, JOBS
 from receiver.store.quarantine import QUARANTINE
@@ -32,7 +33,14 @@ Sweep = Callable[[float], Awaitable[int]]
 
 
 class Maintenance:
-    """Deletes what is old, at the start and once an hour, but only while the clock is trusted."""
+    """Deletes what is old, at the start and once an hour, but only while the clock is trusted.
+
+    Of all processes that work on the store, the one that started first deletes from it. Each removes its abandoned
+    downloads.
+
+    Args:
+        owner: this process's name in leases.
+    """
 
     def __init__(
         self,
@@ -41,12 +49,15 @@ class Maintenance:
         sweep: Sweep,
         clock: Clock,
         trust: ClockTrust,
+        *,
+        owner: str,
     ) -> None:
         self._database = database
         self._retention = retention
         self._sweep = sweep
         self._clock = clock
         self._trust = trust
+        self._owner = owner
         self._progress_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -78,6 +89,9 @@ class Maintenance:
         self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
         pruner = Pruner(BatchWriter(self._database, self._clock), self._show_progress)
         try:
+            working = await self._database.read(replicas.working, now)
+            if working and working[0].owner != self._owner:
+                return
             if deleted := await pruner.prune(EVENTS, finished):
                 log.info("events.pruned", events=deleted)
             if deleted := await pruner.prune(JOBS, finished):  # jobs of the deleted events

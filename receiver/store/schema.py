@@ -268,3 +268,19 @@ source_state = Table(
     Column("pause_seconds", Double, nullable=False, server_default=text("0")),
     Column("poll_pause_seconds", Double, nullable=False, server_default=text("0")),
 )
+
+# The processes that use the store now. Nothing of it is worth keeping: a copy of the store leaves it out.
+processes = Table(
+    "processes",
+    metadata,
+    # Its name in leases.
+    Column("owner", _TEXT, primary_key=True),
+    # What it does: "all", "intake", "worker" or "speech".
+    Column("role", _TEXT, nullable=False),
+    Column("host", _TEXT, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", _TEXT, nullable=False),
+    Column("started_at", Double, nullable=False),
+    # When it last wrote this row.
+    Column("heartbeat_at", Double, nullable=False),
+)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, update
+from sqlalchemy import Connection, Engine, delete, event, insert, update
 
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.maintenance import INTERVAL_SECONDS, Maintenance
@@ -141,7 +141,7 @@ async def maintained(database: Database, clock: Clock) -> AsyncIterator[Maintena
 
     trust = ClockTrust(clock)
     trust.compare(0.0, "aitts")
-    maintenance = Maintenance(database, Store(), sweep, clock, trust)
+    maintenance = Maintenance(database, Store(), sweep, clock, trust, owner="me")
     maintenance.start()
     try:
         yield maintenance
@@ -395,3 +395,21 @@ async def test_it_waits_for_its_turn_among_long_lists(database: Database, monkey
     assert turned_away[:3] == [50] * 3
     assert left(database) == 0
     await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_of_all_processes_that_work_the_one_that_started_first_deletes(database: Database) -> None:
+    add(database, 20, "ends")
+    end_runs(database)
+    row = {"role": "worker", "host": "here", "pid": 1, "version": "0", "heartbeat_at": NOW}
+
+    def started(connection: Connection, owner: str, at: float) -> None:
+        connection.execute(insert(schema.processes).values(row | {"owner": owner, "started_at": at}))
+
+    database.transact(started, "first", NOW - 9)
+    database.transact(started, "me", NOW - 5)
+    await prune(database, Clock())
+    assert left(database) == 20
+    gone = delete(schema.processes).where(schema.processes.c.owner == "first")
+    database.transact(lambda connection: connection.execute(gone))
+    await prune(database, Clock())
+    assert left(database) == 0

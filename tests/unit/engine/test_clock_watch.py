@@ -230,7 +230,7 @@ async def test_a_start_with_the_clock_days_ahead_deletes_nothing_until_somebody_
         signal.notify()
         return 0
 
-    maintenance = Maintenance(database, Store(), sweep, clock, trust)
+    maintenance = Maintenance(database, Store(), sweep, clock, trust, owner="me")
     maintenance.start()
     await signal.until(lambda: clock.waits[id(trust.wake)] == 1)
     trust.compare(40 * DAY, "aitts")
@@ -258,7 +258,7 @@ async def test_a_fault_in_one_chore_ends_neither_the_other_nor_the_next_hour_s(
         return 0
 
     come(database, NOW - 40 * DAY, "finished")
-    maintenance = Maintenance(database, Store(), sweep, clock, trust)
+    maintenance = Maintenance(database, Store(), sweep, clock, trust, owner="me")
     with monkeypatch.context() as broken:
         broken.setattr("receiver.engine.maintenance.Pruner", lambda *given: 1 / 0)
         maintenance.start()

@@ -30,7 +30,7 @@ PARTIAL_INDEXES = frozenset(
 """They hold what is open, dead, waiting or in quarantine: to read one from end to end is to read no history."""
 STEPS = 10
 """Steps that are counted at once."""
-SMALL_TABLES = frozenset({"signing_keys", "source_state", "alembic_version", "sqlite_master"})
+SMALL_TABLES = frozenset({"processes", "signing_keys", "source_state", "alembic_version", "sqlite_master"})
 """A row for each source or signing key."""
 
 _SCAN = re.compile(r"SCAN (?P<what>\S+)(?:.* USING (?:COVERING )?INDEX (?P<index>\S+))?")

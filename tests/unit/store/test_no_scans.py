@@ -33,6 +33,7 @@ from receiver.store import (
     names,
     prune,
     quarantine,
+    replicas,
     runs,
     throttle_state,
     turns,
@@ -181,6 +182,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         quarantine.counts: [()],
         quarantine.delete_old: [(NOW + 1, [f"evt_{3:032x}"])],
         quarantine.find_old: [(NOW + 1, None, 10), (NOW + 1, ("aitts", NOW, EVENT), 10)],
+        replicas.working: [(NOW,)],
         runs.cancel: [([(EVENT, "save_audio")], NOW)],
         runs.finish: [([FINISH],)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
@@ -221,6 +223,7 @@ SORTED: dict[Callable[..., Any], int] = {
     jobs.watch: 1,
     prune.find_jobs: 2,  # those that ended at the same moment
     quarantine.find_old: 4,  # those that were received at the same moment
+    replicas.working: 1,  # a row a process
 }
 """Functions that sort what is few, and how many of their statements do."""
 

@@ -1,4 +1,4 @@
-"""Indexes for lists, counts and pruning, so that they read no rows that they do not use.
+"""Indexes for lists, counts and pruning, so that they read no rows that they do not use; the table of processes.
 
 Lists by source, type and job, and lists of runs that have not succeeded, are read from an index in their order.
 `ix_runs_unfinished` replaces `ix_runs_dead`, and begins with the state. The index of the quarantine is now in the order
@@ -41,6 +41,17 @@ def upgrade() -> None:
     op.create_index("ix_runs_succeeded", "runs", ["handler", "event_id"], sqlite_where=sa.text("state = 'succeeded'"))
     op.create_index("ix_jobs_kind", "jobs", ["source", "state", "id"])
     op.create_index("ix_jobs_ended", "jobs", ["ended_at"], sqlite_where=sa.text("ended_at IS NOT NULL"))
+    op.create_table(
+        "processes",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("heartbeat_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_processes")),
+    )
 
 
 def _is_empty(table: str) -> bool:
