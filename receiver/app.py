@@ -21,6 +21,7 @@ from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
 from receiver.engine.readiness import READY, STOPPING, Readiness
 from receiver.engine.runner import HandlerLoop
+from receiver.engine.shared_audio import SharedAudio
 from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
@@ -73,6 +74,7 @@ class Receiver:
     jobs: JobService
     loops: Mapping[str, SourceLoop]
     membership: Membership
+    shared_audio: SharedAudio
     voices: VoiceService
     feed: Feed
     maintenance: Maintenance
@@ -105,6 +107,7 @@ class Receiver:
         if self.role.works:  # before anything can be claimed
             self.handlers.start()
             self.watchdog.start()
+            await self.shared_audio.announce()
         await self.membership.join()
         if self.role.works:
             await self._start_work()
@@ -119,6 +122,7 @@ class Receiver:
         )
 
     async def _start_work(self) -> None:
+        await self.shared_audio.check()
         self.dispatcher.start()
         for loop in self.loops.values():
             loop.start()
@@ -163,6 +167,7 @@ class Receiver:
         """Close the store."""
         self.public.close(STOPPED)
         await self.membership.leave()
+        await self.shared_audio.withdraw()
         await asyncio.to_thread(self.database.close)
         log.info("receiver.stopped")
 

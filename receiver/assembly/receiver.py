@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from receiver.app import Receiver
 from receiver.assembly.apps import private_app, public_app
 from receiver.assembly.engine import EngineParts, build_audio, build_engine, build_jobs, build_membership
+from receiver.assembly.resources import spool_folder
 from receiver.assembly.sources import job_sources
 from receiver.clock import SteadyClock
 from receiver.engine.clients import HandlerClients
@@ -20,6 +21,7 @@ from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.runner import HandlerLoop
+from receiver.engine.shared_audio import SharedAudio
 from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
@@ -83,6 +85,9 @@ def build_receiver(
         loops=loops,
         membership=build_membership(
             parts, role, [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())]
+        ),
+        shared_audio=SharedAudio(
+            parts.database, parts.storage, spool_folder(settings, parts.storage), parts.owner, parts.clock
         ),
         voices=voices,
         feed=feed,

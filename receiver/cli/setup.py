@@ -162,7 +162,7 @@ def check(
     """Read the configuration as `serve` would and print every problem at once."""
     role = parse_role(only)
     from receiver.assembly.resources import open_database
-    from receiver.cli.store_check import check_audio, check_deeply, check_store
+    from receiver.cli.store_check import check_audio, check_deeply, check_sharing, check_store
     from receiver.engine.plugins import load_registry
     from receiver.settings import load_partial
     from receiver.settings.exposure import exposed_secrets
@@ -187,6 +187,8 @@ def check(
             problems += check_audio(settings)
         database = open_database(settings)
         problems += check_store(database)
+        if role.works and not problems:
+            problems += check_sharing(settings, database)
         if deep:
             problems += [problem for problem in check_deeply(database) if problem not in problems]
     except ConfigError as error:

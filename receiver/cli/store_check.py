@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,29 @@ def check_audio(settings: Settings) -> list[ConfigProblem]:
     except ConfigError as error:
         return list(error.problems)
     return [ConfigProblem("audio.url", wrong)] if wrong else []
+
+
+def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]:
+    """Look for processes that work on the store and store audio where this machine does not find it."""
+    from receiver.assembly.resources import open_audio, spool_folder
+    from receiver.engine.shared_audio import apart_message, find_apart
+    from receiver.store import replicas
+    from receiver.store.migrate import revision
+    from receiver.store.schema import HEAD
+
+    try:
+        if database.folder is not None or not database.exists() or database.query(revision) != HEAD:
+            return []
+        storage = open_audio(settings)
+        others = database.query(replicas.working, time.time())
+        apart = find_apart(storage, spool_folder(settings, storage), others)
+    except ConfigError as error:
+        return list(error.problems)
+    except ReceiverError as error:
+        return [ConfigProblem("store.url", str(error))]
+    except OSError as error:
+        return [ConfigProblem("audio.url", f"{error.filename} cannot be read: {error.strerror}")]
+    return [ConfigProblem("audio.url", apart_message(storage, other)) for other in apart]
 
 
 def check_store(database: Database) -> list[ConfigProblem]:
