@@ -37,7 +37,7 @@ def redacted_url(url: str) -> str:
 
 
 def redacted_text(text: str, limit: int) -> str:
-    """Text from outside for logs and messages: printable ASCII, short, without queries of URLs."""
+    """Text from outside for logs and messages: printable ASCII, without queries of URLs; shortened with an ellipsis."""
     plain = "".join(char if " " <= char <= "~" else " " for char in text)
     return truncate(re.sub(r"\?\S*", "?", " ".join(plain.split())), limit)
 

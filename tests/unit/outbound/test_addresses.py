@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from receiver.errors import UnusableAddress
+from receiver.model.redact import ELLIPSIS
 from receiver.outbound.addresses import redacted_text, redacted_url, redirect_target
 from receiver.providers.base import origin_of
 
@@ -88,8 +89,9 @@ def test_no_query_and_no_password_is_ever_shown(path: str, secret: str) -> None:
 
 
 @given(st.text())
-def test_anything_is_shown_as_printable_ascii(text: str) -> None:
-    assert redacted_url(text).isascii()
-    assert redacted_text(text, 50).isascii()
-    assert redacted_text(text, 50).isprintable()
+@example("0" * 400)
+def test_anything_is_shown_as_printable_ascii_and_an_ellipsis_if_it_is_long(text: str) -> None:
+    for shown in (redacted_url(text), redacted_text(text, 50)):
+        assert shown.removesuffix(ELLIPSIS).isascii()
+        assert shown.isprintable()
     assert len(redacted_text(text, 50)) <= 50
