@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from receiver.engine.results import bounded_json
 from receiver.errors import ReceiverError, Reject, RetryLater
+from receiver.model.printable import storable
 from receiver.model.redact import truncate
 from receiver.model.retry import RetryPolicy, wait_seconds
 
@@ -99,7 +100,7 @@ def _text(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - a handler's own exception class, whose text cannot be made
         return name
     text = truncate(text, MAX_TEXT)
-    return _writable(text or name if isinstance(error, ReceiverError) else f"{name}: {text}")
+    return storable(text or name if isinstance(error, ReceiverError) else f"{name}: {text}")
 
 
 def _trace(error: BaseException) -> str:
@@ -112,9 +113,4 @@ def _trace(error: BaseException) -> str:
         text = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     if len(text) > MAX_TEXT:
         text = f"{truncate(text, MAX_TEXT // 2)}\n{text[-MAX_TEXT // 2 :]}"
-    return _writable(text)
-
-
-def _writable(text: str) -> str:
-    """The text without unpaired surrogates, which a file name can contain and SQLite refuses."""
-    return text.encode(errors="backslashreplace").decode()
+    return storable(text)

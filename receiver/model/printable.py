@@ -37,6 +37,11 @@ def printable_json(text: str) -> str:
     return _CONTROL_IN_JSON.sub(_json_control, text)
 
 
+def storable(text: str) -> str:
+    """The text without what a database cannot keep, which is escaped: NUL, and unpaired surrogates."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
 def escaped_in_json(char: str) -> str:
     """A character as JSON escapes it: `\\uXXXX` for each of its UTF-16 units."""
     units = char.encode("utf-16-be", "surrogatepass")

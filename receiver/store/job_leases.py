@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
+from receiver.model.printable import storable
 from receiver.store.completion import completion_values
 from receiver.store.jobs import (
     Row,
@@ -166,7 +167,7 @@ def reschedule(
         "misses": misses,
         "progress": progress,
         "error_code": code,
-        "error": error,
+        "error": None if error is None else storable(error),
     }
     return _write(connection, claimed, polled | due_columns(at, now) | FREE)
 
@@ -186,7 +187,7 @@ def reschedule_submit(
             idempotency key ensures that there is only one job.
     """
     submits = jobs.c.submits - int(refused)
-    values: Row = {"submits": submits, "error_code": code, "error": error}
+    values: Row = {"submits": submits, "error_code": code, "error": storable(error)}
     return _write(connection, claimed, values | due_columns(at, now) | FREE)
 
 
@@ -221,7 +222,7 @@ def mark_not_submitted(
     connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str
 ) -> bool:
     """End a job that was not submitted (`failed`), or may have been (`unknown`). False as for `release`."""
-    values = {"state": state, "ended_at": now, "error_code": code, "error": error}
+    values = {"state": state, "ended_at": now, "error_code": code, "error": storable(error)}
     return _write(connection, claimed, values | FREE)
 
 

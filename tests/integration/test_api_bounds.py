@@ -41,6 +41,13 @@ async def test_a_repeated_query_parameter_is_named(settings: Settings) -> None:
         assert answer.json()["errors"] == [{"where": f"query.{'n' * 99}…", "what": "is given more than once"}]
 
 
+async def test_a_filter_with_a_nul_character_is_refused_whatever_the_database_makes_of_it(settings: Settings) -> None:
+    async with api(settings) as client:
+        answer = await client.get("/v1/events?job_id=a%00b")
+        assert problem(answer) == (400, "invalid_request")
+        assert answer.json()["errors"] == [{"where": "query.job_id", "what": "contains a NUL character"}]
+
+
 async def test_a_body_with_very_many_unknown_names_is_answered_with_some_of_them(settings: Settings) -> None:
     body = json.dumps({"source": 5, **{f"{number:x}": 1 for number in range(80_000)}})
     async with api(settings) as client:

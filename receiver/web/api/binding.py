@@ -130,6 +130,8 @@ async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context
     for name, value in Request(scope).query_params.multi_items():
         if name in values:
             raise _invalid([InvalidField(_field_path("query", name), "is given more than once")])
+        if "\0" in value:  # nothing that is stored has one, and a database may refuse to look for it
+            raise _invalid([InvalidField(_field_path("query", name), "contains a NUL character")])
         values[name] = value
     return _validated(model, values, "query")
 
