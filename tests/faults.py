@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import shutil
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from receiver.store.database import Database
 from tests.stores import execute, query
 
 NOBODY = 65534
@@ -60,6 +63,17 @@ def another_user() -> Iterator[Path]:
             os.seteuid(0)
             importlib.invalidate_caches()  # an import meanwhile may have found nothing
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pages(connection: Connection, limit: int) -> None:
+    connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
+
+
+async def limit_pages(database: Database, limit: int) -> None:
+    """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
+    await database.write(_pages, limit)
+    for _ in range(2):
+        await asyncio.to_thread(database.transact, _pages, limit)
 
 
 def damage_root(path: Path, name: str) -> None:

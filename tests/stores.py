@@ -1,8 +1,8 @@
 """Stores of tests, and what another process sees of them and does to them: the same for every kind of database.
 
 A store is given as its file, as its address (`store.url`), or as the open `Database`. Statements have named values
-(`:job`), and JSON is read. Nothing else in the tests uses a driver, but for the tests of one kind of database
-(tests/unit/test_stores.py).
+(`:job`), and JSON is read. No other test uses a driver, but for those about one kind of database
+(tests/unit/store/test_dialect.py).
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
 
 from tests.acceptance.proxies import CADDY, WEBHOOK, Client
 from tests.acceptance.support import API_KEY, SECRET, SOURCE, Provider, Server, Site, completed, signed_headers, until
 from tests.postgresql_server import PostgresqlServer
+from tests.stores import query
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -86,12 +86,9 @@ def test_the_services_of_the_cluster_work_together(
         assert started["intake-1"].stop() == 0
         assert [send(job.id) for job in jobs[2:]] == [202, 202]
 
-    with psycopg.connect(address, autocommit=True) as connection:
-        done = b"SELECT handler, count(*) FROM runs WHERE state = 'succeeded' GROUP BY 1 ORDER BY 1"
-        until(
-            "both handlers have run for all",
-            lambda: connection.execute(done).fetchall() == [("log", 4), ("save_audio", 4)],
-        )
+    done = "SELECT handler, count(*) AS runs FROM runs WHERE state = 'succeeded' GROUP BY handler ORDER BY handler"
+    all_done = [{"handler": "log", "runs": 4}, {"handler": "save_audio", "runs": 4}]
+    until("both handlers have run for all", lambda: query(address, done) == all_done)
     assert len(site.final_files()) == 4
     assert {started[name].stop() for name in ("worker-1", "worker-2", "intake-2")} == {0}
 

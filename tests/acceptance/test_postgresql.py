@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-import psycopg
 import pytest
 
 from tests.acceptance.support import Site, completed, deliver, get, signed_headers, until
 from tests.postgresql_server import PostgresqlServer
+from tests.stores import query
 
 PASSWORD = "correct-horse-battery"
 
@@ -21,11 +20,6 @@ def address(postgresql: PostgresqlServer) -> Iterator[str]:
     name = postgresql.create()
     yield postgresql.url(name, PASSWORD)
     postgresql.drop(name)
-
-
-def rows(address: str, statement: str) -> list[Any]:
-    with psycopg.connect(address) as connection:
-        return connection.execute(statement.encode()).fetchall()
 
 
 def status(base: str, job: str) -> int:
@@ -42,8 +36,8 @@ def test_deliveries_are_stored_and_run_and_a_restart_of_the_server_loses_none(
     receiver = site.start()
     assert [status(receiver.public, f"job_{n}") for n in range(5)] == [202] * 5
     assert status(receiver.public, "job_0") in (200, 202)
-    done = "SELECT count(*) FROM runs WHERE state = 'succeeded'"
-    until("every run has succeeded", lambda: rows(address, done) == [(5,)])
+    done = "SELECT count(*) AS n FROM runs WHERE state = 'succeeded'"
+    until("every run has succeeded", lambda: query(address, done) == [{"n": 5}])
 
     postgresql.stop()
     try:
@@ -53,13 +47,13 @@ def test_deliveries_are_stored_and_run_and_a_restart_of_the_server_loses_none(
     finally:
         postgresql.start()
     until("it accepts again", lambda: status(receiver.public, "job_after") == 202)
-    until("the run has succeeded", lambda: rows(address, done) == [(6,)])
+    until("the run has succeeded", lambda: query(address, done) == [{"n": 6}])
 
     assert site.command("check", "--deep").returncode == 0
     listed = site.command("events", "list", "--json")
     assert "job_after" in listed.stdout
     assert receiver.stop() == 0
-    assert rows(address, "SELECT max(duplicates) FROM events WHERE key = 'job_0'") == [(1,)]
+    assert query(address, "SELECT max(duplicates) AS n FROM events WHERE key = 'job_0'") == [{"n": 1}]
     assert PASSWORD not in site.everything_written()
 
 

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 
-import psycopg
 import pytest
 
 from tests.acceptance.balancer import Balancer
@@ -14,6 +13,7 @@ from tests.acceptance.load import Load
 from tests.acceptance.proxies import free_port
 from tests.acceptance.support import Server, Site, until
 from tests.postgresql_server import PostgresqlServer
+from tests.stores import query
 
 PER_SECOND = 100
 BETWEEN = 60
@@ -60,6 +60,5 @@ def test_a_rolling_replacement_of_two_intakes_fails_no_delivery(site: Site, addr
             load.stop()
     assert (load.unanswered, set(load.statuses) - {200, 202}) == (0, set()), load.statuses
     assert load.contradictions == []
-    with psycopg.connect(address) as connection:
-        stored = {row[0] for row in connection.execute("SELECT id FROM events").fetchall()}
+    stored = {row["id"] for row in query(address, "SELECT id FROM events")}
     assert stored == set(load.acknowledged.values())

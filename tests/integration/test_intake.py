@@ -17,9 +17,9 @@ from starlette.routing import Mount
 
 from receiver.cli.key_notes import key_notes
 from receiver.store import views
-from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.schema import events
+from tests.faults import limit_pages
 from tests.integration.engine_support import Signal
 from tests.integration.intake_support import (
     SECRET,
@@ -500,17 +500,6 @@ async def test_a_secret_outside_its_validity_does_not_hold(tmp_path: Path, lines
 
 
 # the store in trouble
-
-
-def _pages(connection: Connection, limit: int) -> None:
-    connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
-
-
-async def limit_pages(database: Database, limit: int) -> None:
-    """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
-    await database.write(_pages, limit)
-    for _ in range(2):
-        await asyncio.to_thread(database.transact, _pages, limit)
 
 
 async def test_at_the_queues_bound_503_and_what_waits_is_answered_only_after_its_commit(

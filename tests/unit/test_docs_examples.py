@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import re
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from receiver.model.signature import SCHEMES
 from receiver.outbound.guard import AddressGuard
 from receiver.settings import load
 from receiver.testing import completed, run_handler, wav
+from tests.stores import query
 from tests.unit.test_docs import DOCS, ROOT, blocks
 
 
@@ -169,8 +168,7 @@ def test_the_lifespan_that_is_shown_keeps_one_connection(tmp_path: Path, monkeyp
     database = tmp_path / "episodes.db"
     for job in ("job-1", "job-2", "job-1"):
         assert run_handler(index, completed(job), options={"database": str(database)}).state == "succeeded"
-    with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("SELECT job FROM episodes ORDER BY job").fetchall() == [("job-1",), ("job-2",)]
+    assert query(database, "SELECT job FROM episodes ORDER BY job") == [{"job": "job-1"}, {"job": "job-2"}]
 
 
 def test_the_routes_of_the_page_are_those_it_says(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from receiver.store import database as database_module
 from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.sqlite.backend import sqlite_path
-from tests.stores import file_of, open_store
+from tests.faults import limit_pages
+from tests.stores import WriteLock, file_of, open_store, query
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
 
@@ -26,29 +26,7 @@ Make = Callable[..., Delivery]
 
 def ids(path: Path) -> set[str]:
     """Ids of the events that another process would see."""
-    connection = sqlite3.connect(path)
-    try:
-        return {row[0] for row in connection.execute("SELECT id FROM events")}
-    finally:
-        connection.close()
-
-
-def locked(path: Path) -> sqlite3.Connection:
-    """Another process in the middle of a write."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("BEGIN IMMEDIATE")
-    return connection
-
-
-def _pages(connection: Connection, limit: int) -> None:
-    connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
-
-
-async def limit_pages(database: Database, limit: int) -> None:
-    """SQLite's own bound on the file, for every connection that writes; 1 stands for as many as there are."""
-    await database.write(_pages, limit)
-    for _ in range(2):
-        await asyncio.to_thread(database.transact, _pages, limit)
+    return {row["id"] for row in query(path, "SELECT id FROM events")}
 
 
 async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
@@ -72,14 +50,13 @@ async def test_a_delivery_is_seen_by_another_connection_once_its_future_is_done(
 
 
 async def test_nothing_is_acknowledged_before_the_commit(database: Database, delivery: Make) -> None:
-    other = locked(file_of(database))
+    lock = WriteLock(file_of(database))
     futures = [database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)]
     await asyncio.sleep(0)
     assert not any(future.done() for future in futures)
     assert database.waiting == 3
     assert ids(file_of(database)) == set()
-    other.rollback()
-    other.close()
+    lock.release()
     receipts = await asyncio.gather(*futures)
     assert {receipt.event_id for receipt in receipts} == ids(file_of(database))
     assert database.waiting == 0
@@ -92,10 +69,9 @@ async def test_writes_that_gather_behind_a_commit_share_the_next(database: Datab
         batches.append(len(deliveries))
         return inbox.accept(connection, deliveries)
 
-    other = locked(file_of(database))
+    lock = WriteLock(file_of(database))
     futures = [database.batch(spy, delivery(f"job_{number}")) for number in range(200)]
-    other.rollback()
-    other.close()
+    lock.release()
     await asyncio.gather(*futures)
     assert sum(batches) == 200
     assert len(batches) < 200
@@ -112,10 +88,9 @@ async def test_fifty_copies_handed_in_at_once_are_one_event(database: Database, 
 async def test_one_poisoned_write_in_a_shared_transaction_fails_alone(database: Database, delivery: Make) -> None:
     good = [delivery(f"job_{number}") for number in range(4)]
     poisoned = delivery("poison", payload=None)  # the column is NOT NULL
-    other = locked(file_of(database))  # so that all five share one transaction
+    lock = WriteLock(file_of(database))  # so that all five share one transaction
     futures = [database.batch(inbox.accept, item) for item in [*good[:2], poisoned, *good[2:]]]
-    other.rollback()
-    other.close()
+    lock.release()
     first, second, failed, third, fourth = await outcomes(*futures)
     assert isinstance(failed, exc.IntegrityError)
     assert [receipt.event_id for receipt in (first, second, third, fourth)] == [item.event_id for item in good]
@@ -128,12 +103,11 @@ async def test_a_function_that_raises_fails_alone_beside_deliveries(database: Da
         raise LookupError("mine")
 
     await database.batch(inbox.accept, before := delivery("before"))
-    other = locked(file_of(database))
+    lock = WriteLock(file_of(database))
     broken_write = asyncio.ensure_future(database.write(broken))
     await asyncio.sleep(0)
     accepted = database.batch(inbox.accept, after := delivery("after"))
-    other.rollback()
-    other.close()
+    lock.release()
     failed, receipt = await outcomes(broken_write, accepted)
     assert isinstance(failed, LookupError)
     assert receipt.event_id == after.event_id
@@ -147,13 +121,12 @@ async def test_a_lock_that_another_process_keeps_is_an_outage(
     path.write_bytes(template.read_bytes())
     database = open_store(path)
     database.start()
-    other = locked(path)
+    lock = WriteLock(path)
     failed = await outcomes(*(database.batch(inbox.accept, delivery(f"job_{number}")) for number in range(3)))
     assert [type(error) for error in failed] == [StoreLocked] * 3
     assert {error.reason for error in failed} == {"store_locked"}
     assert database.waiting == 0
-    other.rollback()
-    other.close()
+    lock.release()
     assert ids(path) == set()
     receipt = await database.batch(inbox.accept, again := delivery("job_0"))
     assert receipt.event_id == again.event_id
@@ -201,12 +174,11 @@ async def test_a_store_that_was_moved_away_takes_nothing_until_it_is_back(
 async def test_a_cancelled_wait_leaves_the_write_standing_and_the_count_right(
     database: Database, delivery: Make
 ) -> None:
-    other = locked(file_of(database))
+    lock = WriteLock(file_of(database))
     gone = database.batch(inbox.accept, one := delivery("gone"))
     stays = database.batch(inbox.accept, delivery("stays"))
     gone.cancel()
-    other.rollback()
-    other.close()
+    lock.release()
     await stays
     assert database.waiting == 0
     assert one.event_id in ids(file_of(database))
@@ -267,13 +239,12 @@ async def test_a_write_that_comes_while_the_transaction_is_begun_shares_it(datab
         shared.append(list(items))
         return items
 
-    other = sqlite3.connect(file_of(database), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    lock = WriteLock(database)
     first = database.batch(note, 1)
     while database.health._waiting_since is None:
         await asyncio.sleep(0)
     rest = [database.batch(note, number) for number in (2, 3)]
-    other.close()
+    lock.release()
     assert [await one for one in (first, *rest)] == [1, 2, 3]
     assert shared == [[1, 2, 3]]
 
@@ -298,9 +269,7 @@ async def test_a_commit_that_fails_was_announced_and_stores_nothing(database: Da
         nonlocal calls
         calls += 1
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-        connection.exec_driver_sql(
-            "INSERT INTO runs (event_id, handler, state, due_at) VALUES ('none', 'h', 'dead', 0)"
-        )
+        connection.execute(text("INSERT INTO runs (event_id, handler, state, due_at) VALUES ('none', 'h', 'dead', 0)"))
         return calls
 
     with pytest.raises(exc.IntegrityError):  # found by the commit

@@ -34,15 +34,30 @@ OF_ONE_KIND = ("store/sqlite/", "store/postgresql/", "store/migrations/versions/
 PAST_SQLALCHEMY = {"exec_driver_sql", "run_statement"}
 """What passes a statement to the driver as it is, with the driver's placeholders."""
 DRIVERS = re.compile(r"sqlite3|psycopg|sqlalchemy\.dialects\b")
+MARKED = re.compile(r"pytest\.mark\.(sqlite|postgresql)\b")
 SPECIAL_WORDS = re.compile(
     r"\b(PRAGMA|INDEXED BY|rowid|sqlite_master|BEGIN IMMEDIATE|INSERT OR|SET LOCAL|FOR UPDATE|unnest|pg_[a-z_]+)\b"
 )
 
 
-def special(path: Path) -> Iterator[str]:
+def of_one_kind(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes of tests that are marked as those of one database."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            marks = [ast.unparse(node.value)] if ast.unparse(node.targets[0]) == "pytestmark" else []
+            marked: ast.AST = tree
+        else:
+            marks = [ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])]
+            marked = node
+        if any(MARKED.search(mark) for mark in marks):
+            yield from ast.walk(marked)
+
+
+def special(path: Path, root: Path) -> Iterator[str]:
     """What a module of ours has that only one database, or only one driver, understands."""
     tree = ast.parse(path.read_text())
-    nodes = list(ast.walk(tree))
+    marked = set(of_one_kind(tree))
+    nodes = [node for node in ast.walk(tree) if node not in marked]
     comments = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     for node in nodes:
         found = ""
@@ -57,14 +72,34 @@ def special(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments:
             found = ", ".join(SPECIAL_WORDS.findall(node.value))
         if found:
-            yield f"{path.relative_to(ROOT)}:{node.lineno}: {found}"  # type: ignore[attr-defined]
+            yield f"{path.relative_to(root)}:{node.lineno}: {found}"  # type: ignore[attr-defined]
 
 
 def test_only_the_packages_of_databases_are_special_to_one() -> None:
-    found = {path: list(special(path)) for path in sorted(ROOT.rglob("*.py"))}
+    found = {path: list(special(path, ROOT)) for path in sorted(ROOT.rglob("*.py"))}
     ours = {path: lines for path, lines in found.items() if str(path.relative_to(ROOT)).startswith(OF_ONE_KIND)}
     assert sum(map(len, ours.values())) > 20, "the search finds what it is for"
     assert [line for path, lines in found.items() if path not in ours for line in lines] == []
+
+
+TESTS = ROOT.parent / "tests"
+SPECIAL_TESTS = {
+    "stores.py", "faults.py", "postgresql_server.py", "pgbouncer.py", "unit/store/plans.py",
+    "unit/store/test_dialect.py", "unit/store/test_feed_positions.py", "unit/store/test_migrate.py",
+    "unit/store/test_pooled.py",
+}  # fmt: skip
+"""What the other tests use instead of a driver; and files of which most tests are about one database."""
+
+
+def test_only_tests_of_one_database_are_special_to_it() -> None:
+    """All others see and change a store through tests/stores.py, and can be run on every database.
+
+    A test of one database has its marker, `sqlite` or `postgresql`, or its module has.
+    """
+    files = {str(path.relative_to(TESTS)): path for path in sorted(TESTS.rglob("*.py"))}
+    found = {name: list(special(path, TESTS)) for name, path in files.items()}
+    assert any(found[name] for name in SPECIAL_TESTS), "the search finds what it is for"
+    assert [line for name, lines in found.items() if name not in SPECIAL_TESTS for line in lines] == []
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Dialect) if field.name != "insert"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -175,7 +174,7 @@ def test_a_full_batch_with_many_handlers_is_stored_whole(database: Database, acc
     def run(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":  # its own default; some builds have more
-            driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+            driver.setlimit(connection.dialect.loaded_dbapi.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
         inbox.accept(connection, batch)
 
     database.transact(run)
