@@ -7,6 +7,7 @@ PYTHON ?= $(shell $(FIND))
 VENV   := .venv
 BIN    := $(VENV)/bin
 KILLS  ?= 100
+MINUTES ?= 15
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
@@ -22,6 +23,7 @@ help:
 	@echo "make bench   compare throughput with a bare endpoint"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
+	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -72,6 +74,9 @@ kills: $(VENV)/.dev
 
 pooled: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit/store -k pooled --pooled
+
+chaos: $(VENV)/.dev
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from sqlalchemy import make_url
 
@@ -74,6 +76,29 @@ class PostgresqlServer:
     def stop(self) -> None:
         """Stop the server as a crash does: no client is told why."""
         self._pg_ctl("-m", "immediate", "-w", "stop")
+
+    def restart(self) -> None:
+        """Stop the server in order, which tells every client, and start it again."""
+        self._pg_ctl("-m", "fast", "-w", "stop")
+        self.start()
+
+    def kill(self) -> None:
+        """End every process of the server at once, by SIGKILL."""
+        main = psutil.Process(self._server.get_pid())
+        processes = [main, *main.children(recursive=True)]
+        main.suspend()  # it starts no further process
+        for process in processes + main.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes)
+        lock = self.socket.with_name(f"{self.socket.name}.lock")
+        for stale in (self._server.pgdata / "postmaster.pid", lock):  # they may name a zombie
+            stale.unlink(missing_ok=True)
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket that it listens on."""
+        return Path(str(self._uri.query["host"])) / ".s.PGSQL.5432"
 
     def start(self) -> None:
         """Start the server again."""

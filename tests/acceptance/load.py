@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.acceptance.support import Sender, completed
+from tests.patience import PATIENCE
 
 CONNECTIONS = 6
 
@@ -25,6 +26,9 @@ class Load:
     new_job: Callable[[int], str] = "job-{:06}".format
     """Makes the n-th job; its id."""
     base: str = ""
+    connections: int = CONNECTIONS
+    timeout: float = PATIENCE
+    """Seconds until a request counts as unanswered."""
     sent: int = 0
     unanswered: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -39,8 +43,12 @@ class Load:
         self._more = threading.Event()
         self._over = threading.Event()
         self._made = 0
-        self._threads = [threading.Thread(target=self._send, name=f"load-{n}") for n in range(CONNECTIONS)]
+        self._threads = [threading.Thread(target=self._send, name=f"load-{n}") for n in range(self.connections)]
         self._clock = threading.Thread(target=self._make, name="load-clock")
+
+    def choose_base(self) -> str:
+        """The receiver that gets the next delivery."""
+        return self.base
 
     def start(self) -> None:
         self._more.set()
@@ -73,14 +81,14 @@ class Load:
             self._over.wait(1 / self.per_second)
 
     def _send(self) -> None:
-        with closing(Sender()) as sender:
+        with closing(Sender(self.timeout)) as sender:
             while not self._over.is_set():
                 try:
                     job = self._waiting.popleft()
                 except IndexError:
                     self._over.wait(0.005)
                     continue
-                answer = sender.send(self.base, completed(job))
+                answer = sender.send(self.choose_base(), completed(job))
                 with self._lock:
                     self._note(job, answer)
                 if answer is None or answer[0] // 100 != 2:

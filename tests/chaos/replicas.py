@@ -1,0 +1,95 @@
+"""The replicas: started, killed, frozen, started again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from dataclasses import dataclass
+
+from tests.acceptance.support import Server, Site, until
+
+REPLICAS = 3
+
+
+@dataclass
+class Replica:
+    """One of the replicas, until it is killed."""
+
+    server: Server
+    thaw_at: float | None = None
+
+    def is_listening(self) -> bool:
+        """Whether it accepts deliveries; learns its addresses."""
+        if not self.server.public and (line := next(self.server.lines("listening"), None)) is not None:
+            self.server.public, self.server.private = line["public"], line["private"]
+        return bool(self.server.public)
+
+
+class Replicas:
+    """As many replicas as there should be: who is killed is replaced at once."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.ended: list[str] = []
+        """Those that accepted deliveries, and ended without being told to."""
+        self.not_started = 0
+        """Those that ended before: while the database is away no receiver starts, and its supervisor tries again."""
+        first = Replica(site.start())  # alone: it creates the store
+        self._all = [first, *(Replica(site.launch()) for _ in range(REPLICAS - 1))]
+
+    def addresses(self) -> list[str]:
+        """Where deliveries are accepted, also by a frozen replica."""
+        return [replica.server.public for replica in self._all if replica.is_listening()]
+
+    def look(self) -> None:
+        """Thaw those whose time has come, and replace those that ended."""
+        now = time.monotonic()
+        for number, replica in enumerate(self._all):
+            if replica.thaw_at is not None and replica.thaw_at <= now:
+                self._thaw(replica)
+            code = replica.server.process.poll()
+            if code is not None and not replica.is_listening():
+                self.not_started += 1
+                self._all[number] = Replica(self._site.launch())
+            elif code is not None:
+                self.ended.append(f"a replica ended with {code}:\n{replica.server.text()[-2000:]}")
+                self._all[number] = Replica(self._site.launch())
+
+    def kill(self, rng: random.Random) -> int:
+        """Kill one, whatever it is doing, and start another in its place; its pid."""
+        number = rng.randrange(len(self._all))
+        server = self._all[number].server
+        server.kill()
+        self._all[number] = Replica(self._site.launch())
+        return server.pid
+
+    def freeze(self, rng: random.Random, seconds: float) -> None:
+        """Stop one for a time; never the last that is not frozen."""
+        awake = [replica for replica in self._all if replica.thaw_at is None]
+        if len(awake) > 1:
+            chosen = rng.choice(awake)
+            chosen.server.send_signal(signal.SIGSTOP)
+            chosen.thaw_at = time.monotonic() + seconds
+
+    def _are_listening(self) -> bool:
+        self.look()
+        return all(replica.is_listening() for replica in self._all)
+
+    def thaw_all(self) -> None:
+        """Let all continue."""
+        for replica in self._all:
+            self._thaw(replica)
+
+    def _thaw(self, replica: Replica) -> None:
+        if replica.thaw_at is not None:
+            replica.server.send_signal(signal.SIGCONT)
+            replica.thaw_at = None
+
+    def stop(self) -> list[str]:
+        """End all in order, once all are listening; the problems of doing so."""
+        until("every replica listens", self._are_listening)
+        for replica in self._all:
+            replica.server.send_signal(signal.SIGTERM)
+        codes = [replica.server.wait() for replica in self._all]
+        return [f"a replica ended with {code} after SIGTERM" for code in codes if code]

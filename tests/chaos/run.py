@@ -1,0 +1,124 @@
+"""One run of chaos: the faults of a plan, under load, and what came of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from tests.acceptance.support import STEP_SECONDS, Site
+from tests.chaos.accounting import Report, check_deliveries, check_successes
+from tests.chaos.faults import Fault, Plan, Step
+from tests.chaos.recovery import Recovery
+from tests.chaos.replicas import REPLICAS, Replicas
+from tests.chaos.store_view import StoreUnreadable, StoreView
+from tests.chaos.systems import System
+from tests.chaos.work import HANDLERS_FILE, SpreadLoad
+from tests.patience import PATIENCE
+
+END_SECONDS = 5 * PATIENCE
+"""How long the end may take: a run that was blamed for three crashes waits for minutes."""
+
+
+def run_chaos(
+    site: Site, system: System, plan: Plan, report_progress: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Do what the plan says to replicas that share the system's store; what came of it, once all has ended."""
+    site.plugin("working", HANDLERS_FILE)
+    more = f'[plugins]\ndirectory = "plugins"\n[store]\nurl = "{system.url}"'
+    site.configure(more, handlers="", dispatch=f"lease_seconds = {plan.lease_seconds}")
+    chaos = Chaos(site, system, plan, report_progress)
+    try:
+        return chaos.run()
+    finally:
+        chaos.close()
+
+
+class Chaos:
+    """The replicas, their load, and the runs of those that were killed."""
+
+    def __init__(self, site: Site, system: System, plan: Plan, report_progress: Callable[[str], None]) -> None:
+        self._site = site
+        self._system = system
+        self._plan = plan
+        self._progress = report_progress
+        self._rng = random.Random(plan.seed)
+        self._replicas = Replicas(site)
+        self._view = StoreView(system.backend())
+        self._load = SpreadLoad(random.Random(plan.seed + 1), plan.per_second, self._replicas.addresses)
+        self._recoveries: list[Recovery] = []
+        self._report = Report(f"{REPLICAS} replicas on {system.name}, seed {plan.seed}")
+
+    def run(self) -> Report:
+        """All of it."""
+        self._load.start()
+        for number, step in enumerate(self._plan.steps, 1):
+            self._pause(step.pause)
+            self._apply(step)
+            waiting = sum(item.seconds is None for item in self._recoveries)
+            done = f"{len(self._load.acknowledged)} acknowledged, {waiting} kills not recovered"
+            self._progress(f"{number}/{len(self._plan.steps)} {step.fault}; {done}")
+        self._end()
+        return self._account()
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._replicas.thaw_all()
+        self._load.stop()
+        self._view.close()
+
+    def _apply(self, step: Step) -> None:
+        self._report.faults[step.fault] += 1
+        if step.fault is Fault.KILL:
+            killed_at = time.monotonic()
+            self._recoveries.append(Recovery(self._replicas.kill(self._rng), killed_at))
+        elif step.fault is Fault.FREEZE:
+            self._replicas.freeze(self._rng, step.seconds)
+        else:
+            self._system.apply(step, self._rng)
+
+    def _pause(self, seconds: float) -> None:
+        self._look_until(lambda: False, seconds)
+
+    def _look_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Look after everything until this is so; whether it is."""
+        deadline = time.monotonic() + seconds
+        while not (met := condition()) and time.monotonic() < deadline:
+            self._replicas.look()
+            self._system.look()
+            for recovery in self._recoveries:
+                if recovery.seconds is None:
+                    recovery.look(self._view)
+            time.sleep(2 * STEP_SECONDS)
+        return met
+
+    def _end(self) -> None:
+        """No more faults and no more deliveries: everything comes to its end."""
+        self._load.no_more()
+        self._replicas.thaw_all()
+        self._system.restore()
+        if not self._look_until(lambda: self._load.everything_acknowledged, END_SECONDS):
+            self._report.problems.append("some deliveries were never acknowledged")
+        self._look_until(self._is_finished, END_SECONDS)
+        self._load.stop()
+        self._report.problems += self._replicas.stop()
+
+    def _is_finished(self) -> bool:
+        try:
+            return not self._view.open_runs() and all(item.seconds is not None for item in self._recoveries)
+        except StoreUnreadable:
+            return False
+
+    def _account(self) -> Report:
+        report, load = self._report, self._load
+        report.recoveries, report.duplicates = self._recoveries, load.duplicates
+        report.not_started = self._replicas.not_started
+        check_deliveries(self._view, load.acknowledged, report)
+        check_successes(self._view, self._site, report)
+        wrong = {status: count for status, count in load.statuses.items() if status // 100 != 2 and status != 503}
+        report.problems += [f"{count} deliveries got {status}" for status, count in wrong.items()]
+        report.problems += [*load.contradictions, *self._replicas.ended]
+        for server in self._site.servers:
+            if "Traceback" in server.text():
+                report.problems.append(f"{server.log} has a traceback")
+        return report

@@ -1,0 +1,100 @@
+"""The two kinds of store that replicas share, and what can be done to each."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from receiver.store.backend import Backend
+from receiver.store.backends import backend_of
+from tests.chaos.faults import OF_REPLICAS, Fault, Step
+from tests.chaos.proxy import Proxy
+from tests.postgresql_server import PostgresqlServer
+
+
+class SqliteSystem:
+    """A file: several processes on one machine."""
+
+    name = "SQLite"
+    faults = OF_REPLICAS
+
+    def __init__(self, folder: Path) -> None:
+        self.url = "sqlite:///data/receiver.db"
+        self._folder = folder
+
+    def backend(self) -> Backend:
+        """To read the store."""
+        return backend_of(self.url, self._folder)
+
+    def apply(self, step: Step, rng: random.Random) -> None:
+        """Nothing can be done to it."""
+        raise ValueError(step.fault)
+
+    def look(self) -> None:
+        """Nothing to undo."""
+
+    def restore(self) -> None:
+        """Nothing to undo."""
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class PostgresqlSystem:
+    """A database behind a proxy; we read it beside the proxy."""
+
+    name = "PostgreSQL"
+    faults = tuple(Fault)
+
+    def __init__(self, server: PostgresqlServer) -> None:
+        self._server = server
+        self._name = server.create()
+        self._proxy = Proxy(server.socket)
+        self._resume_at: float | None = None
+        direct = make_url(server.url(self._name))
+        through = direct.set(host="127.0.0.1", port=self._proxy.port, query={})
+        self.url = through.render_as_string(hide_password=False)
+
+    def backend(self) -> Backend:
+        """To read the store, not through the proxy."""
+        return backend_of(self._server.url(self._name), Path("/"))
+
+    def apply(self, step: Step, rng: random.Random) -> None:
+        """Do this to the server or the connections."""
+        actions: dict[Fault, Callable[[], object]] = {
+            Fault.SERVER_KILL: self._kill,
+            Fault.SERVER_RESTART: self._server.restart,
+            Fault.CUT: lambda: self._proxy.cut(rng, rng.choice([1.0, 0.5, 0.2])),
+            Fault.STALL: lambda: self._stall(step.seconds),
+        }
+        actions[step.fault]()
+
+    def look(self) -> None:
+        """End a stall whose time is over."""
+        if self._resume_at is not None and self._resume_at <= time.monotonic():
+            self.restore()
+
+    def restore(self) -> None:
+        """Let connections work again."""
+        self._proxy.resume()
+        self._resume_at = None
+
+    def close(self) -> None:
+        """Remove the database and the proxy."""
+        self._proxy.close()
+        self._server.drop(self._name)
+
+    def _kill(self) -> None:
+        self._server.kill()
+        self._server.start()
+
+    def _stall(self, seconds: float) -> None:
+        self._proxy.stall()
+        self._resume_at = time.monotonic() + seconds
+
+
+System = SqliteSystem | PostgresqlSystem
