@@ -24,6 +24,7 @@ from tests.unit.store.conftest import NOW
 from tests.unit.store.test_races import at_once
 
 BOUND = 3
+RUNS = 60
 SLOTS = Slots(8, {"save_audio": BOUND}, {"save_audio": BOUND})
 
 Accept = Callable[..., list[Receipt]]
@@ -100,8 +101,9 @@ def test_a_run_that_is_due_later_is_named_and_other_handlers_are_not_bounded(
 
 
 def test_processes_that_claim_and_finish_at_once_never_pass_the_bound_and_all_runs_end(
-    database: Database, twelve: None
+    database: Database, accept: Accept, delivery: Make
 ) -> None:
+    accept(*(delivery(f"job_{n}", received_at=NOW - 20) for n in range(RUNS)))
     peak: list[int] = []
 
     def work(name: str) -> int:
@@ -117,6 +119,7 @@ def test_processes_that_claim_and_finish_at_once_never_pass_the_bound_and_all_ru
                 return written
 
             written = database.transact(turn)
+            peak.append(database.query(running_now))  # what others committed at the same time
             assert written.claimed is not None
             assert all(written.held)
             ended += len(finished)
@@ -125,7 +128,7 @@ def test_processes_that_claim_and_finish_at_once_never_pass_the_bound_and_all_ru
                 break
         return ended
 
-    assert sum(at_once(*(lambda name=name: work(name) for name in ("a", "b", "c")))) == 12
+    assert sum(at_once(*(lambda name=name: work(name) for name in ("a", "b", "c")))) == RUNS
     assert max(peak) <= BOUND
 
 
