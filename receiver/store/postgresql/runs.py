@@ -49,7 +49,7 @@ _REPLAY = _NAMED.format(
 )
 _CANCEL = _NAMED.format(
     condition="runs.state IN ('pending', 'running')",
-    change="state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = %s, "
+    change="state = 'cancelled', lease_owner = NULL, lease_until = NULL, waits_for = NULL, finished_at = %s, "
     "error = 'cancelled by an operator', "
     "forgiven = forgiven + (state = 'running' AND started_at IS NULL)::int",
 )

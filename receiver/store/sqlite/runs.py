@@ -121,7 +121,7 @@ def _insert_runs_statement(rows: int) -> str:
 def _cancel_statement(rows: int) -> str:
     return f"""
         {_with_named(rows)}
-        UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, finished_at = ?,
+        UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, waits_for = NULL, finished_at = ?,
             error = 'cancelled by an operator', forgiven = forgiven + (state = 'running' AND started_at IS NULL)
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler

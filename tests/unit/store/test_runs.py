@@ -9,12 +9,13 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
-from receiver.store import claims, gauges, runs, views
+from receiver.store import claims, gauges, runs, views, waiting_runs
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
+from receiver.store.waiting_runs import AUDIO_STORAGE
 from tests.claiming import claim_due
 
 NOW = 1_700_000_000.0
@@ -190,6 +191,15 @@ def test_a_cancelled_run_discards_the_attempt_on_its_way(database: Database, sto
     run = get_run(database, stored)
     assert (run["state"], run["finished_at"], run["lease_owner"]) == ("cancelled", NOW + 2, None)
     assert claim(database, now=NOW + 9999) == []
+
+
+def test_a_cancelled_run_waits_for_nothing(database: Database, stored: str) -> None:
+    [held] = claim(database)
+    postponed = end(held, RunState.PENDING, outcome="postponed", due_at=NOW + 60, waits_for=AUDIO_STORAGE)
+    assert database.transact(waiting_runs.finish, [postponed]) == [True]
+    database.transact(runs.cancel, [(stored, "save_audio")], NOW)
+    assert database.query(waiting_runs.count) == 0
+    assert database.transact(waiting_runs.release, 10, NOW) == 0
 
 
 def test_a_replay_right_after_a_cancel_does_not_take_the_old_attempts_result(database: Database, stored: str) -> None:
