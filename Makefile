@@ -8,12 +8,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 KILLS  ?= 100
 MINUTES ?= 15
+EXAMPLES ?= 300
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench kills pooled clean
+.PHONY: help demo serve test coverage check format bench kills model pooled clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -24,6 +25,7 @@ help:
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
+	@echo "make model   compare the store with its model in 300 random examples on each database"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -77,6 +79,8 @@ pooled: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+model: $(VENV)/.dev
+	@TTS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/unit/store/test_model.py -q
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

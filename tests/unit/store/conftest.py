@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +59,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def database(store_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """An open, empty store; its writer is started."""
+def new_store(store_kind: str, request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[Database]]:
+    """Opens an empty store of its own for each call; its writer is started."""
     if store_kind == "postgresql":
-        with postgresql_store(request.getfixturevalue("postgresql")) as database:
-            yield database
-        return
+        return partial(postgresql_store, request.getfixturevalue("postgresql"))
     if store_kind == POOLED:
-        with postgresql_store(request.getfixturevalue("pooler"), pooled=True) as database:
-            yield database
-        return
-    template, tmp_path = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")
-    path = tmp_path / "receiver.db"
+        return partial(postgresql_store, request.getfixturevalue("pooler"), pooled=True)
+    template, folder = request.getfixturevalue("template"), request.getfixturevalue("tmp_path")
+    return partial(_copied_store, template, folder / "receiver.db")
+
+
+@contextmanager
+def _copied_store(template: Path, path: Path) -> Iterator[Database]:
     shutil.copyfile(template, path)
     database = open_store(path)
     database.start()
-    yield database
-    database.close()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def database(new_store: Callable[[], AbstractContextManager[Database]]) -> Iterator[Database]:
+    """An open, empty store; its writer is started."""
+    with new_store() as database:
+        yield database
 
 
 @pytest.fixture
