@@ -27,8 +27,8 @@ class Recovery:
     seconds: float | None = None
     had_runs: bool = False
 
-    def look(self, view: StoreView) -> None:
-        """Look whether its runs are taken up."""
+    def poll(self, view: StoreView) -> None:
+        """Check whether its runs are taken up."""
         try:
             if self.held is None:
                 self.held = view.held_by(self.pid)

@@ -42,7 +42,7 @@ class Replicas:
         """Where deliveries are accepted, also by a frozen replica."""
         return [replica.server.public for replica in self._all if replica.is_listening()]
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Thaw those whose time has come, and replace those that ended."""
         now = time.monotonic()
         for number, replica in enumerate(self._all):
@@ -73,7 +73,7 @@ class Replicas:
             chosen.thaw_at = time.monotonic() + seconds
 
     def _are_listening(self) -> bool:
-        self.look()
+        self.poll()
         return all(replica.is_listening() for replica in self._all)
 
     def thaw_all(self) -> None:

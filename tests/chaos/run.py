@@ -78,17 +78,17 @@ class Chaos:
             self._system.apply(step, self._rng)
 
     def _pause(self, seconds: float) -> None:
-        self._look_until(lambda: False, seconds)
+        self._poll_until(lambda: False, seconds)
 
-    def _look_until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Look after everything until this is so; whether it is."""
+    def _poll_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Poll everything until this is so; whether it is."""
         deadline = time.monotonic() + seconds
         while not (met := condition()) and time.monotonic() < deadline:
-            self._replicas.look()
-            self._system.look()
+            self._replicas.poll()
+            self._system.poll()
             for recovery in self._recoveries:
                 if recovery.seconds is None:
-                    recovery.look(self._view)
+                    recovery.poll(self._view)
             time.sleep(2 * STEP_SECONDS)
         return met
 
@@ -97,9 +97,9 @@ class Chaos:
         self._load.no_more()
         self._replicas.thaw_all()
         self._system.restore()
-        if not self._look_until(lambda: self._load.everything_acknowledged, END_SECONDS):
+        if not self._poll_until(lambda: self._load.everything_acknowledged, END_SECONDS):
             self._report.problems.append("some deliveries were never acknowledged")
-        self._look_until(self._is_finished, END_SECONDS)
+        self._poll_until(self._is_finished, END_SECONDS)
         self._load.stop()
         self._report.problems += self._replicas.stop()
 

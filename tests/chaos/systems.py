@@ -34,7 +34,7 @@ class SqliteSystem:
         """Nothing can be done to it."""
         raise ValueError(step.fault)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Nothing to undo."""
 
     def restore(self) -> None:
@@ -73,7 +73,7 @@ class PostgresqlSystem:
         }
         actions[step.fault]()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """End a stall whose time is over."""
         if self._resume_at is not None and self._resume_at <= time.monotonic():
             self.restore()
