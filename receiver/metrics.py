@@ -63,6 +63,11 @@ class Metrics:
         self.quarantined = Gauge(
             "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
         )
+        self.feed_delay = Gauge(
+            "tts_receiver_feed_delay_seconds",
+            "How long stored events have been held up on their way to streams.",
+            registry=registry,
+        )
         self.waiting = Gauge(
             "tts_receiver_intake_waiting", "Writes passed to the store and not yet committed.", registry=registry
         )

@@ -50,5 +50,6 @@ class StoreGauges:
         metrics.set_depth(found.runs, now)
         metrics.set_jobs(found.jobs, found.silent)
         metrics.set_quarantined(found.quarantined)
+        metrics.feed_delay.set(found.feed_delay)
         metrics.set_dropped_lines(logs.dropped_lines())
         metrics.waiting.set(self._database.waiting)

@@ -69,7 +69,8 @@ class EventStatements(Protocol):
         """Set why an operator should look at an event, unless that is set."""
 
     def record_key_use(self, connection: Connection, source: str, key_id: str, at: float) -> None:
-        """Record the use of a signing key; a later use that is recorded stays."""
+        """Record the use of a signing key; a later use that is recorded stays. Of several transactions that record uses
+        of one key at the same time, one may do it for all."""
 
     def put_artifacts(self, connection: Connection, rows: Sequence[ArtifactRow]) -> None:
         """Write rows, no two of one file. They replace those of the same files."""
@@ -181,6 +182,10 @@ class FeedStatements(Protocol):
         self, connection: Connection, position: tuple[int, str | None], limit: int, columns: Sequence[Any]
     ) -> list[tuple[tuple[int, str | None], dict[str, Any]]]:
         """Up to `limit` events after the position, in the order of their commits: each one's position and columns."""
+
+    def hidden_since(self, connection: Connection) -> float | None:
+        """When the first of the stored events was received that `events_after` does not return yet, because an earlier
+        transaction has not ended; None if there is none."""
 
 
 class GaugeStatements(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from receiver.store import quarantine
+from receiver.store import feed, quarantine
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
@@ -33,12 +33,14 @@ class GaugeValues:
         jobs: open and unknown jobs, by source and state.
         silent: by source, seconds since anything was received from it.
         quarantined: events in quarantine by source.
+        feed_delay: for how many seconds stored events have been held up on their way to readers.
     """
 
     runs: QueueDepth
     jobs: Mapping[tuple[str, str], int]
     silent: Mapping[str, float]
     quarantined: Mapping[str, int]
+    feed_delay: float = 0.0
 
 
 def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeValues:
@@ -53,6 +55,7 @@ def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeVal
         jobs=counts(connection),
         silent=silent_seconds(connection, sources, now),
         quarantined=quarantine.counts(connection),
+        feed_delay=feed.delay(connection, now),
     )
 
 

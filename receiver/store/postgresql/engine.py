@@ -17,8 +17,10 @@ WRITE_IDLE_SECONDS, READ_IDLE_SECONDS = 10.0, 60.0
 nor keep the server from removing what was deleted."""
 PREPARE_AFTER = 5
 """How often a session executes a statement before it keeps it prepared."""
-CONNECTIONS = 4
-"""Connections of one engine. They are opened when they are needed."""
+WRITERS, READERS = 1, 2
+"""Connections that an engine keeps: one for each thread that uses it in the running receiver."""
+MAX_CONNECTIONS = 4
+"""Connections of one engine at the most, for threads of tests and of embedding code. Further ones are not kept."""
 
 _LOCK_SECONDS = "receiver_lock_seconds"
 _WRITES = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -41,16 +43,17 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
         lock_seconds: how long a statement waits for another transaction.
         prepares: the session keeps the statements that are executed often. It must be this connection's own.
     """
+    kept = WRITERS if writes else READERS
+    mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
     # The driver begins no transactions: BEGIN and the time-outs are one round trip.
     options = {name: value for name, value in _CONNECT.items() if name not in url.query}
     engine = create_engine(
         url,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
+        pool_size=kept,
+        max_overflow=MAX_CONNECTIONS - kept,
         use_native_hstore=False,  # otherwise each engine looks for the type
         connect_args={**options, "autocommit": True, "prepare_threshold": PREPARE_AFTER if prepares else None},
     )
-    mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -55,10 +55,17 @@ _COUNT_DUPLICATE = """
     RETURNING CASE WHEN origin = %s AND body != %s THEN body END
 """
 _SET_CONFLICT = "UPDATE events SET conflict = coalesce(conflict, %s) WHERE id = %s"
+# A use that another process is recording now is as good: nobody waits for its commit.
 _RECORD_KEY_USE = """
-    INSERT INTO signing_keys (source, key_id, first_used_at, last_used_at) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (source, key_id) DO UPDATE
-    SET last_used_at = greatest(signing_keys.last_used_at, excluded.last_used_at)
+    WITH free AS MATERIALIZED (
+        SELECT source, key_id FROM signing_keys WHERE source = %s AND key_id = %s FOR NO KEY UPDATE SKIP LOCKED
+    ), recorded AS (
+        UPDATE signing_keys SET last_used_at = greatest(last_used_at, %s) FROM free
+        WHERE signing_keys.source = free.source AND signing_keys.key_id = free.key_id
+    )
+    INSERT INTO signing_keys (source, key_id, first_used_at, last_used_at)
+    SELECT %s, %s, %s, %s WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE source = %s AND key_id = %s)
+    ON CONFLICT (source, key_id) DO NOTHING
 """
 
 
@@ -110,7 +117,8 @@ def set_conflict(connection: Connection, event_id: str, conflict: str) -> None:
 
 def record_key_use(connection: Connection, source: str, key_id: str, at: float) -> None:
     """One row for each key."""
-    run_statement(connection, _RECORD_KEY_USE, (source, key_id, at, at))
+    key = source, key_id
+    run_statement(connection, _RECORD_KEY_USE, (*key, at, *key, at, at, *key))
 
 
 def put_artifacts(connection: Connection, rows: Sequence[ArtifactRow]) -> None:

@@ -19,7 +19,9 @@ Position = tuple[int, str | None]
 START: Position = (0, None)
 
 _xid: Any = literal_column("events.xid", BigInteger)
-_ENDED = text("events.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + receiver_feed_offset()")
+_SHOWN_BELOW = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint + receiver_feed_offset()"
+_ENDED = text(f"events.xid < {_SHOWN_BELOW}")
+_HIDDEN = text(f"SELECT received_at FROM events WHERE xid >= {_SHOWN_BELOW} ORDER BY xid, id LIMIT 1")  # noqa: S608
 
 
 def newest(connection: Connection) -> Position:
@@ -51,3 +53,9 @@ def events_after(
         values = dict(item._mapping)
         found.append(((values.pop("xid"), item.id), values))
     return found
+
+
+def hidden_since(connection: Connection) -> float | None:
+    """By the index of the transactions' numbers."""
+    at: float | None = connection.execute(_HIDDEN).scalar()
+    return at

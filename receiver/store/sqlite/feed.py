@@ -70,3 +70,8 @@ def events_after(
         values = dict(item._mapping)
         found.append(((values.pop("row"), item.id), values))
     return found
+
+
+def hidden_since(connection: Connection) -> float | None:
+    """None: transactions that write follow one another."""
+    return None

@@ -14,6 +14,8 @@ from receiver.store import (
     artifacts,
     clocks,
     completion,
+    feed,
+    gauges,
     inbox,
     job_leases,
     jobs,
@@ -33,7 +35,7 @@ from receiver.store.schema import jobs as job_table
 from receiver.store.states import JobState, RunState
 from tests.claiming import claim_due
 from tests.unit.store.conftest import NOW, MakeDelivery
-from tests.unit.store.interleaving import interleave
+from tests.unit.store.interleaving import Transaction, interleave
 
 Both = Callable[[Callable[..., Any], Callable[..., Any]], tuple[Any, Any]]
 
@@ -259,3 +261,25 @@ def test_a_contradiction_is_seen_by_whoever_is_second(database: Database, both: 
     assert sorted(receipts[0].conflict or "" for receipts in found) == ["", inbox.COMPLETED_AND_FAILED]
     marked = select(func.count()).where(completion.events.c.conflict.is_not(None))
     assert database.query(lambda connection: connection.execute(marked).scalar_one()) == 1
+
+
+@pytest.mark.postgresql
+def test_no_delivery_waits_for_another_process_that_records_the_use_of_its_key(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    database.transact(inbox.accept, [delivery("before")])
+    opened = Transaction(database, inbox.accept, [delivery("one", received_at=NOW + 60)])
+    database.transact(inbox.accept, [delivery("other", received_at=NOW + 60)])  # it would wait for ever
+    opened.commit()
+    assert database.query(views.key_uses) == {("aitts", "key-1"): (NOW, NOW + 60)}
+
+
+@pytest.mark.postgresql
+def test_the_feeds_delay_is_how_long_an_event_is_held_up(database: Database, delivery: MakeDelivery) -> None:
+    assert database.query(feed.delay, NOW) == 0.0
+    opened = Transaction(database, inbox.accept, [delivery("long", key_id=None)])
+    database.transact(inbox.accept, [delivery("held_up", received_at=NOW + 5)])
+    assert database.query(feed.delay, NOW + 95) == 90.0
+    assert database.query(gauges.read, [], NOW + 95).feed_delay == 90.0
+    opened.commit()
+    assert database.query(feed.delay, NOW + 95) == 0.0

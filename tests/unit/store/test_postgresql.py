@@ -224,6 +224,20 @@ def test_every_transaction_has_time_outs_and_leaves_none_in_the_session(database
         assert [session.execute(f"SHOW {name}").fetchone()[0] for name in names[:3]] == ["0", "0", "0"]
 
 
+async def test_a_process_keeps_a_connection_for_each_thread_that_uses_the_store(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    opened = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+
+    def ask(connection: Connection) -> int:
+        return int(connection.execute(opened).scalar_one())
+
+    for n in range(8):
+        work = [database.read(ask), database.read(ask), database.read_list(ask), database.read_list(ask)]
+        await asyncio.gather(database.batch(inbox.accept, delivery(f"j{n}")), *work)
+    assert await database.read(ask) == 5
+
+
 def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises(StoreUnavailable, match="read-only"):
         database.query(lambda connection: connection.execute(text("DELETE FROM events")))
