@@ -57,6 +57,8 @@ class Dispatcher:
         handlers: the loop that handlers run on.
         watch: reports whether that loop is blocked.
         on_storage_wait: called after a run was stored that waits for the audio storage.
+        on_place_free: called when runs have ended of a handler whose bound holds for all processes, and this process
+            has not started as many: another one may.
         backoff: the waits between attempts; each handler's own number of attempts replaces the policy's.
     """
 
@@ -74,6 +76,7 @@ class Dispatcher:
         backoff: RetryPolicy | None = None,
         watch: LoopWatch,
         on_storage_wait: Callable[[], None] = lambda: None,
+        on_place_free: Callable[[], None] = lambda: None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -90,6 +93,7 @@ class Dispatcher:
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
         self._on_storage_wait = on_storage_wait
+        self._on_place_free = on_place_free
         self._clock = clock
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
         self._held: dict[RunKey, Token] = {}
@@ -228,6 +232,11 @@ class Dispatcher:
                     self._telemetry.claim_ended(claim, RELEASED)
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
             if results:
+                started = written.claimed.started if written.claimed else []
+                if self._slots.frees(
+                    (result.row.claim.handler for result in results), (run.handler for run in started)
+                ):
+                    self._on_place_free()
                 tokens = [self._held.pop(result.row.claim.key) for result in results]
                 self._deferred.add(self._report, results, written.held, tokens)
             return seconds

@@ -6,7 +6,8 @@ Pure: the running runs are passed in. Separate from the dispatcher, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class Slots:
@@ -33,6 +34,19 @@ class Slots:
         self.limits = {
             name: min(bound or self.total, self.reserved[name] + self.shared) for name, bound in bounds.items()
         }
+
+    def frees(self, ended: Iterable[str], started: Iterable[str]) -> bool:
+        """Whether another process may start a run now, within a bound of all processes.
+
+        Args:
+            ended: the handlers of the runs that have ended here.
+            started: the handlers of the runs that have started here since.
+        """
+        if not self.cluster:
+            return False
+        left = Counter(ended)
+        left.subtract(started)
+        return any(left[handler] > 0 for handler in self.cluster)
 
     def free(self, running: Mapping[str, int], rotation: int = 0) -> FreeSlots:
         """The slots in which runs may start now.

@@ -376,6 +376,7 @@ async def engine(
     chance: float = 0.0,
     start: bool = True,
     reporting: tuple[Telemetry, ...] = (),
+    on_place_free: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Engine]:
     """A dispatcher over the store at `path`, which is made if it is not there."""
     if not path.exists():
@@ -410,6 +411,7 @@ async def engine(
         telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry(), Notifying(signal), *reporting),
         redact=Redactor([SECRET]),
         backoff=backoff,
+        on_place_free=on_place_free,
         clock=clock,
         watch=watch,  # not started: the loop is never found blocked
         rng=FixedRandom(chance),

@@ -151,3 +151,25 @@ async def test_a_receiver_runs_one_handler_for_each_delivery_while_another_hangs
         await gate._signal.until(lambda: gate.inside >= 12)  # a thread begins when the machine lets it
         assert gate.inside == 12
         gate.open()
+
+
+async def test_a_place_of_all_processes_that_becomes_free_is_taken_by_another_at_once(store: Path) -> None:
+    gate, others = Gate(Signal()), list[Engine]()
+    narrow = replace(that_awaits(gate), concurrency=1, across="cluster")
+
+    def wake_others() -> None:
+        for other in others:
+            other.dispatcher.wake()
+
+    async with engine(store, narrow, signal=gate._signal, owner="one", on_place_free=wake_others) as one:
+        one.new("slow_1", "slow_2")
+        await one.until(lambda: gate.inside == 1)
+        async with engine(store, narrow, signal=gate._signal, owner="two") as two:
+            others.append(two)
+            await two.poll_once()
+            one.stop_later()  # it takes no other run
+            await one.until(lambda: one.dispatcher._claims_ended.is_set())
+            assert (gate.inside, one.states()) == (1, {"pending": 1, "running": 1})
+            gate.open()
+            await two.until_state("succeeded", 2)  # its clock stands still: it does not poll
+    assert gate.peak == 1

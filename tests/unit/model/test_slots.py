@@ -105,3 +105,11 @@ def test_whatever_the_others_hold_a_handler_can_start_all_that_is_kept_for_it(
     running = kept_busy(slots, Counter(), {**due, name: 0})
     assert 1 <= slots.reserved[name] <= slots.free(running).available(name)
     assert name in slots.free(running).startable()
+
+
+def test_another_process_may_start_what_ended_here_and_was_not_replaced() -> None:
+    slots = Slots(9, {"narrow": 2, "wide": None}, {"narrow": 2})
+    assert slots.frees(["narrow", "wide"], ["wide"])
+    assert not slots.frees(["narrow", "wide"], ["narrow"])
+    assert not slots.frees(["wide"], [])
+    assert not Slots(9, {"narrow": 2}).frees(["narrow"], [])
