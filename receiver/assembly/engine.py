@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from receiver import __version__
 from receiver.assembly.resources import open_audio, open_database, spool_folder
 from receiver.assembly.sources import audio_sources, time_bounds, why_no_api_access
 from receiver.clock import SteadyClock
@@ -30,8 +33,10 @@ from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
+from receiver.store.backend import Processes
 from receiver.store.database import Database
 from receiver.store.leases import new_owner
+from receiver.store.processes import ProcessInfo
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
@@ -44,6 +49,7 @@ class EngineParts:
     Attributes:
         rng: for ids and jitter, which need no secrecy.
         owner: this process's name in leases.
+        processes: those that share the store.
         telemetry: what all parts report to.
         redact: removes the configured secrets, and those of handlers' options, from a text.
         throttles: by source; each spaces all requests to its source.
@@ -60,6 +66,7 @@ class EngineParts:
     redact: Redactor
     owner: str
     database: Database
+    processes: Processes
     storage: Storage
     fetcher: AudioFetcher
     throttles: Mapping[str, Throttle]
@@ -84,6 +91,7 @@ def build_engine(
     telemetry = combine(*own, *reporting, failed=lambda hook: metrics.telemetry_errors.labels(hook).inc())
     database = open_database(settings)
     storage = open_audio(settings)
+    owner = new_owner()
     return EngineParts(
         settings=settings,
         registry=registry,
@@ -94,8 +102,9 @@ def build_engine(
         metrics=metrics,
         telemetry=telemetry,
         redact=Redactor([*settings.secrets(), *registry.secrets()]),
-        owner=new_owner(),
+        owner=owner,
         database=database,
+        processes=database.processes(owner),
         storage=storage,
         fetcher=AudioFetcher(
             storage,
@@ -174,6 +183,12 @@ def build_jobs(
     return jobs, loops
 
 
-def build_membership(parts: EngineParts, role: Role, on_release: Sequence[Callable[[], None]]) -> Membership:
-    """Build the membership of the processes on this store; `role` and `on_release` as for `Membership`."""
-    return Membership(parts.database, parts.database.processes(parts.owner), role, on_release, parts.clock)
+def build_membership(
+    parts: EngineParts,
+    role: Role,
+    on_release: Sequence[Callable[[], None]],
+    busy: Callable[[], bool],
+) -> Membership:
+    """Build the membership of the processes on this store; `on_release` and `busy` as for `Membership`."""
+    info = ProcessInfo(parts.owner, role, socket.gethostname(), os.getpid(), __version__, parts.clock.now())
+    return Membership(parts.database, parts.processes, info, on_release, parts.clock, busy)

@@ -84,7 +84,10 @@ def build_receiver(
         jobs=jobs,
         loops=loops,
         membership=build_membership(
-            parts, role, [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())]
+            parts,
+            role,
+            [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())],
+            lambda: dispatch.dispatcher.busy or any(loop.busy for loop in loops.values()),
         ),
         shared_audio=SharedAudio(
             parts.database, parts.storage, spool_folder(settings, parts.storage), parts.owner, parts.clock

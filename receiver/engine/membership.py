@@ -1,7 +1,8 @@
 """Membership of the processes that share the store: the leases of a dead process end at once.
 
 With leases alone its work would wait until they expire. They still decide if a death cannot be detected: a process
-hangs, was started by an earlier release, or its file system has no locks.
+hangs, was started by an earlier release, or its file system has no locks. Each process also has a row in the store, for
+`processes list`.
 """
 
 from __future__ import annotations
@@ -12,45 +13,52 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.errors import StoreUnavailable
-from receiver.model.role import Role
 from receiver.store.backend import Processes
+from receiver.store.changes import Change
 from receiver.store.database import Database
-from receiver.store.leases import end_leases
+from receiver.store.processes import ProcessInfo, remove, remove_abandoned, write_heartbeat
 
 T = TypeVar("T")
 
 log = structlog.get_logger("receiver.processes")
 
 POLL_INTERVAL_SECONDS = 1.0
-"""How often dead processes are looked for."""
-REJOIN_SECONDS = 60.0
-"""How often a process that could not join tries again: on a file system without locks each try fails."""
+"""How often dead processes are looked for; where that is a query, only while it can find one."""
+HEARTBEAT_RETRY_SECONDS = 5.0
+"""How soon a heartbeat is written again that could not be written."""
 
 
 class Membership:
     """Joins the processes that share the store, and looks for dead ones until it leaves.
 
     Args:
-        role: an intake looks for none: others would notice later that leases were ended, and it can take nothing up.
+        info: of this process. An intake looks for no dead ones: it can take nothing up.
         on_release: each is called after the leases of a dead process were ended.
+        busy: whether this process holds leases.
     """
 
     def __init__(
         self,
         database: Database,
         processes: Processes,
-        role: Role,
+        info: ProcessInfo,
         on_release: Sequence[Callable[[], None]],
         clock: Clock,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._processes = processes
-        self._role = role
+        self._info = info
         self._on_release = on_release
         self._clock = clock
+        self._busy = busy
+        self._was_busy = False
+        self._beat_at = float("-inf")
+        self._beaten = False
         self._seen = False
         self._warned = False
         self._join_at = float("-inf")
@@ -78,7 +86,7 @@ class Membership:
 
     async def _leave(self) -> None:
         try:
-            await self._database.write(end_leases, self._processes.owner)
+            await self._database.write(remove, self._processes.owner)
         except StoreUnavailable:  # the next process ends them
             await self._in_thread(self._processes.close)
             return
@@ -96,7 +104,10 @@ class Membership:
     async def _update(self) -> None:
         try:
             await self._register()
-            if self._role.recovers:
+            if self._seen:
+                await self._write_heartbeat()
+            if self._info.role.recovers:
+                self._tell_busy()
                 await self._release_dead()
         except StoreUnavailable as error:
             log.error("process.work_not_released", detail=str(error))
@@ -104,31 +115,63 @@ class Membership:
             log.exception("process.broken")
 
     async def _register(self) -> None:
-        """Join if other processes cannot detect this one: at the start, or because its file was removed."""
+        """Join if other processes cannot detect this one: at the start, or because its lock was lost."""
         if self._seen:
             if await self._in_thread(lambda: self._processes.is_visible):
                 return
             self._seen = False
-            self._warn_unregistered("Its file was removed.")
+            self._warn_unregistered("Its lock was lost: the file was removed, or the connection was cut.")
         if self._clock.monotonic() < self._join_at:
             return
         try:
             await self._in_thread(self._processes.join)
         except OSError as error:
-            self._join_at = self._clock.monotonic() + REJOIN_SECONDS
+            self._join_at = self._clock.monotonic() + self._processes.rejoin_seconds
             self._warn_unregistered(str(error))
             return
         self._seen = True
+        self._beat_at = float("-inf")  # others may have taken this process for dead, and deleted its row
         if self._warned:
             self._warned = False
             log.info("process.lock_restored", owner=self._processes.owner)
 
+    async def _write_heartbeat(self) -> None:
+        if self._clock.monotonic() < self._beat_at:
+            return
+        self._beat_at = self._clock.monotonic() + HEARTBEAT_RETRY_SECONDS
+        try:
+            await self._database.write(self._beat, self._clock.now())
+        except StoreUnavailable as error:
+            log.warning("process.heartbeat_not_written", owner=self._processes.owner, detail=str(error))
+            return
+        self._beaten = True
+        self._beat_at = self._clock.monotonic() + self._processes.heartbeat_seconds
+
+    def _beat(self, connection: Connection, now: float) -> None:
+        if not self._beaten:
+            remove_abandoned(connection, now)
+        write_heartbeat(connection, self._info, now)
+
+    def _tell_busy(self) -> None:
+        """Let idle processes watch this one from now on."""
+        busy = self._busy()
+        if busy and not self._was_busy:
+            self._processes.announce(Change.BUSY)
+        self._was_busy = busy
+
     async def _release_dead(self) -> None:
-        for owner in await self._in_thread(self._processes.find_dead):
-            held = await self._database.write(end_leases, owner)
+        try:
+            dead = await self._in_thread(self._processes.find_dead)
+        except OSError as error:
+            if self._seen:  # otherwise it is known already
+                log.warning("process.not_watching", owner=self._processes.owner, detail=str(error))
+            return
+        for owner in dead:
+            held = await self._database.write(remove, owner)
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
             for listener in self._on_release:
                 listener()
+            self._processes.announce(Change.LEASES)
             await self._remove(owner)
 
     async def _remove(self, owner: str) -> None:

@@ -5,12 +5,14 @@ There is one implementation for each kind, in a package of its own. The statemen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.changes import Change
 
 
 def is_failure_of_store(error: exc.DBAPIError) -> bool:
@@ -45,13 +47,31 @@ class DurabilityCheck(Protocol):
 
 
 class Processes(Protocol):
-    """Detects which owners of leases are dead. Every method blocks, and may raise OSError."""
+    """Detects which owners of leases are dead, and tells processes what others changed.
+
+    Every method blocks, and may raise OSError, unless it says that it returns at once.
+
+    Attributes:
+        owner: this process's name in leases.
+        heartbeat_seconds: how often this process must write its row (`store.processes`).
+        rejoin_seconds: how long to wait after `join` failed.
+    """
 
     owner: str
+    heartbeat_seconds: float
+    rejoin_seconds: float
 
     @property
     def is_visible(self) -> bool:
-        """Whether other processes can detect that this process is alive."""
+        """Whether other processes can detect that this process is alive. Returns at once."""
+
+    @property
+    def reports_changes(self) -> bool:
+        """Whether what other processes announce now reaches the subscriber. Returns at once."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether changes are reported, and no process holds leases as far as is known. Returns at once."""
 
     def join(self) -> None:
         """Show the other processes that this process is alive.
@@ -60,7 +80,7 @@ class Processes(Protocol):
         """
 
     def find_dead(self) -> list[str]:
-        """Return owners that are certainly dead; no other process finds them until `remove`."""
+        """Return owners that are dead; no other process finds them until `remove`."""
 
     def remove(self, owner: str) -> None:
         """Record that a dead owner holds no leases: it is not found again."""
@@ -70,6 +90,15 @@ class Processes(Protocol):
 
     def close(self) -> None:
         """Let other processes find this one dead: it still holds leases but has stopped working."""
+
+    def announce(self, change: Change) -> None:
+        """Tell the other processes what this one committed. Returns at once; a burst is told once."""
+
+    def subscribe(self, subscriber: Callable[[Change | None], None]) -> None:
+        """Call this, in any thread, with what other processes announce; with None if something may have been missed.
+
+        Returns at once.
+        """
 
 
 class Backend(Protocol):

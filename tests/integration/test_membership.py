@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from receiver import Context, Event, handler
-from receiver.engine.membership import POLL_INTERVAL_SECONDS, REJOIN_SECONDS, Membership
+from receiver.engine.membership import POLL_INTERVAL_SECONDS, Membership
 from receiver.model.role import Role
 from receiver.simulator import Simulator
 from receiver.store import claims, job_leases, jobs
 from receiver.store import database as database_module
 from receiver.store.leases import Lease, new_owner
 from receiver.store.migrate import migrate
+from receiver.store.processes import ProcessInfo
 from receiver.store.sqlite.processes import ProcessFiles
 from tests.faults import another_user
 from tests.integration.engine_support import NOW, ManualClock, Signal, ended, engine, fresh_store, receiving
@@ -128,7 +129,8 @@ class Member:
         self.files = ProcessFiles(store, owner)
         self.database = open_store(store)
         self.taken_up = 0
-        self.membership = Membership(self.database, self.files, role, [self._count], self.clock)
+        info = ProcessInfo(owner, role, "host", 1, "1.0", NOW)
+        self.membership = Membership(self.database, self.files, info, [self._count], self.clock)
 
     def _count(self) -> None:
         self.taken_up += 1
@@ -279,7 +281,7 @@ async def test_a_process_that_could_not_be_seen_tries_again(store: Path, member:
     dead(store, "killed")
     await member.poll_once()
     assert (member.files.is_visible, holders(store)) == (False, ["killed"] * 2)
-    member.clock.advance(REJOIN_SECONDS)
+    member.clock.advance(member.files.rejoin_seconds)
     await member.poll_once()
     assert (member.files.is_visible, holders(store)) == (True, [None] * 2)
     assert (len(lines.of("process.lock_failed")), len(lines.of("process.lock_restored"))) == (1, 1)

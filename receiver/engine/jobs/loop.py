@@ -113,6 +113,11 @@ class SourceLoop:
         return self._source.name
 
     @property
+    def busy(self) -> bool:
+        """Whether it holds leases of jobs."""
+        return bool(self._tasks)
+
+    @property
     def alive(self) -> bool:
         """Whether its task runs."""
         return self._task is not None and not self._task.done()

@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, exc, make_url
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.store.backend import Processes
 from receiver.store.postgresql import engine, faults, positions, tables
-from receiver.store.postgresql.processes import LeasesDecide
+from receiver.store.postgresql.heartbeats import Heartbeats
+from receiver.store.postgresql.processes import ANY_LIVES, SessionLocks
 
 SCHEME = "postgresql"
 CANCEL_SECONDS = 1.0
@@ -136,10 +138,19 @@ class PostgresqlBackend:
         """None: the server checks pages when it reads them, and its operator has pg_amcheck."""
         return None
 
-    def processes(self, owner: str) -> LeasesDecide:
-        """No other process detects that this one is dead before its leases expire."""
-        return LeasesDecide(owner)
+    def processes(self, owner: str) -> Processes:
+        """Seen by the lock of a connection of their own, or by heartbeats if a pooler has the connections."""
+        return Heartbeats(self._url, owner) if self._pooled else SessionLocks(self._url, owner)
 
     def any_process_lives(self) -> bool:
-        """True: it cannot be determined."""
-        return True
+        """Whether a process has its lock; True if that cannot be determined."""
+        if self._pooled:
+            return True
+        found = self.reader_engine(CANCEL_SECONDS)
+        try:
+            with found.connect() as connection, connection.begin():
+                return bool(engine.run_statement(connection, ANY_LIVES)[0][0])
+        except exc.DBAPIError:
+            return True
+        finally:
+            found.dispose()

@@ -46,13 +46,12 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
     kept = WRITERS if writes else READERS
     mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
     # The driver begins no transactions: BEGIN and the time-outs are one round trip.
-    options = {name: value for name, value in _CONNECT.items() if name not in url.query}
     engine = create_engine(
         url,
         pool_size=kept,
         max_overflow=MAX_CONNECTIONS - kept,
         use_native_hstore=False,  # otherwise each engine looks for the type
-        connect_args={**options, "autocommit": True, "prepare_threshold": PREPARE_AFTER if prepares else None},
+        connect_args={**connect_options(url), "prepare_threshold": PREPARE_AFTER if prepares else None},
     )
 
     @event.listens_for(engine, "begin")
@@ -72,6 +71,11 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
             raise exc.InvalidatePoolError  # the pool connects again
 
     return engine
+
+
+def connect_options(url: URL) -> dict[str, Any]:
+    """The options of every connection, for the driver; what the address says prevails."""
+    return {name: value for name, value in _CONNECT.items() if name not in url.query} | {"autocommit": True}
 
 
 def is_connected(driver_connection: Any) -> bool:

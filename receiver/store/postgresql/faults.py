@@ -53,7 +53,7 @@ def is_outage(error: exc.DBAPIError) -> bool:
 
 def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
     """Convert an error of the driver."""
-    location, code, text = location_of(url), code_of(error), _text(error.orig, url)
+    location, code, text = location_of(url), code_of(error), text_of(error.orig, url)
     if code == LOCK_NOT_AVAILABLE:
         return locked(url)
     if code in (DATA_CORRUPTED, INDEX_CORRUPTED):
@@ -104,8 +104,8 @@ def _first(value: str | tuple[str, ...] | None) -> str | None:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _text(error: Any, url: URL) -> str:
-    """The first line of the server's message: the others may contain values of rows."""
+def text_of(error: Any, url: URL) -> str:
+    """The first line of the server's message, without secrets: the others may contain values of rows."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     text = " ".join(str(primary or error).split())
     for secret in secrets_of(url):

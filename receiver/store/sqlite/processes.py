@@ -13,10 +13,12 @@ import os
 import re
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+
+from receiver.store.changes import Change
 
 FOLDER_SUFFIX = ".processes"
 FOLDER_MODE = 0o700
@@ -34,6 +36,12 @@ class ProcessFiles:
     Args:
         owner: as made by `leases.new_owner`.
     """
+
+    heartbeat_seconds = 60.0
+    rejoin_seconds = 60.0
+    """On a file system without locks each try fails."""
+    reports_changes = False
+    quiet = False
 
     def __init__(self, store: Path, owner: str) -> None:
         path = store.resolve()  # processes may use different paths to the store
@@ -127,6 +135,12 @@ class ProcessFiles:
         self._not_removed.clear()
         for handle in handles:
             os.close(handle)
+
+    def announce(self, change: Change) -> None:
+        """Nothing: the others poll."""
+
+    def subscribe(self, subscriber: Callable[[Change | None], None]) -> None:
+        """Nothing is announced."""
 
 
 def any_process_lives(store: Path) -> bool:

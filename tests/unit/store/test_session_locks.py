@@ -1,0 +1,211 @@
+"""Processes that share a PostgreSQL store: which are dead, who hears of changes, and connections that are cut."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from receiver.model.role import Role
+from receiver.store import processes
+from receiver.store.changes import Change
+from receiver.store.database import Database
+from receiver.store.postgresql.heartbeats import HEARTBEAT_SECONDS, MISSED_SECONDS, Heartbeats
+from receiver.store.postgresql.processes import (
+    CONFIRM_SECONDS,
+    IS_HELD,
+    QUIET_SECONDS,
+    RECONNECTED_SECONDS,
+    SessionLocks,
+)
+from receiver.store.processes import ProcessInfo
+from tests.patience import PATIENCE
+from tests.stores import address_of
+from tests.unit.store.conftest import NOW
+
+pytestmark = pytest.mark.postgresql
+
+CHILD = """
+import sys
+from pathlib import Path
+from receiver.store.backends import backend_of
+locks = backend_of(sys.argv[1], Path("/")).processes("child")
+locks.join()
+print("joined", flush=True)
+sys.stdin.read()
+"""
+
+
+def info(owner: str) -> ProcessInfo:
+    return ProcessInfo(owner, Role.ALL, "host", 1, "1.0", NOW)
+
+
+class Seen:
+    """A process with the test's clock."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self.now = 1000.0
+        self.statements = 0
+        self.database = database
+        self.locks: Any = SessionLocks(database._backend._url, owner, lambda: self.now)  # type: ignore[attr-defined]
+        self.words: list[Change | None] = []
+        self.received = threading.Event()
+        self.locks.subscribe(self._hear)
+
+    def _hear(self, word: Change | None) -> None:
+        self.words.append(word)
+        self.received.set()
+
+    def join(self) -> Seen:
+        self.locks.join()
+        self.database.transact(processes.write_heartbeat, info(self.locks.owner), NOW)
+        return self
+
+    def find_dead(self, seconds: float = 0.0) -> list[str]:
+        self.now += seconds
+        return list(self.locks.find_dead())
+
+
+@pytest.fixture
+def seen(database: Database) -> Iterator[Callable[[str], Seen]]:
+    made: list[Seen] = []
+
+    def make(owner: str) -> Seen:
+        made.append(Seen(database, owner))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.locks.close()
+
+
+def test_a_process_that_is_killed_is_found_dead_once_and_one_that_leaves_is_not(
+    database: Database, seen: Callable[[str], Seen]
+) -> None:
+    a, b = seen("a").join(), seen("b").join()
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, address_of(database).replace("+psycopg", "")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout.readline() == b"joined\n"
+    database.transact(processes.write_heartbeat, info("child"), NOW)
+    assert a.find_dead() == a.find_dead(2 * CONFIRM_SECONDS) == []
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
+    wait_until_free(database, "child")
+    a.locks.announce(Change.BUSY)
+    assert a.find_dead() == [], "its connection may only have been cut"
+    assert a.find_dead(2 * CONFIRM_SECONDS) == ["child"]
+    b.locks.announce(Change.BUSY)
+    assert b.find_dead() == b.find_dead(2 * CONFIRM_SECONDS) == [], "another process has found it"
+    database.transact(processes.remove, "child")
+    a.locks.remove("child")
+    assert a.find_dead(2 * CONFIRM_SECONDS) == []
+    b.locks.leave()
+    database.transact(processes.remove, "b")
+    assert a.find_dead(QUIET_SECONDS) == a.find_dead(2 * CONFIRM_SECONDS) == []
+    assert [row["owner"] for row in database.query(processes.listed)] == ["a"]
+
+
+def wait_until_free(database: Database, owner: str) -> None:
+    """Wait until the server knows that the connection of a process has ended."""
+    free = f"SELECT count(*) FROM processes WHERE owner = '{owner}' AND NOT {IS_HELD}"
+    pause = threading.Event()
+    for _ in range(int(PATIENCE * 50)):
+        if database.query(lambda connection: connection.execute(text(free.replace(":", "\\:"))).scalar()):
+            return
+        pause.wait(0.02)
+    pytest.fail(f"{owner} keeps its lock")
+
+
+def test_a_process_whose_connection_is_cut_takes_its_lock_again_and_tells_that_it_may_have_missed_something(
+    database: Database, seen: Callable[[str], Seen]
+) -> None:
+    a, b = seen("a").join(), seen("b").join()
+    terminate(database)
+    for process in (a, b):
+        assert process.received.wait(PATIENCE)
+        assert process.words == [None]
+        process.locks.join()
+        assert process.locks.is_visible
+    b.locks.close()
+    a.locks.announce(Change.BUSY)
+    wait_until_free(database, "b")
+    assert a.find_dead() == a.find_dead(2 * CONFIRM_SECONDS) == [], (
+        "just after a loss of its own it takes nobody for dead"
+    )
+    assert a.find_dead(RECONNECTED_SECONDS) == ["b"]
+
+
+def terminate(database: Database) -> None:
+    """Cut the connections that listen, as an operator can."""
+    database.transact(
+        lambda connection: connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid != pg_backend_pid()"
+        )
+    )
+
+
+def test_a_change_is_heard_by_the_others_and_a_burst_is_heard_once_or_twice(seen: Callable[[str], Seen]) -> None:
+    a, b = seen("a").join(), seen("b").join()
+    for _ in range(500):
+        a.locks.announce(Change.JOBS)
+    assert b.received.wait(PATIENCE)
+    a.locks.announce(Change.RUNS)
+    b.received.clear()
+    while Change.RUNS not in b.words:
+        assert b.received.wait(PATIENCE)
+        b.received.clear()
+    assert 1 <= b.words.count(Change.JOBS) <= 3
+    assert a.words == []
+
+
+def test_processes_that_hold_nothing_are_quiet_and_look_rarely(database: Database, seen: Callable[[str], Seen]) -> None:
+    a = seen("a").join()
+    assert not a.locks.quiet
+    a.find_dead()
+    assert a.locks.quiet
+    a.locks._listener.call = lambda _: pytest.fail("a query")
+    for _ in range(int(QUIET_SECONDS) - 1):
+        assert a.find_dead(1.0) == []
+    a.locks.announce(Change.RUNS)
+    assert not a.locks.quiet
+
+
+def test_behind_a_pooler_a_holder_whose_heartbeat_stands_still_is_dead_whatever_its_clock_says(
+    database: Database,
+) -> None:
+    now = 1000.0
+    beats = Heartbeats(database._backend._url, "a", lambda: now)  # type: ignore[attr-defined]
+    for owner in ("frozen", "living", "idle"):
+        database.transact(processes.write_heartbeat, info(owner), NOW + 1e6)
+    database.transact(hold_jobs, ["frozen", "living"])
+    found = []
+    for beat in range(int(MISSED_SECONDS / HEARTBEAT_SECONDS) + 2):
+        found.append(beats.find_dead())
+        now += HEARTBEAT_SECONDS
+        database.transact(processes.write_heartbeat, info("living"), NOW + beat)
+    beats.close()
+    assert found[0] == found[1] == found[2] == found[3] == []
+    assert found[-1] == ["frozen"]
+
+
+def hold_jobs(connection: Any, owners: list[str]) -> None:
+    from receiver.store import job_leases, jobs
+    from receiver.store.leases import Lease
+
+    for owner in owners:
+        jobs.watch(connection, owner, "aitts", owner, NOW, NOW, NOW + 3600)
+        assert job_leases.claim(connection, "aitts", 1, NOW, Lease(owner, NOW + 60))
