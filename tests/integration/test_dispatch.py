@@ -390,7 +390,7 @@ class MuteError(Exception):
     ("error", "text"),
     [
         (ValueError("a name \udcff"), "ValueError: a name \\udcff"),
-        (ValueError("nul \0"), "ValueError: nul \0"),
+        (ValueError("nul \0"), "ValueError: nul \\x00"),
         (MuteError(), "MuteError"),
         (ExceptionGroup("many", [ValueError(1)]), "ExceptionGroup: many (1 sub-exception)"),
         (ValueError("x" * 10_000), "ValueError: " + "x" * 1987 + "…"),
