@@ -37,7 +37,7 @@ class Claim(NamedTuple):
         attempt: the fencing token.
         counted: the number of this attempt among those that count, from 1.
         started: unix seconds; 0 before its handler may start.
-        event: the event's row as keyword arguments of `model.event.build_event`; empty before the run starts.
+        event: the event's row as keyword arguments of `model.event.build_event`; may be empty before the run starts.
         crashes: consecutive crashes, before this attempt, in which the run was running.
     """
 
@@ -83,7 +83,7 @@ class Claimed:
         prefetched: by handler, the claims that have not started, in the order in which they start.
         lost: claims that were prefetched and are lost: the run was cancelled, or claimed by another process.
         due_at: when the next run is due that could start at once, unix seconds; None if there is none.
-        new: what this claimed, to start now, or prefetched; not started yet, and without their events.
+        new: what this claimed, to start now, or prefetched; not started yet.
     """
 
     started: list[Claim]
@@ -187,8 +187,8 @@ def _claim_suspect(connection: Connection, handlers: Sequence[str], request: Cla
 
 def _claimed(rows: Iterable[Any], started: float) -> list[Claim]:
     return [
-        Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, {}, crashes)
-        for event_id, handler, attempt, forgiven, due_at, crashes in rows
+        Claim(event_id, handler, attempt, attempt - forgiven, due_at, started, _event(facts) if facts else {}, crashes)
+        for event_id, handler, attempt, forgiven, due_at, crashes, *facts in rows
     ]
 
 
@@ -202,23 +202,26 @@ def _start(connection: Connection, starting: list[Claim], request: ClaimRequest)
     lost = [found for found in starting if found.key in marking and found.key not in still_held]
     if lost:
         starting = [found for found in starting if found.key not in marking or found.key in still_held]
-    facts = _event_facts(connection, {found.event_id for found in starting})
+    missing = {found.event_id for found in starting if not found.event}
+    facts = _event_facts(connection, missing) if missing else {}
     return [
         Claim(
             found.event_id, found.handler, found.attempt, found.counted, found.due_at, request.now,
-            facts[found.event_id], found.crashes,
+            found.event or facts[found.event_id], found.crashes,
         )
         for found in starting
     ], lost  # fmt: skip
 
 
 def _event_facts(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    facts: dict[str, dict[str, Any]] = {}
-    for row in DIALECTS[connection.dialect.name].claims.event_facts(connection, ids):
-        event = dict(zip(_EVENT, row, strict=True))
-        event["payload"] = json.loads(event["payload"])
-        facts[event["id"]] = event
-    return facts
+    rows = DIALECTS[connection.dialect.name].claims.event_facts(connection, ids)
+    return {row[0]: _event(row) for row in rows}
+
+
+def _event(row: Sequence[Any]) -> dict[str, Any]:
+    event = dict(zip(_EVENT, row, strict=True))
+    event["payload"] = json.loads(event["payload"])
+    return event
 
 
 def release(connection: Connection, claims: Collection[Claim], owner: str) -> None:

@@ -92,6 +92,9 @@ class ClaimStatements(Protocol):
         """Claim up to `limit` due runs of a handler that are no suspects, those that have been due longest.
 
         They are not those that another transaction is claiming.
+
+        Returns:
+            Claimed runs; if they start at once, each may be followed by its event, as `event_facts`.
         """
 
     def next_due(self, connection: Connection, handler: str) -> float | None:
@@ -141,10 +144,10 @@ class RunStatements(Protocol):
     """Statements of results and of an operator's changes, each for up to `MAX_ROWS` runs."""
 
     def finish_held(self, connection: Connection, results: Sequence[RunResult]) -> list[Any]:
-        """Write results, no two of one attempt, of the runs that their attempt and owner holds; the runs' keys."""
+        """Write results, no two of one attempt, of the runs that their attempt and owner holds; the runs' keys.
 
-    def insert_attempts(self, connection: Connection, results: Sequence[RunResult]) -> None:
-        """Insert a row for each attempt."""
+        Each of these attempts gets a row, unless it was postponed: it has done no work, and there may be many.
+        """
 
     def replay_ended(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
         """Make those of the runs (event id, handler) due that have ended, with all attempts; which ones."""

@@ -56,10 +56,6 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
             held[batch[key]] = True
         written = set(batch.values())
         left = [index for index in left if index not in written]
-    # Postponed attempts have done no work and may be many, so they get no row.
-    done = [item for item, still_held in zip(results, held, strict=True) if still_held and item.outcome != "postponed"]
-    for start in range(0, len(done), MAX_ROWS):
-        statements.insert_attempts(connection, done[start : start + MAX_ROWS])
     return held
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
+from receiver.store.postgresql.arrays import numbers, texts
 from receiver.store.postgresql.engine import run_statement
 
 _CLAIMED = "runs.event_id, runs.handler, runs.attempt, runs.forgiven, runs.due_at, runs.crashes"
@@ -15,15 +16,22 @@ _SET_CLAIMED = (
     "state = 'running', attempt = attempt + 1, lease_owner = %s, lease_until = %s, started_at = %s, waits_for = NULL"
 )
 _DUE = f"handler = %s AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
-_CLAIM = f"""
+_EVENT = (
+    "events.id, events.source, events.type, events.job_id, events.origin, events.received_at, events.payload::text, "
+    "events.body"
+)
+_CLAIM_WITH = f"""
     WITH due AS MATERIALIZED (
         SELECT event_id, handler FROM runs WHERE {_DUE} AND due_at <= %s ORDER BY due_at LIMIT %s
         FOR UPDATE SKIP LOCKED
     )
-    UPDATE runs SET {_SET_CLAIMED} FROM due
+    UPDATE runs SET {_SET_CLAIMED} FROM due{{table}}
     WHERE runs.event_id = due.event_id AND runs.handler = due.handler
-    RETURNING {_CLAIMED}
+    RETURNING {_CLAIMED}{{columns}}
 """  # noqa: S608 - constants only
+_CLAIM = _CLAIM_WITH.format(table="", columns="")
+# With the events, which saves a round trip while the runs are locked.
+_CLAIM_AND_START = _CLAIM_WITH.format(table=" JOIN events ON events.id = due.event_id", columns=f", {_EVENT}")
 _NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
 _HOLD_COUNT = "SELECT pg_try_advisory_xact_lock(hashtextextended('receiver: handler ' || %s, 1))"
 _COUNT_STARTED = """
@@ -60,7 +68,7 @@ _CHANGE_HELD = """
 _START = _CHANGE_HELD.format(change="started_at = %s")
 _EXTEND = _CHANGE_HELD.format(change="lease_until = %s")
 _RELEASE = _CHANGE_HELD.format(change=_PENDING_AGAIN)
-_FACTS = "SELECT id, source, type, job_id, origin, received_at, payload::text, body FROM events WHERE id = ANY(%s)"
+_FACTS = f"SELECT {_EVENT} FROM events WHERE id = ANY(%s)"  # noqa: S608 - constants only
 _EXPIRED_LEASE = "state = 'running' AND state != 'succeeded' AND lease_until < %s"
 _ANY_EXPIRED = f"SELECT 1 FROM runs WHERE {_EXPIRED_LEASE} LIMIT 1"  # noqa: S608 - constants only
 _RELEASE_EXPIRED = f"""
@@ -83,7 +91,8 @@ def claim_due(
     connection: Connection, handler: str, limit: int, now: float, owner: str, until: float, started: float | None
 ) -> list[Any]:
     """Rows that another transaction has locked are skipped. In no order."""
-    return run_statement(connection, _CLAIM, (handler, now, limit, owner, until, started))
+    statement = _CLAIM if started is None else _CLAIM_AND_START
+    return run_statement(connection, statement, (handler, now, limit, owner, until, started))
 
 
 def next_due(connection: Connection, handler: str) -> float | None:
@@ -130,13 +139,13 @@ def release_held(connection: Connection, keys: Sequence[Key], owner: str) -> lis
     return run_statement(connection, _RELEASE, (*_columns(keys), owner))
 
 
-def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str], list[int]]:
-    return [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
+def _columns(keys: Sequence[Key]) -> tuple[str, str, str]:
+    return texts([key[0] for key in keys]), texts([key[1] for key in keys]), numbers([key[2] for key in keys])
 
 
 def event_facts(connection: Connection, ids: Collection[str]) -> list[Any]:
     """One statement for all events."""
-    return [(*row[:-1], bytes(row[-1])) for row in run_statement(connection, _FACTS, (list(ids),))]
+    return run_statement(connection, _FACTS, (texts(ids),))
 
 
 def has_expired(connection: Connection, now: float) -> bool:

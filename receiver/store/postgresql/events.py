@@ -5,13 +5,14 @@ Each has one text, whatever the batch: a typed array for each column.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from receiver.model.delivery import Delivery
+from receiver.store.postgresql.arrays import binaries, numbers, texts
 from receiver.store.postgresql.engine import run_statement
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ _BY_KEY = """
     UNION ALL SELECT 'jobs', job_id, source, NULL, id, NULL, NULL FROM jobs
     WHERE job_id = ANY(%s) AND state = 'watching'
 """
-_EVENT_FIELDS = 12
+# The columns of an event in the order of a delivery's fields.
+_ARRAYS: tuple[Callable[[tuple[Any, ...]], str], ...] = (
+    *[texts] * 7, binaries, texts, texts, numbers, numbers
+)  # fmt: skip
 _INSERT_EVENTS = """
     INSERT INTO events (
         id, source, type, key, job_id, origin, payload, body, headers, key_id, skew, received_at, status
@@ -71,7 +75,7 @@ _RECORD_KEY_USE = """
 
 def hold_keys(connection: Connection, keys: Collection[str]) -> None:
     """By advisory locks of their hashes, which end with the transaction."""
-    run_statement(connection, _HOLD_KEYS, (list(keys),))
+    run_statement(connection, _HOLD_KEYS, (texts(keys),))
 
 
 def hold_quarantines(connection: Connection, sources: Collection[str]) -> None:
@@ -87,21 +91,24 @@ def hold_events(connection: Connection, ids: Collection[str]) -> None:
 def find_by_keys(connection: Connection, keys: Sequence[str]) -> list[Any]:
     """A statement of its own after the locks, so that it sees what was committed before it had them."""
     hold_keys(connection, keys)
-    return run_statement(connection, _BY_KEY, (list(keys), list(keys)))
+    array = texts(keys)
+    return run_statement(connection, _BY_KEY, (array, array))
 
 
 def insert_events(connection: Connection, deliveries: Collection[Delivery]) -> None:
     """In one statement."""
-    columns = [list(column) for column in zip(*(item[:_EVENT_FIELDS] for item in deliveries), strict=True)]
-    status = ["quarantined" if item.quarantined else "accepted" for item in deliveries]
-    run_statement(connection, _INSERT_EVENTS, (*columns, status))
+    columns = zip(*(item[: len(_ARRAYS)] for item in deliveries), strict=True)
+    arrays = [array(column) for array, column in zip(_ARRAYS, columns, strict=True)]
+    status = texts(["quarantined" if item.quarantined else "accepted" for item in deliveries])
+    run_statement(connection, _INSERT_EVENTS, (*arrays, status))
 
 
 def insert_runs(connection: Connection, deliveries: Collection[Delivery]) -> None:
     """In one statement."""
     rows = [(item.event_id, name, item.received_at) for item in deliveries for name in item.handlers]
     if rows:
-        run_statement(connection, _INSERT_RUNS, [list(column) for column in zip(*rows, strict=True)])
+        ids, names, times = zip(*rows, strict=True)
+        run_statement(connection, _INSERT_RUNS, (texts(ids), texts(names), numbers(times)))
 
 
 def count_duplicate(connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:

@@ -8,30 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from receiver.store.postgresql.arrays import numbers, texts
 from receiver.store.postgresql.engine import run_statement
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
     from receiver.store.runs import RunResult
 
+# One statement, because each costs a round trip while the runs are locked.
 _FINISH = """
     WITH done AS MATERIALIZED (
         SELECT given.* FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
-            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[]) AS given (event_id, handler,
-            attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, error, crashes)
+            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
+            %s::text[]) AS given (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven,
+            result, error, crashes, started, ended, outcome)
         JOIN runs USING (event_id, handler, attempt)
         WHERE runs.lease_owner = given.owner AND runs.state = 'running'
         ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+    ), finished AS (
+        UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
+            finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
+            error = done.error, crashes = done.crashes, lease_owner = NULL, lease_until = NULL
+        FROM done WHERE runs.event_id = done.event_id AND runs.handler = done.handler
+        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome, done.error
+    ), recorded AS (
+        INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error)
+        SELECT * FROM finished WHERE outcome != 'postponed'
     )
-    UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
-        finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
-        error = done.error, crashes = done.crashes, lease_owner = NULL, lease_until = NULL
-    FROM done WHERE runs.event_id = done.event_id AND runs.handler = done.handler
-    RETURNING runs.event_id, runs.handler, runs.attempt
-"""
-_ATTEMPTS = """
-    INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::float8[], %s::float8[], %s::text[], %s::text[])
+    SELECT event_id, handler, attempt FROM finished
 """
 _NAMED = """
     WITH named AS MATERIALIZED (
@@ -71,28 +75,25 @@ _RELEASE_WAITING = """
 
 def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
     """Rows are locked in the order of their keys."""
-    rows = [
-        (
-            *item.claim.key,
-            item.owner,
-            item.state.value,
-            item.claim.due_at if item.due_at is None else item.due_at,
-            0.0 if item.due_at is None else max(0.0, item.due_at - item.ended),
-            None if item.state is RunState.PENDING else item.ended,
-            item.forgiven,
-            None if item.result is None else json.dumps(item.result),
-            item.error,
-            item.crashes,
-        )
-        for item in results
-    ]
-    return run_statement(connection, _FINISH, _columns(rows))
-
-
-def insert_attempts(connection: Connection, results: Sequence[RunResult]) -> None:
-    """One statement for all attempts."""
-    rows = [(*item.claim.key, item.claim.started, item.ended, item.outcome, item.error) for item in results]
-    run_statement(connection, _ATTEMPTS, _columns(rows))
+    claims = [item.claim for item in results]
+    columns = (
+        texts([claim.event_id for claim in claims]),
+        texts([claim.handler for claim in claims]),
+        numbers([claim.attempt for claim in claims]),
+        texts([item.owner for item in results]),
+        texts([item.state.value for item in results]),
+        numbers([item.claim.due_at if item.due_at is None else item.due_at for item in results]),
+        numbers([0.0 if item.due_at is None else max(0.0, item.due_at - item.ended) for item in results]),
+        numbers([None if item.state is RunState.PENDING else item.ended for item in results]),
+        numbers([item.forgiven for item in results]),
+        texts([None if item.result is None else json.dumps(item.result) for item in results]),
+        texts([item.error for item in results]),
+        numbers([item.crashes for item in results]),
+        numbers([claim.started for claim in claims]),
+        numbers([item.ended for item in results]),
+        texts([item.outcome for item in results]),
+    )
+    return run_statement(connection, _FINISH, columns)
 
 
 def replay_ended(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
@@ -130,5 +131,5 @@ def count_waiting(connection: Connection) -> int:
     return int(found)
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(keys: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    return texts([event_id for event_id, _ in keys]), texts([handler for _, handler in keys])

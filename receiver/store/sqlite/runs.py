@@ -19,7 +19,7 @@ _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
 def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
-    """One statement for all results."""
+    """One statement for all results, and one for all attempts."""
     values: list[Any] = []
     for item in results:
         values += (
@@ -34,7 +34,11 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
             item.error,
             item.crashes,
         )
-    return run_statement(connection, _finish_statement(len(results)), values)
+    keys = run_statement(connection, _finish_statement(len(results)), values)
+    held = set(keys)
+    if done := [item for item in results if item.outcome != "postponed" and item.claim.key in held]:
+        _insert_attempts(connection, done)
+    return keys
 
 
 @lru_cache(maxsize=512)
@@ -58,8 +62,7 @@ def _finish_statement(rows: int) -> str:
     """  # noqa: S608 - placeholders only
 
 
-def insert_attempts(connection: Connection, results: Sequence[RunResult]) -> None:
-    """One statement for all attempts."""
+def _insert_attempts(connection: Connection, results: Sequence[RunResult]) -> None:
     values: list[Any] = []
     for item in results:
         claim = item.claim

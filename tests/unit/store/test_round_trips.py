@@ -1,0 +1,56 @@
+"""How many messages a transaction of the hot paths sends to PostgreSQL: each costs a wait, while rows are locked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from receiver.model.slots import Slots
+from receiver.store import turns
+from receiver.store.claims import ClaimRequest
+from receiver.store.database import Database
+from receiver.store.inbox import accept
+from receiver.store.leases import Lease
+from receiver.store.runs import RunResult
+from receiver.store.states import RunState
+from receiver.store.turns import Turn
+from tests.unit.store.conftest import MakeDelivery
+
+pytestmark = pytest.mark.postgresql
+
+NOW = 1.8e9
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was sent, except COMMIT."""
+    sent: list[str] = []
+    execute: Callable[..., Any] = psycopg.Connection.execute
+
+    def counted(connection: Any, statement: str, *args: Any, **options: Any) -> Any:
+        sent.append(" ".join(statement.split()))
+        return execute(connection, statement, *args, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    return sent
+
+
+def test_a_turn_that_ends_runs_and_starts_others_is_four_messages_and_a_commit(
+    database: Database, delivery: MakeDelivery, messages: list[str]
+) -> None:
+    database.transact(accept, [delivery(job=f"job-{number}", handlers=("save",)) for number in range(8)])
+    request = ClaimRequest(Slots(4, {"save": None}).free({}), Lease("me", NOW + 30), NOW)
+    started = database.transact(turns.write, Turn("me", request=request)).claimed
+    assert started is not None
+    results = [RunResult(claim, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for claim in started.started]
+    messages.clear()
+
+    written = database.transact(turns.write, Turn("me", results, request=request))
+
+    assert written.held == [True] * 4
+    assert written.claimed is not None
+    assert [claim.event["job_id"] for claim in written.claimed.started] == [f"job-{number}" for number in range(4, 8)]
+    assert [message.partition(" ")[0] for message in messages] == ["BEGIN", "WITH", "SELECT", "WITH"], messages
