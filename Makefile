@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench kills model pooled clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql kills model pooled clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -22,6 +22,7 @@ help:
 	@echo "make coverage  run every test, and list the lines that none ran"
 	@echo "make check   check format, lint, types, architecture"
 	@echo "make bench   compare throughput with a bare endpoint"
+	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake and a held transaction"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
@@ -84,6 +85,12 @@ model: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+# SHORT=1: a short run, to see that it works.
+bench-postgresql: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.peers $(if $(SHORT),--runs 4000 --rounds 1 --batches 64)
+	@$(BIN)/python -m benchmarks.intake_postgresql $(if $(SHORT),--rounds 1 --seconds 1)
+	@$(BIN)/python -m benchmarks.held_transaction $(if $(SHORT),--runs 4000 --rounds 1)
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info

