@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql kills model pooled clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql kills model pooled chaos crash-images clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -27,6 +27,7 @@ help:
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
 	@echo "make model   compare the store with its model in 300 random examples on each database"
+	@echo "make crash-images  cut the power of a recorded receiver at 500 moments, and check what is on the disk"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -80,6 +81,10 @@ pooled: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
+crash-images: $(VENV)/.dev
+	@$(BIN)/python -m tests.power_cuts
+
 model: $(VENV)/.dev
 	@TTS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/unit/store/test_model.py -q
 
