@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.pgbouncer import Pooler
     from tests.postgresql_server import PostgresqlServer
+    from tests.stores import Store
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """The processes that tests start compile our modules once, and not each of them again, as for everybody."""
@@ -34,6 +36,31 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the marker `every_database` on each kind, but for one that is about SQLite."""
+    marked = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "every_database" in marked and "sqlite" not in marked and "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def store_kind() -> str:
+    """The kind of database that the test's store is in."""
+    return "sqlite"
+
+
+@pytest.fixture
+def store(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store that does not exist yet, or is empty at the newest schema."""
+    if store_kind == "sqlite":
+        yield tmp_path / "receiver.db"
+        return
+    from tests.stores import postgresql_address
+
+    with postgresql_address(request.getfixturevalue("postgresql")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tests.pgbouncer import Pooler
     from tests.postgresql_server import PostgresqlServer
 
-AnyStore = Path | str | Database
+Store = Path | str
+"""The file or the address of a store."""
+AnyStore = Store | Database
 
 _JSON = {
     column.name: column.type
@@ -45,7 +47,7 @@ def address_of(store: AnyStore) -> str:
     return f"sqlite:///{store}" if isinstance(store, Path) else store
 
 
-def open_store(store: Path | str, listing_seconds: float = LISTING_SECONDS) -> Database:
+def open_store(store: Store, listing_seconds: float = LISTING_SECONDS) -> Database:
     """The store; its writer is not started."""
     return Database(backend_of(address_of(store), Path("/")), listing_seconds)
 
@@ -84,6 +86,13 @@ def query(store: AnyStore, statement: str | Table, **values: Any) -> list[dict[s
     selected: Executable = select(statement) if isinstance(statement, Table) else text(statement).columns(**_JSON)
     with _engine(address_of(store), "ro").connect() as connection:
         return [dict(row) for row in connection.execute(selected, values).mappings()]
+
+
+def contents_of(store: Store) -> str:
+    """All that is stored: the bytes of the file, or every row."""
+    if isinstance(store, Path):
+        return str(store.read_bytes())
+    return "".join(str(query(store, table)) for table in metadata.sorted_tables)
 
 
 def execute(store: AnyStore, statement: str | Executable, **values: Any) -> None:

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from receiver.assembly.receiver import build_receiver
 from receiver.engine.clients import HandlerClients
@@ -39,7 +39,7 @@ from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
-from tests.stores import open_store, query
+from tests.stores import Store, open_store, query
 
 NOW = 1_700_000_000.0
 LEASE = 30.0
@@ -199,10 +199,14 @@ def _template() -> bytes:
         shutil.rmtree(folder)
 
 
-def fresh_store(path: Path) -> Path:
-    """An empty store at the newest schema."""
-    path.write_bytes(_template())
-    return path
+S = TypeVar("S", Path, str, Store)
+
+
+def fresh_store(store: S) -> S:
+    """An empty store at the newest schema; one that has an address is that already."""
+    if isinstance(store, Path):
+        store.write_bytes(_template())
+    return store
 
 
 def registry(*handlers: Handler, options: Any = None) -> Registry:
@@ -235,7 +239,7 @@ _numbers = itertools.count(1)
 class Engine:
     """One process's dispatcher, and what a test sees and does around it."""
 
-    store: Path
+    store: Store
     signal: Signal
     clock: ManualClock
     database: Database
@@ -366,7 +370,7 @@ def metric(metrics: Metrics, line: str) -> float:
 
 @asynccontextmanager
 async def engine(
-    path: Path,
+    store: Store,
     *handlers: Handler,
     signal: Signal | None = None,
     clock: ManualClock | None = None,
@@ -378,12 +382,12 @@ async def engine(
     reporting: tuple[Telemetry, ...] = (),
     on_place_free: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Engine]:
-    """A dispatcher over the store at `path`, which is made if it is not there."""
-    if not path.exists():
-        fresh_store(path)
+    """A dispatcher over the store, whose file is made if it is not there."""
+    if isinstance(store, Path) and not store.exists():
+        fresh_store(store)
     signal = signal or Signal()
     clock = clock or ManualClock(signal)
-    database = open_store(path)
+    database = open_store(store)
     database.start()
     metrics = Metrics()
     active = registry(*handlers)
@@ -416,7 +420,7 @@ async def engine(
         watch=watch,  # not started: the loop is never found blocked
         rng=FixedRandom(chance),
     )
-    made = Engine(path, signal, clock, database, metrics, loop, dispatcher, active, watch)
+    made = Engine(store, signal, clock, database, metrics, loop, dispatcher, active, watch)
     if start:
         await made.start()
     try:

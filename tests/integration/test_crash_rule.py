@@ -9,7 +9,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +26,9 @@ from receiver.store.states import RunState
 from receiver.telemetry.hooks import Telemetry
 from tests.claiming import claim_due
 from tests.integration.engine_support import NOW, fresh_store, registry
-from tests.stores import open_store, query
+from tests.stores import Store, open_store, query
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 RESTART = 1.5
 """Seconds from a death to the next start."""
@@ -108,8 +107,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = open_store(fresh_store(tmp_path / "receiver.db"))
+async def world(store: Store) -> AsyncIterator[World]:
+    database = open_store(fresh_store(store))
     database.start()
     rng = random.Random(8)
     yield World(

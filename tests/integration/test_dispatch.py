@@ -16,15 +16,11 @@ from receiver.model.retry import RetryPolicy
 from receiver.store import runs
 from tests.integration.engine_support import NOW, SECRET, Gate, Signal, engine
 from tests.integration.intake_support import Lines, logged
+from tests.stores import Store, contents_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def lines() -> Iterator[Lines]:
 # started
 
 
-async def test_a_new_event_starts_its_handler_at_once(store: Path, lines: Lines) -> None:
+async def test_a_new_event_starts_its_handler_at_once(store: Store, lines: Lines) -> None:
     @handler(on=JobCompleted)
     async def work(event: JobCompleted, ctx: Ctx) -> dict[str, Any]:
         return {"job": event.job_id, "attempt": ctx.attempt, "key": ctx.idempotency_key}
@@ -54,7 +50,7 @@ async def test_a_new_event_starts_its_handler_at_once(store: Path, lines: Lines)
         assert (line["event"], line["job"], line["handler"], line["attempt"]) == (event_id, "job_1", "work", 1)
 
 
-async def test_what_was_there_before_the_start_is_run_at_the_start(store: Path) -> None:
+async def test_what_was_there_before_the_start_is_run_at_the_start(store: Store) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -64,7 +60,7 @@ async def test_what_was_there_before_the_start_is_run_at_the_start(store: Path) 
         await up.until_state("succeeded", 50)
 
 
-async def test_a_run_that_another_process_made_due_is_found_within_a_second(store: Path) -> None:
+async def test_a_run_that_another_process_made_due_is_found_within_a_second(store: Store) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -76,7 +72,7 @@ async def test_a_run_that_another_process_made_due_is_found_within_a_second(stor
         await up.until_state("succeeded")
 
 
-async def test_a_handler_runs_only_for_the_events_it_subscribes_to(store: Path) -> None:
+async def test_a_handler_runs_only_for_the_events_it_subscribes_to(store: Store) -> None:
     @handler(on=JobFailed)
     async def alarm(event: JobFailed, ctx: Ctx) -> str:
         return event.type
@@ -94,7 +90,7 @@ async def test_a_handler_runs_only_for_the_events_it_subscribes_to(store: Path) 
         ]  # fmt: skip
 
 
-async def test_a_plain_function_runs_beside_the_loop_and_may_wait_for_something_async(store: Path) -> None:
+async def test_a_plain_function_runs_beside_the_loop_and_may_wait_for_something_async(store: Store) -> None:
     @handler(on=Event)
     def work(event: Event, ctx: Ctx) -> str:
         async def answer() -> str:
@@ -108,7 +104,7 @@ async def test_a_plain_function_runs_beside_the_loop_and_may_wait_for_something_
         assert up.run()["result"] == "42"
 
 
-async def test_the_runs_of_a_handler_that_is_not_active_wait(store: Path) -> None:
+async def test_the_runs_of_a_handler_that_is_not_active_wait(store: Store) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -122,7 +118,7 @@ async def test_the_runs_of_a_handler_that_is_not_active_wait(store: Path) -> Non
 # tried again
 
 
-async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_it(store: Path, lines: Lines) -> None:
+async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_it(store: Store, lines: Lines) -> None:
     @handler(on=Event, attempts=4)
     async def work(event: Event, ctx: Ctx) -> int:
         if ctx.attempt < 4:
@@ -148,7 +144,7 @@ async def test_a_retry_waits_as_the_policy_says_and_runs_when_the_clock_reaches_
 
 
 @pytest.mark.parametrize(("chance", "wait"), [(0.0, 10.0), (0.75, 2.5)])
-async def test_the_wait_has_full_jitter_and_a_cap(store: Path, chance: float, wait: float) -> None:
+async def test_the_wait_has_full_jitter_and_a_cap(store: Store, chance: float, wait: float) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         raise ValueError
@@ -159,7 +155,7 @@ async def test_the_wait_has_full_jitter_and_a_cap(store: Path, chance: float, wa
         assert up.run()["due_at"] == NOW + wait
 
 
-async def test_a_run_is_dead_after_its_attempts_and_kept(store: Path, lines: Lines) -> None:
+async def test_a_run_is_dead_after_its_attempts_and_kept(store: Store, lines: Lines) -> None:
     @handler(on=Event, attempts=2)
     async def work(event: Event, ctx: Ctx) -> None:
         raise KeyError("episode")
@@ -180,7 +176,7 @@ async def test_a_run_is_dead_after_its_attempts_and_kept(store: Path, lines: Lin
         assert up.run() == row
 
 
-async def test_a_replayed_dead_letter_has_all_its_attempts_again_and_the_same_key(store: Path) -> None:
+async def test_a_replayed_dead_letter_has_all_its_attempts_again_and_the_same_key(store: Store) -> None:
     keys: list[tuple[int, str]] = []
 
     @handler(on=Event, attempts=1)
@@ -199,7 +195,7 @@ async def test_a_replayed_dead_letter_has_all_its_attempts_again_and_the_same_ke
         assert up.attempts() == [(1, "rejected"), (2, "succeeded")]
 
 
-async def test_reject_is_a_dead_letter_at_once(store: Path, lines: Lines) -> None:
+async def test_reject_is_a_dead_letter_at_once(store: Store, lines: Lines) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         raise Reject("there is no episode of this name")
@@ -214,7 +210,7 @@ async def test_reject_is_a_dead_letter_at_once(store: Path, lines: Lines) -> Non
 
 
 @pytest.mark.parametrize(("after", "wait"), [(600.0, 600.0), (0.1, 5.0)])
-async def test_retry_later_is_a_floor_under_the_backoff(store: Path, after: float, wait: float) -> None:
+async def test_retry_later_is_a_floor_under_the_backoff(store: Store, after: float, wait: float) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         raise RetryLater("the service is down", after=after)
@@ -226,7 +222,7 @@ async def test_retry_later_is_a_floor_under_the_backoff(store: Path, after: floa
         assert up.attempts() == [(1, "retry_later")]
 
 
-async def test_retry_later_counts_as_an_attempt(store: Path) -> None:
+async def test_retry_later_counts_as_an_attempt(store: Store) -> None:
     @handler(on=Event, attempts=1)
     async def work(event: Event, ctx: Ctx) -> None:
         raise RetryLater("the service is down", after=1)
@@ -239,7 +235,7 @@ async def test_retry_later_counts_as_an_attempt(store: Path) -> None:
 # timed out
 
 
-async def test_an_async_handler_that_never_returns_is_timed_out(store: Path) -> None:
+async def test_an_async_handler_that_never_returns_is_timed_out(store: Store) -> None:
     cancelled: list[bool] = []
 
     @handler(on=Event, timeout=0.05)
@@ -258,7 +254,7 @@ async def test_an_async_handler_that_never_returns_is_timed_out(store: Path) -> 
         assert up.attempts() == [(1, "timeout")]
 
 
-async def test_a_plain_handler_that_never_returns_is_timed_out_and_its_thread_is_counted(store: Path) -> None:
+async def test_a_plain_handler_that_never_returns_is_timed_out_and_its_thread_is_counted(store: Store) -> None:
     gate = Gate(Signal())
 
     @handler(on=Event, timeout=0.05, attempts=1)
@@ -279,7 +275,7 @@ async def test_a_plain_handler_that_never_returns_is_timed_out_and_its_thread_is
         assert up.runs()[0]["result"] is None
 
 
-async def test_an_async_handler_that_swallows_its_cancellation_is_timed_out_all_the_same(store: Path) -> None:
+async def test_an_async_handler_that_swallows_its_cancellation_is_timed_out_all_the_same(store: Store) -> None:
     signal = Signal()
     swallowed: list[bool] = []
     release = Gate(signal)
@@ -310,7 +306,7 @@ async def test_an_async_handler_that_swallows_its_cancellation_is_timed_out_all_
 # nobody disturbs another
 
 
-async def test_a_raising_handler_does_not_disturb_another_of_the_same_event(store: Path) -> None:
+async def test_a_raising_handler_does_not_disturb_another_of_the_same_event(store: Store) -> None:
     @handler(on=Event)
     async def bad(event: Event, ctx: Ctx) -> None:
         raise RuntimeError("bad")
@@ -338,7 +334,7 @@ async def test_a_raising_handler_does_not_disturb_another_of_the_same_event(stor
 
 @pytest.mark.parametrize("word", ["SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("kind", ["async", "plain", "task"])
-async def test_a_handler_that_exits_ends_its_attempt_and_not_the_receiver(store: Path, word: str, kind: str) -> None:
+async def test_a_handler_that_exits_ends_its_attempt_and_not_the_receiver(store: Store, word: str, kind: str) -> None:
     error = {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[word]
 
     async def leave() -> None:
@@ -365,7 +361,7 @@ async def test_a_handler_that_exits_ends_its_attempt_and_not_the_receiver(store:
         await up.until_state("succeeded")
 
 
-async def test_a_handler_whose_own_task_was_cancelled_has_failed_and_is_not_given_back(store: Path) -> None:
+async def test_a_handler_whose_own_task_was_cancelled_has_failed_and_is_not_given_back(store: Store) -> None:
     @handler(on=Event, attempts=2)
     async def work(event: Event, ctx: Ctx) -> None:
         inner = asyncio.ensure_future(asyncio.Event().wait())
@@ -398,7 +394,7 @@ class MuteError(Exception):
     ids=["surrogate", "nul", "mute", "group", "long"],
 )
 async def test_an_error_that_is_hard_to_write_down_is_written_down(
-    store: Path, lines: Lines, error: Exception, text: str
+    store: Store, lines: Lines, error: Exception, text: str
 ) -> None:
     @handler(on=Event, attempts=1)
     async def work(event: Event, ctx: Ctx) -> None:
@@ -435,7 +431,7 @@ def holds_itself() -> list[Any]:
     ids=["none", "types", "numbers", "containers", "long", "circle", "surrogate"],
 )
 async def test_a_result_is_kept_as_bounded_json_and_never_undoes_what_was_done(
-    store: Path, returned: Any, kept: Any
+    store: Store, returned: Any, kept: Any
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> Any:
@@ -448,7 +444,7 @@ async def test_a_result_is_kept_as_bounded_json_and_never_undoes_what_was_done(
         assert up.attempts() == [(1, "succeeded")]
 
 
-async def test_secrets_are_cut_out_of_an_error_in_row_attempt_and_log(store: Path, lines: Lines) -> None:
+async def test_secrets_are_cut_out_of_an_error_in_row_attempt_and_log(store: Store, lines: Lines) -> None:
     @handler(on=Event, attempts=1)
     async def work(event: Event, ctx: Ctx) -> None:
         raise ValueError(f"GET https://user:pass@api.test/a?token=t0ken with {SECRET}")
@@ -458,7 +454,7 @@ async def test_secrets_are_cut_out_of_an_error_in_row_attempt_and_log(store: Pat
         await up.until_state("dead")
         assert up.run()["error"] == "ValueError: GET https://api.test/a?[redacted] with [redacted]"
         assert lines.of("run.dead")
-    everything = lines.text + json.dumps([row["error"] for row in up.runs()]) + str(store.read_bytes())
+    everything = lines.text + json.dumps([row["error"] for row in up.runs()]) + contents_of(store)
     for secret in (SECRET, "t0ken", "user:pass"):
         assert secret not in everything
 
@@ -466,7 +462,7 @@ async def test_secrets_are_cut_out_of_an_error_in_row_attempt_and_log(store: Pat
 # bounds
 
 
-async def test_no_more_handlers_run_at_once_than_the_bound_and_all_run_in_the_end(store: Path) -> None:
+async def test_no_more_handlers_run_at_once_than_the_bound_and_all_run_in_the_end(store: Store) -> None:
     gate = Gate(Signal())
 
     @handler(on=Event)
@@ -483,7 +479,7 @@ async def test_no_more_handlers_run_at_once_than_the_bound_and_all_run_in_the_en
         assert gate.peak == 3
 
 
-async def test_a_handlers_own_bound_holds_it_alone(store: Path) -> None:
+async def test_a_handlers_own_bound_holds_it_alone(store: Store) -> None:
     signal = Signal()
     narrow_gate, wide_gate = Gate(signal), Gate(signal)
 
@@ -506,7 +502,7 @@ async def test_a_handlers_own_bound_holds_it_alone(store: Path) -> None:
         assert (narrow_gate.peak, wide_gate.peak) == (2, 6)
 
 
-async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Path) -> None:
+async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Store) -> None:
     order: list[str] = []
 
     @handler(on=JobCompleted)
@@ -525,7 +521,7 @@ async def test_one_handlers_backlog_keeps_no_other_handler_waiting(store: Path) 
         assert sorted(order[:2]) == ["busy", "other"]  # one each: there are never fewer slots than handlers
 
 
-async def test_a_hundred_handlers_that_wait_do_not_keep_a_new_one_waiting(store: Path) -> None:
+async def test_a_hundred_handlers_that_wait_do_not_keep_a_new_one_waiting(store: Store) -> None:
     gate = Gate(Signal())
 
     @handler(on=JobCompleted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +15,11 @@ from receiver.store import database as database_module
 from receiver.store import runs
 from tests.integration.engine_support import HEARTBEAT, LEASE, NOW, Engine, Gate, ManualClock, Signal, engine
 from tests.integration.intake_support import Lines
-from tests.stores import WriteLock, execute
+from tests.stores import Store, WriteLock, execute
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 def take(up: Engine, owner: str = "other") -> None:
@@ -37,7 +31,7 @@ def take(up: Engine, owner: str = "other") -> None:
 # kept
 
 
-async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Path, gate: Gate) -> None:
+async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Store, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         await gate.wait_open()
@@ -54,7 +48,7 @@ async def test_a_heartbeat_extends_the_lease_of_a_long_handler(store: Path, gate
         assert up.attempts() == [(1, "succeeded")]
 
 
-async def test_a_handler_that_blocks_the_loop_keeps_its_lease(store: Path, gate: Gate) -> None:
+async def test_a_handler_that_blocks_the_loop_keeps_its_lease(store: Store, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         gate.block()
@@ -73,7 +67,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_lease(store: Path, gate:
 
 
 async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_discarded(
-    store: Path, lines: Lines, gate: Gate
+    store: Store, lines: Lines, gate: Gate
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
@@ -92,7 +86,9 @@ async def test_an_attempt_whose_lease_was_lost_is_cancelled_and_its_result_disca
         assert lines.of("run.lease_lost")
 
 
-async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: Path, lines: Lines, gate: Gate) -> None:
+async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(
+    store: Store, lines: Lines, gate: Gate
+) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
         await gate.wait_open()
@@ -110,7 +106,9 @@ async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(store: 
         assert (line["event"], line["handler"], line["outcome"]) == (event_id, "work", "succeeded")
 
 
-async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_heartbeat(store: Path, gate: Gate) -> None:
+async def test_a_run_that_is_cancelled_by_hand_stops_its_handler_at_the_next_heartbeat(
+    store: Store, gate: Gate
+) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         await gate.wait_open()
@@ -138,7 +136,7 @@ def dead_owner(up: Engine, attempt: int = 1, crashes: int = 0) -> None:
 
 
 async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_no_attempt_counts(
-    store: Path, lines: Lines
+    store: Store, lines: Lines
 ) -> None:
     seen: list[int] = []
 
@@ -164,7 +162,7 @@ async def test_the_run_of_a_process_that_died_is_taken_up_after_its_lease_and_no
         assert up.metric('tts_receiver_runs_total{handler="work",outcome="crashed"}') == 1
 
 
-async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_limit(store: Path) -> None:
+async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_limit(store: Store) -> None:
     @handler(on=Event, attempts=2)
     async def work(event: Event, ctx: Ctx) -> None:
         raise AssertionError("it must not run a third time")
@@ -179,7 +177,7 @@ async def test_a_run_that_kills_its_process_again_and_again_is_dead_after_the_li
         assert (up.run()["state"], up.attempts()) == ("dead", [(2, "crashed")])
 
 
-async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store: Path, lines: Lines) -> None:
+async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store: Store, lines: Lines) -> None:
     @handler(on=Event, attempts=3)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -195,7 +193,7 @@ async def test_a_suspect_waits_at_least_half_of_its_backoff_after_a_crash(store:
         assert (line["suspect"], line["counts"], line["dead"], line["again_in"]) == (True, True, False, 2.5)
 
 
-async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -> None:
+async def test_a_suspect_that_is_given_back_stays_one(store: Store, gate: Gate) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         await gate.wait_open()
@@ -210,7 +208,7 @@ async def test_a_suspect_that_is_given_back_stays_one(store: Path, gate: Gate) -
 
 
 async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_own_runs_for_crashed(
-    store: Path, gate: Gate
+    store: Store, gate: Gate
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
@@ -229,7 +227,7 @@ async def test_a_process_that_froze_for_longer_than_a_lease_does_not_take_its_ow
 # two processes
 
 
-async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> None:
+async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Store) -> None:
     at_once: Counter[str] = Counter()
     ran: Counter[str] = Counter()
     lock = threading.Lock()
@@ -269,7 +267,7 @@ async def test_two_dispatchers_on_one_store_run_nothing_twice(store: Path) -> No
 
 
 async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
-    store: Path, lines: Lines, gate: Gate
+    store: Store, lines: Lines, gate: Gate
 ) -> None:
     @handler(on=Event, attempts=3)
     async def work(event: Event, ctx: Ctx) -> str:
@@ -313,7 +311,7 @@ async def test_what_one_process_holds_the_other_leaves_alone_until_it_dies(
 
 
 async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_back(
-    store: Path, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    store: Store, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
 
@@ -341,7 +339,7 @@ async def test_a_result_is_kept_while_the_store_is_away_and_written_when_it_is_b
 
 
 async def test_dispatch_goes_on_by_itself_after_an_outage(
-    store: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    store: Store, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
 
@@ -360,7 +358,7 @@ async def test_dispatch_goes_on_by_itself_after_an_outage(
 
 
 async def test_leases_are_extended_again_after_an_outage(
-    store: Path, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    store: Store, lines: Lines, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
 

@@ -16,17 +16,13 @@ from receiver.engine.handler import Handler
 from receiver.store import runs
 from tests.integration.engine_support import Engine, Gate, Signal, ended, engine, receiving, telling
 from tests.integration.intake_support import Lines, completed, configured
+from tests.stores import Store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
 SIXTEEN = [f"slow_{number}" for number in range(16)]
 Kind = Callable[[Gate], Handler]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 def that_awaits(gate: Gate) -> Handler:
@@ -68,7 +64,7 @@ async def held_up(up: Engine, gate: Gate, slots: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [that_awaits, plain, with_threads])
-async def test_sixteen_slow_runs_of_one_handler_keep_no_other_handler_waiting(store: Path, kind: Kind) -> None:
+async def test_sixteen_slow_runs_of_one_handler_keep_no_other_handler_waiting(store: Store, kind: Kind) -> None:
     gate = Gate(Signal())
     async with engine(store, kind(gate), quick, signal=gate._signal) as up:
         await held_up(up, gate, 12)
@@ -79,7 +75,7 @@ async def test_sixteen_slow_runs_of_one_handler_keep_no_other_handler_waiting(st
         await up.until_state("succeeded", 26)
 
 
-async def test_with_fewer_slots_than_handlers_each_handler_has_one(store: Path) -> None:
+async def test_with_fewer_slots_than_handlers_each_handler_has_one(store: Store) -> None:
     gate = Gate(Signal())
     async with engine(store, that_awaits(gate), quick, signal=gate._signal, bounds=Bounds(concurrency=1)) as up:
         await held_up(up, gate, 1)
@@ -88,7 +84,7 @@ async def test_with_fewer_slots_than_handlers_each_handler_has_one(store: Path) 
         assert gate.inside == gate.peak == 1
 
 
-async def test_a_handlers_own_bound_leaves_its_slots_to_the_others(store: Path) -> None:
+async def test_a_handlers_own_bound_leaves_its_slots_to_the_others(store: Store) -> None:
     gate, narrow = Gate(Signal()), replace(quick, concurrency=1)
     async with engine(store, that_awaits(gate), narrow, signal=gate._signal) as up:
         await held_up(up, gate, 15)
@@ -96,7 +92,7 @@ async def test_a_handlers_own_bound_leaves_its_slots_to_the_others(store: Path) 
         await up.until(lambda: up.runs(handler="quick", state="succeeded"))
 
 
-async def test_a_retry_and_a_replay_are_not_kept_waiting_either(store: Path) -> None:
+async def test_a_retry_and_a_replay_are_not_kept_waiting_either(store: Store) -> None:
     gate = Gate(Signal())
 
     @handler(on=JobFailed, attempts=2)
@@ -118,7 +114,7 @@ async def test_a_retry_and_a_replay_are_not_kept_waiting_either(store: Path) -> 
         assert gate.inside == 12
 
 
-async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waiting(store: Path) -> None:
+async def test_slow_runs_that_are_replayed_together_keep_no_other_handler_waiting(store: Store) -> None:
     gate = Gate(Signal())
     async with engine(store, that_awaits(gate), quick, signal=gate._signal, start=False) as up:
         ids = up.add(*SIXTEEN, handlers=())

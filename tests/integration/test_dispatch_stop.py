@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +13,13 @@ from receiver.store import database as database_module
 from tests.integration.engine_support import LEASE, Engine, Gate, engine, telling
 from tests.integration.intake_support import Lines
 from tests.patience import PATIENCE
-from tests.stores import WriteLock
+from tests.stores import Store, WriteLock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
 SHORT = Bounds(lease_seconds=LEASE, grace_seconds=0.05)
 LONG = Bounds(lease_seconds=LEASE, grace_seconds=3600)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:
@@ -37,7 +31,7 @@ async def begin_to_stop(up: Engine, lines: Lines) -> asyncio.Task[None]:
 
 
 async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_starts(
-    store: Path, gate: Gate, lines: Lines
+    store: Store, gate: Gate, lines: Lines
 ) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> str:
@@ -59,7 +53,7 @@ async def test_a_running_handler_finishes_within_the_grace_and_nothing_new_start
         assert not up.dispatcher.busy
 
 
-async def test_a_lease_is_extended_during_the_grace_as_well(store: Path, gate: Gate, lines: Lines) -> None:
+async def test_a_lease_is_extended_during_the_grace_as_well(store: Store, gate: Gate, lines: Lines) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         await gate.wait_open()
@@ -76,7 +70,7 @@ async def test_a_lease_is_extended_during_the_grace_as_well(store: Path, gate: G
 
 
 async def test_a_handler_that_outlasts_the_grace_is_given_back_and_the_attempt_does_not_count(
-    store: Path, gate: Gate, lines: Lines
+    store: Store, gate: Gate, lines: Lines
 ) -> None:
     @handler(on=Event, attempts=1)
     async def work(event: Event, ctx: Ctx) -> int:
@@ -100,7 +94,7 @@ async def test_a_handler_that_outlasts_the_grace_is_given_back_and_the_attempt_d
 
 
 @pytest.mark.parametrize("kind", ["plain", "blocking"])
-async def test_a_handler_that_cannot_be_cancelled_is_given_back_as_well(store: Path, gate: Gate, kind: str) -> None:
+async def test_a_handler_that_cannot_be_cancelled_is_given_back_as_well(store: Store, gate: Gate, kind: str) -> None:
     def plain(event: Event, ctx: Ctx) -> str:
         gate.block()
         return "too late"
@@ -120,7 +114,7 @@ async def test_a_handler_that_cannot_be_cancelled_is_given_back_as_well(store: P
         assert up.attempts() == [(1, "released")]
 
 
-async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: Path, gate: Gate, lines: Lines) -> None:
+async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: Store, gate: Gate, lines: Lines) -> None:
     @handler(on=JobCompleted)
     async def slow(event: Event, ctx: Ctx) -> None:
         await asyncio.Event().wait()
@@ -141,7 +135,7 @@ async def test_of_two_handlers_one_finishes_and_the_other_is_given_back(store: P
         assert {row["handler"]: row["state"] for row in up.runs()} == {"slow": "pending", "quick": "succeeded"}
 
 
-async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, lines: Lines) -> None:
+async def test_a_second_signal_ends_the_grace_at_once(store: Store, gate: Gate, lines: Lines) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None:
         await gate.wait_open()
@@ -156,7 +150,7 @@ async def test_a_second_signal_ends_the_grace_at_once(store: Path, gate: Gate, l
         assert up.run()["state"] == "pending"
 
 
-async def test_an_idle_dispatcher_stops_at_once(store: Path) -> None:
+async def test_an_idle_dispatcher_stops_at_once(store: Store) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -169,7 +163,7 @@ async def test_an_idle_dispatcher_stops_at_once(store: Path) -> None:
 
 
 async def test_a_result_that_cannot_be_stored_does_not_hold_up_the_end(
-    store: Path, gate: Gate, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    store: Store, gate: Gate, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.01)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +16,14 @@ from receiver.telemetry.hooks import RELEASED
 from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, engine, telling
 from tests.integration.intake_support import Lines
 from tests.integration.telemetry_support import Recorder
+from tests.stores import Store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
 FOUR = Bounds(concurrency=4, lease_seconds=LEASE, grace_seconds=3600)
 QUICK = [f"quick_{number}" for number in range(40)]
 SLOW = [f"slow_{number}" for number in range(50)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 def quick_then_slow(gate: Gate) -> Handler:
@@ -59,7 +54,7 @@ async def held_up(up: Engine, gate: Gate, slots: int = 4) -> list[dict[str, Any]
     return prefetched
 
 
-async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Path) -> None:
+async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Store) -> None:
     @handler(on=Event)
     async def work(event: Event, ctx: Ctx) -> None: ...
 
@@ -73,7 +68,7 @@ async def test_a_backlog_takes_one_commit_for_each_round_of_the_slots(store: Pat
         assert up.attempts() == [(1, "succeeded")] * 160
 
 
-async def test_one_commit_lies_between_a_lone_event_and_its_handler(store: Path, gate: Gate) -> None:
+async def test_one_commit_lies_between_a_lone_event_and_its_handler(store: Store, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal) as up:
         await up.poll_once()
         commits: list[object] = []
@@ -84,7 +79,7 @@ async def test_one_commit_lies_between_a_lone_event_and_its_handler(store: Path,
         assert len(commits) == 1
 
 
-async def test_what_is_prefetched_starts_in_its_turn_and_runs_once(store: Path, gate: Gate) -> None:
+async def test_what_is_prefetched_starts_in_its_turn_and_runs_once(store: Store, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         gate.open()
@@ -94,7 +89,7 @@ async def test_what_is_prefetched_starts_in_its_turn_and_runs_once(store: Path, 
         assert up.attempts() == [(1, "succeeded")] * 90
 
 
-async def test_a_stop_gives_back_at_once_what_has_not_started(store: Path, gate: Gate, lines: Lines) -> None:
+async def test_a_stop_gives_back_at_once_what_has_not_started(store: Store, gate: Gate, lines: Lines) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         prefetched = await held_up(up, gate)
         with telling(lines, up.signal):
@@ -113,7 +108,7 @@ async def test_a_stop_gives_back_at_once_what_has_not_started(store: Path, gate:
         assert {row["result"] for row in following.runs()} == {1}  # the first attempt that counts
 
 
-async def test_every_claim_is_reported_once_and_a_start_or_its_end_follows(store: Path, gate: Gate) -> None:
+async def test_every_claim_is_reported_once_and_a_start_or_its_end_follows(store: Store, gate: Gate) -> None:
     recorder = Recorder()
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR, reporting=(recorder,)) as up:
         prefetched = {(row["event_id"], row["handler"], row["attempt"]) for row in await held_up(up, gate)}
@@ -129,7 +124,7 @@ async def test_every_claim_is_reported_once_and_a_start_or_its_end_follows(store
     assert recorder.unended() == []
 
 
-async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_it(store: Path, gate: Gate) -> None:
+async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_it(store: Store, gate: Gate) -> None:
     signal = gate._signal
     clock = ManualClock(signal)
 
@@ -153,7 +148,7 @@ async def test_behind_slow_runs_nothing_stays_claimed_and_another_process_runs_i
 
 
 async def test_a_run_that_is_cancelled_while_it_is_prefetched_never_starts(
-    store: Path, gate: Gate, lines: Lines
+    store: Store, gate: Gate, lines: Lines
 ) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         cancelled = (await held_up(up, gate))[0]["event_id"]
@@ -166,7 +161,7 @@ async def test_a_run_that_is_cancelled_while_it_is_prefetched_never_starts(
         assert (line["event"], line["handler"], line["outcome"]) == (cancelled, "work", "not_started")
 
 
-async def test_prefetched_claims_keep_no_other_handlers_runs_waiting(store: Path, gate: Gate) -> None:
+async def test_prefetched_claims_keep_no_other_handlers_runs_waiting(store: Store, gate: Gate) -> None:
     @handler(on=JobFailed)
     async def other(event: Event, ctx: Ctx) -> str:
         return "done"
@@ -182,7 +177,7 @@ async def test_prefetched_claims_keep_no_other_handlers_runs_waiting(store: Path
         assert gate.peak <= 3
 
 
-async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_prefetched(store: Path, gate: Gate) -> None:
+async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_prefetched(store: Store, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         up.watch.blocked = "The handler work blocks the handlers' event loop."
@@ -193,7 +188,7 @@ async def test_while_the_handlers_loop_is_blocked_others_may_have_what_was_prefe
         await up.until_state("succeeded", 90)
 
 
-async def test_the_lease_of_what_is_prefetched_is_extended(store: Path, gate: Gate) -> None:
+async def test_the_lease_of_what_is_prefetched_is_extended(store: Store, gate: Gate) -> None:
     async with engine(store, quick_then_slow(gate), signal=gate._signal, bounds=FOUR) as up:
         await held_up(up, gate)
         up.clock._now += 1e-3  # too little for anything to be given back

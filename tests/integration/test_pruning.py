@@ -24,9 +24,9 @@ from receiver.store.database import Database
 from tests.integration.engine_support import NOW, fresh_store
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
-from tests.stores import execute, file_of, open_store, query
+from tests.stores import AnyStore, execute, file_of, open_store, query
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 DAY = 86_400.0
 OLD = NOW - 40 * DAY
@@ -90,8 +90,8 @@ def transactions() -> Iterator[Transactions]:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_store(fresh_store(tmp_path / "receiver.db"))
+def database(store: AnyStore) -> Iterator[Database]:
+    database = open_store(fresh_store(store))
     database.start()
     yield database
     database.close()

@@ -7,7 +7,6 @@ import itertools
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -17,16 +16,11 @@ from receiver import Context, Event, JobCompleted, JobFailed, RetryLater, handle
 from tests.integration.engine_support import Engine, engine
 from tests.integration.intake_support import Lines, logged
 from tests.patience import PATIENCE
-from tests.stores import execute
+from tests.stores import Store, execute
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 Ctx = Context[Any]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "receiver.db"
 
 
 @pytest.fixture
@@ -106,7 +100,7 @@ async def after(event: Event, ctx: Ctx) -> None: ...
 
 @pytest.mark.parametrize("name", RAISED)
 @pytest.mark.parametrize("kind", ["async", "plain", "task"])
-async def test_whatever_a_handler_raises_ends_its_run_at_once(store: Path, lines: Lines, name: str, kind: str) -> None:
+async def test_whatever_a_handler_raises_ends_its_run_at_once(store: Store, lines: Lines, name: str, kind: str) -> None:
     error, text = RAISED[name]
 
     async def fail() -> None:
@@ -126,7 +120,7 @@ async def test_whatever_a_handler_raises_ends_its_run_at_once(store: Path, lines
         await ends_with(up, text)
 
 
-async def test_the_end_of_an_iterator_ends_a_plain_handlers_run_at_once(store: Path) -> None:
+async def test_the_end_of_an_iterator_ends_a_plain_handlers_run_at_once(store: Store) -> None:
     @handler(on=JobCompleted)
     def work(event: Event, ctx: Ctx) -> None:
         raise StopIteration("last")
@@ -135,7 +129,7 @@ async def test_the_end_of_an_iterator_ends_a_plain_handlers_run_at_once(store: P
         await ends_with(up, "StopIteration: last")
 
 
-async def test_the_end_of_an_iterator_in_a_thread_of_a_handlers_own_is_raised_where_it_waits(store: Path) -> None:
+async def test_the_end_of_an_iterator_in_a_thread_of_a_handlers_own_is_raised_where_it_waits(store: Store) -> None:
     def last() -> Any:
         return next(iter([]))
 
@@ -149,7 +143,7 @@ async def test_the_end_of_an_iterator_in_a_thread_of_a_handlers_own_is_raised_wh
         assert "raised StopIteration" in up.run()["error"]
 
 
-async def test_a_recursion_without_end_is_an_error_with_a_bounded_trace(store: Path, lines: Lines) -> None:
+async def test_a_recursion_without_end_is_an_error_with_a_bounded_trace(store: Store, lines: Lines) -> None:
     def deeper(n: int) -> int:
         return deeper(n + 1) + deeper(n + 2)
 
@@ -164,7 +158,7 @@ async def test_a_recursion_without_end_is_an_error_with_a_bounded_trace(store: P
     assert len(line["exception"]) < 30_000
 
 
-async def test_a_handler_that_cancels_its_own_task_has_failed_and_is_not_given_back(store: Path) -> None:
+async def test_a_handler_that_cancels_its_own_task_has_failed_and_is_not_given_back(store: Store) -> None:
     @handler(on=JobCompleted)
     async def work(event: Event, ctx: Ctx) -> None:
         task = asyncio.current_task()
@@ -176,7 +170,7 @@ async def test_a_handler_that_cancels_its_own_task_has_failed_and_is_not_given_b
         await ends_with(up, "CancelledError: ")
 
 
-async def test_a_handler_that_stops_the_loop_does_not_stop_it(store: Path) -> None:
+async def test_a_handler_that_stops_the_loop_does_not_stop_it(store: Store) -> None:
     @handler(on=JobCompleted)
     async def work(event: Event, ctx: Ctx) -> None:
         asyncio.get_running_loop().stop()
@@ -186,7 +180,7 @@ async def test_a_handler_that_stops_the_loop_does_not_stop_it(store: Path) -> No
         await ends_with(up, "ValueError: stopped")
 
 
-async def test_an_error_whose_text_does_not_end_holds_up_only_its_own_run(store: Path) -> None:
+async def test_an_error_whose_text_does_not_end_holds_up_only_its_own_run(store: Store) -> None:
     requested, release = threading.Event(), threading.Event()
 
     class EndlessError(Exception):
@@ -288,7 +282,7 @@ def line_of_itself() -> Line:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["async", "plain"])
-async def test_a_result_is_bounded_whatever_it_is(store: Path, returned: Any, kept: Any, kind: str) -> None:
+async def test_a_result_is_bounded_whatever_it_is(store: Store, returned: Any, kept: Any, kind: str) -> None:
     async def work_async(event: Event, ctx: Ctx) -> Any:
         return returned
 
@@ -302,7 +296,7 @@ async def test_a_result_is_bounded_whatever_it_is(store: Path, returned: Any, ke
         assert up.run()["result"] == kept
 
 
-async def test_an_iterator_that_was_returned_is_not_consumed(store: Path) -> None:
+async def test_an_iterator_that_was_returned_is_not_consumed(store: Store) -> None:
     taken: list[int] = []
 
     def rows() -> Iterator[int]:
@@ -324,7 +318,8 @@ async def test_an_iterator_that_was_returned_is_not_consumed(store: Path) -> Non
 # the dispatcher's own faults
 
 
-async def test_claims_go_on_after_a_fault(store: Path, lines: Lines) -> None:
+@pytest.mark.sqlite  # others keep references whole
+async def test_claims_go_on_after_a_fault(store: Store, lines: Lines) -> None:
     async with engine(store, after) as up:
         up.add("job_1", type="job.failed")
         execute(store, "DELETE FROM events")  # a row that no claim can read

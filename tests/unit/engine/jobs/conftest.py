@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.integration.engine_support import fresh_store
 from tests.integration.intake_support import Lines, logged
+from tests.stores import Store
 from tests.unit.engine.jobs.support import KEY, Polling, polling
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return fresh_store(tmp_path / "receiver.db")
 
 
 @pytest.fixture
@@ -24,6 +19,6 @@ def lines() -> Iterator[Lines]:
 
 
 @pytest.fixture
-async def up(store: Path) -> AsyncIterator[Polling]:
-    async with polling(store) as it:
+async def up(store: Store) -> AsyncIterator[Polling]:
+    async with polling(fresh_store(store)) as it:
         yield it

@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from receiver.engine.clock_trust import ClockTrust
@@ -35,7 +34,7 @@ from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from tests.integration.engine_support import NOW, Signal
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
-from tests.stores import open_store, query
+from tests.stores import Store, open_store, query
 
 KEY = "an-api-key-0123456789"
 UNPACED = 1e9
@@ -121,7 +120,7 @@ def job_of(request: ReceivedRequest) -> str:
 class Polling:
     """Loops on one store, their provider, and what a test sees and does."""
 
-    store: Path
+    store: Store
     signal: Signal
     clock: Clock
     server: Server
@@ -313,7 +312,7 @@ def webhook(job: str, type: str = "job.completed") -> Delivery:
 
 
 @asynccontextmanager
-async def polling(store: Path) -> AsyncIterator[Polling]:
+async def polling(store: Store) -> AsyncIterator[Polling]:
     signal = Signal()
     async with serving() as server, AsyncExitStack() as stack:
         yield Polling(store, signal, Clock(signal), server, stack)

@@ -19,7 +19,7 @@ from tests.integration.outbound_support import Say
 from tests.stores import WriteLock, execute, query
 from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 
 # what goes wrong here
