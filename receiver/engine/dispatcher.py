@@ -98,6 +98,8 @@ class Dispatcher:
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
         self._held: dict[RunKey, Token] = {}
         """Started, until the result is in the store or given up; with what `run_started` returned."""
+        self._claims_unknown = False
+        """Whether the store may have committed claims and we did not learn it."""
         self._deferred = DeferredCalls()
         self._results: list[AttemptResult] = []
         """To be written in the next turn."""
@@ -193,7 +195,8 @@ class Dispatcher:
             self._prefetched.release_surplus(self._clock.monotonic())
         request = None if blocked or stopping else self._claim_request()
         results, self._results = self._results, []
-        turn = Turn(self._owner, [result.row for result in results], self._prefetched.to_release, request)
+        known = self._known() if self._claims_unknown else None
+        turn = Turn(self._owner, [result.row for result in results], self._prefetched.to_release, request, known)
         seconds = PREFETCH_SECONDS if self._prefetched.claims else POLL_INTERVAL_SECONDS
         if blocked:
             seconds = BLOCKED_POLL_INTERVAL_SECONDS
@@ -230,6 +233,10 @@ class Dispatcher:
                 self._prefetched.to_release = []
                 for claim in turn.releases:
                     self._telemetry.claim_ended(claim, RELEASED)
+            if turn.known is not None:
+                self._claims_unknown = False
+            if written.released:
+                log.info("dispatch.claims_released", runs=written.released)
             seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
             if results:
                 started = written.claimed.started if written.claimed else []
@@ -251,6 +258,7 @@ class Dispatcher:
 
     def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
         if turn.request is not None:
+            self._claims_unknown = True
             log.error("dispatch.store_unavailable", detail=str(error))
         for result in results:
             claim = result.row.claim
@@ -324,10 +332,13 @@ class Dispatcher:
 
     async def _extend(self) -> None:
         """Extend our own leases. Comes before `_expire`, which would otherwise treat our own runs as crashed."""
-        held = [*self._held, *(claim.key for claims in self._prefetched.claims.values() for claim in claims)]
+        held = self._known()
         until = self._clock.now() + self._bounds.lease_seconds
         if held:
             self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
+
+    def _known(self) -> list[RunKey]:
+        return [*self._held, *(claim.key for claims in self._prefetched.claims.values() for claim in claims)]
 
     async def _expire(self) -> None:
         """Recover runs whose process let their lease expire."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from receiver.model.slots import FreeSlots
 from receiver.store.dialect import DIALECTS, MAX_ROWS
-from receiver.store.leases import Lease
+from receiver.store.leases import IS_RUNNING, Lease
+from receiver.store.schema import runs
 
 HELD_SECONDS = 0.05
 """How soon a claim is tried again while another transaction claims runs of a handler with a bound of all processes."""
@@ -228,6 +229,15 @@ def release(connection: Connection, claims: Collection[Claim], owner: str) -> No
     """End claims that have not started: their runs are due again as before. Claims that were lost are ignored."""
     statements = DIALECTS[connection.dialect.name].claims
     _change_held(connection, statements.release_held, [found.key for found in claims], owner)
+
+
+def release_unknown(connection: Connection, known: Collection[RunKey], owner: str) -> int:
+    """Release the runs that this owner claimed without learning it: the answer to the commit was lost. They have not
+    started. Returns how many."""
+    columns = (runs.c.event_id, runs.c.handler, runs.c.attempt)
+    held = connection.execute(select(*columns).where(IS_RUNNING, runs.c.lease_owner == owner))
+    unknown = [key for key in map(tuple, held) if key not in known]
+    return len(_change_held(connection, DIALECTS[connection.dialect.name].claims.release_held, unknown, owner))
 
 
 def extend(connection: Connection, held: Collection[RunKey], owner: str, lease_until: float) -> list[RunKey]:

@@ -7,7 +7,7 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,8 @@ class Proxy:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._links: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
+        self._links: list[_Link] = []
+        self._texts: tuple[bytes, ...] = ()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._thread.start()
@@ -40,10 +41,15 @@ class Proxy:
         async def cut() -> int:
             chosen = [link for link in self._links if rng.random() < share]
             for link in chosen:
-                _reset(*link)
+                link.reset()
             return len(chosen)
 
         return self._run(cut())
+
+    def lose_commit_after(self, *texts: bytes) -> None:
+        """Once: when the server has answered something that contains all texts, the answer to the connection's next
+        COMMIT is lost, and the connection breaks. The server has committed, and its client cannot know."""
+        self._texts = texts
 
     def stall(self) -> None:
         """Pass nothing on, and keep the connections, until `resume`."""
@@ -74,21 +80,26 @@ class Proxy:
         try:
             up_reader, up_writer = await asyncio.open_unix_connection(str(self._target))
         except OSError:  # the server is down
-            _reset(writer)
+            _Link(writer).reset()
             return
-        link = (writer, up_writer)
+        link = _Link(writer, up_writer)
         self._links.append(link)
         try:
-            await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, up_writer, link.sees_request), self._pump(up_reader, writer, link.sees_answer)
+            )
         except (OSError, asyncio.CancelledError):
             pass  # broken at one end: the other end is broken, too
         finally:
             self._links.remove(link)
-            _reset(*link)
+            link.reset()
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, sees: Callable[[bytes, Proxy], None]
+    ) -> None:
         while data := await source.read(CHUNK):
             await self._flowing.wait()
+            sees(data, self)
             target.write(data)
             await target.drain()
         raise ConnectionResetError
@@ -97,9 +108,33 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
 
-def _reset(*writers: asyncio.StreamWriter) -> None:
-    for writer in writers:
-        raw = writer.get_extra_info("socket")
-        if raw is not None and raw.family != socket.AF_UNIX and raw.fileno() >= 0:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        writer.transport.abort()
+class _Link:
+    """A connection of a client, with ours to the server."""
+
+    def __init__(self, *writers: asyncio.StreamWriter) -> None:
+        self._writers = writers
+        self._commits_next = False
+        self._loses_answer = False
+
+    def sees_request(self, data: bytes, proxy: Proxy) -> None:
+        """Remember that the answer to this is lost."""
+        self._loses_answer = self._commits_next and b"COMMIT" in data
+
+    def sees_answer(self, data: bytes, proxy: Proxy) -> None:
+        """Lose it, or remember that the answer to the next COMMIT is lost.
+
+        Raises:
+            ConnectionResetError: it is lost.
+        """
+        if self._loses_answer:
+            raise ConnectionResetError
+        if proxy._texts and all(text in data for text in proxy._texts):
+            self._commits_next, proxy._texts = True, ()
+
+    def reset(self) -> None:
+        """Break both."""
+        for writer in self._writers:
+            raw = writer.get_extra_info("socket")
+            if raw is not None and raw.family != socket.AF_UNIX and raw.fileno() >= 0:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()

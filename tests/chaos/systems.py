@@ -53,22 +53,22 @@ class PostgresqlSystem:
     def __init__(self, server: PostgresqlServer) -> None:
         self._server = server
         self._name = server.create()
-        self._proxy = Proxy(server.socket)
+        self.proxy = Proxy(server.socket)
         self._resume_at: float | None = None
-        direct = make_url(server.url(self._name))
-        through = direct.set(host="127.0.0.1", port=self._proxy.port, query={})
+        self.direct_url = server.url(self._name)
+        through = make_url(self.direct_url).set(host="127.0.0.1", port=self.proxy.port, query={})
         self.url = through.render_as_string(hide_password=False)
 
     def backend(self) -> Backend:
         """To read the store, not through the proxy."""
-        return backend_of(self._server.url(self._name), Path("/"))
+        return backend_of(self.direct_url, Path("/"))
 
     def apply(self, step: Step, rng: random.Random) -> None:
         """Do this to the server or the connections."""
         actions: dict[Fault, Callable[[], object]] = {
             Fault.SERVER_KILL: self._kill,
             Fault.SERVER_RESTART: self._server.restart,
-            Fault.CUT: lambda: self._proxy.cut(rng, rng.choice([1.0, 0.5, 0.2])),
+            Fault.CUT: lambda: self.proxy.cut(rng, rng.choice([1.0, 0.5, 0.2])),
             Fault.STALL: lambda: self._stall(step.seconds),
         }
         actions[step.fault]()
@@ -80,12 +80,12 @@ class PostgresqlSystem:
 
     def restore(self) -> None:
         """Let connections work again."""
-        self._proxy.resume()
+        self.proxy.resume()
         self._resume_at = None
 
     def close(self) -> None:
         """Remove the database and the proxy."""
-        self._proxy.close()
+        self.proxy.close()
         self._server.drop(self._name)
 
     def _kill(self) -> None:
@@ -93,7 +93,7 @@ class PostgresqlSystem:
         self._server.start()
 
     def _stall(self, seconds: float) -> None:
-        self._proxy.stall()
+        self.proxy.stall()
         self._resume_at = time.monotonic() + seconds
 
 
