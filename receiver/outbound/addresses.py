@@ -147,11 +147,12 @@ class Target:
 def _parsed_by_httpx(url: str) -> Target:
     try:
         parsed = httpx.URL(url)
+        host = parsed.host  # decodes an international name
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise UnusableAddress(f"{redacted_url(url)} is not a usable address.", reason="bad_address") from error
     raw_host = parsed.raw_host.decode("ascii")
     port = parsed.port or _PORTS.get(parsed.scheme, 80)
-    hosts = {parsed.host.lower().rstrip("."), raw_host.lower().rstrip(".")}
+    hosts = {host.lower().rstrip("."), raw_host.lower().rstrip(".")}
     origin = origin_of(url)
     if origin is None or (origin[0], origin[2]) != (parsed.scheme, port) or origin[1] not in hosts:
         raise UnusableAddress(

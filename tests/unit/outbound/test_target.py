@@ -82,6 +82,12 @@ def test_an_address_that_two_parsers_read_in_two_ways_is_refused(url: str) -> No
         Target.of(url)
 
 
+@pytest.mark.parametrize("host", ["xn--bcher-kva.example%2F", "xn--a", "xn--\u00fc.example", "xn--zzzzzz99999.example"])
+def test_a_host_that_is_no_international_name_is_refused(host: str) -> None:
+    with pytest.raises(UnusableAddress):
+        Target.of(f"https://{host}/a")
+
+
 def test_a_signed_address_is_sent_as_it_is() -> None:
     url = "https://storage.example/b/audio%2Fj.wav?X-Goog-Expires=86400&X-Goog-Signature=0a%2B~"
     assert Target.of(url) == Target(
