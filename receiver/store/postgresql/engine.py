@@ -24,6 +24,10 @@ MAX_CONNECTIONS = 4
 
 _LOCK_SECONDS = "receiver_lock_seconds"
 _WRITES = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# Every statement is written for an index, and for few rows. Without this, the server scans tables, and joins all their
+# rows, where it guesses that this is cheaper, as in a table that was not analysed yet.
+_OFF = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+_PLANS = "; ".join(f"SET LOCAL {name} = off" for name in _OFF)
 _READS = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A connection whose peer has vanished is found within half a minute.
 _CONNECT: dict[str, Any] = {
@@ -62,7 +66,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
             connection,
             f"{mode}; SET LOCAL lock_timeout = {_milliseconds(seconds)}; "
             f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_SECONDS)}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(idle_seconds)}",
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(idle_seconds)}; {_PLANS}",
         )
 
     @event.listens_for(engine, "checkout")

@@ -17,16 +17,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, exc, text
 
 from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.model.slots import Slots
 from receiver.settings.tables import Store
-from receiver.store import claims, feed, gauges, inbox
+from receiver.store import claims, inbox
 from receiver.store import database as database_module
 from receiver.store.backends import backend_of
 from receiver.store.database import Database
-from receiver.store.feed import Cursor
 from receiver.store.migrate import migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
-from tests.claiming import claim_due
 from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
 from tests.unit.store.conftest import NOW, MakeDelivery
@@ -277,50 +274,6 @@ def test_partial_indexes_are_partial_and_runs_have_room(database: Database) -> N
     settings = "SELECT reloptions FROM pg_class WHERE relname = 'runs'"
     options = database.query(lambda connection: connection.execute(text(settings)).scalar_one())
     assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=5000"} <= set(options)
-
-
-HISTORY = 20_000
-
-
-def test_hot_statements_read_no_history(database: Database, delivery: MakeDelivery) -> None:
-    """With many finished runs, each statement is a search of an index; a plan that scans a table fails."""
-
-    def fill(connection: Connection) -> None:
-        connection.execute(
-            text(
-                "INSERT INTO events (id, source, type, key, job_id, origin, status, received_at, headers, payload,"
-                " body) SELECT 'evt_' || n, 'aitts', 'job.completed', 'k' || n, 'k' || n, 'webhook', 'accepted', 1,"
-                f" '[]', '{{}}', '' FROM generate_series(1, {HISTORY}) n"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO runs (event_id, handler, state, due_at)"
-                f" SELECT 'evt_' || n, 'save_audio', 'succeeded', 1 FROM generate_series(1, {HISTORY}) n"
-            )
-        )
-
-    database.transact(fill)
-    database.transact(inbox.accept, [delivery("open")])
-    with database._writer_engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
-        driver.execute("ANALYZE")
-    scans = text("SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname IN ('events', 'runs', 'jobs')")
-
-    def work(connection: Connection) -> dict[str, int]:
-        inbox.accept(connection, [delivery(f"new-{n}") for n in range(10)])
-        claim_due(connection, Slots(10, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
-        claim_due(connection, Slots(99, {"save_audio": 99}, {"save_audio": 99}).free({}), "me", NOW, NOW + 30)
-        claims.has_expired(connection, NOW)
-        claims.release_expired(connection, NOW)
-        claims.next_due(connection, ["save_audio"])
-        gauges.read(connection, ["aitts"], NOW)
-        feed.newest(connection)
-        feed.events_after(connection, Cursor(1 << 40, "evt_"), 10)
-        return {row[0]: row[1] for row in connection.execute(scans)}
-
-    found = database.transact(work)
-    assert found["events"] == found["runs"] == 0, found
 
 
 # addresses
