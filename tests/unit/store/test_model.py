@@ -24,7 +24,7 @@ NewStore = Callable[[], AbstractContextManager[Database]]
 
 EXAMPLES = int(os.environ.get("TTS_MODEL_EXAMPLES", "0"))
 LIMITS = settings(
-    max_examples=EXAMPLES or 6,
+    max_examples=EXAMPLES or 4,
     stateful_step_count=60 if EXAMPLES else 40,
     derandomize=not EXAMPLES,
     deadline=None,
@@ -37,7 +37,7 @@ ENOUGH = settings(LIMITS, max_examples=500)
 """In how many examples a fault has to be found; those below are found in about the first ten."""
 
 
-@pytest.mark.timeout(300 + 2 * EXAMPLES)
+@pytest.mark.timeout(300 + 20 * EXAMPLES)
 def test_the_store_does_what_the_model_does(new_store: NewStore) -> None:
     run_state_machine_as_test(lambda: StoreMachine(new_store()), settings=LIMITS)
 
@@ -96,6 +96,7 @@ if EXAMPLES:  # these take longer
 
 
 @pytest.mark.sqlite
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_of_the_store_is_found(new_store: NewStore, fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fault(monkeypatch)
