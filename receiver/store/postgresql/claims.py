@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.store.postgresql.arrays import numbers, texts
+from receiver.store.postgresql.backlog import Backlog
 from receiver.store.postgresql.engine import run_statement
 
 _CLAIMED = "runs.event_id, runs.handler, runs.attempt, runs.forgiven, runs.due_at, runs.crashes"
@@ -22,7 +24,7 @@ _EVENT = (
 )
 _CLAIM_WITH = f"""
     WITH due AS MATERIALIZED (
-        SELECT event_id, handler FROM runs WHERE {_DUE} AND due_at <= %s ORDER BY due_at LIMIT %s
+        SELECT event_id, handler FROM runs WHERE {_DUE} AND due_at >= %s AND due_at <= %s ORDER BY due_at LIMIT %s
         FOR UPDATE SKIP LOCKED
     )
     UPDATE runs SET {_SET_CLAIMED} FROM due{{table}}
@@ -85,6 +87,7 @@ _EXPIRED = f"""
 """  # noqa: S608 - constants only
 
 Key = tuple[str, str, int]
+_BACKLOG = "receiver_backlog"
 
 
 def claim_due(
@@ -92,7 +95,18 @@ def claim_due(
 ) -> list[Any]:
     """Rows that another transaction has locked are skipped. In no order."""
     statement = _CLAIM if started is None else _CLAIM_AND_START
-    return run_statement(connection, statement, (handler, now, limit, owner, until, started))
+
+    def claim(after: float, size: int) -> list[Any]:
+        return run_statement(connection, statement, (handler, after, now, size, owner, until, started))
+
+    backlog: Backlog = connection.info.setdefault(_BACKLOG, {}).setdefault(handler, Backlog())
+    after = backlog.start_at(now)
+    rows = claim(after, limit)
+    if len(rows) < limit and after > -math.inf:
+        backlog.scanned_at = now
+        rows += claim(-math.inf, limit - len(rows))
+    backlog.claimed([row[4] for row in rows], full=len(rows) == limit)
+    return rows
 
 
 def next_due(connection: Connection, handler: str) -> float | None:
