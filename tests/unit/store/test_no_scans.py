@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Connection
 
 import receiver.store
+from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.store import (
     artifacts,
@@ -31,6 +32,7 @@ from receiver.store import (
     jobs,
     leases,
     names,
+    processes,
     prune,
     quarantine,
     replicas,
@@ -78,6 +80,7 @@ NEW_JOB = NewJob(
 )
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
 END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
+PROCESS = processes.ProcessInfo("me", Role.ALL, "host", 1, "1.0", NOW)
 WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": RequestTimes(60.0, 2.0)})
 
 FILTERS = [
@@ -110,6 +113,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         claims.release: [([CLAIM], "me")],
         claims.has_expired: [(NOW,)],
         claims.next_due: [(["save_audio", "notes"],)],
+        claims.release_unknown: [([CLAIM.key], "me")],
         claims.release_expired: [(NOW + 60,)],
         clocks.renew_leases: [(WAITS, NOW)],
         _all_steps: [()],
@@ -174,6 +178,10 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         throttle_state.pauses: [(NOW,)],
         throttle_state.resume: [("aitts",)],
         throttle_state.reserve_times: [("aitts", 1, NOW, 1.0)],
+        processes.listed: [()],
+        processes.remove: [("me",)],
+        processes.remove_abandoned: [(NOW,)],
+        processes.write_heartbeat: [(PROCESS, NOW)],
         prune.delete_events: [(NOW + 1, [EVENT, f"evt_{2:032x}"])],
         prune.delete_jobs: [(NOW + 1, ["job_1"])],
         prune.find_events: [(NOW + 1, None, 10), (NOW + 1, EVENT, 10)],
@@ -217,6 +225,7 @@ NAMED = {
 SORTED: dict[Callable[..., Any], int] = {
     jobs.find: 1,  # the few sources that have a job of this id
     views.get_event: 1,  # the attempts of one event
+    processes.listed: 1,  # a row a process
     names.sources: 1,  # a row a source
     completion.find_terminal_event: 1,  # the ends of one job
     job_leases.mark_submitted: 1,  # the same
