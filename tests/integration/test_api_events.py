@@ -12,16 +12,16 @@ from receiver import Context, JobCompleted, Reject, Settings, handler
 from tests.integration.api_support import Api, api, deliver, event_number, problem
 from tests.integration.engine_support import Gate, Signal
 from tests.integration.intake_support import SECRET, completed, configured
-from tests.stores import execute
+from tests.stores import Store, address_of, execute
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 KEY = "tts_key_0123456789abcdef"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return configured(tmp_path, source={"api_key": KEY}, handlers={})
+def settings(tmp_path: Path, store: Store) -> Settings:
+    return configured(tmp_path, source={"api_key": KEY}, handlers={}, store={"url": address_of(store)})
 
 
 async def pages(client: Api, path: str) -> list[list[str]]:

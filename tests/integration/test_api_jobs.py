@@ -16,9 +16,9 @@ from receiver.simulator import Simulator
 from receiver.store import jobs, throttle_state
 from tests.integration.api_support import Api, api, problem
 from tests.integration.intake_support import configured
-from tests.stores import execute
+from tests.stores import Store, address_of, execute
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 SPEECH = {"source": "aitts", "text": "Hello world", "voice": "alloy"}
 
@@ -44,10 +44,10 @@ def at(sim: Simulator, provider: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, sim: Simulator) -> Settings:
+def settings(tmp_path: Path, store: Store, sim: Simulator) -> Settings:
     sources = {name: at(sim, name) for name in ("aitts", "finevoice")}
     sources["keyless"] = {"provider": "aitts", "signing_secrets": ["some_signing_secret_0123"]}
-    return configured(tmp_path, sources=sources, handlers={})
+    return configured(tmp_path, sources=sources, handlers={}, store={"url": address_of(store)})
 
 
 async def speak(client: Api, key: str | None = None, **more: Any) -> Any:

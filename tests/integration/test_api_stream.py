@@ -19,14 +19,14 @@ from receiver.web.api import feed
 from tests.integration.api_support import HOST, Api, api, deliver, event_number, listening, problem
 from tests.integration.intake_support import completed, configured, logged
 from tests.patience import PATIENCE
-from tests.stores import execute, insert_rows, query
+from tests.stores import Store, address_of, execute, insert_rows, query
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return configured(tmp_path, handlers={})
+def settings(tmp_path: Path, store: Store) -> Settings:
+    return configured(tmp_path, handlers={}, store={"url": address_of(store)})
 
 
 @dataclass

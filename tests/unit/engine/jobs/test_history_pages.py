@@ -13,7 +13,7 @@ from tests.integration.engine_support import NOW
 from tests.unit.engine.jobs.support import Polling
 from tests.unit.engine.jobs.test_history import Audixa, audixa, names, said, states
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 FAR = NOW + 3000
 
