@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,10 @@ def test_deliveries_are_stored_and_run_and_a_restart_of_the_server_loses_none(
     assert site.command("check", "--deep").returncode == 0
     listed = site.command("events", "list", "--json")
     assert "job_after" in listed.stdout
+    assert PASSWORD not in get(f"{receiver.private}/metrics")[1]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):  # of our processes, and of the server's
+        with suppress(OSError):
+            assert PASSWORD.encode() not in path.read_bytes()
     assert receiver.stop() == 0
     assert query(address, "SELECT max(duplicates) AS n FROM events WHERE key = 'job_0'") == [{"n": 1}]
     assert PASSWORD not in site.everything_written()
