@@ -22,16 +22,23 @@ def open_database(settings: Settings) -> Database:
         ConfigError: the address cannot be used, or the folder cannot be created.
     """
     try:
-        backend = backend_of(settings.store.url, settings.base, pooled=settings.store.pooled)
+        return open_address(settings.store.url, settings.base, pooled=settings.store.pooled)
     except ValueError as error:
         raise ConfigError([ConfigProblem("store.url", str(error))]) from None
+
+
+def open_address(url: str, base: Path, *, pooled: bool = False) -> Database:
+    """Return the store at an address (`backend_of`), and create its folder.
+
+    Raises:
+        ValueError: the address cannot be used, or the folder cannot be created.
+    """
+    backend = backend_of(url, base, pooled=pooled)
     if backend.folder is not None:
         try:
             make_folders(backend.folder)
         except OSError as error:
-            raise ConfigError(
-                [ConfigProblem("store.url", f"{backend.folder} cannot be made: {error.strerror}")]
-            ) from None
+            raise ValueError(f"{backend.folder} cannot be made: {error.strerror}") from None
     return Database(backend)
 
 

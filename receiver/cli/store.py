@@ -1,9 +1,10 @@
-"""`db upgrade`."""
+"""`db upgrade` and `db copy`."""
 
 from __future__ import annotations
 
 import typer
 
+from receiver.cli.copy import copy
 from receiver.cli.options import Config
 from receiver.cli.text_output import echo
 
@@ -26,3 +27,6 @@ def upgrade(config: Config = None) -> None:
     before, after = migrate(database)
     database.close()
     echo(f"{database.location}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+
+
+db.command()(copy)

@@ -53,7 +53,7 @@ def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]
 
 def check_store(database: Database) -> list[ConfigProblem]:
     """Test writing to the store, if it exists."""
-    from receiver.store.migrate import revision
+    from receiver.store.migrate import UNFINISHED_COPY, revision
     from receiver.store.schema import HEAD
 
     folder = database.folder
@@ -63,6 +63,8 @@ def check_store(database: Database) -> list[ConfigProblem]:
                 return []
             return [ConfigProblem("store.url", f"{folder} is not writable")]
         found = database.query(revision)
+        if found == UNFINISHED_COPY:
+            return [ConfigProblem("store.url", f"{database.location} is the target of a copy that is not complete")]
         if found is not None and found > HEAD:
             what = f"{database.location} is at schema {found}, newer than this release's {HEAD}"
             return [ConfigProblem("store.url", what)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import Connection, Table
 
 from receiver.store.sqlite import claims as sqlite_claims
+from receiver.store.sqlite import copying as sqlite_copying
 from receiver.store.sqlite import events as sqlite_events
 from receiver.store.sqlite import feed as sqlite_feed
 from receiver.store.sqlite import gauges as sqlite_gauges
@@ -207,6 +208,25 @@ class GaugeStatements(Protocol):
         """When the oldest of a source's jobs in a state was created; None for none."""
 
 
+class CopyStatements(Protocol):
+    """Statements of a copy from or to another store (`store.copying`)."""
+
+    def event_order(self) -> tuple[Any, ...]:
+        """Expressions whose order is that of the feed."""
+
+    def is_in_use(self, connection: Connection) -> bool:
+        """Whether another process is connected, as far as the database knows."""
+
+    def prepare_reading(self, connection: Connection) -> None:
+        """Allow the transaction, which only reads, to last."""
+
+    def insert_rows(
+        self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], first: int
+    ) -> None:
+        """Insert rows, JSON as text; `first` is the number of the first among all rows of the table. Events keep
+        their order in the feed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """The statements of one kind of database. Times are unix seconds.
@@ -221,6 +241,7 @@ class Dialect:
     runs: RunStatements
     feed: FeedStatements
     gauges: GaugeStatements
+    copying: CopyStatements
 
 
 class _Dialects(dict[str, Dialect]):
@@ -229,14 +250,14 @@ class _Dialects(dict[str, Dialect]):
     def __missing__(self, name: str) -> Dialect:
         if name != "postgresql":
             raise KeyError(name)
-        from receiver.store.postgresql import claims, events, feed, gauges, runs
+        from receiver.store.postgresql import claims, copying, events, feed, gauges, runs
         from receiver.store.postgresql.expressions import insert
 
-        found = self[name] = Dialect(insert, events, claims, runs, feed, gauges)
+        found = self[name] = Dialect(insert, events, claims, runs, feed, gauges, copying)
         return found
 
 
 DIALECTS: Mapping[str, Dialect] = _Dialects(
-    sqlite=Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges)
+    sqlite=Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges, sqlite_copying)
 )
 """By the name of a connection's dialect."""

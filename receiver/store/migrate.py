@@ -13,6 +13,16 @@ from receiver.store.schema import HEAD
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
+UNFINISHED_COPY = "copying"
+"""The revision of a store that `db copy` has not completed: nothing else uses it."""
+
+
+class CopyUnfinished(ReceiverError):
+    """The store is the target of a copy that is not complete."""
+
+    reason = "copy_unfinished"
+
+
 class SchemaTooNew(ReceiverError):
     """A newer release wrote the store."""
 
@@ -35,6 +45,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
 
     Raises:
         SchemaTooNew: this release does not know the store's revision.
+        CopyUnfinished: `db copy` has not completed the store.
         StoreUnavailable: the store cannot be opened.
     """
     if not database.exists():
@@ -83,6 +94,7 @@ def require_current(connection: Connection) -> None:
     Raises:
         SchemaTooOld: it must be migrated first.
         SchemaTooNew: a newer release wrote it.
+        CopyUnfinished: `db copy` has not completed it.
     """
     found = revision(connection)
     if found == HEAD:
@@ -95,7 +107,12 @@ def require_current(connection: Connection) -> None:
     raise _too_new(found)
 
 
-def _too_new(found: str) -> SchemaTooNew:
+def _too_new(found: str) -> SchemaTooNew | CopyUnfinished:
+    if found == UNFINISHED_COPY:
+        return CopyUnfinished(
+            "The store is the target of a copy that is not complete. Run the same `tts-receiver db copy` again to "
+            "complete it."
+        )
     return SchemaTooNew(
         f"The store has schema {found}, which this release does not know. "
         "Run the release that wrote it, or a newer one."

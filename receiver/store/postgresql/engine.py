@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
@@ -106,24 +106,41 @@ def run_statement(connection: Connection, statement: str, parameters: Sequence[A
     return cursor.fetchall() if cursor.description is not None else []
 
 
+def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows by COPY.
+
+    Raises:
+        DBAPIError: as from SQLAlchemy.
+    """
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _converted(connection, statement, error) from error
+
+
 def _execute(connection: Connection, statement: str, parameters: Sequence[Any] | None = None) -> Any:
     """Without parameters it may be several statements, and is not prepared."""
     driver: Any = connection.connection.driver_connection
-    dialect = connection.dialect
     try:
         return driver.execute(statement, parameters, prepare=None if parameters is not None else False)
-    except dialect.loaded_dbapi.Error as error:
-        found = exc.DBAPIError.instance(
-            statement,
-            None,
-            error,
-            dialect.loaded_dbapi.Error,
-            dialect=dialect,
-            connection_invalidated=bool(driver.closed),
-        )
-        if driver.closed:
-            connection.invalidate(error)
-        raise found from error
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _converted(connection, statement, error) from error
+
+
+def _converted(connection: Connection, statement: str, error: Any) -> Exception:
+    """The driver's error as SQLAlchemy's."""
+    driver: Any = connection.connection.driver_connection
+    base = connection.dialect.loaded_dbapi.Error
+    found: Exception = exc.DBAPIError.instance(
+        statement, None, error, base, dialect=connection.dialect, connection_invalidated=bool(driver.closed)
+    )
+    if driver.closed:
+        connection.invalidate(error)
+    return found
 
 
 def _milliseconds(seconds: float) -> int:

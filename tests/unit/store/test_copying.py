@@ -1,0 +1,147 @@
+"""A copy of a store: both ways, after a stop at any batch, and only from one quiet store into an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from receiver.model.slots import Slots
+from receiver.store import copying, feed, inbox, jobs, throttle_state
+from receiver.store.artifacts import ArtifactRow
+from receiver.store.backends import backend_of
+from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
+from receiver.store.database import Database
+from receiver.store.dialect import DIALECTS
+from receiver.store.feed import Cursor
+from receiver.store.jobs import NewJob
+from receiver.store.migrate import CopyUnfinished, migrate, require_current
+from tests.claiming import claim_due
+from tests.postgresql_server import PostgresqlServer
+from tests.stores import open_store
+from tests.unit.store.conftest import NOW, MakeDelivery
+
+MakeStore = Callable[[str], Database]
+
+
+@pytest.fixture
+def make(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[MakeStore]:
+    """Opens a store of a kind that does not exist yet."""
+    made: list[Database] = []
+    names: list[str] = []
+
+    def open_one(kind: str) -> Database:
+        if kind == "sqlite":
+            made.append(open_store(tmp_path / f"{len(made)}.db"))
+        else:
+            names.append(postgresql.create())
+            made.append(Database(backend_of(postgresql.url(names[-1]), Path("/"))))
+        return made[-1]
+
+    yield open_one
+    for database in made:
+        database.close()
+    for name in names:
+        postgresql.drop(name)
+
+
+def fill(database: Database, delivery: MakeDelivery) -> list[str]:
+    """Something in each table; the ids of the events, in the order of their commits."""
+    migrate(database)
+    stored = [delivery(f"j{n}", body=bytes([n]) * 9, payload='{"a":  1.50, "b": "\\ud800"}') for n in range(30)]
+    order = [*stored[10:], *stored[:10]]
+    for item in order:
+        database.transact(inbox.accept, [item])
+    job = NewJob(id="job_1", request={"text": "Hä"}, source="aitts", submit_key="s", client_key="c", now=NOW,
+                 deadline_at=NOW + 0.1)  # fmt: skip
+    database.transact(jobs.enqueue, job)
+    database.transact(throttle_state.pause, "aitts", NOW + 60.123, "why", NOW)
+    database.transact(claim_due, Slots(3, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
+
+    def more(connection: object) -> None:
+        event_id = stored[0].event_id
+        row = ArtifactRow(event_id, 0, "a.wav", 1 << 40, "00", "audio/wav", "wav", 1.5, 24000, None, NOW, 0.25)
+        DIALECTS[connection.dialect.name].events.put_artifacts(connection, [row])  # type: ignore[attr-defined]
+        connection.execute(  # type: ignore[attr-defined]
+            text("INSERT INTO attempts VALUES (:event, 'save_audio', 1, 1.5, 2.5, 'failed', 'no')"), {"event": event_id}
+        )
+
+    database.transact(more)
+    return [item.event_id for item in order]
+
+
+def copy(source: Database, target: Database, stop_after: int = 1 << 30) -> list[copying.CopiedTable]:
+    calls = iter(range(1 << 31))
+    return Copy(source, target, lambda *_: None, lambda: next(calls) >= stop_after).run()
+
+
+def ids(database: Database, cursor: Cursor) -> list[str]:
+    return [row["id"] for _, row in database.query(feed.events_after, cursor, 100)]
+
+
+@pytest.mark.parametrize("kinds", [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("postgresql", "postgresql")])
+def test_a_copy_is_the_same_and_streams_continue_in_it(
+    kinds: tuple[str, str], make: MakeStore, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 7)
+    source, target = map(make, kinds)
+    order = fill(source, delivery)
+    done = copy(source, target)
+    assert [table.name for table in done] == [table.name for table in TABLES]
+    assert all(table.rows for table in done)
+    target.close()
+    target.query(require_current)
+    assert ids(target, Cursor()) == order
+    new = delivery("new")
+    target.transact(inbox.accept, [new])
+    for position in (3, 20, 29):
+        assert ids(target, target.query(feed.cursor_of, order[position])) == [*order[position + 1 :], new.event_id]
+
+
+@pytest.mark.parametrize("kinds", [("sqlite", "postgresql"), ("postgresql", "sqlite")])
+def test_a_copy_that_was_stopped_continues_and_nothing_else_opens_its_target(
+    kinds: tuple[str, str], make: MakeStore, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 7)
+    source, target = map(make, kinds)
+    fill(source, delivery)
+    with pytest.raises(CopyStopped):
+        copy(source, target, 3)
+    with pytest.raises(CopyUnfinished, match="db copy"):
+        target.query(require_current)
+    with pytest.raises(CopyUnfinished, match="db copy"):
+        migrate(target)
+    other = make("sqlite")
+    migrate(other)
+    with pytest.raises(CopyRefused, match="unfinished copy"):
+        copy(other, target)
+    assert copy(source, target)[0].rows == 30
+    with pytest.raises(CopyRefused, match="not empty"):
+        copy(source, target)
+
+
+def test_a_source_that_was_used_between_two_parts_is_found(
+    make: MakeStore, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 7)
+    source, target = make("sqlite"), make("postgresql")
+    order = fill(source, delivery)
+    with pytest.raises(CopyStopped):
+        copy(source, target, 3)
+    source.transact(lambda connection: connection.execute(text("UPDATE events SET duplicates = 9 WHERE id = :id"),
+                                                          {"id": order[2]}))  # fmt: skip
+    with pytest.raises(CopyFailed, match=f"row 3 of events .*{order[2]}"):
+        copy(source, target)
+    with pytest.raises(CopyUnfinished):
+        target.query(require_current)
+
+
+def test_a_text_of_an_earlier_release_with_nul_is_copied(make: MakeStore, delivery: MakeDelivery) -> None:
+    source, target = make("sqlite"), make("postgresql")
+    fill(source, delivery)
+    source.transact(lambda connection: connection.execute(text("UPDATE events SET conflict = :text"), {"text": "a\0b"}))
+    copy(source, target)
+    conflicts = text("SELECT DISTINCT conflict FROM events")
+    assert target.query(lambda connection: connection.execute(conflicts).scalars().all()) == ["a\ufffdb"]
