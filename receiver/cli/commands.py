@@ -27,6 +27,7 @@ COMMANDS = {
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
     "jobs": ("jobs:app", "Jobs: speech requests that the receiver watches."),
+    "processes": ("processes:app", "Processes: which receivers use the store."),
     "handlers": ("handlers:handlers", "The active handlers."),
     "sources": ("sources:app", "The configured sources."),
     "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),

@@ -1,0 +1,56 @@
+"""`processes`: the processes that use the store now."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+
+from receiver.cli.options import Config, Json
+from receiver.cli.output import print_table, with_iso_times
+from receiver.cli.text_output import print_json
+
+app = typer.Typer(no_args_is_help=True, help="Processes: which receivers use the store.")
+
+
+@app.callback()
+def _group() -> None:
+    """A group, though it has one command."""
+
+
+@app.command("list")
+def list_(config: Config = None, json: Json = False) -> None:
+    """List the processes that use the store, with the leases that each holds."""
+    from receiver.cli.session import open_session
+    from receiver.store import processes
+
+    with open_session(config) as (_, database):
+        rows = database.query_list(processes.listed)
+    now = time.time()
+    if json:
+        print_json(
+            [
+                with_iso_times(
+                    row | {"heartbeat_seconds": round(now - row["heartbeat_at"], 1)}, "started_at", "heartbeat_at"
+                )
+                for row in rows
+            ]
+        )
+        return
+    print_table(
+        f"Processes: {len(rows)}",
+        ["process", "role", "version", "host", "pid", "heartbeat", "runs", "jobs"],
+        [
+            (
+                row["owner"],
+                row["role"],
+                row["version"],
+                row["host"],
+                row["pid"],
+                f"{max(0.0, now - row['heartbeat_at']):.0f} s ago",
+                row["runs"],
+                row["jobs"],
+            )
+            for row in rows
+        ],
+    )
