@@ -87,9 +87,10 @@ class Maintenance:
         finished = now - self._retention.retention_days * DAY_SECONDS
         quarantined = now - self._retention.quarantine_days * DAY_SECONDS
         self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
-        pruner = Pruner(BatchWriter(self._database, self._clock), self._show_progress)
+        batches = BatchWriter(self._database, self._clock)
+        pruner = Pruner(batches, self._show_progress)
         try:
-            working = await self._database.read(replicas.working, now)
+            working = await batches.read(replicas.working, now)
             if working and working[0].owner != self._owner:
                 return
             if deleted := await pruner.prune(EVENTS, finished):

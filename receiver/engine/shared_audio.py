@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from receiver.clock import Clock
+from receiver.engine.batch_writer import BatchWriter
 from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.os_errors import cause_and_advice
 from receiver.outbound.beneath import make_folders
@@ -84,7 +85,7 @@ class SharedAudio:
         if self._database.folder is not None:
             return
         try:
-            found = await self._database.read(replicas.working, self._clock.now())
+            found = await BatchWriter(self._database, self._clock).read(replicas.working, self._clock.now())
             others = [other for other in found if other.owner != self._owner]
             apart = await asyncio.to_thread(find_apart, self._storage, self._spool, others)
             await asyncio.to_thread(self._remove_old_marks, {other.owner for other in found})
