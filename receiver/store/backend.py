@@ -25,7 +25,7 @@ class CommitsAtRisk(StoreUnavailable):
 
 
 class DurabilityCheck(Protocol):
-    """Detects that commits would not be durable any more. The writer asks it around each transaction."""
+    """Detects that the database was lost, or commits would not be durable. Asked around each transaction."""
 
     def opened(self) -> None:
         """Remember the store as it is now, before it is used."""
@@ -44,6 +44,10 @@ class DurabilityCheck(Protocol):
             CommitsAtRisk: as `require_store`, and earlier commits are at risk.
             StoreUnavailable: as `require_store`.
         """
+
+    def is_connected(self, connection: Connection) -> bool:
+        """Whether the connection still has its database, as far as is known without asking it. Only outside a
+        transaction."""
 
 
 class Processes(Protocol):
@@ -148,10 +152,6 @@ class Backend(Protocol):
         Raises:
             sqlalchemy.exc.DBAPIError: the connection is broken.
         """
-
-    def is_connected(self, connection: Connection) -> bool:
-        """Whether the connection still has its database, as far as is known without asking it. Only outside a
-        transaction."""
 
     def interrupt(self, driver_connection: Any) -> None:
         """Interrupt the statement that a connection of the driver executes, if any, from another thread. May block."""

@@ -234,7 +234,7 @@ class Writer:
         """The writer's connection, with the time-out for locks that fits the store's health."""
         locked = isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
-        if self._connection is not None and not self._backend.is_connected(self._connection):
+        if self._connection is not None and not self._durability.is_connected(self._connection):
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

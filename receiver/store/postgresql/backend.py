@@ -50,6 +50,10 @@ class _Durable:
     def require_unchanged(self) -> None:
         """Nothing to check."""
 
+    def is_connected(self, connection: Connection) -> bool:
+        """Whether the connection still has its server. Only outside a transaction."""
+        return not connection.invalidated and engine.is_connected(connection.connection.driver_connection)
+
 
 class PostgresqlBackend:
     """The PostgreSQL database at `url` (`postgresql_url`); see `store.backend`.
@@ -95,10 +99,6 @@ class PostgresqlBackend:
     def set_lock_seconds(self, connection: Connection, seconds: float) -> None:
         """Change how long the connection's statements wait for another transaction. Only outside a transaction."""
         engine.set_lock_seconds(connection, seconds)
-
-    def is_connected(self, connection: Connection) -> bool:
-        """Whether the connection still has its server. Only outside a transaction."""
-        return not connection.invalidated and engine.is_connected(connection.connection.driver_connection)
 
     def interrupt(self, driver_connection: Any) -> None:
         """Request that the server cancel the statement. Takes up to `CANCEL_SECONDS`; a failure changes nothing."""

@@ -82,10 +82,6 @@ class SqliteBackend:
         """Change how long the connection waits for the write lock. Only outside a transaction."""
         engine.wait_for_lock(connection, seconds)
 
-    def is_connected(self, connection: Connection) -> bool:
-        """Always: `durability` looks after the file."""
-        return True
-
     def interrupt(self, driver_connection: Any) -> None:
         """Interrupt the statement that is being executed, if any."""
         driver_connection.interrupt()

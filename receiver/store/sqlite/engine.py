@@ -169,6 +169,10 @@ class StoreFiles:
         if settled and None not in self._known and not os.path.islink(self._names[0]):  # noqa: PTH114 - as above
             self._checked, self._check_at = seen, now + CHECK_SECONDS
 
+    def is_connected(self, connection: Connection) -> bool:
+        """Always: there is no server that could close it."""
+        return True
+
     def require_store(self) -> None:
         """Check the store's main file.
 
