@@ -12,15 +12,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Table
 
 from receiver.store.sqlite import claims as sqlite_claims
 from receiver.store.sqlite import copying as sqlite_copying
 from receiver.store.sqlite import events as sqlite_events
+from receiver.store.sqlite import expressions as sqlite_expressions
 from receiver.store.sqlite import feed as sqlite_feed
 from receiver.store.sqlite import gauges as sqlite_gauges
 from receiver.store.sqlite import runs as sqlite_runs
-from receiver.store.sqlite.expressions import insert as sqlite_insert
 
 if TYPE_CHECKING:
     from receiver.model.delivery import Delivery
@@ -233,9 +233,12 @@ class Dialect:
 
     Attributes:
         insert: makes SQLAlchemy's INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`.
+        merge: `(searches, by, limit)` makes the query of the first `limit` of all the results of searches, each once,
+            in the order `by`. It reads no more of a search than it needs.
     """
 
     insert: Callable[[Table], Any]
+    merge: Callable[[Sequence[Select[Any]], ColumnElement[str], int], CompoundSelect[Any]]
     events: EventStatements
     claims: ClaimStatements
     runs: RunStatements
@@ -250,14 +253,22 @@ class _Dialects(dict[str, Dialect]):
     def __missing__(self, name: str) -> Dialect:
         if name != "postgresql":
             raise KeyError(name)
-        from receiver.store.postgresql import claims, copying, events, feed, gauges, runs
-        from receiver.store.postgresql.expressions import insert
+        from receiver.store.postgresql import claims, copying, events, expressions, feed, gauges, runs
 
-        found = self[name] = Dialect(insert, events, claims, runs, feed, gauges, copying)
+        found = self[name] = Dialect(expressions.insert, expressions.merge, events, claims, runs, feed, gauges, copying)
         return found
 
 
 DIALECTS: Mapping[str, Dialect] = _Dialects(
-    sqlite=Dialect(sqlite_insert, sqlite_events, sqlite_claims, sqlite_runs, sqlite_feed, sqlite_gauges, sqlite_copying)
+    sqlite=Dialect(
+        sqlite_expressions.insert,
+        sqlite_expressions.merge,
+        sqlite_events,
+        sqlite_claims,
+        sqlite_runs,
+        sqlite_feed,
+        sqlite_gauges,
+        sqlite_copying,
+    )
 )
 """By the name of a connection's dialect."""

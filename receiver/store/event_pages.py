@@ -1,8 +1,8 @@
 """Pages of the events that match a filter, at the same cost however many events there are.
 
 A filter becomes searches of indexes that hold the matching events in order: one search for each source and type, or
-for each state and handler. SQLite merges them until the page is full, and checks the rest of the filter for each event
-(docs/adr/0054). Separate from the lists (`store.views`), which read the columns of the events found here.
+for each state and handler. The database merges them until the page is full, and checks the rest of the filter for each
+event (docs/adr/0054). Separate from the lists (`store.views`), which read the columns of the events found here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    union,
     union_all,
 )
 
 from receiver.model.ids import first_id_at
+from receiver.store.dialect import DIALECTS
 from receiver.store.distinct import distinct
 from receiver.store.expressions import CheckedOnly
 from receiver.store.schema import events, runs
@@ -107,10 +107,12 @@ class _SearchPlan:
         if not self.searches:
             return []
         searches = [search.where(*self.checks) for search in self.searches]
-        merged: Any = searches[0] if len(searches) == 1 else union(*searches)
         id_: ColumnElement[str] = literal_column("id")
         by = id_.desc() if order is Order.NEWEST_FIRST else id_.asc()
-        return list(connection.execute(merged.order_by(by).limit(limit)).scalars())
+        page: Any = searches[0].order_by(by).limit(limit)
+        if len(searches) > 1:
+            page = DIALECTS[connection.dialect.name].merge(searches, by, limit)
+        return list(connection.execute(page).scalars())
 
     def candidates(self, connection: Connection, limit: int) -> int:
         """How many results the searches have, counted up to `limit`."""

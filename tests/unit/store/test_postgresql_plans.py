@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from receiver.store import feed, inbox, jobs, views
+from receiver.store import feed, inbox, jobs
 from receiver.store.database import Database
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.test_no_scans import NAMED, PUBLIC, REQUEST, _all_steps, _calls, claims
@@ -24,8 +24,6 @@ MAX_ROWS_READ = 200
 """Rows that a call may read of one table: more than a few pages, and far below the history."""
 MAX_ROWS: dict[Callable[..., Any], int] = {
     feed.cursor_of: 10_001,  # up to a fixed number
-    # A list of one source and all its types, whose state most events have, merges the ids of all types.
-    **dict.fromkeys((views.event_ids, views.list_events, views.list_runs, views.runs_of_page), 2 * HISTORY),
 }
 """Of functions that may read more. None of them scans a table."""
 MAX_CALLS = 16
