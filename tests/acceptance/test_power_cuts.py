@@ -8,7 +8,7 @@ import pytest
 
 from tests.power_cuts.disk import Disk, File
 from tests.power_cuts.images import try_images
-from tests.power_cuts.recording import Recording, reason_not_to_record, record
+from tests.power_cuts.recording import Recording, is_complete, reason_not_to_record, record
 from tests.power_cuts.replay import Replay
 from tests.power_cuts.trace import Call, read
 
@@ -27,6 +27,13 @@ def test_no_acknowledged_delivery_is_lost_and_no_file_is_half(recording: Recordi
     assert report.problems == []
     assert report.images > report.moments
     assert report.acknowledged > 0
+
+
+@pytest.mark.parametrize("number", [812, 9156, 31007])
+def test_a_recording_is_complete_once_its_process_exited(number: int) -> None:
+    line = f"{number:<5} +++ exited with 0 +++\n"
+    assert is_complete(f"77    close(3) = 0\n{line}", number)
+    assert not is_complete(f"77    +++ exited with 0 +++\n{number:<5} close(3) = 0\n", number)
 
 
 class WithoutSync(Replay):

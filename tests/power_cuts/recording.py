@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def record(folder: Path, deliveries: int, seed: int) -> Recording:
         server = _launch(site, output)
         _deliver(site, server, [*audio], deliveries, random.Random(seed))
         assert server.stop() == 0, server.text()
-        until("strace has written everything", lambda: _is_complete(output, server.pid))
+        until("strace has written everything", lambda: is_complete(output.read_text("ascii", "replace"), server.pid))
         return Recording(site.folder, output, audio)
     finally:
         site.close()
@@ -81,8 +82,9 @@ def _launch(site: Site, output: Path) -> Server:
     return server.wait_until_listening()
 
 
-def _is_complete(output: Path, process: int) -> bool:
-    return f"\n{process} +++ exited" in output.read_text("ascii", "replace")[-4000:]
+def is_complete(output: str, process: int) -> bool:
+    """Whether the end of strace's output says that the process has exited. It pads the numbers of processes."""
+    return re.search(rf"^{process} +\+\+\+ exited", output[-4000:], re.MULTILINE) is not None
 
 
 def _deliver(site: Site, server: Server, with_audio: list[str], deliveries: int, rng: random.Random) -> None:
