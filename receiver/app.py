@@ -96,7 +96,7 @@ class Receiver:
 
         Raises:
             StoreUnavailable: the store cannot be opened.
-            SchemaTooNew: a newer release wrote the store.
+            SchemaTooNew: a newer release wrote the store, and this one cannot use it.
         """
         self.public.close(STARTING)
         before, after = await asyncio.to_thread(migrate, self.database)

@@ -16,24 +16,24 @@ from receiver.settings import Settings, load
 from receiver.store import jobs, views
 from receiver.store.database import Database
 from receiver.store.jobs import Row
-from receiver.store.migrate import require_current
+from receiver.store.migrate import require_usable
 
 
 @contextmanager
 def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
-    """The settings and the store, which must exist and have this release's schema.
+    """The settings and the store, which must exist and have a schema that this release can use.
 
     Raises:
         ConfigError: the configuration cannot be used.
         NotFound: there is no store yet.
-        SchemaTooNew, SchemaTooOld: the store has another release's schema.
+        SchemaTooNew, SchemaTooOld: it has another release's schema.
     """
     settings = load(config)
     database = open_database(settings)
     if not database.exists():
         raise NotFound(f"There is no store at {database.location} yet; `tts-receiver serve` creates it.")
     try:
-        database.query(require_current)
+        database.query(require_usable)
         yield settings, database
     finally:
         database.close()

@@ -111,16 +111,15 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
     """The uses of signing secrets and the pauses from the store; empty if there is no store."""
     from receiver.assembly.resources import open_database
     from receiver.store import throttle_state, views
-    from receiver.store.migrate import revision
-    from receiver.store.schema import HEAD
+    from receiver.store.migrate import is_usable, revision
 
     database = open_database(settings)
     try:
-        found = database.query(revision) if database.exists() else None
-        if found is None:
+        if not database.exists() or database.query(revision) is None:
             return {}, {}
         # From a store of an earlier release only tables that have not changed are read.
-        return database.query(views.key_uses), database.query(throttle_state.pauses, now) if found == HEAD else {}
+        uses = database.query(views.key_uses)
+        return uses, database.query(throttle_state.pauses, now) if database.query(is_usable) else {}
     finally:
         database.close()
 

@@ -33,11 +33,10 @@ def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]
     from receiver.assembly.resources import open_audio, spool_folder
     from receiver.engine.shared_audio import apart_message, find_apart
     from receiver.store import replicas
-    from receiver.store.migrate import revision
-    from receiver.store.schema import HEAD
+    from receiver.store.migrate import is_usable
 
     try:
-        if database.folder is not None or not database.exists() or database.query(revision) != HEAD:
+        if database.folder is not None or not database.exists() or not database.query(is_usable):
             return []
         storage = open_audio(settings)
         others = database.query(replicas.working, time.time())
@@ -53,7 +52,7 @@ def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]
 
 def check_store(database: Database) -> list[ConfigProblem]:
     """Test writing to the store, if it exists."""
-    from receiver.store.migrate import UNFINISHED_COPY, revision
+    from receiver.store.migrate import UNFINISHED_COPY, is_usable, revision
     from receiver.store.schema import HEAD
 
     folder = database.folder
@@ -65,8 +64,8 @@ def check_store(database: Database) -> list[ConfigProblem]:
         found = database.query(revision)
         if found == UNFINISHED_COPY:
             return [ConfigProblem("store.url", f"{database.location} is the target of a copy that is not complete")]
-        if found is not None and found > HEAD:
-            what = f"{database.location} is at schema {found}, newer than this release's {HEAD}"
+        if found is not None and found > HEAD and not database.query(is_usable):
+            what = f"{database.location} is at schema {found}, which this release, whose schema is {HEAD}, cannot use"
             return [ConfigProblem("store.url", what)]
         database.test_write()
     except ReceiverError as error:
@@ -93,16 +92,17 @@ def store_note(found: str | None) -> str:
 
     if found is None:
         return " (will be created)"
+    if found > HEAD:
+        return f" (schema {found} of a newer release, which this one can use)"
     return "" if found == HEAD else f" (schema {found}, which serve upgrades to {HEAD})"
 
 
 def count_waiting(database: Database) -> int:
-    """The number of runs that wait for the audio storage; 0 in a store of another release."""
+    """The number of runs that wait for the audio storage; 0 in a store of an earlier release."""
     from receiver.store import waiting_runs
-    from receiver.store.migrate import revision
-    from receiver.store.schema import HEAD
+    from receiver.store.migrate import is_usable
 
-    if not database.exists() or database.query(revision) != HEAD:
+    if not database.exists() or not database.query(is_usable):
         return 0
     return database.query(waiting_runs.count)
 

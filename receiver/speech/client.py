@@ -72,7 +72,7 @@ class SpeechClient:
 
         Raises:
             StoreUnavailable: the store cannot be opened.
-            SchemaTooNew: a newer release wrote the store.
+            SchemaTooNew: a newer release wrote the store, and this one cannot use it.
         """
         await asyncio.to_thread(migrate, self._database)
         self._database.start()

@@ -40,9 +40,9 @@ BATCH_BYTES = 4 << 20
 BUFFERED_ROWS = 100
 """Rows that are read ahead: some have bodies of a megabyte."""
 
-_OF_PROCESSES = {"processes"}
-"""Tables about running processes, which do not move."""
-TABLES = [table for table in metadata.sorted_tables if table.name not in _OF_PROCESSES]
+_OF_THE_STORE_ITSELF = {"processes", "schema_compatibility"}
+"""Tables about running processes and about the schema, which do not move."""
+TABLES = [table for table in metadata.sorted_tables if table.name not in _OF_THE_STORE_ITSELF]
 _state = Table(
     "copy_state",
     MetaData(),
@@ -102,12 +102,13 @@ class Copy:
             CopyRefused: a store is in use, or the target has something else.
             CopyFailed: a row cannot be stored, or the stores differ.
             CopyStopped: `stopped` was true.
-            SchemaTooNew, SchemaTooOld: the source has another release's schema.
+            SchemaTooNew, SchemaTooOld: one of the stores has another release's schema.
             StoreUnavailable: one of the stores is unavailable.
         """
         self.source.query(require_current)
         if not self.target.exists() or self.target.query(revision) != UNFINISHED_COPY:
             migrate(self.target)
+            self.target.query(require_current)  # of a newer schema, columns would stay empty
         done = self.target.transact(_begin, self.source.location)
         return self.source.query(self._copy, done)
 

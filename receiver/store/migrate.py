@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, delete, insert, inspect, select, text
 
 from receiver.errors import ReceiverError
 from receiver.store.database import Database
-from receiver.store.schema import HEAD
+from receiver.store.schema import HEAD, schema_compatibility
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -24,7 +24,7 @@ class CopyUnfinished(ReceiverError):
 
 
 class SchemaTooNew(ReceiverError):
-    """A newer release wrote the store."""
+    """A newer release wrote the store, in a way that this one cannot use."""
 
     reason = "schema_too_new"
 
@@ -40,27 +40,29 @@ def revision(connection: Connection) -> str | None:
 def migrate(database: Database) -> tuple[str | None, str]:
     """Upgrade if needed, in one transaction. Another process that starts at the same time waits, and finds it done.
 
+    A newer schema stays as it is, if this release can use it.
+
     Returns:
         The revisions before and after.
 
     Raises:
-        SchemaTooNew: this release does not know the store's revision.
+        SchemaTooNew: a newer release wrote the store, and this one cannot use it.
         CopyUnfinished: `db copy` has not completed the store.
         StoreUnavailable: the store cannot be opened.
     """
     if not database.exists():
         database.create()
-    before = database.query(revision)
-    if before == HEAD:
-        return before, HEAD
-    return database.transact(_upgrade, database), HEAD
+    before, usable = database.query(_examine)
+    if before is not None and usable:
+        return before, before
+    return database.transact(_upgrade, database)
 
 
-def _upgrade(connection: Connection, database: Database) -> str | None:
+def _upgrade(connection: Connection, database: Database) -> tuple[str | None, str]:
     database.hold_schema(connection)
-    before = revision(connection)  # again, because another process may have upgraded before this one got the lock
-    if before == HEAD:
-        return before
+    before, usable = _examine(connection)  # again, because another process may have upgraded before this one's lock
+    if before is not None and usable:
+        return before, before
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -70,16 +72,37 @@ def _upgrade(connection: Connection, database: Database) -> str | None:
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
     if before is None and database.create_tables(connection):
         command.stamp(config, "head")
-        return None
-    if before is not None:
-        try:
-            ScriptDirectory.from_config(config).get_revision(before)
-        except CommandError:
-            raise _too_new(before) from None
-    command.upgrade(config, "head")
-    return before
+    else:
+        if before is not None:
+            try:
+                scripts.get_revision(before)
+            except CommandError:
+                raise _too_new(before) from None
+        command.upgrade(config, "head")
+    # A migration that says nothing needs code that knows it.
+    oldest = max(getattr(script.module, "compatible_from", script.revision) for script in scripts.walk_revisions())
+    connection.execute(delete(schema_compatibility))
+    connection.execute(insert(schema_compatibility).values(compatible_from=oldest))
+    return before, HEAD
+
+
+def _examine(connection: Connection) -> tuple[str | None, bool]:
+    """The store's revision, and whether this release can use it as it is: its own schema, or one that adds to it."""
+    found = revision(connection)
+    if found is None or found == UNFINISHED_COPY or found <= HEAD:
+        return found, found == HEAD
+    if not inspect(connection).has_table(schema_compatibility.name):
+        return found, False
+    oldest = connection.execute(select(schema_compatibility.c.compatible_from)).scalar()
+    return found, oldest is not None and oldest <= HEAD
+
+
+def is_usable(connection: Connection) -> bool:
+    """Whether the store has this release's schema, or a newer one that only adds to it."""
+    return _examine(connection)[1]
 
 
 class SchemaTooOld(ReceiverError):
@@ -88,8 +111,20 @@ class SchemaTooOld(ReceiverError):
     reason = "schema_too_old"
 
 
+def require_usable(connection: Connection) -> None:
+    """Check that this release can use the store, without changing it.
+
+    Raises:
+        SchemaTooOld: it must be migrated first.
+        SchemaTooNew: a newer release wrote it, and this one cannot use it.
+        CopyUnfinished: `db copy` has not completed it.
+    """
+    if not is_usable(connection):
+        require_current(connection)
+
+
 def require_current(connection: Connection) -> None:
-    """Check that the store has this release's schema, without changing it.
+    """Check that the store has exactly this release's schema: everything in it is known.
 
     Raises:
         SchemaTooOld: it must be migrated first.
@@ -114,6 +149,6 @@ def _too_new(found: str) -> SchemaTooNew | CopyUnfinished:
             "complete it."
         )
     return SchemaTooNew(
-        f"The store has schema {found}, which this release does not know. "
+        f"The store has schema {found}, which this release, whose schema is {HEAD}, does not know. "
         "Run the release that wrote it, or a newer one."
     )

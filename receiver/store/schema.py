@@ -269,6 +269,14 @@ source_state = Table(
     Column("poll_pause_seconds", Double, nullable=False, server_default=text("0")),
 )
 
+# One row: which code may use this schema besides that which knows it, so that releases can run side by side.
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    # The oldest revision whose code can use the store: `compatible_from` of the migrations (docs/adr/0084).
+    Column("compatible_from", _TEXT, primary_key=True),
+)
+
 # The processes that use the store now. Nothing of it is worth keeping: a copy of the store leaves it out.
 processes = Table(
     "processes",

@@ -251,6 +251,7 @@ def test_a_store_of_a_newer_release_is_left_alone(site: Site) -> None:
     site.configure()
     site.command("db", "upgrade")
     execute(site.store, "UPDATE alembic_version SET version_num = '9999'")
+    execute(site.store, "UPDATE schema_compatibility SET compatible_from = '9999'")
 
     for refused in site.together(["serve"], ["events", "list"], ["check"], ["db", "upgrade"]):
         assert refused.returncode == 1, refused

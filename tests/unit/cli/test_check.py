@@ -98,6 +98,17 @@ def test_check_says_that_the_store_of_an_earlier_release_will_be_upgraded_and_re
     assert "2023-11-14" in secret
 
 
+def test_check_says_that_the_store_has_a_newer_schema_that_only_adds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_store(tmp_path)
+    before = store_lines(tmp_path, capsys)
+    execute(path, "UPDATE alembic_version SET version_num = '0999'")
+    store, secret = store_lines(tmp_path, capsys)
+    assert store == f"{before[0]} (schema 0999 of a newer release, which this one can use)"
+    assert secret == before[1]
+
+
 def problems(folder: Path, capsys: pytest.CaptureFixture[str], *, deep: bool = False) -> str:
     """What `check` says on standard error where it finds something wrong."""
     config = folder / "receiver.toml"

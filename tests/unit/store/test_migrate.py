@@ -22,7 +22,7 @@ from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
-from tests.stores import file_of, open_store
+from tests.stores import execute, file_of, open_store
 from tests.unit.store.conftest import MakeDelivery
 
 pytestmark = pytest.mark.sqlite
@@ -114,6 +114,7 @@ def test_two_starts_at_once_migrate_once(tmp_path: Path) -> None:
 
 def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(empty: Database) -> None:
     migrate(empty)
+    execute(empty, "UPDATE schema_compatibility SET compatible_from = '9999'")
     set_revision(file_of(empty), "9999")
     before = schema_of(file_of(empty))
     with pytest.raises(SchemaTooNew, match="9999"):
@@ -214,6 +215,7 @@ def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database
         for table, rows in stored.items():
             assert connection.execute(f"SELECT * FROM {table}").fetchall() == rows
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT * FROM schema_compatibility").fetchall() == [(HEAD,)]
     assert columns_of(file_of(empty), "events") == before, "to copy every row costs more than it saves"
     assert columns_of(file_of(empty), "jobs")[-1] == "request"
     [receipt] = empty.transact(inbox.accept, [delivery("new", body=b"a body")])

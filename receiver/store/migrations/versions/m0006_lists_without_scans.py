@@ -1,8 +1,9 @@
-"""Indexes for lists, counts and pruning, so that they read no rows that they do not use; the table of processes.
+"""Indexes for lists, counts and pruning, so that they read no rows that they do not use; two more tables.
 
 Lists by source, type and job, and lists of runs that have not succeeded, are read from an index in their order.
 `ix_runs_unfinished` replaces `ix_runs_dead`, and begins with the state. The index of the quarantine is now in the order
 of the ids. `ix_runs_unfinished` also finds expired leases: it has the running runs, which are few.
+Processes have a table, and so has which code can use the schema.
 
 An empty table of events is created again with its large columns last; so is that of jobs. Otherwise the order of the
 columns stays, because to copy every row would cost far more than it saves (docs/adr/0062).
@@ -51,6 +52,11 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("heartbeat_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_processes")),
+    )
+    op.create_table(
+        "schema_compatibility",
+        sa.Column("compatible_from", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("compatible_from", name=op.f("pk_schema_compatibility")),
     )
 
 
