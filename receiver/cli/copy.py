@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 import threading
@@ -30,6 +29,8 @@ def copy(
     Stop every receiver before. After a stop, run the same command again: it continues. Audio files are not copied.
     Put a password into PGPASSWORD, ~/.pgpass or a configuration file: in an address other users could see it.
     """
+    import asyncio
+
     from receiver.cli.bulk_changes import StatusLine
     from receiver.cli.output import print_table
     from receiver.cli.text_output import echo, echo_error
