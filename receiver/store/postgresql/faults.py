@@ -32,7 +32,10 @@ _ADVICE = {
     UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
-_UNREACHABLE = "check that the server runs and that store.url is right; the receiver connects again by itself"
+_UNREACHABLE = (
+    "check that the server runs and that store.url is right; a running receiver connects again by itself, "
+    "anything else must be started again"
+)
 
 
 def code_of(error: exc.DBAPIError) -> str | None:
