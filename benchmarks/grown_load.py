@@ -124,16 +124,17 @@ def scrapers(server: Server) -> Iterator[None]:
         yield
 
 
-def during_prune(root: Path, server: Server, days: float) -> tuple[Latencies, str]:
+def during_prune(root: Path, server: Server, days: float, longest: float = PRUNE_SECONDS) -> tuple[Latencies, str]:
     """Send deliveries while events older than `days` are pruned: the latencies, and the outcome of pruning.
 
-    The latencies are the worst of several rounds; of the medians it is their median.
+    The latencies are the worst of several rounds; of the medians it is their median. Pruning is stopped after `longest`
+    seconds: it goes on with the next prune.
     """
     began = time.perf_counter()
     pruning = subprocess.Popen(**command_line(root, server, ["prune", "--days", f"{days:.4f}", "--yes"]))
     rounds: list[Latencies] = []
     try:
-        while not rounds or (pruning.poll() is None and time.perf_counter() - began < PRUNE_SECONDS):
+        while not rounds or (pruning.poll() is None and time.perf_counter() - began < longest):
             rounds.append(measure_latencies(server, PRUNE_ROUND_SECONDS))
         seconds = time.perf_counter() - began
         code = pruning.poll()
