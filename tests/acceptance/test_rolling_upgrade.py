@@ -41,8 +41,10 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive = folder / "first.tar"
     subprocess.run([git, "-C", ROOT, "archive", "-o", archive, FIRST, "receiver", "handlers"], check=True)
     shutil.unpack_archive(archive, folder / "code", filter="data")
-    asked = [sys.executable, "-c", "import receiver; print(receiver.__file__)"]
-    found = subprocess.run(asked, env={"PYTHONPATH": str(folder / "code")}, cwd=folder, capture_output=True, check=True)
+    command = [sys.executable, "-c", "import receiver; print(receiver.__file__)"]
+    found = subprocess.run(
+        command, env={"PYTHONPATH": str(folder / "code")}, cwd=folder, capture_output=True, check=True
+    )
     assert Path(found.stdout.decode().strip()).is_relative_to(folder), "the old code is what runs"
     return folder / "code"
 
