@@ -12,6 +12,7 @@ from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.store.postgresql.arrays import numbers, texts
 from receiver.store.postgresql.backlog import Backlog
 from receiver.store.postgresql.engine import run_statement
+from receiver.store.postgresql.row_locks import BY_KEY, locked_runs
 
 _CLAIMED = "runs.event_id, runs.handler, runs.attempt, runs.forgiven, runs.due_at, runs.crashes"
 _SET_CLAIMED = (
@@ -56,17 +57,16 @@ _NEXT_SUSPECT = f"""
     SELECT min(due_at) FROM {_SUSPECTS} AND state = 'pending' AND handler = ANY(%s) AND {_NONE_RUNS}
 """  # noqa: S608 - constants only
 _PENDING_AGAIN = "state = 'pending', forgiven = forgiven + 1, lease_owner = NULL, lease_until = NULL"
-_CHANGE_HELD = """
+_MINE = locked_runs("runs.attempt = given.attempt AND runs.lease_owner = %s AND runs.state = 'running'")
+_CHANGE_HELD = f"""
     WITH mine AS MATERIALIZED (
-        SELECT runs.event_id, runs.handler FROM runs
-        JOIN unnest(%s::text[], %s::text[], %s::int[]) AS held (event_id, handler, attempt)
-            USING (event_id, handler, attempt)
-        WHERE runs.lease_owner = %s AND runs.state = 'running'
-        ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+        SELECT given.* FROM (
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::int[]) AS held (event_id, handler, attempt) {BY_KEY}
+        ) AS given, {_MINE}
     )
-    UPDATE runs SET {change} FROM mine WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler
+    UPDATE runs SET {{change}} FROM mine WHERE runs.event_id = mine.event_id AND runs.handler = mine.handler
     RETURNING runs.event_id, runs.handler, runs.attempt
-"""
+"""  # noqa: S608 - constants only
 _START = _CHANGE_HELD.format(change="started_at = %s")
 _EXTEND = _CHANGE_HELD.format(change="lease_until = %s")
 _RELEASE = _CHANGE_HELD.format(change=_PENDING_AGAIN)

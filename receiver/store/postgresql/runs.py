@@ -10,21 +10,23 @@ from sqlalchemy import Connection
 
 from receiver.store.postgresql.arrays import numbers, texts
 from receiver.store.postgresql.engine import run_statement
+from receiver.store.postgresql.row_locks import BY_KEY, locked_runs
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
     from receiver.store.runs import RunResult
 
 # One statement, because each costs a round trip while the runs are locked.
-_FINISH = """
+_HELD = locked_runs("runs.attempt = given.attempt AND runs.lease_owner = given.owner AND runs.state = 'running'")
+_FINISH = f"""
     WITH done AS MATERIALIZED (
-        SELECT given.* FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
-            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
-            %s::text[]) AS given (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven,
-            result, error, crashes, started, ended, outcome)
-        JOIN runs USING (event_id, handler, attempt)
-        WHERE runs.lease_owner = given.owner AND runs.state = 'running'
-        ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+        SELECT given.* FROM (
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
+                %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
+                %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at,
+                forgiven, result, error, crashes, started, ended, outcome)
+            {BY_KEY}
+        ) AS given, {_HELD}
     ), finished AS (
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
@@ -36,23 +38,23 @@ _FINISH = """
         SELECT * FROM finished WHERE outcome != 'postponed'
     )
     SELECT event_id, handler, attempt FROM finished
-"""
-_NAMED = """
+"""  # noqa: S608 - constants only
+_NAMED = f"""
     WITH named AS MATERIALIZED (
-        SELECT runs.event_id, runs.handler FROM runs
-        JOIN unnest(%s::text[], %s::text[]) AS given (event_id, handler) USING (event_id, handler)
-        WHERE {condition} ORDER BY runs.event_id, runs.handler FOR UPDATE OF runs
+        SELECT given.* FROM (
+            SELECT * FROM unnest(%s::text[], %s::text[]) AS named (event_id, handler) {BY_KEY}
+        ) AS given, {{locked}}
     )
-    UPDATE runs SET {change} FROM named WHERE runs.event_id = named.event_id AND runs.handler = named.handler
+    UPDATE runs SET {{change}} FROM named WHERE runs.event_id = named.event_id AND runs.handler = named.handler
     RETURNING runs.event_id, runs.handler
-"""
+"""  # noqa: S608 - constants only
 _REPLAY = _NAMED.format(
-    condition="runs.state IN ('succeeded', 'dead', 'cancelled')",
+    locked=locked_runs("runs.state IN ('succeeded', 'dead', 'cancelled')"),
     change="state = 'pending', due_at = %s, wait_seconds = 0, forgiven = attempt, finished_at = NULL, result = NULL, "
     "error = NULL",
 )
 _CANCEL = _NAMED.format(
-    condition="runs.state IN ('pending', 'running')",
+    locked=locked_runs("runs.state IN ('pending', 'running')"),
     change="state = 'cancelled', lease_owner = NULL, lease_until = NULL, waits_for = NULL, finished_at = %s, "
     "error = 'cancelled by an operator', "
     "forgiven = forgiven + (state = 'running' AND started_at IS NULL)::int",
