@@ -44,5 +44,6 @@ def test_claims_whose_commit_was_not_answered_do_not_wait_for_their_lease(site: 
     runs = "SELECT state, crashes, attempt, forgiven FROM runs"
     until("the run has ended", lambda: query(system.direct_url, runs)[0]["state"] == "succeeded")
     assert query(system.direct_url, runs) == [{"state": "succeeded", "crashes": 0, "attempt": 2, "forgiven": 1}]
+    until("the release is in the log", lambda: any(receiver.lines("dispatch.claims_released")))
     assert [line["runs"] for line in receiver.lines("dispatch.claims_released")] == [1]
     assert receiver.stop() == 0
