@@ -104,7 +104,7 @@ def build_engine(
         redact=Redactor([*settings.secrets(), *registry.secrets()]),
         owner=owner,
         database=database,
-        processes=database.processes(owner),
+        processes=database.processes(owner, clock, rng),
         storage=storage,
         fetcher=AudioFetcher(
             storage,

@@ -5,12 +5,14 @@ There is one implementation for each kind, in a package of its own. The statemen
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, exc
 
+from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.changes import Change
 
@@ -184,8 +186,12 @@ class Backend(Protocol):
     def find_damage(self, connection: Connection) -> str | None:
         """Read the whole store; return a description of the first damage found, None if there is none."""
 
-    def processes(self, owner: str) -> Processes:
-        """The processes that share the store, of which this one is `owner`."""
+    def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
+        """The processes that share the store, of which this one is `owner`.
+
+        Args:
+            rng: for jitter, which needs no secrecy.
+        """
 
     def any_process_lives(self) -> bool:
         """Whether a running process shares the store; True if that cannot be determined. Blocks."""

@@ -6,12 +6,14 @@ Separate from the SQL, because this is about threads and transactions, not about
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
+from receiver.clock import Clock
 from receiver.errors import StoreMalformed
 from receiver.store.backend import Backend, Processes
 from receiver.store.health import StoreHealth
@@ -78,9 +80,9 @@ class Database:
         """
         self._backend.create()
 
-    def processes(self, owner: str) -> Processes:
+    def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """The processes that share the store, of which this one is `owner` (`leases.new_owner`)."""
-        return self._backend.processes(owner)
+        return self._backend.processes(owner, clock, rng)
 
     def any_process_lives(self) -> bool:
         """Whether a running process shares the store; True if that cannot be determined. Blocks."""

@@ -74,6 +74,7 @@ DIRECT = {
     "receiver/engine/readiness.py: time.monotonic",
     "receiver/store/health.py: time.monotonic",
     "receiver/store/readers.py: time.sleep",
+    "receiver/store/postgresql/listener.py: time.monotonic",
     "receiver/store/sqlite/engine.py: time.time_ns",
     "receiver/store/sqlite/engine.py: time.monotonic",
     "receiver/store/sqlite/engine.py: time.sleep",

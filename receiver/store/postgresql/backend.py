@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, exc, make_url
 
+from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import Processes
 from receiver.store.postgresql import engine, faults, positions, tables
@@ -138,9 +140,11 @@ class PostgresqlBackend:
         """None: the server checks pages when it reads them, and its operator has pg_amcheck."""
         return None
 
-    def processes(self, owner: str) -> Processes:
+    def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """Seen by the lock of a connection of their own, or by heartbeats if a pooler has the connections."""
-        return Heartbeats(self._url, owner) if self._pooled else SessionLocks(self._url, owner)
+        if self._pooled:
+            return Heartbeats(self._url, owner, clock)
+        return SessionLocks(self._url, owner, clock, rng)
 
     def any_process_lives(self) -> bool:
         """Whether a process has its lock; True if that cannot be determined."""

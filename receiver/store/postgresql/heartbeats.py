@@ -5,12 +5,12 @@ A heartbeat is compared only with the one before, never with our own clock, whic
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import URL
 
+from receiver.clock import Clock
 from receiver.store.changes import Change
 from receiver.store.postgresql import faults
 from receiver.store.postgresql.engine import connect_options
@@ -36,10 +36,10 @@ class Heartbeats:
     reports_changes = False
     quiet = False
 
-    def __init__(self, url: URL, owner: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: URL, owner: str, clock: Clock) -> None:
         self.owner = owner
         self._url = url
-        self._monotonic = monotonic
+        self._clock = clock
         self._seen: dict[str, tuple[float, float]] = {}
         self._connection: Any = None
         self._look_at = float("-inf")
@@ -53,7 +53,7 @@ class Heartbeats:
         Raises:
             OSError: the server cannot be reached.
         """
-        now = self._monotonic()
+        now = self._clock.monotonic()
         if now < self._look_at:
             return []
         self._look_at = now + HEARTBEAT_SECONDS / 2

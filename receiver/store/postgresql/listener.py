@@ -59,11 +59,16 @@ class Listener:
     """
 
     def __init__(
-        self, url: URL, opened: Callable[[psycopg.Connection[Any]], None], received: Callable[[str | None], None]
+        self,
+        url: URL,
+        opened: Callable[[psycopg.Connection[Any]], None],
+        received: Callable[[str | None], None],
+        rng: random.Random,
     ) -> None:
         self._url = url
         self._opened = opened
         self._received = received
+        self._rng = rng
         self._work: queue.SimpleQueue[tuple[Work, Future[Any]]] = queue.SimpleQueue()
         self._words: set[str] = set()
         self._words_lock = threading.Lock()
@@ -157,7 +162,7 @@ class Listener:
                 if connection is not None:
                     connection.close()
                 connection = None
-            self._refuse_work(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            self._refuse_work(retry * self._rng.uniform(0.5, 1.0))
             retry = min(retry * 2, MAX_RETRY_SECONDS)
         self._refuse_work(0)
 

@@ -7,12 +7,13 @@ twice, with time between to take it again (docs/adr/0077).
 
 from __future__ import annotations
 
-import time
+import random
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import URL
 
+from receiver.clock import Clock
 from receiver.store.changes import Change
 from receiver.store.postgresql.listener import Listener, NotConnected
 
@@ -51,10 +52,10 @@ class SessionLocks:
     heartbeat_seconds = 60.0
     rejoin_seconds = 1.0
 
-    def __init__(self, url: URL, owner: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: URL, owner: str, clock: Clock, rng: random.Random) -> None:
         self.owner = owner
-        self._monotonic = monotonic
-        self._listener = Listener(url, self._opened, self._on_word)
+        self._clock = clock
+        self._listener = Listener(url, self._opened, self._on_word, rng)
         self._subscriber: Callable[[Change | None], None] = lambda _: None
         self._started = False
         self._locked = False
@@ -97,7 +98,7 @@ class SessionLocks:
         """Owners whose lock is free, and is ours from now on. Without a query while nothing can have happened."""
         if not self._started:
             return []
-        now = self._monotonic()
+        now = self._clock.monotonic()
         watched = self._look or self._held or self._free_since or self._dead
         if not watched and now < self._looked_at + QUIET_SECONDS:
             return []
@@ -145,7 +146,7 @@ class SessionLocks:
     def _opened(self, connection: Any) -> None:
         self._dead, self._free_since, self._look = [], {}, True
         if self._started:
-            self._judge_at = self._monotonic() + RECONNECTED_SECONDS
+            self._judge_at = self._clock.monotonic() + RECONNECTED_SECONDS
         self._locked = self._try_lock(connection)
 
     def _try_lock(self, connection: Any) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, make_url
 
+from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.paths import setting_path
 from receiver.store.backend import is_failure_of_store
@@ -118,7 +120,7 @@ class SqliteBackend:
         """Read the whole file; the first damage that SQLite finds."""
         return engine.quick_check(connection)
 
-    def processes(self, owner: str) -> ProcessFiles:
+    def processes(self, owner: str, clock: Clock, rng: random.Random) -> ProcessFiles:
         """The processes that have lock files beside the file."""
         return ProcessFiles(self._path, owner)
 

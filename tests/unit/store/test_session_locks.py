@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from receiver.store.postgresql.processes import (
     SessionLocks,
 )
 from receiver.store.processes import ProcessInfo
+from tests.clocks import SetClock
 from tests.patience import PATIENCE
 from tests.stores import address_of
 from tests.unit.store.conftest import NOW
@@ -35,8 +37,10 @@ pytestmark = pytest.mark.postgresql
 CHILD = """
 import sys
 from pathlib import Path
+from random import Random
+from receiver.clock import SystemClock
 from receiver.store.backends import backend_of
-locks = backend_of(sys.argv[1], Path("/")).processes("child")
+locks = backend_of(sys.argv[1], Path("/")).processes("child", SystemClock(), Random())
 locks.join()
 print("joined", flush=True)
 sys.stdin.read()
@@ -51,10 +55,12 @@ class Seen:
     """A process with the test's clock."""
 
     def __init__(self, database: Database, owner: str) -> None:
-        self.now = 1000.0
+        self.clock = SetClock(1000.0)
         self.statements = 0
         self.database = database
-        self.locks: Any = SessionLocks(database._backend._url, owner, lambda: self.now)  # type: ignore[attr-defined]
+        self.locks: Any = SessionLocks(  # type: ignore[attr-defined]
+            database._backend._url, owner, self.clock, random.Random(0)
+        )
         self.words: list[Change | None] = []
         self.received = threading.Event()
         self.locks.subscribe(self._hear)
@@ -69,7 +75,7 @@ class Seen:
         return self
 
     def find_dead(self, seconds: float = 0.0) -> list[str]:
-        self.now += seconds
+        self.clock.time += seconds
         return list(self.locks.find_dead())
 
 
@@ -187,15 +193,15 @@ def test_processes_that_hold_nothing_are_quiet_and_look_rarely(database: Databas
 def test_behind_a_pooler_a_holder_whose_heartbeat_stands_still_is_dead_whatever_its_clock_says(
     database: Database,
 ) -> None:
-    now = 1000.0
-    beats = Heartbeats(database._backend._url, "a", lambda: now)  # type: ignore[attr-defined]
+    clock = SetClock(1000.0)
+    beats = Heartbeats(database._backend._url, "a", clock)  # type: ignore[attr-defined]
     for owner in ("frozen", "living", "idle"):
         database.transact(processes.write_heartbeat, info(owner), NOW + 1e6)
     database.transact(hold_jobs, ["frozen", "living"])
     found = []
     for beat in range(int(MISSED_SECONDS / HEARTBEAT_SECONDS) + 2):
         found.append(beats.find_dead())
-        now += HEARTBEAT_SECONDS
+        clock.time += HEARTBEAT_SECONDS
         database.transact(processes.write_heartbeat, info("living"), NOW + beat)
     beats.close()
     assert found[0] == found[1] == found[2] == found[3] == []
