@@ -107,7 +107,15 @@ def _parameters(model: type[BaseModel], location: str) -> list[Document]:
         of.pop("title", None)
         described = {"description": of.pop("description")} if "description" in of else {}
         required = location == "path" or name in schema.get("required", ())
-        found.append({"name": name, "in": location, "required": required, **described, "schema": _without_null(of)})
+        found.append(
+            {
+                "name": name,
+                "in": location,
+                "required": required,
+                **described,
+                "schema": _text_without_nul(_without_null(of), location),
+            }
+        )
     return found
 
 
@@ -129,6 +137,13 @@ def _without_null(schema: Document) -> Document:
         return schema
     rest = {name: value for name, value in schema.items() if name != "anyOf" and value is not None}
     return {**some[0], **rest}
+
+
+def _text_without_nul(schema: Document, location: str) -> Document:
+    """The schema of a text in a query, which must not contain NUL (`binding`)."""
+    if location != "query" or schema.get("type") != "string" or schema.keys() & {"enum", "const", "format", "pattern"}:
+        return schema
+    return {**schema, "pattern": "^[^\\u0000]*$"}
 
 
 @cache
