@@ -171,7 +171,7 @@ async def test_an_event_that_was_pruned_is_still_a_place_to_go_on_from(settings:
             assert await stream.rest() == [event_number(5)]
 
 
-async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Settings) -> None:
+async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Settings, store_kind: str) -> None:
     async with site(settings) as at:
         await at.api_client.add(1)
         async with at.follow() as stream:
@@ -180,8 +180,10 @@ async def test_a_stream_goes_on_when_the_newest_event_was_pruned(settings: Setti
             execute(at.api_client.up.receiver.database, "DELETE FROM events")
             await at.api_client.add(3)
             at.api_client.up.receiver.feed.wake()
-            last = await stream.rest()  # the rows have new numbers: the stream ends, and its client comes again
-            assert last == []
+            if store_kind == "sqlite":  # the rows have new numbers: the stream ends
+                assert await stream.rest() == []
+            else:
+                assert await stream.ids(1) == [event_number(3)]
         async with at.follow("seconds=0", **{"last-event-id": event_number(2)}) as stream:
             assert await stream.rest() == [event_number(3)]
 
