@@ -98,7 +98,7 @@ class Processes(Protocol):
         """Let other processes find this one dead: it still holds leases but has stopped working."""
 
     def announce(self, change: Change) -> None:
-        """Tell the other processes what this one committed. Returns at once; a burst is told once."""
+        """Notify the other processes of what this one committed. Returns at once; a burst is one notification."""
 
     def subscribe(self, subscriber: Callable[[Change | None], None]) -> None:
         """Call this, in any thread, with what other processes announce; with None if something may have been missed.

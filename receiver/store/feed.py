@@ -51,7 +51,7 @@ def events_after(connection: Connection, cursor: Cursor, limit: int) -> list[tup
 def delay(connection: Connection, now: float) -> float:
     """For how many seconds the first event has been stored that readers do not get yet; 0 if there is none.
 
-    A transaction that is open for long, of whoever uses the same server, holds up the events that are stored after it.
+    A transaction that is open for long, of any client of the same server, holds up the events that are stored after it.
     """
     since = DIALECTS[connection.dialect.name].feed.hidden_since(connection)
     return 0.0 if since is None else max(0.0, now - since)
