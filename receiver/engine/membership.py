@@ -96,10 +96,13 @@ class Membership:
             log.warning("process.lock_not_removed", owner=self._processes.owner, detail=str(error))
 
     async def _update_until_left(self) -> None:
-        await self._clock.wait(self._leaving, POLL_INTERVAL_SECONDS)
+        await self._wait()
         while not self._leaving.is_set():
             await self._update()
-            await self._clock.wait(self._leaving, POLL_INTERVAL_SECONDS)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        await self._clock.wait(self._leaving, min(POLL_INTERVAL_SECONDS, self._processes.confirm_seconds))
 
     async def _update(self) -> None:
         try:

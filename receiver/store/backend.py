@@ -68,6 +68,11 @@ class Processes(Protocol):
     rejoin_seconds: float
 
     @property
+    def confirm_seconds(self) -> float:
+        """In how many seconds `find_dead` can confirm a death that it suspects; infinite if it suspects none. Returns
+        at once."""
+
+    @property
     def is_visible(self) -> bool:
         """Whether other processes can detect that this process is alive. Returns at once."""
 

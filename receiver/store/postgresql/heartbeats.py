@@ -5,6 +5,7 @@ A heartbeat is compared only with the one before, never with our own clock, whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class Heartbeats:
 
     heartbeat_seconds = HEARTBEAT_SECONDS
     rejoin_seconds = 1.0
+    confirm_seconds = math.inf
     is_visible = True
     reports_changes = False
     quiet = False

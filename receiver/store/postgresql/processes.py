@@ -7,6 +7,7 @@ twice, with time between to take it again (docs/adr/0077).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,8 @@ from receiver.clock import Clock
 from receiver.store.changes import Change
 from receiver.store.postgresql.listener import Listener, NotConnected
 
-CONFIRM_SECONDS = 0.8
-"""How long a lock must be seen free."""
+CONFIRM_SECONDS = 0.5
+"""How long a lock must be seen free. Whose connection was cut connects again within a tenth of a second."""
 RECONNECTED_SECONDS = 5.0
 """How long no other process is taken for dead after our own connection was lost: the others may have lost theirs."""
 QUIET_SECONDS = 20.0
@@ -38,6 +39,7 @@ LEASES_HELD = """
 """
 _FIND = f"SELECT ARRAY(SELECT owner FROM processes WHERE owner != %s AND NOT {IS_HELD}), {LEASES_HELD}"  # noqa: S608
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({_KEY.format('%s')})"
+_IS_KNOWN = "SELECT EXISTS (SELECT 1 FROM processes WHERE owner = %s)"
 _UNLOCK = f"SELECT pg_advisory_unlock({_KEY.format('%s')})"
 ANY_LIVES = f"SELECT EXISTS (SELECT 1 FROM processes WHERE {IS_HELD})"  # noqa: S608 - constants only
 
@@ -61,6 +63,7 @@ class SessionLocks:
         self._locked = False
         self._judge_at = float("-inf")
         self._free_since: dict[str, float] = {}
+        self._confirm_at = math.inf
         self._dead: list[str] = []
         self._look = True
         self._held = False
@@ -80,6 +83,11 @@ class SessionLocks:
     def quiet(self) -> bool:
         """Whether no process holds leases, as far as is known."""
         return self.reports_changes and not self._held and not self._look
+
+    @property
+    def confirm_seconds(self) -> float:
+        """In how many seconds a lock has been free for long enough; infinite if none is."""
+        return max(0.0, self._confirm_at - self._clock.monotonic())
 
     def join(self) -> None:
         """Connect and take the lock; the lock again, if the connection was made again.
@@ -109,12 +117,16 @@ class SessionLocks:
     def _find(self, connection: Any, now: float) -> None:
         free, self._held = connection.execute(_FIND, (self.owner,)).fetchone()
         since = {owner: self._free_since.get(owner, now) for owner in free}
-        confirmed = [owner for owner, at in since.items() if now - at >= CONFIRM_SECONDS and now >= self._judge_at]
-        for owner in confirmed:
-            if connection.execute(_TRY_LOCK, (owner,)).fetchone()[0]:
-                self._dead.append(owner)
+        confirm_at = {owner: max(at + CONFIRM_SECONDS, self._judge_at) for owner, at in since.items()}
+        for owner, at in confirm_at.items():
+            if at <= now and connection.execute(_TRY_LOCK, (owner,)).fetchone()[0]:
                 del since[owner]
+                if connection.execute(_IS_KNOWN, (owner,)).fetchone()[0]:
+                    self._dead.append(owner)
+                else:  # another process has found it meanwhile
+                    connection.execute(_UNLOCK, (owner,))
         self._free_since = since
+        self._confirm_at = min((at for at in confirm_at.values() if at > now), default=math.inf)
 
     def remove(self, owner: str) -> None:
         """Release the lock of a dead owner, whose row is deleted."""
@@ -144,7 +156,7 @@ class SessionLocks:
     # in the listener's thread
 
     def _opened(self, connection: Any) -> None:
-        self._dead, self._free_since, self._look = [], {}, True
+        self._dead, self._free_since, self._confirm_at, self._look = [], {}, math.inf, True
         if self._started:
             self._judge_at = self._clock.monotonic() + RECONNECTED_SECONDS
         self._locked = self._try_lock(connection)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import re
 import stat
@@ -40,6 +41,7 @@ class ProcessFiles:
     heartbeat_seconds = 60.0
     rejoin_seconds = 60.0
     """On a file system without locks each try fails."""
+    confirm_seconds = math.inf
     reports_changes = False
     quiet = False
 

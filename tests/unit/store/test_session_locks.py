@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -162,6 +163,47 @@ def terminate(database: Database) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid != pg_backend_pid()"
         )
     )
+
+
+def test_a_death_is_confirmed_as_soon_as_it_can_be_and_nobody_hurries_after_that(
+    database: Database, seen: Callable[[str], Seen]
+) -> None:
+    a, b = seen("a").join(), seen("b").join()
+    b.locks.close()
+    wait_until_free(database, "b")
+    assert a.locks.confirm_seconds == math.inf
+    assert a.find_dead() == []
+    assert a.locks.confirm_seconds == CONFIRM_SECONDS
+    assert a.find_dead(CONFIRM_SECONDS / 2) == []
+    assert a.locks.confirm_seconds == CONFIRM_SECONDS / 2
+    assert a.find_dead(CONFIRM_SECONDS / 2) == ["b"]
+    assert a.locks.confirm_seconds == math.inf
+
+
+def test_a_death_that_another_process_has_dealt_with_is_not_found_again(
+    database: Database, seen: Callable[[str], Seen]
+) -> None:
+    a, b = seen("a").join(), seen("b").join()
+    b.locks.close()
+    wait_until_free(database, "b")
+    assert a.find_dead() == []
+    call = a.locks._listener.call
+    a.locks._listener.call = lambda work: call(lambda connection: work(Interrupted(connection, database, "b")))
+    assert a.find_dead(2 * CONFIRM_SECONDS) == []
+    database.transact(processes.write_heartbeat, info("b"), NOW)
+    wait_until_free(database, "b")  # its lock was not kept
+
+
+class Interrupted:
+    """A connection: before it takes a lock, another process ends the leases of `owner` and releases that lock."""
+
+    def __init__(self, connection: Any, database: Database, owner: str) -> None:
+        self._connection, self._database, self._owner = connection, database, owner
+
+    def execute(self, statement: str, parameters: Any) -> Any:
+        if "pg_try_advisory_lock" in statement:
+            self._database.transact(processes.remove, self._owner)
+        return self._connection.execute(statement, parameters)
 
 
 def test_a_change_is_heard_by_the_others_and_a_burst_is_heard_once_or_twice(seen: Callable[[str], Seen]) -> None:
