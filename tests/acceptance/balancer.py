@@ -1,10 +1,15 @@
-"""A small load balancer: kept connections to each upstream, a health check, and nothing is sent twice."""
+"""A small load balancer: kept connections to each upstream, a health check, and nothing is sent twice.
+
+It notices late that an upstream is to get nothing more: after so many further requests, not after some time, so that a
+test sees the same on any machine.
+"""
 
 from __future__ import annotations
 
 import http.client
 import http.server
 import itertools
+import json
 import select
 import socket
 import threading
@@ -19,19 +24,26 @@ HEADERS = ("Content-Type", "X-TTS-Signature", "X-TTS-Event", "X-TTS-Delivery-ID"
 
 
 class Balancer:
-    """It passes each POST to the next upstream whose `/readyz` is 200.
+    """It passes each POST to the next upstream whose `/readyz` was 200.
 
-    A request is sent again, to another upstream, only if the connection was refused: then nobody has seen it. A
-    connection that ended while it was kept is opened again.
+    No request is sent again, not even if the connection was refused. A connection that ended while it was kept is
+    opened again.
+
+    Args:
+        late: how many requests an upstream still gets after a check has found that it is not ready.
 
     Attributes:
         passed: requests that each upstream answered.
     """
 
-    def __init__(self, *upstreams: str) -> None:
+    def __init__(self, *upstreams: str, late: int) -> None:
         self.passed: Counter[str] = Counter()
         self._upstreams = upstreams
         self._ready: set[str] = set()
+        self._late = late
+        self._since_check: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._turn = itertools.count()
         self._over = threading.Event()
         self._kept = threading.local()
@@ -66,26 +78,46 @@ class Balancer:
         """Whether it sends to this upstream."""
         return upstream in self._ready
 
+    def has_left(self, upstream: str) -> bool:
+        """Whether it sends to this upstream no more, and has every answer from there."""
+        with self._lock:
+            return upstream not in self._ready and not self._under_way[upstream]
+
     def deliver(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Status and text of an upstream's answer; 502 for none, 503 without an upstream that is ready."""
-        first = next(self._turn)
-        for n in range(len(self._upstreams)):
-            upstream = self._upstreams[(first + n) % len(self._upstreams)]
-            if upstream in self._ready:
-                try:
-                    connection = self._connection(upstream)
-                except ConnectionRefusedError:
-                    continue
-                try:
-                    connection.request("POST", path, body, headers)
-                    answer = connection.getresponse()
-                    text = answer.read()
-                except (OSError, http.client.HTTPException) as error:
-                    connection.close()
-                    return 502, repr(error).encode()
-                self.passed[upstream] += 1
-                return answer.status, text
-        return 503, b"{}"
+        upstream = self._choose()
+        if upstream is None:
+            return 503, b"{}"
+        connection = None
+        try:
+            connection = self._connection(upstream)
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            if connection is not None:
+                connection.close()
+            return 502, json.dumps({"detail": repr(error)}).encode()
+        finally:
+            with self._lock:
+                self._under_way[upstream] -= 1
+        self.passed[upstream] += 1
+        return answer.status, text
+
+    def _choose(self) -> str | None:
+        """The next upstream that is ready."""
+        with self._lock:
+            first = next(self._turn)
+            for n in range(len(self._upstreams)):
+                upstream = self._upstreams[(first + n) % len(self._upstreams)]
+                if upstream in self._ready:
+                    self._under_way[upstream] += 1
+                    if upstream in self._since_check:
+                        self._since_check[upstream] += 1
+                        if self._since_check[upstream] == self._late:
+                            self._ready.discard(upstream)
+                    return upstream
+        return None
 
     def _connection(self, upstream: str) -> http.client.HTTPConnection:
         kept: dict[str, http.client.HTTPConnection] = self._kept.__dict__.setdefault("connections", {})
@@ -105,7 +137,12 @@ class Balancer:
                 ready = get(f"{upstream}/readyz")[0] == 200
             except (OSError, http.client.HTTPException):
                 ready = False
-            (self._ready.add if ready else self._ready.discard)(upstream)
+            with self._lock:
+                if ready:
+                    self._ready.add(upstream)
+                    self._since_check.pop(upstream, None)
+                elif upstream in self._ready:
+                    self._since_check.setdefault(upstream, 0)
 
     def close(self) -> None:
         """Stop it."""
