@@ -118,8 +118,7 @@ def private_app(
         voices=voices.voices,
     )
     app.router.default = LazyApi(context)
-    tokens = {token.id: token.token.get_secret_value() for token in settings.api.tokens}
-    return Authenticator(app, tokens, ClientAddress(settings.server.trusted_proxies))
+    return Authenticator(app, settings.api.tokens, ClientAddress(settings.server.trusted_proxies))
 
 
 def _bodies(settings: Settings) -> BodyLimits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, field_validator, model_validator
@@ -18,11 +19,19 @@ _ADDRESS = re.compile(r"[!\"$->@-~]+")
 """Printable ASCII without white space, `?` and `#`."""
 
 
+class TokenRole(StrEnum):
+    """What the holder of a token may do: read, or read and change."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
 class ApiToken(Table):
     """One bearer token. `id` is its name in logs; without one, the name is a hash of the token."""
 
     id: SecretId = ""
     token: Secret
+    role: TokenRole = TokenRole.OPERATOR
 
     @field_validator("token")
     @classmethod

@@ -10,7 +10,9 @@ import pytest
 from receiver import Settings
 from receiver.errors import ConfigError
 from receiver.settings.private import require_private
-from tests.integration.api_support import BEARER, TOKEN, api, listening, problem
+from receiver.web.api.operations import Operation
+from receiver.web.api.routes import ROUTES
+from tests.integration.api_support import BEARER, TOKEN, api, event_number, listening, problem
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
 
@@ -102,6 +104,29 @@ async def test_the_token_that_changed_something_is_named_in_the_log(guarded: Set
 async def test_with_tokens_any_host_may_be_named(guarded: Settings) -> None:
     async with api(guarded, base_url="http://receiver.internal:8081") as client:
         assert (await client.get("/v1/events", origin="http://app.internal", **BEARER)).status_code == 200
+
+
+VIEWER = {"Authorization": "Bearer token-of-a-viewer-0123456789"}
+QUERIES = {"stream": "?seconds=0"}
+"""Of operations that otherwise do not end."""
+
+
+@pytest.mark.parametrize("operation", ROUTES, ids=lambda operation: operation.name)
+async def test_a_viewer_reads_everything_and_changes_nothing(tmp_path: Path, operation: Operation) -> None:
+    tokens = [{"id": "app", "token": TOKEN}, {"id": "looks", "token": VIEWER["Authorization"][7:], "role": "viewer"}]
+    settings = configured(tmp_path, handlers={}, api={"tokens": tokens})
+    path = operation.path.replace("{id}", event_number(1)) + QUERIES.get(operation.name, "")
+    with logged() as lines:
+        async with api(settings) as client:
+            await client.add(1)
+            asked = client.client.build_request(operation.method, path, content=b"[]", headers=VIEWER)
+            answer = await client.client.send(asked)
+            if operation.method == "GET":
+                asked.headers.update(BEARER)
+                assert answer.status_code == (await client.client.send(asked)).status_code != 403
+            else:
+                assert problem(answer) == (403, "read_only_token")
+        assert lines.of("api.changed") == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081", "127.9.9.9", "::1"])

@@ -9,7 +9,7 @@ address: so forwarded requests are refused (docs/adr/0032).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.constant_time import bytes_eq
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.model.redact import truncate
+from receiver.settings.api import ApiToken, TokenRole
 from receiver.settings.private import is_loopback
 from receiver.web.api.problems import ProblemError
 from receiver.web.root_path import path_within
@@ -42,22 +43,24 @@ REALM = 'Bearer realm="tts-receiver"'
 class Authenticator:
     """Passes on authenticated requests, and refuses the others before their body is read.
 
+    The scope of a request that is passed on has `token`, the id of its token or None, and `role`, a `TokenRole`.
+
     Args:
-        tokens: id to bearer token; without any, the listener is on loopback only.
+        tokens: those that are accepted; without any, the listener is on loopback only.
         client: the sender's address, for the log.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str], client: Callable[[Scope], str | None]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Sequence[ApiToken], client: Callable[[Scope], str | None]) -> None:
         self._app = app
         self._client = client
-        self._digests = {id_: _digest(token.encode()) for id_, token in tokens.items()}
+        self._tokens = [(_digest(token.token.get_secret_value().encode()), token) for token in tokens]
         self._open = OPEN | DESCRIPTION if tokens else OPEN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and (path := path_within(scope)) not in self._open:
             try:
-                scope["token"] = self._authenticate(scope)
+                scope["token"], scope["role"] = self._authenticate(scope)
             except ProblemError as refusal:
                 log.warning(
                     "api.refused",
@@ -70,19 +73,20 @@ class Authenticator:
                 return
         await self._app(scope, receive, send)
 
-    def _authenticate(self, scope: Scope) -> str | None:
-        """The id of the token; None if no tokens are configured.
+    def _authenticate(self, scope: Scope) -> tuple[str | None, TokenRole]:
+        """The id of the token and its role. Without configured tokens, who uses this machine may do everything.
 
         Raises:
             ProblemError: 401 or 403.
         """
-        if self._digests:
-            return self._find_token(scope)
+        if self._tokens:
+            token = self._find_token(scope)
+            return token.id, token.role
         require_direct(scope)
         require_local(scope)
-        return None
+        return None, TokenRole.OPERATOR
 
-    def _find_token(self, scope: Scope) -> str:
+    def _find_token(self, scope: Scope) -> ApiToken:
         given = _values(scope, b"authorization")
         if not given:
             raise ProblemError(
@@ -94,9 +98,9 @@ class Authenticator:
         scheme, _, token = given[0].partition(b" ")
         digest = _digest(token.strip())
         found = None
-        for id_, known in self._digests.items():  # all of them, so that the time does not depend on which one matches
+        for known, of in self._tokens:  # all of them, so that the time does not depend on which one matches
             if bytes_eq(digest, known):
-                found = id_
+                found = of
         if found is None or scheme.lower() != b"bearer" or len(given) > 1:
             raise ProblemError(
                 401,

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import truncate
+from receiver.settings.api import TokenRole
 from receiver.web.api.clients import ClientDisconnected, cancel_on_disconnect
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import ApiResponse, Operation
@@ -24,7 +25,6 @@ from receiver.web.body import BodyRefused, read_body
 
 log = structlog.get_logger("receiver.api")
 
-SAFE = ("GET", "HEAD")
 MAX_QUERY_PARAMETERS = 64
 """More are refused before they are parsed; no operation has half as many."""
 MAX_ERRORS = 20
@@ -66,18 +66,19 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
     inputs = operation.inputs
     tokens = bool(context.settings.api.tokens)
     problems = operation.problems(tokens=tokens)
-    changes = operation.method not in SAFE
 
     async def answer(scope: Scope, receive: Receive) -> ASGIApp:
         try:
             if not context.running():
                 raise unavailable("The receiver is starting or stopping.", reason="stopping")
+            if operation.changes:
+                _require_operator(scope)
             given: dict[str, Any] = {"context": context, "scope": scope}
             for name, model in inputs.items():
                 given[name] = await _READERS[name](model, scope, receive, context)
             wanted = operation.run.__annotations__
             work = operation.run(**{name: value for name, value in given.items() if name in wanted})
-            result = await (work if changes else cancel_on_disconnect(receive, work))
+            result = await (work if operation.changes else cancel_on_disconnect(receive, work))
             return _to_response(operation, result, scope) if isinstance(result, ApiResponse) else result
         except ProblemError as refusal:
             if refusal.status in problems:
@@ -103,12 +104,26 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
             raise TypeError(
                 f"{operation.name} returned {type(reply.body).__name__}, which it does not declare for {reply.status}."
             )
-        if changes:
+        if operation.changes:
             log.info("api.changed", operation=operation.name, status=reply.status, token=scope.get("token"))
         headers = {**NO_STORE, **reply.headers}
         return Response(reply.text, reply.status, headers, media_type="application/json")
 
     return answer
+
+
+def _require_operator(scope: Scope) -> None:
+    """Refuse a change by anybody else; before the body is read.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if scope.get("role") is not TokenRole.OPERATOR:
+        raise ProblemError(
+            403,
+            'This token may only read: its role is "viewer". Changes need a token with role = "operator".',
+            reason="read_only_token",
+        )
 
 
 # the parts of a request

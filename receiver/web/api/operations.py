@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 INPUTS = ("path", "query", "headers", "body")
+SAFE = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Operation:
         return self.run.__name__
 
     @property
+    def changes(self) -> bool:
+        """Whether it changes something: then it is for operators alone."""
+        return self.method not in SAFE
+
+    @property
     def description(self) -> str:
         """The function's docstring."""
         return inspect.cleandoc(self.run.__doc__ or "")
@@ -104,6 +110,8 @@ class Operation:
         inputs = self.inputs
         if tokens:
             found[401] = "There is no token, or it is not one of the configured ones."
+            if self.changes:
+                found[403] = "The token's role is `viewer`: it changes nothing."
         else:
             found[403] = (
                 "The request was forwarded by a proxy, comes from a page of another origin, or names another host."
