@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sqlalchemy import make_url
 
 from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
+from tests.server_folder import server_folder
 
 PORT = 6432
 _CONFIGURATION = """
@@ -59,23 +59,21 @@ def running_pooler(server: PostgresqlServer) -> Iterator[Pooler]:
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("PgBouncer is not installed (Debian: apt install pgbouncer)")
-    folder = Path(tempfile.mkdtemp(prefix="receiver-pgbouncer-"))
-    sockets = Path(parse_qs(urlsplit(server.url("postgres")).query)["host"][0])
-    command = [program, str(folder / "pgbouncer.ini")]
-    if os.geteuid() == 0:  # it refuses to be root, and must reach the server's socket
-        command[1:1] = ["--user", sockets.owner()]
-        shutil.chown(folder, sockets.owner())
-    text = _CONFIGURATION.format(server=sockets, user=make_url(server.url("x")).username, port=PORT, folder=folder)
-    (folder / "pgbouncer.ini").write_text(text)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        pooler = Pooler(server, folder)
-        _wait_for(pooler, process)
-        yield pooler
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-        shutil.rmtree(folder, ignore_errors=True)
+    with server_folder("receiver-pgbouncer-") as folder:
+        sockets = Path(parse_qs(urlsplit(server.url("postgres")).query)["host"][0])
+        command = [program, str(folder / "pgbouncer.ini")]
+        if os.geteuid() == 0:  # it refuses to be root, and must reach the server's socket
+            command[1:1] = ["--user", sockets.owner()]
+            shutil.chown(folder, sockets.owner())
+        text = _CONFIGURATION.format(server=sockets, user=make_url(server.url("x")).username, port=PORT, folder=folder)
+        (folder / "pgbouncer.ini").write_text(text)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                pooler = Pooler(server, folder)
+                _wait_for(pooler, process)
+                yield pooler
+            finally:
+                process.terminate()
 
 
 def _wait_for(pooler: Pooler, process: subprocess.Popen[bytes]) -> None:

