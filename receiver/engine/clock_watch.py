@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Mapping
 
 import structlog
+from sqlalchemy import Connection
 
-from receiver.clock import SteadyClock
+from receiver.clock import Clock, SteadyClock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
@@ -26,8 +27,8 @@ STEP_SECONDS = 1.0
 """The smallest step after which stored times are corrected; a smaller one has no visible effect."""
 
 
-async def correct_times(database: Database, bounds: TimeBounds, now: float) -> Mapping[str, int]:
-    """Move back every stored time that lies further ahead of `now` (unix seconds) than it could.
+async def correct_times(database: Database, bounds: TimeBounds, clock: Clock) -> Mapping[str, int]:
+    """Move back every stored time that lies further ahead of `clock` than it could.
 
     Returns:
         How many were moved, by kind.
@@ -36,7 +37,7 @@ async def correct_times(database: Database, bounds: TimeBounds, now: float) -> M
         StoreUnavailable: the store did not commit; times moved until then stay moved.
     """
     moved: dict[str, int] = {}
-    for kind, step in clocks.steps(bounds, now):
+    for kind, step in clocks.steps(bounds, clock):
         after = None
         while True:
             rows, after = await database.write(step, after)
@@ -108,14 +109,16 @@ class ClockWatch:
             await self._correct_times()
 
     async def _correct_times(self) -> None:
-        now = self._clock.now()
         try:
             if self._stepped:
-                await self._database.write(clocks.renew_leases, self._bounds, now)
-            moved = await correct_times(self._database, self._bounds, now)
+                await self._database.write(self._renew_leases)
+            moved = await correct_times(self._database, self._bounds, self._clock)
         except StoreUnavailable as error:
             log.error("clock.times_not_corrected", detail=str(error))
             return
         self._stepped = self._uncorrected = False
         if moved:
             log.warning("clock.times_corrected", **moved)
+
+    def _renew_leases(self, connection: Connection) -> None:
+        clocks.renew_leases(connection, self._bounds, self._clock.now())

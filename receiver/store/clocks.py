@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, literal, or_, select, tuple_, update
 
+from receiver.clock import Clock
 from receiver.model.ids import first_id_at
 from receiver.store.job_leases import IS_OPEN
 from receiver.store.leases import IS_RUNNING
@@ -72,14 +73,19 @@ Step = Callable[[Connection, Any | None], StepResult]
 step reads them again."""
 
 
-def steps(bounds: TimeBounds, now: float) -> Iterator[tuple[str, Step]]:
-    """Every step that moves times back, each with the name of its rows. Leases are first: they free runs and jobs."""
-    yield "leases", lambda connection, after: _leases(connection, bounds, now)
-    yield "runs", lambda connection, after: _runs(connection, now, after)
-    yield "jobs", lambda connection, after: _jobs(connection, bounds, now, after)
-    yield "sources", lambda connection, after: _sources(connection, bounds, now)
-    yield "keys", lambda connection, after: _keys(connection, now)
-    yield "events", lambda connection, after: _events(connection, now, after)
+def steps(bounds: TimeBounds, clock: Clock) -> Iterator[tuple[str, Step]]:
+    """Every step that moves times back, each with the name of its rows. Leases are first: they free runs and jobs.
+
+    Args:
+        clock: asked in each transaction, in the writer's thread. An earlier time would be wrong: what other processes
+            stored while this one waited for its transaction would lie ahead of it.
+    """
+    yield "leases", lambda connection, after: _leases(connection, bounds, clock.now())
+    yield "runs", lambda connection, after: _runs(connection, clock.now(), after)
+    yield "jobs", lambda connection, after: _jobs(connection, bounds, clock.now(), after)
+    yield "sources", lambda connection, after: _sources(connection, bounds, clock.now())
+    yield "keys", lambda connection, after: _keys(connection, clock.now())
+    yield "events", lambda connection, after: _events(connection, clock.now(), after)
 
 
 def renew_leases(connection: Connection, bounds: TimeBounds, now: float) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from receiver.clock import SteadyClock
 from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
@@ -23,6 +25,7 @@ from receiver.store.clocks import TimeBounds
 from receiver.store.database import Database
 from tests.integration.engine_support import NOW, ManualClock, Signal, fresh_store
 from tests.integration.intake_support import Lines, logged
+from tests.patience import PATIENCE
 from tests.stores import execute, file_of, open_store, query
 
 pytestmark = pytest.mark.anyio
@@ -72,13 +75,16 @@ def lines() -> Iterator[Lines]:
 
 def come(database: Database, at: float, job: str = "a", *handlers: str) -> str:
     """An event that was received at this moment; its id."""
-    id = event_id(at, len(job))
-    made = Delivery(
-        event_id=id, source="aitts", type="job.completed", key=job, job_id=job, origin="webhook", payload="{}",
-        body=b"{}", headers="[]", key_id=None, skew=0.0, received_at=at, handlers=handlers,
-    )  # fmt: skip
+    made = delivery(at, job, *handlers)
     database.transact(inbox.accept, [made])
-    return id
+    return made.event_id
+
+
+def delivery(at: float, job: str, *handlers: str) -> Delivery:
+    return Delivery(
+        event_id=event_id(at, len(job)), source="aitts", type="job.completed", key=job, job_id=job, origin="webhook",
+        payload="{}", body=b"{}", headers="[]", key_id=None, skew=0.0, received_at=at, handlers=handlers,
+    )  # fmt: skip
 
 
 def times(database: Database, column: str) -> list[float]:
@@ -105,6 +111,31 @@ async def test_a_start_moves_what_another_clock_has_left(database: Database, lin
     [line] = lines.of("clock.times_corrected")
     assert (line["runs"], line["events"]) == (1, 1)
     assert lines.of("clock.stepped") == []
+
+
+async def test_what_others_store_while_the_watch_waits_for_its_transaction_is_not_moved(
+    database: Database, lines: Lines
+) -> None:
+    machine = Machine()
+    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    begun, over = threading.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        begun.set()
+        assert over.wait(PATIENCE)
+        inbox.accept(connection, [delivery(NOW + 60, "a", "notes")])
+
+    others = asyncio.ensure_future(database.write(work))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    start = asyncio.ensure_future(watch.start())
+    while database.waiting < 2:
+        await asyncio.sleep(0)
+    machine.pass_time(60)
+    over.set()
+    await asyncio.gather(others, start)
+    await watch.stop()
+    assert lines.of("clock.times_corrected") == []
+    assert times(database, "due_at") == [NOW + 60]
 
 
 async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, lines: Lines) -> None:
@@ -145,7 +176,7 @@ async def test_a_fault_does_not_end_the_watching(
     come(database, machine.now(), "a", "notes")
     machine.wall -= HOUR
     with monkeypatch.context() as broken:
-        broken.setattr("receiver.store.clocks.steps", lambda waits, now: 1 / 0)
+        broken.setattr("receiver.store.clocks.steps", lambda waits, clock: 1 / 0)
         await machine.poll_once()
     assert len(lines.of("clock.broken")) == 1
     await machine.poll_once()

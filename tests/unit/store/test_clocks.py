@@ -25,6 +25,7 @@ from receiver.store.schema import runs as runs_table
 from receiver.store.schema import signing_keys
 from receiver.store.states import RunState
 from tests.claiming import claim_due
+from tests.clocks import SetClock
 from tests.unit.store.conftest import MakeDelivery
 from tests.unit.store.plans import steps_of
 
@@ -45,7 +46,7 @@ Accept = Callable[..., list[Receipt]]
 def correct_times(database: Database, now: float = NOW) -> dict[str, int]:
     """As the watch does; how much was moved."""
     moved: dict[str, int] = {}
-    for kind, step in clocks.steps(WAITS, now):
+    for kind, step in clocks.steps(WAITS, SetClock(now)):
         if count := sum(counts(database, step)):
             moved[kind] = count
     return moved
@@ -140,7 +141,7 @@ def test_many_runs_of_several_handlers_are_moved_in_batches(
 ) -> None:
     monkeypatch.setattr(clocks, "BATCH", 7)
     accept(*(delivery(f"job_{n}", received_at=AHEAD, handlers=("notes", "save_audio")) for n in range(20)))
-    assert list(counts(database, dict(clocks.steps(WAITS, NOW))["runs"])) == [7, 7, 6, 7, 7, 6, 0]
+    assert list(counts(database, dict(clocks.steps(WAITS, SetClock(NOW)))["runs"])) == [7, 7, 6, 7, 7, 6, 0]
     assert {found["due_at"] for found in rows(database, runs_table)} == {NOW}
 
 
@@ -149,7 +150,7 @@ def test_many_jobs_of_several_sources_are_moved_in_batches(database: Database, m
     for n in range(40):
         source = ("aitts", "other")[n % 2]
         database.transact(jobs.watch, f"job_{n:02}", source, f"{n}", AHEAD, AHEAD, AHEAD + 600)
-    moved = list(counts(database, dict(clocks.steps(WAITS, NOW))["jobs"]))
+    moved = list(counts(database, dict(clocks.steps(WAITS, SetClock(NOW)))["jobs"]))
     assert max(moved) == 14, "of each job of aitts its times, and its deadline"
     assert sum(moved) == 60
     found = rows(database, jobs_table)
@@ -360,7 +361,7 @@ def test_only_what_is_open_or_new_is_looked_at(database: Database, kind: str) ->
     )
     with database._writer_engine.connect() as connection:
         event.listen(database._writer_engine, "before_cursor_execute", note)
-        dict(clocks.steps(WAITS, NOW))[kind](connection, None)
+        dict(clocks.steps(WAITS, SetClock(NOW)))[kind](connection, None)
         event.remove(database._writer_engine, "before_cursor_execute", note)
         connection.rollback()
     assert statements
@@ -378,7 +379,7 @@ def test_what_was_looked_at_is_not_passed_again(
     monkeypatch.setattr(clocks, "BATCH", 20)
 
     def correct_all_times(connection: Connection) -> None:
-        for of_kind, step in clocks.steps(WAITS, NOW):
+        for of_kind, step in clocks.steps(WAITS, SetClock(NOW)):
             after, more = None, of_kind == kind
             while more:
                 _, after = step(connection, after)

@@ -34,6 +34,7 @@ from receiver.store.runs import RunResult
 from receiver.store.schema import jobs as job_table
 from receiver.store.states import JobState, RunState
 from tests.claiming import claim_due
+from tests.clocks import SetClock
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.interleaving import Transaction, interleave
 
@@ -232,7 +233,7 @@ def test_a_clock_that_is_corrected_leaves_what_was_reserved_since(database: Data
     bounds = TimeBounds(30.0, 60.0, {}, {"aitts": RequestTimes(60.0, 2.0)})
 
     def correct(connection: Connection) -> None:
-        for kind, step in clocks.steps(bounds, NOW):
+        for kind, step in clocks.steps(bounds, SetClock(NOW)):
             if kind == "sources":
                 step(connection, None)
 

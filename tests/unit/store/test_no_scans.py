@@ -56,6 +56,7 @@ from receiver.store.leases import Lease
 from receiver.store.runs import RunResult
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.store.turns import Turn
+from tests.clocks import SetClock
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of, require_flat
 
@@ -240,7 +241,7 @@ SORTED: dict[Callable[..., Any], int] = {
 
 def _all_steps(connection: Connection) -> None:
     cursors = {"runs": ("save_audio", NOW + 9, EVENT), "jobs": ("aitts", "watching", "job_1"), "events": EVENT}
-    for kind, step in clocks.steps(WAITS, NOW):
+    for kind, step in clocks.steps(WAITS, SetClock(NOW)):
         step(connection, cursors.get(kind))
         after = None
         while True:
