@@ -50,6 +50,9 @@ class Load:
         """The receiver that gets the next delivery."""
         return self.base
 
+    def answered(self, base: str, status: int, retry_after: str | None) -> None:
+        """Called in the thread of a connection with each answer of a receiver, at once."""
+
     def start(self) -> None:
         self._more.set()
         for thread in (*self._threads, self._clock):
@@ -88,7 +91,10 @@ class Load:
                 except IndexError:
                     self._over.wait(0.005)
                     continue
-                answer = sender.send(self.choose_base(), completed(job))
+                base = self.choose_base()
+                answer = sender.send(base, completed(job))
+                if answer is not None:
+                    self.answered(base, answer[0], sender.retry_after)
                 with self._lock:
                     self._note(job, answer)
                 if answer is None or answer[0] // 100 != 2:

@@ -87,10 +87,15 @@ def signed_headers(body: bytes, t: int | None = None, secret: str = SECRET) -> d
 
 
 class Sender:
-    """One connection to a receiver, opened again when it breaks."""
+    """One connection to a receiver, opened again when it breaks.
+
+    Attributes:
+        retry_after: the header of the last answer.
+    """
 
     def __init__(self, timeout: float = PATIENCE) -> None:
         self._timeout = timeout
+        self.retry_after: str | None = None
         self._at: str | None = None
         self._connection: http.client.HTTPConnection | None = None
 
@@ -106,6 +111,7 @@ class Sender:
         try:
             self._connection.request("POST", f"/webhooks/{SOURCE}", body, headers or signed_headers(body))
             answer = self._connection.getresponse()
+            self.retry_after = answer.getheader("Retry-After")
             return answer.status, json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError):
             self.close()

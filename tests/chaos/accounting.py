@@ -12,7 +12,7 @@ from receiver.store.schema import attempts, events, runs
 from receiver.store.states import RunState
 from tests.acceptance.support import Site
 from tests.chaos.faults import Fault
-from tests.chaos.recovery import Recovery, summary
+from tests.chaos.recovery import Recovery, Reopening, found_dead, summary, taken_up
 from tests.chaos.store_view import StoreView
 from tests.chaos.work import HANDLERS, RunId, journal
 
@@ -36,6 +36,7 @@ class Report:
     title: str
     faults: Counter[Fault] = field(default_factory=Counter)
     recoveries: list[Recovery] = field(default_factory=list)
+    reopenings: list[Reopening] = field(default_factory=list)
     acknowledged: int = 0
     duplicates: int = 0
     runs: int = 0
@@ -52,6 +53,12 @@ class Report:
         """Everything that may not be."""
         return [*self.lost, *self.twice, *self.not_ended, *self.problems]
 
+    @property
+    def _reopened(self) -> list[str]:
+        seconds = [each for item in self.reopenings for each in item.seconds]
+        said = f"from a start of the server until a replica accepted a delivery: {summary(seconds)}"
+        return [said] if self.reopenings else []
+
     def __str__(self) -> str:
         return "\n".join(
             [
@@ -61,7 +68,10 @@ class Report:
                 f"{self.runs} runs, {len(self.twice)} succeeded twice under live leases",
                 f"{len(self.not_ended)} runs did not end",
                 f"{self.crashed} attempts lost their lease, {self.repeated} of them after their work was done",
-                summary(self.recoveries),
+                f"{len(taken_up(self.recoveries))} of the killed replicas held runs",
+                f"from a kill until another replica knew of it: {summary(found_dead(self.recoveries))}",
+                f"from a kill until all its runs were taken up: {summary(taken_up(self.recoveries))}",
+                *self._reopened,
                 f"{self.not_started} starts while the database was away, {len(self.problems)} other problems",
             ]
         )

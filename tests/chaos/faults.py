@@ -39,7 +39,7 @@ class Step:
 
     Attributes:
         pause: seconds since the fault before.
-        seconds: how long a replica is frozen, or connections are stalled.
+        seconds: how long a replica is frozen, connections are stalled, or a killed server is away.
     """
 
     pause: float
@@ -71,7 +71,8 @@ def make_plan(seed: int, counts: Mapping[Fault, int], pace: float, lease_seconds
     rng = random.Random(seed)
     faults = [fault for fault, count in counts.items() for _ in range(count)]
     rng.shuffle(faults)
-    longest = {Fault.FREEZE: 1.5 * lease_seconds, Fault.STALL: 0.5 * lease_seconds}
+    of_lease = {Fault.FREEZE: 1.5, Fault.STALL: 0.5, Fault.SERVER_KILL: 0.2}
+    longest = {fault: share * lease_seconds for fault, share in of_lease.items()}
     steps = [Step(rng.uniform(0.2, 1.8) * pace, it, rng.uniform(0.1, 1.0) * longest.get(it, 0.0)) for it in faults]
     return Plan(seed, tuple(steps), lease_seconds)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.acceptance.support import Server, Site, until
+from tests.chaos.recovery import Recovery
 
 REPLICAS = 3
 
@@ -33,14 +35,23 @@ class Replicas:
         self._site = site
         self.ended: list[str] = []
         """Those that accepted deliveries, and ended without being told to."""
-        self.not_started = 0
-        """Those that ended before: while the database is away no receiver starts, and its supervisor tries again."""
+        self.not_started: list[str] = []
+        """What those wrote that ended before: while the database is away no receiver starts, and its supervisor tries
+        again."""
         first = Replica(site.start())  # alone: it creates the store
         self._all = [first, *(Replica(site.launch()) for _ in range(REPLICAS - 1))]
 
     def addresses(self) -> list[str]:
         """Where deliveries are accepted, also by a frozen replica."""
         return [replica.server.public for replica in self._all if replica.is_listening()]
+
+    def awake_addresses(self) -> set[str]:
+        """Where deliveries are answered now."""
+        return {it.server.public for it in self._all if it.thaw_at is None and it.is_listening()}
+
+    def pids(self) -> set[int]:
+        """Of those that run."""
+        return {replica.server.pid for replica in self._all}
 
     def poll(self) -> None:
         """Thaw those whose time has come, and replace those that ended."""
@@ -50,19 +61,25 @@ class Replicas:
                 self._thaw(replica)
             code = replica.server.process.poll()
             if code is not None and not replica.is_listening():
-                self.not_started += 1
+                self.not_started.append(replica.server.text())
                 self._all[number] = Replica(self._site.launch())
             elif code is not None:
                 self.ended.append(f"a replica ended with {code}:\n{replica.server.text()[-2000:]}")
                 self._all[number] = Replica(self._site.launch())
 
-    def kill(self, rng: random.Random) -> int:
-        """Kill one, whatever it is doing, and start another in its place; its pid."""
-        number = rng.randrange(len(self._all))
-        server = self._all[number].server
-        server.kill()
+    def kill(self, rng: random.Random, at_an_acknowledgement: Callable[[str, Callable[[], None]], None]) -> Recovery:
+        """Kill one, and start another in its place. Most accept deliveries, a few are still starting. Half are killed
+        at the moment at which they acknowledge a delivery, the others whatever they are doing."""
+        listening = [number for number, replica in enumerate(self._all) if replica.is_listening()]
+        early = not listening or rng.random() < 0.1
+        number = rng.choice(range(len(self._all)) if early else listening)
+        replica = self._all[number]
+        if rng.random() < 0.5 and replica.thaw_at is None and replica.is_listening():
+            at_an_acknowledgement(replica.server.public, replica.server.process.kill)
+        recovery = Recovery(replica.server.pid, time.monotonic(), time.time())
+        replica.server.kill()
         self._all[number] = Replica(self._site.launch())
-        return server.pid
+        return recovery
 
     def freeze(self, rng: random.Random, seconds: float) -> None:
         """Stop one for a time; never the last that is not frozen."""
@@ -71,6 +88,10 @@ class Replicas:
             chosen = rng.choice(awake)
             chosen.server.send_signal(signal.SIGSTOP)
             chosen.thaw_at = time.monotonic() + seconds
+
+    def wait_until_listening(self) -> None:
+        """Wait until all are."""
+        until("every replica listens", self._are_listening)
 
     def _are_listening(self) -> bool:
         self.poll()
@@ -88,7 +109,7 @@ class Replicas:
 
     def stop(self) -> list[str]:
         """End all in order, once all are listening; the problems of doing so."""
-        until("every replica listens", self._are_listening)
+        self.wait_until_listening()
         for replica in self._all:
             replica.server.send_signal(signal.SIGTERM)
         codes = [replica.server.wait() for replica in self._all]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from tests.acceptance.support import STEP_SECONDS, Site
 from tests.chaos.accounting import Report, check_deliveries, check_successes
 from tests.chaos.faults import Fault, Plan, Step
-from tests.chaos.recovery import Recovery
+from tests.chaos.logs import note_deaths, unexplained
+from tests.chaos.recovery import Recovery, Reopening
 from tests.chaos.replicas import REPLICAS, Replicas
 from tests.chaos.store_view import StoreUnreadable, StoreView
 from tests.chaos.systems import System
@@ -47,10 +48,12 @@ class Chaos:
         self._view = StoreView(system.backend())
         self._load = SpreadLoad(random.Random(plan.seed + 1), plan.per_second, self._replicas.addresses)
         self._recoveries: list[Recovery] = []
+        self._reopenings: list[Reopening] = []
         self._report = Report(f"{REPLICAS} replicas on {system.name}, seed {plan.seed}")
 
     def run(self) -> Report:
         """All of it."""
+        self._replicas.wait_until_listening()
         self._load.start()
         for number, step in enumerate(self._plan.steps, 1):
             self._pause(step.pause)
@@ -70,12 +73,13 @@ class Chaos:
     def _apply(self, step: Step) -> None:
         self._report.faults[step.fault] += 1
         if step.fault is Fault.KILL:
-            killed_at = time.monotonic()
-            self._recoveries.append(Recovery(self._replicas.kill(self._rng), killed_at))
+            self._recoveries.append(self._replicas.kill(self._rng, self._load.at_an_acknowledgement))
         elif step.fault is Fault.FREEZE:
             self._replicas.freeze(self._rng, step.seconds)
         else:
             self._system.apply(step, self._rng)
+            if step.fault in (Fault.SERVER_KILL, Fault.SERVER_RESTART):
+                self._reopenings.append(Reopening(time.monotonic(), self._replicas.awake_addresses()))
 
     def _pause(self, seconds: float) -> None:
         self._poll_until(lambda: False, seconds)
@@ -89,6 +93,9 @@ class Chaos:
             for recovery in self._recoveries:
                 if recovery.seconds is None:
                     recovery.poll(self._view)
+            for reopening in self._reopenings:
+                if reopening.waiting:
+                    reopening.poll(self._load.acknowledged_at, self._replicas.awake_addresses())
             time.sleep(2 * STEP_SECONDS)
         return met
 
@@ -101,24 +108,37 @@ class Chaos:
             self._report.problems.append("some deliveries were never acknowledged")
         self._poll_until(self._is_finished, END_SECONDS)
         self._load.stop()
+        self._report.problems += [f"nobody knows that the process {pid} is dead" for pid in self._not_found()]
         self._report.problems += self._replicas.stop()
+        left = self._replicas.pids() & self._view.pids()
+        self._report.problems += [f"the process {pid} ended in order and left its row" for pid in left]
 
     def _is_finished(self) -> bool:
         try:
-            return not self._view.open_runs() and all(item.seconds is not None for item in self._recoveries)
+            recovered = all(item.seconds is not None for item in self._recoveries)
+            return recovered and not self._view.open_runs() and not self._not_found()
         except StoreUnreadable:
             return False
+
+    def _not_found(self) -> set[int]:
+        """Replicas that were killed while they held runs, and of which no other knows yet that they are dead."""
+        return {item.pid for item in self._recoveries if item.had_runs} & self._view.pids()
 
     def _account(self) -> Report:
         report, load = self._report, self._load
         report.recoveries, report.duplicates = self._recoveries, load.duplicates
-        report.not_started = self._replicas.not_started
+        report.reopenings, report.not_started = self._reopenings, len(self._replicas.not_started)
         check_deliveries(self._view, load.acknowledged, report)
         check_successes(self._view, self._site, report)
         wrong = {status: count for status, count in load.statuses.items() if status // 100 != 2 and status != 503}
         report.problems += [f"{count} deliveries got {status}" for status, count in wrong.items()]
         report.problems += [*load.contradictions, *self._replicas.ended]
-        for server in self._site.servers:
-            if "Traceback" in server.text():
-                report.problems.append(f"{server.log} has a traceback")
+        if load.without_retry_after:
+            report.problems.append(f"{load.without_retry_after} deliveries got 503 without Retry-After")
+        silent = [item for item in self._reopenings if item.waiting]
+        report.problems += [f"after a start of the server nothing was accepted by {item.waiting}" for item in silent]
+        report.problems += [text[-2000:] for text in self._replicas.not_started if not self._system.explains(text)]
+        started = [server for server in self._site.servers if next(server.lines("listening"), None)]
+        report.problems += unexplained(started, self._system.explained)
+        note_deaths(started, self._recoveries)
         return report

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import exc, select, tuple_
 
 from receiver.store.backend import Backend
-from receiver.store.schema import runs
+from receiver.store.schema import processes, runs
 from receiver.store.states import RunState
 
 HeldRuns = dict[tuple[str, str], int]
@@ -49,6 +49,10 @@ class StoreView:
         keys = tuple_(runs.c.event_id, runs.c.handler).in_(list(held))
         found = self.rows(select(*columns).where(keys, runs.c.state.in_(_OPEN)))
         return {(event, handler): attempt for event, handler, attempt in found if attempt == held[event, handler]}
+
+    def pids(self) -> set[int]:
+        """Of the processes that the store knows."""
+        return {row.pid for row in self.rows(select(processes.c.pid))}
 
     def open_runs(self) -> list[Any]:
         """A few of the runs that have not ended."""

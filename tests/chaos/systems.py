@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from receiver.store.backend import Backend
 from receiver.store.backends import backend_of
 from tests.chaos.faults import OF_REPLICAS, Fault, Step
+from tests.chaos.logs import OF_FREEZES, OF_KILLS, OF_OUTAGES
 from tests.chaos.proxy import Proxy
 from tests.postgresql_server import PostgresqlServer
 
@@ -21,6 +22,8 @@ class SqliteSystem:
 
     name = "SQLite"
     faults = OF_REPLICAS
+    explained = OF_KILLS | OF_FREEZES
+    """Warnings and errors that the faults explain."""
 
     def __init__(self, folder: Path) -> None:
         self.url = "sqlite:///data/receiver.db"
@@ -29,6 +32,10 @@ class SqliteSystem:
     def backend(self) -> Backend:
         """To read the store."""
         return backend_of(self.url, self._folder)
+
+    def explains(self, text: str) -> bool:
+        """Whether the faults explain that a replica wrote this and did not start."""
+        return False
 
     def apply(self, step: Step, rng: random.Random) -> None:
         """Nothing can be done to it."""
@@ -49,6 +56,7 @@ class PostgresqlSystem:
 
     name = "PostgreSQL"
     faults = tuple(Fault)
+    explained = OF_KILLS | OF_FREEZES | OF_OUTAGES
 
     def __init__(self, server: PostgresqlServer) -> None:
         self._server = server
@@ -63,10 +71,14 @@ class PostgresqlSystem:
         """To read the store, not through the proxy."""
         return backend_of(self.direct_url, Path("/"))
 
+    def explains(self, text: str) -> bool:
+        """Whether the faults explain that a replica wrote this and did not start."""
+        return "Traceback" not in text and "cannot be reached" in text
+
     def apply(self, step: Step, rng: random.Random) -> None:
         """Do this to the server or the connections."""
         actions: dict[Fault, Callable[[], object]] = {
-            Fault.SERVER_KILL: self._kill,
+            Fault.SERVER_KILL: lambda: self._kill(step.seconds),
             Fault.SERVER_RESTART: self._server.restart,
             Fault.CUT: lambda: self.proxy.cut(rng, rng.choice([1.0, 0.5, 0.2])),
             Fault.STALL: lambda: self._stall(step.seconds),
@@ -88,8 +100,9 @@ class PostgresqlSystem:
         self.proxy.close()
         self._server.drop(self._name)
 
-    def _kill(self) -> None:
+    def _kill(self, seconds: float) -> None:
         self._server.kill()
+        time.sleep(seconds)
         self._server.start()
 
     def _stall(self, seconds: float) -> None:

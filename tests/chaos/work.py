@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ HANDLERS = ("in_a_thread", "on_the_loop")
 ANSWER_SECONDS = 3.0
 """How long the provider waits for an answer before it delivers again, maybe to another replica."""
 CONNECTIONS = 16
+TRAP_SECONDS = 1.0
+"""How long an acknowledgement of one replica is waited for."""
 
 HANDLERS_FILE = '''
 """Two handlers that write down when they start and when they are done. Some runs take a hundred times longer."""
@@ -77,8 +81,33 @@ class SpreadLoad(Load):
 
     def __init__(self, rng: random.Random, per_second: float, addresses: Callable[[], Sequence[str]]) -> None:
         self._addresses = addresses
+        self.acknowledged_at: dict[str, float] = {}
+        """Replica to the time of its newest acknowledgement, monotonic clock, seconds."""
+        self.without_retry_after = 0
+        """Answers 503 that did not say when to deliver again."""
+        self._trap: tuple[str, Callable[[], None]] | None = None
+        self._sprung = threading.Event()
         super().__init__(rng, per_second, connections=CONNECTIONS, timeout=ANSWER_SECONDS)
 
     def choose_base(self) -> str:
         """A replica, frozen or not; a port that nobody has while there is none."""
         return self.rng.choice([*self._addresses()] or ["http://127.0.0.1:9"])
+
+    def answered(self, base: str, status: int, retry_after: str | None) -> None:
+        """Keep what the receiver promised by it; spring the trap."""
+        if status // 100 == 2:
+            trap = self._trap
+            if trap is not None and trap[0] == base:
+                self._trap = None
+                trap[1]()
+                self._sprung.set()
+            self.acknowledged_at[base] = time.monotonic()
+        elif status == 503 and retry_after is None:
+            self.without_retry_after += 1
+
+    def at_an_acknowledgement(self, base: str, action: Callable[[], None]) -> None:
+        """Do this at the moment at which that replica acknowledges a delivery; not at all if that takes too long."""
+        self._sprung.clear()
+        self._trap = base, action
+        self._sprung.wait(TRAP_SECONDS)
+        self._trap = None

@@ -1,0 +1,66 @@
+"""What the replicas wrote: each warning and each error must be one of those that the faults explain."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from tests.acceptance.support import Server
+from tests.chaos.recovery import Recovery
+
+INFO = "info"
+OF_KILLS = frozenset({INFO, "process.dead", "run.crashed"})
+OF_FREEZES = frozenset({"handler.blocks_loop", "run.lease_lost"})
+OF_OUTAGES = frozenset(
+    {
+        "clock.times_not_corrected",
+        "delivery.not_stored",
+        "dispatch.leases_not_extended",
+        "dispatch.store_unavailable",
+        "poll.store_unavailable",
+        "process.heartbeat_not_written",
+        "process.lock_failed",
+        "process.lock_not_removed",
+        "process.not_watching",
+        "process.work_not_released",
+        "run.result_not_stored",
+        "store.unavailable",
+    }
+)
+
+
+def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[str]:
+    """Warnings and errors of other kinds, and what is no line of the log: one sentence for each kind."""
+    found: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for server in servers:
+        *texts, last = server.text().split("\n")
+        whole = [*texts, last] if last.endswith("}") else texts  # what was killed may have written half a line
+        for text in whole:
+            kind = _kind(text)
+            if kind not in explained:
+                found[kind] += 1
+                examples.setdefault(kind, f"{server.log}: {text[:500]}")
+    return [f"{count} lines {kind}, such as {examples[kind]}" for kind, count in found.items()]
+
+
+def _kind(text: str) -> str:
+    """The message of a warning or an error; `INFO` for what asks for nothing."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return "that are none of the log"
+    return INFO if line["level"] == INFO else str(line["message"])
+
+
+def note_deaths(servers: Iterable[Server], recoveries: Sequence[Recovery]) -> None:
+    """Note when each death was first reported."""
+    of_pid = {recovery.pid: recovery for recovery in recoveries}
+    for server in servers:
+        for line in server.lines("process.dead"):
+            recovery = of_pid.get(int(line["owner"].split("_")[1]))
+            if recovery is not None:
+                seconds = datetime.fromisoformat(line["timestamp"]).timestamp() - recovery.killed_on
+                recovery.found_seconds = min(seconds, recovery.found_seconds or seconds)
