@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -13,7 +14,7 @@ from receiver.store.states import RunState
 from tests.acceptance.support import Site
 from tests.chaos.faults import Fault
 from tests.chaos.recovery import Recovery, Reopening, found_dead, summary, taken_up
-from tests.chaos.store_view import StoreView
+from tests.chaos.store_view import StoreView, pid_of
 from tests.chaos.work import HANDLERS, RunId, journal
 
 LOST_OUTCOMES = {"crashed", "released"}
@@ -122,3 +123,23 @@ def check_successes(view: StoreView, site: Site, report: Report) -> None:
             report.problems.append(f"{run}: {words}, but started {starts[run]} times")
     for run in starts.keys() - outcomes.keys():
         report.problems.append(f"{run}: started {starts[run]} times, and no attempt is recorded")
+
+
+def check_leases(
+    view: StoreView, site: Site, excused: Callable[[int, float], bool], lease_seconds: float, report: Report
+) -> None:
+    """Nobody takes over a run during the lease of a process that lives, and whose lock cannot have been lost.
+
+    Args:
+        excused: whether a process may be taken for dead at a time, unix seconds.
+    """
+    columns = (attempts.c.event_id, attempts.c.handler, attempts.c.started, attempts.c.ended)
+    crashes: dict[RunId, list[tuple[float, float]]] = defaultdict(list)
+    for event, handler, started, ended in view.rows(select(*columns).where(attempts.c.outcome == "crashed")):
+        crashes[event, handler].append((ended, started))
+    for server in site.servers:
+        for line in server.lines("run.crashed"):
+            at, run = datetime.fromisoformat(line["timestamp"]).timestamp(), (line["event"], line["handler"])
+            ended, started = max((it for it in crashes[run] if it[0] <= at), default=(0.0, 0.0))
+            if 0 < ended - started < lease_seconds and not excused(pid_of(line["owner"]), ended):
+                report.twice.append(f"{run} was taken over {ended - started:.2f} s into the lease of {line['owner']}")

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from tests.acceptance.support import Server
 from tests.chaos.recovery import Recovery
+from tests.chaos.store_view import pid_of
 
 INFO = "info"
 OF_KILLS = frozenset({INFO, "process.dead", "run.crashed"})
@@ -60,7 +61,7 @@ def note_deaths(servers: Iterable[Server], recoveries: Sequence[Recovery]) -> No
     of_pid = {recovery.pid: recovery for recovery in recoveries}
     for server in servers:
         for line in server.lines("process.dead"):
-            recovery = of_pid.get(int(line["owner"].split("_")[1]))
+            recovery = of_pid.get(pid_of(line["owner"]))
             if recovery is not None:
                 seconds = datetime.fromisoformat(line["timestamp"]).timestamp() - recovery.killed_on
                 recovery.found_seconds = min(seconds, recovery.found_seconds or seconds)

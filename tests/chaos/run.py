@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from tests.acceptance.support import STEP_SECONDS, Site
-from tests.chaos.accounting import Report, check_deliveries, check_successes
+from tests.chaos.accounting import Report, check_deliveries, check_leases, check_successes
 from tests.chaos.faults import Fault, Plan, Step
 from tests.chaos.logs import note_deaths, unexplained
 from tests.chaos.recovery import Recovery, Reopening
@@ -19,6 +19,9 @@ from tests.patience import PATIENCE
 
 END_SECONDS = 5 * PATIENCE
 """How long the end may take: a run that was blamed for three crashes waits for minutes."""
+
+BROKEN_SECONDS = 20.0
+"""How long after connections were broken a process that lives may be taken for dead."""
 
 
 def run_chaos(
@@ -49,6 +52,7 @@ class Chaos:
         self._load = SpreadLoad(random.Random(plan.seed + 1), plan.per_second, self._replicas.addresses)
         self._recoveries: list[Recovery] = []
         self._reopenings: list[Reopening] = []
+        self._broken_on: list[float] = []
         self._report = Report(f"{REPLICAS} replicas on {system.name}, seed {plan.seed}")
 
     def run(self) -> Report:
@@ -77,6 +81,7 @@ class Chaos:
         elif step.fault is Fault.FREEZE:
             self._replicas.freeze(self._rng, step.seconds)
         else:
+            self._broken_on.append(time.time())
             self._system.apply(step, self._rng)
             if step.fault in (Fault.SERVER_KILL, Fault.SERVER_RESTART):
                 self._reopenings.append(Reopening(time.monotonic(), self._replicas.awake_addresses()))
@@ -124,12 +129,18 @@ class Chaos:
         """Replicas that were killed while they held runs, and of which no other knows yet that they are dead."""
         return {item.pid for item in self._recoveries if item.had_runs} & self._view.pids()
 
+    def _may_be_dead(self, pid: int, at: float) -> bool:
+        """Whether others may take a process for dead: it was killed, or connections broke shortly before."""
+        killed = any(item.pid == pid for item in self._recoveries)
+        return killed or any(broken <= at < broken + BROKEN_SECONDS for broken in self._broken_on)
+
     def _account(self) -> Report:
         report, load = self._report, self._load
         report.recoveries, report.duplicates = self._recoveries, load.duplicates
         report.reopenings, report.not_started = self._reopenings, len(self._replicas.not_started)
         check_deliveries(self._view, load.acknowledged, report)
         check_successes(self._view, self._site, report)
+        check_leases(self._view, self._site, self._may_be_dead, self._plan.lease_seconds, report)
         wrong = {status: count for status, count in load.statuses.items() if status // 100 != 2 and status != 503}
         report.problems += [f"{count} deliveries got {status}" for status, count in wrong.items()]
         report.problems += [*load.contradictions, *self._replicas.ended]

@@ -18,6 +18,11 @@ _BLAMED_CRASHES = 2
 """A run with so many crashes before waits after the next one (docs/adr/0042)."""
 
 
+def pid_of(owner: str) -> int:
+    """The process that an owner of leases is."""
+    return int(owner.split("_")[1])
+
+
 class StoreUnreadable(Exception):
     """The database does not respond now."""
 
@@ -41,7 +46,7 @@ class StoreView:
         columns = (runs.c.event_id, runs.c.handler, runs.c.attempt, runs.c.lease_owner)
         running = select(*columns).where(runs.c.state == RunState.RUNNING, runs.c.crashes < _BLAMED_CRASHES)
         found = self.rows(running)
-        return {(row.event_id, row.handler): row.attempt for row in found if row.lease_owner.split("_")[1] == str(pid)}
+        return {(row.event_id, row.handler): row.attempt for row in found if pid_of(row.lease_owner) == pid}
 
     def not_taken_up(self, held: HeldRuns) -> HeldRuns:
         """Those that are neither finished nor claimed again."""
