@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.support import Site, completed, deliver, get, signed_headers, until
+from tests.acceptance.support import Sender, Site, completed, deliver, get, signed_headers, until
 from tests.postgresql_server import PostgresqlServer
 from tests.stores import query
 
@@ -43,12 +43,17 @@ def test_deliveries_are_stored_and_run_and_a_restart_of_the_server_loses_none(
 
     postgresql.stop()
     try:
-        assert status(receiver.public, "job_during") == 503
+        with closing(Sender()) as sender:
+            for job in ("job_during", "job_0", "job_during"):
+                answered = sender.send(receiver.public, completed(job))
+                assert (answered or (None,))[0] == 503
+                assert int(sender.retry_after or 0) > 0
+        assert get(f"{receiver.private}/v1/events")[0] == 503
         code, text = get(f"{receiver.private}/readyz")
         assert (code, json.loads(text)["ready"]) == (503, False)
     finally:
         postgresql.start()
-    until("it accepts again", lambda: status(receiver.public, "job_after") == 202)
+    assert status(receiver.public, "job_after") == 202, "it waits for nothing before it connects again"
     until("the run has succeeded", lambda: query(address, done) == [{"n": 6}])
 
     assert site.command("check", "--deep").returncode == 0

@@ -71,8 +71,7 @@ class Replicas:
         """Kill one, and start another in its place. Most accept deliveries, a few are still starting. Half are killed
         at the moment at which they acknowledge a delivery, the others whatever they are doing."""
         listening = [number for number, replica in enumerate(self._all) if replica.is_listening()]
-        early = not listening or rng.random() < 0.1
-        number = rng.choice(range(len(self._all)) if early else listening)
+        number = rng.choice(listening if rng.random() < 0.9 and listening else range(len(self._all)))
         replica = self._all[number]
         if rng.random() < 0.5 and replica.thaw_at is None and replica.is_listening():
             at_an_acknowledgement(replica.server.public, replica.server.process.kill)

@@ -75,6 +75,8 @@ class Chaos:
         self._view.close()
 
     def _apply(self, step: Step) -> None:
+        # However slowly this machine starts them: nobody is killed before there is work, and somebody to notice it.
+        self._poll_until(lambda: len(self._replicas.awake_addresses()) > 1, PATIENCE)
         self._report.faults[step.fault] += 1
         if step.fault is Fault.KILL:
             self._recoveries.append(self._replicas.kill(self._rng, self._load.at_an_acknowledgement))
