@@ -16,6 +16,16 @@ _RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44
 _MAX_HEADER_BYTES = 16
 
 
+def _crc8_of(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte << 1 ^ 0x07 if byte & 0x80 else byte << 1) & 0xFF
+    return byte
+
+
+_CRC8 = bytes(map(_crc8_of, range(256)))
+"""The checksum of each byte: very many bytes of a hostile file look like a frame's first."""
+
+
 class StreamInfo(NamedTuple):
     """The block that every file begins with: samples of a block, Hz, channels, total samples (0: unknown)."""
 
@@ -150,7 +160,5 @@ def _coded_number(data: bytes) -> tuple[int, int]:
 def _crc8(data: bytes) -> int:
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x07 if crc & 0x80 else crc << 1) & 0xFF
+        crc = _CRC8[crc ^ byte]
     return crc
