@@ -20,7 +20,14 @@ from receiver.settings.api import TokenRole
 from receiver.web.api.clients import ClientDisconnected, cancel_on_disconnect
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import ApiResponse, Operation
-from receiver.web.api.problems import NO_STORE, InvalidField, ProblemError, problem, unavailable
+from receiver.web.api.problems import (
+    NO_STORE,
+    STORE_UNAVAILABLE,
+    InvalidField,
+    ProblemError,
+    problem,
+    unavailable,
+)
 from receiver.web.body import BodyRefused, read_body
 
 log = structlog.get_logger("receiver.api")
@@ -93,7 +100,7 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
             return unavailable(str(error), reason=error.reason).response()
         except StoreUnavailable as error:
             log.error("api.store_unavailable", operation=operation.name, detail=str(error))
-            return unavailable("The store is unavailable; nothing was changed.", reason=error.reason).response()
+            return unavailable(STORE_UNAVAILABLE, reason=error.reason).response()
         except Exception:
             log.exception("api.broken", operation=operation.name)
         return problem(500, "Internal error; see the receiver's log.", reason="error")

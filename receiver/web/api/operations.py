@@ -103,7 +103,7 @@ class Operation:
             tokens: whether the listener requires tokens.
         """
         found = {
-            503: "The store is unavailable, or the receiver is starting or stopping; nothing was changed.",
+            503: "The store is unavailable, or the receiver is starting or stopping. Try again.",
             **self.own_problems,
         }
         found[500] = "Internal error; see the receiver's log."

@@ -92,8 +92,11 @@ def problem(
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
+STORE_UNAVAILABLE = "The store is unavailable. Try again: a change may be stored although the store did not confirm it."
+
+
 def unavailable(detail: str, *, reason: str) -> ProblemError:
-    """The error while the store is unavailable, or the receiver stops: nothing was changed, try again."""
+    """The error while the store is unavailable, or the receiver stops: try again."""
     return ProblemError(503, detail, reason=reason, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
@@ -114,4 +117,4 @@ async def on_fault(request: Request, error: Exception) -> Response:
 
 async def on_store_error(request: Request, error: Exception) -> Response:
     """The store is unavailable."""
-    return unavailable("The store is unavailable; nothing was changed.", reason="store_unavailable").response()
+    return unavailable(STORE_UNAVAILABLE, reason="store_unavailable").response()
