@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable
 
 from receiver.engine.plugins import Registry
+from receiver.errors import StoreUnavailable
 from receiver.model.crashes import CrashDecision, after_crash
 from receiver.model.retry import RetryPolicy
 from receiver.store import runs
@@ -52,11 +53,14 @@ class CrashedRuns:
             StoreUnavailable: not all were written; the others are still held by their owner.
         """
         decided = [(claim, owner, self._decide(claim)) for claim, owner in crashed]
-        written = [
-            self._database.batch(runs.finish, _finish(claim, owner, after, now)) for claim, owner, after in decided
-        ]
-        for (claim, owner, after), held in zip(decided, written, strict=True):
-            if await held:
+        results = [_finish(claim, owner, after, now) for claim, owner, after in decided]
+        written = [self._database.batch(runs.finish, result) for result in results]
+        for (claim, owner, after), result, held in zip(decided, results, written, strict=True):
+            try:
+                was_held = await held
+            except StoreUnavailable:  # the answer to the commit may be lost: what is stored is recognised
+                was_held = await self._database.batch(runs.finish, result)
+            if was_held:
                 self._telemetry.run_crashed(claim, owner, after)
 
     def _decide(self, claim: Claim) -> CrashDecision:

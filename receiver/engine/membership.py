@@ -170,7 +170,7 @@ class Membership:
                 log.warning("process.not_watching", owner=self._processes.owner, detail=str(error))
             return
         for owner in dead:
-            held = await self._database.write(remove, owner)
+            held = await self._database.write_again(remove, owner)
             log.warning("process.dead", owner=owner, runs=held.runs, jobs=held.jobs)
             for listener in self._on_release:
                 listener()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, exc
 
 from receiver.clock import Clock
-from receiver.errors import StoreMalformed
+from receiver.errors import StoreMalformed, StoreUnavailable
 from receiver.store.backend import Backend, Processes
 from receiver.store.health import StoreHealth
 from receiver.store.readers import LISTING_SECONDS, ListReaders, Readers
@@ -205,13 +205,26 @@ class Database:
             abandoned: as for `batch_and_wait`.
 
         Raises:
-            StoreUnavailable: it did not commit.
+            StoreUnavailable: it did not commit, or did so and the answer was lost with the connection.
         """
 
         def alone(connection: Connection, items: list[Any]) -> list[T]:
             return [function(connection, *args) for _ in items]
 
         return await _wait(self._writer.batch(alone, None, committing=committing, abandoned=abandoned), abandoned)
+
+    async def write_again(self, function: Callable[..., T], *args: Any) -> T:
+        """`write` of what recognises that it is stored: once more, if the answer to the commit may have been lost.
+
+        Raises:
+            StoreUnavailable: as `write`.
+        """
+        try:
+            return await self.write(function, *args)
+        except StoreUnavailable as error:
+            if type(error) is not StoreUnavailable:  # one with a known cause: nothing is stored
+                raise
+            return await self.write(function, *args)
 
     async def batch_and_wait(
         self,

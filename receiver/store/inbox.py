@@ -53,7 +53,7 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     """Store deliveries: the first of each identity becomes an event, the others are counted as duplicates.
 
     Returns:
-        One receipt for each delivery, in order.
+        One receipt for each delivery, in order. One that is stored again under its event id is no duplicate.
     """
     statements = DIALECTS[connection.dialect.name].events
     known, watched = _look_up(connection, deliveries)
@@ -79,6 +79,11 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
             receipts.append(
                 Receipt(delivery.event_id, duplicate=False, quarantined=delivery.quarantined, conflict=conflict)
             )
+        elif first is None and known[identity].id == delivery.event_id:  # the answer to its commit was lost
+            quarantined = known[identity].status == EventStatus.QUARANTINED
+            other = known.get((delivery.key, delivery.source, OPPOSITE.get(delivery.type, "")))
+            conflict = COMPLETED_AND_FAILED if other is not None and other.id < delivery.event_id else None
+            receipts.append(Receipt(delivery.event_id, duplicate=False, quarantined=quarantined, conflict=conflict))
         else:
             receipts.append(_count_duplicate(connection, delivery, first or known[identity]))
     return receipts

@@ -2,11 +2,13 @@
 
 A claim increments the row's `claim`, which is the fencing token: every later write checks it, and has no effect if
 another process has claimed the job since. A row with a lease is being submitted or polled.
+
+A result may be written twice, if the answer to its first commit was lost: counts are those of the claim plus one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +129,24 @@ def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list
     ]
 
 
+def release_unknown(connection: Connection, source: str, known: Collection[str], owner: str) -> int:
+    """Release the source's jobs that this owner holds without knowing it: the answer to a commit was lost.
+
+    Args:
+        known: our ids of the jobs that it works on.
+
+    Returns:
+        How many were released. They are due as before.
+    """
+    held = select(jobs.c.id).where(
+        jobs.c.source == source, jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner
+    )
+    unknown = [id for (id,) in connection.execute(held.with_for_update()) if id not in known]
+    if unknown:
+        connection.execute(update(jobs).where(jobs.c.id.in_(unknown)).values(FREE))
+    return len(unknown)
+
+
 def next_due(connection: Connection, source: str, states: Sequence[JobState] = OPEN_JOBS) -> float | None:
     """When the source's next job in these states can be claimed, unix seconds, regardless of pauses; None for none."""
     times = [
@@ -163,7 +183,7 @@ def reschedule(
 ) -> bool:
     """Record a poll of a job that has not ended; poll again at `at`, unix seconds. False as for `release`."""
     polled: Row = {
-        "polls": jobs.c.polls + 1,
+        "polls": claimed.polls + 1,
         "misses": misses,
         "progress": progress,
         "error_code": code,
@@ -174,7 +194,7 @@ def reschedule(
 
 def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
     """Record that the submit request is about to be sent: it counts from this commit on. False as for `release`."""
-    return _write(connection, claimed, {"submits": jobs.c.submits + 1})
+    return _write(connection, claimed, {"submits": claimed.submits + 1})
 
 
 def reschedule_submit(
@@ -186,7 +206,7 @@ def reschedule_submit(
         refused: the provider has certainly not accepted the job, so the request does not count. Otherwise the same
             idempotency key ensures that there is only one job.
     """
-    submits = jobs.c.submits - int(refused)
+    submits = claimed.submits + int(not refused)
     values: Row = {"submits": submits, "error_code": code, "error": storable(error)}
     return _write(connection, claimed, values | due_columns(at, now) | FREE)
 
@@ -197,11 +217,12 @@ def mark_submitted(
     """Record that the provider accepted the job under this id, and watch it. None if another process has claimed it.
 
     A job that is already watched under this id is merged into this one. If that job was submitted here as well, two
-    requests have one job of the provider: it stays, and this one fails.
+    requests have one job of the provider: it stays, and this one fails. What was recorded at `now` already is not
+    changed.
     """
     hold_job_id(connection, job_id)
     if find_held(connection, *_claim_conditions(claimed)) is None:
-        return None
+        return find_one(connection, jobs.c.id == claimed.id, jobs.c.submitted_at == now)
     values: Row = {"submitted_at": now, "error_code": None} | FREE
     other = find_held(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
@@ -234,14 +255,14 @@ def complete(
     Args:
         polls: 1 if a poll reported the end, 0 at the deadline.
     """
-    values = completion_values(state, now, event_id) | {"polls": jobs.c.polls + polls}
+    values = completion_values(state, now, event_id) | {"polls": claimed.polls + polls}
     return _write(connection, claimed, values)
 
 
-def was_completed_by_event(connection: Connection, claimed: JobClaim) -> bool:
-    """Whether another event has completed the claimed job meanwhile."""
-    row = find_one(connection, jobs.c.id == claimed.id)
-    return row is not None and row["claim"] == claimed.claim and row["state"] in (JobState.COMPLETED, JobState.FAILED)
+def was_completed_by_event(connection: Connection, claimed: JobClaim, event_id: str) -> bool:
+    """Whether another event has completed the claimed job meanwhile, or this one in a commit without an answer."""
+    row = find_one(connection, jobs.c.id == claimed.id, jobs.c.claim == claimed.claim)
+    return row is not None and (row["event_id"] == event_id or row["state"] in (JobState.COMPLETED, JobState.FAILED))
 
 
 def set_event(connection: Connection, id: str, event_id: str) -> None:

@@ -80,12 +80,13 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
     """Store a job to submit.
 
     Returns:
-        Its row, and whether it is new: the same client key with the same request is the same job.
+        Its row, and whether it is new: the same client key with the same request is the same job. A job that is stored
+        again under its id is new.
 
     Raises:
         ClientKeyReused: the client key belongs to another request.
     """
-    statement = DIALECTS[connection.dialect.name].insert(jobs).on_conflict_do_nothing(index_elements=["client_key"])
+    statement = DIALECTS[connection.dialect.name].insert(jobs).on_conflict_do_nothing()
     values = {
         "id": new.id,
         "source": new.source,
@@ -102,6 +103,9 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
         stored = connection.execute(statement.returning(*jobs.c), values).first()
         if stored is not None:
             return dict(stored._mapping), True
+        known = find_one(connection, jobs.c.id == new.id)
+        if known is not None:
+            return known, True  # the answer to its commit was lost
         known = find_one(connection, jobs.c.client_key == new.client_key)
     if known["source"] != new.source or known["request"] != dict(new.request):
         raise ClientKeyReused(

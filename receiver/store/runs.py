@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from receiver.store.claims import Claim
 from receiver.store.dialect import DIALECTS, MAX_ROWS
+from receiver.store.schema import attempts, runs
 from receiver.store.states import RunState
+
+POSTPONED = "postponed"
 
 
 class RunResult(NamedTuple):
@@ -45,7 +48,7 @@ class RunResult(NamedTuple):
 
 
 def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
-    """Write results; False for each whose attempt no longer holds its run."""
+    """Write results; False for each whose attempt no longer holds its run, unless this result is stored already."""
     statements = DIALECTS[connection.dialect.name].runs
     held = [False] * len(results)
     left = list(range(len(results)))
@@ -56,7 +59,21 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
             held[batch[key]] = True
         written = set(batch.values())
         left = [index for index in left if index not in written]
-    return held
+    if all(held):
+        return held
+    return [was_held or _is_stored(connection, item) for was_held, item in zip(held, results, strict=True)]
+
+
+def _is_stored(connection: Connection, item: RunResult) -> bool:
+    """Whether this very result was committed before, and the answer to that commit was lost."""
+    event_id, handler, number = item.claim.key
+    if item.outcome == POSTPONED:  # which is in no attempt
+        key = runs.c.event_id == event_id, runs.c.handler == handler, runs.c.attempt == number
+        found = connection.execute(select(runs.c.state, runs.c.due_at).where(*key)).first()
+        return found is not None and tuple(found) == (item.state, item.due_at)
+    key = attempts.c.event_id == event_id, attempts.c.handler == handler, attempts.c.number == number
+    found = connection.execute(select(attempts.c.outcome, attempts.c.ended).where(*key)).first()
+    return found is not None and tuple(found) == (item.outcome, item.ended)
 
 
 # operations

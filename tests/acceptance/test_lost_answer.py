@@ -1,4 +1,4 @@
-"""The answer to a commit of claims is lost: the process holds runs that it does not know of, and gives them back."""
+"""The answer to a commit is lost: what a process holds and does not know of is released, what it stored counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from receiver import Context, JobCompleted, handler
 
 @handler(on=JobCompleted)
 def uncommon_name(event: JobCompleted, ctx: Context[None]) -> str:
-    return "done"
+    return "uncommon result"
 """
 pytestmark = pytest.mark.postgresql
 
@@ -46,4 +46,40 @@ def test_claims_whose_commit_was_not_answered_do_not_wait_for_their_lease(site: 
     assert query(system.direct_url, runs) == [{"state": "succeeded", "crashes": 0, "attempt": 2, "forgiven": 1}]
     until("the release is in the log", lambda: any(receiver.lines("dispatch.claims_released")))
     assert [line["runs"] for line in receiver.lines("dispatch.claims_released")] == [1]
+    assert receiver.stop() == 0
+
+
+def test_a_result_whose_commit_was_not_answered_is_reported_as_stored(site: Site, system: PostgresqlSystem) -> None:
+    site.plugin("work", HANDLER).configure(
+        f'[plugins]\ndirectory = "plugins"\n[store]\nurl = "{system.url}"', handlers="", dispatch="lease_seconds = 3600"
+    )
+    receiver = site.start()
+    system.proxy.lose_commit_of(b"uncommon result")
+
+    assert deliver(receiver.public, completed("job_1")) is not None
+
+    receiver.wait_for("run.result_not_stored")
+    receiver.wait_for("run.succeeded")
+    assert query(system.direct_url, "SELECT state, attempt FROM runs") == [{"state": "succeeded", "attempt": 1}]
+    assert receiver.stop() == 0
+    assert list(receiver.lines("run.lease_lost")) == []
+
+
+def test_a_delivery_whose_commit_was_not_answered_is_a_duplicate_when_it_is_repeated(
+    site: Site, system: PostgresqlSystem
+) -> None:
+    site.plugin("work", HANDLER).configure(
+        f'[plugins]\ndirectory = "plugins"\n[store]\nurl = "{system.url}"', handlers=""
+    )
+    receiver = site.start()
+    system.proxy.lose_commit_of(b"uncommon_job")
+
+    first = deliver(receiver.public, completed("uncommon_job"))
+    again = deliver(receiver.public, completed("uncommon_job"))
+
+    assert first == (503, {"error": "unavailable"})
+    assert again is not None
+    assert (again[0], again[1]["status"]) == (202, "duplicate")
+    receiver.wait_for("run.succeeded")
+    assert query(system.direct_url, "SELECT state, attempt FROM runs") == [{"state": "succeeded", "attempt": 1}]
     assert receiver.stop() == 0

@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import make_url
+
 from tests.patience import PATIENCE
 
 T = TypeVar("T")
@@ -27,6 +29,7 @@ class Proxy:
         self._target = target
         self._links: list[_Link] = []
         self._texts: tuple[bytes, ...] = ()
+        self._request = b""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._thread.start()
@@ -34,6 +37,11 @@ class Proxy:
         self._flowing.set()
         self._server = self._run(self._listen())
         self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def address_of(self, address: str) -> str:
+        """The address of a database of the server, through this proxy."""
+        through = make_url(address).set(host="127.0.0.1", port=self.port, query={})
+        return through.render_as_string(hide_password=False)
 
     def cut(self, rng: random.Random, share: float) -> int:
         """Break this share of the connections, chosen at random, at whatever they are doing; how many."""
@@ -50,6 +58,10 @@ class Proxy:
         """Once: when the server has answered something that contains all texts, the answer to the connection's next
         COMMIT is lost, and the connection breaks. The server has committed, and its client cannot know."""
         self._texts = texts
+
+    def lose_commit_of(self, text: bytes) -> None:
+        """Once, as `lose_commit_after`: when a client has sent something that contains this text."""
+        self._request = text
 
     def stall(self) -> None:
         """Pass nothing on, and keep the connections, until `resume`."""
@@ -118,6 +130,8 @@ class _Link:
 
     def sees_request(self, data: bytes, proxy: Proxy) -> None:
         """Remember that the answer to this is lost."""
+        if proxy._request and proxy._request in data:
+            self._commits_next, proxy._request = True, b""
         self._loses_answer = self._commits_next and b"COMMIT" in data
 
     def sees_answer(self, data: bytes, proxy: Proxy) -> None:

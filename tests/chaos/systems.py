@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from receiver.store.backend import Backend
 from receiver.store.backends import backend_of
 from tests.chaos.faults import OF_REPLICAS, Fault, Step
@@ -64,8 +62,7 @@ class PostgresqlSystem:
         self.proxy = Proxy(server.socket)
         self._resume_at: float | None = None
         self.direct_url = server.url(self._name)
-        through = make_url(self.direct_url).set(host="127.0.0.1", port=self.proxy.port, query={})
-        self.url = through.render_as_string(hide_password=False)
+        self.url = self.proxy.address_of(self.direct_url)
 
     def backend(self) -> Backend:
         """To read the store, not through the proxy."""

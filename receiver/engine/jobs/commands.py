@@ -28,19 +28,18 @@ class NotWatchable(ReceiverError):
 def submit_job(
     connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random
 ) -> tuple[Row, bool]:
-    """Store a job to be submitted. A loop of its source, in any process, submits it.
+    """Store a job to be submitted, as `jobs.enqueue`. A loop of its source, in any process, submits it."""
+    return jobs.enqueue(connection, new_job(source, speech, client_key, now, rng))
+
+
+def new_job(source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random) -> NewJob:
+    """A job to be submitted.
 
     Args:
         client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.
         now: unix seconds.
-
-    Returns:
-        The job's row, and whether it is new.
-
-    Raises:
-        ClientKeyReused: the key was used with another speech before.
     """
-    new = NewJob(
+    return NewJob(
         id=new_job_id(now, rng.getrandbits(74)),
         source=source.name,
         request=request_of(speech),
@@ -49,7 +48,6 @@ def submit_job(
         now=now,
         deadline_at=now + source.schedule.deadline_seconds,
     )
-    return jobs.enqueue(connection, new)
 
 
 def check_speech(source: JobSource, speech: Speech) -> None:

@@ -60,8 +60,10 @@ class JobCompletion:
                 self.report(claim, delivery, outcome, polls=claim.polls + polls)
 
         report(
-            await self._deps.database.write(
-                lambda connection: store_completion(connection, claim, state, delivery, polls=polls), abandoned=report
+            await self._deps.store_result(
+                lambda connection: store_completion(connection, claim, state, delivery, polls=polls),
+                lambda error: log.error("poll.not_stored", source=claim.source, job=claim.job_id, detail=str(error)),
+                report,
             )
         )
 
@@ -88,7 +90,7 @@ def store_completion(
 ) -> Receipt | None:
     """End a watched job and store its event; None if this process no longer holds the job."""
     held = job_leases.complete(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
-    if not held and not job_leases.was_completed_by_event(connection, claim):
+    if not held and not job_leases.was_completed_by_event(connection, claim, delivery.event_id):
         return None  # another process polls it now, or it is no longer watched
     (receipt,) = inbox.accept(connection, [delivery])
     if held and receipt.duplicate:

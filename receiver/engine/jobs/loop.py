@@ -78,6 +78,7 @@ class SourceLoop:
         self._source = source
         self._client = client
         self._throttle = throttle
+        self._owner = owner
         self._clock = clock
         self._stop = asyncio.Event()
         self._wake_event = asyncio.Event()
@@ -103,6 +104,8 @@ class SourceLoop:
         self._has_history = isinstance(source.provider, HistoryProvider)  # checked once: it looks up every method
         self._not_in_history: set[str] = set()
         self._reading_history = False
+        self._claims_unknown = False
+        """Whether the store may have leases of this process that no task works on."""
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
         self._submits: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -158,6 +161,7 @@ class SourceLoop:
             try:
                 seconds = await self._run_once()
             except StoreUnavailable as error:
+                self._claims_unknown = True
                 log.error("poll.store_unavailable", source=self.name, detail=str(error))
                 seconds = POLL_INTERVAL_SECONDS
             except Exception:  # noqa: BLE001 - a bug must not end the loop
@@ -170,6 +174,8 @@ class SourceLoop:
         capacity = MAX_OPEN_JOBS - len(self._tasks)
         if capacity <= 0:
             return POLL_INTERVAL_SECONDS  # a task that ends wakes us
+        if self._claims_unknown and not self._reading_history:  # whose claims are not all known here
+            await self._release_unknown()
         now, monotonic = self._clock.now(), self._clock.monotonic()
         batch = (await self._database.write(self._claim_due, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:
@@ -261,6 +267,7 @@ class SourceLoop:
                 if claim.state is JobState.WATCHING and self._poller.is_last(claim):
                     await self._poller.expire(claim, polls=1)
         except StoreUnavailable as error:
+            self._claims_unknown = True
             log.error("poll.not_stored", source=self.name, job=claim.job_id, detail=str(error))
 
     async def _handle(self, claim: JobClaim, send_at: float) -> None:
@@ -296,6 +303,7 @@ class SourceLoop:
             self._not_in_history.update(claim.id for claim in claims)  # too old for the history, now and later
             await self._release(claims)
         except StoreUnavailable as error:
+            self._claims_unknown = True
             log.error("poll.not_stored", source=self.name, detail=str(error))
         except Exception:  # noqa: BLE001 - as in `_process`
             log.exception("poll.broken", source=self.name)
@@ -315,6 +323,14 @@ class SourceLoop:
     def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         claims = job_leases.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
         return ClaimBatch(self._reserve_times(connection, claims, now), [], self._reserve_one(connection, now))
+
+    async def _release_unknown(self) -> None:
+        """Release what this process holds and no task works on, because the store was unavailable."""
+        self._claims_unknown = False
+        known = {claim.id for claims in self._tasks.values() for claim in claims}
+        released = await self._database.write(job_leases.release_unknown, self.name, known, self._owner)
+        if released:
+            log.info("poll.claims_released", source=self.name, jobs=released)
 
     async def _release(self, claims: Sequence[JobClaim]) -> None:
         now = self._clock.now()

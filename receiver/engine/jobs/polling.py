@@ -109,14 +109,14 @@ class Poller:
     async def _apply_status(self, claim: JobClaim, status: Status, body: bytes) -> None:
         outcome = "ended" if isinstance(status, Ended) else "running"
         self._deps.telemetry.job_polled(claim.source, claim.job_id, outcome, None)
-        clock = self._deps.clock
-        if clock.monotonic() - self._recorded_at >= RESPONSE_RECORD_SECONDS:
-            self._recorded_at = clock.monotonic()
-            await self._deps.database.write(throttle_state.record_response, claim.source, clock.now())
         if isinstance(status, Ended):
             await self._completion.complete(claim, status.parsed, body, final_state(status.parsed.type), polls=1)
         else:
             await self._reschedule(claim, status)
+        clock = self._deps.clock
+        if clock.monotonic() - self._recorded_at >= RESPONSE_RECORD_SECONDS:  # last: the result matters more
+            self._recorded_at = clock.monotonic()
+            await self._deps.database.write(throttle_state.record_response, claim.source, clock.now())
 
     async def _reschedule(self, claim: JobClaim, status: Running) -> None:
         if self.is_last(claim):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.clock import Clock
-from receiver.engine.jobs.commands import cancel_job, check_speech, submit_job, watch_job
+from receiver.engine.jobs.commands import cancel_job, check_speech, new_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
 from receiver.providers.types import Speech
@@ -80,8 +80,8 @@ class JobService:
         """
         found = self.source(source)
         check_speech(found, speech)
-        now = self._clock.now()
-        row, new = await self._database.write(submit_job, found, speech, client_key, now, self._rng)
+        job = new_job(found, speech, client_key, self._clock.now(), self._rng)
+        row, new = await self._database.write_again(jobs.enqueue, job)  # our client might submit another one
         if new:
             self._wake(source)
         return row, new

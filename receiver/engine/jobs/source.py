@@ -6,12 +6,15 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.throttle import Throttle
+from receiver.errors import StoreUnavailable
 from receiver.model.poll_schedule import PollSchedule
 from receiver.model.routing import HandlersFor
 from receiver.outbound.client import Client
@@ -25,6 +28,11 @@ log = structlog.get_logger("receiver.jobs")
 
 LEASE_SECONDS = 60.0
 """The lease of a job that is being submitted or polled."""
+STORE_RETRIES = 20
+STORE_RETRY_SECONDS = 1.0
+"""How often, and at which interval, storing a result is retried while the store is unavailable."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +98,27 @@ class JobContext:
         response = await self.throttle.send(self.client, request, self.stop)
         self.trust.read_date(response.header("date"), self.source.name)
         return response
+
+    async def store_result(
+        self,
+        write: Callable[[Connection], T],
+        failed: Callable[[StoreUnavailable], None],
+        abandoned: Callable[[T | BaseException], None] | None = None,
+    ) -> T:
+        """Store the result of a request; again while the store is unavailable.
+
+        Args:
+            write: recognises what it has written before: the answer to a commit may be lost.
+            failed: called with the error before each retry.
+            abandoned: as for `Database.write`.
+
+        Raises:
+            StoreUnavailable: no retry succeeded; the job is due again once the store is available.
+        """
+        for _ in range(STORE_RETRIES):
+            try:
+                return await self.database.write(write, abandoned=abandoned)
+            except StoreUnavailable as error:
+                failed(error)
+                await self.clock.wait(self.stop, STORE_RETRY_SECONDS)
+        return await self.database.write(write, abandoned=abandoned)

@@ -16,7 +16,7 @@ from receiver.engine.jobs.completion import JobCompletion, store_completion
 from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import pause_for
-from receiver.errors import StoreUnavailable, UnusableAddress
+from receiver.errors import UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
 from receiver.model.retry import RetryPolicy, wait_seconds
@@ -48,10 +48,6 @@ MIN_NOT_SENT_SECONDS, MAX_NOT_SENT_SECONDS = 2.0, 60.0
 """The shortest and the longest wait after a request that could not be sent."""
 CLOCK_CHECK_SECONDS = 10.0
 """How often a job whose deadline has passed by a clock that is not trusted is checked again."""
-STORE_RETRIES = 20
-STORE_RETRY_SECONDS = 1.0
-"""How often, and at which interval, storing a response is retried while the store is unavailable."""
-
 NOT_SENT = frozenset({"connect_failed", "dns_failed"})
 """Reasons of a request that was not sent."""
 SUBMIT_TIMEOUT = "submit_timeout"
@@ -96,7 +92,7 @@ class Submitter:
         try:
             provider = require_submitting(deps.source.provider)
             request = call_provider(provider.submit_request, account, speech, claim.submit_key or "")
-            if not await deps.database.write(job_leases.begin_submit, claim):
+            if not await self._write(lambda connection: job_leases.begin_submit(connection, claim)):
                 return  # cancelled, or held by another process
             response = await deps.send(request)
             submitted = call_provider(provider.read_submit, account, response)
@@ -124,8 +120,10 @@ class Submitter:
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
             throttle_state.record_response(connection, claim.source, now)
             row = job_leases.mark_submitted(connection, claim, submitted.job_id, now, first_at, deadline_at)
-            if row is None or row["state"] != JobState.WATCHING or delivery is None:
+            if row is None or delivery is None:
                 return row is not None, None
+            if row["state"] != JobState.WATCHING and row["event_id"] != delivery.event_id:
+                return True, None  # it ended before, or failed
             return True, store_completion(connection, watched, final_state(delivery.type), delivery, polls=0)
 
         held, receipt = await self._write(write, job=submitted.job_id)
@@ -199,18 +197,11 @@ class Submitter:
         self._deps.changed(claim.id)
 
     async def _write(self, write: Callable[[Connection], T], *, job: str | None = None) -> T:
-        """Store the outcome of a request that cannot be repeated; retries while the store is unavailable.
-
-        Raises:
-            StoreUnavailable: no retry succeeded; the job is due again when its lease expires.
-        """
-        for _ in range(STORE_RETRIES):
-            try:
-                return await self._deps.database.write(write)
-            except StoreUnavailable as error:
-                log.error("submit.not_stored", source=self._deps.source.name, job=job, detail=str(error))
-                await self._deps.clock.wait(self._deps.stop, STORE_RETRY_SECONDS)
-        return await self._deps.database.write(write)
+        """As `JobContext.store_result`."""
+        name = self._deps.source.name
+        return await self._deps.store_result(
+            write, lambda error: log.error("submit.not_stored", source=name, job=job, detail=str(error))
+        )
 
     def _jitter(self) -> float:
         return 0.8 + 0.4 * self._deps.rng.random()

@@ -106,6 +106,12 @@ class RunRules(RuleBasedStateMachine):
     def transact(self, function: Callable[..., T], *arguments: Any) -> T:
         return self.database.transact(function, *arguments)
 
+    def transact_again(self, function: Callable[..., T], *arguments: Any) -> T:
+        """As if the answer to the first commit were lost."""
+        found = self.transact(function, *arguments)
+        assert self.transact(function, *arguments) == found
+        return found
+
     def number(self) -> int:
         self.numbers += 1
         self.now += TICK
@@ -152,6 +158,8 @@ class RunRules(RuleBasedStateMachine):
     def accept(self, data: Any, quarantined: list[bool]) -> None:
         batch = [self.delivery(data, quarantined=value) for value in quarantined]
         receipts = self.transact(inbox.bounded(MAX_QUARANTINED), batch)
+        if not any(receipt.duplicate or receipt.refused for receipt in receipts):
+            assert self.transact(inbox.bounded(MAX_QUARANTINED), batch) == receipts
         self.expect_accepted(batch, MAX_QUARANTINED, receipts)
 
     def expect_accepted(self, batch: list[Delivery], max_quarantined: int, receipts: list[Any]) -> None:
@@ -205,7 +213,7 @@ class RunRules(RuleBasedStateMachine):
         """Results of attempts that a process may have lost, or has written already."""
         chosen = [data.draw(st.sampled_from(self.stale), "attempt") for _ in outcomes]
         results = [self.result(*attempt, outcome) for attempt, outcome in zip(chosen, outcomes, strict=True)]
-        written = self.transact(turns.write, Turn("any", results))
+        written = self.transact_again(turns.write, Turn("any", results))
         assert written.held == self.model.finish(results)
 
     def result(self, owner: str, claim: Claim, outcome: str) -> RunResult:

@@ -59,7 +59,7 @@ class StoreMachine(RunRules):
             with pytest.raises(ClientKeyReused):
                 self.transact(jobs.enqueue, new)
             return
-        row, is_new = self.transact(jobs.enqueue, new)
+        row, is_new = self.transact_again(jobs.enqueue, new)
         assert (row["id"], is_new) == expected
 
     @step(source=st.sampled_from(SOURCES))
@@ -161,19 +161,18 @@ class StoreMachine(RunRules):
         if how == "not":
             self.expect(claim, self.transact(job_leases.release, claim, at, self.now), due_at=at, free=True)
             return
-        job = self.model.jobs.held(claim)
-        self.expect(claim, self.transact(job_leases.begin_submit, claim), submits=job.submits + 1 if job else 0)
+        self.expect(claim, self.transact_again(job_leases.begin_submit, claim), submits=claim.submits + 1)
         if how == "accepted":
             job_id = self.job_id(data)
-            row = self.transact(job_leases.mark_submitted, claim, job_id, self.now, at, deadline)
+            row = self.transact_again(job_leases.mark_submitted, claim, job_id, self.now, at, deadline)
             end = self.model.end_of(claim.source, job_id)
             assert (row is not None) == self.model.jobs.submitted(claim, job_id, at, deadline, self.now, end)
         elif how in ("refused", "late"):
             refused = how == "refused"
-            held = self.transact(
+            held = self.transact_again(
                 lambda c: job_leases.reschedule_submit(c, claim, at, self.now, how, "Why.", refused=refused)
             )
-            submits = job.submits - refused if job else 0
+            submits = claim.submits + (not refused)
             self.expect(claim, held, submits=submits, due_at=at, error_code=how, free=True)
         else:
             held = self.transact(job_leases.mark_not_submitted, claim, JobState(how), self.now, how, "Why.")
@@ -192,21 +191,22 @@ class StoreMachine(RunRules):
     def poll_that_is_running(self, data: Any) -> None:
         misses = data.draw(st.sampled_from([0, 1]))
         claim = self.take(data, JobState.WATCHING)
-        job, at = self.model.jobs.held(claim), self.now + POLL
-        held = self.transact(lambda c: job_leases.reschedule(c, claim, at, self.now, misses=misses))
-        polls = job.polls + 1 if job else 0
-        self.expect(claim, held, due_at=at, polls=polls, misses=misses, error_code=None, free=True)
+        at = self.now + POLL
+        held = self.transact_again(lambda c: job_leases.reschedule(c, claim, at, self.now, misses=misses))
+        self.expect(claim, held, due_at=at, polls=claim.polls + 1, misses=misses, error_code=None, free=True)
 
     def poll_that_has_ended(self, data: Any) -> None:
         state, type = data.draw(st.sampled_from(ENDS))
         claim = self.take(data, JobState.WATCHING)
         item = self.delivery(data, job_id=claim.job_id, source=claim.source, type=type, origin="poll")
         receipt = self.transact(lambda c: store_completion(c, claim, state, item, polls=1))
+        if receipt is not None and not receipt.duplicate:
+            assert self.transact(lambda c: store_completion(c, claim, state, item, polls=1)) == receipt
         job = self.model.jobs.held(claim)
         known = self.model.jobs.rows.get(claim.id)
         if job is not None:
             job.finish(str(state), self.now, item.event_id)
-            job.polls += 1
+            job.polls = claim.polls + 1
         elif not (known and known.claim == claim.claim and known.state in ("completed", "failed")):
             assert receipt is None
             return
