@@ -43,7 +43,9 @@ def address_of(store: AnyStore) -> str:
     """The address of a store, as for `store.url`."""
     if isinstance(store, Database):
         backend: Any = store._backend
-        return address_of(Path(store.location)) if store.folder else str(backend._url.render_as_string(False))
+        if store.folder:
+            return address_of(Path(store.location))
+        return str(backend._url.set(drivername="postgresql").render_as_string(hide_password=False))
     return f"sqlite:///{store}" if isinstance(store, Path) else store
 
 

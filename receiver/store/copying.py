@@ -110,12 +110,16 @@ class Copy:
             migrate(self.target)
             self.target.query(require_current)  # of a newer schema, columns would stay empty
         done = self.target.transact(_begin, self.source.location)
-        return self.source.query(self._copy, done)
+        self.source.query(self._copy, done)
+        # On a later snapshot of the source: what a receiver has stored since the copy began is a difference.
+        same = self.source.query(self._compare)
+        self._require_unused(same)
+        self.target.transact(_finish)
+        return same
 
-    def _copy(self, connection: Connection, done: dict[str, tuple[int, Any]]) -> list[CopiedTable]:
+    def _copy(self, connection: Connection, done: dict[str, tuple[int, Any]]) -> None:
         """On one snapshot of the source."""
-        DIALECTS[connection.dialect.name].copying.prepare_reading(connection)
-        totals = {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
+        totals = _prepare(connection)
         for table in TABLES:
             copied, after = done[table.name]
             for batch in _batches(_read(connection, table, after)):
@@ -129,11 +133,11 @@ class Copy:
                         f"{self.target.location}: {cause}"
                     ) from error
                 copied += len(batch)
-        same = self.target.query(self._compare, connection, totals)
-        self.target.transact(_finish)
-        return same
 
-    def _compare(self, target: Connection, source: Connection, totals: dict[str, int]) -> list[CopiedTable]:
+    def _compare(self, source: Connection) -> list[CopiedTable]:
+        return self.target.query(self._compare_with, source, _prepare(source))
+
+    def _compare_with(self, target: Connection, source: Connection, totals: dict[str, int]) -> list[CopiedTable]:
         DIALECTS[target.dialect.name].copying.prepare_reading(target)
         found = []
         for table in TABLES:
@@ -162,10 +166,32 @@ class Copy:
             "began, remove the target and copy again."
         )
 
+    def _require_unused(self, same: list[CopiedTable]) -> None:
+        """Refuse if a receiver is running on the source, or has stored something since the comparison began."""
+        location = self.source.location
+        if is_in_use(self.source):
+            raise CopyFailed(
+                f"A receiver was started on {location} after the copy had begun: stop it, then run the same command "
+                "again."
+            )
+        totals = self.source.query(_prepare)  # after it, so that a receiver that has ended meanwhile is seen here
+        for table in same:
+            if totals[table.name] != table.rows:
+                raise CopyFailed(
+                    f"The source was used during the comparison: {table.name} in {location} had {table.rows:,} rows, "
+                    f"and has {totals[table.name]:,}. Remove the target and copy again."
+                )
+
     def _go_on(self, what: str, table: Table, rows: int, totals: dict[str, int]) -> None:
         if self.stopped():
             raise CopyStopped
         self.report(what, table.name, rows, totals[table.name])
+
+
+def _prepare(connection: Connection) -> dict[str, int]:
+    """Begin to read a snapshot; the rows of each table."""
+    DIALECTS[connection.dialect.name].copying.prepare_reading(connection)
+    return {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
 
 
 def is_in_use(database: Database) -> bool:

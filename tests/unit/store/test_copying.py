@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy import text
 
+from receiver.clock import SystemClock
 from receiver.model.slots import Slots
 from receiver.store import copying, feed, inbox, jobs, throttle_state
 from receiver.store.artifacts import ArtifactRow
@@ -20,7 +23,7 @@ from receiver.store.jobs import NewJob
 from receiver.store.migrate import CopyUnfinished, migrate, require_current
 from tests.claiming import claim_due
 from tests.postgresql_server import PostgresqlServer
-from tests.stores import open_store
+from tests.stores import address_of, open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 MakeStore = Callable[[str], Database]
@@ -69,6 +72,7 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
         )
 
     database.transact(more)
+    database.close()  # a session that it keeps would be one of a receiver
     return [item.event_id for item in order]
 
 
@@ -136,6 +140,62 @@ def test_a_source_that_was_used_between_two_parts_is_found(
         copy(source, target)
     with pytest.raises(CopyUnfinished):
         target.query(require_current)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "during", "difference"),
+    [
+        (("sqlite", "postgresql"), "Copying", r"row 31 of events .*has 31 rows.*has 30"),
+        (("postgresql", "sqlite"), "Copying", r"row 31 of events .*has 31 rows.*has 30"),
+        (("postgresql", "sqlite"), "Comparing", r"used during the comparison: events in .* had 30 rows, and has 31\."),
+    ],
+)
+def test_what_is_stored_during_the_copy_is_found(
+    kinds: tuple[str, str],
+    during: str,
+    difference: str,
+    make: MakeStore,
+    delivery: MakeDelivery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 7)
+    source, target = map(make, kinds)
+    fill(source, delivery)
+    late = [delivery("late")]
+
+    def accept_late(what: str, *_: object) -> None:
+        if late and what == during:
+            with closing(open_store(address_of(source))) as other:
+                other.transact(inbox.accept, [late.pop()])
+
+    with pytest.raises(CopyFailed, match=difference):
+        Copy(source, target, accept_late, lambda: False).run()
+    with pytest.raises(CopyUnfinished):
+        target.query(require_current)
+
+
+@pytest.mark.parametrize("kinds", [("sqlite", "postgresql"), ("postgresql", "sqlite")])
+def test_a_receiver_that_starts_during_the_comparison_is_found(
+    kinds: tuple[str, str], make: MakeStore, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_ROWS", 7)
+    source, target = map(make, kinds)
+    fill(source, delivery)
+    receiver = open_store(address_of(source))
+    processes = receiver.processes("receiver_1_a", SystemClock(), Random(0))
+
+    def start(what: str, *_: object) -> None:
+        if what == "Comparing":
+            receiver.query(require_current)
+            processes.join()
+
+    with pytest.raises(CopyFailed, match="A receiver was started on"):
+        Copy(source, target, start, lambda: False).run()
+    with pytest.raises(CopyUnfinished):
+        target.query(require_current)
+    processes.leave()
+    receiver.close()
+    assert copy(source, target)[0].rows == 30
 
 
 def test_a_text_of_an_earlier_release_with_nul_is_copied(make: MakeStore, delivery: MakeDelivery) -> None:
