@@ -119,11 +119,11 @@ async def test_a_viewer_reads_everything_and_changes_nothing(tmp_path: Path, ope
     with logged() as lines:
         async with api(settings) as client:
             await client.add(1)
-            asked = client.client.build_request(operation.method, path, content=b"[]", headers=VIEWER)
-            answer = await client.client.send(asked)
+            request = client.client.build_request(operation.method, path, content=b"[]", headers=VIEWER)
+            answer = await client.client.send(request)
             if operation.method == "GET":
-                asked.headers.update(BEARER)
-                assert answer.status_code == (await client.client.send(asked)).status_code != 403
+                request.headers.update(BEARER)
+                assert answer.status_code == (await client.client.send(request)).status_code != 403
             else:
                 assert problem(answer) == (403, "read_only_token")
         assert lines.of("api.changed") == []
