@@ -36,12 +36,12 @@ def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[st
 
 
 def _kind(text: str) -> str:
-    """The message of a warning or an error; `INFO` for what asks for nothing."""
+    """The message of a warning or an error; `INFO` for what asks for nothing, or counts lines like one before."""
     try:
         line = json.loads(text)
     except ValueError:
         return "that are none of the log"
-    return INFO if line["level"] == INFO else str(line["message"])
+    return INFO if line["level"] == INFO or "repeated" in line else str(line["message"])
 
 
 def note_deaths(servers: Iterable[Server], recoveries: Sequence[Recovery]) -> None:

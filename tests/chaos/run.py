@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tests.acceptance.support import STEP_SECONDS, Site
 from tests.chaos.accounting import Report, check_deliveries, check_leases, check_successes
+from tests.chaos.audio import AudioServer, check_audio
 from tests.chaos.faults import Fault, Plan, Step
 from tests.chaos.logs import note_deaths, unexplained
 from tests.chaos.recovery import Recovery, Reopening
@@ -28,14 +29,16 @@ def run_chaos(
     site: Site, system: System, plan: Plan, report_progress: Callable[[str], None] = lambda _: None
 ) -> Report:
     """Do what the plan says to replicas that share the system's store; what came of it, once all has ended."""
+    audio = AudioServer()
     site.plugin("working", HANDLERS_FILE)
     more = f'[plugins]\ndirectory = "plugins"\n[store]\nurl = "{system.url}"'
-    site.configure(more, handlers="", dispatch=f"lease_seconds = {plan.lease_seconds}")
+    site.configure(more, base_url=audio.url, handlers="", dispatch=f"lease_seconds = {plan.lease_seconds}")
     chaos = Chaos(site, system, plan, report_progress)
     try:
         return chaos.run()
     finally:
         chaos.close()
+        audio.close()
 
 
 class Chaos:
@@ -142,6 +145,7 @@ class Chaos:
         report.reopenings, report.not_started = self._reopenings, len(self._replicas.not_started)
         check_deliveries(self._view, load.acknowledged, report)
         check_successes(self._view, self._site, report)
+        report.problems += check_audio(self._view, self._site, load.acknowledged)
         check_leases(self._view, self._site, self._may_be_dead, self._plan.lease_seconds, report)
         wrong = {status: count for status, count in load.statuses.items() if status // 100 != 2 and status != 503}
         report.problems += [f"{count} deliveries got {status}" for status, count in wrong.items()]

@@ -63,7 +63,7 @@ class Chaos:
         with (self.site.folder / "journal").open("a") as file:
             file.writelines(json.dumps({"event": event, "handler": handler, "what": it}) + "\n" for it in what)
 
-    def log(self, message: str, level: str, at: float = NOW, **values: str) -> None:
+    def log(self, message: str, level: str, at: float = NOW, **values: str | int) -> None:
         line = {"timestamp": datetime.fromtimestamp(at, UTC).isoformat(), "level": level, "message": message, **values}
         with self.site.servers[0].log.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -149,6 +149,8 @@ def test_a_handler_that_started_without_a_recorded_attempt_is_a_problem(chaos: C
 
 def test_warnings_that_no_fault_explains_are_problems(chaos: Chaos) -> None:
     chaos.log("process.dead", "warning")
+    chaos.log("process.dead", "warning", repeated=3)
+    chaos.log("something.else", "warning", repeated=3)
     chaos.log("store.unavailable", "error", detail="The store cannot be reached")
     with chaos.site.servers[0].log.open("a") as file:
         file.write("Traceback (most recent call last):\n" + '{"timestamp": "half a li')
