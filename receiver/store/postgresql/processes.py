@@ -20,8 +20,9 @@ from receiver.store.postgresql.listener import Listener, NotConnected
 
 CONFIRM_SECONDS = 0.5
 """How long a lock must be seen free. Whose connection was cut connects again within a tenth of a second."""
-RECONNECTED_SECONDS = 5.0
-"""How long no other process is taken for dead after our own connection was lost: the others may have lost theirs."""
+RECONNECTED_SECONDS = 3.0
+"""How long no other process is taken for dead after our own connection was lost: the others may have lost theirs, and
+connect again within a second of the server (`listener.MAX_RETRY_SECONDS`)."""
 QUIET_SECONDS = 20.0
 """How often dead processes are looked for while no process holds leases."""
 
