@@ -17,7 +17,7 @@ LEASE_SECONDS = 3.0
 
 @pytest.mark.timeout(900)
 def test_replicas_on_one_file_outlive_kills_and_freezes(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = make_plan(SEED, {Fault.KILL: 4, Fault.FREEZE: 1}, PACE_SECONDS, LEASE_SECONDS)
+    plan = make_plan(SEED, {Fault.KILL: 4, Fault.FREEZE: 1, Fault.END: 1}, PACE_SECONDS, LEASE_SECONDS)
     report = run_chaos(site, SqliteSystem(site.folder), plan)
     with capsys.disabled():
         print(f"\n  {report}")

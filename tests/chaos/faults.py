@@ -14,18 +14,20 @@ class Fault(StrEnum):
 
     KILL = "kills of replicas"
     FREEZE = "replicas frozen"
+    END = "replicas ended in order"
     SERVER_KILL = "kills of PostgreSQL"
     SERVER_RESTART = "restarts of PostgreSQL"
     CUT = "times connections cut"
     STALL = "times connections stalled"
 
 
-OF_REPLICAS = (Fault.KILL, Fault.FREEZE)
+OF_REPLICAS = (Fault.KILL, Fault.FREEZE, Fault.END)
 """The faults that do not need a server."""
 
 _PER_MINUTE = {
     Fault.KILL: 14.0,
     Fault.FREEZE: 2.0,
+    Fault.END: 1.0,
     Fault.SERVER_KILL: 1.4,
     Fault.SERVER_RESTART: 0.6,
     Fault.CUT: 2.0,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tests.acceptance.support import Server, Site, until
 from tests.chaos.recovery import Recovery
+from tests.patience import PATIENCE
 
 REPLICAS = 3
 
@@ -20,6 +21,8 @@ class Replica:
 
     server: Server
     thaw_at: float | None = None
+    told_at: float | None = None
+    """When it was told to end."""
 
     def is_listening(self) -> bool:
         """Whether it accepts deliveries; learns its addresses."""
@@ -34,7 +37,7 @@ class Replicas:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.ended: list[str] = []
-        """Those that accepted deliveries, and ended without being told to."""
+        """Those that accepted deliveries, and ended without being told to, or with an error, or not at all."""
         self.not_started: list[str] = []
         """What those wrote that ended before: while the database is away no receiver starts, and its supervisor tries
         again."""
@@ -47,7 +50,7 @@ class Replicas:
 
     def awake_addresses(self) -> set[str]:
         """Where deliveries are answered now."""
-        return {it.server.public for it in self._all if it.thaw_at is None and it.is_listening()}
+        return {replica.server.public for replica in self._working()}
 
     def pids(self) -> set[int]:
         """Of those that run."""
@@ -64,8 +67,12 @@ class Replicas:
                 self.not_started.append(replica.server.text())
                 self._all[number] = Replica(self._site.launch())
             elif code is not None:
-                self.ended.append(f"a replica ended with {code}:\n{replica.server.text()[-2000:]}")
+                if code or replica.told_at is None:
+                    self.ended.append(f"a replica ended with {code}:\n{replica.server.text()[-2000:]}")
                 self._all[number] = Replica(self._site.launch())
+            elif replica.told_at is not None and now > replica.told_at + PATIENCE:
+                self.ended.append(f"a replica did not end after SIGTERM:\n{replica.server.text()[-2000:]}")
+                replica.told_at = None
 
     def kill(self, rng: random.Random, at_an_acknowledgement: Callable[[str, Callable[[], None]], None]) -> Recovery:
         """Kill one, and start another in its place. Most accept deliveries, a few are still starting. Half are killed
@@ -73,7 +80,7 @@ class Replicas:
         listening = [number for number, replica in enumerate(self._all) if replica.is_listening()]
         number = rng.choice(listening if rng.random() < 0.9 and listening else range(len(self._all)))
         replica = self._all[number]
-        if rng.random() < 0.5 and replica.thaw_at is None and replica.is_listening():
+        if rng.random() < 0.5 and replica in self._working():
             at_an_acknowledgement(replica.server.public, replica.server.process.kill)
         recovery = Recovery(replica.server.pid, time.monotonic(), time.time())
         replica.server.kill()
@@ -82,11 +89,22 @@ class Replicas:
 
     def freeze(self, rng: random.Random, seconds: float) -> None:
         """Stop one for a time; never the last that is not frozen."""
-        awake = [replica for replica in self._all if replica.thaw_at is None]
+        awake = self._working()
         if len(awake) > 1:
             chosen = rng.choice(awake)
             chosen.server.send_signal(signal.SIGSTOP)
             chosen.thaw_at = time.monotonic() + seconds
+
+    def end(self, rng: random.Random) -> None:
+        """Tell one to end, as before an upgrade; another is started when it has."""
+        awake = self._working()
+        if len(awake) > 1:
+            chosen = rng.choice(awake)
+            chosen.server.send_signal(signal.SIGTERM)
+            chosen.told_at = time.monotonic()
+
+    def _working(self) -> list[Replica]:
+        return [it for it in self._all if it.thaw_at is None and it.told_at is None and it.is_listening()]
 
     def wait_until_listening(self) -> None:
         """Wait until all are."""
@@ -94,7 +112,7 @@ class Replicas:
 
     def _are_listening(self) -> bool:
         self.poll()
-        return all(replica.is_listening() for replica in self._all)
+        return len(self._working()) == len(self._all)
 
     def thaw_all(self) -> None:
         """Let all continue."""

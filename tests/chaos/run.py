@@ -85,6 +85,8 @@ class Chaos:
             self._recoveries.append(self._replicas.kill(self._rng, self._load.at_an_acknowledgement))
         elif step.fault is Fault.FREEZE:
             self._replicas.freeze(self._rng, step.seconds)
+        elif step.fault is Fault.END:
+            self._replicas.end(self._rng)
         else:
             self._broken_on.append(time.time())
             self._system.apply(step, self._rng)
