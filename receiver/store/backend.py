@@ -198,5 +198,9 @@ class Backend(Protocol):
             rng: for jitter, which needs no secrecy.
         """
 
-    def any_process_lives(self) -> bool:
-        """Whether a running process shares the store; True if that cannot be determined. Blocks."""
+    def find_living(self) -> list[str]:
+        """The owners of the running processes that share the store; this one has not joined. Blocks.
+
+        Raises:
+            OSError: that cannot be determined.
+        """

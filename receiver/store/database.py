@@ -86,7 +86,18 @@ class Database:
 
     def any_process_lives(self) -> bool:
         """Whether a running process shares the store; True if that cannot be determined. Blocks."""
-        return self._backend.any_process_lives()
+        try:
+            return bool(self.find_living())
+        except OSError:
+            return True
+
+    def find_living(self) -> list[str]:
+        """The owners of the running processes that share the store, for one that has not joined. Blocks.
+
+        Raises:
+            OSError: that cannot be determined.
+        """
+        return self._backend.find_living()
 
     def start(self) -> None:
         """Start the writer. Call `migrate` before, and `close` at the end."""

@@ -11,6 +11,7 @@ from receiver.store.database import Database
 from receiver.store.schema import HEAD, schema_compatibility
 
 SCRIPTS = Path(__file__).parent / "migrations"
+MAX_NAMED = 5
 
 
 UNFINISHED_COPY = "copying"
@@ -27,6 +28,12 @@ class SchemaTooNew(ReceiverError):
     """A newer release wrote the store, in a way that this one cannot use."""
 
     reason = "schema_too_new"
+
+
+class StoreInUse(ReceiverError):
+    """Processes of an older release use the store, and could not any more after the migration."""
+
+    reason = "store_in_use"
 
 
 def revision(connection: Connection) -> str | None:
@@ -48,6 +55,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
     Raises:
         SchemaTooNew: a newer release wrote the store, and this one cannot use it.
         CopyUnfinished: `db copy` has not completed the store.
+        StoreInUse: a migration does more than add, and processes of an older release use the store.
         StoreUnavailable: the store cannot be opened.
     """
     if not database.exists():
@@ -73,6 +81,8 @@ def _upgrade(connection: Connection, database: Database) -> tuple[str | None, st
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
+    # A migration that says nothing needs code that knows it.
+    oldest = max(getattr(script.module, "compatible_from", script.revision) for script in scripts.walk_revisions())
     if before is None and database.create_tables(connection):
         command.stamp(config, "head")
     else:
@@ -81,12 +91,26 @@ def _upgrade(connection: Connection, database: Database) -> tuple[str | None, st
                 scripts.get_revision(before)
             except CommandError:
                 raise _too_new(before) from None
+            if before < oldest:
+                _require_unused(database, before, oldest)
         command.upgrade(config, "head")
-    # A migration that says nothing needs code that knows it.
-    oldest = max(getattr(script.module, "compatible_from", script.revision) for script in scripts.walk_revisions())
     connection.execute(delete(schema_compatibility))
     connection.execute(insert(schema_compatibility).values(compatible_from=oldest))
     return before, HEAD
+
+
+def _require_unused(database: Database, before: str, oldest: str) -> None:
+    """Refuse to migrate under processes that live: code that knows the new schema would have migrated at its start."""
+    try:
+        living = database.find_living()
+    except OSError as error:
+        living = [f"unknown, because they cannot be found ({error})"]
+    if living:
+        names = ", ".join(living[:MAX_NAMED]) + (f" and {len(living) - MAX_NAMED} more" * (len(living) > MAX_NAMED))
+        raise StoreInUse(
+            f"The store has schema {before}, and only code that knows schema {oldest} can use it after the migration. "
+            f"Stop the processes of the older release first: {names}. Nothing was changed."
+        )
 
 
 def _examine(connection: Connection) -> tuple[str | None, bool]:

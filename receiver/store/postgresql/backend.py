@@ -13,8 +13,8 @@ from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import Processes
 from receiver.store.postgresql import engine, faults, positions, tables
-from receiver.store.postgresql.heartbeats import Heartbeats
-from receiver.store.postgresql.processes import ANY_LIVES, SessionLocks
+from receiver.store.postgresql.heartbeats import RECENT, Heartbeats
+from receiver.store.postgresql.processes import LIVING, SessionLocks
 
 SCHEME = "postgresql"
 CANCEL_SECONDS = 1.0
@@ -146,15 +146,14 @@ class PostgresqlBackend:
             return Heartbeats(self._url, owner, clock)
         return SessionLocks(self._url, owner, clock, rng)
 
-    def any_process_lives(self) -> bool:
-        """Whether a process has its lock; True if that cannot be determined."""
-        if self._pooled:
-            return True
+    def find_living(self) -> list[str]:
+        """By their locks; behind a pooler by heartbeats of the last minute."""
         found = self.reader_engine(CANCEL_SECONDS)
         try:
             with found.connect() as connection, connection.begin():
-                return bool(engine.run_statement(connection, ANY_LIVES)[0][0])
-        except exc.DBAPIError:
-            return True
+                rows = engine.run_statement(connection, RECENT if self._pooled else LIVING)
+                return [owner for (owner,) in rows]
+        except exc.DBAPIError as error:
+            raise OSError(faults.text_of(error.orig, self._url)) from None
         finally:
             found.dispose()

@@ -20,6 +20,10 @@ HEARTBEAT_SECONDS = 5.0
 MISSED_SECONDS = 3.5 * HEARTBEAT_SECONDS
 """How long a process that holds leases may write no heartbeat."""
 
+RECENT = """
+    SELECT owner FROM processes WHERE heartbeat_at > extract(epoch FROM clock_timestamp())::float8 - 60 ORDER BY owner
+"""
+"""Who wrote a heartbeat in the last minute, which allows for clocks that differ."""
 _HOLDERS = """
     SELECT owner, heartbeat_at FROM processes WHERE owner != %s AND (
         EXISTS (SELECT 1 FROM runs WHERE state = 'running' AND state != 'succeeded' AND lease_owner = processes.owner)

@@ -42,7 +42,7 @@ _FIND = f"SELECT ARRAY(SELECT owner FROM processes WHERE owner != %s AND NOT {IS
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({_KEY.format('%s')})"
 _IS_KNOWN = "SELECT EXISTS (SELECT 1 FROM processes WHERE owner = %s)"
 _UNLOCK = f"SELECT pg_advisory_unlock({_KEY.format('%s')})"
-ANY_LIVES = f"SELECT EXISTS (SELECT 1 FROM processes WHERE {IS_HELD})"  # noqa: S608 - constants only
+LIVING = f"SELECT owner FROM processes WHERE {IS_HELD} ORDER BY owner"  # noqa: S608 - constants only
 
 
 class SessionLocks:

@@ -14,7 +14,7 @@ from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.paths import setting_path
 from receiver.store.backend import is_failure_of_store
 from receiver.store.sqlite import engine, faults
-from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
+from receiver.store.sqlite.processes import ProcessFiles, find_living
 
 
 def sqlite_path(url: str, base: Path) -> Path | None:
@@ -124,6 +124,6 @@ class SqliteBackend:
         """The processes that have lock files beside the file."""
         return ProcessFiles(self._path, owner)
 
-    def any_process_lives(self) -> bool:
-        """Whether a running process has a lock file beside the file; True if that cannot be determined. Blocks."""
-        return any_process_lives(self._path)
+    def find_living(self) -> list[str]:
+        """By the lock files beside the file."""
+        return find_living(self._path)

@@ -145,21 +145,20 @@ class ProcessFiles:
         """Nothing is announced."""
 
 
-def any_process_lives(store: Path) -> bool:
-    """Whether a running process shares the SQLite store at `store`; True if that cannot be determined. Blocks.
+def find_living(store: Path) -> list[str]:
+    """The owners that share the SQLite store at `store`. Blocks. For a process that has not joined.
 
-    For a process that has not joined.
+    Raises:
+        OSError: that cannot be determined.
     """
     path = store.resolve()
     folder = path.with_name(path.name + FOLDER_SUFFIX)
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, MAX_FILES) if _OWNER.fullmatch(entry.name)]
-        return any(_is_locked(folder / name) for name in names)
     except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+        return []
+    return [name for name in names if _is_locked(folder / name)]
 
 
 def _is_locked(path: Path) -> bool:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from receiver.clock import SystemClock
+from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.store import inbox, jobs, migrate, runs, throttle_state, views
+from receiver.store.backend import Processes
 from receiver.store.copying import Copy
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
-from receiver.store.migrate import SchemaTooNew
+from receiver.store.migrate import SchemaTooNew, StoreInUse
+from receiver.store.processes import ProcessInfo, remove, write_heartbeat
 from receiver.store.runs import RunResult
 from receiver.store.schema import HEAD, schema_compatibility
 from receiver.store.states import RunState
@@ -112,6 +118,39 @@ def test_code_before_a_migration_that_removes_is_refused_in_words(
         with pytest.raises(SchemaTooNew, match=rf"schema {NEXT}, which this release, whose schema is {HEAD}, does not"):
             use()
     assert database.query(migrate.revision) == NEXT
+
+
+@pytest.fixture
+def living(database: Database) -> Iterator[Processes]:
+    """A process of this release that uses the store."""
+    processes = database.processes("host_1_a", SystemClock(), Random(0))
+    processes.join()
+    now = time.time()
+    database.transact(write_heartbeat, ProcessInfo("host_1_a", Role.ALL, "host", 1, "1.0", now), now)
+    yield processes
+    processes.leave()
+
+
+@pytest.mark.pooled
+def test_a_migration_that_removes_is_refused_while_older_code_runs(
+    database: Database, later: LaterRelease, living: Processes, delivery: MakeDelivery
+) -> None:
+    later.add(REMOVES)
+    with pytest.raises(StoreInUse, match=rf"schema {HEAD}, and only code that knows schema {NEXT} .*: host_1_a\."):
+        later.migrate(database)
+    assert database.query(migrate.revision) == HEAD
+    work(database, delivery, "after")
+    living.leave()
+    database.transact(remove, "host_1_a")
+    assert later.migrate(database) == (HEAD, NEXT)
+
+
+@pytest.mark.pooled
+def test_a_migration_that_only_adds_runs_while_older_code_does(
+    database: Database, later: LaterRelease, living: Processes
+) -> None:
+    later.add(ADDS, compatible_from=HEAD)
+    assert later.migrate(database) == (HEAD, NEXT)
 
 
 def test_a_migration_that_adds_after_one_that_removed_lets_only_code_start_that_knows_the_latter(

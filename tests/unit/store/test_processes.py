@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from receiver.store.leases import new_owner
-from receiver.store.sqlite.processes import ProcessFiles, any_process_lives
+from receiver.store.sqlite.processes import ProcessFiles, find_living
 from tests.patience import PATIENCE
+from tests.stores import open_store
 
 HOLDER = """
 import sys
@@ -95,25 +96,25 @@ def test_a_killed_process_is_dead_and_a_living_one_is_not(store: Path, here: Pro
 
 
 def test_whoever_has_not_joined_can_ask_whether_anybody_lives(store: Path) -> None:
-    assert not any_process_lives(store), "there is no folder"
+    assert find_living(store) == [], "there is no folder"
     process = another(store, "there")
     try:
-        assert any_process_lives(store)
-        assert any_process_lives(store), "to ask changes nothing"
+        assert find_living(store) == ["there"]
+        assert find_living(store) == ["there"], "to ask changes nothing"
     finally:
         kill(process)
-    assert not any_process_lives(store)
+    assert find_living(store) == []
     here = ProcessFiles(store, "here")
     here.join()
     assert here.find_dead() == ["there"], "a dead process is still there to be found"
-    assert any_process_lives(store)
+    assert "here" in find_living(store)
     here.leave()
-    assert not any_process_lives(store)
+    assert find_living(store) == []
 
 
 def test_where_the_folder_cannot_be_read_somebody_may_live(store: Path) -> None:
     store.with_name(f"{store.name}.processes").write_text("no folder")
-    assert any_process_lives(store)
+    assert open_store(store).any_process_lives()
 
 
 def test_one_finder_at_a_time_has_a_dead_process(store: Path, here: ProcessFiles) -> None:
