@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,9 +14,12 @@ import structlog
 
 from receiver.cli.stop_signals import stop_signals
 from receiver.cli.text_output import echo_error
-from receiver.clock import SystemClock
+from receiver.clock import Clock, SystemClock
 from receiver.engine.batch_writer import PAUSE_FACTOR, BatchWriter
 from receiver.store.database import Database
+
+ASK_SECONDS = 5.0
+"""How often a command asks whether a receiver is running."""
 
 
 class BulkProgress(Protocol):
@@ -67,13 +71,10 @@ def run_in_batches(
         ReceiverError: it failed.
     """
     stopped_by: list[signal.Signals] = []
-
-    def pause_factor() -> float:
-        """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait."""
-        return PAUSE_FACTOR if database.any_process_lives() else 1.0
+    clock = SystemClock()
 
     async def run() -> None:
-        working = asyncio.ensure_future(work(BatchWriter(database, SystemClock(), pause_factor)))
+        working = asyncio.ensure_future(work(BatchWriter(database, clock, _PauseFactor(database, clock))))
 
         def stop(number: signal.Signals) -> None:
             if not stopped_by:
@@ -95,6 +96,25 @@ def run_in_batches(
     except Exception:
         echo_error(f"Not finished. {progress.summary()}. {progress.resume_hint()}")
         raise
+
+
+class _PauseFactor:
+    """As in a receiver if one may be running, else short: a receiver that starts meanwhile must not wait for long.
+
+    Asks rarely: a database on a server needs a new connection to answer, which takes longer than a batch.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._ask_at = -math.inf
+        self._factor = PAUSE_FACTOR
+
+    def __call__(self) -> float:
+        if self._clock.monotonic() >= self._ask_at:
+            self._factor = PAUSE_FACTOR if self._database.any_process_lives() else 1.0
+            self._ask_at = self._clock.monotonic() + ASK_SECONDS
+        return self._factor
 
 
 @contextmanager

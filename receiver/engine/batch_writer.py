@@ -44,7 +44,7 @@ class BatchWriter:
     loses nothing.
 
     Args:
-        pause_factor: returns the pause after a step, as a multiple of the step's duration; called for each step.
+        pause_factor: returns the pause after a step, as a multiple of the step's duration; called after each step.
     """
 
     def __init__(
@@ -116,7 +116,8 @@ class BatchWriter:
 
     async def _pause(self, begun: float) -> None:
         """Leave the store to other work, in proportion to the time since `begun`."""
-        seconds = min(MAX_PAUSE_SECONDS, self._pause_factor() * (self._clock.monotonic() - begun))
+        took = self._clock.monotonic() - begun
+        seconds = min(MAX_PAUSE_SECONDS, self._pause_factor() * took)
         for _ in range(MAX_PAUSES):
             await self._clock.wait(asyncio.Event(), seconds)
             if not self._database.waiting:
