@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, Table
+from sqlalchemy import CompoundSelect, Connection, Select, Table
 
 from receiver.store.sqlite import claims as sqlite_claims
 from receiver.store.sqlite import copying as sqlite_copying
@@ -21,12 +21,14 @@ from receiver.store.sqlite import expressions as sqlite_expressions
 from receiver.store.sqlite import feed as sqlite_feed
 from receiver.store.sqlite import gauges as sqlite_gauges
 from receiver.store.sqlite import runs as sqlite_runs
+from receiver.store.sqlite import searches as sqlite_searches
 
 if TYPE_CHECKING:
     from receiver.model.delivery import Delivery
     from receiver.store.artifacts import ArtifactRow
     from receiver.store.claims import RunKey
     from receiver.store.runs import RunResult
+    from receiver.store.searches import IndexSearch, Order
 
 MAX_ROWS = 256
 """Runs that one statement gets, at the most."""
@@ -208,6 +210,16 @@ class GaugeStatements(Protocol):
         """When the oldest of a source's jobs in a state was created; None for none."""
 
 
+class SearchStatements(Protocol):
+    """Queries of one or more searches, each of which reads its index, and no more of that than it needs."""
+
+    def page(self, searches: Sequence[IndexSearch], order: Order, limit: int) -> Select[Any] | CompoundSelect[Any]:
+        """The first ids of all that the searches find, as `id`, each once, in the order."""
+
+    def some(self, searches: Sequence[IndexSearch], limit: int) -> Select[Any] | CompoundSelect[Any]:
+        """Up to `limit` of the ids that the searches find, in no order; one that two of them find may be twice."""
+
+
 class CopyStatements(Protocol):
     """Statements of a copy from or to another store (`store.copying`)."""
 
@@ -233,12 +245,10 @@ class Dialect:
 
     Attributes:
         insert: makes SQLAlchemy's INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`.
-        merge: `(searches, by, limit)` makes the query of the first `limit` of all the results of searches, each once,
-            in the order `by`. It reads no more of a search than it needs.
     """
 
     insert: Callable[[Table], Any]
-    merge: Callable[[Sequence[Select[Any]], ColumnElement[str], int], CompoundSelect[Any]]
+    searches: SearchStatements
     events: EventStatements
     claims: ClaimStatements
     runs: RunStatements
@@ -253,16 +263,16 @@ class _Dialects(dict[str, Dialect]):
     def __missing__(self, name: str) -> Dialect:
         if name != "postgresql":
             raise KeyError(name)
-        from receiver.store.postgresql import claims, copying, events, expressions, feed, gauges, runs
+        from receiver.store.postgresql import claims, copying, events, expressions, feed, gauges, runs, searches
 
-        found = self[name] = Dialect(expressions.insert, expressions.merge, events, claims, runs, feed, gauges, copying)
+        found = self[name] = Dialect(expressions.insert, searches, events, claims, runs, feed, gauges, copying)
         return found
 
 
 DIALECTS: Mapping[str, Dialect] = _Dialects(
     sqlite=Dialect(
         sqlite_expressions.insert,
-        sqlite_expressions.merge,
+        sqlite_searches,
         sqlite_events,
         sqlite_claims,
         sqlite_runs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, select
 
 
 def distinct(connection: Connection, column: ColumnElement[str], *where: Any, max_values: int) -> list[str]:
@@ -16,7 +16,7 @@ def distinct(connection: Connection, column: ColumnElement[str], *where: Any, ma
     found: list[str] = []
     last = ""
     while len(found) <= max_values:
-        following = connection.execute(select(func.min(column)).where(*where, column > last)).scalar()
+        following = connection.execute(select(column).where(*where, column > last).order_by(column).limit(1)).scalar()
         if following is None:
             break
         found.append(following)

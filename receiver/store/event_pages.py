@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    text,
-    union_all,
-)
+from sqlalchemy import Connection, func, or_, select, text
 
 from receiver.model.ids import first_id_at
 from receiver.store.dialect import DIALECTS
 from receiver.store.distinct import distinct
-from receiver.store.expressions import CheckedOnly
+from receiver.store.expressions import CheckedOnly, exists_for_row
 from receiver.store.schema import events, runs
+from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
 MAX_SEARCHES = 100
@@ -43,13 +32,6 @@ _OF_ANOTHER_KEY = text('events.job_id != events."key"')
 UNFINISHED = text("runs.state != 'succeeded'")
 """Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
 _SUCCEEDED = text("runs.state = 'succeeded'")
-
-
-class Order(Enum):
-    """The order of the events in a page."""
-
-    NEWEST_FIRST = "newest first"
-    OLDEST_FIRST = "oldest first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +81,22 @@ class _Criteria:
 class _SearchPlan:
     """How to find a page: searches whose results are merged, and conditions that are checked for each result."""
 
-    searches: list[Select[Any]]
+    searches: list[IndexSearch]
     checks: list[Any]
 
     def ids(self, connection: Connection, limit: int, order: Order) -> list[str]:
         """The first ids."""
         if not self.searches:
             return []
-        searches = [search.where(*self.checks) for search in self.searches]
-        id_: ColumnElement[str] = literal_column("id")
-        by = id_.desc() if order is Order.NEWEST_FIRST else id_.asc()
-        page: Any = searches[0].order_by(by).limit(limit)
-        if len(searches) > 1:
-            page = DIALECTS[connection.dialect.name].merge(searches, by, limit)
+        searches = [search.checking(*self.checks) for search in self.searches]
+        page = DIALECTS[connection.dialect.name].searches.page(searches, order, limit)
         return list(connection.execute(page).scalars())
 
     def candidates(self, connection: Connection, limit: int) -> int:
         """How many results the searches have, counted up to `limit`."""
         if not self.searches:
             return 0
-        found = union_all(*self.searches).limit(limit).subquery()
+        found = DIALECTS[connection.dialect.name].searches.some(self.searches, limit).subquery()
         return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
 
 
@@ -144,7 +122,10 @@ def page_with_runs(
 def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
     filters = criteria.filters
     if filters.event_id is not None:
-        one = select(events.c.id).where(events.c.id == filters.event_id, *_range(events.c.id, filters))
+        after, before = _bounds(filters)
+        one = select(events.c.id).where(events.c.id == filters.event_id, events.c.id > after)
+        if before is not None:
+            one = one.where(events.c.id < before)
         if filters.job is not None:
             one = one.where(or_(events.c.key == filters.job, events.c.job_id == filters.job))
         return list(connection.execute(one.where(*_checks_of_events(criteria, *_source_and_type(filters)))).scalars())
@@ -155,11 +136,13 @@ def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order)
 
 def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
     """Events of one job. Those whose identity is the job are few: one for each source and type."""
-    job = criteria.filters.job
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
+    job = str(criteria.filters.job)
+    after, before = _bounds(criteria.filters)
     checks = _checks_of_events(criteria, *_source_and_type(criteria.filters))
-    own = connection.execute(search.where(events.c.key == job, *checks)).scalars()
-    others = _SearchPlan([search.where(events.c.job_id == job, _OF_ANOTHER_KEY)], checks).ids(connection, limit, order)
+    key = select(events.c.id).where(events.c.key == job, events.c.id > after, *checks)
+    own = connection.execute(key if before is None else key.where(events.c.id < before)).scalars()
+    search = _search(events.c.id, criteria.filters, (events.c.job_id, job), partial=_OF_ANOTHER_KEY)
+    others = _SearchPlan([search], checks).ids(connection, limit, order)
     pick = heapq.nlargest if order is Order.NEWEST_FIRST else heapq.nsmallest
     return pick(limit, {*own, *others})
 
@@ -179,7 +162,7 @@ def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
 
 
 def _one_by_one(criteria: _Criteria) -> _SearchPlan:
-    search = select(events.c.id.label("id")).where(*_range(events.c.id, criteria.filters))
+    search = _search(events.c.id, criteria.filters)
     return _SearchPlan([search], _checks_of_events(criteria, *_source_and_type(criteria.filters)))
 
 
@@ -191,10 +174,7 @@ def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
         sources = distinct(connection, events.c.source, _QUARANTINED, max_values=MAX_SEARCHES)
         if len(sources) > MAX_SEARCHES:
             return _one_by_one(criteria)
-    searches = [
-        select(events.c.id.label("id")).where(_QUARANTINED, events.c.source == source, *_range(events.c.id, filters))
-        for source in sources
-    ]
+    searches = [_search(events.c.id, filters, (events.c.source, source), partial=_QUARANTINED) for source in sources]
     return _SearchPlan(searches, _checks_of_events(criteria, *_source_and_type(filters)))
 
 
@@ -214,10 +194,7 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     if len(kinds) > MAX_SEARCHES:
         return None
     searches = [
-        select(events.c.id.label("id")).where(
-            events.c.source == source, events.c.type == type_, *_range(events.c.id, filters)
-        )
-        for source, type_ in kinds
+        _search(events.c.id, filters, (events.c.source, source), (events.c.type, type_)) for source, type_ in kinds
     ]
     return _SearchPlan(searches, _checks_of_events(criteria))
 
@@ -231,30 +208,34 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
         return None  # most events have such a run
     searches = []
     for state in run.states or tuple(RunState):
-        partial = _SUCCEEDED if state is RunState.SUCCEEDED else UNFINISHED
-        same = (partial,) if state is RunState.SUCCEEDED else (partial, runs.c.state == str(state))
+        succeeded = state is RunState.SUCCEEDED
+        partial = _SUCCEEDED if succeeded else UNFINISHED
+        same = () if succeeded else ((runs.c.state, str(state)),)
         if run.handler is not None:
             handlers = [run.handler]
         else:
-            handlers = distinct(connection, runs.c.handler, *same, max_values=MAX_SEARCHES)
+            conditions = [partial, *(column == value for column, value in same)]
+            handlers = distinct(connection, runs.c.handler, *conditions, max_values=MAX_SEARCHES)
         searches += [
-            select(runs.c.event_id.label("id")).where(
-                *same, runs.c.handler == handler, *_range(runs.c.event_id, criteria.filters)
-            )
+            _search(runs.c.event_id, criteria.filters, *same, (runs.c.handler, handler), partial=partial)
             for handler in handlers
         ]
     return _SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
 
 
-def _range(id_: Any, filters: Filter) -> list[Any]:
-    """The range of ids of the filter. It always has a lower bound: without one, SQLite plans a scan."""
-    lower_bounds = [filters.newer_than or "", "" if filters.after is None else first_id_at(filters.after)]
-    conditions = [id_ > max(lower_bounds)]
-    if filters.older_than is not None:
-        conditions.append(id_ < filters.older_than)
+def _search(id_: Any, filters: Filter, *same: tuple[Any, str], partial: Any = None) -> IndexSearch:
+    """A search of the filter's range of ids."""
+    after, before = _bounds(filters)
+    return IndexSearch(id_, same, partial, after, before)
+
+
+def _bounds(filters: Filter) -> tuple[str, str | None]:
+    """The range of ids of the filter: after the first text, before the second."""
+    after = max(filters.newer_than or "", "" if filters.after is None else first_id_at(filters.after))
+    before = [] if filters.older_than is None else [filters.older_than]
     if filters.before is not None:
-        conditions.append(id_ < first_id_at(filters.before + 0.001))  # ids have whole milliseconds
-    return conditions
+        before.append(first_id_at(filters.before + 0.001))  # ids have whole milliseconds
+    return after, min(before, default=None)
 
 
 def _received_between(filters: Filter) -> list[Any]:
@@ -289,9 +270,9 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
             conditions.append(runs.c.state.in_(run.states))
         if run.handler is not None:
             conditions.append(runs.c.handler == run.handler)
-        checks.append(exists().where(*conditions))
+        checks.append(exists_for_row(*conditions))
     if criteria.without:
-        checks.append(~exists().where(runs.c.event_id == events.c.id, runs.c.state.in_(criteria.without)))
+        checks.append(~exists_for_row(runs.c.event_id == events.c.id, runs.c.state.in_(criteria.without)))
     return checks
 
 
@@ -300,8 +281,8 @@ def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     checks: list[Any] = []
     of_event = _received_between(criteria.filters) + _source_and_type(criteria.filters)
     if of_event:
-        checks.append(exists().where(events.c.id == runs.c.event_id, *of_event))
+        checks.append(exists_for_row(events.c.id == runs.c.event_id, *of_event))
     if criteria.without:
         other = runs.alias()
-        checks.append(~exists().where(other.c.event_id == runs.c.event_id, other.c.state.in_(criteria.without)))
+        checks.append(~exists_for_row(other.c.event_id == runs.c.event_id, other.c.state.in_(criteria.without)))
     return checks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, Text
+from sqlalchemy import ColumnElement, Exists, Integer, Text, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -23,6 +23,25 @@ class JsonBytes(FunctionElement[int]):
     name = "json_bytes"
     type = Integer()
     inherit_cache = True
+
+
+class ForEachRow(ColumnElement[Any]):
+    """The end of a subquery that is carried out for each row, by an index."""
+
+    inherit_cache = True
+
+
+def exists_for_row(*conditions: Any) -> Exists:
+    """Whether a row exists, looked up for each row of the statement that contains this.
+
+    Rows of the statement are few. A database that guesses otherwise would read the other table from end to end.
+    """
+    return select(literal_column("*")).where(*conditions).suffix_with(ForEachRow()).exists()
+
+
+@compiles(ForEachRow)
+def _for_each_row(element: ForEachRow, compiler: Any, **options: Any) -> str:
+    return ""
 
 
 @compiles(CheckedOnly)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from receiver.model.printable import storable
 from receiver.store.completion import completion_values
+from receiver.store.expressions import CheckedOnly
 from receiver.store.jobs import (
     Row,
     complete_if_event_exists,
@@ -224,7 +225,7 @@ def mark_submitted(
     if find_held(connection, *_claim_conditions(claimed)) is None:
         return find_one(connection, jobs.c.id == claimed.id, jobs.c.submitted_at == now)
     values: Row = {"submitted_at": now, "error_code": None} | FREE
-    other = find_held(connection, jobs.c.source == claimed.source, jobs.c.job_id == job_id)
+    other = find_held(connection, CheckedOnly(jobs.c.source) == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         message = f"The provider returned the id of another job that was submitted here, {other['id']}: {job_id}."
         values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    delete,
-    insert,
-    literal_column,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
 from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.dialect import DIALECTS
 from receiver.store.distinct import distinct
-from receiver.store.expressions import JsonBytes
+from receiver.store.expressions import CheckedOnly, JsonBytes
 from receiver.store.schema import jobs
+from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import OPEN_JOBS, JobState
 
 Row = dict[str, Any]
@@ -127,7 +119,7 @@ def watch(
         Its row, and whether this call started to watch it. It may have ended already, if its event is stored.
     """
     hold_job_id(connection, job_id)
-    known = find_held(connection, jobs.c.source == source, jobs.c.job_id == job_id)
+    known = find_held(connection, CheckedOnly(jobs.c.source) == source, jobs.c.job_id == job_id)
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, **due_columns(first_at, now), "deadline_at": deadline_at}
     if known is None:
@@ -152,7 +144,7 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
     row = find_held(connection, jobs.c.id == id, jobs.c.state == str(JobState.UNKNOWN))
     if row is None:
         return None
-    other = find_held(connection, jobs.c.source == row["source"], jobs.c.job_id == job_id)
+    other = find_held(connection, CheckedOnly(jobs.c.source) == row["source"], jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         return None
     if other is not None:
@@ -219,18 +211,12 @@ def find(connection: Connection, reference: str, source: str | None = None) -> l
 def list_jobs(connection: Connection, filters: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
     """These columns of the jobs that match, the newest first.
 
-    There is a search for each source and state; SQLite merges their results (docs/adr/0054).
+    There is a search for each source and state, and the database merges their results (docs/adr/0054).
     """
-    searches = [
-        select(jobs.c.id.label("id")).where(*conditions) for conditions in _search_conditions(connection, filters)
-    ]
+    searches = _searches(connection, filters)
     if not searches:
         return []
-    before = jobs.c.id > "" if filters.before is None else jobs.c.id < filters.before
-    merged: Any = searches[0].where(before)
-    if len(searches) > 1:
-        merged = union_all(*(search.where(before) for search in searches))
-    page = merged.order_by(literal_column("id").desc()).limit(limit)
+    page = DIALECTS[connection.dialect.name].searches.page(searches, Order.NEWEST_FIRST, limit)
     rows = connection.execute(select(*columns).where(jobs.c.id.in_(page)).order_by(jobs.c.id.desc()))
     return [dict(row._mapping) for row in rows]
 
@@ -254,18 +240,22 @@ def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tupl
     return [dict(row._mapping) for row in found], len(ids) > taken
 
 
-def _search_conditions(connection: Connection, filters: JobFilter) -> list[tuple[Any, ...]]:
-    """The conditions of each search."""
+def _searches(connection: Connection, filters: JobFilter) -> list[IndexSearch]:
+    everything = IndexSearch(jobs.c.id, before=filters.before)
     if filters.source is None and filters.states is None:
-        return [()]
+        return [everything]
     states = tuple(JobState) if filters.states is None else tuple(filters.states)
     if filters.source is not None:
         sources = [filters.source]
     else:
         sources = distinct(connection, jobs.c.source, max_values=MAX_SOURCES)
         if len(sources) > MAX_SOURCES:
-            return [(jobs.c.state.in_(states),)]
-    return [(jobs.c.source == source, jobs.c.state == str(state)) for source in sources for state in states]
+            return [everything.checking(jobs.c.state.in_(states))]
+    return [
+        replace(everything, same=((jobs.c.source, source), (jobs.c.state, str(state))))
+        for source in sources
+        for state in states
+    ]
 
 
 def due_columns(at: float, now: float) -> Row:

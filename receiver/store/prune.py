@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, or_, select, tuple_
 
 from receiver.model.ids import first_id_at
 from receiver.store.dialect import DIALECTS
+from receiver.store.expressions import exists_for_row
 from receiver.store.schema import events, jobs, runs
 from receiver.store.states import OPEN_STATES, EventStatus, JobState, RunState
 
@@ -86,18 +87,19 @@ def find_jobs(connection: Connection, before: float, after: tuple[float, str] | 
 
 def delete_jobs(connection: Connection, before: float, ids: Sequence[str]) -> int:
     """Delete the jobs among these that ended before `before` and have no event; return how many."""
-    conditions = (jobs.c.id.in_(ids), jobs.c.ended_at < before, _has_no_event())
+    ended_at = func.coalesce(jobs.c.ended_at, before)  # not the column: no index is to be searched for it
+    conditions = (jobs.c.id.in_(ids), ended_at < before, _has_no_event())
     return connection.execute(delete(jobs).where(*conditions)).rowcount
 
 
 def _is_finished(before: float) -> ColumnElement[bool]:
     recently_dead = and_(runs.c.state == RunState.DEAD, runs.c.finished_at >= before)
-    stays = exists().where(runs.c.event_id == events.c.id, or_(runs.c.state.in_(OPEN_STATES), recently_dead))
+    stays = exists_for_row(runs.c.event_id == events.c.id, or_(runs.c.state.in_(OPEN_STATES), recently_dead))
     return and_(events.c.status == EventStatus.ACCEPTED, events.c.received_at < before, ~stays)
 
 
 def _has_no_event() -> ColumnElement[bool]:
-    return and_(jobs.c.state != JobState.UNKNOWN, ~exists().where(events.c.id == jobs.c.event_id))
+    return and_(jobs.c.state != JobState.UNKNOWN, ~exists_for_row(events.c.id == jobs.c.event_id))
 
 
 EVENTS = Prunable("events", find_events, delete_events)

@@ -6,24 +6,25 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, select
+from sqlalchemy import Connection, case, func, select
 
 from receiver.store.distinct import distinct
 from receiver.store.event_pages import (
     MAX_SEARCHES,
     UNFINISHED,
     Filter,
-    Order,
     RunCondition,
     page_of_events,
     page_with_runs,
 )
+from receiver.store.expressions import exists_for_row
 from receiver.store.schema import artifacts, attempts, events, runs, signing_keys
+from receiver.store.searches import Order
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
 
 def _has_run(*states: RunState) -> Any:
-    return exists().where(runs.c.event_id == events.c.id, runs.c.state.in_(states))
+    return exists_for_row(runs.c.event_id == events.c.id, runs.c.state.in_(states))
 
 
 _STATE = case(

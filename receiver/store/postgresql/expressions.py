@@ -1,12 +1,14 @@
-"""PostgreSQL's INSERT, and its merge of searches."""
+"""How PostgreSQL spells the expressions of `store.expressions`, and its INSERT."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, union
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+
+from receiver.store.expressions import CheckedOnly, ForEachRow
 
 
 def insert(table: Table) -> postgresql.Insert:
@@ -14,7 +16,12 @@ def insert(table: Table) -> postgresql.Insert:
     return postgresql.insert(table)
 
 
-def merge(searches: Sequence[Select[Any]], by: ColumnElement[str], limit: int) -> CompoundSelect[Any]:
-    """Each search ends by itself. Otherwise the server reads all their results, to remove what is twice in them."""
-    pages = [search.order_by(by).limit(limit) for search in searches]
-    return union(*pages).order_by(by).limit(limit)
+@compiles(CheckedOnly, "postgresql")
+def _checked_only(element: CheckedOnly, compiler: Any, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)} || '')"
+
+
+@compiles(ForEachRow, "postgresql")
+def _for_each_row(element: ForEachRow, compiler: Any, **options: Any) -> str:
+    """A subquery with an OFFSET is never turned into a join, nor carried out once for all rows."""
+    return "OFFSET 0"

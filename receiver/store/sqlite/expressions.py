@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Table, union
+from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 
@@ -15,11 +14,6 @@ from receiver.store.expressions import CheckedOnly, JsonBytes
 def insert(table: Table) -> sqlite.Insert:
     """An INSERT that may have ON CONFLICT."""
     return sqlite.insert(table)
-
-
-def merge(searches: Sequence[Select[Any]], by: ColumnElement[str], limit: int) -> CompoundSelect[Any]:
-    """SQLite reads the searches side by side, each in the order of its index, and stops."""
-    return union(*searches).order_by(by).limit(limit)
 
 
 @compiles(CheckedOnly, "sqlite")
