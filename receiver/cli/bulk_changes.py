@@ -108,7 +108,7 @@ class _PauseFactor:
         self._database = database
         self._clock = clock
         self._ask_at = -math.inf
-        self._factor = PAUSE_FACTOR
+        self._factor: float = PAUSE_FACTOR
 
     def __call__(self) -> float:
         if self._clock.monotonic() >= self._ask_at:

@@ -134,7 +134,9 @@ def claim(connection: Connection, request: ClaimRequest) -> Claimed:
         started,
         {handler: list(pool) for handler, pool in pools.items() if pool},
         lost,
-        _earliest(later, next_due(connection, [handler for handler in left.startable() if not pools[handler]])),
+        _earliest(
+            later, next_due(connection, [handler for handler in left.startable() if not pools[handler]], request.now)
+        ),
         new,
     )
 
@@ -152,7 +154,7 @@ def _restrict(connection: Connection, left: FreeSlots, now: float) -> list[float
     for handler, bound in sorted(left.cluster.items()):
         if not left.available(handler):
             continue
-        due_at = next_due(connection, [handler])
+        due_at = next_due(connection, [handler], now)
         startable = 0
         if due_at is not None and due_at <= now:
             started = statements.count_started(connection, handler)
@@ -291,11 +293,12 @@ def expired(connection: Connection, now: float) -> list[tuple[Claim, str]]:
     ]
 
 
-def next_due(connection: Connection, handlers: Sequence[str]) -> float | None:
-    """When the next pending run of these handlers is due, unix seconds; None if none is pending."""
+def next_due(connection: Connection, handlers: Sequence[str], now: float) -> float | None:
+    """When the next pending run of these handlers is due, or is to be looked for again, unix seconds; None if none is
+    pending."""
     if not handlers:
         return None
     statements = DIALECTS[connection.dialect.name].claims
     earliest = [statements.next_suspect_due(connection, handlers)]
-    earliest += [statements.next_due(connection, handler) for handler in handlers]
+    earliest += [statements.next_due(connection, handler, now) for handler in handlers]
     return min((at for at in earliest if at is not None), default=None)

@@ -100,8 +100,11 @@ class ClaimStatements(Protocol):
             Claimed runs; if they start at once, each may be followed by its event, as `event_facts`.
         """
 
-    def next_due(self, connection: Connection, handler: str) -> float | None:
-        """When the handler's next pending run that is no suspect is due; None for none."""
+    def next_due(self, connection: Connection, handler: str, now: float) -> float | None:
+        """When the handler's next pending run that is no suspect is due, or is to be looked for again; None for none.
+
+        Reads nothing again that was claimed, even if its entries are still in the index.
+        """
 
     def count_started(self, connection: Connection, handler: str) -> int | None:
         """How many runs of a handler have started, in any process, and have not ended.

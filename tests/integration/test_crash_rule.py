@@ -81,7 +81,7 @@ class World:
             for claim in await self.database.write(claim_due, free, owner, self.now, self.now + 30):
                 job = str(claim.event["job_id"])
                 held[self.now + self.seconds[job], job] = claim
-            due = await self.database.read(claims.next_due, ["work"]) if free.available("work") else None
+            due = await self.database.read(claims.next_due, ["work"], self.now) if free.available("work") else None
             ends_at, job = min(held, default=(NEVER, ""))
             following = min(ends_at, dies_at, NEVER if due is None else max(due, self.now + 0.001))
             if following == NEVER:

@@ -1,8 +1,9 @@
-"""Where a claim begins to read the index of pending runs, while there is a backlog.
+"""Where a claim begins to read the index of pending runs.
 
 A claimed run leaves a dead entry in that index. The server removes it soon, but not while somebody's transaction is
 held open, such as that of a backup: then each claim would read all of them again, and dispatch would slow down with
-each run.
+each run. So most claims begin where the claims before them ended. Some read from the beginning, because a run may have
+become due behind that: one that was released, or whose event was committed late.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 RESCAN_SECONDS = 1.0
-"""How often a claim reads from the beginning: a run may have become due again before those that were claimed last."""
+"""How often a claim reads from the beginning, if that reads few entries."""
+RESCAN_SECONDS_PER_ENTRY = 20e-6
+"""The same for each entry that it reads: about twenty times as long as that takes."""
 MANY_CLAIMS = 1000
 """Before this many claims it always does: so few entries cost nothing."""
+LATE_SECONDS = 0.25
+"""By how much later than later events an event is usually committed, at the most. Claims begin earlier by this, while
+they find all that is due."""
 
 
 @dataclass(slots=True)
@@ -22,21 +28,50 @@ class Backlog:
     """What one connection knows of the pending runs of a handler.
 
     Attributes:
-        scanned_at: when a claim last read from the beginning, unix seconds.
+        scanned_at: when they were last read from the beginning, unix seconds.
+        complete_at: when all that was due was last claimed.
     """
 
     scanned_at: float = -math.inf
+    complete_at: float = -math.inf
+    _interval: float = RESCAN_SECONDS
     _claims: int = 0
     _reached: float = -math.inf
+    _margin: float = 0.0
+
+    @property
+    def scan_at(self) -> float:
+        """When they are to be read from the beginning again, unix seconds."""
+        return self.scanned_at + self._interval
+
+    @property
+    def skips(self) -> bool:
+        """Whether there may be so many dead entries that they are passed over."""
+        return self._claims >= MANY_CLAIMS
 
     def start_at(self, now: float) -> float:
-        """The earliest due time to claim; minus infinity for all."""
-        if self._claims < MANY_CLAIMS or not 0 <= now - self.scanned_at < RESCAN_SECONDS:
-            self.scanned_at = now
-            return -math.inf
-        return self._reached
+        """The due time from which to read; minus infinity for the beginning."""
+        self._reached = min(self._reached, now)
+        if self.skips and self.scanned_at <= now < self.scan_at:
+            return self._reached - self._margin
+        self.scanned_at = now
+        return -math.inf
 
-    def claimed(self, due: Sequence[float], *, full: bool) -> None:
-        """Remember a claim of runs with these due times; `full` if there may be more."""
+    def read(self, entries: int) -> None:
+        """Remember how many entries were read from the beginning."""
+        self._interval = max(RESCAN_SECONDS, RESCAN_SECONDS_PER_ENTRY * entries)
+
+    def claimed(self, due: Sequence[float], now: float, *, after: float, full: bool) -> None:
+        """Remember a claim from `after` on of runs with these due times; `full` if there may be more."""
         self._claims += len(due)
-        self._reached = max(due) if full and due else -math.inf
+        if full:
+            self._reached, self._margin = max(due, default=after), 0.0
+            return
+        self._reached, self._margin = max([*due, self._reached]), LATE_SECONDS
+        if after == -math.inf:
+            self.complete_at = now
+
+    def found(self, due: float) -> None:
+        """Let the next claim begin with a run that is due at this time, if it would begin later."""
+        if due < self._reached - self._margin:
+            self._reached, self._margin = due, 0.0

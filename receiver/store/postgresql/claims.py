@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
@@ -35,7 +36,8 @@ _CLAIM_WITH = f"""
 _CLAIM = _CLAIM_WITH.format(table="", columns="")
 # With the events, which saves a round trip while the runs are locked.
 _CLAIM_AND_START = _CLAIM_WITH.format(table=" JOIN events ON events.id = due.event_id", columns=f", {_EVENT}")
-_NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} ORDER BY due_at LIMIT 1"  # noqa: S608 - constants only
+_ENTRIES = "SELECT pg_stat_get_xact_tuples_returned('ix_runs_due'::regclass)"
+_NEXT_DUE = f"SELECT due_at FROM runs WHERE {_DUE} AND due_at >= %s ORDER BY due_at LIMIT 1"  # noqa: S608
 _HOLD_COUNT = "SELECT pg_try_advisory_xact_lock(hashtextextended('receiver: handler ' || %s, 1))"
 _COUNT_STARTED = """
     SELECT count(*) FROM runs
@@ -95,24 +97,41 @@ def claim_due(
 ) -> list[Any]:
     """Rows that another transaction has locked are skipped. In no order."""
     statement = _CLAIM if started is None else _CLAIM_AND_START
-
-    def claim(after: float, size: int) -> list[Any]:
-        return run_statement(connection, statement, (handler, after, now, size, owner, until, started))
-
-    backlog: Backlog = connection.info.setdefault(_BACKLOG, {}).setdefault(handler, Backlog())
-    after = backlog.start_at(now)
-    rows = claim(after, limit)
-    if len(rows) < limit and after > -math.inf:
-        backlog.scanned_at = now
-        rows += claim(-math.inf, limit - len(rows))
-    backlog.claimed([row[4] for row in rows], full=len(rows) == limit)
+    with _reading(connection, handler, now) as (backlog, after):
+        rows = run_statement(connection, statement, (handler, after, now, limit, owner, until, started))
+    backlog.claimed([row[4] for row in rows], now, after=after, full=len(rows) == limit)
     return rows
 
 
-def next_due(connection: Connection, handler: str) -> float | None:
-    """One search of the index of pending runs."""
-    rows = run_statement(connection, _NEXT_DUE, (handler,))
-    return float(rows[0][0]) if rows else None
+def next_due(connection: Connection, handler: str, now: float) -> float | None:
+    """One search of the index of pending runs. If that does not show all, the time at which one is to."""
+    with _reading(connection, handler, now) as (backlog, after):
+        rows = run_statement(connection, _NEXT_DUE, (handler, after))
+    found = [float(due_at) for (due_at,) in rows]
+    if after == -math.inf:
+        for due_at in found:
+            backlog.found(due_at)
+    elif backlog.complete_at != now:
+        found.append(backlog.scan_at)
+    return min(found, default=None)
+
+
+@contextmanager
+def _reading(connection: Connection, handler: str, now: float) -> Iterator[tuple[Backlog, float]]:
+    """What is known of the handler's pending runs, and the due time from which to read them."""
+    backlog: Backlog = connection.info.setdefault(_BACKLOG, {}).setdefault(handler, Backlog())
+    after = backlog.start_at(now)
+    counted = backlog.skips and after == -math.inf
+    before = _entries_read(connection) if counted else 0
+    yield backlog, after
+    if counted:
+        backlog.read(_entries_read(connection) - before)
+
+
+def _entries_read(connection: Connection) -> int:
+    """Entries of the index of pending runs that this session has read lately, dead ones included."""
+    [(found,)] = run_statement(connection, _ENTRIES)
+    return int(found)
 
 
 def count_started(connection: Connection, handler: str) -> int | None:

@@ -54,7 +54,7 @@ def claim_due(
     return run_statement(connection, _CLAIM, (owner, until, started, handler, handler, now, limit))
 
 
-def next_due(connection: Connection, handler: str) -> float | None:
+def next_due(connection: Connection, handler: str, now: float) -> float | None:
     """One search of the index of pending runs."""
     rows = run_statement(connection, _NEXT_DUE, (handler,))
     return float(rows[0][0]) if rows else None

@@ -124,7 +124,7 @@ def test_processes_that_claim_and_finish_at_once_never_pass_the_bound_and_all_ru
             assert all(written.held)
             ended += len(finished)
             held += written.claimed.started
-            if not held and database.query(claims.next_due, ["save_audio"]) is None:
+            if not held and database.query(claims.next_due, ["save_audio"], NOW) is None:
                 break
         return ended
 

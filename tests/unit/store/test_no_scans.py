@@ -113,7 +113,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         claims.extend: [([CLAIM.key], "me", NOW + 30)],
         claims.release: [([CLAIM], "me")],
         claims.has_expired: [(NOW,)],
-        claims.next_due: [(["save_audio", "notes"],)],
+        claims.next_due: [(["save_audio", "notes"], NOW)],
         claims.release_unknown: [([CLAIM.key], "me")],
         claims.release_expired: [(NOW + 60,)],
         clocks.renew_leases: [(WAITS, NOW)],

@@ -19,7 +19,7 @@ TIMES = 20
 def prepared(connection: Connection) -> int:
     """Prepared statements of the session, after one was executed often."""
     for _ in range(TIMES):
-        claims.next_due(connection, ["save_audio"])
+        claims.next_due(connection, ["save_audio"], 0.0)
         connection.execute(text("SELECT id FROM events WHERE id = :id"), {"id": "evt_1"})
     return int(connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one())
 

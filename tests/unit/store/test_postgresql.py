@@ -164,17 +164,17 @@ async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
     database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:
     await database.batch(inbox.accept, delivery("before"))
-    assert await database.read(claims.next_due, ["save_audio"]) == NOW
+    assert await database.read(claims.next_due, ["save_audio"], NOW) == NOW
     with stopped(postgresql):
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await database.batch(inbox.accept, delivery("during"))
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            await database.read(claims.next_due, ["save_audio"])
+            await database.read(claims.next_due, ["save_audio"], NOW)
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             database.test_write()
         assert isinstance(database.health.outage(), StoreUnavailable)
     await database.batch(inbox.accept, delivery("after"))
-    assert await database.read(claims.next_due, ["save_audio"]) == NOW
+    assert await database.read(claims.next_due, ["save_audio"], NOW) == NOW
     assert database.health.outage() is None
     assert count(database) == 2
 
@@ -183,11 +183,11 @@ async def test_nobody_notices_a_restart_while_nothing_is_asked(
     database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:
     await database.batch(inbox.accept, delivery("before"))
-    await database.read(claims.next_due, ["save_audio"])
+    await database.read(claims.next_due, ["save_audio"], NOW)
     with stopped(postgresql):
         pass
     await database.batch(inbox.accept, delivery("after"))
-    await database.read(claims.next_due, ["save_audio"])
+    await database.read(claims.next_due, ["save_audio"], NOW)
     database.test_write()
     assert count(database) == 2
 

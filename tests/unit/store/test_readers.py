@@ -89,7 +89,7 @@ def limited(store_kind: str, request: pytest.FixtureRequest) -> Limited:
 
 async def test_what_runs_wait_for_is_read_while_every_list_thread_is_held(database: Database, held: Held) -> None:
     async with holding_every_list_thread(database, held):
-        assert await within(database.read(claims.next_due, ["save_audio"])) is None
+        assert await within(database.read(claims.next_due, ["save_audio"], 0.0)) is None
         assert await within(database.write(lambda connection: connection.execute(text("SELECT 1")).scalar())) == 1
 
 

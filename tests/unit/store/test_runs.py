@@ -228,9 +228,9 @@ def test_the_next_due_time_is_the_earliest_of_these_handlers(
     database: Database, accept: Accept, delivery: Make
 ) -> None:
     accept(delivery("a", received_at=NOW + 5, handlers=("a",)), delivery("b", received_at=NOW + 3, handlers=("b",)))
-    assert database.query(claims.next_due, ["a"]) == NOW + 5
-    assert database.query(claims.next_due, ["a", "b"]) == NOW + 3
-    assert database.query(claims.next_due, ["c"]) is None
+    assert database.query(claims.next_due, ["a"], NOW) == NOW + 5
+    assert database.query(claims.next_due, ["a", "b"], NOW) == NOW + 3
+    assert database.query(claims.next_due, ["c"], NOW) is None
 
 
 def test_pending_runs_of_handlers_that_are_gone_are_named(database: Database, accept: Accept, delivery: Make) -> None:

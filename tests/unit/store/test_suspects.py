@@ -34,7 +34,7 @@ def claim_rows(database: Database, owner: str = "me", now: float = NOW, **free: 
 
 
 def next_due(database: Database) -> float | None:
-    return database.query(claims.next_due, ["save_audio"])
+    return database.query(claims.next_due, ["save_audio"], NOW)
 
 
 def suspect(database: Database, *jobs: str, crashes: int = 2) -> None:
