@@ -18,6 +18,8 @@ from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
 from tests.stores import execute, open_store, query
 
+pytestmark = pytest.mark.postgresql
+
 EVENTS = 3000
 MIDDLE = f"evt_{EVENTS // 2:032x}"
 OPEN = 5
