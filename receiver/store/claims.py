@@ -208,7 +208,7 @@ def _start(connection: Connection, starting: list[Claim], request: ClaimRequest)
     missing = {found.event_id for found in starting if not found.event}
     facts = _event_facts(connection, missing) if missing else {}
     return [
-        Claim(
+        found if found.event and found.started == request.now else Claim(
             found.event_id, found.handler, found.attempt, found.counted, found.due_at, request.now,
             found.event or facts[found.event_id], found.crashes,
         )
