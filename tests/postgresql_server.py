@@ -36,6 +36,11 @@ log_min_messages = fatal
 """
 
 
+ROLE_WITH_PASSWORD = "guarded"
+"""A role that a test may create: whoever is it needs its password. The server trusts all others."""
+_AUTHENTICATION = f"local all {ROLE_WITH_PASSWORD} scram-sha-256\n"
+
+
 class PostgresqlServer:
     """A server that only this machine's sockets reach."""
 
@@ -47,7 +52,7 @@ class PostgresqlServer:
         self._template = ""
 
     def url(self, name: str, password: str = "") -> str:
-        """The address of a database, as for `store.url`. The server accepts any password."""
+        """The address of a database, as for `store.url`. The server accepts any password of this role."""
         return self._uri.set(database=name, password=password).render_as_string(hide_password=False)
 
     def execute(self, statement: str) -> None:
@@ -128,6 +133,8 @@ def running_server(configuration: str = _CONFIGURATION) -> Iterator[PostgresqlSe
         installed.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as file:
             file.write(configuration)
+        rules = folder / "pg_hba.conf"  # the first that fits decides
+        rules.write_text(_AUTHENTICATION + rules.read_text())
         server = PostgresqlServer(installed, folder)
         server.start()
         yield server

@@ -32,10 +32,11 @@ _ADVICE = {
     UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
-_UNREACHABLE = (
-    "check that the server runs and that store.url is right; a running receiver connects again by itself, "
-    "anything else must be started again"
-)
+_AGAIN = "a running receiver connects again by itself, anything else must be started again"
+_UNREACHABLE = f"check that the server runs and that store.url is right; {_AGAIN}"
+_REFUSED = f"correct the user and the password of the address, or the server's; {_AGAIN}"
+_REFUSALS = ("authentication failed", "no password supplied")
+"""Part of the server's message: the driver has no code of a connection that was never made."""
 
 
 def code_of(error: exc.DBAPIError) -> str | None:
@@ -65,6 +66,8 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
         return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
     if code is None and not isinstance(error, exc.OperationalError | exc.InterfaceError):
         return StoreUnavailable(f"The store {location} failed: {text}.")  # the driver refused a value
+    if code is None and any(part in text for part in _REFUSALS):
+        return StoreUnavailable(f"The store {location} refuses the login ({text}): {_REFUSED}.")
     if code is None or code.startswith(("08", "57P")):
         return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
     if code in _ADVICE:
