@@ -75,9 +75,9 @@ def count():
     global begun
     at = next(number)
     if at == 1:
-        begun = time.monotonic(), time.process_time()
+        begun = time.monotonic(), time.process_time(), time.time()
     elif at == LAST:
-        figures = {"seconds": time.monotonic() - begun[0], "cpu": time.process_time() - begun[1]}
+        figures = {"seconds": time.monotonic() - begun[0], "cpu": time.process_time() - begun[1], "began": begun[2]}
         (FOLDER / "part").write_text(json.dumps(figures))
         (FOLDER / "part").rename(FOLDER / "figures")
 """
@@ -108,10 +108,21 @@ CASES = (
 def measure(root: Path, case: Case = CASES[0], runs: int = RUNS, config: str = "") -> tuple[float, float]:
     """Runs per second of the checkout at `root`, and its processor time for each, in microseconds.
 
-    All must succeed at their first attempt.
+    As `execute`.
+    """
+    figures = execute(root, case, runs, config)
+    return runs / figures["seconds"], figures["cpu"] / runs * 1e6
+
+
+def execute(root: Path, case: Case = CASES[0], runs: int = RUNS, config: str = "") -> dict[str, float]:
+    """Have the checkout at `root` execute runs, which must all succeed at their first attempt.
 
     Args:
         config: further settings, as TOML.
+
+    Returns:
+        `seconds` from the first start to the last one, `cpu` of the process in that time, seconds; and when the first
+        one was: `began`, unix seconds.
     """
     names = [f"noop_{number}" for number in range(case.handlers)]
     files = {
@@ -122,7 +133,7 @@ def measure(root: Path, case: Case = CASES[0], runs: int = RUNS, config: str = "
     with receiver(f'{config}[plugins]\ndirectory = "plugins"\n', files, "wrapper.py", root) as server:
         figures = _figures(server)
         wait_until_all_succeeded(server, runs)
-    return runs / figures["seconds"], figures["cpu"] / runs * 1e6
+    return figures
 
 
 def _figures(server: Server) -> dict[str, float]:
