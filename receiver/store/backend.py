@@ -169,6 +169,9 @@ class Backend(Protocol):
     def is_retried(self, error: exc.DBAPIError) -> bool:
         """Whether the transaction was rolled back only because of another one, and should be repeated."""
 
+    def is_locked_row(self, error: exc.DBAPIError) -> bool:
+        """Whether one write waited too long for another process, and others of its transaction need not wait."""
+
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         """Convert an error of the driver to one that names the store, the cause and what to do."""
 

@@ -76,6 +76,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._committing = 0
+        self._apart = False
         self._ended = False
 
     @property
@@ -187,6 +188,8 @@ class Writer:
         except exc.DBAPIError as error:
             if retries and self._backend.is_retried(error):
                 self._commit(writes, _add_nothing, retries - 1)
+            elif self._backend.is_locked_row(error) and len({write.function for write in writes}) > 1:
+                self._commit_apart(writes)
             elif self._backend.is_outage(error):
                 found = self.unavailable(error)
                 self._fail(writes, found)
@@ -207,6 +210,18 @@ class Writer:
             return
         for write in writes:
             self._commit([write], _add_nothing)
+
+    def _commit_apart(self, writes: list[_Write]) -> None:
+        """Commit each kind of write in its own transaction, after one of them waited too long for a lock.
+
+        A process that is stopped while it changes runs must not keep others from storing deliveries.
+        """
+        self._apart = True
+        try:
+            for function in {write.function: None for write in writes}:
+                self._commit([write for write in writes if write.function == function], _add_nothing)
+        finally:
+            self._apart = False
 
     def _transaction(
         self, connection: Connection, writes: list[_Write], add_more: Callable[[list[_Write]], None]
@@ -232,7 +247,7 @@ class Writer:
 
     def _connection_for_write(self) -> Connection:
         """The writer's connection, with the time-out for locks that fits the store's health."""
-        locked = isinstance(self._health.error, StoreLocked)
+        locked = self._apart or isinstance(self._health.error, StoreLocked)
         seconds = min(self._busy_seconds, LOCKED_SECONDS) if locked else self._busy_seconds
         if self._connection is not None and not self._durability.is_connected(self._connection):
             self._connection.invalidate()

@@ -117,6 +117,10 @@ class PostgresqlBackend:
         """After a deadlock or a serialization failure."""
         return faults.is_retried(error)
 
+    def is_locked_row(self, error: exc.DBAPIError) -> bool:
+        """After `lock_timeout`."""
+        return faults.is_locked(error)
+
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         """Convert an error of the driver."""
         return faults.unavailable(error, self._url)

@@ -50,6 +50,11 @@ def is_retried(error: exc.DBAPIError) -> bool:
     return code_of(error) in _RETRIED
 
 
+def is_locked(error: exc.DBAPIError) -> bool:
+    """Whether a statement waited for a lock for as long as it may."""
+    return code_of(error) == LOCK_NOT_AVAILABLE
+
+
 def is_outage(error: exc.DBAPIError) -> bool:
     """Whether the store has failed, rather than this one write."""
     return code_of(error) in _SETUP or is_failure_of_store(error)
@@ -58,7 +63,7 @@ def is_outage(error: exc.DBAPIError) -> bool:
 def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
     """Convert an error of the driver."""
     location, code, text = location_of(url), code_of(error), text_of(error.orig, url)
-    if code == LOCK_NOT_AVAILABLE:
+    if is_locked(error):
         return locked(url)
     if code in (DATA_CORRUPTED, INDEX_CORRUPTED):
         return malformed(url, text)

@@ -96,6 +96,10 @@ class SqliteBackend:
         """Never: no transaction fails because of another one that was not waited for."""
         return False
 
+    def is_locked_row(self, error: exc.DBAPIError) -> bool:
+        """Never: a lock is of the whole file."""
+        return False
+
     def unavailable(self, error: exc.DBAPIError) -> StoreUnavailable:
         """Convert an error of SQLite."""
         return faults.unavailable(error, self._path)

@@ -147,6 +147,33 @@ async def test_a_lock_of_somebody_else_is_waited_for_only_so_long(
     postgresql.drop(name)
 
 
+async def test_a_row_that_somebody_else_locks_keeps_no_delivery_from_being_stored(
+    postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
+    name = postgresql.copy()
+    database = Database(backend_of(postgresql.url(name), Path("/")))
+    database.start()
+    stored = await database.batch(inbox.accept, delivery())
+    change = text("UPDATE events SET duplicates = 7 WHERE id = :id")
+    go = threading.Event()
+    with psycopg.connect(postgresql.url(name)) as other:
+        other.execute("SELECT 1 FROM events WHERE id = %s FOR UPDATE", (stored.event_id,))
+        before = asyncio.ensure_future(database.write(lambda _: go.wait(PATIENCE)))
+        changed = asyncio.ensure_future(database.write(lambda c: c.execute(change, {"id": stored.event_id}).rowcount))
+        accepted = [database.batch(inbox.accept, delivery(job)) for job in ("one", "two")]
+        while database.waiting < 4:
+            await asyncio.sleep(0)
+        go.set()
+        assert await before
+        assert [receipt.duplicate for receipt in await asyncio.gather(*accepted)] == [False, False]
+        with pytest.raises(StoreLocked):
+            await changed
+        other.rollback()
+    await asyncio.to_thread(database.close)
+    postgresql.drop(name)
+
+
 # a server that goes away
 
 
