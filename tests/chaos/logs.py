@@ -14,9 +14,9 @@ from tests.chaos.store_view import pid_of
 INFO = "info"
 OF_KILLS = frozenset({INFO, "process.dead", "run.crashed"})
 OF_FREEZES = frozenset({"handler.blocks_loop", "run.lease_lost"})
-OUTAGE = "cannot be reached"
-"""What a line says that reports the database to be away, whatever failed because of it."""
-OF_OUTAGES = frozenset({OUTAGE, "process.lock_failed", "process.lock_not_removed", "process.not_watching"})
+AWAY, LOCKED = "cannot be reached", "is locked: a transaction of another session"
+"""What a line says that reports the database to be away, or rows to be locked by a process that was frozen."""
+OF_OUTAGES = frozenset({AWAY, LOCKED, "process.lock_failed", "process.lock_not_removed", "process.not_watching"})
 
 
 def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[str]:
@@ -28,8 +28,8 @@ def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[st
         whole = [*texts, last] if last.endswith("}") else texts  # what was killed may have written half a line
         for text in whole:
             kind = _kind(text)
-            away = OUTAGE in explained and OUTAGE in text
-            if kind not in explained and not away:
+            outage = any(words in explained and words in text for words in (AWAY, LOCKED))
+            if kind not in explained and not outage:
                 found[kind] += 1
                 examples.setdefault(kind, f"{server.log}: {text[:500]}")
     return [f"{count} lines {kind}, such as {examples[kind]}" for kind, count in found.items()]
