@@ -107,6 +107,12 @@ class StoreMalformed(StoreUnavailable):
     reason = "store_malformed"
 
 
+class StoreMigrated(StoreUnavailable):
+    """The store was migrated under this process to a schema that its release does not know."""
+
+    reason = "store_migrated"
+
+
 class QuarantineFull(StoreUnavailable):
     """The source has the maximum of events in quarantine; another one is not stored."""
 

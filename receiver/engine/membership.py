@@ -16,10 +16,11 @@ import structlog
 from sqlalchemy import Connection
 
 from receiver.clock import Clock
-from receiver.errors import StoreUnavailable
+from receiver.errors import StoreMigrated, StoreUnavailable
 from receiver.store.backend import Processes
 from receiver.store.changes import Change
 from receiver.store.database import Database
+from receiver.store.migrate import CopyUnfinished, SchemaTooNew, SchemaTooOld, require_usable
 from receiver.store.processes import ProcessInfo, remove, remove_abandoned, write_heartbeat
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ log = structlog.get_logger("receiver.processes")
 
 POLL_INTERVAL_SECONDS = 1.0
 """How often dead processes are looked for; where that is a query, only while it can find one."""
+SCHEMA_CHECK_SECONDS = 60.0
 HEARTBEAT_RETRY_SECONDS = 5.0
 """How soon a heartbeat is written again that could not be written."""
 
@@ -58,6 +60,7 @@ class Membership:
         self._busy = busy
         self._was_busy = False
         self._beat_at = float("-inf")
+        self._check_at = float("-inf")
         self._beaten = False
         self._seen = False
         self._warned = False
@@ -107,6 +110,7 @@ class Membership:
     async def _update(self) -> None:
         try:
             await self._register()
+            await self._check_schema()
             if self._seen:
                 await self._write_heartbeat()
             if self._info.role.recovers:
@@ -116,6 +120,21 @@ class Membership:
             log.error("process.work_not_released", detail=str(error))
         except Exception:
             log.exception("process.broken")
+
+    async def _check_schema(self) -> None:
+        """Store nothing more under a schema that this release does not know.
+
+        A migration is refused while this process is seen to live. It is not where locks do not work, or when a backup
+        is restored.
+        """
+        if self._clock.monotonic() < self._check_at:
+            return
+        self._check_at = self._clock.monotonic() + SCHEMA_CHECK_SECONDS
+        try:
+            await self._database.read(require_usable)
+        except (SchemaTooNew, SchemaTooOld, CopyUnfinished) as error:
+            message = f"The store {self._database.location} was migrated while this process used it. {error}"
+            self._database.health.refuse(StoreMigrated(message))
 
     async def _register(self) -> None:
         """Join if other processes cannot detect this one: at the start, or because its lock was lost."""

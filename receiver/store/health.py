@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
+from receiver.errors import StoreFull, StoreLocked, StoreUnavailable
 
 log = structlog.get_logger("receiver.store")
 
@@ -32,14 +32,14 @@ class StoreHealth:
     Attributes:
         error: why the last commit failed; None if it succeeded.
         committed_at: when the last commit succeeded, monotonic seconds.
-        malformed: the error of a damaged file; stays until the process ends.
+        unusable: why the store is not used until the process ends: it is damaged, or was migrated.
     """
 
     def __init__(self, location: str, locked: Callable[[], StoreLocked]) -> None:
         self._location = location
         self._locked = locked
         self.error: StoreUnavailable | None = None
-        self.malformed: StoreMalformed | None = None
+        self.unusable: StoreUnavailable | None = None
         self.committed_at = float("-inf")
         self._failing_since = self._failed_at = float("-inf")
         self._waiting_since: float | None = None
@@ -76,9 +76,9 @@ class StoreHealth:
         self.error = error
         self._log_once(error)
 
-    def damaged(self, error: StoreMalformed) -> None:
-        """A commit or a read found the file damaged."""
-        self.malformed = self.malformed or error
+    def refuse(self, error: StoreUnavailable) -> None:
+        """Store nothing more: it was found that the store must not be used."""
+        self.unusable = self.unusable or error
         self._log_once(error)
 
     def _log_once(self, error: StoreUnavailable) -> None:
@@ -89,7 +89,7 @@ class StoreHealth:
 
     def outage(self) -> StoreUnavailable | None:
         """Why a delivery could not be stored now; None if it could."""
-        found = self.malformed or self.error
+        found = self.unusable or self.error
         if found is not None:
             return found
         now, waiting, working = time.monotonic(), self._waiting_since, self._working_since

@@ -122,7 +122,7 @@ class Writer:
         """Convert an error of the driver to ours; damage is recorded while the thread runs."""
         found = self._backend.unavailable(error)
         if isinstance(found, StoreMalformed) and self._thread is not None:
-            self._health.damaged(found)
+            self._health.refuse(found)
         return found
 
     # the thread
@@ -173,8 +173,8 @@ class Writer:
         health = self._health
         health.lock_requested()
         try:
-            if health.malformed is not None:
-                raise health.malformed
+            if health.unusable is not None:
+                raise health.unusable
             # First: while a connection is open, another process that ends does not remove the `-wal`.
             connection = self._connection_for_write()
             self._durability.require_unchanged()

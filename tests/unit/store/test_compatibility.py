@@ -12,6 +12,8 @@ from random import Random
 import pytest
 
 from receiver.clock import SystemClock
+from receiver.engine.membership import POLL_INTERVAL_SECONDS, SCHEMA_CHECK_SECONDS, Membership
+from receiver.errors import StoreMigrated
 from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.store import inbox, jobs, migrate, runs, throttle_state, views
@@ -25,6 +27,8 @@ from receiver.store.runs import RunResult
 from receiver.store.schema import HEAD, schema_compatibility
 from receiver.store.states import RunState
 from tests.claiming import claim_due
+from tests.integration.engine_support import ManualClock, Signal
+from tests.integration.intake_support import logged
 from tests.stores import execute, open_store, query
 from tests.unit.store.conftest import NOW, MakeDelivery
 
@@ -151,6 +155,32 @@ def test_a_migration_that_only_adds_runs_while_older_code_does(
 ) -> None:
     later.add(ADDS, compatible_from=HEAD)
     assert later.migrate(database) == (HEAD, NEXT)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("restored", ["9999", "0001"])
+async def test_a_process_under_which_the_schema_changed_stores_nothing_more(
+    database: Database, delivery: MakeDelivery, restored: str
+) -> None:
+    """As where nobody sees that it lives."""
+    signal = Signal()
+    clock = ManualClock(signal)
+    info = ProcessInfo("host_1_a", Role.INTAKE, "host", 1, "1.0", NOW)
+    member = Membership(database, database.processes("host_1_a", clock, Random(0)), info, [], clock)
+    with logged() as lines:
+        await member.join()
+        await database.batch(inbox.accept, delivery("before"))
+        execute(database, "UPDATE alembic_version SET version_num = :to", to=restored)
+        execute(database, "UPDATE schema_compatibility SET compatible_from = :to", to=restored)
+        await signal.until(lambda: clock.seconds)
+        clock.advance(SCHEMA_CHECK_SECONDS)
+        await signal.until(lambda: clock.seconds[POLL_INTERVAL_SECONDS] > 1)
+        with pytest.raises(StoreMigrated, match=f"schema {restored}"):
+            await database.batch(inbox.accept, delivery("after"))
+        assert database.health.outage() is not None
+        await member.leave()
+        assert [line["reason"] for line in lines.of("store.unavailable")] == ["store_migrated"]
+    assert [row["job_id"] for row in query(database, "SELECT job_id FROM events")] == ["before"]
 
 
 def test_a_migration_that_adds_after_one_that_removed_lets_only_code_start_that_knows_the_latter(
