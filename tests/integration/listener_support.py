@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -89,9 +90,11 @@ class Listener:
         )
         return value or 0.0
 
-    async def open(self) -> Client:
-        """A new connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26)
+    async def open(self, first: bytes = b"") -> Client:
+        """A new connection. Its first bytes are there before it is accepted: no limit of time ends before."""
+        connected = socket.create_connection(("127.0.0.1", self.port))
+        connected.sendall(first)
+        reader, writer = await asyncio.open_connection(sock=connected, limit=1 << 26)
         client = Client(reader, writer)
         self.clients.append(client)
         return client

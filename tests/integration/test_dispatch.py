@@ -257,19 +257,22 @@ async def test_an_async_handler_that_never_returns_is_timed_out(store: Store) ->
 async def test_a_plain_handler_that_never_returns_is_timed_out_and_its_thread_is_counted(store: Store) -> None:
     gate = Gate(Signal())
 
-    @handler(on=Event, timeout=0.05, attempts=1)
+    @handler(on=JobCompleted, timeout=0.05, attempts=1)
     def work(event: Event, ctx: Ctx) -> str:
         gate.block()
         return "too late"
 
-    async with engine(store, work, signal=gate._signal) as up:
+    @handler(on=JobFailed)
+    async def other(event: Event, ctx: Ctx) -> None: ...
+
+    async with engine(store, work, other, signal=gate._signal) as up:
         up.new("job_1")
         await up.until_state("dead")
         assert up.attempts() == [(1, "timeout")]
         await up.until(lambda: up.metric("tts_receiver_abandoned_threads") == 1)
         gate.open()
         await up.until(lambda: gate.inside == 0)
-        up.new("job_2")  # another run passes through the loop after the thread's own end
+        up.new("job_2", type="job.failed")  # another run passes through the loop after the thread's own end
         await up.until_state("succeeded")
         assert up.metric("tts_receiver_abandoned_threads") == 0
         assert up.runs()[0]["result"] is None

@@ -100,20 +100,24 @@ async def test_a_blocking_handler_is_timed_out_and_another_process_may_have_its_
     assert row == {"state": "dead", "error": "TimeoutError: not done after 0.05 s"}
 
 
+HELD_UP_SECONDS = 2.5
+"""All three runs must have begun before this has passed: a slow machine needs some time for it."""
+
+
 async def test_who_is_held_up_by_a_blocking_run_loses_no_attempt(tmp_path: Path, lines: Lines, gate: Gate) -> None:
     others = Gate(gate._signal)
 
-    @handler(on=Event, timeout=0.5, attempts=1)
+    @handler(on=Event, timeout=HELD_UP_SECONDS, attempts=1)
     async def polite(event: Event, ctx: Ctx) -> str:
         await others.wait_open()
         return "done"
 
-    @handler(on=Event, timeout=0.5, attempts=1)
+    @handler(on=Event, timeout=HELD_UP_SECONDS, attempts=1)
     def in_a_thread(event: Event, ctx: Ctx) -> str:
         others.block()
         return "done"
 
-    @handler(on=Event, timeout=0.6, attempts=1)
+    @handler(on=Event, timeout=HELD_UP_SECONDS + 0.1, attempts=1)
     async def rude(event: Event, ctx: Ctx) -> None:
         if event.job_id == "job_1":
             while others.inside < 2:

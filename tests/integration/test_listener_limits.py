@@ -130,8 +130,8 @@ async def test_empty_lines_cost_no_more_than_other_bytes(empty: bytes, other: by
 
 async def test_empty_lines_keep_no_connection_open() -> None:
     async with listening_raw(replace(GENEROUS, head_seconds=0.2, idle_seconds=0.4)) as listener:
-        known = await listener.open()
-        assert (await known.ask(request())).status == 200
+        known = await listener.open(request())
+        assert (await known.answer()).status == 200
         for client in (await listener.open(), known):
             reading = asyncio.create_task(client.rest())
             while not reading.done():
@@ -157,8 +157,7 @@ async def test_a_head_that_is_not_ended_in_time_is_refused(begun: bytes) -> None
 
 async def test_bytes_now_and_then_win_no_time() -> None:
     async with listening_raw(HASTY) as listener:
-        client = await listener.open()
-        await client.send(b"GET / HTTP/1.1\r\n")
+        client = await listener.open(b"GET / HTTP/1.1\r\n")
         reading = asyncio.create_task(client.rest())
         while not reading.done():
             client.writer.write(b"X-Slow: 1\r\n")
@@ -168,8 +167,8 @@ async def test_bytes_now_and_then_win_no_time() -> None:
 
 async def test_a_second_heads_time_begins_with_its_first_byte() -> None:
     async with listening_raw(replace(HASTY, idle_seconds=600)) as listener:
-        client = await listener.open()
-        assert (await client.ask(request())).status == 200
+        client = await listener.open(request())
+        assert (await client.answer()).status == 200
         other = await listener.open()
         assert await other.rest() == b""  # the head's time has passed, and the idle connection is still there
         assert (await client.ask(request())).status == 200
@@ -187,8 +186,7 @@ async def test_an_idle_connection_is_closed_after_its_time() -> None:
 async def test_a_request_that_takes_long_is_not_idle() -> None:
     async with listening_raw(replace(GENEROUS, idle_seconds=0.2, head_seconds=0.2)) as listener:
         gate = listener.application.gates["/slow"] = asyncio.Event()
-        client = await listener.open()
-        await client.send(request("GET", "/slow"))
+        client = await listener.open(request("GET", "/slow"))
         other = await listener.open()
         assert await other.rest() == b""
         gate.set()
