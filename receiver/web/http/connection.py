@@ -200,9 +200,7 @@ class HttpConnection(BaseConnection):
         else:
             self._state = BODY
             self._table.awaiting_body[self] = None
-        task = self._loop.create_task(exchange.run(cast("Any", self._app)))
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._loop.create_task(exchange.run(cast("Any", self._app), self._loop, self._server.tasks))
 
     # bodies
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from starlette.types import ASGIApp, Message, Scope
@@ -144,8 +144,16 @@ class Exchange:
 
     # called by the application
 
-    async def run(self, app: ASGIApp) -> None:
-        """Call the application; whatever it does, the sender gets an answer or the connection ends."""
+    async def run(self, app: ASGIApp, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
+        """Call the application; whatever it does, the sender gets an answer or the connection ends.
+
+        Args:
+            loop: the running loop.
+            tasks: has the running task while the application works, so that the server waits for it when it stops.
+        """
+        # In here, because a callback of the task would be another step of the loop for each request.
+        task = cast("asyncio.Task[None]", asyncio.current_task(loop))
+        tasks.add(task)
         if self.received:
             self.scope["extensions"] = {WHOLE_REQUEST: self}
         try:
@@ -156,6 +164,7 @@ class Exchange:
             self._connection.abort()
             raise
         finally:
+            tasks.discard(task)
             self.scope.pop(
                 "extensions", None
             )  # a reference cycle would keep the body in memory until the collector runs
