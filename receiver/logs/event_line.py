@@ -63,5 +63,7 @@ class EventLine:
 
 
 def _has_context() -> bool:
-    context = copy_context()
-    return bool(context) and any(variable.name.startswith(_CONTEXT_PREFIX) for variable in context)
+    for variable in copy_context():  # noqa: SIM110 - a generator would take as long as all the rest
+        if variable.name.startswith(_CONTEXT_PREFIX):
+            return True
+    return False

@@ -161,17 +161,17 @@ async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes
     Raises:
         BodyRefused: 413, 408, 503 if there is no room for all unfinished bodies, or the sender disconnected.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > limits.max_bytes:
-            raise BodyRefused(413, "too_large")
     whole = whole_request(scope)
-    if whole is not None:  # never unfinished: no time limit and no budget
+    if whole is not None:  # never unfinished: no time limit, no budget, and no announced length that matters
         body = whole.take_body()
         if body is None:
             raise BodyRefused(None, "sender_gone")
         if len(body) > limits.max_bytes:
             raise BodyRefused(413, "too_large")
         return body
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > limits.max_bytes:
+            raise BodyRefused(413, "too_large")
     task = limits.enter()
     cancelled = False
     try:
