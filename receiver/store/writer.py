@@ -278,8 +278,9 @@ class Writer:
         for write in writes:
             by_loop.setdefault(write.loop, []).append(write)
         for loop, group in by_loop.items():
-            if not _call_on(loop, self._resolve, group):
-                log.warning("store.committed_late", writes=len(group))
+            committed = sum(write.error is None for write in group)
+            if not _call_on(loop, self._resolve, group) and committed:
+                log.warning("store.committed_late", writes=committed)
 
     def _resolve(self, writes: list[_Write]) -> None:
         for write in writes:

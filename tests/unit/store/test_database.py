@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from receiver.store import inbox
 from receiver.store.database import Database
 from receiver.store.sqlite.backend import sqlite_path
 from tests.faults import limit_pages
+from tests.integration.intake_support import logged
 from tests.stores import WriteLock, file_of, open_store, query
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sqlite]
@@ -276,3 +278,27 @@ async def test_a_commit_that_fails_was_announced_and_stores_nothing(database: Da
         await database.write(write, committing=seen.append)
     assert seen == list(range(1, calls + 1))
     assert await database.read(lambda connection: connection.execute(text("SELECT * FROM runs")).all()) == []
+
+
+def test_of_the_writes_whose_loop_was_closed_only_those_that_committed_are_told_of(
+    database: Database, delivery: Make
+) -> None:
+    with logged() as lines:
+        for reaches_the_store in (False, True):
+            loop = asyncio.new_event_loop()
+            lock = WriteLock(file_of(database))
+            loop.run_until_complete(_begin(database, delivery(f"job_{reaches_the_store}"), reaches_the_store))
+            loop.close()
+            lock.release()
+            while database.waiting:
+                time.sleep(0.001)
+        database.close()  # the writer's thread has ended
+        assert [line["writes"] for line in lines.of("store.committed_late")] == [1]
+
+
+async def _begin(database: Database, made: Delivery, reaches_the_store: bool) -> None:
+    database.batch(inbox.accept if reaches_the_store else _refuse, made)
+
+
+def _refuse(connection: Connection, items: list[Delivery]) -> list[None]:
+    raise StoreUnavailable("away")
