@@ -14,9 +14,11 @@ from tests.chaos.store_view import pid_of
 INFO = "info"
 OF_KILLS = frozenset({INFO, "process.dead", "run.crashed"})
 OF_FREEZES = frozenset({"handler.blocks_loop", "run.lease_lost"})
-AWAY, LOCKED = "cannot be reached", "is locked: a transaction of another session"
-"""What a line says that reports the database to be away, or rows to be locked by a process that was frozen."""
-OF_OUTAGES = frozenset({AWAY, LOCKED, "process.lock_failed", "process.lock_not_removed", "process.not_watching"})
+AWAY = "cannot be reached"
+"""What a line says that reports the database to be away."""
+LOCKED, ENDED = "is locked: a transaction of another session", "idle-in-transaction timeout"
+"""What others say of rows that a frozen process has locked, and that process of its transaction when it continues."""
+OF_OUTAGES = frozenset({AWAY, LOCKED, ENDED, "process.lock_failed", "process.lock_not_removed", "process.not_watching"})
 
 
 def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[str]:
@@ -28,7 +30,7 @@ def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[st
         whole = [*texts, last] if last.endswith("}") else texts  # what was killed may have written half a line
         for text in whole:
             kind = _kind(text)
-            outage = any(words in explained and words in text for words in (AWAY, LOCKED))
+            outage = any(words in explained and words in text for words in (AWAY, LOCKED, ENDED))
             if kind not in explained and not outage:
                 found[kind] += 1
                 examples.setdefault(kind, f"{server.log}: {text[:500]}")
