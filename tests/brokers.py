@@ -99,10 +99,16 @@ class Broker(ABC):
             self._process.wait(PATIENCE)
             self._process = None
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server."""
+    def stop(self) -> None:
+        """Let it stand still, and return when it does: on a busy machine its threads go on for a moment."""
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it for good."""
