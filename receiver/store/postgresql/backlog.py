@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RESCAN_SECONDS = 1.0
 """How often a claim reads from the beginning, if that reads few entries."""
@@ -38,6 +38,7 @@ class Backlog:
     _claims: int = 0
     _reached: float = -math.inf
     _margin: float = 0.0
+    _full: bool = False
 
     @property
     def scan_at(self) -> float:
@@ -48,6 +49,11 @@ class Backlog:
     def skips(self) -> bool:
         """Whether there may be so many dead entries that they are passed over."""
         return self._claims >= MANY_CLAIMS
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there were many claims, and the last one has left runs that are due."""
+        return self.skips and self._full
 
     def start_at(self, now: float) -> float:
         """The due time from which to read; minus infinity for the beginning."""
@@ -64,6 +70,7 @@ class Backlog:
     def claimed(self, due: Sequence[float], now: float, *, after: float, full: bool) -> None:
         """Remember a claim from `after` on of runs with these due times; `full` if there may be more."""
         self._claims += len(due)
+        self._full = full
         if full:
             self._reached, self._margin = max(due, default=after), 0.0
             return
@@ -75,3 +82,24 @@ class Backlog:
         """Let the next claim begin with a run that is due at this time, if it would begin later."""
         if due < self._reached - self._margin:
             self._reached, self._margin = due, 0.0
+
+
+@dataclass(slots=True)
+class Backlogs:
+    """What one connection knows of the backlogs of all handlers, and of suspects."""
+
+    _handlers: dict[str, Backlog] = field(default_factory=dict)
+    _looked_at: float = -math.inf
+
+    def of(self, handler: str) -> Backlog:
+        """The handler's backlog."""
+        return self._handlers.setdefault(handler, Backlog())
+
+    def looks_for_suspects(self, now: float) -> bool:
+        """Whether a claim looks for a suspect: while there is a long backlog, once in `RESCAN_SECONDS`."""
+        long = any(backlog.is_long for backlog in self._handlers.values())
+        return not (long and 0 <= now - self._looked_at < RESCAN_SECONDS)
+
+    def looked_for_suspects(self, now: float, *, found: bool) -> None:
+        """Remember whether there are suspects. While there are, every claim looks for one."""
+        self._looked_at = -math.inf if found else now

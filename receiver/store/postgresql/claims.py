@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from receiver.model.crashes import SUSPECT_CRASHES
 from receiver.store.postgresql.arrays import numbers, texts
-from receiver.store.postgresql.backlog import Backlog
+from receiver.store.postgresql.backlog import Backlog, Backlogs
 from receiver.store.postgresql.engine import run_statement
 from receiver.store.postgresql.row_locks import BY_KEY, locked_runs
 
@@ -89,7 +89,7 @@ _EXPIRED = f"""
 """  # noqa: S608 - constants only
 
 Key = tuple[str, str, int]
-_BACKLOG = "receiver_backlog"
+_BACKLOGS = "receiver_backlogs"
 
 
 def claim_due(
@@ -101,6 +101,11 @@ def claim_due(
         rows = run_statement(connection, statement, (handler, after, now, limit, owner, until, started))
     backlog.claimed([row[4] for row in rows], now, after=after, full=len(rows) == limit)
     return rows
+
+
+def _backlogs(connection: Connection) -> Backlogs:
+    backlogs: Backlogs = connection.info.setdefault(_BACKLOGS, Backlogs())
+    return backlogs
 
 
 def next_due(connection: Connection, handler: str, now: float) -> float | None:
@@ -119,7 +124,7 @@ def next_due(connection: Connection, handler: str, now: float) -> float | None:
 @contextmanager
 def _reading(connection: Connection, handler: str, now: float) -> Iterator[tuple[Backlog, float]]:
     """What is known of the handler's pending runs, and the due time from which to read them."""
-    backlog: Backlog = connection.info.setdefault(_BACKLOG, {}).setdefault(handler, Backlog())
+    backlog = _backlogs(connection).of(handler)
     after = backlog.start_at(now)
     counted = backlog.skips and after == -math.inf
     before = _entries_read(connection) if counted else 0
@@ -144,8 +149,13 @@ def count_started(connection: Connection, handler: str) -> int | None:
 
 
 def claim_suspect(connection: Connection, handlers: Sequence[str], now: float, owner: str, until: float) -> list[Any]:
-    """One transaction at a time looks for a suspect, if there is any."""
-    if not run_statement(connection, _ANY_SUSPECT):
+    """One transaction at a time looks for a suspect, if there is any. During a backlog it may wait a second more."""
+    backlogs = _backlogs(connection)
+    if not backlogs.looks_for_suspects(now):
+        return []
+    found = bool(run_statement(connection, _ANY_SUSPECT))
+    backlogs.looked_for_suspects(now, found=found)
+    if not found:
         return []
     run_statement(connection, _HOLD_SUSPECTS)
     return run_statement(connection, _CLAIM_SUSPECT, (owner, until, now, now, list(handlers)))

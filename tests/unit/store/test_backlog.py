@@ -6,7 +6,7 @@ import math
 import statistics
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, text, update
 
 from receiver.model.slots import Slots
 from receiver.store import claims
@@ -20,6 +20,7 @@ from receiver.store.postgresql.backlog import (
     RESCAN_SECONDS,
     RESCAN_SECONDS_PER_ENTRY,
     Backlog,
+    Backlogs,
 )
 from receiver.store.schema import runs
 from tests.unit.store.conftest import MakeDelivery
@@ -56,6 +57,49 @@ def test_a_backlog_is_claimed_in_order_and_a_run_that_is_due_before_it_within_a_
     assert claim(database, NOW + RESCAN_SECONDS)[0] == NOW - 5000
     assert len(claim(database, NOW + RESCAN_SECONDS)) == SIZE
     assert claim(database, NOW + RESCAN_SECONDS) == [NOW - 5000 + MANY_CLAIMS + 3 * SIZE - 1]
+
+
+@pytest.mark.postgresql
+def test_a_suspect_is_claimed_within_a_second_of_a_backlog_and_the_next_one_at_once(
+    database: Database, delivery: MakeDelivery
+) -> None:
+    deliveries = [
+        delivery(job=f"job-{number}", handlers=("save",), received_at=NOW - 5000 + number)
+        for number in range(MANY_CLAIMS + 4 * SIZE)
+    ]
+    first, second = (item.event_id for item in deliveries[-2:])
+    database.transact(accept, deliveries)
+    for _ in range(MANY_CLAIMS // SIZE):
+        claim(database, NOW)
+
+    def suspect(connection: Connection) -> None:
+        connection.execute(update(runs).where(runs.c.event_id.in_([first, second])).values(crashes=2))
+
+    def cancel(connection: Connection) -> None:
+        ended = {"state": "cancelled", "lease_owner": None, "lease_until": None}
+        connection.execute(update(runs).where(runs.c.event_id == first).values(ended))
+
+    database.transact(suspect)
+
+    assert claim(database, NOW)[0] == deliveries[MANY_CLAIMS].received_at
+    assert claim(database, NOW + RESCAN_SECONDS)[0] == deliveries[-2].received_at
+    database.transact(cancel)
+    assert claim(database, NOW + RESCAN_SECONDS)[0] == deliveries[-1].received_at
+
+
+def test_each_claim_looks_for_suspects_while_there_are_any_and_while_there_is_no_backlog() -> None:
+    backlogs = Backlogs()
+    backlogs.looked_for_suspects(NOW, found=False)
+    assert backlogs.looks_for_suspects(NOW)
+    backlogs.of("save").claimed([NOW - 1] * MANY_CLAIMS, NOW, after=-math.inf, full=True)
+    assert not backlogs.looks_for_suspects(NOW)
+    assert backlogs.looks_for_suspects(NOW + RESCAN_SECONDS)
+    assert backlogs.looks_for_suspects(NOW - 60)
+    backlogs.looked_for_suspects(NOW, found=True)
+    assert backlogs.looks_for_suspects(NOW)
+    backlogs.looked_for_suspects(NOW, found=False)
+    backlogs.of("save").claimed([NOW], NOW, after=-math.inf, full=False)
+    assert backlogs.looks_for_suspects(NOW)
 
 
 @pytest.mark.postgresql

@@ -14,6 +14,7 @@ from receiver.store.claims import ClaimRequest
 from receiver.store.database import Database
 from receiver.store.inbox import accept
 from receiver.store.leases import Lease
+from receiver.store.postgresql.backlog import MANY_CLAIMS
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.store.turns import Turn
@@ -54,3 +55,20 @@ def test_a_turn_that_ends_runs_and_starts_others_is_four_messages_and_a_commit(
     assert written.claimed is not None
     assert [claim.event["job_id"] for claim in written.claimed.started] == [f"job-{number}" for number in range(4, 8)]
     assert [message.partition(" ")[0] for message in messages] == ["BEGIN", "WITH", "SELECT", "WITH"], messages
+
+
+def test_a_claim_during_a_backlog_is_two_messages_and_a_commit(
+    database: Database, delivery: MakeDelivery, messages: list[str]
+) -> None:
+    deliveries = [delivery(job=f"job-{number}", handlers=("save",)) for number in range(MANY_CLAIMS + 512)]
+    database.transact(accept, deliveries)
+    request = ClaimRequest(Slots(250, {"save": None}).free({}), Lease("me", NOW + 30), NOW)
+    for _ in range(MANY_CLAIMS // 250):
+        database.transact(turns.write, Turn("me", request=request))
+    messages.clear()
+
+    written = database.transact(turns.write, Turn("me", request=request))
+
+    assert written.claimed is not None
+    assert len(written.claimed.started) == 250
+    assert [message.partition(" ")[0] for message in messages] == ["BEGIN", "WITH"], messages
