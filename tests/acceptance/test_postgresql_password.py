@@ -10,6 +10,8 @@ from sqlalchemy import make_url
 from tests.acceptance.support import Site, completed, deliver, get, until
 from tests.postgresql_server import ROLE_WITH_PASSWORD, PostgresqlServer
 
+pytestmark = pytest.mark.postgresql
+
 RIGHT, WRONG, CHANGED = "correct-horse-battery", "wrong-donkey-battery", "changed-mule-battery"
 
 
