@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql kills model pooled chaos crash-images clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history kills model pooled chaos crash-images clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -23,6 +23,7 @@ help:
 	@echo "make check   check format, lint, types, architecture"
 	@echo "make bench   compare throughput with a bare endpoint"
 	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake and a held transaction"
+	@echo "make bench-history  measure what 1,000, 100,000 and 1,000,000 stored events cost, on each kind of store"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
@@ -95,7 +96,12 @@ bench: $(VENV)/.dev
 bench-postgresql: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.peers $(if $(SHORT),--runs 4000 --rounds 1 --batches 64)
 	@$(BIN)/python -m benchmarks.intake_postgresql $(if $(SHORT),--rounds 1 --seconds 1)
-	@$(BIN)/python -m benchmarks.held_transaction $(if $(SHORT),--runs 4000 --rounds 1)
+	@$(BIN)/python -m benchmarks.held_transaction $(if $(SHORT),--seconds 2)
+
+# SHORT=1: a short run, to see that it works.
+bench-history: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.history $(if $(SHORT),--short)
+	@$(BIN)/python -m benchmarks.held_transaction --rate 200 $(if $(SHORT),--seconds 2)
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info
