@@ -129,7 +129,7 @@ class Listener:
         return future.result()
 
     def send(self, word: str) -> None:
-        """Send a word to the other sessions soon. Returns at once; the word is lost if there is no connection."""
+        """Send a word to the other sessions soon, once there is a connection. Returns at once."""
         with self._words_lock:
             first = not self._words
             self._words.add(word)
@@ -161,6 +161,7 @@ class Listener:
                 self._connection = None
                 if connection is not None:
                     connection.close()
+                    self._received(None)
                 connection = None
             self._refuse_work(retry * self._rng.uniform(0.5, 1.0))
             retry = min(retry * 2, MAX_RETRY_SECONDS)
@@ -192,7 +193,7 @@ class Listener:
         poll.register(connection.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
         while not self._stopping:
-            wait = self._send_words(connection)
+            wait = self._send_words_if_due(connection)
             ready = {handle for handle, _ in poll.poll(None if wait is None else wait * 1000)}
             if self._woken in ready:
                 self._drain()
@@ -208,19 +209,30 @@ class Listener:
                     future.set_exception(NotConnected(faults.text_of(error, self._url)))
                     if connection.closed:
                         raise
+        self._send_words(connection)
 
-    def _send_words(self, connection: psycopg.Connection[Any]) -> float | None:
+    def _send_words_if_due(self, connection: psycopg.Connection[Any]) -> float | None:
         """Send what is to be sent; the seconds until more may be sent, None if there is nothing."""
         if not self._words:
             return None
         wait = self._sent_at + DEBOUNCE_SECONDS - time.monotonic()
         if wait > 0:
             return wait
+        self._send_words(connection)
+        return None
+
+    def _send_words(self, connection: psycopg.Connection[Any]) -> None:
         with self._words_lock:
             words, self._words = self._words, set()
-        connection.execute(_NOTIFY.encode(), (" ".join(sorted(words)),), prepare=True)
+        if not words:
+            return
+        try:
+            connection.execute(_NOTIFY.encode(), (" ".join(sorted(words)),), prepare=True)
+        except BaseException:
+            with self._words_lock:
+                self._words |= words  # the next connection sends them, perhaps a second time
+            raise
         self._sent_at = time.monotonic()
-        return None
 
     def _on_notify(self, connection: psycopg.Connection[Any], pid: int, payload: str) -> None:
         if pid != connection.pgconn.backend_pid:
@@ -237,8 +249,6 @@ class Listener:
         end = time.monotonic() + seconds
         while True:
             self._drain()
-            with self._words_lock:
-                self._words = set()
             while not self._work.empty():
                 self._work.get()[1].set_exception(NotConnected(self._error))
             left = end - time.monotonic()

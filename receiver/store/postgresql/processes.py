@@ -145,10 +145,9 @@ class SessionLocks:
         self._listener.stop()
 
     def announce(self, change: Change) -> None:
-        """Send it soon; it is lost if there is no connection, but then the others poll."""
+        """Send it soon; without a connection, when it has been made again."""
         self._look = True
-        if self._started:
-            self._listener.send(change)
+        self._listener.send(change)
 
     def subscribe(self, subscriber: Callable[[Change | None], None]) -> None:
         """Call it, in another thread, with what other processes announce; None if something may have been missed."""
