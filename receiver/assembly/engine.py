@@ -14,6 +14,7 @@ from receiver.assembly.sources import audio_sources, time_bounds, why_no_api_acc
 from receiver.clock import SteadyClock
 from receiver.engine.audio import AudioService
 from receiver.engine.audio_refresh import AudioUrlRefresher
+from receiver.engine.changes import Changes
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
@@ -34,6 +35,7 @@ from receiver.outbound.guard import AddressGuard
 from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store.backend import Processes
+from receiver.store.changes import Change
 from receiver.store.database import Database
 from receiver.store.leases import new_owner
 from receiver.store.processes import ProcessInfo
@@ -50,6 +52,7 @@ class EngineParts:
         rng: for ids and jitter, which need no secrecy.
         owner: this process's name in leases.
         processes: those that share the store.
+        changes: what they tell each other.
         telemetry: what all parts report to.
         redact: removes the configured secrets, and those of handlers' options, from a text.
         throttles: by source; each spaces all requests to its source.
@@ -67,6 +70,7 @@ class EngineParts:
     owner: str
     database: Database
     processes: Processes
+    changes: Changes
     storage: Storage
     fetcher: AudioFetcher
     throttles: Mapping[str, Throttle]
@@ -92,19 +96,22 @@ def build_engine(
     database = open_database(settings)
     storage = open_audio(settings)
     owner = new_owner()
+    processes = database.processes(owner, clock, rng)
+    changes = Changes(processes)
     return EngineParts(
         settings=settings,
         registry=registry,
         clock=clock,
         rng=rng,
         trust=trust,
-        clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics),
+        clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics, changes.call_all),
         metrics=metrics,
         telemetry=telemetry,
         redact=Redactor([*settings.secrets(), *registry.secrets()]),
         owner=owner,
         database=database,
-        processes=database.processes(owner, clock, rng),
+        processes=processes,
+        changes=changes,
         storage=storage,
         fetcher=AudioFetcher(
             storage,
@@ -156,10 +163,17 @@ def build_jobs(
         committed: called after a poll's event was committed with its runs.
     """
     loops: dict[str, SourceLoop] = {}
+
+    def wake(name: str) -> None:
+        """A job of the source is due."""
+        if name in loops:
+            loops[name].wake()
+        parts.processes.announce(Change.JOBS)
+
     jobs = JobService(
         parts.database,
         sources,
-        lambda name: loops[name].wake(),
+        wake,
         lambda name: why_no_api_access(parts.settings, name),
         clock=parts.clock,
         rng=parts.rng,
@@ -179,7 +193,11 @@ def build_jobs(
             clock=parts.clock,
             rng=parts.rng,
             trust=parts.trust,
+            released=lambda: parts.processes.announce(Change.JOBS),
+            poll_seconds=parts.changes.poll_seconds,
         )
+        parts.changes.listen(Change.JOBS, loops[name].wake)
+        parts.changes.listen(Change.LEASES, loops[name].wake)
     return jobs, loops
 
 
@@ -191,4 +209,4 @@ def build_membership(
 ) -> Membership:
     """Build the membership of the processes on this store; `on_release` and `busy` as for `Membership`."""
     info = ProcessInfo(parts.owner, role, socket.gethostname(), os.getpid(), __version__, parts.clock.now())
-    return Membership(parts.database, parts.processes, info, on_release, parts.clock, busy)
+    return Membership(parts.database, parts.processes, info, on_release, parts.clock, busy, on_join=parts.changes.start)

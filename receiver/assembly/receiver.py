@@ -30,6 +30,7 @@ from receiver.model.slots import Slots
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.settings import Settings
+from receiver.store.changes import Change
 from receiver.telemetry.hooks import Telemetry
 from receiver.web.api.feed import Feed
 
@@ -57,15 +58,18 @@ def build_receiver(
 
     def committed() -> None:
         """An event with runs is in the store."""
-        dispatch.dispatcher.wake()
+        wake()
         feed.wake()
 
+    wake = dispatch.dispatcher.runs_due
+    parts.changes.listen(Change.RUNS, dispatch.dispatcher.wake)
+    parts.changes.listen(Change.RUNS, feed.wake)
+    parts.changes.listen(Change.LEASES, dispatch.dispatcher.leases_ended)
     jobs, loops = build_jobs(parts, job_sources(settings), committed)
     voices = VoiceService(
         settings.sources, parts.throttles, lambda source: Client(AddressGuard(source.allow_private_addresses))
     )
     readiness = _build_readiness(parts, role, dispatch, loops)
-    wake = dispatch.dispatcher.wake
     receiver = Receiver(
         settings=settings,
         role=role,
@@ -120,7 +124,14 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
     settings, limits = parts.settings, parts.settings.dispatch
     handlers = HandlerLoop(new_handlers_loop, parts.metrics.abandoned.inc, parts.redact)
     clients = HandlerClients(parts.registry.with_private_addresses(), parts.registry.with_tls())
-    pause = StoragePause(parts.database, parts.fetcher.writable, parts.metrics, handlers.loop, parts.clock)
+    pause = StoragePause(
+        parts.database,
+        parts.fetcher.writable,
+        parts.metrics,
+        handlers.loop,
+        parts.clock,
+        on_release=lambda: parts.changes.changed(Change.RUNS),
+    )
     links = AudioLinks(settings.api.url)
     audio = build_audio(parts, max_concurrent_downloads(settings, parts.registry.active), pause, links)
     watchdog = LoopWatchdog(handlers, parts.metrics, lambda: dispatcher.busy)
@@ -137,6 +148,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         rng=parts.rng,
         watch=watchdog,
         on_storage_wait=pause.wake,
+        processes=parts.processes,
     )
     return _Dispatch(
         handlers=handlers, clients=clients, pause=pause, links=links, watchdog=watchdog, dispatcher=dispatcher

@@ -22,6 +22,7 @@ from receiver.model.redact import Redactor
 from receiver.model.role import Role
 from receiver.outbound.audio import AudioFetcher
 from receiver.settings import Settings
+from receiver.store.changes import Change
 from receiver.store.database import Database
 
 
@@ -65,7 +66,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     """
     found = job_source(settings, source)
     parts = build_engine(settings, load_registry(settings), clock)
-    jobs, loops = build_jobs(parts, {source: found}, lambda: None)  # a running receiver finds the new runs itself
+    jobs, loops = build_jobs(parts, {source: found}, lambda: parts.processes.announce(Change.RUNS))
     loop = loops[source]
     return SpeechParts(
         source=found,

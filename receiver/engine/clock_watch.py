@@ -7,7 +7,7 @@ poll, a pause or a lease whose time lies an hour ahead would otherwise wait for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from sqlalchemy import Connection
@@ -53,6 +53,7 @@ class ClockWatch:
 
     Args:
         bounds: how far ahead stored times may lie.
+        on_step: called after a step: whoever waits for a stored time waits too long.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class ClockWatch:
         trust: ClockTrust,
         bounds: TimeBounds,
         metrics: Metrics,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._trust = trust
         self._bounds = bounds
         self._metrics = metrics
+        self._on_step = on_step
         self._stepped = False
         self._uncorrected = True
         self._task: asyncio.Task[None] | None = None
@@ -116,6 +119,8 @@ class ClockWatch:
         except StoreUnavailable as error:
             log.error("clock.times_not_corrected", detail=str(error))
             return
+        if self._stepped:
+            self._on_step()
         self._stepped = self._uncorrected = False
         if moved:
             log.warning("clock.times_corrected", **moved)

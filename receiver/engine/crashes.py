@@ -8,16 +8,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import structlog
+
 from receiver.engine.plugins import Registry
 from receiver.errors import StoreUnavailable
 from receiver.model.crashes import CrashDecision, after_crash
 from receiver.model.retry import RetryPolicy
-from receiver.store import runs
+from receiver.store import claims, runs
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.telemetry.hooks import Telemetry
+
+log = structlog.get_logger("receiver.dispatch")
 
 
 class CrashedRuns:
@@ -41,6 +45,19 @@ class CrashedRuns:
         self._backoff = backoff
         self._telemetry = telemetry
         self._rng = rng
+
+    async def recover_expired(self, now: float) -> bool:
+        """Recover runs whose process let their lease expire. Whether there were any.
+
+        Raises:
+            StoreUnavailable: not all were recovered.
+        """
+        if not await self._database.read(claims.has_expired, now):
+            return False
+        if released := await self._database.write(claims.release_expired, now):
+            log.info("dispatch.claims_released", runs=released)
+        await self.recover(await self._database.read(claims.expired, now), now)
+        return True
 
     async def recover(self, crashed: Iterable[tuple[Claim, str]], now: float) -> None:
         """Make each run due again, or a dead letter. Runs that have ended since, or that another process holds, stay.

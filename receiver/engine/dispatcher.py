@@ -23,9 +23,12 @@ from receiver.errors import StoreUnavailable
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.store import claims, turns
+from receiver.store.backend import Processes
+from receiver.store.changes import QUIET_POLL_SECONDS, Change
 from receiver.store.claims import Claim, Claimed, ClaimRequest, RunKey
 from receiver.store.database import Database
 from receiver.store.leases import Lease
+from receiver.store.states import RunState
 from receiver.store.turns import Turn, Written
 from receiver.telemetry.deferred import DeferredCalls
 from receiver.telemetry.hooks import LEASE_LOST, NOT_STORED, RELEASED, Telemetry, Token
@@ -57,8 +60,7 @@ class Dispatcher:
         handlers: the loop that handlers run on.
         watch: reports whether that loop is blocked.
         on_storage_wait: called after a run was stored that waits for the audio storage.
-        on_place_free: called when runs have ended of a handler whose bound holds for all processes, and this process
-            has not started as many: another one may.
+        processes: those that share the store; they are told when a run is due, or may start within a bound of all.
         backoff: the waits between attempts; each handler's own number of attempts replaces the policy's.
     """
 
@@ -76,7 +78,7 @@ class Dispatcher:
         backoff: RetryPolicy | None = None,
         watch: LoopWatch,
         on_storage_wait: Callable[[], None] = lambda: None,
-        on_place_free: Callable[[], None] = lambda: None,
+        processes: Processes,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -93,7 +95,7 @@ class Dispatcher:
         self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
         self._on_storage_wait = on_storage_wait
-        self._on_place_free = on_place_free
+        self._processes = processes
         self._clock = clock
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
         self._held: dict[RunKey, Token] = {}
@@ -128,6 +130,11 @@ class Dispatcher:
     def wake(self) -> None:
         """Take a turn now: a run may be due."""
         self._wake.set()
+
+    def runs_due(self) -> None:
+        """This process committed runs that are due: take a turn now, and tell other processes."""
+        self._wake.set()
+        self._processes.announce(Change.RUNS)
 
     def leases_ended(self) -> None:
         """Recover the runs of a dead process now: its leases were ended."""
@@ -197,9 +204,11 @@ class Dispatcher:
         results, self._results = self._results, []
         known = self._known() if self._claims_unknown else None
         turn = Turn(self._owner, [result.row for result in results], self._prefetched.to_release, request, known)
-        seconds = PREFETCH_SECONDS if self._prefetched.claims else POLL_INTERVAL_SECONDS
+        seconds = QUIET_POLL_SECONDS if self._processes.quiet else POLL_INTERVAL_SECONDS
         if blocked:
             seconds = BLOCKED_POLL_INTERVAL_SECONDS
+        elif self._prefetched.claims:
+            seconds = PREFETCH_SECONDS
         return min(seconds, await self._write(turn, results)) if turn else seconds
 
     def _claim_request(self) -> ClaimRequest | None:
@@ -237,13 +246,11 @@ class Dispatcher:
                 self._claims_unknown = False
             if written.released:
                 log.info("dispatch.claims_released", runs=written.released)
-            seconds = self._start(written.claimed) if written.claimed else POLL_INTERVAL_SECONDS
+            seconds = self._start(written.claimed) if written.claimed else QUIET_POLL_SECONDS
+            due = turn.releases or written.released or any(result.row.state == RunState.PENDING for result in results)
+            if due or self._slots.frees([result.row.claim.handler for result in results], written.started):
+                self._processes.announce(Change.RUNS)
             if results:
-                started = written.claimed.started if written.claimed else []
-                if self._slots.frees(
-                    (result.row.claim.handler for result in results), (run.handler for run in started)
-                ):
-                    self._on_place_free()
                 tokens = [self._held.pop(result.row.claim.key) for result in results]
                 self._deferred.add(self._report, results, written.held, tokens)
             return seconds
@@ -281,7 +288,7 @@ class Dispatcher:
         for claim in claimed.lost:
             self._telemetry.claim_ended(claim, LEASE_LOST)
         self._prefetched.claims = claimed.prefetched
-        return POLL_INTERVAL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
+        return QUIET_POLL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
 
     def _report(self, results: list[AttemptResult], held: list[bool], tokens: list[Token]) -> None:
         storage_wait = False
@@ -323,7 +330,9 @@ class Dispatcher:
             self._leases_ended.clear()
             try:
                 await self._extend()
-                await self._expire()
+                if not self._processes.quiet:  # somebody may hold leases
+                    recovered = await self._crashed.recover_expired(self._clock.now())
+                    (self.runs_due if recovered else self.wake)()
             except StoreUnavailable as error:
                 log.error("dispatch.leases_not_extended", detail=str(error))
             except Exception:
@@ -331,20 +340,10 @@ class Dispatcher:
             await self._clock.wait(self._leases_ended, self._bounds.lease_seconds / 3)
 
     async def _extend(self) -> None:
-        """Extend our own leases. Comes before `_expire`, which would otherwise treat our own runs as crashed."""
-        held = self._known()
+        """Extend our own leases. First: our own runs would otherwise be taken for crashed."""
         until = self._clock.now() + self._bounds.lease_seconds
-        if held:
+        if held := self._known():
             self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
 
     def _known(self) -> list[RunKey]:
         return [*self._held, *(claim.key for claims in self._prefetched.claims.values() for claim in claims)]
-
-    async def _expire(self) -> None:
-        """Recover runs whose process let their lease expire."""
-        now = self._clock.now()
-        if await self._database.read(claims.has_expired, now):
-            if released := await self._database.write(claims.release_expired, now):
-                log.info("dispatch.claims_released", runs=released)
-            await self._crashed.recover(await self._database.read(claims.expired, now), now)
-        self._wake.set()

@@ -41,6 +41,7 @@ class Membership:
         info: of this process. An intake looks for no dead ones: it can take nothing up.
         on_release: each is called after the leases of a dead process were ended.
         busy: whether this process holds leases.
+        on_join: called on the running loop before this process joins.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Membership:
         on_release: Sequence[Callable[[], None]],
         clock: Clock,
         busy: Callable[[], bool] = lambda: False,
+        on_join: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._processes = processes
@@ -58,6 +60,7 @@ class Membership:
         self._on_release = on_release
         self._clock = clock
         self._busy = busy
+        self._on_join = on_join
         self._was_busy = False
         self._beat_at = float("-inf")
         self._check_at = float("-inf")
@@ -72,6 +75,7 @@ class Membership:
 
     async def join(self) -> None:
         """Join. Call before anything is claimed. Ends the leases of dead processes, if the store is available."""
+        self._on_join()
         await self._update()
         self._task = asyncio.create_task(self._update_until_left())
 
@@ -93,6 +97,7 @@ class Membership:
         except StoreUnavailable:  # the next process ends them
             await self._in_thread(self._processes.close)
             return
+        self._processes.announce(Change.LEASES)
         try:
             await self._in_thread(self._processes.leave)
         except OSError as error:

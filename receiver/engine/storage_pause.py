@@ -60,6 +60,7 @@ class StoragePause:
     Args:
         probe: writes a test file into the storage, and blocks; returns the problem, or None.
         loop: the event loop of the fetches.
+        on_release: called on that loop after waiting runs were made due.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class StoragePause:
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
+        on_release: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._on_release = on_release
         self._probe = probe
         self._metrics = metrics
         self._loop = loop
@@ -201,10 +204,13 @@ class StoragePause:
 
     async def _release(self, limit: int) -> int:
         try:
-            return await self._database.write(waiting_runs.release, limit, self._clock.now())
+            released = await self._database.write(waiting_runs.release, limit, self._clock.now())
         except StoreUnavailable as error:
             log.error("audio.runs_not_released", detail=str(error))
             return limit
+        if released:
+            self._on_release()
+        return released
 
     async def _probe_storage(self) -> str | None:
         async def in_thread() -> str | None:

@@ -77,12 +77,11 @@ class Processes(Protocol):
         """Whether other processes can detect that this process is alive. Returns at once."""
 
     @property
-    def reports_changes(self) -> bool:
-        """Whether what other processes announce now reaches the subscriber. Returns at once."""
-
-    @property
     def quiet(self) -> bool:
-        """Whether changes are reported, and no process holds leases as far as is known. Returns at once."""
+        """Whether what others announce reaches the subscriber, and no process holds leases, as far as is known.
+
+        Returns at once.
+        """
 
     def join(self) -> None:
         """Show the other processes that this process is alive.

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+QUIET_POLL_SECONDS = 300.0
+"""How often the store is polled while changes are reported and no process holds leases. A word is only lost with its
+process, which the others notice sooner."""
+OPEN_POLL_SECONDS = 15.0
+"""How often at least jobs are polled while one is open: the process that follows it may hang, and it announces neither
+that nor when the job is due."""
+
 
 class Change(StrEnum):
     """What was committed. The words are sent between releases: one that is not known is ignored."""

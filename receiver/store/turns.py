@@ -57,6 +57,11 @@ class Written:
     claimed: Claimed | None
     released: int = 0
 
+    @property
+    def started(self) -> list[str]:
+        """The handlers of the runs that were started."""
+        return [] if self.claimed is None else [run.handler for run in self.claimed.started]
+
 
 def write(connection: Connection, turn: Turn) -> Written:
     """Write a turn."""

@@ -30,9 +30,12 @@ from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
 from receiver.settings import Settings
 from receiver.store import inbox
+from receiver.store.backend import Processes
+from receiver.store.changes import Change
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from receiver.store.sqlite.processes import ProcessFiles
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
@@ -368,6 +371,18 @@ def metric(metrics: Metrics, line: str) -> float:
     return 0.0
 
 
+class Announcing(ProcessFiles):
+    """Processes of which the test hears what this one announces; it has not joined them."""
+
+    def __init__(self, owner: str, announced: Callable[[Change], None]) -> None:
+        super().__init__(Path(), owner)
+        self._announced = announced
+
+    def announce(self, change: Change) -> None:
+        """Call the test."""
+        self._announced(change)
+
+
 @asynccontextmanager
 async def engine(
     store: Store,
@@ -380,7 +395,8 @@ async def engine(
     chance: float = 0.0,
     start: bool = True,
     reporting: tuple[Telemetry, ...] = (),
-    on_place_free: Callable[[], None] = lambda: None,
+    announced: Callable[[Change], None] = lambda _: None,
+    processes: Processes | None = None,
 ) -> AsyncIterator[Engine]:
     """A dispatcher over the store, whose file is made if it is not there."""
     if isinstance(store, Path) and not store.exists():
@@ -415,7 +431,7 @@ async def engine(
         telemetry=combine(MetricsTelemetry(metrics, ()), LogTelemetry(), Notifying(signal), *reporting),
         redact=Redactor([SECRET]),
         backoff=backoff,
-        on_place_free=on_place_free,
+        processes=processes or Announcing(owner, announced),
         clock=clock,
         watch=watch,  # not started: the loop is never found blocked
         rng=FixedRandom(chance),

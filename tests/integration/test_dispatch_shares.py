@@ -14,6 +14,7 @@ from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.engine.handler import Handler
 from receiver.store import runs
+from receiver.store.changes import Change
 from tests.integration.engine_support import Engine, Gate, Signal, ended, engine, receiving, telling
 from tests.integration.intake_support import Lines, completed, configured
 from tests.stores import Store
@@ -153,11 +154,11 @@ async def test_a_place_of_all_processes_that_becomes_free_is_taken_by_another_at
     gate, others = Gate(Signal()), list[Engine]()
     narrow = replace(that_awaits(gate), concurrency=1, across="cluster")
 
-    def wake_others() -> None:
+    def wake_others(_: Change) -> None:
         for other in others:
             other.dispatcher.wake()
 
-    async with engine(store, narrow, signal=gate._signal, owner="one", on_place_free=wake_others) as one:
+    async with engine(store, narrow, signal=gate._signal, owner="one", announced=wake_others) as one:
         one.new("slow_1", "slow_2")
         await one.until(lambda: gate.inside == 1)
         async with engine(store, narrow, signal=gate._signal, owner="two") as two:

@@ -29,6 +29,7 @@ from receiver.outbound.client import Client
 from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
 from receiver.store import job_leases, throttle_state
+from receiver.store.changes import OPEN_POLL_SECONDS
 from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
 from receiver.store.states import OPEN_JOBS, JobState
@@ -56,6 +57,8 @@ class SourceLoop:
         handlers_for: names of the handlers that get an event.
         wake: called after an event with runs was committed.
         changed: called with our id of a job whose row has changed.
+        released: called after jobs were released, which another process can follow now.
+        poll_seconds: how long to wait where the store is polled at this interval otherwise.
     """
 
     def __init__(
@@ -73,11 +76,15 @@ class SourceLoop:
         rng: random.Random,
         trust: ClockTrust,
         changed: Callable[[str], None] = lambda _: None,
+        released: Callable[[], None] = lambda: None,
+        poll_seconds: Callable[[float], float] = lambda usual: usual,
     ) -> None:
         self._database = database
         self._source = source
         self._client = client
         self._throttle = throttle
+        self._released = released
+        self._poll_seconds = poll_seconds
         self._owner = owner
         self._clock = clock
         self._stop = asyncio.Event()
@@ -153,6 +160,7 @@ class SourceLoop:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        self._released()
         await self._client.aclose()
 
     async def _run(self) -> None:
@@ -183,7 +191,8 @@ class SourceLoop:
         if batch.history:
             self._start_task(self._process_history(batch.history, batch.history_at), batch.history)
         at = await self._database.read(self._next_due_at)
-        return POLL_INTERVAL_SECONDS if at is None else min(POLL_INTERVAL_SECONDS, max(0.001, at - self._clock.now()))
+        seconds = self._poll_seconds(POLL_INTERVAL_SECONDS)
+        return seconds if at is None else min(seconds, OPEN_POLL_SECONDS, max(0.001, at - self._clock.now()))
 
     def _claim_due(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         """Claim due jobs and reserve the times of their requests, in one transaction."""
@@ -205,9 +214,8 @@ class SourceLoop:
             for claim in single[capacity:]:  # their leases would expire before their scheduled times
                 job_leases.release(connection, claim, now, now)
             if history:
-                return ClaimBatch(
-                    self._reserve_times(connection, claims, now), history, self._reserve_one(connection, now)
-                )
+                times = self._reserve_times(connection, claims, now)
+                return ClaimBatch(times, history, self._throttle.reserve(connection, 1, now)[0])
         return ClaimBatch(self._reserve_times(connection, claims, now), [], now)
 
     def _reserve_times(
@@ -217,9 +225,6 @@ class SourceLoop:
         requesting = [claim for claim in claims if self._needs_request(claim, now)]
         times = iter(self._throttle.reserve(connection, len(requesting), now))
         return [(claim, next(times) if self._needs_request(claim, now) else now) for claim in claims]
-
-    def _reserve_one(self, connection: Connection, now: float) -> float:
-        return self._throttle.reserve(connection, 1, now)[0]
 
     def _needs_request(self, claim: JobClaim, now: float) -> bool:
         if claim.state is not JobState.SUBMITTING:
@@ -322,7 +327,8 @@ class SourceLoop:
 
     def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
         claims = job_leases.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
-        return ClaimBatch(self._reserve_times(connection, claims, now), [], self._reserve_one(connection, now))
+        times = self._reserve_times(connection, claims, now)
+        return ClaimBatch(times, [], self._throttle.reserve(connection, 1, now)[0])
 
     async def _release_unknown(self) -> None:
         """Release what this process holds and no task works on, because the store was unavailable."""

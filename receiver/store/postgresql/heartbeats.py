@@ -39,7 +39,6 @@ class Heartbeats:
     rejoin_seconds = 1.0
     confirm_seconds = math.inf
     is_visible = True
-    reports_changes = False
     quiet = False
 
     def __init__(self, url: URL, owner: str, clock: Clock) -> None:

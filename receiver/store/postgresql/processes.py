@@ -76,14 +76,9 @@ class SessionLocks:
         return self._locked and self._listener.connected
 
     @property
-    def reports_changes(self) -> bool:
-        """Whether there is a connection to hear them."""
-        return self._started and self._listener.connected
-
-    @property
     def quiet(self) -> bool:
-        """Whether no process holds leases, as far as is known."""
-        return self.reports_changes and not self._held and not self._look
+        """Whether there is a connection to hear the others, and no process holds leases, as far as is known."""
+        return self._started and self._listener.connected and not self._held and not self._look
 
     @property
     def confirm_seconds(self) -> float:

@@ -42,7 +42,6 @@ class ProcessFiles:
     rejoin_seconds = 60.0
     """On a file system without locks each try fails."""
     confirm_seconds = math.inf
-    reports_changes = False
     quiet = False
 
     def __init__(self, store: Path, owner: str) -> None:

@@ -140,16 +140,25 @@ async def test_what_others_store_while_the_watch_waits_for_its_transaction_is_no
 
 async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, lines: Lines) -> None:
     machine, metrics = Machine(), Metrics()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, metrics)
+    steps: list[float] = []
+    watch = ClockWatch(
+        database,
+        machine,
+        ClockTrust(machine),
+        WAITS,
+        metrics,
+        on_step=lambda: steps.append(times(database, "due_at")[0]),
+    )
     await watch.start()
     come(database, machine.now(), "a", "notes")
     machine.pass_time(1)
     await machine.poll_once()
     assert times(database, "due_at") == [NOW], "nothing was set"
+    assert steps == []
     machine.wall -= HOUR
     await machine.poll_once()
     await watch.stop()
-    assert times(database, "due_at") == [machine.now()] == [NOW + 1 - HOUR]
+    assert times(database, "due_at") == [machine.now()] == [NOW + 1 - HOUR] == steps
     assert [line["seconds"] for line in lines.of("clock.stepped")] == [-HOUR]
     assert "tts_receiver_clock_steps_total 1.0" in metrics.render().decode()
 

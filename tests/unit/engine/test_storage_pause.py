@@ -47,7 +47,16 @@ class Up:
         self.problem: str | None = None
         self.probes = 0
         self.metrics = Metrics()
-        self.pause = StoragePause(self.database, self._probe, self.metrics, asyncio.get_running_loop(), self.clock)
+        self.released: list[int] = []
+        """How many runs still waited, each time when it was told that some no longer do."""
+        self.pause = StoragePause(
+            self.database,
+            self._probe,
+            self.metrics,
+            asyncio.get_running_loop(),
+            self.clock,
+            on_release=lambda: self.released.append(self.waiting()),
+        )
 
     def _probe(self) -> str | None:
         self.probes += 1
@@ -134,6 +143,7 @@ async def test_one_fetch_is_let_through_and_its_success_ends_the_pause_for_all(u
     assert up.waiting() == 3
     await up.tick(storage_pause.BATCH_SECONDS)
     assert up.waiting() == 0
+    assert up.released == [99, 99 - storage_pause.FIRST_BATCH, 3, 0]
 
 
 async def test_a_disk_with_room_for_the_trial_file_alone_is_tried_ever_more_rarely(up: Up) -> None:

@@ -132,6 +132,9 @@ class Polling:
     sources: dict[str, JobSource] = field(default_factory=dict)
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     woken: int = 0
+    releases: int = 0
+    """How often other processes were to be told that jobs were released."""
+
     polls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """When each job was asked about."""
 
@@ -181,6 +184,7 @@ class Polling:
         private: bool = True,
         version: str | None = None,
         trust: ClockTrust | None = None,
+        poll_seconds: Callable[[float], float] = lambda usual: usual,
     ) -> Watched:
         """Another process's loop on this store, started; its clock is trusted unless a test passes another trust."""
         if trust is None:
@@ -212,6 +216,8 @@ class Polling:
             clock=self.clock,
             trust=trust,
             rng=random.Random(len(self.pollers)),
+            released=self._count_release,
+            poll_seconds=poll_seconds,
         )
         poller.notify = self.signal.notify
         self.pollers.append(poller)
@@ -221,6 +227,9 @@ class Polling:
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _count_release(self) -> None:
+        self.releases += 1
 
     def watch(self, *ids: str, source: str = "miragic", deadline: float = 3600.0) -> None:
         """As the command does."""
