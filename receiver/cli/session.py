@@ -34,6 +34,7 @@ def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
         raise NotFound(f"There is no store at {database.location} yet; `tts-receiver serve` creates it.")
     try:
         database.query(require_usable)
+        database.announce_commits()
         yield settings, database
     finally:
         database.close()

@@ -193,6 +193,12 @@ class Backend(Protocol):
     def find_damage(self, connection: Connection) -> str | None:
         """Read the whole store; return a description of the first damage found, None if there is none."""
 
+    def announce_commits(self, engine: Engine) -> None:
+        """Let each transaction of a writer engine tell the processes that runs and jobs may be due.
+
+        For a process that has not joined them.
+        """
+
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """The processes that share the store, of which this one is `owner`.
 

@@ -99,6 +99,13 @@ class Database:
         """
         return self._backend.find_living()
 
+    def announce_commits(self) -> None:
+        """Let each commit wake the receivers that share the store: for a command, which makes runs or jobs due.
+
+        Where processes do not tell each other what they changed, the receivers poll.
+        """
+        self._backend.announce_commits(self._writer_engine)
+
     def start(self) -> None:
         """Start the writer. Call `migrate` before, and `close` at the end."""
         self._writer.start()

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import queue
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from receiver.clock import SystemClock
+from receiver.store.backends import backend_of
+from receiver.store.changes import Change
 from tests.acceptance.support import Site, completed, deliver, until
+from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
 from tests.stores import query
 
@@ -19,6 +27,15 @@ from receiver import Event, handler
 async def work(event, ctx):
     if ctx.attempt == 1:
         await asyncio.sleep(3000)
+"""
+
+
+WORK = """
+from receiver import Event, handler
+
+@handler(on=Event)
+async def work(event, ctx):
+    pass
 """
 
 
@@ -53,3 +70,38 @@ def test_the_run_of_a_replica_that_is_killed_is_taken_up_by_the_other_long_befor
     until("another attempt has started", lambda: query(address, "SELECT 1 AS n FROM runs WHERE attempt >= 2"))
     [left] = query(address, "SELECT pid FROM processes")
     assert left["pid"] == other.process.pid
+
+
+@contextmanager
+def hearing(address: str) -> Iterator[Callable[[Change], None]]:
+    """Another process on the store; yields a function that waits until it is told of a change."""
+    words: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+    processes = backend_of(address, Path("/")).processes("other", SystemClock(), random.Random(0))
+    processes.subscribe(words.put)
+    processes.join()
+
+    def hear(change: Change) -> None:
+        while words.get(timeout=PATIENCE) is not change:
+            pass
+
+    yield hear
+    processes.leave()
+
+
+def test_what_a_replica_and_a_command_make_due_is_told_to_the_other_processes(site: Site, address: str) -> None:
+    site.configure(f'[plugins]\ndirectory = "plugins"\n[store]\nurl = "{address}"', handlers="").plugin("work", WORK)
+    replica = site.start()
+    with hearing(address) as hear:
+        assert deliver(replica.public, completed("job_1")) is not None
+        hear(Change.RUNS)
+        until("the run has ended", lambda: query(address, "SELECT 1 AS n FROM runs WHERE state = 'succeeded'"))
+        replica.stop()
+        hear(Change.LEASES)
+    for command in (
+        ["runs", "replay", "--state", "succeeded", "--yes"],
+        ["jobs", "watch", "--source", "aitts", "job_2"],
+    ):
+        with hearing(address) as hear:
+            done = site.command(*command)
+            assert done.returncode == 0, done.stderr
+            hear(Change.RUNS)

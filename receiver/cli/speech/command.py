@@ -193,6 +193,7 @@ def _create_job(settings: Settings, target: JobSource, request: Speech, json: bo
     database = open_database(settings)
     try:
         migrate(database)
+        database.announce_commits()
         row, _ = database.transact(submit_job, target, request, None, time.time(), random.Random())  # noqa: S311
     finally:
         database.close()

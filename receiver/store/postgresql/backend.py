@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, exc, make_url
+from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 
 from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import Processes
+from receiver.store.changes import Change
 from receiver.store.postgresql import engine, faults, positions, tables
+from receiver.store.postgresql.engine import run_statement
 from receiver.store.postgresql.heartbeats import RECENT, Heartbeats
+from receiver.store.postgresql.listener import notify_in_transaction
 from receiver.store.postgresql.processes import LIVING, SessionLocks
 
 SCHEME = "postgresql"
@@ -143,6 +147,15 @@ class PostgresqlBackend:
     def find_damage(self, connection: Connection) -> str | None:
         """None: the server checks pages when it reads them, and its operator has pg_amcheck."""
         return None
+
+    def announce_commits(self, engine: Engine) -> None:
+        """By a NOTIFY in the transaction, so that none is missing; behind a pooler the processes poll."""
+        if self._pooled:
+            return
+
+        @event.listens_for(engine, "commit")
+        def announce(connection: Connection) -> None:
+            notify_in_transaction(partial(run_statement, connection), [Change.RUNS, Change.JOBS])
 
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """Seen by the lock of a connection of their own, or by heartbeats if a pooler has the connections."""

@@ -257,8 +257,8 @@ class Listener:
             select.select([self._woken], [], [], left)
 
 
-def notify(execute: Callable[[str, Sequence[Any]], Any], words: Collection[str]) -> None:
-    """Send words from a connection that is used for something else."""
+def notify_in_transaction(execute: Callable[[str, Sequence[Any]], Any], words: Collection[str]) -> None:
+    """Send words if the transaction commits. Such transactions wait for each other: not for those of deliveries."""
     execute(_NOTIFY, (" ".join(sorted(words)),))
 
 

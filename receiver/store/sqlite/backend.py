@@ -124,6 +124,9 @@ class SqliteBackend:
         """Read the whole file; the first damage that SQLite finds."""
         return engine.quick_check(connection)
 
+    def announce_commits(self, engine: Engine) -> None:
+        """Nothing: they poll."""
+
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> ProcessFiles:
         """The processes that have lock files beside the file."""
         return ProcessFiles(self._path, owner)
