@@ -22,7 +22,7 @@ help:
 	@echo "make coverage  run every test, and list the lines that none ran"
 	@echo "make check   check format, lint, types, architecture"
 	@echo "make bench   compare throughput with a bare endpoint"
-	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake and a held transaction"
+	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake, idle replicas, a held transaction"
 	@echo "make bench-history  measure what 1,000, 100,000 and 1,000,000 stored events cost, on each kind of store"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
@@ -96,6 +96,7 @@ bench: $(VENV)/.dev
 bench-postgresql: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.peers $(if $(SHORT),--runs 4000 --rounds 1 --batches 64)
 	@$(BIN)/python -m benchmarks.intake_postgresql $(if $(SHORT),--rounds 1 --seconds 1)
+	@$(BIN)/python -m benchmarks.idle $(if $(SHORT),--seconds 60)
 	@$(BIN)/python -m benchmarks.held_transaction $(if $(SHORT),--seconds 2)
 
 # SHORT=1: a short run, to see that it works.

@@ -12,7 +12,7 @@ import tempfile
 import textwrap
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +118,11 @@ def bare() -> Iterator[Server]:
 
 @contextmanager
 def receiver(
-    config: str, files: Mapping[str, str] | None = None, wrapper: str | None = None, root: Path = ROOT
+    config: str,
+    files: Mapping[str, str] | None = None,
+    wrapper: str | None = None,
+    root: Path = ROOT,
+    options: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run `tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has sources.
 
@@ -126,6 +130,7 @@ def receiver(
         files: further text files for the folder, by relative path.
         wrapper: the name of one of them, a Python script that is run instead of `python -m receiver`.
         root: the checkout to run.
+        options: further options of `serve`.
     """
     with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as name:
         folder = Path(name)
@@ -140,11 +145,12 @@ def receiver(
         log = folder / "log"
         command = [str(folder / wrapper)] if wrapper else ["-m", "receiver"]
         with log.open("w") as out:
-            process = subprocess.Popen([sys.executable, *command, "serve", "--config", str(file)], stderr=out, cwd=root)
+            serve = [sys.executable, *command, "serve", "--config", str(file), *options]
+            process = subprocess.Popen(serve, stderr=out, cwd=root)
         server = None
         try:
             line = _wait_for_line(log, "listening", process)
-            port = int(line["public"].rpartition(":")[2])
+            port = int(line.get("public", ":0").rpartition(":")[2])  # a worker has none
             private = int(line["private"].rpartition(":")[2])
             server = Server(port, private, process.pid, folder)
             yield server

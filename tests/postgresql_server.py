@@ -102,6 +102,11 @@ class PostgresqlServer:
             stale.unlink(missing_ok=True)
 
     @property
+    def log(self) -> Path:
+        """The file that it logs to."""
+        return Path(self._server.log)
+
+    @property
     def socket(self) -> Path:
         """The Unix socket that it listens on."""
         return self._folder / ".s.PGSQL.5432"
