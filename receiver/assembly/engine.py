@@ -98,6 +98,7 @@ def build_engine(
     owner = new_owner()
     processes = database.processes(owner, clock, rng)
     changes = Changes(processes)
+    database.health.on_available = changes.changed_perhaps
     return EngineParts(
         settings=settings,
         registry=registry,

@@ -47,6 +47,15 @@ class Changes:
         self._call_soon(change)
         self._processes.announce(change)
 
+    def changed_perhaps(self) -> None:
+        """The store may have runs and jobs that nobody was told of: call all listeners, and announce it.
+
+        From any thread.
+        """
+        self._call_soon(None)
+        for change in (Change.RUNS, Change.JOBS):
+            self._processes.announce(change)
+
     def _call_soon(self, change: Change | None) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the listeners

@@ -31,6 +31,8 @@ class StoreHealth:
 
     Attributes:
         error: why the last commit failed; None if it succeeded.
+        on_available: called in the writer's thread when a commit succeeds after one that failed: what an unanswered
+            commit has stored is not known.
         committed_at: when the last commit succeeded, monotonic seconds.
         unusable: why the store is not used until the process ends: it is damaged, or was migrated.
     """
@@ -41,6 +43,7 @@ class StoreHealth:
         self.error: StoreUnavailable | None = None
         self.unusable: StoreUnavailable | None = None
         self.committed_at = float("-inf")
+        self.on_available: Callable[[], None] = lambda: None
         self._failing_since = self._failed_at = float("-inf")
         self._waiting_since: float | None = None
         self._working_since: float | None = None
@@ -66,6 +69,7 @@ class StoreHealth:
                 return
             self.error = self._logged_cause = None
             log.info("store.available", path=self._location, seconds=round(now - self._failing_since, 1))
+            self.on_available()
         self.committed_at = now
 
     def failed(self, error: StoreUnavailable) -> None:

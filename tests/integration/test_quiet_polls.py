@@ -59,6 +59,16 @@ async def test_a_change_calls_its_listeners_and_what_may_have_been_missed_calls_
     assert called == [Change.JOBS, Change.RUNS, Change.JOBS]
 
 
+async def test_what_a_lost_answer_may_have_stored_is_told_to_all(store: Store) -> None:
+    announced, called = list[Change](), list[str]()
+    changes = Changes(Announcing("me", announced.append))
+    changes.listen(Change.LEASES, lambda: called.append("leases"))
+    changes.start()
+    await asyncio.to_thread(changes.changed_perhaps)
+    await asyncio.sleep(0)
+    assert (announced, called) == ([Change.RUNS, Change.JOBS], ["leases"])
+
+
 async def test_a_burst_of_changes_calls_a_listener_at_once_and_rarely_after_that(store: Store) -> None:
     processes, called = Telling(), list[Change]()
     changes = Changes(processes)

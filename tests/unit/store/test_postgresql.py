@@ -190,6 +190,8 @@ def stopped(postgresql: PostgresqlServer) -> Iterator[None]:
 async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
     database: Database, postgresql: PostgresqlServer, delivery: MakeDelivery
 ) -> None:
+    available: list[None] = []
+    database.health.on_available = lambda: available.append(None)
     await database.batch(inbox.accept, delivery("before"))
     assert await database.read(claims.next_due, ["save_audio"], NOW) == NOW
     with stopped(postgresql):
@@ -200,10 +202,13 @@ async def test_a_server_that_goes_away_is_an_outage_until_it_is_back(
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             database.test_write()
         assert isinstance(database.health.outage(), StoreUnavailable)
-    await database.batch(inbox.accept, delivery("after"))
+    assert available == []
+    for name in ("after", "and later"):
+        await database.batch(inbox.accept, delivery(name))
+    assert len(available) == 1
     assert await database.read(claims.next_due, ["save_audio"], NOW) == NOW
     assert database.health.outage() is None
-    assert count(database) == 2
+    assert count(database) == 3
 
 
 async def test_nobody_notices_a_restart_while_nothing_is_asked(
