@@ -17,16 +17,23 @@ _SLOW = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 
 
 class Metrics:
-    """Every counter, gauge and histogram, by name."""
+    """Every counter, gauge and histogram, by name.
+
+    Attributes:
+        registry: what the process itself knows.
+        store_registry: what is read from the store.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.store_registry = CollectorRegistry()
         self.local_counters = LocalCounters(self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._add_intake(self.registry)
         self._add_jobs(self.registry)
         self._add_runs(self.registry)
+        self._add_store(self.store_registry)
         self._add_audio(self.registry)
         self._add_process(self.registry)
 
@@ -60,20 +67,12 @@ class Metrics:
             ["source", "type", "origin"],
             registry=registry,
         )
-        self.quarantined = Gauge(
-            "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
-        )
-        self.feed_delay = Gauge(
-            "tts_receiver_feed_delay_seconds",
-            "How long stored events have been held up on their way to streams.",
-            registry=registry,
-        )
         self.waiting = Gauge(
             "tts_receiver_intake_waiting", "Writes passed to the store and not yet committed.", registry=registry
         )
 
     def _add_jobs(self, registry: CollectorRegistry) -> None:
-        """Requests about jobs, and the jobs themselves."""
+        """Requests about jobs."""
         self.submits = Counter(
             "tts_receiver_submits",
             "Submit requests by source and outcome (submitted, or the reason of the error).",
@@ -92,18 +91,6 @@ class Metrics:
             ["source"],
             registry=registry,
         )
-        self.jobs = Gauge(
-            "tts_receiver_jobs_open",
-            "Jobs by source and state (submitting, watching, unknown).",
-            ["source", "state"],
-            registry=registry,
-        )
-        self.silent = Gauge(
-            "tts_receiver_source_silent_seconds",
-            "Time since the last delivery or job response from a source with open jobs; 0 if it has none.",
-            ["source"],
-            registry=registry,
-        )
 
     def _add_runs(self, registry: CollectorRegistry) -> None:
         """Runs, their attempts, and handlers that block."""
@@ -118,13 +105,6 @@ class Metrics:
         )
         self.handler_seconds = Histogram(
             "tts_receiver_handler_seconds", "Duration of attempts.", ["handler"], buckets=_SLOW, registry=registry
-        )
-        self.depth = Gauge(
-            "tts_receiver_runs_open", "Runs by handler and state (pending, running, dead).", ["handler", "state"],
-            registry=registry,
-        )  # fmt: skip
-        self.oldest_due = Gauge(
-            "tts_receiver_oldest_due_seconds", "Age of the oldest due run that has not started.", registry=registry
         )
         self.blocked = Counter(
             "tts_receiver_handler_blocked",
@@ -155,8 +135,42 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
 
+    def _add_store(self, registry: CollectorRegistry) -> None:
+        """What is read from the store for each scrape."""
+        self.quarantined = Gauge(
+            "tts_receiver_events_quarantined", "Events in quarantine by source.", ["source"], registry=registry
+        )
+        self.feed_delay = Gauge(
+            "tts_receiver_feed_delay_seconds",
+            "How long stored events have been held up on their way to streams.",
+            registry=registry,
+        )
+        self.jobs = Gauge(
+            "tts_receiver_jobs_open",
+            "Jobs by source and state (submitting, watching, unknown).",
+            ["source", "state"],
+            registry=registry,
+        )
+        self.silent = Gauge(
+            "tts_receiver_source_silent_seconds",
+            "Time since the last delivery or job response from a source with open jobs; 0 if it has none.",
+            ["source"],
+            registry=registry,
+        )
+        self.depth = Gauge(
+            "tts_receiver_runs_open", "Runs by handler and state (pending, running, dead).", ["handler", "state"],
+            registry=registry,
+        )  # fmt: skip
+        self.oldest_due = Gauge(
+            "tts_receiver_oldest_due_seconds", "Age of the oldest due run that has not started.", registry=registry
+        )
+
     def _add_process(self, registry: CollectorRegistry) -> None:
-        """This process: its clock and its log."""
+        """This process: its clock, its log, and whether it reaches the store."""
+        self.store_read = Gauge(
+            "tts_receiver_store_read", "0 if the store could not be read for this scrape: its gauges are left out.",
+            registry=registry,
+        )  # fmt: skip
         self.clock_steps = Counter(
             "tts_receiver_clock_steps", "Times the machine's clock was set while this process ran.", registry=registry
         )
@@ -203,4 +217,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
+        return self.render_own() + generate_latest(self.store_registry)
+
+    def render_own(self) -> bytes:
+        """Those of this process, without what is read from the store."""
         return generate_latest(self.registry)

@@ -90,7 +90,7 @@ class PostgresqlServer:
 
     def kill(self) -> None:
         """End every process of the server at once, by SIGKILL."""
-        main = psutil.Process(int((self._folder / "postmaster.pid").read_text().split()[0]))
+        main = self._main_process()
         processes = [main, *main.children(recursive=True)]
         main.suspend()  # it starts no further process
         for process in processes + main.children(recursive=True):
@@ -100,6 +100,25 @@ class PostgresqlServer:
         lock = self.socket.with_name(f"{self.socket.name}.lock")
         for stale in (self._folder / "postmaster.pid", lock):  # they may name a zombie
             stale.unlink(missing_ok=True)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stop every process of the server, by SIGSTOP, and let them continue at the end."""
+        main = self._main_process()
+        main.suspend()  # it starts no further process
+        processes = main.children(recursive=True)
+        try:
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            yield
+        finally:
+            for process in (*processes, main):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def _main_process(self) -> psutil.Process:
+        return psutil.Process(int((self._folder / "postmaster.pid").read_text().split()[0]))
 
     @property
     def log(self) -> Path:

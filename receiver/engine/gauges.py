@@ -7,13 +7,17 @@ from collections.abc import Sequence
 
 from receiver import logs
 from receiver.clock import Clock
+from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.store import gauges
 from receiver.store.database import Database
 
+OUTAGE_SECONDS = 0.5
+"""How long a scrape waits for the store while commits fail. Often it can still be read, as when its disk is full."""
+
 
 class StoreGauges:
-    """Sets the gauges of the store's contents, and of what waits to be written.
+    """Sets the gauges of the store's contents, of what waits to be written, and of lost log lines.
 
     Args:
         sources: names of the polled sources.
@@ -36,7 +40,12 @@ class StoreGauges:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
             self._reading.add_done_callback(self._read_done)
-        await asyncio.shield(self._reading)
+        outage = self._database.health.outage()
+        try:
+            async with asyncio.timeout(None if outage is None else OUTAGE_SECONDS):
+                await asyncio.shield(self._reading)
+        except TimeoutError:
+            raise outage or StoreUnavailable("The store cannot be read.") from None
 
     def _read_done(self, task: asyncio.Task[None]) -> None:
         self._reading = None
@@ -45,11 +54,11 @@ class StoreGauges:
 
     async def _read(self) -> None:
         now = self._clock.now()
+        self._metrics.set_dropped_lines(logs.dropped_lines())
+        self._metrics.waiting.set(self._database.waiting)
         found = await self._database.read_list(gauges.read, self._sources, now)
         metrics = self._metrics
         metrics.set_depth(found.runs, now)
         metrics.set_jobs(found.jobs, found.silent)
         metrics.set_quarantined(found.quarantined)
         metrics.feed_delay.set(found.feed_delay)
-        metrics.set_dropped_lines(logs.dropped_lines())
-        metrics.waiting.set(self._database.waiting)

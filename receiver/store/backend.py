@@ -16,6 +16,10 @@ from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.changes import Change
 
+ANSWER_SECONDS = 10.0
+"""How long a server may take to answer a statement or a commit of the running receiver. Beyond this it hangs, and
+deliveries get 503. Longer than a statement waits for a lock."""
+
 
 def is_failure_of_store(error: exc.DBAPIError) -> bool:
     """Whether the class of an error is that of a failed store, rather than of a write that cannot be done."""
@@ -157,6 +161,12 @@ class Backend(Protocol):
 
         Raises:
             sqlalchemy.exc.DBAPIError: the connection is broken.
+        """
+
+    def limit_answers(self, connection: Connection, seconds: float) -> None:
+        """Let a statement or commit fail, and break the connection, if a server does not answer it for so long.
+
+        Whether the server did it is then unknown. Only outside a transaction.
         """
 
     def interrupt(self, driver_connection: Any) -> None:

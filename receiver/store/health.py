@@ -17,7 +17,7 @@ log = structlog.get_logger("receiver.store")
 LOCK_SECONDS = 0.75
 """How long a transaction may wait for another process's before the store counts as locked."""
 STALL_SECONDS = 5.0
-"""How long a transaction of this process may take before the disk counts as stalled."""
+"""How long a transaction of this process may take before the disk or the server counts as stalled."""
 FULL_SECONDS = 5.0
 """How long a full disk counts as full although a commit succeeds: it may be smaller than a delivery."""
 
@@ -102,6 +102,6 @@ class StoreHealth:
         if working is not None and now - working >= STALL_SECONDS:
             return StoreUnavailable(
                 f"The store {self._location} has not finished a transaction for more than {STALL_SECONDS:.0f} s: its "
-                "disk is slow, or does not respond."
+                "disk or its server is slow, or does not respond."
             )
         return None

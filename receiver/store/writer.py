@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Connection, Engine, exc
 
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
-from receiver.store.backend import Backend, CommitsAtRisk
+from receiver.store.backend import ANSWER_SECONDS, Backend, CommitsAtRisk
 from receiver.store.health import StoreHealth
 
 T = TypeVar("T")
@@ -256,6 +256,7 @@ class Writer:
         if self._connection is None:
             self._durability.require_store()  # connecting would create a new file
             self._connection = self._engine.connect()
+            self._backend.limit_answers(self._connection, ANSWER_SECONDS)
             self._lock_seconds = -1.0
         if seconds != self._lock_seconds:
             self._backend.set_lock_seconds(self._connection, seconds)

@@ -10,13 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.engine.readiness import Report
-from receiver.errors import ListingTimeout
+from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.metrics import CONTENT_TYPE, Metrics
-from receiver.web.api.problems import unavailable
-
-NOT_COUNTED = (
-    "Counting the store's rows exceeded its time limit, so no metrics are returned; the counters are kept. Try again."
-)
 
 
 def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
@@ -38,14 +33,18 @@ def health_routes(check: Callable[[], Awaitable[Report]]) -> list[Route]:
 def metrics_route(metrics: Metrics, refresh: Callable[[], Awaitable[None]]) -> Route:
     """`/metrics`; `refresh` reads the gauges from the store.
 
-    If they cannot be read it answers 503: Prometheus then records `up == 0` and no samples, instead of old values.
+    If they cannot be read they are left out, and Prometheus records no samples of them, instead of old values.
     """
 
     async def show(request: Request) -> Response:
         try:
             await refresh()
-        except ListingTimeout as error:
-            return unavailable(NOT_COUNTED, reason=error.reason).response()
-        return Response(metrics.render(), media_type=None, headers={"content-type": CONTENT_TYPE})
+        except (ListingTimeout, StoreUnavailable):
+            metrics.store_read.set(0)
+            text = metrics.render_own()
+        else:
+            metrics.store_read.set(1)
+            text = metrics.render()
+        return Response(text, media_type=None, headers={"content-type": CONTENT_TYPE})
 
     return Route("/metrics", show)

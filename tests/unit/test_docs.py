@@ -224,7 +224,9 @@ def test_every_option_that_a_page_shows_is_one_of_its_command() -> None:
 
 def exposed() -> set[str]:
     """Names of our own metrics as Prometheus sees them."""
-    shown = (family for family in Metrics().registry.collect() if family.name.startswith("tts_receiver_"))
+    metrics = Metrics()
+    families = [*metrics.registry.collect(), *metrics.store_registry.collect()]
+    shown = (family for family in families if family.name.startswith("tts_receiver_"))
     return {family.name + ("_total" if family.type == "counter" else "") for family in shown}
 
 

@@ -106,6 +106,10 @@ class PostgresqlBackend:
         """Change how long the connection's statements wait for another transaction. Only outside a transaction."""
         engine.set_lock_seconds(connection, seconds)
 
+    def limit_answers(self, connection: Connection, seconds: float) -> None:
+        """Set how long an answer may take. Only outside a transaction."""
+        engine.limit_answers(connection, seconds)
+
     def interrupt(self, driver_connection: Any) -> None:
         """Request that the server cancel the statement. Takes up to `CANCEL_SECONDS`; a failure changes nothing."""
         import psycopg

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, literal_column
 
-from receiver.store.postgresql.engine import copy_rows, run_statement
+from receiver.store.postgresql.engine import allow_long_statements, copy_rows, run_statement
 from receiver.store.schema import events
 
 _IN_USE = """
@@ -28,7 +28,7 @@ def is_in_use(connection: Connection) -> bool:
 
 def prepare_reading(connection: Connection) -> None:
     """The transaction may last, and wait for the other store."""
-    run_statement(connection, "SET LOCAL statement_timeout = 0")
+    allow_long_statements(connection)
     run_statement(connection, "SET LOCAL idle_in_transaction_session_timeout = 0")
 
 

@@ -12,6 +12,8 @@ CONNECT_SECONDS = 5
 """How long connecting may take."""
 STATEMENT_SECONDS = 30.0
 """How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit."""
+ANSWER_SECONDS = STATEMENT_SECONDS + 5.0
+"""How long an answer may take, whatever the server does: beyond this, it hangs."""
 WRITE_IDLE_SECONDS, READ_IDLE_SECONDS = 10.0, 60.0
 """How long a transaction may wait for its process between two statements: a stopped process must not keep its locks,
 nor keep the server from removing what was deleted."""
@@ -23,6 +25,7 @@ MAX_CONNECTIONS = 4
 """Connections of one engine at the most, for threads of tests and of embedding code. Further ones are not kept."""
 
 _LOCK_SECONDS = "receiver_lock_seconds"
+_ANSWER_SECONDS = "receiver_answer_seconds"
 _WRITES = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 # Every statement is written for an index, and for few rows. Without this, the server scans tables, and joins all their
 # rows, where it guesses that this is cheaper, as in a table that was not analysed yet.
@@ -58,8 +61,14 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
         connect_args={**connect_options(url), "prepare_threshold": PREPARE_AFTER if prepares else None},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+        return open_connection(*arguments, **options)
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.answer_seconds = connection.info.get(_ANSWER_SECONDS, ANSWER_SECONDS)
         seconds = connection.info.get(_LOCK_SECONDS, lock_seconds)
         # SET LOCAL, because what a session sets leaks to other clients of a pooler.
         _execute(
@@ -75,6 +84,19 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
             raise exc.InvalidatePoolError  # the pool connects again
 
     return engine
+
+
+def open_connection(*arguments: Any, answer_seconds: float = ANSWER_SECONDS, **options: Any) -> Any:
+    """Connect with the driver; an answer may take `answer_seconds`.
+
+    Raises:
+        psycopg.Error: the server cannot be reached.
+    """
+    from receiver.store.postgresql.timed_connection import TimedConnection
+
+    connection = TimedConnection.connect(*arguments, **options)
+    connection.answer_seconds = answer_seconds
+    return connection
 
 
 def connect_options(url: URL) -> dict[str, Any]:
@@ -94,6 +116,18 @@ def is_connected(driver_connection: Any) -> bool:
 def set_lock_seconds(connection: Connection, seconds: float) -> None:
     """Set how long the statements of the connection's next transactions wait for another one."""
     connection.info[_LOCK_SECONDS] = seconds
+
+
+def limit_answers(connection: Connection, seconds: float) -> None:
+    """Set how long an answer may take in the connection's next transactions."""
+    connection.info[_ANSWER_SECONDS] = seconds
+
+
+def allow_long_statements(connection: Connection) -> None:
+    """Let statements take as long as they need, until the end of the transaction."""
+    run_statement(connection, "SET LOCAL statement_timeout = 0")
+    driver: Any = connection.connection.driver_connection
+    driver.answer_seconds = None
 
 
 def run_statement(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:

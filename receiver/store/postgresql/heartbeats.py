@@ -14,11 +14,13 @@ from sqlalchemy import URL
 from receiver.clock import Clock
 from receiver.store.changes import Change
 from receiver.store.postgresql import faults
-from receiver.store.postgresql.engine import connect_options
+from receiver.store.postgresql.engine import connect_options, open_connection
 
 HEARTBEAT_SECONDS = 5.0
 MISSED_SECONDS = 3.5 * HEARTBEAT_SECONDS
 """How long a process that holds leases may write no heartbeat."""
+ANSWER_SECONDS = 10.0
+"""How long the server may take to answer."""
 
 RECENT = """
     SELECT owner FROM processes WHERE heartbeat_at > extract(epoch FROM clock_timestamp())::float8 - 60 ORDER BY owner
@@ -75,7 +77,10 @@ class Heartbeats:
         try:
             if self._connection is None or self._connection.closed:
                 address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-                self._connection = psycopg.connect(address, prepare_threshold=None, **connect_options(self._url))
+                options = connect_options(self._url)
+                self._connection = open_connection(
+                    address, prepare_threshold=None, answer_seconds=ANSWER_SECONDS, **options
+                )
             found: list[Any] = self._connection.execute(_HOLDERS, (self.owner,)).fetchall()
         except psycopg.Error as error:
             self._seen = {}  # the others may not have reached the server either

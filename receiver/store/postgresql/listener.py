@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL
 
 from receiver.store.postgresql import faults
-from receiver.store.postgresql.engine import connect_options
+from receiver.store.postgresql.engine import connect_options, open_connection
 
 if TYPE_CHECKING:
     import psycopg
@@ -34,6 +34,8 @@ MAX_RETRY_SECONDS = 1.0
 """The longest wait before it connects again. Others must not take this process for dead meanwhile."""
 CALL_SECONDS = 10.0
 """How long a statement may take."""
+ANSWER_SECONDS = CALL_SECONDS + 2.0
+"""How long its answer may take: beyond this, the server hangs."""
 
 # The server finds a machine that has vanished, and with it the lock of its process.
 _SESSION = (
@@ -171,8 +173,9 @@ class Listener:
         import psycopg
 
         try:
-            connection: psycopg.Connection[Any] = psycopg.connect(
+            connection: psycopg.Connection[Any] = open_connection(
                 self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+                answer_seconds=ANSWER_SECONDS,
                 **connect_options(self._url),
             )
         except psycopg.Error as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from receiver.store.postgresql.engine import allow_long_statements
 from receiver.store.schema import metadata
 
 # Positions of the feed (`postgresql.feed`). `postgresql.positions` replaces the function in another cluster.
@@ -40,7 +41,7 @@ def lock_schema(connection: Connection) -> None:
     on a table that is waited for makes every other transaction wait, too.
     """
     before = connection.execute(text("SELECT current_setting('lock_timeout')")).scalar_one()
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    allow_long_statements(connection)
     connection.execute(text("SET LOCAL lock_timeout = 0"))
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '5min'"))  # the scripts are loaded
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('receiver: schema', 2))"))

@@ -84,6 +84,9 @@ class SqliteBackend:
         """Change how long the connection waits for the write lock. Only outside a transaction."""
         engine.wait_for_lock(connection, seconds)
 
+    def limit_answers(self, connection: Connection, seconds: float) -> None:
+        """Nothing: a system call that waits for a disk cannot be ended."""
+
     def interrupt(self, driver_connection: Any) -> None:
         """Interrupt the statement that is being executed, if any."""
         driver_connection.interrupt()
