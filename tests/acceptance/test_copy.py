@@ -119,7 +119,7 @@ def test_a_store_in_use_is_refused_and_a_copy_goes_on_where_the_first_ended(site
     receiver = site.start()
     again = deliver(receiver.public, body, signed_headers(body))
     assert again is not None
-    assert (again[0], again[1]["status"]) == (200, "duplicate")
+    assert (again[0], again[1]["status"]) == (202, "duplicate")
     listed = site.command("events", "list", "--json").stdout
     assert listed.count('"job_1"') >= 1
     until("every run ended", lambda: '"succeeded"' in site.command("runs", "list", "--json").stdout)

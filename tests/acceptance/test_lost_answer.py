@@ -40,7 +40,7 @@ def test_claims_whose_commit_was_not_answered_do_not_wait_for_their_lease(site: 
     answered = deliver(receiver.public, completed("job_1"))
 
     assert answered is not None
-    assert answered[0] == 202
+    assert answered[0] in (202, 503)  # 503 if one transaction had both the delivery and the claim
     runs = "SELECT state, crashes, attempt, forgiven FROM runs"
     until("the run has ended", lambda: query(system.direct_url, runs)[0]["state"] == "succeeded")
     assert query(system.direct_url, runs) == [{"state": "succeeded", "crashes": 0, "attempt": 2, "forgiven": 1}]
@@ -80,6 +80,7 @@ def test_a_delivery_whose_commit_was_not_answered_is_a_duplicate_when_it_is_repe
     assert first == (503, {"error": "unavailable"})
     assert again is not None
     assert (again[0], again[1]["status"]) == (202, "duplicate")
-    receiver.wait_for("run.succeeded")
-    assert query(system.direct_url, "SELECT state, attempt FROM runs") == [{"state": "succeeded", "attempt": 1}]
+    receiver.wait_for("run.succeeded")  # a claim may have been in the same transaction, and is released then
+    counted = "SELECT state, attempt - forgiven AS attempts FROM runs"
+    assert query(system.direct_url, counted) == [{"state": "succeeded", "attempts": 1}]
     assert receiver.stop() == 0
