@@ -60,10 +60,10 @@ class PostgresqlServer:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def create(self, *, template: str = "template0") -> str:
+    def create(self, *, template: str = "template0", options: str = "") -> str:
         """Create a database; its name."""
         name = f"receiver_{os.getpid()}_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy {options}")
         return name
 
     def drop(self, name: str) -> None:

@@ -52,7 +52,7 @@ def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]
 
 def check_store(database: Database) -> list[ConfigProblem]:
     """Test writing to the store, if it exists."""
-    from receiver.store.migrate import UNFINISHED_COPY, is_usable, revision
+    from receiver.store.migrate import UNFINISHED_COPY, is_usable, rehearse, revision
     from receiver.store.schema import HEAD
 
     folder = database.folder
@@ -67,6 +67,8 @@ def check_store(database: Database) -> list[ConfigProblem]:
         if found is not None and found > HEAD and not database.query(is_usable):
             what = f"{database.location} is at schema {found}, which this release, whose schema is {HEAD}, cannot use"
             return [ConfigProblem("store.url", what)]
+        if found is None:
+            rehearse(database)
         database.test_write()
     except ReceiverError as error:
         return [ConfigProblem("store.url", str(error))]

@@ -19,9 +19,12 @@ def backend_of(url: str, base: Path, *, pooled: bool = False) -> Backend:
         ValueError: the address is not valid, or names a database that is not supported, or a file that is `pooled`.
     """
     if url.startswith("postgresql:"):
-        from receiver.store.postgresql.backend import PostgresqlBackend, postgresql_url  # few stores need it
+        from receiver.store.postgresql.address import postgresql_url  # few stores need it
+        from receiver.store.postgresql.backend import PostgresqlBackend
 
         return PostgresqlBackend(postgresql_url(url), pooled=pooled)
+    if url.startswith("postgres:"):
+        raise ValueError("write postgresql://, not postgres://")
     path = sqlite_path(url, base)
     if path is None:
         raise ValueError("only postgresql://… and sqlite:///… are supported")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, inspect, select, text
@@ -64,6 +65,26 @@ def migrate(database: Database) -> tuple[str | None, str]:
     if before is not None and usable:
         return before, before
     return database.transact(_upgrade, database)
+
+
+def rehearse(database: Database) -> None:
+    """Create the tables of a store that has none, and undo it: whether `migrate` could.
+
+    Raises:
+        StoreUnavailable: it could not.
+    """
+
+    def create(connection: Connection) -> None:
+        database.hold_schema(connection)
+        database.create_tables(connection)
+        raise _UndoneError
+
+    with suppress(_UndoneError):
+        database.transact(create)
+
+
+class _UndoneError(Exception):
+    """Ends a transaction that is to leave nothing."""
 
 
 def _upgrade(connection: Connection, database: Database) -> tuple[str | None, str]:

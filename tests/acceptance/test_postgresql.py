@@ -77,9 +77,9 @@ def test_a_server_that_refuses_is_named_without_the_password(site: Site, address
     assert PASSWORD not in site.everything_written()
 
 
-def test_a_start_without_a_server_ends_and_says_that_it_must_be_repeated(site: Site) -> None:
+def test_a_start_without_a_server_ends_and_says_what_to_check(site: Site) -> None:
     site.configure('[store]\nurl = "postgresql://receiver@127.0.0.1:1/receiver"')
     ended = site.command("serve")
     assert ended.returncode == 1
     assert "cannot be reached" in ended.stderr
-    assert "anything else must be started again" in " ".join(ended.stderr.split())
+    assert "check that the server runs, and that the host and the port" in " ".join(ended.stderr.split())

@@ -8,40 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, event, exc
 
 from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import Processes
 from receiver.store.changes import Change
 from receiver.store.postgresql import engine, faults, positions, tables
+from receiver.store.postgresql.address import location_of
 from receiver.store.postgresql.engine import run_statement
 from receiver.store.postgresql.heartbeats import RECENT, Heartbeats
 from receiver.store.postgresql.listener import notify_in_transaction
 from receiver.store.postgresql.processes import LIVING, SessionLocks
 
-SCHEME = "postgresql"
 CANCEL_SECONDS = 1.0
 """How long a request to cancel a statement may take."""
-
-
-def postgresql_url(url: str) -> URL:
-    """The address of a PostgreSQL database, for the driver.
-
-    Raises:
-        ValueError: the address is not valid, names no database, or the driver is not installed.
-    """
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):  # whose texts contain the address
-        raise ValueError("is not a database address such as postgresql://user@host/database") from None
-    if not parsed.database:
-        raise ValueError("names no database: postgresql://user@host/database")
-    try:
-        import psycopg  # noqa: F401 - the extra may not be installed
-    except ImportError:
-        raise ValueError("needs psycopg: install tts-receiver[postgresql]") from None
-    return parsed.set(drivername=f"{SCHEME}+psycopg")
 
 
 class _Durable:
@@ -72,7 +53,7 @@ class PostgresqlBackend:
     def __init__(self, url: URL, *, pooled: bool = False) -> None:
         self._url = url
         self._pooled = pooled
-        self.location = faults.location_of(url)
+        self.location = location_of(url)
         self.folder: Path | None = None
         self.durability = _Durable()
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+
+from receiver.errors import StoreUnavailable
+from receiver.store.postgresql.address import location_of
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from receiver.store.postgresql.timed_connection import TimedConnection
 
 CONNECT_SECONDS = 5
 """How long connecting may take."""
@@ -17,6 +25,10 @@ ANSWER_SECONDS = STATEMENT_SECONDS + 5.0
 WRITE_IDLE_SECONDS, READ_IDLE_SECONDS = 10.0, 60.0
 """How long a transaction may wait for its process between two statements: a stopped process must not keep its locks,
 nor keep the server from removing what was deleted."""
+OLDEST_VERSION = 13
+"""The oldest PostgreSQL that has `pg_current_xact_id` and `pg_snapshot_xmin`."""
+ENCODING = "UTF8"
+"""The only encoding of a database that can store what providers send."""
 PREPARE_AFTER = 5
 """How often a session executes a statement before it keeps it prepared."""
 WRITERS, READERS = 1, 2
@@ -40,6 +52,9 @@ _CONNECT: dict[str, Any] = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
     "application_name": "tts-receiver",
+    "client_encoding": ENCODING,
+    # Of several hosts the primary; a standby, or a database that its operator has made read-only, is refused.
+    "target_session_attrs": "read-write",
 }
 
 
@@ -62,8 +77,12 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
     )
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
-        return open_connection(*arguments, **options)
+    def open_connection(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+        return _open(*arguments, **options)
+
+    @event.listens_for(engine, "connect")
+    def connected(driver_connection: Any, record: Any) -> None:
+        _require_usable(driver_connection, url)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -86,22 +105,55 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
     return engine
 
 
-def open_connection(*arguments: Any, answer_seconds: float = ANSWER_SECONDS, **options: Any) -> Any:
-    """Connect with the driver; an answer may take `answer_seconds`.
+def connect_options(url: URL) -> dict[str, Any]:
+    """The options of every connection, for the driver; what the address says prevails."""
+    return {name: value for name, value in _CONNECT.items() if name not in url.query} | {"autocommit": True}
+
+
+def connect(url: URL, *, prepares: bool, answer_seconds: float) -> psycopg.Connection[Any]:
+    """A connection of its own, outside any pool.
+
+    Args:
+        prepares: as for `postgresql_engine`.
+        answer_seconds: how long an answer may take.
 
     Raises:
         psycopg.Error: the server cannot be reached.
     """
-    from receiver.store.postgresql.timed_connection import TimedConnection
-
-    connection = TimedConnection.connect(*arguments, **options)
+    _, parts = url.get_dialect()().create_connect_args(url)
+    threshold = PREPARE_AFTER if prepares else None
+    connection = _open(**{**parts, **connect_options(url), "prepare_threshold": threshold})
     connection.answer_seconds = answer_seconds
     return connection
 
 
-def connect_options(url: URL) -> dict[str, Any]:
-    """The options of every connection, for the driver; what the address says prevails."""
-    return {name: value for name, value in _CONNECT.items() if name not in url.query} | {"autocommit": True}
+def _open(*arguments: Any, **options: Any) -> TimedConnection:
+    from receiver.store.postgresql.timed_connection import TimedConnection
+
+    connection = TimedConnection.connect(*arguments, **options)
+    connection.answer_seconds = ANSWER_SECONDS
+    return connection
+
+
+def _require_usable(driver_connection: Any, url: URL) -> None:
+    """Refuse a database that cannot store every event; what it is was sent with the connection.
+
+    Raises:
+        StoreUnavailable: it has another encoding, or is too old.
+    """
+    version = driver_connection.info.server_version // 10_000
+    encoding = driver_connection.info.parameter_status("server_encoding")
+    wrong = None
+    if version < OLDEST_VERSION:
+        wrong = f"it is PostgreSQL {version}: {OLDEST_VERSION} or later is needed"
+    elif encoding not in (None, ENCODING):
+        wrong = (
+            f"its encoding is {encoding}, which cannot store every text that providers send: create it with "
+            f"ENCODING '{ENCODING}' TEMPLATE template0, and copy the store into it by `tts-receiver db copy`"
+        )
+    if wrong is not None:
+        driver_connection.close()
+        raise StoreUnavailable(f"The store {location_of(url)} cannot be used: {wrong}.")
 
 
 def is_connected(driver_connection: Any) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy import URL, exc
 
 from receiver.errors import StoreFull, StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import is_failure_of_store
+from receiver.store.postgresql.address import location_of
 
 MAX_TEXT = 300
 
@@ -20,23 +21,36 @@ READ_ONLY = "25006"
 STATEMENT_TIMEOUT = "57014"
 TOO_MANY_CONNECTIONS = "53300"
 NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN = "42501", "42P01", "42703"
+UNKNOWN_STATEMENT, STATEMENT_EXISTS = "26000", "42P05"
 
 _RETRIED = {SERIALIZATION_FAILURE, DEADLOCK}
-_SETUP = {NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN}
+_SETUP = {NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN, UNKNOWN_STATEMENT, STATEMENT_EXISTS}
 """Every write fails with these, whatever it is. The driver counts them as mistakes in a statement."""
+_POOLER = "a pooler gives each transaction another session: set store.pooled = true for every process on this store"
 _ADVICE = {
     READ_ONLY: "it is a standby, or read-only: let store.url name the primary",
-    STATEMENT_TIMEOUT: "a statement took too long: look for slow disks and for long transactions in pg_stat_activity",
+    STATEMENT_TIMEOUT: "a statement took too long: look for slow disks, for long transactions in pg_stat_activity, and "
+    "for a statement_timeout of the role or the database",
     TOO_MANY_CONNECTIONS: "raise max_connections, or end other clients",
-    NO_PRIVILEGE: "grant the role of store.url all rights on the receiver's tables, or make it their owner",
+    NO_PRIVILEGE: "make the role of store.url the owner of the receiver's tables; to create them it needs "
+    "GRANT CREATE, USAGE ON SCHEMA public",
+    UNKNOWN_STATEMENT: _POOLER,
+    STATEMENT_EXISTS: _POOLER,
     UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
-_AGAIN = "a running receiver connects again by itself, anything else must be started again"
-_UNREACHABLE = f"check that the server runs and that store.url is right; {_AGAIN}"
-_REFUSED = f"correct the user and the password of the address, or the server's; {_AGAIN}"
-_REFUSALS = ("authentication failed", "no password supplied")
-"""Part of the server's message: the driver has no code of a connection that was never made."""
+_UNREACHABLE = "check that the server runs, and that the host and the port in store.url are right"
+_REFUSALS = {
+    "authentication failed": "correct the user or the password in store.url",
+    "no password supplied": "store.url has no password, and PGPASSWORD and the file ~/.pgpass do not have it either",
+    "pg_hba.conf": "allow the role in the server's pg_hba.conf, or correct user, database and sslmode in store.url",
+    "does not exist": "create it, or correct store.url",
+    "connection slots": _ADVICE[TOO_MANY_CONNECTIONS],
+    "too many clients": _ADVICE[TOO_MANY_CONNECTIONS],
+    "too many connections": _ADVICE[TOO_MANY_CONNECTIONS],
+    "session is read-only": _ADVICE[READ_ONLY],
+}
+"""What to do, by a part of the server's message: the driver has no code of a connection that was never made."""
 
 
 def code_of(error: exc.DBAPIError) -> str | None:
@@ -71,8 +85,9 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
         return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
     if code is None and not isinstance(error, exc.OperationalError | exc.InterfaceError):
         return StoreUnavailable(f"The store {location} failed: {text}.")  # the driver refused a value
-    if code is None and any(part in text for part in _REFUSALS):
-        return StoreUnavailable(f"The store {location} refuses the login ({text}): {_REFUSED}.")
+    refused = next((advice for words, advice in _REFUSALS.items() if words in text), None)
+    if code is None and refused is not None:
+        return StoreUnavailable(f"The store {location} refuses the login ({text}): {refused}.")
     if code is None or code.startswith(("08", "57P")):
         return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
     if code in _ADVICE:
@@ -93,15 +108,6 @@ def malformed(url: URL, text: str) -> StoreMalformed:
     return StoreMalformed(
         f"The store {location_of(url)} is damaged ({text}). Stop the receiver and restore the backup."
     )
-
-
-def location_of(url: URL) -> str:
-    """The address without password and options."""
-    user = f"{url.username}@" if url.username else ""
-    host = url.host or _first(url.query.get("host")) or ""
-    host = f"[{host}]" if ":" in host else host
-    port = f":{url.port}" if url.port else ""
-    return f"postgresql://{user}{host}{port}/{url.database or ''}"
 
 
 def secrets_of(url: URL) -> list[str]:

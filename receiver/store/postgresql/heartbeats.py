@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from receiver.clock import Clock
 from receiver.store.changes import Change
 from receiver.store.postgresql import faults
-from receiver.store.postgresql.engine import connect_options, open_connection
+from receiver.store.postgresql.engine import connect
 
 HEARTBEAT_SECONDS = 5.0
 MISSED_SECONDS = 3.5 * HEARTBEAT_SECONDS
@@ -76,11 +76,7 @@ class Heartbeats:
 
         try:
             if self._connection is None or self._connection.closed:
-                address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-                options = connect_options(self._url)
-                self._connection = open_connection(
-                    address, prepare_threshold=None, answer_seconds=ANSWER_SECONDS, **options
-                )
+                self._connection = connect(self._url, prepares=False, answer_seconds=ANSWER_SECONDS)
             found: list[Any] = self._connection.execute(_HOLDERS, (self.owner,)).fetchall()
         except psycopg.Error as error:
             self._seen = {}  # the others may not have reached the server either

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL
 
 from receiver.store.postgresql import faults
-from receiver.store.postgresql.engine import connect_options, open_connection
+from receiver.store.postgresql.engine import connect
 
 if TYPE_CHECKING:
     import psycopg
@@ -173,11 +173,7 @@ class Listener:
         import psycopg
 
         try:
-            connection: psycopg.Connection[Any] = open_connection(
-                self._url.set(drivername="postgresql").render_as_string(hide_password=False),
-                answer_seconds=ANSWER_SECONDS,
-                **connect_options(self._url),
-            )
+            connection = connect(self._url, prepares=True, answer_seconds=ANSWER_SECONDS)
         except psycopg.Error as error:
             raise NotConnected(faults.text_of(error, self._url)) from None
         try:

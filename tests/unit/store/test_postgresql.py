@@ -72,6 +72,7 @@ def refuse(code: str) -> Callable[[Connection], None]:
         ("55P03", StoreLocked), ("53100", StoreFull), ("XX001", StoreMalformed), ("XX002", StoreMalformed),
         ("57P01", StoreUnavailable), ("53300", StoreUnavailable), ("25006", StoreUnavailable),
         ("57014", StoreUnavailable), ("42501", StoreUnavailable), ("42P01", StoreUnavailable),
+        ("26000", StoreUnavailable), ("42P05", StoreUnavailable),
         ("23505", exc.IntegrityError), ("22003", exc.DataError), ("42601", exc.ProgrammingError),
     ],
 )  # fmt: skip

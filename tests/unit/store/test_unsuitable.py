@@ -1,0 +1,112 @@
+"""Addresses and databases of PostgreSQL that cannot be used are refused at once, and say what to do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from receiver.cli.store_check import check_store
+from receiver.clock import SystemClock
+from receiver.errors import StoreUnavailable
+from receiver.store.backends import backend_of
+from receiver.store.database import Database
+from receiver.store.migrate import migrate, revision
+from receiver.store.postgresql.address import location_of, postgresql_url
+from tests.postgresql_server import PostgresqlServer
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://tts:se@cret/w:rd#1%&?@127.0.0.1:5440/receiver",
+        "postgresql://tts:se@127.0.0.1:5440/cretrest@host/receiver",
+        "postgresql://tts:12?secret@host/receiver",
+        "postgresql://tts:12/secret@host/receiver",
+        "postgresql://tts:12#secret@host/receiver",
+        "postgresql://tts:secret%zz@host/receiver",
+        "postgresql://tts:a secret@host/receiver",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="write @ as %40") as refused:
+        backend_of(url, Path("/"))
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "x", "-1", "5432:1"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(ValueError, match="1 to 65535"):
+        backend_of(f"postgresql://tts@host:{port}/receiver", Path("/"))
+
+
+def test_the_other_name_of_the_scheme_is_corrected() -> None:
+    with pytest.raises(ValueError, match="write postgresql://"):
+        backend_of("postgres://tts@host/receiver", Path("/"))
+
+
+def test_several_hosts_are_tried_in_their_order() -> None:
+    url = postgresql_url("postgresql://tts:se%40cret@one:5442,[::1]:5443,three/receiver?sslmode=require")
+    _, options = url.get_dialect()().create_connect_args(url)
+    assert (options["host"], options["port"], options["password"]) == ("one,::1,three", "5442,5443,", "se@cret")
+    assert options["sslmode"] == "require"
+    assert location_of(url) == "postgresql://tts@one:5442,[::1]:5443,three/receiver"
+
+
+def test_every_connection_finds_the_host_that_responds(postgresql: PostgresqlServer) -> None:
+    name = postgresql.copy()
+    url = postgresql.url(name).replace("?host=", "?host=/nowhere&host=")
+    assert url.count("host=") == 2
+    backend = backend_of(url, Path("/"))
+    with closing(Database(backend)) as database:
+        assert migrate(database)[0] is not None
+        processes = backend.processes("me", SystemClock(), random.Random(0))
+        processes.join()
+        assert processes.is_visible
+        processes.leave()
+    postgresql.drop(name)
+
+
+@contextmanager
+def empty_database(server: PostgresqlServer, options: str = "") -> Iterator[tuple[str, Database]]:
+    name = server.create(options=options)
+    with closing(Database(backend_of(server.url(name), Path("/")))) as database:
+        yield name, database
+    server.drop(name)
+
+
+@pytest.mark.direct
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_store_every_text_is_refused(postgresql: PostgresqlServer, encoding: str) -> None:
+    with empty_database(postgresql, f"ENCODING '{encoding}' LOCALE 'C'") as (_, database):
+        with pytest.raises(StoreUnavailable, match=f"its encoding is {encoding}.*ENCODING 'UTF8'"):
+            migrate(database)
+        [problem] = check_store(database)
+        assert f"its encoding is {encoding}" in problem.what
+
+
+@pytest.mark.direct
+def test_a_database_that_is_read_only_is_refused(postgresql: PostgresqlServer) -> None:
+    with empty_database(postgresql) as (name, database):
+        postgresql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(StoreUnavailable, match=r"session is read-only\): it is a standby, or read-only"):
+            migrate(database)
+
+
+@pytest.mark.direct
+def test_a_role_that_may_not_create_tables_is_told_by_check(postgresql: PostgresqlServer) -> None:
+    with empty_database(postgresql) as (name, owners):
+        postgresql.execute("CREATE ROLE without_rights LOGIN")
+        url = postgresql.url(name).replace("postgres:@", "without_rights:@")
+        with closing(Database(backend_of(url, Path("/")))) as database:
+            [problem] = check_store(database)
+            assert "permission denied for schema public" in problem.what
+            assert "GRANT CREATE, USAGE ON SCHEMA public" in problem.what
+        assert check_store(owners) == []
+        assert owners.query(revision) is None, "nothing was created"
+    postgresql.execute("DROP ROLE without_rights")
