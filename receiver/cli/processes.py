@@ -31,7 +31,7 @@ def list_(config: Config = None, json: Json = False) -> None:
         print_json(
             [
                 with_iso_times(
-                    row | {"heartbeat_seconds": round(now - row["heartbeat_at"], 1)}, "started_at", "heartbeat_at"
+                    row | {"heartbeat_age_seconds": round(now - row["heartbeat_at"], 1)}, "started_at", "heartbeat_at"
                 )
                 for row in rows
             ]
@@ -39,14 +39,12 @@ def list_(config: Config = None, json: Json = False) -> None:
         return
     print_table(
         f"Processes: {len(rows)}",
-        ["process", "role", "version", "host", "pid", "heartbeat", "runs", "jobs"],
+        ["process", "role", "version", "seen alive", "runs", "jobs"],
         [
             (
                 row["owner"],
                 row["role"],
                 row["version"],
-                row["host"],
-                row["pid"],
                 f"{max(0.0, now - row['heartbeat_at']):.0f} s ago",
                 row["runs"],
                 row["jobs"],

@@ -41,7 +41,8 @@ TEMPLATE = """\
 # root_path = ""              # the prefix under which a proxy serves the receiver, as in "/tts"
 
 [store]
-# url = "sqlite:///data/receiver.db"
+# url = "sqlite:///data/receiver.db"  # or postgresql://user:password@host:5432/database, for several replicas
+# pooled = false              # true behind PgBouncer in transaction mode
 # retention_days = 30         # finished events are deleted after this; audio files never
 
 [audio]
@@ -54,6 +55,7 @@ TEMPLATE = """\
 # Bearer tokens for the private API; without one only this machine can use it.
 # [api]
 # tokens = ["make one with: openssl rand -hex 32"]
+# url = "http://tts.internal:8081"  # where your application reaches the API, if it is on another machine
 
 # The active handlers. save_audio fetches and stores each completed job's audio, log writes a line for each event.
 [handlers.save_audio]
@@ -250,7 +252,8 @@ def _print_summary(settings: Settings, role: Role, registry: Registry, database:
             echo(f"           where {'; '.join(map(str, active.handler.where))}")
         for type_ in doubtful_types(active.handler.where):
             echo(f"           ! no built-in provider has events of the type {type_!r}, only {', '.join(OUR_TYPES)}")
-    _print_slots(settings.dispatch.concurrency, registry)
+    if role.works:
+        _print_slots(settings.dispatch.concurrency, registry)
     if not registry.active:
         echo("  ! no handler is active: events are stored, but not handled")
     for name, source in settings.sources.items():
@@ -267,8 +270,9 @@ def _print_slots(concurrency: int, registry: Registry) -> None:
     slots = registry.slots(concurrency)
     if not slots.reserved:
         return
-    shares = ", ".join(f"{name} {reserved}–{slots.limits[name]}" for name, reserved in slots.reserved.items())
-    echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum: {shares}")
+    echo(f"  slots    {slots.total} runs at one time; reserved for each handler, and its maximum:")
+    for name, reserved in slots.reserved.items():
+        echo(f"           {name} {reserved}–{slots.limits[name]}")
     if slots.cluster:
         bounds = ", ".join(f"{name} {bound}" for name, bound in slots.cluster.items())
         echo(f"           maximum in all processes together: {bounds}")
