@@ -39,12 +39,12 @@ _ADVICE = {
     UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
-_UNREACHABLE = "check that the server runs, and that the host and the port in store.url are right"
+_UNREACHABLE = "check that the server runs, and that the host and the port of the address are right"
 _REFUSALS = {
-    "authentication failed": "correct the user or the password in store.url",
-    "no password supplied": "store.url has no password, and PGPASSWORD and the file ~/.pgpass do not have it either",
-    "pg_hba.conf": "allow the role in the server's pg_hba.conf, or correct user, database and sslmode in store.url",
-    "does not exist": "create it, or correct store.url",
+    "authentication failed": "correct the user and the password of the address, or the server's",
+    "no password supplied": "the address has no password, and neither do PGPASSWORD and the file ~/.pgpass",
+    "pg_hba.conf": "allow it in the server's pg_hba.conf, or correct user, database and sslmode of the address",
+    "does not exist": "create it, or correct the address",
     "connection slots": _ADVICE[TOO_MANY_CONNECTIONS],
     "too many clients": _ADVICE[TOO_MANY_CONNECTIONS],
     "too many connections": _ADVICE[TOO_MANY_CONNECTIONS],
