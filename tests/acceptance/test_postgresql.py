@@ -82,4 +82,6 @@ def test_a_start_without_a_server_ends_and_says_what_to_check(site: Site) -> Non
     ended = site.command("serve")
     assert ended.returncode == 1
     assert "cannot be reached" in ended.stderr
-    assert "check that the server runs, and that the host and the port" in " ".join(ended.stderr.split())
+    assert "check that the server runs, and that the host and the port of the address are right" in " ".join(
+        ended.stderr.split()
+    )
