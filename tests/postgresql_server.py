@@ -123,7 +123,7 @@ class PostgresqlServer:
     @property
     def log(self) -> Path:
         """The file that it logs to."""
-        return Path(self._server.log)
+        return self._folder / "log"
 
     @property
     def socket(self) -> Path:
