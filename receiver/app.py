@@ -166,8 +166,8 @@ class Receiver:
     async def close(self) -> None:
         """Close the store."""
         self.public.close(STOPPED)
-        await self.membership.leave()
-        await self.shared_audio.withdraw()
+        if await self.membership.leave():
+            await self.shared_audio.withdraw()
         await asyncio.to_thread(self.database.close)
         log.info("receiver.stopped")
 

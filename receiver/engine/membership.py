@@ -79,29 +79,34 @@ class Membership:
         await self._update()
         self._task = asyncio.create_task(self._update_until_left())
 
-    async def leave(self) -> None:
-        """Leave, and end the leases that are left. Call when all work has ended and the store is still open."""
+    async def leave(self) -> bool:
+        """Leave, and end the leases that are left. Call when all work has ended and the store is still open.
+
+        Returns:
+            Whether other processes no longer see this one. If the store is unavailable, its row stays.
+        """
         if self._task is None:
-            return
+            return True
         self._leaving.set()
         task, self._task = self._task, None
         await task
         try:
-            await self._leave()
+            return await self._leave()
         finally:
             self._thread.shutdown()
 
-    async def _leave(self) -> None:
+    async def _leave(self) -> bool:
         try:
             await self._database.write(remove, self._processes.owner)
         except StoreUnavailable:  # the next process ends them
             await self._in_thread(self._processes.close)
-            return
+            return False
         self._processes.announce(Change.LEASES)
         try:
             await self._in_thread(self._processes.leave)
         except OSError as error:
             log.warning("process.lock_not_removed", owner=self._processes.owner, detail=str(error))
+        return True
 
     async def _update_until_left(self) -> None:
         await self._wait()

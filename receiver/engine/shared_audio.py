@@ -85,9 +85,12 @@ class SharedAudio:
         if self._database.folder is not None:
             return
         try:
-            found = await BatchWriter(self._database, self._clock).read(replicas.working, self._clock.now())
+            found = await self._working()
             others = [other for other in found if other.owner != self._owner]
             apart = await asyncio.to_thread(find_apart, self._storage, self._spool, others)
+            if apart:  # one that ended meanwhile has removed its row, and then its mark
+                still = await self._working()
+                apart = [other for other in apart if other in still]
             await asyncio.to_thread(self._remove_old_marks, {other.owner for other in found})
         except (StoreUnavailable, ListingTimeout, OSError) as error:
             log.warning("audio.sharing_not_checked", detail=str(error))
@@ -95,8 +98,11 @@ class SharedAudio:
         for other in apart:
             log.error("audio.not_shared", owner=other.owner, host=other.host, hint=apart_message(self._storage, other))
 
+    async def _working(self) -> list[Replica]:
+        return await BatchWriter(self._database, self._clock).read(replicas.working, self._clock.now())
+
     async def withdraw(self) -> None:
-        """Remove the mark. Call when other processes no longer see this one."""
+        """Remove the mark. Call when other processes no longer see this one, and not if they may."""
         if self._marks:
             with suppress(OSError):  # it is read only for a process that is in the store
                 await asyncio.to_thread(self._mark.unlink, missing_ok=True)

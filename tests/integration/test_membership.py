@@ -218,7 +218,7 @@ async def test_while_the_store_is_away_a_dead_process_is_not_forgotten(
 async def test_at_an_orderly_end_nothing_waits_for_a_lease(store: Path, member: Member) -> None:
     await member.membership.join()
     held(store, "me")
-    await member.membership.leave()
+    assert await member.membership.leave()
     assert holders(store) == [None, None]
     assert list(member.files.folder.iterdir()) == []
 
@@ -232,7 +232,7 @@ async def test_what_could_not_be_given_back_at_the_end_is_taken_up_by_the_next(
     await ending.membership.join()
     held(store, "ending")
     lock = WriteLock(store)
-    await ending.membership.leave()
+    assert not await ending.membership.leave(), "the others still see it"
     ending.database.close()
     lock.release()
     await member.membership.join()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from receiver.clock import SystemClock
+from receiver.engine import shared_audio
 from receiver.engine.shared_audio import OLD_SECONDS, SharedAudio, find_apart
 from receiver.outbound.storage import open_storage
+from receiver.outbound.storage_types import Storage
 from receiver.store.database import Database
 from receiver.store.replicas import Replica
 from receiver.store.schema import processes
@@ -62,6 +64,24 @@ async def test_a_process_with_another_folder_is_named_and_one_with_the_same_is_n
     assert sorted(path.name for path in one.spool.iterdir()) == ["one.process", "two.process"]
     await two.audio.withdraw()
     assert [path.name for path in one.spool.iterdir()] == ["one.process"]
+
+
+async def test_a_process_that_ends_while_another_one_looks_is_not_named(
+    database: Database, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = Machine(database, "one", tmp_path), Machine(database, "two", tmp_path)
+    await one.start()
+
+    def find(storage: Storage, spool: Path, others: Iterable[Replica]) -> list[Replica]:
+        """As `find_apart`; just before it looks, the other process has ended."""
+        database.transact(lambda connection: connection.execute(delete(processes).where(processes.c.owner == "one")))
+        (one.spool / "one.process").unlink()
+        return find_apart(storage, spool, others)
+
+    monkeypatch.setattr(shared_audio, "find_apart", find)
+    await two.start()
+    assert not (one.spool / "one.process").exists()
+    assert lines.of("audio.not_shared") == []
 
 
 async def test_the_mark_of_a_process_that_was_killed_long_ago_is_removed(
