@@ -27,8 +27,8 @@ def checked(folder: Path, capsys: pytest.CaptureFixture[str], concurrency: int, 
     config.write_text(f"[dispatch]\nconcurrency = {concurrency}\n{tables}\n{source}\n")
     check(config)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    about = dropwhile(lambda line: not line.startswith("slots"), lines)
-    return list(takewhile(lambda line: not line.startswith("source"), about))
+    following = dropwhile(lambda line: not line.startswith("slots"), lines)
+    return list(takewhile(lambda line: not line.startswith("source"), following))
 
 
 def test_check_says_what_is_kept_for_each_handler_and_its_most(
