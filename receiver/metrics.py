@@ -174,6 +174,10 @@ class Metrics:
         self.clock_steps = Counter(
             "tts_receiver_clock_steps", "Times the machine's clock was set while this process ran.", registry=registry
         )
+        self.clock_difference = Gauge(
+            "tts_receiver_clock_difference_seconds", "How far this machine's clock is ahead of the database server's.",
+            registry=registry,
+        )  # fmt: skip
         self.log_lines_dropped = Counter(
             "tts_receiver_log_lines_dropped",
             "Log lines that could not be written and did not fit into memory, by cause.",

@@ -7,6 +7,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from receiver.clock import Clock
+
 
 class SetClock:
     """Stands at `time` until the test changes that. Waits end at once, and are kept.
@@ -65,3 +67,13 @@ class CallbackClock:
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         await self._sleep(seconds)
+
+
+class AgreedClock:
+    """A clock with which the database server's agrees."""
+
+    paused: str | None = None
+
+    def __init__(self, clock: Clock) -> None:
+        self.now = self.server_now = clock.now
+        self.monotonic, self.wait = clock.monotonic, clock.wait

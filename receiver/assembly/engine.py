@@ -24,6 +24,7 @@ from receiver.engine.jobs.source import JobSource
 from receiver.engine.links import AudioLinks
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
+from receiver.engine.server_clock import ServerClock
 from receiver.engine.storage_pause import StoragePause
 from receiver.engine.throttle import Throttle
 from receiver.metrics import Metrics
@@ -49,6 +50,7 @@ class EngineParts:
     """The parts that all other parts of a process use.
 
     Attributes:
+        server_clock: `clock`, compared with that of the store's server.
         rng: for ids and jitter, which need no secrecy.
         owner: this process's name in leases.
         processes: those that share the store.
@@ -61,6 +63,7 @@ class EngineParts:
     settings: Settings
     registry: Registry
     clock: SteadyClock
+    server_clock: ServerClock
     rng: random.Random
     trust: ClockTrust
     clock_watch: ClockWatch
@@ -95,6 +98,7 @@ def build_engine(
     telemetry = combine(*own, *reporting, failed=lambda hook: metrics.telemetry_errors.labels(hook).inc())
     database = open_database(settings)
     storage = open_audio(settings)
+    server_clock = ServerClock(database, clock, settings.dispatch.lease_seconds, metrics)
     owner = new_owner()
     processes = database.processes(owner, clock, rng)
     changes = Changes(processes)
@@ -103,9 +107,10 @@ def build_engine(
         settings=settings,
         registry=registry,
         clock=clock,
+        server_clock=server_clock,
         rng=rng,
         trust=trust,
-        clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics, changes.call_all),
+        clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics, server_clock, changes.call_all),
         metrics=metrics,
         telemetry=telemetry,
         redact=Redactor([*settings.secrets(), *registry.secrets()]),
@@ -191,7 +196,7 @@ def build_jobs(
             wake=committed,
             telemetry=parts.telemetry,
             changed=jobs.changed,
-            clock=parts.clock,
+            clock=parts.server_clock,
             rng=parts.rng,
             trust=parts.trust,
             released=lambda: parts.processes.announce(Change.JOBS),
@@ -210,4 +215,12 @@ def build_membership(
 ) -> Membership:
     """Build the membership of the processes on this store; `on_release` and `busy` as for `Membership`."""
     info = ProcessInfo(parts.owner, role, socket.gethostname(), os.getpid(), __version__, parts.clock.now())
-    return Membership(parts.database, parts.processes, info, on_release, parts.clock, busy, on_join=parts.changes.start)
+    return Membership(
+        parts.database,
+        parts.processes,
+        info,
+        on_release,
+        parts.server_clock.reference,
+        busy,
+        on_join=parts.changes.start,
+    )

@@ -94,12 +94,21 @@ def build_receiver(
             lambda: dispatch.dispatcher.busy or any(loop.busy for loop in loops.values()),
         ),
         shared_audio=SharedAudio(
-            parts.database, parts.storage, spool_folder(settings, parts.storage), parts.owner, parts.clock
+            parts.database,
+            parts.storage,
+            spool_folder(settings, parts.storage),
+            parts.owner,
+            parts.server_clock.reference,
         ),
         voices=voices,
         feed=feed,
         maintenance=Maintenance(
-            parts.database, settings.store, parts.fetcher.sweep, parts.clock, parts.trust, owner=parts.owner
+            parts.database,
+            settings.store,
+            parts.fetcher.sweep,
+            parts.server_clock.reference,
+            parts.trust,
+            owner=parts.owner,
         ),
         readiness=readiness,
         public=public_app(parts, readiness, feed, wake, lambda app: receiver.running()),
@@ -144,7 +153,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
         bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),
         telemetry=parts.telemetry,
         redact=parts.redact,
-        clock=parts.clock,
+        clock=parts.server_clock,
         rng=parts.rng,
         watch=watchdog,
         on_storage_wait=pause.wake,
@@ -169,7 +178,11 @@ def _build_readiness(parts: EngineParts, role: Role, dispatch: _Dispatch, loops:
         "dispatcher": lambda: dispatch.dispatcher.alive,
         "poller": lambda: all(loop.alive for loop in loops.values()),
     }
-    paused = {"audio": lambda: dispatch.pause.cause, "handlers": lambda: dispatch.watchdog.blocked}
+    paused = {
+        "audio": lambda: dispatch.pause.cause,
+        "clock": lambda: parts.server_clock.paused,
+        "handlers": lambda: dispatch.watchdog.blocked,
+    }
     return Readiness(
         parts.database,
         parts.redact,

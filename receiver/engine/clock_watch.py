@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from receiver.clock import Clock, SteadyClock
 from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.server_clock import ServerClock
 from receiver.errors import StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.store import clocks
@@ -53,6 +54,7 @@ class ClockWatch:
 
     Args:
         bounds: how far ahead stored times may lie.
+        server: is compared here. No time is corrected by a clock that differs from the server's.
         on_step: called after a step: whoever waits for a stored time waits too long.
     """
 
@@ -63,6 +65,7 @@ class ClockWatch:
         trust: ClockTrust,
         bounds: TimeBounds,
         metrics: Metrics,
+        server: ServerClock,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
@@ -70,6 +73,7 @@ class ClockWatch:
         self._trust = trust
         self._bounds = bounds
         self._metrics = metrics
+        self._server = server
         self._on_step = on_step
         self._stepped = False
         self._uncorrected = True
@@ -81,6 +85,7 @@ class ClockWatch:
         If the store does not commit now, they are corrected as soon as it does.
         """
         self._clock.adopt()
+        await self._server.compare_if_due()
         await self._correct_times()
         self._task = asyncio.create_task(self._run())
 
@@ -104,14 +109,18 @@ class ClockWatch:
             log.warning("clock.stepped", seconds=round(seconds, 1))
             self._metrics.clock_steps.inc()
             self._trust.invalidate()
+            self._server.stepped(seconds)
             self._stepped = self._uncorrected = True
         # Nothing else of this process runs from here until the renewal of leases is queued. So no claim uses the new
         # time with old leases, and writes that used the old time are ahead of the renewal in the writer's queue.
         self._clock.adopt()
         if self._uncorrected:
             await self._correct_times()
+        await self._server.compare_if_due()
 
     async def _correct_times(self) -> None:
+        if self._server.paused is not None:
+            return
         try:
             if self._stepped:
                 await self._database.write(self._renew_leases)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from receiver.clock import Clock
 from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Execute, Executions, FinishedAttempt, LoopWatch
 from receiver.engine.plugins import Registry
 from receiver.engine.prefetch import PREFETCH_SECONDS, PrefetchedClaims
+from receiver.engine.server_clock import LeaseClock
 from receiver.errors import StoreUnavailable
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
@@ -39,7 +39,7 @@ log = structlog.get_logger("receiver.dispatch")
 POLL_INTERVAL_SECONDS = 1.0
 """How often the store is polled for runs that another process made due."""
 BLOCKED_POLL_INTERVAL_SECONDS = 0.1
-"""How often the dispatcher checks whether a blocked handlers' loop runs again."""
+"""How often the dispatcher checks whether a blocked handlers' loop runs again, or a wrong clock is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Dispatcher:
         watch: LoopWatch,
         on_storage_wait: Callable[[], None] = lambda: None,
         processes: Processes,
-        clock: Clock,
+        clock: LeaseClock,
         rng: random.Random,
     ) -> None:
         self._database = database
@@ -194,7 +194,7 @@ class Dispatcher:
 
     async def _take_turn(self) -> float:
         """Write results, start and claim due runs; returns the seconds until the next turn."""
-        blocked = self._watch.blocked is not None  # runs would not start here; another process may claim them
+        blocked = (self._watch.blocked or self._clock.paused) is not None  # another process may claim the runs
         stopping = self._stop.is_set()
         if blocked or stopping:
             self._prefetched.release_all()
@@ -330,7 +330,7 @@ class Dispatcher:
             self._leases_ended.clear()
             try:
                 await self._extend()
-                if not self._processes.quiet:  # somebody may hold leases
+                if not self._processes.quiet and self._clock.paused is None:  # somebody may hold leases
                     recovered = await self._crashed.recover_expired(self._clock.now())
                     (self.runs_due if recovered else self.wake)()
             except StoreUnavailable as error:
@@ -341,7 +341,7 @@ class Dispatcher:
 
     async def _extend(self) -> None:
         """Extend our own leases. First: our own runs would otherwise be taken for crashed."""
-        until = self._clock.now() + self._bounds.lease_seconds
+        until = self._clock.server_now() + self._bounds.lease_seconds
         if held := self._known():
             self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
 

@@ -88,6 +88,17 @@ def steps(bounds: TimeBounds, clock: Clock) -> Iterator[tuple[str, Step]]:
     yield "events", lambda connection, after: _events(connection, clock.now(), after)
 
 
+def compare_with_server(connection: Connection, clock: Clock) -> float:
+    """By how many seconds `clock` is at least ahead of the database server's; negative if it is behind.
+
+    The server's time was read at some moment between two times of `clock`: what that leaves open does not count.
+    """
+    before = clock.now()
+    server = connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
+    after = clock.now()
+    return max(before - float(server), 0.0) or min(after - float(server), 0.0)
+
+
 def renew_leases(connection: Connection, bounds: TimeBounds, now: float) -> None:
     """Extend every lease to a full lease from now.
 

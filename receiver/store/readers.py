@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, exc
 
 from receiver.errors import ListingBusy, ListingTimeout, StoreUnavailable
-from receiver.store.backend import ANSWER_SECONDS, Backend
+from receiver.store.backend import Backend
 
 T = TypeVar("T")
 
@@ -49,7 +49,6 @@ class Readers:
         name: str,
         unavailable: Callable[[exc.DBAPIError], StoreUnavailable],
     ) -> None:
-        self._backend = backend
         self._engine = backend.reader_engine(busy_seconds)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._unavailable = unavailable
@@ -64,14 +63,7 @@ class Readers:
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """See `Database.read`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._read, function, *args))
-
-    def _read(self, function: Callable[..., T], *args: Any) -> T:
-        def soon(connection: Connection) -> T:
-            self._backend.limit_answers(connection, ANSWER_SECONDS)
-            return function(connection, *args)
-
-        return self.query(soon)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self.query, function, *args))
 
     def close(self) -> None:
         """Wait for running queries, and close every connection."""

@@ -39,7 +39,7 @@ from receiver.store.sqlite.processes import ProcessFiles
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
-from tests.clocks import FixedRandom
+from tests.clocks import AgreedClock, FixedRandom
 from tests.integration.intake_support import Lines, Running, started
 from tests.patience import PATIENCE
 from tests.stores import Store, open_store, query
@@ -432,7 +432,7 @@ async def engine(
         redact=Redactor([SECRET]),
         backoff=backoff,
         processes=processes or Announcing(owner, announced),
-        clock=clock,
+        clock=AgreedClock(clock),
         watch=watch,  # not started: the loop is never found blocked
         rng=FixedRandom(chance),
     )

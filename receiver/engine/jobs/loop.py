@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.jobs.claim_batch import ClaimBatch
 from receiver.engine.jobs.completion import JobCompletion
@@ -22,6 +21,7 @@ from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.engine.jobs.polling import Poller
 from receiver.engine.jobs.source import JobContext, JobSource, log
 from receiver.engine.jobs.submitting import Submitter
+from receiver.engine.server_clock import LeaseClock
 from receiver.engine.throttle import AHEAD_SECONDS, Throttle
 from receiver.errors import StoreUnavailable
 from receiver.model.routing import HandlersFor
@@ -72,7 +72,7 @@ class SourceLoop:
         handlers_for: HandlersFor,
         wake: Callable[[], None],
         telemetry: Telemetry,
-        clock: Clock,
+        clock: LeaseClock,
         rng: random.Random,
         trust: ClockTrust,
         changed: Callable[[str], None] = lambda _: None,
@@ -180,7 +180,7 @@ class SourceLoop:
     async def _run_once(self) -> float:
         """Claim and start what is due; return the seconds until the next look."""
         capacity = MAX_OPEN_JOBS - len(self._tasks)
-        if capacity <= 0:
+        if capacity <= 0 or self._clock.paused is not None:
             return POLL_INTERVAL_SECONDS  # a task that ends wakes us
         if self._claims_unknown and not self._reading_history:  # whose claims are not all known here
             await self._release_unknown()
@@ -318,7 +318,7 @@ class SourceLoop:
 
     async def _reserve_next_page(self) -> float:
         """Reserve the time of the next page; a due submit goes first, because there may be many pages."""
-        capacity = min(1, MAX_OPEN_JOBS - len(self._tasks))
+        capacity = min(1, MAX_OPEN_JOBS - len(self._tasks)) if self._clock.paused is None else 0
         now, monotonic = self._clock.now(), self._clock.monotonic()
         batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
 from receiver.errors import StoreUnavailable
+from receiver.store.backend import ANSWER_SECONDS
 from receiver.store.postgresql.address import location_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ CONNECT_SECONDS = 5
 """How long connecting may take."""
 STATEMENT_SECONDS = 30.0
 """How long a statement may take: beyond this, the server does not do its work. Lists have a shorter limit."""
-ANSWER_SECONDS = STATEMENT_SECONDS + 5.0
-"""How long an answer may take, whatever the server does: beyond this, it hangs."""
+WRITE_ANSWER_SECONDS, READ_ANSWER_SECONDS = STATEMENT_SECONDS + 5.0, ANSWER_SECONDS
+"""How long an answer may take, whatever the server does: beyond this, it hangs. Queries are short, or are interrupted
+before; a command may change much at once."""
 WRITE_IDLE_SECONDS, READ_IDLE_SECONDS = 10.0, 60.0
 """How long a transaction may wait for its process between two statements: a stopped process must not keep its locks,
 nor keep the server from removing what was deleted."""
@@ -67,6 +69,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
     """
     kept = WRITERS if writes else READERS
     mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
+    answer_seconds = WRITE_ANSWER_SECONDS if writes else READ_ANSWER_SECONDS
     # The driver begins no transactions: BEGIN and the time-outs are one round trip.
     engine = create_engine(
         url,
@@ -87,7 +90,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
-        driver.answer_seconds = connection.info.get(_ANSWER_SECONDS, ANSWER_SECONDS)
+        driver.answer_seconds = connection.info.get(_ANSWER_SECONDS, answer_seconds)
         seconds = connection.info.get(_LOCK_SECONDS, lock_seconds)
         # SET LOCAL, because what a session sets leaks to other clients of a pooler.
         _execute(

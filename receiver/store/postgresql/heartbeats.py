@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from receiver.clock import Clock
+from receiver.store.backend import ANSWER_SECONDS
 from receiver.store.changes import Change
 from receiver.store.postgresql import faults
 from receiver.store.postgresql.engine import connect
@@ -19,8 +20,6 @@ from receiver.store.postgresql.engine import connect
 HEARTBEAT_SECONDS = 5.0
 MISSED_SECONDS = 3.5 * HEARTBEAT_SECONDS
 """How long a process that holds leases may write no heartbeat."""
-ANSWER_SECONDS = 10.0
-"""How long the server may take to answer."""
 
 RECENT = """
     SELECT owner FROM processes WHERE heartbeat_at > extract(epoch FROM clock_timestamp())::float8 - 60 ORDER BY owner

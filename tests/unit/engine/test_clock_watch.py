@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from receiver.clock import SteadyClock
 from receiver.engine.clock_trust import UPTIME_SECONDS, ClockTrust
 from receiver.engine.clock_watch import POLL_INTERVAL_SECONDS, ClockWatch
 from receiver.engine.maintenance import INTERVAL_SECONDS, Maintenance
+from receiver.engine.server_clock import ServerClock
 from receiver.metrics import Metrics
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
@@ -73,6 +74,14 @@ def lines() -> Iterator[Lines]:
         yield lines
 
 
+def clock_watch(
+    database: Database, machine: Machine, metrics: Metrics, on_step: Callable[[], None] = lambda: None
+) -> ClockWatch:
+    """The watch of a process whose store has no other clock."""
+    server = ServerClock(database, machine, 30.0, metrics)
+    return ClockWatch(database, machine, ClockTrust(machine), WAITS, metrics, server, on_step)
+
+
 def come(database: Database, at: float, job: str = "a", *handlers: str) -> str:
     """An event that was received at this moment; its id."""
     made = delivery(at, job, *handlers)
@@ -104,7 +113,7 @@ def test_the_process_goes_by_the_clock_as_it_was_until_it_adopts_the_new_one() -
 async def test_a_start_moves_what_another_clock_has_left(database: Database, lines: Lines) -> None:
     come(database, NOW + HOUR, "a", "notes")
     machine = Machine()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    watch = clock_watch(database, machine, Metrics())
     await watch.start()
     await watch.stop()
     assert times(database, "due_at") == [NOW]
@@ -117,7 +126,7 @@ async def test_what_others_store_while_the_watch_waits_for_its_transaction_is_no
     database: Database, lines: Lines
 ) -> None:
     machine = Machine()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    watch = clock_watch(database, machine, Metrics())
     begun, over = threading.Event(), threading.Event()
 
     def work(connection: Connection) -> None:
@@ -141,14 +150,7 @@ async def test_what_others_store_while_the_watch_waits_for_its_transaction_is_no
 async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, lines: Lines) -> None:
     machine, metrics = Machine(), Metrics()
     steps: list[float] = []
-    watch = ClockWatch(
-        database,
-        machine,
-        ClockTrust(machine),
-        WAITS,
-        metrics,
-        on_step=lambda: steps.append(times(database, "due_at")[0]),
-    )
+    watch = clock_watch(database, machine, metrics, lambda: steps.append(times(database, "due_at")[0]))
     await watch.start()
     come(database, machine.now(), "a", "notes")
     machine.pass_time(1)
@@ -165,7 +167,7 @@ async def test_a_clock_that_is_set_back_is_noticed_and_told(database: Database, 
 
 async def test_a_clock_that_is_set_forward_ends_no_lease(database: Database, lines: Lines) -> None:
     machine = Machine()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    watch = clock_watch(database, machine, Metrics())
     await watch.start()
     come(database, NOW, "a", "notes")
     held = "UPDATE runs SET state = 'running', lease_owner = 'one', lease_until = :until"
@@ -180,7 +182,7 @@ async def test_a_fault_does_not_end_the_watching(
     database: Database, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    watch = clock_watch(database, machine, Metrics())
     await watch.start()
     come(database, machine.now(), "a", "notes")
     machine.wall -= HOUR
@@ -195,7 +197,7 @@ async def test_a_fault_does_not_end_the_watching(
 
 async def test_a_store_that_does_not_commit_is_put_right_when_it_does(database: Database, lines: Lines) -> None:
     machine = Machine()
-    watch = ClockWatch(database, machine, ClockTrust(machine), WAITS, Metrics())
+    watch = clock_watch(database, machine, Metrics())
     await watch.start()
     come(database, NOW, "a", "notes")
     aside = file_of(database).with_name("aside.db")

@@ -32,6 +32,7 @@ from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
+from tests.clocks import AgreedClock
 from tests.integration.engine_support import NOW, Signal
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
 from tests.stores import Store, open_store, query
@@ -213,7 +214,7 @@ class Polling:
             handlers_for=lambda word, source, payload: ("notes",) if word.startswith("job.") else (),
             wake=self._wake,
             telemetry=self.telemetry,
-            clock=self.clock,
+            clock=AgreedClock(self.clock),
             trust=trust,
             rng=random.Random(len(self.pollers)),
             released=self._count_release,
