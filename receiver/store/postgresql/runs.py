@@ -16,22 +16,23 @@ from receiver.store.states import RunState
 if TYPE_CHECKING:
     from receiver.store.runs import RunResult
 
-# One statement, because each costs a round trip while the runs are locked.
-_HELD = locked_runs("runs.attempt = given.attempt AND runs.lease_owner = given.owner AND runs.state = 'running'")
+# One statement, because each costs a round trip while the runs are locked. The runs are updated, and so locked, in the
+# order of the batch. All conditions name the batch: otherwise the server would begin with the running runs, which it
+# believes to be few (`row_locks`).
 _FINISH = f"""
     WITH done AS MATERIALIZED (
-        SELECT given.* FROM (
-            SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
-                %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
-                %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at,
-                forgiven, result, error, crashes, started, ended, outcome)
-            {BY_KEY}
-        ) AS given, {_HELD}
+        SELECT *, 'running' AS held FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
+            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
+            %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at,
+            forgiven, result, error, crashes, started, ended, outcome)
+        {BY_KEY}
     ), finished AS (
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
             error = done.error, crashes = done.crashes, lease_owner = NULL, lease_until = NULL
-        FROM done WHERE runs.event_id = done.event_id AND runs.handler = done.handler
+        FROM done
+        WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
+            AND runs.lease_owner = done.owner AND runs.state = done.held
         RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome, done.error
     ), recorded AS (
         INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error)

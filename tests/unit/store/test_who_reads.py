@@ -18,9 +18,10 @@ pytestmark = pytest.mark.sqlite
 ROOT = Path(receiver.__file__).parent
 RUNS_WAIT_FOR = {
     "engine/audio.py",  # whether a run's audio is there already
-    "engine/dispatcher.py",  # when the next run is due, which leases have ended
+    "engine/crashes.py",  # which leases have ended
     "engine/jobs/service.py",  # a job that was written down: its submitter must hear what became of it
     "engine/jobs/loop.py",  # when the next poll is due, whether the source is paused
+    "engine/membership.py",  # whether this release may still store anything
     "engine/throttle.py",  # whether the source is paused, before a request is sent
     "speech/client.py",  # a process of its own, which lists nothing
 }
