@@ -10,6 +10,7 @@ import pytest
 
 from receiver.model.delivery import Delivery
 from receiver.store import inbox
+from receiver.store.migrate import migrate
 from tests.acceptance.support import Server, Site, until
 from tests.stores import Store, address_of, open_store, query
 
@@ -41,6 +42,7 @@ def store_event(store: Store) -> Callable[..., None]:
             origin="webhook", received_at=received_at, handlers=handlers, **values,
         )  # fmt: skip
         with closing(open_store(store)) as database:
+            migrate(database)
             database.transact(inbox.accept, [delivery])
 
     return store_it
@@ -60,8 +62,8 @@ def test_of_two_workers_one_deletes_old_events_and_the_other_once_it_is_dead(
         dispatch="lease_seconds = 3600",
         handlers="",
     )
+    store_event(0, handlers=("work",))  # before: no process announces it
     first = site.start("--only", "worker")
-    store_event(0, handlers=("work",))
     until("the run has started", lambda: query(store, "SELECT 1 AS n FROM runs WHERE started_at IS NOT NULL"))
     second = site.start("--only", "worker")
     for number in range(1, EVENTS + 1):
