@@ -22,6 +22,7 @@ RUNS_WAIT_FOR = {
     "engine/jobs/service.py",  # a job that was written down: its submitter must hear what became of it
     "engine/jobs/loop.py",  # when the next poll is due, whether the source is paused
     "engine/membership.py",  # whether this release may still store anything
+    "engine/server_clock.py",  # whether anything may be claimed
     "engine/throttle.py",  # whether the source is paused, before a request is sent
     "speech/client.py",  # a process of its own, which lists nothing
 }
