@@ -104,7 +104,7 @@ def _open(text: str, name: str) -> Database:
             param_hint=name,
         )
     if ":" not in text:
-        raise typer.BadParameter(f"{text!r} is not {_ADDRESS}.", param_hint=name)
+        raise typer.BadParameter(f"{text!r} is not {_ADDRESS}. For a file: sqlite:///{text}", param_hint=name)
     try:
         return open_address(text, Path.cwd())
     except ValueError as error:
