@@ -117,6 +117,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         claims.release_unknown: [([CLAIM.key], "me")],
         claims.release_expired: [(NOW + 60,)],
         clocks.renew_leases: [(WAITS, NOW)],
+        clocks.compare_with_server: [],  # of a server, and it reads no table
         _all_steps: [()],
         distinct.distinct: [],  # every list that uses it is asked
         completion.find_terminal_event: [("aitts", "first")],
