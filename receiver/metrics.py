@@ -97,6 +97,12 @@ class Metrics:
         self.runs = Counter(
             "tts_receiver_runs", "Ended attempts by handler and outcome.", ["handler", "outcome"], registry=registry
         )
+        self.run_errors = Counter(
+            "tts_receiver_run_errors",
+            "Failed attempts by handler and kind of error.",
+            ["handler", "error_kind"],
+            registry=registry,
+        )
         self.start_seconds = LocalHistogram(
             "tts_receiver_start_seconds",
             "Time from a run being due until its handler starts.",

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from receiver.engine.executions import FinishedAttempt
 from receiver.engine.outcome import Outcome
 from receiver.errors import StoragePaused
+from receiver.model.error_kind import as_word
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
+from receiver.model.tracebacks import innermost
 from receiver.store.claims import Claim
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
@@ -55,11 +57,13 @@ class AttemptRules:
             attempts: the handler's.
             jitter: a random number in [0, 1).
         """
-        return AttemptResult(
-            self._row(ended.claim, ended.outcome, at, attempts, jitter), ended.seconds, self._trace(ended.outcome)
-        )
+        trace = self.redact(ended.outcome.trace) if ended.outcome.trace else ""
+        row = self._row(ended.claim, ended.outcome, at, attempts, jitter, trace)
+        if len(trace) > MAX_TRACE_CHARACTERS:
+            trace = f"{trace[: MAX_TRACE_CHARACTERS // 2]}\n  […]\n{trace[-MAX_TRACE_CHARACTERS // 2 :]}"
+        return AttemptResult(row, ended.seconds, trace)
 
-    def _row(self, claim: Claim, outcome: Outcome, at: float, attempts: int, jitter: float) -> RunResult:
+    def _row(self, claim: Claim, outcome: Outcome, at: float, attempts: int, jitter: float, trace: str) -> RunResult:
         if outcome.word == "succeeded":
             return RunResult(claim, self.owner, outcome.word, RunState.SUCCEEDED, at, result=outcome.result)
         if outcome.word == "released":
@@ -67,21 +71,15 @@ class AttemptRules:
                 claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at, forgiven=1,
                 crashes=claim.crashes,  # unchanged: it did not finish, so it may still crash the process
             )  # fmt: skip
-        error = self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS)
         wait = outcome.wait(self.backoff.limited_to(attempts), claim.counted, jitter)
-        if wait is None:
-            return RunResult(claim, self.owner, outcome.word, RunState.DEAD, at, error=error)
-        if outcome.counts:
-            return RunResult(claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at + wait, error=error)
+        counts = wait is None or outcome.counts
         return RunResult(
-            claim, self.owner, outcome.word, RunState.PENDING, at, due_at=at + wait, forgiven=1, error=error,
-            waits_for=AUDIO_STORAGE if isinstance(outcome.error, StoragePaused) else None,
+            claim, self.owner, outcome.word, RunState.DEAD if wait is None else RunState.PENDING, at,
+            due_at=None if wait is None else at + wait,
+            forgiven=0 if counts else 1,
+            error=self.redact.bounded(outcome.text, MAX_ERROR_CHARACTERS),
+            waits_for=AUDIO_STORAGE if not counts and isinstance(outcome.error, StoragePaused) else None,
+            error_kind=as_word(self.redact(outcome.kind)),
+            reason=None if outcome.reason is None else as_word(self.redact(outcome.reason)),
+            traceback=innermost(trace) if trace else None,
         )  # fmt: skip
-
-    def _trace(self, outcome: Outcome) -> str:
-        if not outcome.trace:
-            return ""
-        text = self.redact(outcome.trace)
-        if len(text) > MAX_TRACE_CHARACTERS:
-            text = f"{text[: MAX_TRACE_CHARACTERS // 2]}\n  […]\n{text[-MAX_TRACE_CHARACTERS // 2 :]}"
-        return text

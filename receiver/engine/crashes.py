@@ -97,6 +97,7 @@ def _finish(claim: Claim, owner: str, after: CrashDecision, now: float) -> RunRe
         due_at=now + after.wait if after.wait else min(claim.due_at, now),
         forgiven=0 if after.counts else 1,
         error=_sentence(after),
+        error_kind="crashed",
         crashes=after.crashes,
     )
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from receiver.engine.results import bounded_json
 from receiver.errors import ReceiverError, Reject, RetryLater
+from receiver.model.error_kind import error_kind, error_reason
 from receiver.model.printable import storable
 from receiver.model.redact import truncate
 from receiver.model.retry import RetryPolicy, wait_seconds
@@ -31,6 +32,8 @@ class Outcome:
         error: what it raised, for all but succeeded and released.
         text: the error in a line or more; with secrets.
         trace: the traceback, with secrets; empty if the error needs none.
+        kind: of the error, a word that may have secrets; empty for succeeded and released.
+        reason: of the error, as `kind`; None if it has none.
         after: seconds to wait at least.
     """
 
@@ -39,6 +42,8 @@ class Outcome:
     error: BaseException | None = None
     text: str = ""
     trace: str = ""
+    kind: str = ""
+    reason: str | None = None
     after: float = 0.0
 
     @classmethod
@@ -49,22 +54,23 @@ class Outcome:
     @classmethod
     def of_error(cls, error: BaseException) -> Self:
         """The end of a handler that raised any exception."""
-        text, trace = _text(error), _trace(error)
+        text, trace, kind, reason = _text(error), _trace(error), error_kind(error), error_reason(error)
         if isinstance(error, Reject):
-            return cls("rejected", error=error, text=text, trace=trace)
+            return cls("rejected", error=error, text=text, trace=trace, kind=kind, reason=reason)
         try:
             if isinstance(error, RetryLater):
                 word = "retry_later" if error.counts else "postponed"
-                return cls(word, error=error, text=text, trace=trace, after=_seconds(error.after))
+                after = _seconds(error.after)
+                return cls(word, error=error, text=text, trace=trace, kind=kind, reason=reason, after=after)
         except BaseException as broken:  # noqa: BLE001 - a handler's own subclass that was never initialised
             trace = _trace(broken)
-        return cls("failed", error=error, text=text, trace=trace)
+        return cls("failed", error=error, text=text, trace=trace, kind=kind, reason=reason)
 
     @classmethod
     def of_timeout(cls, seconds: float) -> Self:
         """The end of a handler that timed out."""
         error = TimeoutError(f"not done after {seconds:g} s")
-        return cls("timeout", error=error, text=_text(error))
+        return cls("timeout", error=error, text=_text(error), kind="timeout")
 
     @property
     def counts(self) -> bool:

@@ -155,6 +155,9 @@ class RunStatements(Protocol):
         Each of these attempts gets a row, unless it was postponed: it has done no work, and there may be many.
         """
 
+    def put_tracebacks(self, connection: Connection, results: Sequence[RunResult]) -> None:
+        """Write the tracebacks of results, no two of one run. They replace those of earlier attempts."""
+
     def replay_ended(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
         """Make those of the runs (event id, handler) due that have ended, with all attempts; which ones."""
 

@@ -30,6 +30,9 @@ class RunResult(NamedTuple):
         forgiven: 1 if this attempt does not count.
         result: what the handler returned, as JSON values.
         error: one line for an operator, without secrets.
+        error_kind: the error's class, or how the attempt ended: a word (docs/adr/0091).
+        reason: the slug that the handler gave the error.
+        traceback: of the error, without secrets and bounded; None keeps that of an earlier attempt.
         waits_for: what the run waits for besides its time, for `waiting_runs.finish`.
         crashes: consecutive crashes in which the run was running; 0 after any other end, which clears the suspicion.
     """
@@ -45,6 +48,9 @@ class RunResult(NamedTuple):
     error: str | None = None
     crashes: int = 0
     waits_for: str | None = None
+    error_kind: str | None = None
+    reason: str | None = None
+    traceback: str | None = None
 
 
 def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
@@ -55,8 +61,13 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     while left:
         # Two results of one attempt (its own, and "crashed") must not be in one statement.
         batch = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
+        traced = []
         for key in statements.finish_held(connection, [results[index] for index in batch.values()]):
             held[batch[key]] = True
+            if results[batch[key]].traceback is not None:
+                traced.append(results[batch[key]])
+        if traced:
+            statements.put_tracebacks(connection, traced)
         written = set(batch.values())
         left = [index for index in left if index not in written]
     if all(held):

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(
@@ -122,6 +122,10 @@ runs = Table(
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # What a pending run waits for besides its time: "audio_storage".
     Column("waits_for", _TEXT),
+    # Of what `error` is: the exception's class or how the attempt ended, and the slug that the handler gave it
+    # (docs/adr/0091). Without an `error` they mean nothing: code of schema 0006 leaves them as they are.
+    Column("error_kind", _TEXT),
+    Column("reason", _TEXT),
     PrimaryKeyConstraint("event_id", "handler"),
     CheckConstraint(_one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
@@ -153,6 +157,27 @@ Index(
 # Lists of runs that succeeded.
 Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **_where(runs.c.state == "succeeded"))
 
+# Runs with an error, by its kind and by its reason: lists, and groups that are counted from the index alone.
+Index(
+    "ix_runs_errors",
+    runs.c.state,
+    runs.c.handler,
+    runs.c.error_kind,
+    runs.c.event_id,
+    runs.c.reason,
+    runs.c.finished_at,
+    **_where(runs.c.error.is_not(None)),
+)
+Index(
+    "ix_runs_reasons",
+    runs.c.state,
+    runs.c.handler,
+    runs.c.reason,
+    runs.c.event_id,
+    runs.c.error_kind,
+    **_where(runs.c.reason.is_not(None)),
+)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -164,9 +189,24 @@ attempts = Table(
     # succeeded, failed, timeout, rejected, retry_later, crashed, released
     Column("outcome", _TEXT, nullable=False),
     Column("error", _TEXT),
+    # As in `runs`.
+    Column("error_kind", _TEXT),
+    Column("reason", _TEXT),
     PrimaryKeyConstraint("event_id", "handler", "number"),
     ForeignKeyConstraint(["event_id", "handler"], ["runs.event_id", "runs.handler"], ondelete="CASCADE"),
     sqlite_with_rowid=False,
+)
+
+# The traceback of a run's last attempt that had one: a table of its own, so that runs stay small.
+run_tracebacks = Table(
+    "run_tracebacks",
+    metadata,
+    Column("event_id", _TEXT, nullable=False),
+    Column("handler", _TEXT, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("text", _TEXT, nullable=False),
+    PrimaryKeyConstraint("event_id", "handler"),
+    ForeignKeyConstraint(["event_id", "handler"], ["runs.event_id", "runs.handler"], ondelete="CASCADE"),
 )
 
 artifacts = Table(

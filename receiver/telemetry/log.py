@@ -86,7 +86,9 @@ class LogTelemetry(Telemetry):
         if result.outcome == "postponed":
             _dispatch.info("run.postponed", **fields, error=result.error, again_in=again_in)
             return
-        why = {"outcome": result.outcome, "error": result.error, "seconds": took}
+        why = {"outcome": result.outcome, "error_kind": result.error_kind, "error": result.error, "seconds": took}
+        if result.reason is not None:
+            why["reason"] = result.reason
         if trace:
             why["exception"] = trace
         if result.state == RunState.DEAD:

@@ -14,11 +14,13 @@ from receiver.model.event import TERMINAL, TEST, Origin
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.claims import Claim
 from receiver.store.inbox import Receipt
-from receiver.store.runs import RunResult
+from receiver.store.runs import POSTPONED, RunResult
 from receiver.telemetry.hooks import Telemetry, Token
 
 T = TypeVar("T")
 
+MAX_ERROR_KINDS = 50
+"""Kinds of errors that are labels in one process. Handlers can make classes of exceptions without end."""
 _LABELLED = TERMINAL | {TEST}
 _POLL: str = Origin.POLL.value
 
@@ -46,6 +48,8 @@ class MetricsTelemetry(Telemetry):
         self._with_webhooks = with_webhooks
         self._intake_seconds = metrics.intake_seconds
         self._start_seconds = metrics.start_seconds
+        self._run_errors = metrics.run_errors
+        self._error_kinds: set[str] = set()
         self._recovered = metrics.recovered
         self._submits = metrics.submits
         self._polls = metrics.polls
@@ -96,6 +100,8 @@ class MetricsTelemetry(Telemetry):
         handler = result.claim.handler
         self._runs[handler, result.outcome].count += 1
         self._handler_seconds[(handler,)].observe(seconds)
+        if result.error_kind is not None and result.outcome != POSTPONED:
+            self._count_error(handler, result.error_kind)
 
     def run_discarded(self, token: Token, claim: Claim, outcome: str, seconds: float, reason: str) -> None:
         """Record the attempt's time."""
@@ -104,6 +110,12 @@ class MetricsTelemetry(Telemetry):
     def run_crashed(self, claim: Claim, owner: str, after: CrashDecision) -> None:
         """Count the attempt."""
         self._runs[claim.handler, "crashed"].count += 1
+        self._count_error(claim.handler, "crashed")
+
+    def _count_error(self, handler: str, kind: str) -> None:
+        if len(self._error_kinds) < MAX_ERROR_KINDS:
+            self._error_kinds.add(kind)
+        self._run_errors.labels(handler, kind if kind in self._error_kinds else "other").inc()
 
     # jobs
 

@@ -23,23 +23,30 @@ _FINISH = f"""
     WITH done AS MATERIALIZED (
         SELECT *, 'running' AS held FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
             %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
-            %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at,
-            forgiven, result, error, crashes, started, ended, outcome)
+            %s::text[], %s::text[], %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at,
+            wait_seconds, finished_at, forgiven, result, error, crashes, started, ended, outcome, error_kind, reason)
         {BY_KEY}
     ), finished AS (
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
-            error = done.error, crashes = done.crashes, lease_owner = NULL, lease_until = NULL
+            error = done.error, error_kind = done.error_kind, reason = done.reason, crashes = done.crashes,
+            lease_owner = NULL, lease_until = NULL
         FROM done
         WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
             AND runs.lease_owner = done.owner AND runs.state = done.held
-        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome, done.error
+        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome, done.error,
+            done.error_kind, done.reason
     ), recorded AS (
-        INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error)
+        INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error, error_kind, reason)
         SELECT * FROM finished WHERE outcome != 'postponed'
     )
     SELECT event_id, handler, attempt FROM finished
 """  # noqa: S608 - constants only
+_PUT_TRACEBACKS = """
+    INSERT INTO run_tracebacks (event_id, handler, attempt, text)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[])
+    ON CONFLICT (event_id, handler) DO UPDATE SET attempt = excluded.attempt, text = excluded.text
+"""
 _NAMED = f"""
     WITH named AS MATERIALIZED (
         SELECT given.* FROM (
@@ -52,12 +59,12 @@ _NAMED = f"""
 _REPLAY = _NAMED.format(
     locked=locked_runs("runs.state IN ('succeeded', 'dead', 'cancelled')"),
     change="state = 'pending', due_at = %s, wait_seconds = 0, forgiven = attempt, finished_at = NULL, result = NULL, "
-    "error = NULL",
+    "error = NULL, error_kind = NULL, reason = NULL",
 )
 _CANCEL = _NAMED.format(
     locked=locked_runs("runs.state IN ('pending', 'running')"),
     change="state = 'cancelled', lease_owner = NULL, lease_until = NULL, waits_for = NULL, finished_at = %s, "
-    "error = 'cancelled by an operator', "
+    "error = 'cancelled by an operator', error_kind = 'cancelled', reason = NULL, "
     "forgiven = forgiven + (state = 'running' AND started_at IS NULL)::int",
 )
 _INSERT_MISSING = """
@@ -95,8 +102,22 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
         numbers([claim.started for claim in claims]),
         numbers([item.ended for item in results]),
         texts([item.outcome for item in results]),
+        texts([item.error_kind for item in results]),
+        texts([item.reason for item in results]),
     )
     return run_statement(connection, _FINISH, columns)
+
+
+def put_tracebacks(connection: Connection, results: Sequence[RunResult]) -> None:
+    """One statement for all. Their runs are locked."""
+    claims = [item.claim for item in results]
+    columns = (
+        texts([claim.event_id for claim in claims]),
+        texts([claim.handler for claim in claims]),
+        numbers([claim.attempt for claim in claims]),
+        texts([item.traceback for item in results]),
+    )
+    run_statement(connection, _PUT_TRACEBACKS, columns)
 
 
 def replay_ended(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:

@@ -15,6 +15,10 @@ from receiver.store.states import RunState
 if TYPE_CHECKING:
     from receiver.store.runs import RunResult
 
+_TRACEBACK = """
+    INSERT INTO run_tracebacks (event_id, handler, attempt, text) VALUES (?, ?, ?, ?)
+    ON CONFLICT (event_id, handler) DO UPDATE SET attempt = excluded.attempt, text = excluded.text
+"""
 _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
@@ -33,6 +37,8 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
             None if item.result is None else json.dumps(item.result),
             item.error,
             item.crashes,
+            item.error_kind,
+            item.reason,
         )
     keys = run_statement(connection, _finish_statement(len(results)), values)
     held = set(keys)
@@ -44,17 +50,18 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
 @lru_cache(maxsize=512)
 def _finish_statement(rows: int) -> str:
     """One statement for all results: one for each would be most of the dispatcher's work."""
-    row = f"({', '.join('?' * 12)})"
+    row = f"({', '.join('?' * 14)})"
     return f"""
         WITH done (
             event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, error,
-            crashes
+            crashes, error_kind, reason
         )
         AS (VALUES {", ".join([row] * rows)})
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at,
             forgiven = runs.forgiven + done.forgiven, result = done.result, error = done.error,
-            crashes = done.crashes, lease_owner = NULL, lease_until = NULL
+            crashes = done.crashes, error_kind = done.error_kind, reason = done.reason,
+            lease_owner = NULL, lease_until = NULL
         FROM done
         WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
             AND runs.lease_owner = done.owner AND runs.state = 'running'
@@ -68,6 +75,7 @@ def _insert_attempts(connection: Connection, results: Sequence[RunResult]) -> No
         claim = item.claim
         values += (
             claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
+            item.error_kind, item.reason,
         )  # fmt: skip
     run_statement(connection, _attempts_statement(len(results)), values)
 
@@ -75,9 +83,16 @@ def _insert_attempts(connection: Connection, results: Sequence[RunResult]) -> No
 @lru_cache(maxsize=512)
 def _attempts_statement(rows: int) -> str:
     return (
-        "INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error) VALUES "  # noqa: S608
-        + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
+        "INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error, error_kind, reason) "
+        "VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
     )
+
+
+def put_tracebacks(connection: Connection, results: Sequence[RunResult]) -> None:
+    """One statement for each: few attempts fail."""
+    for item in results:
+        values = (item.claim.event_id, item.claim.handler, item.claim.attempt, item.traceback)
+        connection.exec_driver_sql(_TRACEBACK, values)
 
 
 def replay_ended(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
@@ -100,7 +115,7 @@ def _replay_statement(rows: int) -> str:
     return f"""
         {_with_named(rows)}
         UPDATE runs SET state = 'pending', due_at = ?, wait_seconds = 0, forgiven = attempt, finished_at = NULL,
-            result = NULL, error = NULL
+            result = NULL, error = NULL, error_kind = NULL, reason = NULL
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler
             AND runs.state IN ('succeeded', 'dead', 'cancelled')
@@ -125,7 +140,8 @@ def _cancel_statement(rows: int) -> str:
     return f"""
         {_with_named(rows)}
         UPDATE runs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, waits_for = NULL, finished_at = ?,
-            error = 'cancelled by an operator', forgiven = forgiven + (state = 'running' AND started_at IS NULL)
+            error = 'cancelled by an operator', error_kind = 'cancelled', reason = NULL,
+            forgiven = forgiven + (state = 'running' AND started_at IS NULL)
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler
             AND runs.state IN ('pending', 'running')

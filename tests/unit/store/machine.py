@@ -220,8 +220,11 @@ class RunRules(RuleBasedStateMachine):
         self.now += TICK
         rest: dict[str, Any] = {
             "succeeded": {"state": RunState.SUCCEEDED, "result": {"attempt": claim.attempt}},
-            "failed": {"state": RunState.PENDING, "due_at": self.now + 5.0, "error": "It failed."},
-            "dead": {"state": RunState.DEAD, "error": "It failed."},
+            "failed": {
+                "state": RunState.PENDING, "due_at": self.now + 5.0, "error": "It failed.", "error_kind": "ValueError",
+                "traceback": f"in attempt {claim.attempt}",
+            },
+            "dead": {"state": RunState.DEAD, "error": "It failed.", "error_kind": "rejected", "reason": "no_voice"},
             "released": {"state": RunState.PENDING, "due_at": self.now, "forgiven": 1, "crashes": claim.crashes},
             "postponed": {
                 "state": RunState.PENDING, "due_at": self.now + 60.0, "forgiven": 1, "waits_for": AUDIO_STORAGE,

@@ -236,6 +236,9 @@ class ModelOfRuns:
         run.finished_at = None if item.state == "pending" else item.ended
         run.forgiven += item.forgiven
         run.crashes, run.result, run.waits_for = item.crashes, item.result, item.waits_for
+        run.error_kind, run.reason = item.error_kind, item.reason
+        if item.traceback is not None:
+            run.traceback = item.claim.attempt, item.traceback
         if item.outcome != "postponed":
             run.attempts[item.claim.attempt] = item.outcome
         run.successes += item.state == "succeeded"
@@ -266,6 +269,7 @@ class ModelOfRuns:
                 run.due_at = now + after.wait if after.wait else min(run.due_at, now)
             run.forgiven += not after.counts
             run.crashes, run.result = after.crashes, None
+            run.error_kind, run.reason = "crashed", None
 
     # operations
 
@@ -275,7 +279,7 @@ class ModelOfRuns:
             run = self.runs.get(key)
             if run is not None and run.state in ENDED:
                 run.state, run.due_at, run.forgiven = "pending", now, run.attempt
-                run.finished_at = run.result = None
+                run.finished_at = run.result = run.error_kind = run.reason = None
                 run.replays += 1
             elif run is None and key[0] in self.events:
                 self.runs[key] = Run(now)
@@ -292,6 +296,7 @@ class ModelOfRuns:
                 run.forgiven += run.state == "running" and run.started_at is None
                 run.free("cancelled")
                 run.finished_at, run.waits_for = now, None
+                run.error_kind, run.reason = "cancelled", None
                 changed.append(key)
         return changed
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from receiver.store.claims import Claim
-from receiver.store.schema import attempts, events, jobs, runs
+from receiver.store.schema import attempts, events, jobs, run_tracebacks, runs
 from tests.unit.store.model_of_jobs import Job
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Run:
     finished_at: float | None = None
     result: Any = None
     waits_for: str | None = None
+    error_kind: str | None = None
+    reason: str | None = None
+    traceback: tuple[int, str] | None = None
     attempts: dict[int, str] = field(default_factory=dict)
     successes: int = 0
     replays: int = 0
@@ -73,11 +76,18 @@ def read_rows(connection: Connection) -> dict[str, dict[Any, dict[str, Any]]]:
     for row in connection.execute(select(attempts)):
         ends.setdefault((row.event_id, row.handler), {})[row.number] = row.outcome
     of_runs = {(row.event_id, row.handler): dict(row._mapping) for row in connection.execute(select(runs))}
+    traces = {
+        (row.event_id, row.handler): (row.attempt, row.text) for row in connection.execute(select(run_tracebacks))
+    }
     return {
         "events": {row.id: dict(row._mapping) | {"job_id": row.key} for row in connection.execute(select(events))},
-        "runs": {key: row | {"attempts": ends.pop(key, {})} for key, row in of_runs.items()},
+        "runs": {
+            key: row | {"attempts": ends.pop(key, {}), "traceback": traces.pop(key, None)}
+            for key, row in of_runs.items()
+        },
         "jobs": {row.id: dict(row._mapping) for row in connection.execute(select(jobs))},
         "attempts without a run": {key: {} for key in ends},
+        "tracebacks without a run": {key: {} for key in traces},
     }
 
 
@@ -85,7 +95,7 @@ def differences(found: Mapping[str, Mapping[Any, Mapping[str, Any]]], model: Mod
     """What differs, one line for each value."""
     wanted: dict[str, dict[Any, Event | Run | Job]] = {
         "events": {**model.events}, "runs": {**model.runs}, "jobs": {**model.jobs.rows},
-        "attempts without a run": {},
+        "attempts without a run": {}, "tracebacks without a run": {},
     }  # fmt: skip
     lines = []
     for kind, rows in wanted.items():

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from receiver.clock import SystemClock
 from receiver.model.slots import Slots
-from receiver.store import copying, feed, inbox, jobs, throttle_state
+from receiver.store import copying, feed, inbox, jobs, runs, throttle_state
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
 from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
@@ -21,6 +21,8 @@ from receiver.store.dialect import DIALECTS
 from receiver.store.feed import Cursor
 from receiver.store.jobs import NewJob
 from receiver.store.migrate import CopyUnfinished, migrate, require_current
+from receiver.store.runs import RunResult
+from receiver.store.states import RunState
 from tests.claiming import claim_due
 from tests.postgresql_server import PostgresqlServer
 from tests.stores import address_of, open_store
@@ -61,15 +63,16 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
                  deadline_at=NOW + 0.1)  # fmt: skip
     database.transact(jobs.enqueue, job)
     database.transact(throttle_state.pause, "aitts", NOW + 60.123, "why", NOW)
-    database.transact(claim_due, Slots(3, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
+    claim, *_ = database.transact(claim_due, Slots(3, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
 
     def more(connection: object) -> None:
         event_id = stored[0].event_id
         row = ArtifactRow(event_id, 0, "a.wav", 1 << 40, "00", "audio/wav", "wav", 1.5, 24000, None, NOW, 0.25)
         DIALECTS[connection.dialect.name].events.put_artifacts(connection, [row])  # type: ignore[attr-defined]
-        connection.execute(  # type: ignore[attr-defined]
-            text("INSERT INTO attempts VALUES (:event, 'save_audio', 1, 1.5, 2.5, 'failed', 'no')"), {"event": event_id}
+        failed = RunResult(
+            claim, "me", "failed", RunState.DEAD, 2.5, error="no", error_kind="Kind", reason="why", traceback="Where"
         )
+        assert runs.finish(connection, [failed]) == [True]  # type: ignore[arg-type]
 
     database.transact(more)
     database.close()  # a session that it keeps would be one of a receiver

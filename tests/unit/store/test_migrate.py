@@ -195,7 +195,7 @@ def test_in_a_new_store_what_may_be_large_is_behind_what_lists_show(empty: Datab
 
 def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database, delivery: MakeDelivery) -> None:
     at_revision(file_of(empty), "0005")
-    before = columns_of(file_of(empty), "events")
+    before = {table: columns_of(file_of(empty), table) for table in ("events", "runs", "attempts", "artifacts")}
     at, large = 1_700_000_000.123456, b"\x00\xff" * 9000
     stored = {
         "events": [
@@ -213,10 +213,10 @@ def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database
     migrate(empty)
     with closing(sqlite3.connect(file_of(empty))) as connection:
         for table, rows in stored.items():
-            assert connection.execute(f"SELECT * FROM {table}").fetchall() == rows
+            assert connection.execute(f"SELECT {', '.join(before[table])} FROM {table}").fetchall() == rows
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        assert connection.execute("SELECT * FROM schema_compatibility").fetchall() == [(HEAD,)]
-    assert columns_of(file_of(empty), "events") == before, "to copy every row costs more than it saves"
+        assert connection.execute("SELECT * FROM schema_compatibility").fetchall() == [("0006",)]
+    assert columns_of(file_of(empty), "events") == before["events"], "to copy every row costs more than it saves"
     assert columns_of(file_of(empty), "jobs")[-1] == "request"
     [receipt] = empty.transact(inbox.accept, [delivery("new", body=b"a body")])
     assert [row["id"] for row in empty.query(views.list_events, Filter(), 9)] == ["evt_2", "evt_1", receipt.event_id]
