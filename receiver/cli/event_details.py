@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
+from receiver.cli.output import cell, console, format_time, print_fields, print_table, print_text, with_iso_times
 from receiver.engine.replay import reverify
 from receiver.errors import ReceiverError
 from receiver.model.crashes import state_with_suspicion
@@ -41,7 +41,7 @@ def event_to_dict(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_event(event: dict[str, Any]) -> None:
-    """Print the event's fields, and tables of its runs, their attempts and its audio.
+    """Print the event's fields, tables of its runs, their attempts and its audio, and where runs failed.
 
     Args:
         event: a row of `views.get_event`, with `signature`.
@@ -51,12 +51,12 @@ def print_event(event: dict[str, Any]) -> None:
     print_fields(console(), ((name, cell(value)) for name, value in fields.items()))
     print_table(
         "runs",
-        ["handler", "state", "attempts", "due", "started", "finished", "result", "error"],
+        ["handler", "state", "attempts", "due", "started", "finished", "result", "error kind", "reason", "error"],
         [
             (
                 row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempt"] - row["forgiven"],
                 format_time(row["due_at"]), format_time(row["started_at"]), format_time(row["finished_at"]),
-                row["result"], row["error"],
+                row["result"], row["error_kind"], row["reason"], row["error"],
             )
             for row in event["runs"]
         ],
@@ -64,15 +64,20 @@ def print_event(event: dict[str, Any]) -> None:
     if event["attempts"]:
         print_table(
             "attempts",
-            ["handler", "number", "started", "seconds", "outcome", "error"],
+            ["handler", "number", "started", "seconds", "outcome", "error kind", "reason", "error"],
             [
                 (
                     row["handler"], row["number"], format_time(row["started"]), f"{row['ended'] - row['started']:.3f}",
-                    row["outcome"], row["error"],
+                    row["outcome"], row["error_kind"], row["reason"], row["error"],
                 )
                 for row in event["attempts"]
             ],
         )  # fmt: skip
+    for row in event["runs"]:
+        if row["traceback"]:
+            print_text(
+                f"traceback of {row['handler']}, attempt {row['traceback']['attempt']}", row["traceback"]["text"]
+            )
     if event["artifacts"]:
         columns = ("address", "bytes", "sha256", "format", "duration", "sample_rate", "channels")
         print_table(

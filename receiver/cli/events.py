@@ -14,10 +14,12 @@ import typer
 from receiver.cli.options import (
     After,
     Config,
+    ErrorKind,
     EventState,
     Job,
     Json,
     Limit,
+    Reason,
     Since,
     Source,
     Type,
@@ -51,6 +53,8 @@ def list_(
     type_: Type = None,
     state: EventState = None,
     job: Job = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 50,
@@ -60,7 +64,7 @@ def list_(
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
-    filter = event_filter(source, type_, state, job, since, until)
+    filter = event_filter(source, type_, state, job, since, until, error_kind, reason)
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
         rows = database.query_list(views.list_events, filter, limit)
@@ -110,6 +114,8 @@ def replay(
     type_: Type = None,
     state: EventState = None,
     job: Job = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
     since: Since = None,
     until: Until = None,
     after: After = None,
@@ -119,7 +125,7 @@ def replay(
     """Run the handlers of events again: the named events, or all that match the filters, oldest first."""
     from receiver.engine.replay import replay_events
 
-    filter = event_filter(source, type_, state, job, since, until)
+    filter = event_filter(source, type_, state, job, since, until, error_kind, reason)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
     only = handler or []
 

@@ -31,6 +31,10 @@ Type = Annotated[str | None, typer.Option("--type", help="Only of this event typ
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
+ErrorKind = Annotated[
+    str | None, typer.Option("--error-kind", help="Only with an error of this kind, such as rejected or KeyError.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only with an error for this reason, a handler's word.")]
 After = Annotated[
     str | None,
     typer.Option("--after", help="Only events after this one, by its complete id: to continue after a stop."),
@@ -118,8 +122,9 @@ def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | N
 
 
 def event_filter(
-    source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None
-) -> Filter:
+    source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None,
+    error_kind: str | None = None, reason: str | None = None,
+) -> Filter:  # fmt: skip
     """The filter that the options of the events commands describe.
 
     Raises:
@@ -137,4 +142,6 @@ def event_filter(
         job=job,
         after=after,
         before=before,
+        error_kind=error_kind,
+        reason=reason,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from receiver.cli.text_output import echo_error
-from receiver.model.printable import printable
+from receiver.model.printable import printable, printable_lines
 from receiver.model.timestamps import utc, utc_text
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ def print_fields(out: Console, fields: Iterable[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         out.print(f"[bold]{name:<{width}}[/] {value}", soft_wrap=True)
+
+
+def print_text(title: str, text: str) -> None:
+    """Print a text that has a layout, such as a traceback. Only the terminal wraps its lines."""
+    out = console()
+    out.print(title, style="italic", markup=False)
+    out.print(printable_lines(text), markup=False, soft_wrap=True)
 
 
 def cell(value: Any) -> str:

@@ -13,9 +13,11 @@ import typer
 from receiver.cli.options import (
     After,
     Config,
+    ErrorKind,
     Job,
     Json,
     Limit,
+    Reason,
     Since,
     Source,
     Type,
@@ -46,9 +48,9 @@ _Event = Annotated[str | None, typer.Argument(help="The event's id, or a unique 
 
 def _filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, handler: str | None,
-    since: str | None, until: str | None,
+    since: str | None, until: str | None, error_kind: str | None, reason: str | None,
 ) -> Filter:  # fmt: skip
-    filter = event_filter(source, type_, None, job, since, until)
+    filter = event_filter(source, type_, None, job, since, until, error_kind, reason)
     return replace(filter, state=check_choice(state, STATES, "--state"), handler=handler)
 
 
@@ -60,6 +62,8 @@ def list_(
     state: _State = None,
     job: Job = None,
     handler: _Handler = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 50,
@@ -69,7 +73,7 @@ def list_(
     from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store import views
 
-    filter = _filter(source, type_, state, job, handler, since, until)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_)
         rows = database.query_list(views.list_runs, filter, limit)
@@ -80,12 +84,15 @@ def list_(
         return
     print_table(
         f"Runs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
-        ["event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error"],
+        [
+            "event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error kind", "reason",
+            "error",
+        ],
         [
             (
                 row["event_id"], row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempts"],
                 row["source"], row["type"], row["job_id"], format_time(row["due_at"]), format_time(row["finished_at"]),
-                row["error"],
+                row["error_kind"], row["reason"], row["error"],
             )
             for row in rows
         ],
@@ -101,6 +108,8 @@ def replay(
     state: _State = None,
     job: Job = None,
     handler: _Handler = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
     since: Since = None,
     until: Until = None,
     after: After = None,
@@ -109,7 +118,7 @@ def replay(
     """Make finished runs due again, with all their attempts: those of one event, or all that match the filters."""
     from receiver.store import runs
 
-    filter = _filter(source, type_, state, job, handler, since, until)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
     closed = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 
@@ -131,6 +140,8 @@ def cancel(
     state: _State = None,
     job: Job = None,
     handler: _Handler = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -138,7 +149,7 @@ def cancel(
     """Cancel open runs: those of one event, or all that match. A running handler is stopped within a lease."""
     from receiver.store import runs
 
-    filter = _filter(source, type_, state, job, handler, since, until)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
 
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."

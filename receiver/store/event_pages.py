@@ -8,7 +8,7 @@ event (docs/adr/0054). Separate from the lists (`store.views`), which read the c
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, text
@@ -32,6 +32,8 @@ _OF_ANOTHER_KEY = text('events.job_id != events."key"')
 UNFINISHED = text("runs.state != 'succeeded'")
 """Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
 _SUCCEEDED = text("runs.state = 'succeeded'")
+WITH_ERROR = text("runs.error IS NOT NULL")
+_WITH_REASON = text("runs.reason IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Filter:
             its id counts as well.
         older_than: an event's id; only events whose id sorts before it match.
         newer_than: an event's id; only events whose id sorts after it match.
+        error_kind: of a run's last error, as `reason`. Of the runs of an event that is `open` or `dead` those that make
+            it so are meant, otherwise all.
     """
 
     source: str | None = None
@@ -57,6 +61,8 @@ class Filter:
     event_id: str | None = None
     older_than: str | None = None
     newer_than: str | None = None
+    error_kind: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,38 @@ class RunCondition:
 
     states: tuple[RunState, ...] | None = None
     handler: str | None = None
+    error_kind: str | None = None
+    reason: str | None = None
+
+    @property
+    def has_error(self) -> bool:
+        """Whether it says anything about the run's error."""
+        return self.error_kind is not None or self.reason is not None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether every run meets it."""
+        return self == RunCondition()
+
+    def checks(self) -> list[Any]:
+        """As conditions on a row of `runs`."""
+        conditions: list[Any] = []
+        if self.states is not None:
+            conditions.append(runs.c.state.in_(self.states))
+        if self.handler is not None:
+            conditions.append(runs.c.handler == self.handler)
+        return conditions + self.checks_of_error()
+
+    def checks_of_error(self) -> list[Any]:
+        """As conditions on a row of `runs`, those about its error. Without an error its kind means nothing."""
+        values = ((runs.c.error_kind, self.error_kind), (runs.c.reason, self.reason))
+        conditions: list[Any] = [CheckedOnly(column) == value for column, value in values if value is not None]
+        return [CheckedOnly(runs.c.error).is_not(None), *conditions] if conditions else []
+
+
+def run_condition(filters: Filter, states: tuple[RunState, ...] | None) -> RunCondition:
+    """The condition on runs that a filter has, with these states instead of its own."""
+    return RunCondition(states, filters.handler, filters.error_kind, filters.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +140,14 @@ class _SearchPlan:
 
 def page_of_events(connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
     """The ids of the first events that match; `filters.state` is one of `EVENT_STATES`."""
+    failed = replace(run_condition(filters, None), handler=None)
+    with_run = None if failed.is_any else failed
     criteria = {
-        None: _Criteria(filters),
-        "quarantined": _Criteria(filters, quarantined=True),
-        "open": _Criteria(filters, with_run=RunCondition(OPEN_STATES)),
-        "dead": _Criteria(filters, with_run=RunCondition((RunState.DEAD,)), without=OPEN_STATES),
-        "done": _Criteria(filters, quarantined=False, without=(*OPEN_STATES, RunState.DEAD)),
+        None: _Criteria(filters, with_run=with_run),
+        "quarantined": _Criteria(filters, quarantined=True, with_run=with_run),
+        "open": _Criteria(filters, with_run=replace(failed, states=OPEN_STATES)),
+        "dead": _Criteria(filters, with_run=replace(failed, states=(RunState.DEAD,)), without=OPEN_STATES),
+        "done": _Criteria(filters, quarantined=False, with_run=with_run, without=(*OPEN_STATES, RunState.DEAD)),
     }[filters.state]
     return _page(connection, criteria, limit, order)
 
@@ -202,14 +242,23 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
 def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     """Searches by state and handler; None if the filter names neither, or if they would be too many."""
     run = criteria.with_run
-    if run is None or (run.states is None and run.handler is None):
+    if run is None or run.is_any:
         return None
     if run == RunCondition((RunState.SUCCEEDED,)) and (criteria.filters.source or criteria.filters.type):
         return None  # most events have such a run
     searches = []
+    of_error: tuple[tuple[Any, str], ...] = ()
+    if run.reason is not None:
+        of_error = ((runs.c.reason, run.reason),)
+    elif run.error_kind is not None:
+        of_error = ((runs.c.error_kind, run.error_kind),)
     for state in run.states or tuple(RunState):
         succeeded = state is RunState.SUCCEEDED
+        if succeeded and run.has_error:
+            continue  # a run that succeeded has none
         partial = _SUCCEEDED if succeeded else UNFINISHED
+        if run.has_error:
+            partial = WITH_ERROR if run.reason is None else _WITH_REASON
         same = () if succeeded else ((runs.c.state, str(state)),)
         if run.handler is not None:
             handlers = [run.handler]
@@ -217,7 +266,7 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
             conditions = [partial, *(column == value for column, value in same)]
             handlers = distinct(connection, runs.c.handler, *conditions, max_values=MAX_SEARCHES)
         searches += [
-            _search(runs.c.event_id, criteria.filters, *same, (runs.c.handler, handler), partial=partial)
+            _search(runs.c.event_id, criteria.filters, *same, (runs.c.handler, handler), *of_error, partial=partial)
             for handler in handlers
         ]
     return _SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
@@ -265,12 +314,7 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
         checks.append(events.c.status == str(status))
     run = criteria.with_run
     if run is not None:
-        conditions = [runs.c.event_id == events.c.id]
-        if run.states is not None:
-            conditions.append(runs.c.state.in_(run.states))
-        if run.handler is not None:
-            conditions.append(runs.c.handler == run.handler)
-        checks.append(exists_for_row(*conditions))
+        checks.append(exists_for_row(runs.c.event_id == events.c.id, *run.checks()))
     if criteria.without:
         checks.append(~exists_for_row(runs.c.event_id == events.c.id, runs.c.state.in_(criteria.without)))
     return checks
@@ -278,7 +322,7 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
 
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     """The conditions that are checked for each result of a search of runs."""
-    checks: list[Any] = []
+    checks: list[Any] = [] if criteria.with_run is None else criteria.with_run.checks_of_error()
     of_event = _received_between(criteria.filters) + _source_and_type(criteria.filters)
     if of_event:
         checks.append(exists_for_row(events.c.id == runs.c.event_id, *of_event))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Column, Connection, case, func, select
 
 from receiver.store.distinct import distinct
 from receiver.store.event_pages import (
@@ -16,9 +16,10 @@ from receiver.store.event_pages import (
     RunCondition,
     page_of_events,
     page_with_runs,
+    run_condition,
 )
 from receiver.store.expressions import exists_for_row
-from receiver.store.schema import artifacts, attempts, events, runs, signing_keys
+from receiver.store.schema import artifacts, attempts, events, run_tracebacks, runs, signing_keys
 from receiver.store.searches import Order
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
@@ -81,7 +82,10 @@ def find_event(connection: Connection, prefix: str) -> list[str]:
 
 
 def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
-    """The event's row, with its runs, attempts and artifacts; None if it does not exist."""
+    """The event's row, with its runs, attempts and artifacts; None if it does not exist.
+
+    A run has its `traceback`: `attempt` and `text`, or None.
+    """
     row = connection.execute(select(events, _STATE).where(events.c.id == event_id)).first()
     if row is None:
         return None
@@ -93,6 +97,12 @@ def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
     ):
         rows = connection.execute(select(table).where(table.c.event_id == event_id).order_by(order))
         found[name] = [dict(item._mapping) for item in rows]
+    traced = select(run_tracebacks).where(run_tracebacks.c.event_id == event_id)
+    tracebacks = {item.handler: {"attempt": item.attempt, "text": item.text} for item in connection.execute(traced)}
+    for run in found["runs"]:
+        if run["error"] is None:
+            run["error_kind"] = run["reason"] = None  # left by code of an earlier schema
+        run["traceback"] = tracebacks.get(run["handler"])
     return found
 
 
@@ -106,7 +116,7 @@ def signed_events(connection: Connection, ids: Sequence[str]) -> Iterable[Mappin
 
 def list_runs(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
     """Runs that match, those of the newest event first."""
-    run = RunCondition(None if filters.state is None else (RunState(filters.state),), filters.handler)
+    run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
     ids = page_with_runs(connection, filters, run, limit)
     found: list[dict[str, Any]] = []
     for batch in _batches(ids):
@@ -125,21 +135,18 @@ def runs_of_page(
 
     An event's runs are never split between pages. Pass the last event id as `newer_than` for the next page.
     """
-    run = RunCondition(tuple(states), filters.handler)
+    run = run_condition(filters, tuple(states))
     keys: list[tuple[str, str]] = []
     for batch in _batches(page_with_runs(connection, filters, run, limit, Order.OLDEST_FIRST)):
-        rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*_run_conditions(batch, run)))
+        of_batch = (runs.c.event_id.in_(batch), *run.checks())
+        rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*of_batch))
         keys += sorted((row.event_id, row.handler) for row in rows)
     return keys
 
 
-def _run_conditions(ids: Sequence[str], run: RunCondition) -> list[Any]:
-    conditions: list[Any] = [runs.c.event_id.in_(ids)]
-    if run.states is not None:
-        conditions.append(runs.c.state.in_(run.states))
-    if run.handler is not None:
-        conditions.append(runs.c.handler == run.handler)
-    return conditions
+def _of_error(column: Column[str]) -> Any:
+    """The column of a run's error: without an error it has what code of an earlier schema left."""
+    return case((runs.c.error.is_not(None), column)).label(column.name)
 
 
 def _runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:
@@ -147,10 +154,10 @@ def _runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> l
         select(
             runs.c.event_id, events.c.source, events.c.type, events.c.job_id, runs.c.handler, runs.c.state,
             (runs.c.attempt - runs.c.forgiven).label("attempts"), runs.c.due_at, runs.c.started_at, runs.c.finished_at,
-            runs.c.result, runs.c.error, runs.c.crashes,
+            runs.c.result, runs.c.error, _of_error(runs.c.error_kind), _of_error(runs.c.reason), runs.c.crashes,
         )
         .join(events, events.c.id == runs.c.event_id)
-        .where(*_run_conditions(ids, run))
+        .where(runs.c.event_id.in_(ids), *run.checks())
     )  # fmt: skip
     return [dict(row._mapping) for row in connection.execute(statement)]
 

@@ -132,7 +132,12 @@ async def publish(event: JobCompleted, ctx: Context[Any]) -> dict[str, Any]:
 
 @handler(on=JobCompleted)
 async def refuse(event: JobCompleted, ctx: Context[Any]) -> None:
-    raise Reject(f"never, says https://example.test/why?key={KEY}")
+    raise Reject(f"never, says https://example.test/why?key={KEY}", reason="no_such_voice")
+
+
+@handler(on=JobCompleted, attempts=1)
+async def stumble(event: JobCompleted, ctx: Context[Any]) -> None:
+    raise KeyError(KEY)
 
 
 async def until_done(client: Api, event_id: str) -> dict[str, Any]:
@@ -162,6 +167,22 @@ async def test_an_event_is_shown_with_its_runs_attempts_and_audio(settings: Sett
         assert (audio["audio"], audio["sha256"], audio["bytes"]) == (f"/v1/events/{id}/audio?n=0", digest, 12)
 
 
+async def test_why_a_run_failed_is_shown(settings: Settings) -> None:
+    async with api(settings, publish, refuse, stumble) as client:
+        id = await deliver(client.up, completed("job_1"))
+        received = await until_done(client, id)
+        runs = {run["handler"]: run for run in received["runs"]}
+        whys = {name: (run["error_kind"], run["reason"]) for name, run in runs.items()}
+        assert whys == {
+            "publish": (None, None), "refuse": ("rejected", "no_such_voice"), "stumble": ("KeyError", None)
+        }  # fmt: skip
+        attempts = {one["handler"]: (one["error_kind"], one["reason"]) for one in received["attempts"]}
+        assert attempts == whys
+        assert [runs[name]["traceback"] for name in ("publish", "refuse")] == [None, None]
+        assert runs["stumble"]["traceback"]["attempt"] == 1
+        assert runs["stumble"]["traceback"]["text"].endswith("raise KeyError(KEY)\nKeyError: '[redacted]'")
+
+
 async def test_no_secret_is_in_what_is_shown(settings: Settings) -> None:
     body = completed(
         "job_1",
@@ -169,7 +190,7 @@ async def test_no_secret_is_in_what_is_shown(settings: Settings) -> None:
         note=f"{KEY} and {SECRET}",
         metadata={"mine": "https://me.test/?id=1", "oops": KEY},
     )
-    async with api(settings, refuse) as client:
+    async with api(settings, refuse, stumble) as client:
         id = await deliver(client.up, body, **{"user-agent": "Provider/1"})
         await until_done(client, id)
         answer = await client.get(f"/v1/events/{id}")

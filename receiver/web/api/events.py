@@ -34,6 +34,7 @@ from receiver.web.api.models import (
     HeaderLine,
     Replayed,
     Run,
+    Traceback,
     event_of,
     next_page,
 )
@@ -48,6 +49,10 @@ class EventPath(RequestModel):
     id: EventId
 
 
+ERROR_KIND = "Only with a run whose last error is of this kind, such as `rejected` or `KeyError`."
+REASON = "Only with a run whose last error has this reason, a handler's word."
+
+
 class EventsQuery(Paging):
     """Which events."""
 
@@ -55,6 +60,8 @@ class EventsQuery(Paging):
     type: Annotated[ShortText | None, Field(description="Only of this type, such as `job.completed`.")] = None
     job_id: Annotated[ShortText | None, Field(description="Only of this job: the provider's id.")] = None
     state: Annotated[EventState | None, Field(description="Only with this state of their runs as a whole.")] = None
+    error_kind: Annotated[ShortText | None, Field(description=ERROR_KIND)] = None
+    reason: Annotated[ShortText | None, Field(description=REASON)] = None
 
 
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
@@ -80,8 +87,9 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
     """
     await require_names(context, query.source, query.type)
     filters = Filter(
-        source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_")
-    )
+        source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_"),
+        error_kind=query.error_kind, reason=query.reason,
+    )  # fmt: skip
 
     def read(connection: Connection) -> ApiResponse:
         page, following = next_page(views.list_events(connection, filters, query.limit + 1), query.limit)
@@ -156,6 +164,8 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
                 seconds=round(attempt["ended"] - attempt["started"], 6),
                 outcome=attempt["outcome"],
                 error=None if attempt["error"] is None else redact(attempt["error"]),
+                error_kind=attempt["error_kind"],
+                reason=attempt["reason"],
             )
             for attempt in row["attempts"]
         ],
@@ -164,6 +174,7 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
 
 
 def _run(context: ApiContext, run: dict[str, Any]) -> Run:
+    traced = run["traceback"]
     return Run(
         handler=run["handler"],
         state=run["state"],
@@ -174,6 +185,9 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
         finished_at=optional_utc(run["finished_at"]),
         result=redact_json(run["result"], context.redact),
         error=None if run["error"] is None else context.redact(run["error"]),
+        error_kind=run["error_kind"],
+        reason=run["reason"],
+        traceback=None if traced is None else Traceback(attempt=traced["attempt"], text=context.redact(traced["text"])),
     )
 
 

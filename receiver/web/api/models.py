@@ -50,6 +50,17 @@ class Event(ResponseModel):
     conflict: Annotated[str | None, Field(description="Why an operator should check it.")]
 
 
+_KIND = "Its kind: a slug such as `rejected` or `timeout`, or an exception's class. null: no error, or an old one."
+_REASON = "The slug that the handler gave to it, such as that of `Reject(…, reason=…)`."
+
+
+class Traceback(ResponseModel):
+    """Where a run's last exception was raised."""
+
+    attempt: Annotated[int, Field(description="The number of the attempt, as in `attempts`.")]
+    text: Annotated[str, Field(description="The innermost frames and the error: up to 8 KiB, without secrets.")]
+
+
 class Run(ResponseModel):
     """A handler's work on the event."""
 
@@ -65,6 +76,9 @@ class Run(ResponseModel):
     finished_at: datetime | None
     result: JsonValue
     error: str | None
+    error_kind: Annotated[str | None, Field(description=_KIND)]
+    reason: Annotated[str | None, Field(description=_REASON)]
+    traceback: Traceback | None
 
 
 class Attempt(ResponseModel):
@@ -76,6 +90,8 @@ class Attempt(ResponseModel):
     seconds: float
     outcome: str
     error: str | None
+    error_kind: Annotated[str | None, Field(description=_KIND)]
+    reason: Annotated[str | None, Field(description=_REASON)]
 
 
 class Artifact(ResponseModel):

@@ -62,6 +62,8 @@ def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
         inbox.accept(connection, events[start : start + 500])
     as_ended = update(runs_table).where(runs_table.c.event_id == bindparam("of"))
     connection.execute(as_ended.values(state=bindparam("as")), ended)
+    of_dead = update(runs_table).where(runs_table.c.state == "dead")
+    connection.execute(of_dead.values(error="why", error_kind="rejected", reason="no_voice"))
 
 
 @pytest.fixture
@@ -90,6 +92,13 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
                     for handler in (None, "seldom"):
                         criteria = Filter(source, type_, state, handler=handler, **time)
                         yield f"runs {criteria}", views.list_runs, (criteria, 5)
+        for of_error in ({"error_kind": "rejected"}, {"reason": "no_voice"}, {"reason": "none"}):
+            for state in (None, "dead", "pending"):
+                criteria = Filter(source, state=state, **of_error)
+                yield f"runs {criteria}", views.list_runs, (criteria, 5)
+            for state in (None, "dead"):
+                criteria = Filter(source, state=state, **of_error)
+                yield f"events {criteria}", views.list_events, (criteria, 5)
         for states in (None, ["watching"], ["completed"], ["unknown"], ["completed", "failed"]):
             yield f"jobs {source} {states}", jobs.list_jobs, (JobFilter(source=source, states=states), 5)
     for job in ("job-7", "job-9", "none"):

@@ -21,6 +21,7 @@ from receiver.store.inbox import Receipt
 from receiver.store.runs import RunResult
 from receiver.store.states import EVENT_STATES, RunState
 from tests.claiming import claim_due
+from tests.stores import execute
 from tests.unit.store.plans import plans_of, require_flat
 
 NOW = 1_700_000_000.0
@@ -48,8 +49,13 @@ def claim(connection: Connection, handler: str) -> Claim:
     return held
 
 
-def end(connection: Connection, held: Claim, state: RunState) -> None:
-    runs.finish(connection, [RunResult(held, "me", str(state), state, NOW + 101)])
+def end(
+    connection: Connection, held: Claim, state: RunState, kind: str | None = None, reason: str | None = None
+) -> None:
+    due_at = NOW + 9_000 if state is RunState.PENDING else None
+    error = None if kind is None else "It failed."
+    result = RunResult(held, "me", str(state), state, NOW + 101, due_at, error=error, error_kind=kind, reason=reason)
+    runs.finish(connection, [result])
 
 
 def test_events_are_listed_newest_first_by_any_filter(database: Database, accept: Accept, at: Make) -> None:
@@ -103,6 +109,8 @@ SOURCES = ("one", "two")
 TYPES = ("job.completed", "job.failed", "test")
 HANDLERS = ("x", "y")
 ENDS = (RunState.SUCCEEDED, RunState.DEAD, RunState.CANCELLED, RunState.RUNNING, RunState.PENDING)
+KINDS = ("rejected", "KeyError")
+REASONS = (None, "no_voice", "too_long")
 
 
 @pytest.fixture
@@ -120,8 +128,11 @@ def mixed(database: Database, at: Make) -> Database:
             inbox.accept(connection, [event])
             for handler in event.handlers if n % 7 else ():
                 state = rng.choice(ENDS)
+                failed = state is RunState.DEAD or (state is RunState.PENDING and n % 2)
                 if state is RunState.CANCELLED:
                     runs.cancel(connection, [(event.event_id, handler)], NOW)
+                elif failed:
+                    end(connection, claim(connection, handler), state, rng.choice(KINDS), rng.choice(REASONS))
                 elif state is not RunState.PENDING:
                     held = claim(connection, handler)
                     if state is not RunState.RUNNING:
@@ -144,6 +155,19 @@ def fits(row: dict[str, Any], criteria: Filter) -> bool:
     )
 
 
+def fits_error(run: dict[str, Any], criteria: Filter) -> bool:
+    """Whether the run has the error that the filter asks for, if it does."""
+    return criteria.error_kind in (None, run["error_kind"]) and criteria.reason in (None, run["reason"])
+
+
+def has_run(row: dict[str, Any], criteria: Filter) -> bool:
+    """Whether a run of the event has the error: one of those that its state is about."""
+    if criteria.error_kind is None and criteria.reason is None:
+        return True
+    states = {"open": ("pending", "running"), "dead": ("dead",)}.get(criteria.state or "", tuple(RunState))
+    return any(run["state"] in states and fits_error(run, criteria) for run in row["runs"])
+
+
 def everything(database: Database) -> list[dict[str, Any]]:
     def read(connection: Connection) -> list[dict[str, Any]]:
         ids = connection.execute(text("SELECT id FROM events ORDER BY id DESC")).scalars().all()
@@ -156,8 +180,11 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
     """Of all filters so many, always the same ones."""
     middle = all_events[len(all_events) // 2]["id"]
     all_filters = [
-        Filter(source, type_, state, job, handler, after, before, older_than=older, newer_than=newer)
-        for source, type_, state, job, handler, (after, before), (older, newer) in itertools.product(
+        Filter(
+            source, type_, state, job, handler, after, before, older_than=older, newer_than=newer, error_kind=kind,
+            reason=reason,
+        )
+        for source, type_, state, job, handler, (after, before), (older, newer), (kind, reason) in itertools.product(
             (None, "one", "none"),
             (None, "job.failed"),
             (None, *states),
@@ -165,8 +192,9 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
             (None, "y", "none"),
             ((None, None), (NOW + 5, NOW + 25), (None, NOW + 9.5)),
             ((None, None), (middle, None), (None, middle)),
+            ((None, None), (None, None), ("KeyError", None), (None, "no_voice"), ("rejected", "no_voice")),
         )
-    ]
+    ]  # fmt: skip
     return random.Random(number).sample(all_filters, number)
 
 
@@ -192,7 +220,11 @@ def test_a_list_of_events_shows_the_newest_that_fit_whatever_the_filter(
 
     def compare(connection: Connection) -> None:
         for criteria in some_filters(all_events, EVENT_STATES, examples(connection, 150)):
-            expected = [row for row in all_events if fits(row, criteria) and criteria.state in (None, row["state"])]
+            expected = [
+                row
+                for row in all_events
+                if fits(row, criteria) and criteria.state in (None, row["state"]) and has_run(row, criteria)
+            ]
             shown = views.list_events(connection, criteria, 7)
             assert [row["id"] for row in shown] == [row["id"] for row in expected[:7]], criteria
             assert [row["state"] for row in shown] == [row["state"] for row in expected[:7]]
@@ -214,6 +246,7 @@ def test_a_list_of_runs_shows_those_of_the_newest_events_whatever_the_filter(mix
                 if fits(row, criteria)
                 for run in row["runs"]
                 if criteria.state in (None, run["state"]) and criteria.handler in (None, run["handler"])
+                if fits_error(run, criteria)
             ]
             shown = views.list_runs(connection, criteria, 7)
             assert [(row["event_id"], row["handler"], row["state"]) for row in shown] == expected[:7], criteria
@@ -253,3 +286,19 @@ def test_what_sorts_before_the_end_of_events_is_what_is_there_now(database: Data
     accept(at("c", NOW + 2))
     assert len(listed(database)) == 3
     assert len(listed(database, older_than=end_of)) == 2
+
+
+def test_a_kind_that_code_of_an_earlier_schema_left_behind_is_no_error(
+    database: Database, accept: Accept, delivery: Make
+) -> None:
+    accept(delivery("a"))
+    database.transact(lambda connection: end(connection, claim(connection, "save_audio"), RunState.SUCCEEDED))
+    execute(database, "UPDATE runs SET error_kind = 'KeyError', reason = 'no_voice'")
+    for criteria in (Filter(error_kind="KeyError"), Filter(reason="no_voice")):
+        assert database.query(views.list_runs, criteria, 9) == []
+        assert database.query(views.list_events, criteria, 9) == []
+    [row] = database.query(views.list_runs, Filter(), 9)
+    assert (row["error_kind"], row["reason"]) == (None, None)
+    event = database.query(views.get_event, row["event_id"])
+    assert event is not None
+    assert (event["runs"][0]["error_kind"], event["runs"][0]["reason"]) == (None, None)

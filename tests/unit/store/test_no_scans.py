@@ -91,6 +91,12 @@ FILTERS = [
     for job in (None, "first")
     for after, before, older in ((None, None, None), (NOW - 60, NOW, None), (None, None, EVENT))
 ]
+FILTERS += [
+    Filter(source=source, error_kind=kind, reason=reason, after=after)
+    for source in (None, "aitts")
+    for kind, reason in (("ValueError", None), (None, "no_voice"), ("rejected", "no_voice"))
+    for after in (None, NOW - 60)
+]
 
 
 def _with_states(states: Any) -> list[Filter]:
