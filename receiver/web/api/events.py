@@ -164,13 +164,17 @@ def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
                 seconds=round(attempt["ended"] - attempt["started"], 6),
                 outcome=attempt["outcome"],
                 error=None if attempt["error"] is None else redact(attempt["error"]),
-                error_kind=attempt["error_kind"],
-                reason=attempt["reason"],
+                **_why(attempt),
             )
             for attempt in row["attempts"]
         ],
         artifacts=[_artifact(context, artifact) for artifact in row["artifacts"]],
     )
+
+
+def _why(row: dict[str, Any]) -> dict[str, Any]:
+    """Kind and reason of the error of a run or an attempt."""
+    return {name: row[name] for name in ("error_kind", "reason")}
 
 
 def _run(context: ApiContext, run: dict[str, Any]) -> Run:
@@ -185,8 +189,7 @@ def _run(context: ApiContext, run: dict[str, Any]) -> Run:
         finished_at=optional_utc(run["finished_at"]),
         result=redact_json(run["result"], context.redact),
         error=None if run["error"] is None else context.redact(run["error"]),
-        error_kind=run["error_kind"],
-        reason=run["reason"],
+        **_why(run),
         traceback=None if traced is None else Traceback(attempt=traced["attempt"], text=context.redact(traced["text"])),
     )
 
