@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -35,6 +35,7 @@ class Followed:
 
     answer: httpx.Response
     lines: AsyncIterator[str]
+    begin: dict[str, str] = field(default_factory=dict)
 
     async def message(self) -> dict[str, str]:
         """The next message; a comment has the one field `comment`."""
@@ -81,7 +82,8 @@ class Site:
         async with self.client.stream("GET", f"{self.base}/v1/stream?{query}", headers=headers) as answer:
             assert answer.status_code == 200, await answer.aread()
             followed = Followed(answer, answer.aiter_lines())
-            assert "comment" in await followed.message()
+            followed.begin = await followed.message()
+            assert "comment" in followed.begin
             yield followed
 
 

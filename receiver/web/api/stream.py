@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import ListingTimeout, StoreUnavailable
+from receiver.model.timestamps import utc
 from receiver.web.api.clients import wait_for_disconnect
 from receiver.web.api.context import ApiContext
 from receiver.web.api.feed import Stream, TooManyStreams
@@ -24,7 +25,9 @@ from receiver.web.api.problems import unavailable
 log = structlog.get_logger("receiver.api")
 
 KEEP_ALIVE_SECONDS = 15.0
-"""How often a comment is sent if there are no events, so that proxies and clients keep the connection open."""
+"""How often a comment is sent if no event is, so that proxies and clients keep the connection open."""
+START = "evt_" + "0" * 32
+"""The position before all events, in the form of an event's id."""
 CLOSE_GRACE_SECONDS = 1.0
 """How long to wait at the end for a client that reads slowly."""
 MEDIA_TYPE = "text/event-stream"
@@ -62,8 +65,9 @@ class StreamHeaders(RequestModel):
 async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders, scope: Scope) -> ASGIApp:
     """Each event once, in the order of the commits: `id` is the event's id, `event` its type, `data` the event as JSON.
 
-    A client that reconnects with the last id misses no event. Comments keep the connection alive. The stream ends when
-    the receiver stops.
+    A client that reconnects with the last id misses no event. Comments keep the connection alive; `: position ID TIME`
+    is the event up to which everything was sent, also of those that the filter leaves out, and the receiver's clock. It
+    comes first, and with each `: nothing new`. The stream ends when the receiver stops.
     """
     await require_names(context, query.source, query.type)
     if scope["method"] == "HEAD":
@@ -73,16 +77,17 @@ async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders
         subscribed = await context.feed.subscribe(after)
     except TooManyStreams as error:
         raise unavailable(str(error), reason=error.reason) from None
-    return _EventStream(context, query, subscribed)
+    return _EventStream(context, query, subscribed, after)
 
 
 class _EventStream:
     """The response. An ASGI application of its own, so that no task outlives the connection or the receiver."""
 
-    def __init__(self, context: ApiContext, query: StreamQuery, stream: Stream) -> None:
+    def __init__(self, context: ApiContext, query: StreamQuery, stream: Stream, after: str | None) -> None:
         self._context = context
         self._query = query
         self._stream = stream
+        self._after = after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(send))
@@ -115,16 +120,33 @@ class _EventStream:
         loop = asyncio.get_running_loop()
         seconds = self._query.seconds
         until = None if seconds is None else loop.time() + seconds
+        sent = loop.time()
 
         def next_timeout() -> float:
-            return KEEP_ALIVE_SECONDS if until is None else min(KEEP_ALIVE_SECONDS, until - loop.time())
+            if until is not None and until <= loop.time():
+                return 0.0
+            silence = max(0.001, sent + KEEP_ALIVE_SECONDS - loop.time())  # 0 would end the stream
+            return silence if until is None else min(silence, until - loop.time())
 
-        yield b": the new events, as they are committed\n\n"
+        yield b": the new events, as they are committed\n" + self._position() + b"\n"
         async for row in self._context.feed.follow(self._stream, next_timeout):
             if row is None:
-                yield b": nothing new\n\n"
+                text = self._position() + b": nothing new\n\n"
             elif self._wanted(row):
-                yield _message(row)
+                text = _message(row)
+            elif loop.time() >= sent + KEEP_ALIVE_SECONDS:
+                text = self._position() + b"\n"
+            else:
+                continue
+            yield text
+            sent = loop.time()
+
+    def _position(self) -> bytes:
+        """Up to which event everything was sent, and the time of this clock: a comment."""
+        at = self._stream.cursor.event_id or START
+        if not is_event_id(at):  # the position of an event that does not exist
+            at = self._after or START
+        return f": position {at} {utc(self._context.clock.now()).isoformat()}\n".encode()
 
     def _wanted(self, row: dict[str, Any]) -> bool:
         query = self._query
