@@ -22,6 +22,7 @@ COMMANDS = {
     "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
     "verify": ("signing:verify", "Explain why a signature is valid or not."),
     "forward-test": ("forward_test.command:forward_test", "Verify and print forwarded events until Ctrl-C."),
+    "listen": ("listen.command:listen", "Hand a receiver's events to a local address until Ctrl-C."),
     "voices": ("voices:voices", "List the provider's voices, or the documented ones."),
     "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),

@@ -11,7 +11,8 @@ import httpx
 
 from receiver.cli.forward_test.application import ForwardTarget, Receipt, Refusal, signing_keys
 from receiver.cli.forward_test.message import AudioFile, EventData
-from receiver.cli.forward_test.target import HOST, PATH, USE, new_secret, table_lines
+from receiver.cli.forward_test.target import HOST, PATH, USE, table_lines
+from receiver.cli.secret_file import new_secret
 from receiver.model.event import COMPLETED
 from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
 from receiver.simulator.serving import LoopServer

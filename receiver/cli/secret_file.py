@@ -6,6 +6,7 @@ still cannot be written, the secret is saved to another file.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import stat
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 
 from receiver.durable_files import OverwritePolicy, TemporaryFile, temporary_file, write_durably
 from receiver.errors import ReceiverError
@@ -103,6 +104,11 @@ def reserve(path: Path) -> Iterator[SecretFile]:
                 "for the user that the receiver runs as; run the command as that user."
             ) from error
         yield secrets
+
+
+def new_secret() -> str:
+    """A new signing secret of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(token_bytes(32)).decode()
 
 
 def save_elsewhere(data: bytes, stem: str) -> Path | None:

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
-from rich.cells import cell_len, set_cell_size
-
+from receiver.cli.event_lines import MAX_CHARACTERS, fit, short_job_id, time_of_day, wrap
 from receiver.cli.forward_test.application import Receipt, Refusal
 from receiver.cli.forward_test.message import AudioFile, EventData, ForwardedEvent
-from receiver.model.printable import printable
-from receiver.model.redact import ELLIPSIS, truncate
-from receiver.model.timestamps import utc
-
-WIDTH = 80
-INDENT = "  "
-MAX_ID_CHARACTERS = 13
-"""Of a job id: the first two groups of a UUID."""
-MAX_CHARACTERS = 300
-"""Of a line's text from outside, before it is wrapped or cut to the width."""
+from receiver.model.redact import truncate
 
 
 def receipt_line(receipt: Receipt) -> str:
     """A verified event: time, type, source and job, then what is special, then its audio, error or size."""
     mark = "✓" if _is_success(receipt.status) else "!"
     facts = [*_special(receipt), *_content(receipt)]
-    return _fit(f"{mark} {_time(receipt.at)} {' '.join(_names(receipt.event))}  {', '.join(facts)}")
+    return fit(f"{mark} {time_of_day(receipt.at)} {' '.join(_names(receipt.event))}  {', '.join(facts)}")
 
 
 def refusal_lines(refusal: Refusal) -> list[str]:
     """A refused request and why, on as many lines as it takes."""
     status = f"{refusal.status} " if refusal.status else ""
-    text = f"✗ {_time(refusal.at)} refused: {status}{refusal.reason}. {truncate(refusal.why, MAX_CHARACTERS)}"
-    return textwrap.wrap(printable(text), WIDTH, subsequent_indent=INDENT)
-
-
-def _time(seconds: float) -> str:
-    return utc(seconds).strftime("%H:%M:%SZ")
+    text = f"✗ {time_of_day(refusal.at)} refused: {status}{refusal.reason}. {truncate(refusal.why, MAX_CHARACTERS)}"
+    return wrap(text)
 
 
 def _names(event: ForwardedEvent) -> Iterator[str]:
@@ -46,7 +31,7 @@ def _names(event: ForwardedEvent) -> Iterator[str]:
     yield event.data.type
     yield event.data.source
     if event.data.job_id:
-        yield truncate(event.data.job_id, MAX_ID_CHARACTERS)
+        yield short_job_id(event.data.job_id)
 
 
 def _special(receipt: Receipt) -> Iterator[str]:
@@ -84,9 +69,3 @@ def _access(file: AudioFile) -> str:
 
 def _is_success(status: int) -> bool:
     return status // 100 == 2
-
-
-def _fit(text: str) -> str:
-    """On one line of at most 80 columns; wide letters take two."""
-    line = printable(truncate(text, MAX_CHARACTERS))
-    return line if cell_len(line) <= WIDTH else set_cell_size(line, WIDTH - 1).rstrip() + ELLIPSIS

@@ -5,8 +5,6 @@ The handler's options are read as `serve` reads them, so that secrets from files
 
 from __future__ import annotations
 
-import base64
-import secrets
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from receiver.cli.secret_file import new_secret
 from receiver.engine.plugins import BUILT_IN, ActiveHandler, load_registry
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.scheme import Scheme
@@ -109,11 +108,6 @@ def _configured(name: str, active: ActiveHandler) -> Target:
         urlsplit(str(options.url)),
         active.allow_private_addresses,
     )
-
-
-def new_secret() -> str:
-    """A secret of Standard Webhooks."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def table_lines(name: str, url: str, secret: str) -> list[str]:
