@@ -1,8 +1,9 @@
 """How many queries idle replicas send to PostgreSQL in a minute: `python -m benchmarks.idle`.
 
-Replicas of each role share a database, with a handler and four sources whose jobs are polled. There is no work, and
-nobody asks for their health or metrics. The server logs each query with the name of its replica; BEGIN, with the
-settings that come with it, is a query, and so is COMMIT. Exit 1 if a replica sends more than the goal.
+Replicas of each role share a database, with a handler and four sources whose jobs are polled. Each has an open stream
+of events. There is no work, and nobody asks for their health or metrics. The server logs each query with the name of
+its replica; BEGIN, with the settings that come with it, is a query, and so is COMMIT. Exit 1 if a replica sends more
+than the goal.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import urlopen
 
 from benchmarks.postgresql import CONFIGURATION, database
 from benchmarks.processes import receiver
@@ -53,7 +55,8 @@ def queries(seconds: float, settle_seconds: float) -> dict[str, Counter[str]]:
     with running_server(CONFIGURATION + LOGGED) as server, database(server) as url, ExitStack() as stack:
         for name, options in REPLICAS.items():
             config = CONFIG.format(url=f"{url}&application_name={name}")
-            stack.enter_context(receiver(config + sources, options=options))
+            started = stack.enter_context(receiver(config + sources, options=options))
+            stack.enter_context(urlopen(f"http://127.0.0.1:{started.private_port}/v1/stream"))
         time.sleep(settle_seconds)
         before = _logged(server.log)
         time.sleep(seconds)

@@ -19,6 +19,7 @@ from receiver.errors import StoreUnavailable
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
 from receiver.store import inbox
+from receiver.store.changes import Change
 from receiver.web.api.application import LazyApi
 from receiver.web.api.authentication import Authenticator
 from receiver.web.api.context import ApiContext
@@ -45,6 +46,7 @@ def public_app(
         accept=writer.write,
         handlers_for=parts.registry.names_for,
         wake=wake,
+        announce=lambda: parts.processes.announce(Change.EVENTS),
         waiting=lambda: database.waiting,
         max_waiting=settings.server.max_waiting,
         body_limits=_bodies(settings),

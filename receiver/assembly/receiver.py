@@ -54,7 +54,7 @@ def build_receiver(
     """
     parts = build_engine(settings, registry or load_registry(settings), clock, *reporting)
     dispatch = _build_dispatch(parts)
-    feed = Feed(parts.database)
+    feed = Feed(parts.database, parts.changes.poll_seconds)
 
     def committed() -> None:
         """An event with runs is in the store."""
@@ -63,7 +63,8 @@ def build_receiver(
 
     wake = dispatch.dispatcher.runs_due
     parts.changes.listen(Change.RUNS, dispatch.dispatcher.wake)
-    parts.changes.listen(Change.RUNS, feed.wake)
+    for change in (Change.RUNS, Change.EVENTS, Change.LEASES):  # a dead process may not have announced its last event
+        parts.changes.listen(change, feed.wake)
     parts.changes.listen(Change.LEASES, dispatch.dispatcher.leases_ended)
     jobs, loops = build_jobs(parts, job_sources(settings), committed)
     voices = VoiceService(
@@ -90,7 +91,7 @@ def build_receiver(
         membership=build_membership(
             parts,
             role,
-            [dispatch.dispatcher.leases_ended, *(loop.wake for loop in loops.values())],
+            [dispatch.dispatcher.leases_ended, feed.wake, *(loop.wake for loop in loops.values())],
             lambda: dispatch.dispatcher.busy or any(loop.busy for loop in loops.values()),
         ),
         shared_audio=SharedAudio(

@@ -16,7 +16,9 @@ class Change(StrEnum):
     """What was committed. The words are sent between releases: one that is not known is ignored."""
 
     RUNS = "runs"
-    """An event was stored, or runs became due."""
+    """An event with runs was stored, or runs became due."""
+    EVENTS = "events"
+    """An event without runs was stored."""
     JOBS = "jobs"
     """A job became due, or will be."""
     LEASES = "leases"

@@ -48,6 +48,11 @@ def events_after(connection: Connection, cursor: Cursor, limit: int) -> list[tup
     return [(Cursor(*position), summary) for position, summary in found]
 
 
+def has_hidden(connection: Connection) -> bool:
+    """Whether an event is stored that readers do not get yet."""
+    return DIALECTS[connection.dialect.name].feed.hidden_since(connection) is not None
+
+
 def delay(connection: Connection, now: float) -> float:
     """For how many seconds the first event has been stored that readers do not get yet; 0 if there is none.
 

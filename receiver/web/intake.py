@@ -72,6 +72,7 @@ class IntakeContext:
             instead, with the receipt or the error.
         handlers_for: names of the handlers that get an event.
         wake: called after the commit of an event with runs.
+        announce: called after the commit of a new event without runs.
         telemetry: gets each delivery and each new event.
         client: the sender's address, for the log lines of refused and stale deliveries.
         waiting: how many writes wait for their commit; above `max_waiting` deliveries are refused.
@@ -81,6 +82,7 @@ class IntakeContext:
     accept: Callable[[Delivery, Callable[[Receipt | BaseException], None]], asyncio.Future[Receipt]]
     handlers_for: HandlersFor
     wake: Callable[[], None]
+    announce: Callable[[], None]
     waiting: Callable[[], int]
     max_waiting: int
     body_limits: BodyLimits
@@ -175,6 +177,8 @@ class Intake:
             self._key_recorded_at[delivery.key_id] = delivery.received_at  # without a commit it was not recorded
         if receipt.released or (delivery.handlers and not receipt.duplicate and not receipt.quarantined):
             self._context.wake()
+        elif not receipt.duplicate:
+            self._context.announce()
         if not receipt.duplicate:
             self._context.telemetry.event_stored(delivery)
 

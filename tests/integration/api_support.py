@@ -87,6 +87,7 @@ class Api:
         ]
         for delivery in given:
             await self.up.receiver.database.write(lambda connection, one=delivery: inbox.accept(connection, [one]))
+            self.up.receiver.feed.wake()
         return [delivery.event_id for delivery in given]
 
     async def give_audio(self, event_id: str, content: bytes, n: int = 0, **fields: Any) -> str:

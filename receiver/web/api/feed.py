@@ -1,4 +1,7 @@
-"""One reader of new events for all streams: woken by this process's commits, and polling for those of others."""
+"""One reader of new events for all streams: woken by this process's commits and by what others announce.
+
+It polls for the commits of processes that do not announce them, and for events that the database does not show yet.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver.errors import ListingTimeout, ReceiverError, StoreUnavailable
 from receiver.store import feed
@@ -18,7 +22,9 @@ log = structlog.get_logger("receiver.api")
 
 MAX_STREAMS = 64
 POLL_INTERVAL_SECONDS = 1.0
-"""How often the store is polled for events that another process committed."""
+"""How often the store is polled for events that another process committed, and has not announced."""
+QUIET_POLL_SECONDS = 60.0
+"""How often at least. A process of an older release announces no events without runs."""
 REST_FACTOR = 4.0
 """The reader pauses this many times as long as its last read took: it uses at most a fifth of a core."""
 PAGE_SIZE = 200
@@ -67,14 +73,17 @@ class Feed:
     """Gives each stream the events committed after its cursor, each once, in the order of the commits.
 
     Args:
-        poll_interval_seconds: how often it polls without being woken.
+        poll_seconds: how long it may wait that polls so often, and is woken by changes (`Changes.poll_seconds`).
     """
 
     def __init__(
-        self, database: Database, poll_interval_seconds: float = POLL_INTERVAL_SECONDS, max_streams: int = MAX_STREAMS
+        self,
+        database: Database,
+        poll_seconds: Callable[[float], float] = lambda usual: usual,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         self._database = database
-        self._poll_interval_seconds = poll_interval_seconds
+        self._poll_seconds = poll_seconds
         self._max_streams = max_streams
         self._streams: set[Stream] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -188,8 +197,9 @@ class Feed:
         while self._streams and not self._closed:
             self._wake.clear()
             began = loop.time()
+            hidden = False
             try:
-                found = await self._database.read_list(feed.events_after, self._cursor, PAGE_SIZE)
+                found, hidden = await self._database.read_list(_new_events, self._cursor)
                 failing = False
             except (ListingTimeout, StoreUnavailable) as error:
                 found = []
@@ -200,8 +210,12 @@ class Feed:
                 self._distribute(found)
             took = loop.time() - began
             if len(found) < PAGE_SIZE:
-                await self._sleep(self._poll_interval_seconds)
-            await asyncio.sleep(min(took * REST_FACTOR, self._poll_interval_seconds))
+                # Nobody announces that a hidden event is shown.
+                await self._sleep(POLL_INTERVAL_SECONDS if hidden or failing else self._quiet_seconds())
+            await asyncio.sleep(min(took * REST_FACTOR, POLL_INTERVAL_SECONDS))
+
+    def _quiet_seconds(self) -> float:
+        return min(self._poll_seconds(POLL_INTERVAL_SECONDS), QUIET_POLL_SECONDS)
 
     def _distribute(self, found: list[tuple[Cursor, Row]]) -> None:
         moved = not found[0][0].is_after(self._cursor)
@@ -218,3 +232,8 @@ class Feed:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _new_events(connection: Connection, cursor: Cursor) -> tuple[list[tuple[Cursor, Row]], bool]:
+    """The next events, and whether there are events that readers do not get yet."""
+    return feed.events_after(connection, cursor, PAGE_SIZE), feed.has_hidden(connection)

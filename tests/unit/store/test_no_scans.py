@@ -134,6 +134,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         event_pages.page_with_runs: [],
         feed.events_after: [(Cursor(), 10), (Cursor(7, EVENT), 10), (Cursor(7, "evt_7"), 10)],
         feed.delay: [],  # SQLite needs no statement for it
+        feed.has_hidden: [],  # as `delay`
         feed.cursor_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
         feed.newest: [()],
         job_leases.begin_submit: [(JOB,)],
