@@ -34,11 +34,13 @@ from receiver.settings import Settings
 from receiver.store import views
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from receiver.store.schema import HEAD
 from receiver.web.api.feed import Feed
 from receiver.web.public import STARTING, STOPPED, PublicApp
 
 log = structlog.get_logger("receiver")
 
+NEWER_SCHEMA = "a newer release migrated the store and says that this release can use it; nothing was changed"
 STOP_SECONDS = 5.0
 """How long the shutdown waits for a blocked handler loop."""
 
@@ -102,6 +104,8 @@ class Receiver:
         before, after = await asyncio.to_thread(migrate, self.database)
         if before != after:
             log.info("store.migrated", before=before, after=after)
+        elif after != HEAD:
+            log.info("store.newer_schema", schema=after, own_schema=HEAD, hint=NEWER_SCHEMA)
         self.database.start()
         await self.clock_watch.start()
         if self.role.works:  # before anything can be claimed

@@ -28,8 +28,8 @@ from receiver.store.schema import HEAD, schema_compatibility
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 from tests.integration.engine_support import ManualClock, Signal
-from tests.integration.intake_support import logged
-from tests.stores import execute, open_store, query
+from tests.integration.intake_support import configured, logged, running
+from tests.stores import address_of, execute, open_store, query
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 FREE = Slots(9, {"save_audio": None})
@@ -181,6 +181,24 @@ async def test_a_process_under_which_the_schema_changed_stores_nothing_more(
         await member.leave()
         assert [line["reason"] for line in lines.of("store.unavailable")] == ["store_migrated"]
     assert [row["job_id"] for row in query(database, "SELECT job_id FROM events")] == ["before"]
+
+
+@pytest.mark.anyio
+async def test_a_start_on_a_newer_schema_says_which_is_there_and_which_is_its_own(
+    database: Database, later: LaterRelease, tmp_path: Path
+) -> None:
+    settings = configured(tmp_path, store={"url": address_of(database)})
+    with logged() as lines:
+        async with running(settings):
+            pass
+        assert lines.of("store.newer_schema") == []
+        later.add(ADDS, compatible_from=HEAD)
+        later.migrate(database)
+        async with running(settings):
+            pass
+        [line] = lines.of("store.newer_schema")
+    assert (line["level"], line["schema"], line["own_schema"]) == ("info", NEXT, HEAD)
+    assert "this release can use it" in line["hint"]
 
 
 def test_a_migration_that_adds_after_one_that_removed_lets_only_code_start_that_knows_the_latter(
