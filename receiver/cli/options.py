@@ -103,7 +103,12 @@ def parse_role(only: str | None) -> Role:
     Raises:
         typer.BadParameter: it names none.
     """
-    return Role(check_choice(only, (Role.INTAKE.value, Role.WORKER.value), "--only") or Role.ALL)
+    if only is None:
+        return Role.ALL
+    if only not in (Role.INTAKE, Role.WORKER):
+        what = f"--only: {only!r} is neither intake nor worker. Leave --only out to do the work of both in one process."
+        raise typer.BadParameter(what)
+    return Role(only)
 
 
 def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | None:

@@ -69,9 +69,6 @@ def test_an_option_of_a_listener_that_a_worker_does_not_have_is_wrong_usage(site
     done = site.command("serve", "--only", "worker", "--port", "0")
     assert done.returncode == 2
     assert "A worker has no public listener: remove --host and --port." in done.stderr
-    done = site.command("serve", "--only", "wroker")
-    assert done.returncode == 2
-    assert "Did you mean 'worker'?" in done.stderr
 
 
 def test_check_tests_the_audio_storage_only_for_a_process_that_uses_it(site: Site) -> None:

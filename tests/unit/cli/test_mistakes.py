@@ -59,6 +59,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("forward-test --status 700", "'--status': Input should be less than or equal to 599"),
         ("forward-test --status 100", "'--status': Input should be greater than or equal to 200"),
         ("forward-test --port 70000", "'--port': Input should be less than or equal to 65535"),
+        (
+            "serve --only worker,intake",
+            "'worker,intake' is neither intake nor worker. Leave --only out to do the work of both in one process.",
+        ),
+        ("check --only wroker", "--only: 'wroker' is neither intake nor worker."),
         ("sources tst", "No such command 'tst'. Did you mean 'test'?"),
     ],
 )
