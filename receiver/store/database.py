@@ -139,6 +139,19 @@ class Database:
                 raise
         raise AssertionError  # the last try returns or raises
 
+    def transact_again(self, function: Callable[..., T], *args: Any) -> T:
+        """`transact` of what recognises that it is stored: once more, if the answer to the commit may have been lost.
+
+        Raises:
+            StoreUnavailable: as `transact`.
+        """
+        try:
+            return self.transact(function, *args)
+        except StoreUnavailable as error:
+            if not _may_be_stored(error):
+                raise
+            return self.transact(function, *args)
+
     def query(self, function: Callable[..., T], *args: Any) -> T:
         """Run `function(connection, *args)` on a snapshot, in this thread.
 
@@ -240,7 +253,7 @@ class Database:
         try:
             return await self.write(function, *args)
         except StoreUnavailable as error:
-            if type(error) is not StoreUnavailable:  # one with a known cause: nothing is stored
+            if not _may_be_stored(error):
                 raise
             return await self.write(function, *args)
 
@@ -302,3 +315,8 @@ async def _wait(write: asyncio.Future[T], abandoned: Callable[[T | BaseException
         if abandoned is not None and not write.cancelled():  # it was done already; else the writer calls it
             abandoned(write.exception() or write.result())
         raise
+
+
+def _may_be_stored(error: StoreUnavailable) -> bool:
+    """Whether the answer to the commit may have been lost; nothing is stored after an error with a known cause."""
+    return type(error) is StoreUnavailable

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from receiver.store.states import JobState
 from tests.acceptance.support import Site, completed, deliver, until
 from tests.chaos.systems import PostgresqlSystem
 from tests.postgresql_server import PostgresqlServer
@@ -84,3 +85,18 @@ def test_a_delivery_whose_commit_was_not_answered_is_a_duplicate_when_it_is_repe
     counted = "SELECT state, attempt - forgiven AS attempts FROM runs"
     assert query(system.direct_url, counted) == [{"state": "succeeded", "attempts": 1}]
     assert receiver.stop() == 0
+
+
+def test_a_job_that_a_command_stores_is_one_job_though_its_commit_was_not_answered(
+    site: Site, system: PostgresqlSystem
+) -> None:
+    site.configure(f'[store]\nurl = "{system.url}"', handlers="")
+    assert site.command("db", "upgrade").returncode == 0
+    system.proxy.lose_commit_of(b"uncommon text")
+
+    done = site.command("speech", "uncommon text", "--source", "aitts", "--voice", "alloy", "--no-wait")
+
+    assert done.returncode == 0, done.stderr
+    assert query(system.direct_url, "SELECT id, state FROM jobs") == [
+        {"id": done.stdout.strip(), "state": JobState.SUBMITTING}
+    ]

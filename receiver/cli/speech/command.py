@@ -187,14 +187,16 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
 
 def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
     from receiver.assembly.resources import open_database
-    from receiver.engine.jobs.commands import submit_job
+    from receiver.engine.jobs.commands import new_job
+    from receiver.store import jobs
     from receiver.store.migrate import migrate
 
     database = open_database(settings)
     try:
         migrate(database)
         database.announce_commits()
-        row, _ = database.transact(submit_job, target, request, None, time.time(), random.Random())  # noqa: S311
+        job = new_job(target, request, None, time.time(), random.Random())  # noqa: S311 - ids need no secrecy
+        row, _ = database.transact_again(jobs.enqueue, job)
     finally:
         database.close()
     if json:

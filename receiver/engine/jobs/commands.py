@@ -25,15 +25,8 @@ class NotWatchable(ReceiverError):
     reason = "not_watchable"
 
 
-def submit_job(
-    connection: Connection, source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random
-) -> tuple[Row, bool]:
-    """Store a job to be submitted, as `jobs.enqueue`. A loop of its source, in any process, submits it."""
-    return jobs.enqueue(connection, new_job(source, speech, client_key, now, rng))
-
-
 def new_job(source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random) -> NewJob:
-    """A job to be submitted.
+    """A job for `jobs.enqueue`. A loop of its source, in any process, submits it.
 
     Args:
         client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.

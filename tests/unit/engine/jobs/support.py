@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.jobs.commands import submit_job, watch_job
+from receiver.engine.jobs.commands import new_job, watch_job
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.engine.throttle import Throttle
@@ -29,6 +29,7 @@ from receiver.providers import PROVIDERS
 from receiver.providers.protocols import WebhookProvider
 from receiver.providers.types import Account, Speech
 from receiver.store.database import Database
+from receiver.store.jobs import enqueue
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
@@ -244,7 +245,8 @@ class Polling:
         """As the command does; our id of the job."""
         with self.writing() as database:
             speech = Speech(text=text, voice="alloy")
-            row, _ = database.transact(submit_job, self.sources[source], speech, client_key, self.clock.now(), self.rng)
+            job = new_job(self.sources[source], speech, client_key, self.clock.now(), self.rng)
+            row, _ = database.transact(enqueue, job)
         return str(row["id"])
 
     @contextmanager
