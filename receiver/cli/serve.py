@@ -23,6 +23,7 @@ from receiver.engine.event_loops import new_loop
 from receiver.errors import ConfigError, ConfigProblem
 from receiver.model.role import Role
 from receiver.settings import Settings
+from receiver.settings.guessable import guessable_secrets
 from receiver.settings.private import require_private, require_private_socket
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.descriptors import allocate_descriptors
@@ -53,6 +54,8 @@ def serve(settings: Settings, warnings: Sequence[ConfigProblem], role: Role) -> 
     logs.capture_interpreter_errors()
     for problem in warnings:
         log.warning("config.exposed", path=problem.where, detail=problem.what)
+    for problem in guessable_secrets(settings):
+        log.warning("config.guessable_secret", key=problem.where, detail=problem.what)
     inherited = take_sockets(os.environ, os.getpid())
     notifier = take_notifier(os.environ, os.getpid(), SystemClock())
     _require_private(settings, inherited)

@@ -168,10 +168,11 @@ def check(
     from receiver.engine.plugins import load_registry
     from receiver.settings import load_partial
     from receiver.settings.exposure import exposed_secrets
+    from receiver.settings.guessable import guessable_secrets
     from receiver.settings.private import require_private
 
     settings, problems = load_partial(config)
-    for warning in exposed_secrets(config):
+    for warning in (*exposed_secrets(config), *guessable_secrets(settings)):
         echo_error(f"! {warning}")
     try:
         require_private(settings)

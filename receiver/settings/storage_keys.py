@@ -23,9 +23,9 @@ _DOCUMENTS = ("GOOGLE_SERVICE_ACCOUNT_KEY",)
 """JSON documents, with several lines."""
 
 
-def storage_secrets() -> Iterator[str]:
-    """All secrets in the environment that an object store reads."""
-    return (os.environ[name] for name in (*_ONE_LINE, *_DOCUMENTS) if os.environ.get(name))
+def storage_secrets() -> Iterator[tuple[str, str]]:
+    """All secrets in the environment that an object store reads, each after its variable."""
+    return ((name, os.environ[name]) for name in (*_ONE_LINE, *_DOCUMENTS) if os.environ.get(name))
 
 
 def address_secrets(url: str) -> Iterator[str]:

@@ -197,15 +197,20 @@ class Settings(BaseSettings):
 
     def secrets(self) -> Iterator[str]:
         """All secrets, for redaction."""
-        for source in self.sources.values():
+        return (secret for _, secret in self.secrets_by_key())
+
+    def secrets_by_key(self) -> Iterator[tuple[str, str]]:
+        """All secrets, each after the key or the variable that has it."""
+        for name, source in self.sources.items():
             if source.api_key is not None:
-                yield source.api_key.get_secret_value()
+                yield f"sources.{name}.api_key", source.api_key.get_secret_value()
             for entry in source.signing_secrets:
-                yield entry.secret.get_secret_value()
+                yield f"sources.{name}.signing_secrets", entry.secret.get_secret_value()
         for token in self.api.tokens:
-            yield token.token.get_secret_value()
+            yield "api.tokens", token.token.get_secret_value()
         yield from storage_secrets()
-        yield from address_secrets(self.store.url)
+        for password in address_secrets(self.store.url):
+            yield "store.url", password
 
 
 TABLES = tuple(name for name in Settings.model_fields if name != "base")

@@ -71,3 +71,11 @@ def _uses_secrets(site: Site) -> None:
         shown = site.command(*words, **given)
         assert shown.returncode > 0
         assert "not these: [redacted]" in shown.stderr
+
+
+def test_a_start_warns_of_a_secret_that_is_part_of_a_name_without_showing_it(site: Site) -> None:
+    server = site.configure(api_key="uncommonly", handlers='[handlers.uncommonly_named]\nuse = "log"').start()
+    assert server.stop() == 0
+    [line] = server.lines("config.guessable_secret")
+    assert (line["level"], line["key"]) == ("warning", "sources.aitts.api_key")
+    assert "uncommonly" not in server.log.read_text()
