@@ -9,11 +9,13 @@ from pathlib import Path
 import typer
 
 from receiver.assembly.resources import open_database
+from receiver.clock import SystemClock
 from receiver.engine.filters import check_filter, check_handlers
 from receiver.engine.plugins import load_registry
 from receiver.errors import NotFound
 from receiver.settings import Settings, load
 from receiver.store import jobs, views
+from receiver.store.clocks import compare_with_server
 from receiver.store.database import Database
 from receiver.store.jobs import Row
 from receiver.store.migrate import require_usable
@@ -38,6 +40,14 @@ def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
         yield settings, database
     finally:
         database.close()
+
+
+def clock_difference(database: Database) -> float:
+    """By how many seconds this machine's clock is ahead of the database server's, by which heartbeats are written.
+
+    0 for a store in a folder: its processes share this machine's clock.
+    """
+    return database.query(compare_with_server, SystemClock()) if database.folder is None else 0.0
 
 
 def check_names(settings: Settings, database: Database, source: str | None, type_: str | None = None) -> None:

@@ -31,6 +31,7 @@ def check_audio(settings: Settings) -> list[ConfigProblem]:
 def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]:
     """Look for processes that work on the store and store audio where this machine does not find it."""
     from receiver.assembly.resources import open_audio, spool_folder
+    from receiver.cli.session import clock_difference
     from receiver.engine.shared_audio import apart_message, find_apart
     from receiver.store import replicas
     from receiver.store.migrate import is_usable
@@ -39,7 +40,7 @@ def check_sharing(settings: Settings, database: Database) -> list[ConfigProblem]
         if database.folder is not None or not database.exists() or not database.query(is_usable):
             return []
         storage = open_audio(settings)
-        others = database.query(replicas.working, time.time())
+        others = database.query(replicas.working, time.time() - clock_difference(database))
         apart = find_apart(storage, spool_folder(settings, storage), others)
     except ConfigError as error:
         return list(error.problems)
