@@ -34,8 +34,8 @@ def fit(text: str) -> str:
     return line if cell_len(line) <= WIDTH else set_cell_size(line, WIDTH - 1).rstrip() + ELLIPSIS
 
 
-def wrap(text: str, indent: str = INDENT) -> list[str]:
+def wrap(text: str, indent: str = INDENT, width: int = WIDTH) -> list[str]:
     """On as many lines as it takes, the later ones indented. A word that is longer stays whole: it may be copied."""
     return textwrap.wrap(
-        printable(text), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        printable(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

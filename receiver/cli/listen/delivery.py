@@ -114,7 +114,7 @@ class Delivery:
             return
         echo(
             lines.answer_line(event, self._clock.now(), answer, attempt, again),
-            *(lines.no_answer_lines(answer) if answer.status is None else ()),
+            *lines.detail_lines(answer),
             *(lines.retry_lines(event) if before is None else ()),
         )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from receiver.cli.event_lines import fit, short_job_id, time_of_day, wrap
+from rich.cells import chop_cells
+
+from receiver.cli.event_lines import INDENT, WIDTH, fit, short_job_id, time_of_day, wrap
 from receiver.cli.listen.stream import StreamEvent
 from receiver.cli.listen.target import Answer
 from receiver.model.timestamps import utc_text
@@ -61,14 +63,13 @@ def answer_line(event: StreamEvent, at: float, answer: Answer, attempt: int, not
     """
     mark = "✓" if answer.is_accepted else "-" if answer.is_final else "!"
     facts = [_answered(answer), f"attempt {attempt}" if attempt > 1 else "", note]
-    if answer.status is not None and not answer.is_accepted:
-        facts.append(answer.detail)
     return fit(f"{mark} {_names(event, at)}  {', '.join(filter(None, facts))}")
 
 
-def no_answer_lines(answer: Answer) -> list[str]:
-    """Why there was no answer."""
-    return wrap(f"  {answer.detail}")
+def detail_lines(answer: Answer) -> list[str]:
+    """What the application says, or why there was no answer."""
+    room = WIDTH - len(INDENT)
+    return [f"{INDENT}{part}" for line in wrap(answer.detail, "", room) for part in chop_cells(line, room)]
 
 
 def retry_lines(event: StreamEvent) -> list[str]:
