@@ -68,8 +68,8 @@ def answer_line(event: StreamEvent, at: float, answer: Answer, attempt: int, not
 
 def detail_lines(answer: Answer) -> list[str]:
     """What the application says, or why there was no answer."""
-    room = WIDTH - len(INDENT)
-    return [f"{INDENT}{part}" for line in wrap(answer.detail, "", room) for part in chop_cells(line, room)]
+    width = WIDTH - len(INDENT)
+    return [f"{INDENT}{part}" for line in wrap(answer.detail, "", width) for part in chop_cells(line, width)]
 
 
 def retry_lines(event: StreamEvent) -> list[str]:
