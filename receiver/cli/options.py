@@ -31,10 +31,11 @@ Type = Annotated[str | None, typer.Option("--type", help="Only of this event typ
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
+Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
 ErrorKind = Annotated[
     str | None, typer.Option("--error-kind", help="Only with an error of this kind, such as rejected or KeyError.")
 ]
-Reason = Annotated[str | None, typer.Option("--reason", help="Only with an error for this reason, a handler's word.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only with an error for this reason; '': without one.")]
 After = Annotated[
     str | None,
     typer.Option("--after", help="Only events after this one, by its complete id: to continue after a stop."),

@@ -1,4 +1,4 @@
-"""`runs`: list, replay, cancel."""
+"""`runs`: list, replay, cancel; `runs errors` has a module of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from receiver.cli.options import (
     After,
     Config,
     ErrorKind,
+    Handler,
     Job,
     Json,
     Limit,
@@ -28,6 +29,7 @@ from receiver.cli.options import (
     event_filter,
 )
 from receiver.cli.output import confirm, format_time, print_table, with_iso_times
+from receiver.cli.run_errors import errors
 from receiver.cli.text_output import echo, print_json
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
@@ -39,10 +41,10 @@ if TYPE_CHECKING:
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
+app.command()(errors)
 
 STATES = tuple(str(state) for state in RunState)
 _State = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(STATES)}.")]
-_Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
 _Event = Annotated[str | None, typer.Argument(help="The event's id, or a unique prefix.")]
 
 
@@ -61,7 +63,7 @@ def list_(
     type_: Type = None,
     state: _State = None,
     job: Job = None,
-    handler: _Handler = None,
+    handler: Handler = None,
     error_kind: ErrorKind = None,
     reason: Reason = None,
     since: Since = None,
@@ -107,7 +109,7 @@ def replay(
     type_: Type = None,
     state: _State = None,
     job: Job = None,
-    handler: _Handler = None,
+    handler: Handler = None,
     error_kind: ErrorKind = None,
     reason: Reason = None,
     since: Since = None,
@@ -139,7 +141,7 @@ def cancel(
     type_: Type = None,
     state: _State = None,
     job: Job = None,
-    handler: _Handler = None,
+    handler: Handler = None,
     error_kind: ErrorKind = None,
     reason: Reason = None,
     since: Since = None,

@@ -32,7 +32,7 @@ _OF_ANOTHER_KEY = text('events.job_id != events."key"')
 UNFINISHED = text("runs.state != 'succeeded'")
 """Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
 _SUCCEEDED = text("runs.state = 'succeeded'")
-WITH_ERROR = text("runs.error IS NOT NULL")
+WITH_ERROR_KIND = text("runs.error_kind IS NOT NULL")
 _WITH_REASON = text("runs.reason IS NOT NULL")
 
 
@@ -48,7 +48,7 @@ class Filter:
         older_than: an event's id; only events whose id sorts before it match.
         newer_than: an event's id; only events whose id sorts after it match.
         error_kind: of a run's last error, as `reason`. Of the runs of an event that is `open` or `dead` those that make
-            it so are meant, otherwise all.
+            it so are meant, otherwise all. The empty text stands for an error without.
     """
 
     source: str | None = None
@@ -96,7 +96,11 @@ class RunCondition:
     def checks_of_error(self) -> list[Any]:
         """As conditions on a row of `runs`, those about its error. Without an error its kind means nothing."""
         values = ((runs.c.error_kind, self.error_kind), (runs.c.reason, self.reason))
-        conditions: list[Any] = [CheckedOnly(column) == value for column, value in values if value is not None]
+        conditions: list[Any] = [
+            CheckedOnly(column) == value if value else CheckedOnly(column).is_(None)
+            for column, value in values
+            if value is not None
+        ]
         return [CheckedOnly(runs.c.error).is_not(None), *conditions] if conditions else []
 
 
@@ -162,7 +166,7 @@ def page_with_runs(
 def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
     filters = criteria.filters
     if filters.event_id is not None:
-        after, before = _bounds(filters)
+        after, before = id_bounds(filters)
         one = select(events.c.id).where(events.c.id == filters.event_id, events.c.id > after)
         if before is not None:
             one = one.where(events.c.id < before)
@@ -177,7 +181,7 @@ def _page(connection: Connection, criteria: _Criteria, limit: int, order: Order)
 def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order: Order) -> list[str]:
     """Events of one job. Those whose identity is the job are few: one for each source and type."""
     job = str(criteria.filters.job)
-    after, before = _bounds(criteria.filters)
+    after, before = id_bounds(criteria.filters)
     checks = _checks_of_events(criteria, *_source_and_type(criteria.filters))
     key = select(events.c.id).where(events.c.key == job, events.c.id > after, *checks)
     own = connection.execute(key if before is None else key.where(events.c.id < before)).scalars()
@@ -248,17 +252,16 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
         return None  # most events have such a run
     searches = []
     of_error: tuple[tuple[Any, str], ...] = ()
-    if run.reason is not None:
-        of_error = ((runs.c.reason, run.reason),)
-    elif run.error_kind is not None:
-        of_error = ((runs.c.error_kind, run.error_kind),)
+    unfinished = UNFINISHED
+    if run.reason:
+        unfinished, of_error = _WITH_REASON, ((runs.c.reason, run.reason),)
+    elif run.error_kind:
+        unfinished, of_error = WITH_ERROR_KIND, ((runs.c.error_kind, run.error_kind),)
     for state in run.states or tuple(RunState):
         succeeded = state is RunState.SUCCEEDED
         if succeeded and run.has_error:
             continue  # a run that succeeded has none
-        partial = _SUCCEEDED if succeeded else UNFINISHED
-        if run.has_error:
-            partial = WITH_ERROR if run.reason is None else _WITH_REASON
+        partial = _SUCCEEDED if succeeded else unfinished
         same = () if succeeded else ((runs.c.state, str(state)),)
         if run.handler is not None:
             handlers = [run.handler]
@@ -274,11 +277,11 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
 
 def _search(id_: Any, filters: Filter, *same: tuple[Any, str], partial: Any = None) -> IndexSearch:
     """A search of the filter's range of ids."""
-    after, before = _bounds(filters)
+    after, before = id_bounds(filters)
     return IndexSearch(id_, same, partial, after, before)
 
 
-def _bounds(filters: Filter) -> tuple[str, str | None]:
+def id_bounds(filters: Filter) -> tuple[str, str | None]:
     """The range of ids of the filter: after the first text, before the second."""
     after = max(filters.newer_than or "", "" if filters.after is None else first_id_at(filters.after))
     before = [] if filters.older_than is None else [filters.older_than]
@@ -320,12 +323,16 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
     return checks
 
 
+def checks_of_event(filters: Filter) -> list[Any]:
+    """What a filter says about the event of a run, as conditions on the row of the run."""
+    of_event = _received_between(filters) + _source_and_type(filters)
+    return [exists_for_row(events.c.id == runs.c.event_id, *of_event)] if of_event else []
+
+
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     """The conditions that are checked for each result of a search of runs."""
     checks: list[Any] = [] if criteria.with_run is None else criteria.with_run.checks_of_error()
-    of_event = _received_between(criteria.filters) + _source_and_type(criteria.filters)
-    if of_event:
-        checks.append(exists_for_row(events.c.id == runs.c.event_id, *of_event))
+    checks += checks_of_event(criteria.filters)
     if criteria.without:
         other = runs.alias()
         checks.append(~exists_for_row(other.c.event_id == runs.c.event_id, other.c.state.in_(criteria.without)))

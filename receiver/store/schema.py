@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     UniqueConstraint,
+    or_,
     text,
 )
 
@@ -157,7 +158,8 @@ Index(
 # Lists of runs that succeeded.
 Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **_where(runs.c.state == "succeeded"))
 
-# Runs with an error, by its kind and by its reason: lists, and groups that are counted from the index alone.
+# Failed runs, by the kind and by the reason of their error: lists, and groups that are counted from the index alone,
+# which therefore has no condition on another column. Dead runs of an earlier schema have no kind.
 Index(
     "ix_runs_errors",
     runs.c.state,
@@ -166,7 +168,7 @@ Index(
     runs.c.event_id,
     runs.c.reason,
     runs.c.finished_at,
-    **_where(runs.c.error.is_not(None)),
+    **_where(or_(runs.c.error_kind.is_not(None), runs.c.state == "dead")),
 )
 Index(
     "ix_runs_reasons",

@@ -258,3 +258,32 @@ async def test_an_event_that_is_not_there_is_not_found(settings: Settings, id: s
     async with api(settings) as client:
         assert (await client.get(f"/v1/events/{id}")).status_code == 404
         assert (await client.get(f"/v1/events/{id}/audio")).status_code == 404
+
+
+async def test_failed_runs_are_counted_by_their_errors_and_found_by_them(settings: Settings) -> None:
+    async with api(settings, publish, refuse, stumble) as client:
+        ids = [await deliver(client.up, completed(f"job_{number}")) for number in range(3)]
+        for id in ids:
+            await until_done(client, id)
+        found = await client.json("/v1/runs/errors")
+        names = ("handler", "error_kind", "reason", "count")
+        assert [[group[name] for name in names] for group in found["items"]] == [
+            ["refuse", "rejected", "no_such_voice", 3],
+            ["stumble", "KeyError", None, 3],
+        ]
+        assert (found["groups"], found["runs"]) == (2, 6)
+        example = found["items"][1]["example"]
+        assert example["event_id"] in ids
+        assert KEY not in example["error"]
+        assert len((await client.json("/v1/runs/errors?limit=1"))["items"]) == 1
+        for query, runs in (
+            ("reason=no_such_voice", 3), ("reason=", 3), ("error_kind=KeyError&handler=stumble", 3),
+            ("handler=publish", 0), ("state=cancelled", 0), ("source=aitts&type=job.failed", 0),
+        ):  # fmt: skip
+            assert (await client.json(f"/v1/runs/errors?{query}"))["runs"] == runs, query
+        for path, reason in (("handler=refuze", "no_such_handler"), ("source=aits", "no_such_source")):
+            assert problem(await client.get(f"/v1/runs/errors?{path}")) == (404, reason)
+        for query in ("state=succeeded", "limit=0", "reason=" + "x" * 65):
+            assert problem(await client.get(f"/v1/runs/errors?{query}")) == (400, "invalid_request")
+        for query, events in (("reason=no_such_voice", 3), ("error_kind=KeyError&state=dead", 3), ("reason=none", 0)):
+            assert len((await client.json(f"/v1/events?{query}"))["items"]) == events, query

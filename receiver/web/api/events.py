@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from sqlalchemy import Connection
 
 from receiver.engine.replay import NotReplayable, replay_events, reverify
@@ -16,7 +16,9 @@ from receiver.store import views
 from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import (
+    ErrorWord,
     EventId,
+    HandlerName,
     Paging,
     RequestModel,
     ShortText,
@@ -50,7 +52,7 @@ class EventPath(RequestModel):
 
 
 ERROR_KIND = "Only with a run whose last error is of this kind, such as `rejected` or `KeyError`."
-REASON = "Only with a run whose last error has this reason, a handler's word."
+REASON = "Only with a run whose last error has this reason, a handler's word; empty: none."
 
 
 class EventsQuery(Paging):
@@ -60,11 +62,8 @@ class EventsQuery(Paging):
     type: Annotated[ShortText | None, Field(description="Only of this type, such as `job.completed`.")] = None
     job_id: Annotated[ShortText | None, Field(description="Only of this job: the provider's id.")] = None
     state: Annotated[EventState | None, Field(description="Only with this state of their runs as a whole.")] = None
-    error_kind: Annotated[ShortText | None, Field(description=ERROR_KIND)] = None
-    reason: Annotated[ShortText | None, Field(description=REASON)] = None
-
-
-HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    error_kind: Annotated[ErrorWord | None, Field(description=ERROR_KIND)] = None
+    reason: Annotated[ErrorWord | None, Field(description=REASON)] = None
 
 
 class ReplayRequest(StrictRequestModel):

@@ -53,6 +53,9 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """Such as a provider's id or event type."""
 Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])?$")]
 """Up to 256 printable ASCII characters without a space at either end."""
+ErrorWord = Annotated[str, StringConstraints(max_length=64)]
+"""A kind or a reason of errors; the empty text stands for none."""
+HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-f]{32}$")]

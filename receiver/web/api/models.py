@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
+from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
+from receiver.store.run_errors import ErrorGroups
 from receiver.store.states import JobState, RunState
 from receiver.web.api.fields import EventId, JobId, ResponseModel, cursor_after, optional_utc
 
@@ -141,6 +143,33 @@ class EventPage(ResponseModel):
     next: _Next
 
 
+class RunErrorExample(ResponseModel):
+    """The failed run of a group's newest event."""
+
+    event_id: EventId
+    error: str
+
+
+class RunErrorGroup(ResponseModel):
+    """Runs of one handler that failed of the same."""
+
+    handler: str
+    error_kind: Annotated[str | None, Field(description=_KIND)]
+    reason: Annotated[str | None, Field(description=_REASON)]
+    count: int
+    first_at: Annotated[datetime, Field(description="When the first of them failed for the last time.")]
+    last_at: Annotated[datetime, Field(description="When the last of them did.")]
+    example: RunErrorExample
+
+
+class RunErrors(ResponseModel):
+    """Why runs failed: the largest groups, and all that there are."""
+
+    items: list[RunErrorGroup]
+    groups: Annotated[int, Field(description="How many groups there are; more than `items` if `limit` is reached.")]
+    runs: Annotated[int, Field(description="How many runs are in all groups.")]
+
+
 class Replayed(ResponseModel):
     """What a replay made due."""
 
@@ -223,6 +252,23 @@ def job_of(row: Any, request: Any) -> Job:
         error_code=row["error_code"],
         error=row["error"],
         request=request,
+    )
+
+
+def run_errors_of(found: ErrorGroups, redact: Redactor) -> RunErrors:
+    """What `store.run_errors` found."""
+    return RunErrors(
+        items=[
+            RunErrorGroup(
+                **{name: getattr(group, name) for name in ("handler", "error_kind", "reason", "count")},
+                first_at=utc(group.first_at),
+                last_at=utc(group.last_at),
+                example=RunErrorExample(event_id=group.event_id, error=redact(group.error)),
+            )
+            for group in found.largest
+        ],
+        groups=found.groups,
+        runs=found.runs,
     )
 
 

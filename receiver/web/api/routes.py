@@ -5,8 +5,9 @@ from __future__ import annotations
 from receiver.web.api.audio import get_audio
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
-from receiver.web.api.models import EventDetail, EventPage, Job, JobPage, Replayed, VoiceList
+from receiver.web.api.models import EventDetail, EventPage, Job, JobPage, Replayed, RunErrors, VoiceList
 from receiver.web.api.operations import Operation, ResponseSpec
+from receiver.web.api.runs import list_run_errors
 from receiver.web.api.speech import speak
 from receiver.web.api.stream import MEDIA_TYPE, stream
 from receiver.web.api.voices import list_voices
@@ -119,6 +120,15 @@ ROUTES = (
             416: "The range begins after the end.",
             502: "The storage cannot be read.",
         },
+    ),
+    Operation(
+        "GET",
+        "/v1/runs/errors",
+        list_run_errors,
+        "Count failed runs by their errors",
+        "runs",
+        {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
+        {404: "There is no such source, event type or handler; the detail names the nearest."},
     ),
     Operation(
         "GET",

@@ -157,7 +157,14 @@ def fits(row: dict[str, Any], criteria: Filter) -> bool:
 
 def fits_error(run: dict[str, Any], criteria: Filter) -> bool:
     """Whether the run has the error that the filter asks for, if it does."""
-    return criteria.error_kind in (None, run["error_kind"]) and criteria.reason in (None, run["reason"])
+    if criteria.error_kind is None and criteria.reason is None:
+        return True
+    named = (run["error_kind"] or "", run["reason"] or "")
+    return (
+        run["error"] is not None
+        and criteria.error_kind in (None, named[0])
+        and criteria.reason in (None, named[1])
+    )  # fmt: skip
 
 
 def has_run(row: dict[str, Any], criteria: Filter) -> bool:
@@ -192,7 +199,8 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
             (None, "y", "none"),
             ((None, None), (NOW + 5, NOW + 25), (None, NOW + 9.5)),
             ((None, None), (middle, None), (None, middle)),
-            ((None, None), (None, None), ("KeyError", None), (None, "no_voice"), ("rejected", "no_voice")),
+            ((None, None), (None, None), ("KeyError", None), (None, "no_voice"), ("rejected", "no_voice"),
+             ("KeyError", ""), (None, "")),
         )
     ]  # fmt: skip
     return random.Random(number).sample(all_filters, number)

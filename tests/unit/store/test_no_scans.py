@@ -36,6 +36,7 @@ from receiver.store import (
     prune,
     quarantine,
     replicas,
+    run_errors,
     runs,
     throttle_state,
     turns,
@@ -94,7 +95,13 @@ FILTERS = [
 FILTERS += [
     Filter(source=source, error_kind=kind, reason=reason, after=after)
     for source in (None, "aitts")
-    for kind, reason in (("ValueError", None), (None, "no_voice"), ("rejected", "no_voice"))
+    for kind, reason in (
+        ("ValueError", None),
+        (None, "no_voice"),
+        ("rejected", "no_voice"),
+        ("rejected", ""),
+        (None, ""),
+    )
     for after in (None, NOW - 60)
 ]
 
@@ -202,6 +209,13 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         quarantine.delete_old: [(NOW + 1, [f"evt_{3:032x}"])],
         quarantine.find_old: [(NOW + 1, None, 10), (NOW + 1, ("aitts", NOW, EVENT), 10)],
         replicas.working: [(NOW,)],
+        run_errors.error_groups: [
+            (replace(criteria, state=state, handler=handler), 10)
+            for criteria in FILTERS
+            if criteria.job is None
+            for state in (None, "pending")
+            for handler in (None, "save_audio")
+        ],
         runs.cancel: [([(EVENT, "save_audio")], NOW)],
         runs.finish: [([FINISH],)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
@@ -244,6 +258,7 @@ SORTED: dict[Callable[..., Any], int] = {
     prune.find_jobs: 2,  # those that ended at the same moment
     quarantine.find_old: 4,  # those that were received at the same moment
     replicas.working: 1,  # a row a process
+    run_errors.error_groups: 1000,  # a row a kind and reason of a handler; each of the calls sorts them
 }
 """Functions that sort what is few, and how many of their statements do."""
 

@@ -20,7 +20,9 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("error_kind", _TEXT))
         op.add_column(table, sa.Column("reason", _TEXT))
     _create_index(
-        "ix_runs_errors", ["state", "handler", "error_kind", "event_id", "reason", "finished_at"], "error IS NOT NULL"
+        "ix_runs_errors",
+        ["state", "handler", "error_kind", "event_id", "reason", "finished_at"],
+        "error_kind IS NOT NULL OR state = 'dead'",
     )
     _create_index("ix_runs_reasons", ["state", "handler", "reason", "event_id", "error_kind"], "reason IS NOT NULL")
     op.create_table(

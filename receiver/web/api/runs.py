@@ -1,0 +1,53 @@
+"""Operations on runs: why they failed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from sqlalchemy import Connection
+
+from receiver.engine.filters import NoSuchHandler, check_handlers
+from receiver.store.event_pages import Filter
+from receiver.store.run_errors import error_groups
+from receiver.web.api.context import ApiContext
+from receiver.web.api.fields import DIGITS, MAX_ITEMS, ErrorWord, HandlerName, RequestModel, ShortText, SourceName
+from receiver.web.api.jobs import require_names
+from receiver.web.api.models import RunErrors, run_errors_of
+from receiver.web.api.operations import ApiResponse
+from receiver.web.api.problems import InvalidField, ProblemError
+
+
+class RunErrorsQuery(RequestModel):
+    """Which runs, and how many groups of them."""
+
+    state: Annotated[
+        Literal["pending", "running", "dead", "cancelled"], Field(description="Of the runs that are counted.")
+    ] = "dead"
+    handler: Annotated[HandlerName | None, Field(description="Only of this handler.")] = None
+    source: Annotated[SourceName | None, Field(description="Only of this source's events.")] = None
+    type: Annotated[ShortText | None, Field(description="Only of events of this type.")] = None
+    error_kind: Annotated[ErrorWord | None, Field(description="Only of this kind; empty: without a kind.")] = None
+    reason: Annotated[ErrorWord | None, Field(description="Only for this reason; empty: without one.")] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Groups, the largest first."), DIGITS] = 20
+
+
+async def list_run_errors(context: ApiContext, query: RunErrorsQuery) -> ApiResponse:
+    """Failed runs, grouped by handler, kind of error and reason: how many, since when, and one of them."""
+    await require_names(context, query.source, query.type)
+    filters = Filter(
+        source=query.source, type=query.type, state=query.state, handler=query.handler, error_kind=query.error_kind,
+        reason=query.reason,
+    )  # fmt: skip
+
+    def read(connection: Connection) -> RunErrors:
+        return run_errors_of(error_groups(connection, filters, query.limit), context.redact)
+
+    found = await context.database.read_list(read)
+    if not found.items and query.handler is not None:
+        try:
+            check_handlers([query.handler], context.registry.active)
+        except NoSuchHandler as error:
+            errors = [InvalidField(f"query.{error.field}", str(error))]
+            raise ProblemError(404, str(error), reason=error.reason, errors=errors) from None
+    return ApiResponse(200, found)
