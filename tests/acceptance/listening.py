@@ -18,7 +18,7 @@ from typing import Any
 
 from standardwebhooks.webhooks import Webhook
 
-from tests.acceptance.support import Site, clean_environment, get, until
+from tests.acceptance.support import Server, Site, clean_environment, completed, deliver, get, until
 from tests.patience import PATIENCE
 
 START = "evt_" + "0" * 32
@@ -190,6 +190,14 @@ def listening(site: Site, api: str, forward: str, *arguments: str, **environment
     finally:
         running.kill()
         site.printed.append(running.text())
+
+
+def send(server: Server, job: str) -> str:
+    """Deliver the end of a job; the event's id."""
+    answer = deliver(server.public, completed(job))
+    assert answer is not None
+    assert answer[0] == 202
+    return str(answer[1]["event"])
 
 
 def events_in_order(private: str) -> list[str]:

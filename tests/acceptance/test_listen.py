@@ -18,9 +18,10 @@ from tests.acceptance.listening import (
     events_in_order,
     listening,
     secret_of,
+    send,
     state_files,
 )
-from tests.acceptance.support import SECRET, Provider, Server, Site, completed, deliver, signed_headers
+from tests.acceptance.support import SECRET, Provider, Site, completed, deliver, signed_headers
 
 Reply = tuple[int, bytes, dict[str, str]]
 
@@ -30,14 +31,6 @@ def app() -> Iterator[Application]:
     """The local application."""
     with application() as running:
         yield running
-
-
-def send(server: Server, job: str) -> str:
-    """Deliver the end of a job; the event's id."""
-    answer = deliver(server.public, completed(job))
-    assert answer is not None
-    assert answer[0] == 202
-    return str(answer[1]["event"])
 
 
 def test_killed_while_events_arrive_it_misses_none_and_repeats_only_the_one_in_flight(site: Site) -> None:

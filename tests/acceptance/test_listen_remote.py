@@ -15,8 +15,9 @@ import pytest
 
 from receiver.cli.listen.gap import position_at
 from receiver.store.schema import events
-from tests.acceptance.listening import Application, application, listening, port_of, state_files
-from tests.acceptance.support import Server, Site, completed, deliver, until
+from tests.acceptance.listening import Application, application, listening, port_of, send, state_files
+from tests.acceptance.support import Site, until
+from tests.postgresql_server import PostgresqlServer
 from tests.stores import insert_rows, query
 
 TOKEN = "token-of-a-developer-0123456789"
@@ -28,13 +29,6 @@ def app() -> Iterator[Application]:
     """The local application."""
     with application() as running:
         yield running
-
-
-def send(server: Server, job: str) -> str:
-    answer = deliver(server.public, completed(job))
-    assert answer is not None
-    assert answer[0] == 202
-    return str(answer[1]["event"])
 
 
 def test_it_goes_on_when_the_receiver_was_restarted_or_is_started_later(site: Site, app: Application) -> None:
@@ -92,6 +86,27 @@ def test_a_token_that_is_withdrawn_ends_it(site: Site, app: Application) -> None
         site.start("--private-port", str(port_of(server.private)))
         code, text = command.end()
         assert (code, "answered 401" in text) == (1, True)
+
+
+@pytest.mark.postgresql
+def test_a_receiver_on_postgresql_is_followed_from_a_time_and_after_a_kill(
+    site: Site, app: Application, postgresql: PostgresqlServer
+) -> None:
+    name = postgresql.create()
+    site.configure(f'[store]\nurl = "{postgresql.url(name)}"')
+    server = site.start()
+    sent = [send(server, "j-1"), send(server, "j-2")]
+    for number in range(2):
+        with listening(site, server.private, app.url, "--since", "1h") as command:
+            app.wait_for(len(sent))
+            command.wait_for(f"j-{len(sent)} ")
+        sent.append(send(server, f"j-{number + 3}"))
+    with listening(site, server.private, app.url) as command:
+        app.wait_for(len(sent))
+        command.stop()
+    assert app.ids() == sent
+    assert server.stop() == 0
+    postgresql.drop(name)
 
 
 def old_events(site: Site, count: int, age: float) -> list[str]:

@@ -24,7 +24,7 @@ class Found:
 
     Attributes:
         state: of the event at the position; None if it does not exist.
-        has_older: whether a finished event from before the position exists.
+        has_older: whether a finished event from before the position is known to exist.
     """
 
     state: str | None

@@ -83,10 +83,12 @@ class Remote:
             RemoteUnavailable, ListenError: as for `stream`.
         """
         detail = await self.event(position) if is_event(position) else None
+        state = None if detail is None else str(detail.get("state"))
+        if state == "done":  # that is enough
+            return Found(state, has_older=False)
         query = urlencode({"state": "done", "limit": 1, "cursor": cursor_after(position)})
         async with self._get(f"/v1/events?{query}") as response:
-            page = await self._json(response)
-        return Found(None if detail is None else str(detail.get("state")), bool(page.get("items")))
+            return Found(state, bool((await self._json(response)).get("items")))
 
     def audio_link(self, event_id: str, n: int) -> str:
         """The address of an event's n-th audio file, as this machine reaches it."""
