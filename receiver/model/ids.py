@@ -1,8 +1,9 @@
-"""Ids of events and jobs: UUIDv7 (RFC 9562), so that they sort by time and can be created before the commit."""
+"""Ids of events, jobs and changes: UUIDv7 (RFC 9562), which sort by time and can be created before the commit."""
 
 from __future__ import annotations
 
 _VERSION_AND_VARIANT = 7 << 76 | 1 << 63
+CHANGE_PREFIX = "chg_"
 
 
 def event_id(now: float, random_bits: int) -> str:
@@ -20,6 +21,11 @@ def new_job_id(now: float, random_bits: int) -> str:
     return "job_" + _uuid7(now, random_bits)
 
 
+def new_change_id(now: float, random_bits: int) -> str:
+    """Create the id of an entry of the audit log. Arguments as for `event_id`."""
+    return CHANGE_PREFIX + _uuid7(now, random_bits)
+
+
 def new_submit_key(random_bits: int) -> str:
     """Create an `Idempotency-Key`: a UUID v4, as providers require.
 
@@ -31,9 +37,9 @@ def new_submit_key(random_bits: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[16:19]}-{digits[19:]}"
 
 
-def first_id_at(seconds: float) -> str:
-    """A lower bound of ids: those of events created before `seconds` (unix) sort before it, all others do not."""
-    return f"evt_{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"
+def first_id_at(seconds: float, prefix: str = "evt_") -> str:
+    """A lower bound of ids: those created before `seconds` (unix) sort before it, all others do not."""
+    return f"{prefix}{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"
 
 
 def _uuid7(now: float, random_bits: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -68,8 +68,11 @@ class ClientKeyReused(ReceiverError):
 # create
 
 
-def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
+def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] = lambda: None) -> tuple[Row, bool]:
     """Store a job to submit.
+
+    Args:
+        stored_now: called if this transaction stores it; not if an earlier one has, whose answer was lost.
 
     Returns:
         Its row, and whether it is new: the same client key with the same request is the same job. A job that is stored
@@ -94,6 +97,7 @@ def enqueue(connection: Connection, new: NewJob) -> tuple[Row, bool]:
     while known is None:  # again, if the other job was deleted before it was read
         stored = connection.execute(statement.returning(*jobs.c), values).first()
         if stored is not None:
+            stored_now()
             return dict(stored._mapping), True
         known = find_one(connection, jobs.c.id == new.id)
         if known is not None:

@@ -30,9 +30,10 @@ from sqlalchemy import (
     text,
 )
 
+from receiver.model.audit import AuditState
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(
@@ -310,6 +311,32 @@ source_state = Table(
     Column("pause_seconds", Double, nullable=False, server_default=text("0")),
     Column("poll_pause_seconds", Double, nullable=False, server_default=text("0")),
 )
+
+# Who changed what: operators' changes, not the receiver's own work (docs/adr/0093).
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    # Sorts by time.
+    Column("id", _TEXT, primary_key=True),
+    Column("at", Double, nullable=False),
+    # A token's id, "local", or a user of a host.
+    Column("actor", _TEXT, nullable=False),
+    # "api" or "cli".
+    Column("via", _TEXT, nullable=False),
+    # No constraint has these words: a later release knows more.
+    Column("operation", _TEXT, nullable=False),
+    # How many events, runs or jobs so far, written in the transactions that change them.
+    Column("changed", Integer, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    # When the last of its transactions wrote it.
+    Column("updated_at", Double, nullable=False),
+    Column("detail", _TEXT),
+    Column("filter", JSON, nullable=False),
+    CheckConstraint(_one_of("state", AuditState), name="state"),
+)
+# Lists by operation, and by actor, newest first; and which operations an actor has used.
+Index("ix_audit_entries_operation", audit_entries.c.operation, audit_entries.c.id)
+Index("ix_audit_entries_actor", audit_entries.c.actor, audit_entries.c.operation, audit_entries.c.id)
 
 # One row: which code may use this schema besides that which knows it, so that releases can run side by side.
 schema_compatibility = Table(

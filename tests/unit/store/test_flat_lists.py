@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, bindparam, insert, update
 
-from receiver.model.ids import event_id, new_job_id
-from receiver.store import feed, inbox, jobs, names, views
+from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
+from receiver.model.ids import event_id, new_change_id, new_job_id
+from receiver.store import audit, feed, inbox, jobs, names, views
+from receiver.store.audit import AuditFilter
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.jobs import JobFilter
@@ -60,6 +62,13 @@ def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
     connection.execute(insert(jobs_table), watched)
     for start in range(0, len(events), 500):
         inbox.accept(connection, events[start : start + 500])
+    for n in range(finished):
+        actor, operation = (
+            ("seldom", AuditOperation.PRUNE) if n % (finished // RARE) == 1 else ("app", AuditOperation.REPLAY)
+        )
+        id_ = new_change_id(NOW + n, rng.getrandbits(74))
+        entry = AuditEntry(id_, NOW + n, actor, Via.API, operation, {}, AuditState.COMPLETED)
+        audit.add(connection, entry, 1, NOW + n)
     as_ended = update(runs_table).where(runs_table.c.event_id == bindparam("of"))
     connection.execute(as_ended.values(state=bindparam("as")), ended)
     of_dead = update(runs_table).where(runs_table.c.state == "dead")
@@ -105,6 +114,11 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
         yield f"events of {job}", views.list_events, (Filter(job=job), 5)
         yield f"runs of {job}", views.list_runs, (Filter(job=job), 5)
         yield f"find {job}", jobs.find, (job,)
+    for actor in (None, "app", "seldom", "nobody"):
+        for operation in (None, AuditOperation.REPLAY, AuditOperation.PRUNE):
+            for time in ({}, {"since": NOW + 150.0, "until": NOW + 200.0}):
+                entries = AuditFilter(actor=actor, operation=operation, **time)
+                yield f"changes {entries}", audit.list_entries, (entries, 5)
     yield "event by prefix", views.find_event, ("evt_0",)
     yield "type", names.is_type, ("nothing",)
     yield "sources", names.sources, ()

@@ -16,10 +16,13 @@ import pytest
 from sqlalchemy import Connection
 
 import receiver.store
+from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
+from receiver.model.ids import new_change_id
 from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.store import (
     artifacts,
+    audit,
     claims,
     clocks,
     completion,
@@ -44,6 +47,7 @@ from receiver.store import (
     waiting_runs,
 )
 from receiver.store.artifacts import ArtifactRow
+from receiver.store.audit import AuditFilter
 from receiver.store.claims import Claim, ClaimRequest
 from receiver.store.clocks import RequestTimes, TimeBounds
 from receiver.store.completion import TerminalEvent
@@ -80,6 +84,10 @@ JOB = JobClaim(
 NEW_JOB = NewJob(
     id="job_2", source="aitts", request={"text": "Hello"}, submit_key="s", client_key="c", now=NOW, deadline_at=NOW
 )
+ENTRY = AuditEntry(
+    id=new_change_id(NOW, 1), at=NOW, actor="app", via=Via.API, operation=AuditOperation.REPLAY, filter={},
+    state=AuditState.UNFINISHED,
+)  # fmt: skip
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
 END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
 PROCESS = processes.ProcessInfo("me", Role.ALL, "host", 1, "1.0", NOW)
@@ -117,6 +125,16 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.put_all: [([ARTIFACT],)],
+        audit.add: [(ENTRY, 1, NOW)],
+        audit.delete_old: [(NOW + 1, [ENTRY.id])],
+        audit.find_old: [(NOW + 1, None, 10), (NOW + 1, ENTRY.id, 10)],
+        audit.finish: [(ENTRY.id, AuditState.COMPLETED, None, NOW)],
+        audit.list_entries: [
+            (AuditFilter(actor=actor, operation=operation, since=since, until=until, older_than=older), 10)
+            for actor in (None, "app")
+            for operation in (None, AuditOperation.REPLAY)
+            for since, until, older in ((None, None, None), (NOW - 60, NOW + 60, None), (None, None, ENTRY.id))
+        ],
         claims.claim: [
             (REQUEST,),
             (CLUSTER,),
@@ -286,6 +304,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
     def fill(connection: Connection) -> None:
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
         claims.claim(connection, REQUEST)
+        audit.add(connection, ENTRY, 1, NOW)
 
     database.transact(fill)
     return database

@@ -1,0 +1,88 @@
+"""What the audit log says about a change: which operation, by whom, of what. API and commands have one vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from receiver.model.redact import Redactor
+
+MAX_TEXT = 200
+"""Characters of one text in a filter, or of an actor's name."""
+MAX_ITEMS = 20
+"""Items of one list in a filter."""
+MAX_DETAIL = 500
+
+LOCAL = "local"
+"""The actor of an API without tokens: whoever uses this machine."""
+
+
+class AuditOperation(StrEnum):
+    """The operations that change something. Those of the API have the names of its operations."""
+
+    SPEAK = "speak"
+    WATCH_JOB = "watch_job"
+    ADOPT_JOB = "adopt_job"
+    POLL_JOB = "poll_job"
+    CANCEL_JOB = "cancel_job"
+    REPLAY = "replay"
+    RELEASE = "release"
+    REPLAY_RUNS = "replay_runs"
+    CANCEL_RUNS = "cancel_runs"
+    PRUNE = "prune"
+
+
+class Via(StrEnum):
+    """By which way a change came."""
+
+    API = "api"
+    CLI = "cli"
+
+
+class AuditState(StrEnum):
+    """How far a change is.
+
+    `unfinished`: in progress, or its process was killed; what it has done until then is counted.
+    """
+
+    UNFINISHED = "unfinished"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change, as it begins.
+
+    Attributes:
+        id: sorts by time.
+        at: unix seconds.
+        actor: a token's id, `local`, or a user of a host.
+        filter: what it is about, as JSON values: bounded, and without secrets.
+        state: `unfinished` for a change in several transactions.
+    """
+
+    id: str
+    at: float
+    actor: str
+    via: Via
+    operation: AuditOperation
+    filter: Mapping[str, Any]
+    state: AuditState
+
+
+def bounded_filter(filter: Mapping[str, Any], redact: Redactor) -> dict[str, Any]:
+    """The filter without secrets, without what is None or empty, and with bounded texts and lists."""
+    return {name: _bounded(value, redact) for name, value in filter.items() if value not in (None, "", [], ())}
+
+
+def _bounded(value: Any, redact: Redactor) -> Any:
+    if isinstance(value, str):
+        return redact.bounded(value, MAX_TEXT)
+    if isinstance(value, Sequence):
+        more = [f"… and {len(value) - MAX_ITEMS:,} more"] if len(value) > MAX_ITEMS else []
+        return [*(_bounded(item, redact) for item in value[:MAX_ITEMS]), *more]
+    return value
