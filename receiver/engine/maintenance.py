@@ -14,6 +14,7 @@ from receiver.engine.pruning import Pruner
 from receiver.errors import AudioError, ListingTimeout, StoreUnavailable
 from receiver.settings.tables import Store
 from receiver.store import replicas
+from receiver.store.audit import AUDIT_ENTRIES
 from receiver.store.database import Database
 from receiver.store.prune import EVENTS, JOBS
 from receiver.store.quarantine import QUARANTINE
@@ -86,6 +87,7 @@ class Maintenance:
         now = self._clock.now()
         finished = now - self._retention.retention_days * DAY_SECONDS
         quarantined = now - self._retention.quarantine_days * DAY_SECONDS
+        recorded = now - self._retention.audit_days * DAY_SECONDS
         self._progress_at = self._clock.monotonic() + PROGRESS_SECONDS
         batches = BatchWriter(self._database, self._clock)
         pruner = Pruner(batches, self._show_progress)
@@ -99,6 +101,8 @@ class Maintenance:
                 log.info("jobs.pruned", jobs=deleted)
             if deleted := await pruner.prune(QUARANTINE, quarantined):
                 log.info("quarantine.pruned", events=deleted)
+            if deleted := await pruner.prune(AUDIT_ENTRIES, recorded):
+                log.info("changes.pruned", changes=deleted)
         except (StoreUnavailable, ListingTimeout) as error:
             log.error("events.not_pruned", detail=str(error), **pruner.deleted)
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from receiver.engine.batch_writer import BatchWriter
 from receiver.errors import ListingBusy, ListingTimeout
+from receiver.store.audit import AUDIT_ENTRIES
 from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
 
@@ -32,7 +33,7 @@ class Pruner:
     """
 
     def __init__(self, writer: BatchWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
-        self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE)}
+        self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES)}
         self._writer = writer
         self._progress = progress
 

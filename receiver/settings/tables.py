@@ -49,7 +49,8 @@ class Server(Table):
 
 class Store(Table):
     """Where events are stored. Finished events are deleted after `retention_days`, events in quarantine after
-    `quarantine_days`, open ones never. A source has at most `max_quarantined` events in quarantine.
+    `quarantine_days`, open ones never; entries of the audit log after `audit_days`. A source has at most
+    `max_quarantined` events in quarantine.
     """
 
     url: Annotated[str, Field(repr=False)] = "sqlite:///data/receiver.db"
@@ -59,6 +60,8 @@ class Store(Table):
     retention_days: Annotated[float, Field(ge=2)] = 30
     """At least 2: providers retry a delivery for up to 38 hours, and a deleted event would be stored as a new one."""
     quarantine_days: Annotated[float, Field(ge=1)] = 30
+    audit_days: Annotated[float, Field(ge=1)] = 400
+    """Of a year the same month of the last year, too."""
     max_quarantined: Annotated[int, Field(ge=1)] = 1000
 
 
